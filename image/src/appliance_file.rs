@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use miette::Diagnostic;
 use octet_appliance::{Appliance, FileError, Segments};
 
-use crate::tree::{Because, Units};
+use crate::tree::{Because, ImageUnits};
 
 /// The file a person edits, parsed, with what is needed to show a mistake in its place.
 #[derive(Debug, Clone)]
@@ -82,7 +82,7 @@ impl ApplianceFile {
     }
 
     /// Lines between segments of which nothing comes, in an image with `units`.
-    pub fn useless(&self, units: &Units) -> Result<Vec<FileError>, Box<FileError>> {
+    pub fn useless(&self, units: &ImageUnits) -> Result<Vec<FileError>, Box<FileError>> {
         let Some(settings) = self.appliance.cluster_settings() else { return Ok(vec![]) };
         let units: Vec<_> = units.all.iter().map(|it| it.source.unit.clone()).collect();
         Ok(Segments::of(&settings, &units, (&self.file, &self.text))?.1)

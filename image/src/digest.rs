@@ -34,7 +34,7 @@ impl Sha256 {
     /// The digest of a file's content, read piece by piece.
     pub fn of_file(path: &Path) -> io::Result<Self> {
         let mut file = File::open(path)?;
-        let mut hasher = Hasher::default();
+        let mut hasher = FieldHasher::default();
         let mut piece = vec![0; 1 << 18];
         loop {
             match file.read(&mut piece)? {
@@ -48,9 +48,9 @@ impl Sha256 {
 /// A digest over several fields; each is written with its length, so that no two different lists
 /// of fields give the same bytes.
 #[derive(Default)]
-pub struct Hasher(sha2::Sha256);
+pub struct FieldHasher(sha2::Sha256);
 
-impl Hasher {
+impl FieldHasher {
     /// Adds one field.
     pub fn field(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         let bytes = bytes.as_ref();
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn fields_do_not_run_together() {
         let digest = |fields: &[&str]| {
-            let mut hasher = Hasher::default();
+            let mut hasher = FieldHasher::default();
             for field in fields {
                 hasher.field(field);
             }

@@ -17,14 +17,14 @@ use miette::Diagnostic;
 use octet_machine::{Architecture, Builder, Disk, Machine, Node};
 
 use crate::build::{self, Built};
-use crate::lan::Side;
+use crate::lan::PlugPoint;
 use crate::target::Target;
 
-pub use disk::Existing;
+pub use disk::ExistingDisk;
 use disk::WorkingDisk;
-pub use machines::Action;
-use place::Running;
-pub use place::{Place, SOCKETS};
+pub use machines::PowerAction;
+use place::RunningMachines;
+pub use place::{Registration, SOCKETS};
 
 /// Which machine is meant cannot be told.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -133,7 +133,7 @@ pub fn architecture(target: Target) -> Architecture {
 /// Another machine has the working disk, or it cannot be made or installed on.
 pub fn machine(
     built: &Built,
-    disk: Option<Existing>,
+    disk: Option<ExistingDisk>,
     node: Option<Node>,
 ) -> miette::Result<Builder> {
     let architecture = architecture(built.target);
@@ -192,12 +192,16 @@ pub struct Hubs {
 ///
 /// # Errors
 /// There is none, or it is not said which.
-pub fn hub(out: &Path, number: Option<u32>, side: Side) -> Result<(PathBuf, PathBuf), NotFound> {
-    let Running { number, what, sockets } = find(out, number)?;
+pub fn hub(
+    out: &Path,
+    number: Option<u32>,
+    side: PlugPoint,
+) -> Result<(PathBuf, PathBuf), NotFound> {
+    let RunningMachines { number, what, sockets } = find(out, number)?;
     let Hubs { lan, outside, config } = Hubs::of(&sockets);
     let hub = match side {
-        Side::Lan => lan,
-        Side::Outside => outside,
+        PlugPoint::Lan => lan,
+        PlugPoint::Outside => outside,
     };
     if hub.exists() { Ok((hub, config)) } else { Err(NotFound::NoBox { number, what }) }
 }
@@ -207,7 +211,7 @@ pub fn hub(out: &Path, number: Option<u32>, side: Side) -> Result<(PathBuf, Path
 /// # Errors
 /// There is none, or it is not said which.
 pub fn box_socket(out: &Path, number: Option<u32>) -> Result<PathBuf, NotFound> {
-    let Running { number, what, sockets } = find(out, number)?;
+    let RunningMachines { number, what, sockets } = find(out, number)?;
     let socket = socket::path(&sockets);
     if socket.exists() { Ok(socket) } else { Err(NotFound::NoBox { number, what }) }
 }
@@ -221,7 +225,7 @@ impl Hubs {
 }
 
 /// The machine with this `number`, or the only one that runs from `out`.
-fn find(out: &Path, number: Option<u32>) -> Result<Running, NotFound> {
+fn find(out: &Path, number: Option<u32>) -> Result<RunningMachines, NotFound> {
     let mut all = place::all(out).map_err(|why| NotFound::Folder { out: out.to_owned(), why })?;
     let at = match (number, &all[..]) {
         (_, []) => return Err(NotFound::None { out: out.to_owned() }),
@@ -236,8 +240,8 @@ fn find(out: &Path, number: Option<u32>) -> Result<Running, NotFound> {
 }
 
 /// One line per machine.
-fn list(all: &[Running]) -> String {
-    let line = |it: &Running| format!("  {}: {}", it.number, it.what);
+fn list(all: &[RunningMachines]) -> String {
+    let line = |it: &RunningMachines| format!("  {}: {}", it.number, it.what);
     all.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
@@ -258,12 +262,12 @@ mod tests {
         assert_eq!(folder_of(&folder.path().join("octet-b"), Node::Board(3)), sockets[2]);
         let error = control_port(&out, None, None).unwrap_err();
         assert!(error.help().is_some_and(|help| help.to_string().contains("cargo image run")));
-        let first = Place::take(&out, "one machine", &sockets[0]).unwrap();
+        let first = Registration::take(&out, "one machine", &sockets[0]).unwrap();
         let port = |number, board| control_port(&out, number, board).map_err(|it| it.to_string());
         assert_eq!(port(None, None).unwrap(), sockets[0].join("control"));
         assert!(port(None, Some(3)).unwrap_err().contains("one machine"));
 
-        let second = Place::take(&out, "a box", &sockets[1]).unwrap();
+        let second = Registration::take(&out, "a box", &sockets[1]).unwrap();
         let error = port(None, None).unwrap_err();
         assert!(error.contains("1: one machine") && error.contains("2: a box"), "{error}");
         assert_eq!(port(Some(1), None).unwrap(), sockets[0].join("control"));
@@ -271,9 +275,9 @@ mod tests {
         assert_eq!(port(Some(2), Some(3)).unwrap(), sockets[2].join("control"));
         assert!(port(Some(3), None).unwrap_err().contains("2: a box"));
         fs::write(Hubs::of(&sockets[1]).lan, "").unwrap();
-        assert_eq!(hub(&out, Some(2), Side::Lan).unwrap().0, sockets[1].join("lan"));
-        assert!(hub(&out, Some(2), Side::Outside).is_err());
-        let error = hub(&out, Some(1), Side::Lan).unwrap_err();
+        assert_eq!(hub(&out, Some(2), PlugPoint::Lan).unwrap().0, sockets[1].join("lan"));
+        assert!(hub(&out, Some(2), PlugPoint::Outside).is_err());
+        let error = hub(&out, Some(1), PlugPoint::Lan).unwrap_err();
         assert!(error.to_string().contains("one machine"), "{error}");
         assert!(error.help().is_some_and(|help| help.to_string().contains("--cluster")));
         drop(first);
@@ -289,7 +293,7 @@ mod tests {
         let out = folder.path().canonicalize().unwrap().join("other");
         let sockets = folder.path().join("octet-a");
         fs::create_dir_all(&sockets).unwrap();
-        let _place = Place::take(&out, "one machine", &sockets).unwrap();
+        let _place = Registration::take(&out, "one machine", &sockets).unwrap();
         let option = Out::option(&out);
         assert_eq!(option, format!(" --out {}", out.display()));
         let words: Vec<_> = option.split_whitespace().collect();

@@ -6,12 +6,12 @@ use std::time::Duration;
 use octet_appliance::Cidr;
 use octet_node::links;
 
-use crate::lease::Refused;
-use crate::router::plan::Plan;
+use crate::lease::InvalidLease;
+use crate::router::plan::RouterPlan;
 
 /// An address in the network that is advertised, and the way out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Advert {
+pub struct AdvertisedRoute {
     /// The address.
     pub address: Option<Cidr>,
     /// Until when, after netd's start; `None` for ever.
@@ -22,39 +22,41 @@ pub struct Advert {
     routes: Vec<(Cidr, Ipv6Addr, Option<Duration>)>,
 }
 
-impl Advert {
+impl AdvertisedRoute {
     /// Checks what `lan` reports `now` after netd's start, of a `router` whether it is outside.
     ///
     /// # Errors
     /// It cannot be.
     pub fn check(
-        reported: &links::Advertised,
-        router: Option<&Plan>,
+        reported: &links::RouterAdvertised,
+        router: Option<&RouterPlan>,
         now: Duration,
-    ) -> Result<Self, Refused> {
+    ) -> Result<Self, InvalidLease> {
         let until = |seconds: u32| now + Duration::from_secs(seconds.into());
         if let Some(address) = reported.address {
-            let IpAddr::V6(ip) = address.address() else { return Err(Refused::Version(address)) };
-            let is_inside = |plan: &Plan| {
+            let IpAddr::V6(ip) = address.address() else {
+                return Err(InvalidLease::Version(address));
+            };
+            let is_inside = |plan: &RouterPlan| {
                 plan.network6.has(ip) || address.reaches(plan.network6.host(0, 1).into())
             };
             if router.is_some_and(is_inside) {
-                return Err(Refused::Inside(address));
+                return Err(InvalidLease::Inside(address));
             }
         }
         for route in &reported.routes {
             if router.is_some() || !is_of_box(&route.to) {
-                return Err(Refused::Route(route.to));
+                return Err(InvalidLease::Route(route.to));
             }
             if !route.gateway.is_unicast_link_local() {
-                return Err(Refused::Gateway(route.gateway.into()));
+                return Err(InvalidLease::Gateway(route.gateway.into()));
             }
         }
         let routes = reported.routes.iter().map(|it| (it.to, it.gateway, it.seconds.map(until)));
         let routes = routes.collect();
         let gateway = reported.gateway.map(|gateway| (gateway, until(reported.gateway_seconds)));
         if let Some((far, _)) = gateway.filter(|(gateway, _)| !gateway.is_unicast_link_local()) {
-            return Err(Refused::Gateway(far.into()));
+            return Err(InvalidLease::Gateway(far.into()));
         }
         let address_until = reported.address_seconds.map(until);
         Ok(Self { address: reported.address, address_until, gateway, routes })
@@ -114,14 +116,14 @@ mod tests {
             let route = links::AdvertisedRoute { to, gateway, seconds: Some(300) };
             let (address, address_seconds, gateway_seconds) = (None, None, 0);
             let routes = vec![route];
-            let reported = links::Advertised {
+            let reported = links::RouterAdvertised {
                 address,
                 address_seconds,
                 gateway: None,
                 gateway_seconds,
                 routes,
             };
-            Advert::check(&reported, None, Duration::ZERO).is_ok()
+            AdvertisedRoute::check(&reported, None, Duration::ZERO).is_ok()
         };
         assert!(check("fd6f:6374:6574::/48", "fe80::1"));
         assert!(!check("fd6f:6374:6574::/48", "fd6f:6374:6574:3::1"));

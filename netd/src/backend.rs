@@ -4,14 +4,14 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use octet_router::matrix::Came;
+use octet_router::matrix::Received;
 
-use crate::conntrack::Flow;
+use crate::conntrack::TrackedFlow;
 use crate::generation::Author;
-use crate::observed::{Neighbour, Observed};
-use crate::plan::Change;
-use crate::plugged::Plugged;
-use crate::rules::Rules;
+use crate::observed::{Observed, StaticNeighbour};
+use crate::plan::PlanStep;
+use crate::plugged::PortBindings;
+use crate::rules::NodeTables;
 
 /// Frames, by port, then by the reason for which they were dropped.
 pub type Drops = BTreeMap<String, BTreeMap<String, u64>>;
@@ -42,7 +42,7 @@ pub trait Backend {
     ///
     /// # Errors
     /// It refuses.
-    fn apply(&self, change: &Change) -> impl Future<Output = Result<(), BackendError>>;
+    fn apply(&self, change: &PlanStep) -> impl Future<Output = Result<(), BackendError>>;
 
     /// Has it let what `rules` let, and nothing else, in one transaction. If it has those of `before`, only what
     /// differs is touched; without them nothing is known of what it has.
@@ -51,21 +51,24 @@ pub trait Backend {
     /// It refuses, and lets what it let before.
     fn load(
         &self,
-        rules: &Rules,
-        before: Option<&Rules>,
+        rules: &NodeTables,
+        before: Option<&NodeTables>,
     ) -> impl Future<Output = Result<(), BackendError>>;
 
     /// Whether this change of rules was made by [`load`](Self::load).
     fn is_own(&self, author: &Author) -> impl Future<Output = bool>;
 
     /// Who is plugged in, as far as its rules know: those of a netd before this one.
-    fn plugged(&self) -> impl Future<Output = Plugged>;
+    fn plugged(&self) -> impl Future<Output = PortBindings>;
 
     /// Ends every flow of which `ends` says so. Returns those.
     ///
     /// # Errors
     /// It refuses.
-    fn end_flows(&self, ends: impl Fn(&Flow) -> bool) -> Result<Vec<Flow>, BackendError>;
+    fn end_flows(
+        &self,
+        ends: impl Fn(&TrackedFlow) -> bool,
+    ) -> Result<Vec<TrackedFlow>, BackendError>;
 
     /// Its rules, as a person reads them.
     ///
@@ -101,11 +104,14 @@ pub trait Backend {
     ///
     /// # Errors
     /// Nothing is noted, or it does not answer.
-    fn came(&self) -> impl Future<Output = Result<Came, BackendError>>;
+    fn came(&self) -> impl Future<Output = Result<Received, BackendError>>;
 
     /// Has it know who has an address at a link, until it asks there itself.
     ///
     /// # Errors
     /// It refuses.
-    fn introduce(&self, neighbour: &Neighbour) -> impl Future<Output = Result<(), BackendError>>;
+    fn introduce(
+        &self,
+        neighbour: &StaticNeighbour,
+    ) -> impl Future<Output = Result<(), BackendError>>;
 }

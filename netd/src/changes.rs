@@ -30,9 +30,9 @@ const TOO_MUCH: i32 = 105;
 
 /// Hears of every change. It is told of so much by what anybody sends to a port that it says nothing else: the kernel
 /// is asked by another socket, which never has more to say than it was asked for.
-pub struct Changes(TokioSocket);
+pub struct ChangeNotices(TokioSocket);
 
-impl Changes {
+impl ChangeNotices {
     /// From now on.
     ///
     /// # Errors

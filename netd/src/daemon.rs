@@ -13,7 +13,7 @@ use octet_node::control::Failure;
 use octet_node::say;
 use octet_node::serve::tasks;
 use octet_node::settings::Which;
-use octet_node::{Callers, Given, notify_ready};
+use octet_node::{Callers, UnitEnvironment, notify_ready};
 use rtnetlink::new_connection;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::channel;
@@ -21,13 +21,13 @@ use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::backend::BackendError;
-use crate::changes::Changes;
+use crate::changes::ChangeNotices;
 use crate::generation::Generations;
-use crate::kernel::Kernel;
+use crate::kernel::NetKernel;
 use crate::network::Network;
-use crate::pace::Pace;
-use crate::serve::{LIMITS, Shared, Wish, verbs};
-use crate::told::{Node, Told};
+use crate::pace::PollPace;
+use crate::serve::{Command, LIMITS, ServeState, verbs};
+use crate::told::{NetworkConfig, NodeFacts};
 
 /// netd cannot do its work.
 #[derive(Debug, thiserror::Error)]
@@ -53,12 +53,12 @@ pub enum NetdError {
 ///
 /// # Errors
 /// The rules cannot be loaded, or the kernel does not answer. PID 1 starts netd again.
-pub fn run(mut given: Given) -> Result<(), NetdError> {
+pub fn run(mut given: UnitEnvironment) -> Result<(), NetdError> {
     let units = std::fs::read(UNITS).map_err(NetdError::Units)?;
     let units: Vec<Unit> = serde_json::from_slice(&units)
         .map_err(|error| NetdError::Units(io::Error::other(error)))?;
-    let node = Arc::new(Node::new(units));
-    let told = Told::read(&node, Which::InForce).map_err(NetdError::Told)?;
+    let node = Arc::new(NodeFacts::new(units));
+    let told = NetworkConfig::read(&node, Which::InForce).map_err(NetdError::Told)?;
     let listener = given.socket("control")?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -68,44 +68,44 @@ pub fn run(mut given: Given) -> Result<(), NetdError> {
 }
 
 async fn serve(
-    told: Told,
-    node: Arc<Node>,
+    told: NetworkConfig,
+    node: Arc<NodeFacts>,
     listener: StdListener,
     callers: Callers,
 ) -> Result<(), NetdError> {
     let mut end = signal(SignalKind::terminate())?;
     // Before anything is set: what somebody else does meanwhile is heard of.
     let mut generations = Generations::open()?;
-    let changes = Changes::open()?;
+    let changes = ChangeNotices::open()?;
     // It says nothing unasked; whoever asks is told of it all the same as long as somebody would hear that.
     let (connection, handle, _unasked) = new_connection()?;
     tokio::spawn(connection);
-    let kernel = Kernel::new(handle);
+    let kernel = NetKernel::new(handle);
     let (sender, mut wishes) = channel(1);
-    let shared = Rc::new(Shared::new(kernel.clone(), Arc::clone(&node), sender));
+    let shared = Rc::new(ServeState::new(kernel.clone(), Arc::clone(&node), sender));
     let mut network = Network::new(told, node, kernel, Rc::clone(&shared));
     network.begin().await?;
     if let Err(error) = notify_ready() {
         say!("cannot notify PID 1: {error}");
     }
     tasks::serve(listener, callers, LIMITS, verbs(), shared)?;
-    let mut pace = Pace::new(Instant::now());
+    let mut pace = PollPace::new(Instant::now());
     loop {
         let due = network.due();
         tokio::select! {
             _ = end.recv() => return Ok(()),
             Some(wish) = wishes.recv() => match wish {
                 // Who asked may have gone.
-                Wish::Told { told, done } => {
+                Command::Told { told, done } => {
                     let _ = done.send(network.change(*told).await?);
                 }
-                Wish::Leased { link, lease, done } => {
+                Command::Leased { link, lease, done } => {
                     let _ = done.send(network.lease(&link, lease).await?);
                 }
-                Wish::Advertised { link, advert, done } => {
+                Command::Advertised { link, advert, done } => {
                     let _ = done.send(network.advert(&link, advert).await?);
                 }
-                Wish::Plugged { device, mac, done } => {
+                Command::Plugged { device, mac, done } => {
                     let _ = done.send(network.plug(&device, &mac).await?);
                 }
             },
@@ -125,7 +125,7 @@ async fn serve(
 
 /// Returns when something has changed, and not before `next`: what there is no room for until then is looked at with
 /// all else.
-async fn changed(changes: &Changes, next: Instant) -> io::Result<()> {
+async fn changed(changes: &ChangeNotices, next: Instant) -> io::Result<()> {
     sleep_until(next).await;
     changes.changed().await
 }

@@ -46,12 +46,12 @@ pub struct Author {
 /// Hears of every change.
 pub struct Generations {
     socket: TokioSocket,
-    heard: Heard,
+    heard: EarlyNotice,
 }
 
 /// What was told of a transaction before whose it is.
 #[derive(Debug, Default)]
-pub struct Heard {
+pub struct EarlyNotice {
     /// Changes of the table of [`OTHERS`].
     theirs: bool,
     /// Changes of other tables.
@@ -67,7 +67,7 @@ impl Generations {
         let mut socket = TokioSocket::new(NETLINK_NETFILTER)?;
         set_socket_recv_buffer_size_force(socket.socket_ref(), ROOM)?;
         socket.socket_mut().bind(&SocketAddr::new(0, GROUP))?;
-        Ok(Self { socket, heard: Heard::default() })
+        Ok(Self { socket, heard: EarlyNotice::default() })
     }
 
     /// The next who has changed something that is not forward's.
@@ -83,7 +83,7 @@ impl Generations {
                     }
                 }
                 Err(error) if error.raw_os_error() == Some(TOO_MUCH) => {
-                    self.heard = Heard::default();
+                    self.heard = EarlyNotice::default();
                     return Ok(Author { pid: 0, name: "somebody".into() });
                 }
                 Err(error) => return Err(error),
@@ -92,7 +92,7 @@ impl Generations {
     }
 }
 
-impl Heard {
+impl EarlyNotice {
     /// Takes a datagram. Returns whose a transaction is, if this is the end of one and it has changed
     /// something that is not forward's, or nobody knows what.
     pub fn take(&mut self, bytes: &[u8]) -> Option<Author> {
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn who_it_was_is_read() {
         let expected = Some(Author { pid: 300, name: "nft".into() });
-        let take = |bytes: &[u8]| Heard::default().take(bytes);
+        let take = |bytes: &[u8]| EarlyNotice::default().take(bytes);
         assert_eq!(take(&message()), expected);
         // Behind what it has changed.
         let rule = change(0x0a06, "octet_fw");
@@ -178,7 +178,7 @@ mod tests {
         let (rule, elements) = (0x0a06, 0x0a0c);
         let ours = change(rule, "octet_fw");
         let theirs = [change(rule, "octet_forward"), change(elements, "octet_forward")].concat();
-        let mut heard = Heard::default();
+        let mut heard = EarlyNotice::default();
         // By as many datagrams as the kernel takes.
         for datagram in [&theirs, &theirs, &message()] {
             assert_eq!(heard.take(datagram), None);
@@ -196,8 +196,8 @@ mod tests {
     proptest! {
         #[test]
         fn never_panics(bytes: Vec<u8>, cut in 0..60usize) {
-            let _ = Heard::default().take(&bytes);
-            let _ = Heard::default().take(&message()[..cut.min(message().len())]);
+            let _ = EarlyNotice::default().take(&bytes);
+            let _ = EarlyNotice::default().take(&message()[..cut.min(message().len())]);
         }
     }
 }

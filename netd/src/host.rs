@@ -8,9 +8,9 @@ use octet_appliance::{Port, Protocol, Unit};
 
 use crate::manager::Addresses;
 use crate::on_board::{self, OnBoard};
-use crate::paths::{self, Lets, Paths};
+use crate::paths::{self, Lets, PathDevices};
 use crate::router::built_in::ENROLMENT;
-use crate::router::chain::{Chain, Declared, Hook, Rule, rules};
+use crate::router::chain::{Declared, Hook, NftChain, NftRule, rules};
 use crate::router::firewall::{ERRORS, LONGEST_ERROR, NOBODY};
 use crate::router::text::{list, over};
 use crate::watch;
@@ -21,7 +21,7 @@ const DOORS: [(&str, Option<&str>, &str); 2] =
 
 /// Ports that are open, whoever asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Door {
+pub struct OpenPorts {
     /// TCP ports.
     pub tcp: BTreeSet<u16>,
     /// UDP ports.
@@ -34,7 +34,7 @@ pub struct Door {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Inbound {
     /// Open ports.
-    pub doors: Vec<Door>,
+    pub doors: Vec<OpenPorts>,
     /// Whether DHCP servers and routers are heard.
     pub dhcp: bool,
     /// Whether echo requests are answered: the router of a box looks whether a board is there.
@@ -44,10 +44,10 @@ pub struct Inbound {
     /// What units may say to each other.
     pub on_board: OnBoard,
     /// What may come in by the devices of the unit `forward`, if there is one.
-    pub paths: Option<Paths>,
+    pub paths: Option<PathDevices>,
 }
 
-impl Door {
+impl OpenPorts {
     /// The one for those of `units` that [`DOORS`] names so.
     fn of(units: &[Unit], name: &str, wanted: Option<&str>, counter: &'static str) -> Self {
         let unit = units.iter().find(|unit| unit.name.as_str() == name);
@@ -83,7 +83,7 @@ impl Door {
         Self { tcp, udp, counter: "lines" }
     }
 
-    fn rules(&self) -> Vec<Rule> {
+    fn rules(&self) -> Vec<NftRule> {
         let mut rules = vec![];
         for (protocol, ports) in [("tcp", &self.tcp), ("udp", &self.udp)] {
             if !ports.is_empty() {
@@ -105,10 +105,10 @@ impl Inbound {
         enrolment: &[Addresses],
         lines: Lets,
     ) -> Self {
-        let mut doors = DOORS.map(|(unit, port, of)| Door::of(units, unit, port, of)).to_vec();
-        doors.push(Door::of_lines(units, &lines, &doors));
+        let mut doors = DOORS.map(|(unit, port, of)| OpenPorts::of(units, unit, port, of)).to_vec();
+        doors.push(OpenPorts::of_lines(units, &lines, &doors));
         let enrolment = enrolment.to_vec();
-        let (on_board, paths) = (OnBoard::of(units), Paths::of(units, lines));
+        let (on_board, paths) = (OnBoard::of(units), PathDevices::of(units, lines));
         Self { doors, dhcp, pings, enrolment, on_board, paths }
     }
 
@@ -156,9 +156,9 @@ table inet octet_fw {{
     ///   guard lets nobody else ask everybody.
     /// - Router advertisements are heard where the address is asked for, and not by the kernel.
     /// - There is one port: errors about flows that go by it may come from whoever is on the way.
-    fn chains(&self) -> Vec<(&'static str, Chain)> {
+    fn chains(&self) -> Vec<(&'static str, NftChain)> {
         let paths = self.paths.as_ref();
-        let with = |rules: fn() -> Vec<Rule>| paths.map(|_| rules()).unwrap_or_default();
+        let with = |rules: fn() -> Vec<NftRule>| paths.map(|_| rules()).unwrap_or_default();
         let mut chains = vec![on_board::chain()];
         chains.extend(paths.map(|paths| paths.chains(paths.lines())).into_iter().flatten());
         let [longest, longest6] = LONGEST_ERROR;
@@ -184,27 +184,27 @@ table inet octet_fw {{
                 "ct state invalid counter name denied drop",
             ],
             self.open(),
-            if self.dhcp { DHCP.map(Rule::from).into() } else { vec![] },
-            if self.pings { PINGS.map(Rule::from).into() } else { vec![] },
+            if self.dhcp { DHCP.map(NftRule::from).into() } else { vec![] },
+            if self.pings { PINGS.map(NftRule::from).into() } else { vec![] },
             rules!["counter name denied drop"],
         ];
-        let of_paths = paths.map(Paths::output).unwrap_or_default();
+        let of_paths = paths.map(PathDevices::output).unwrap_or_default();
         let output = [of_paths, rules!["oifname lo goto on_board"]];
         let nobody = ["ip daddr 255.255.255.255 udp sport 68 udp dport 67 ip saddr set 0.0.0.0"];
         chains.extend([
-            ("known_error", Chain(known_error.concat())),
-            ("input", Chain(input.concat())),
+            ("known_error", NftChain(known_error.concat())),
+            ("input", NftChain(input.concat())),
             ("forward", ["counter name not_forwarded drop"].into()),
-            ("output", Chain(output.concat())),
+            ("output", NftChain(output.concat())),
             ("nobody", nobody.into()),
         ]);
         chains
     }
 
     /// What is open, whoever asks, and for whom else.
-    fn open(&self) -> Vec<Rule> {
-        let mut open: Vec<_> = self.doors.iter().flat_map(Door::rules).collect();
-        open.extend(self.paths.iter().flat_map(Paths::open));
+    fn open(&self) -> Vec<NftRule> {
+        let mut open: Vec<_> = self.doors.iter().flat_map(OpenPorts::rules).collect();
+        open.extend(self.paths.iter().flat_map(PathDevices::open));
         if !self.enrolment.is_empty() {
             let v4 = list(self.enrolment.iter().map(|(v4, _)| v4));
             let v6 = list(self.enrolment.iter().map(|(_, v6)| v6));
@@ -251,7 +251,7 @@ const PINGS: [&str; 2] = [
 ];
 
 /// An error about what is said on links, where nobody is on the way.
-fn of_links() -> Vec<Rule> {
+fn of_links() -> Vec<NftRule> {
     let links = paths::LINKS;
     rules!["ct original ip saddr {links} ct reply ip saddr {links} counter name icmp_error drop"]
 }
@@ -259,7 +259,7 @@ fn of_links() -> Vec<Rule> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use octet_appliance::{PortRange, Traffic, UnitSource};
+    use octet_appliance::{PortRange, TrafficKind, UnitSource};
     use proptest::prelude::*;
     use std::net::{Ipv4Addr, Ipv6Addr};
     use std::num::NonZeroU32;
@@ -289,14 +289,14 @@ mod tests {
         let forward = "ports.links = \"udp/51820\"\nports.control = \"udp/4042\"\nports.path = \"udp/4043\"\nports.metrics = \"tcp/4044\"\n";
         let forwards = [&units[..], &[unit("forward", forward)]].concat();
         let lines = [
-            (Traffic::Tcp, vec![(80, 80), (8000, 8010)], NonZeroU32::new(50)),
-            (Traffic::Udp, vec![(53, 53)], None),
-            (Traffic::Ping, vec![(0, u16::MAX)], None),
-            (Traffic::Number(47), vec![(0, u16::MAX)], None),
+            (TrafficKind::Tcp, vec![(80, 80), (8000, 8010)], NonZeroU32::new(50)),
+            (TrafficKind::Udp, vec![(53, 53)], None),
+            (TrafficKind::Ping, vec![(0, u16::MAX)], None),
+            (TrafficKind::Number(47), vec![(0, u16::MAX)], None),
         ];
         let lines = lines.map(|(traffic, ports, rate)| {
             let ports = ports.into_iter().map(|(first, last)| PortRange { first, last });
-            paths::Line { traffic, ports: ports.collect(), rate }
+            paths::PathAllow { traffic, ports: ports.collect(), rate }
         });
         let plain = [host(1).0, host(3).0].into();
         let ports = |first, last| PortRange { first, last };
@@ -331,8 +331,8 @@ mod tests {
             tcp: BTreeSet<u16>, udp: BTreeSet<u16>, dhcp: bool, enrolment: Vec<Addresses>, has_paths: bool,
         ) {
             let manages = !enrolment.is_empty();
-            let doors = vec![Door { tcp: tcp.clone(), udp: udp.clone(), counter: "gate" }];
-            let paths = has_paths.then(Paths::default);
+            let doors = vec![OpenPorts { tcp: tcp.clone(), udp: udp.clone(), counter: "gate" }];
+            let paths = has_paths.then(PathDevices::default);
             let text = Inbound { doors, dhcp, pings: dhcp, enrolment, on_board: OnBoard::default(), paths }.text();
             prop_assert!(!text.contains('$'));
             prop_assert!(!text.replace("@own_ports", "").replace("@path_pings", "").contains('@'));

@@ -8,19 +8,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use octet_node::say;
-use octet_router::matrix::Came;
+use octet_router::matrix::Received;
 use rtnetlink::Handle;
 use tokio::sync::Mutex;
 
 use crate::backend::{Backend, BackendError, Drops};
-use crate::conntrack::{self, Flow};
+use crate::conntrack::{self, TrackedFlow};
 use crate::generation::Author;
-use crate::observed::{Neighbour, Observed};
-use crate::plan::Change;
-use crate::plugged::Plugged;
+use crate::observed::{Observed, StaticNeighbour};
+use crate::plan::PlanStep;
+use crate::plugged::PortBindings;
 use crate::router::firewall::{self, There};
 use crate::router::guard;
-use crate::rules::Rules;
+use crate::rules::NodeTables;
 use crate::watch;
 use nft::NftError;
 
@@ -33,13 +33,13 @@ const NEIGHBOURS: [(&str, &str); 3] =
 
 /// The kernel.
 #[derive(Debug, Clone)]
-pub struct Kernel {
+pub struct NetKernel {
     handle: Handle,
     /// Held while something is listed: the kernel refuses a second list on one connection (EBUSY).
     listing: Arc<Mutex<()>>,
 }
 
-impl Kernel {
+impl NetKernel {
     /// By this connection.
     pub fn new(handle: Handle) -> Self {
         Self { handle, listing: Arc::default() }
@@ -52,7 +52,7 @@ impl Kernel {
     }
 }
 
-impl Backend for Kernel {
+impl Backend for NetKernel {
     fn prepare(&self, is_router: bool) {
         ignore_adverts();
         if is_router {
@@ -65,11 +65,15 @@ impl Backend for Kernel {
         Ok(routing::observe(&self.handle).await?)
     }
 
-    async fn apply(&self, change: &Change) -> Result<(), BackendError> {
+    async fn apply(&self, change: &PlanStep) -> Result<(), BackendError> {
         Ok(routing::apply(&self.handle, change).await?)
     }
 
-    async fn load(&self, rules: &Rules, before: Option<&Rules>) -> Result<(), BackendError> {
+    async fn load(
+        &self,
+        rules: &NodeTables,
+        before: Option<&NodeTables>,
+    ) -> Result<(), BackendError> {
         match before.and_then(|before| rules.change(before)) {
             Some(change) if change.is_empty() => return Ok(()),
             Some(change) => match nft::load(&change).await {
@@ -82,8 +86,8 @@ impl Backend for Kernel {
         }
         // Asking what is there takes a process of nft.
         let there = match rules {
-            Rules::Host(_) => There::default(),
-            Rules::Router { .. } => self.there().await,
+            NodeTables::Host(_) => There::default(),
+            NodeTables::Router { .. } => self.there().await,
         };
         Ok(nft::load(&rules.whole(&there)).await?)
     }
@@ -92,12 +96,15 @@ impl Backend for Kernel {
         nft::is_own(author).await
     }
 
-    async fn plugged(&self) -> Plugged {
+    async fn plugged(&self) -> PortBindings {
         let listed = nft::json(&format!("list set netdev {} {}", guard::TABLE, guard::MAC)).await;
         listed.map(|listed| listed::plugged(&listed)).unwrap_or_default()
     }
 
-    fn end_flows(&self, ends: impl Fn(&Flow) -> bool) -> Result<Vec<Flow>, BackendError> {
+    fn end_flows(
+        &self,
+        ends: impl Fn(&TrackedFlow) -> bool,
+    ) -> Result<Vec<TrackedFlow>, BackendError> {
         Ok(conntrack::end(ends)?)
     }
 
@@ -126,12 +133,12 @@ impl Backend for Kernel {
         Ok(nft::load(&watch::end()).await?)
     }
 
-    async fn came(&self) -> Result<Came, BackendError> {
+    async fn came(&self) -> Result<Received, BackendError> {
         let listed = nft::json(&format!("list table inet {}", watch::TABLE)).await?;
         Ok(listed::came(&listed))
     }
 
-    async fn introduce(&self, neighbour: &Neighbour) -> Result<(), BackendError> {
+    async fn introduce(&self, neighbour: &StaticNeighbour) -> Result<(), BackendError> {
         Ok(routing::introduce(&self.handle, neighbour).await?)
     }
 }

@@ -6,14 +6,14 @@ use std::time::Duration;
 use octet_appliance::Cidr;
 use octet_node::links;
 
-use crate::router::plan::Plan;
+use crate::router::plan::RouterPlan;
 
 /// The shortest time that the kernel takes, in seconds.
 const LEAST: u32 = 1;
 
 /// An address that a server has given.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lease {
+pub struct UplinkLease {
     /// The address, and the network that it is in.
     pub address: Cidr,
     /// Where packets to other networks go.
@@ -26,7 +26,7 @@ pub struct Lease {
 
 /// A lease that cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum InvalidLease {
     /// Nobody is to ask there.
     #[error("`{0}` is not the link by which an address is asked for")]
     NotAsked(String),
@@ -57,31 +57,31 @@ fn network_of(address: &Cidr) -> &'static str {
     if address.address().is_ipv4() { "network" } else { "network6" }
 }
 
-impl Lease {
+impl UplinkLease {
     /// Checks what `lan` reports `now` after netd's start, of a `router` whether it is outside.
     ///
     /// # Errors
     /// It cannot be.
     pub fn check(
-        reported: &links::Lease,
-        router: Option<&Plan>,
+        reported: &links::LinkLease,
+        router: Option<&RouterPlan>,
         now: Duration,
-    ) -> Result<Self, Refused> {
+    ) -> Result<Self, InvalidLease> {
         let address = reported.address;
-        let IpAddr::V4(ip) = address.address() else { return Err(Refused::Version(address)) };
-        let overlaps = |plan: &&Plan| {
+        let IpAddr::V4(ip) = address.address() else { return Err(InvalidLease::Version(address)) };
+        let overlaps = |plan: &&RouterPlan| {
             let own = plan.network.host(0, 1);
             plan.network.has(ip) || address.reaches(IpAddr::V4(own))
         };
         if router.is_some_and(|plan| overlaps(&plan)) {
-            return Err(Refused::Inside(address));
+            return Err(InvalidLease::Inside(address));
         }
         if let Some(far) = reported.gateway.filter(|gateway| !address.has_router(*gateway)) {
-            return Err(Refused::Gateway(far.into()));
+            return Err(InvalidLease::Gateway(far.into()));
         }
         let is_inside = |gateway: &Ipv4Addr| router.is_some_and(|plan| plan.network.has(*gateway));
         if let Some(inside) = reported.gateway.filter(is_inside) {
-            return Err(Refused::GatewayInside(inside));
+            return Err(InvalidLease::GatewayInside(inside));
         }
         let gateway = reported.gateway.map(IpAddr::V4);
         let until = reported.seconds.map(|it| now + Duration::from_secs(it.max(LEAST).into()));
@@ -102,31 +102,32 @@ mod tests {
 
     const FILE: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n[cluster]\nboards = 4\n";
 
-    fn router() -> Plan {
+    fn router() -> RouterPlan {
         let appliance = Appliance::parse("appliance.toml", FILE).unwrap();
         let settings = appliance.cluster_settings().unwrap();
         let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", FILE)).unwrap();
-        Plan::new(&settings, &segments, &[])
+        RouterPlan::new(&settings, &segments, &[])
     }
 
     #[test]
     fn a_gateway_is_on_the_link_and_not_in_the_box() {
         let check = |address: &str, gateway: &str| {
-            let reported = links::Lease {
+            let reported = links::LinkLease {
                 address: address.to_owned().try_into().unwrap(),
                 gateway: Some(gateway.parse().unwrap()),
                 server: Ipv4Addr::new(192, 0, 2, 1),
                 seconds: Some(600),
                 board: None,
             };
-            Lease::check(&reported, Some(&router()), Duration::ZERO).map(|lease| lease.gateway)
+            UplinkLease::check(&reported, Some(&router()), Duration::ZERO)
+                .map(|lease| lease.gateway)
         };
         let is = |gateway: &str| Ok(Some(gateway.parse().unwrap()));
         assert_eq!(check("192.0.2.7/24", "192.0.2.1"), is("192.0.2.1"));
-        assert!(matches!(check("192.0.2.7/24", "198.51.100.1"), Err(Refused::Gateway(_))));
+        assert!(matches!(check("192.0.2.7/24", "198.51.100.1"), Err(InvalidLease::Gateway(_))));
         assert_eq!(check("192.0.2.7/32", "198.51.100.1"), is("198.51.100.1"));
-        assert!(matches!(check("192.0.2.7/32", "192.0.2.7"), Err(Refused::Gateway(_))));
-        assert!(matches!(check("192.0.2.7/32", "10.20.3.1"), Err(Refused::GatewayInside(_))));
+        assert!(matches!(check("192.0.2.7/32", "192.0.2.7"), Err(InvalidLease::Gateway(_))));
+        assert!(matches!(check("192.0.2.7/32", "10.20.3.1"), Err(InvalidLease::GatewayInside(_))));
         // A box behind a box: the key is said that would help.
         let error = check("10.20.3.7/24", "10.20.3.1").unwrap_err().to_string();
         assert!(error.contains("another `network` in [cluster]"), "{error}");
@@ -136,14 +137,14 @@ mod tests {
     fn an_address_lasts_as_long_as_it_is_given_for() {
         let now = Duration::from_secs(100);
         for (seconds, ends) in [(None, None), (Some(0), Some(101)), (Some(40), Some(140))] {
-            let reported = links::Lease {
+            let reported = links::LinkLease {
                 address: "192.0.2.7/24".to_owned().try_into().unwrap(),
                 gateway: None,
                 server: Ipv4Addr::new(192, 0, 2, 1),
                 seconds,
                 board: None,
             };
-            let lease = Lease::check(&reported, None, now).unwrap();
+            let lease = UplinkLease::check(&reported, None, now).unwrap();
             assert_eq!(lease.until, ends.map(Duration::from_secs));
         }
     }

@@ -3,21 +3,21 @@
 use std::net::IpAddr;
 
 use octet_appliance::{Addressing, Cidr, LinkName, Mac, Zone};
-use octet_node::links::{LeadsTo, Link, Links, Passed, Segment};
+use octet_node::links::{LeadsTo, Link, Links, Passed, PlannedSegment};
 
 use crate::observed::{self, Observed};
 use crate::plan;
 use crate::router;
-use crate::told::Told;
+use crate::told::NetworkConfig;
 
 /// The links that there are, and what each is for.
-pub fn links(told: &Told, observed: &Observed) -> Links {
+pub fn links(told: &NetworkConfig, observed: &Observed) -> Links {
     let name = plan::uplink(&told.network, told.router.as_ref());
     let out = observed.uplink(name).map(|link| (link, leads_out(told, observed, link)));
-    let segments = told.router.iter().flat_map(router::plan::Plan::segments);
+    let segments = told.router.iter().flat_map(router::plan::RouterPlan::segments);
     let segments = segments.filter_map(|segment| {
         let link = observed.links.iter().find(|link| link.name == segment.device.as_str())?;
-        let there = Segment {
+        let there = PlannedSegment {
             number: segment.number,
             router: segment.router,
             board: segment.board,
@@ -56,7 +56,7 @@ pub fn passed(links: &Links, observed: &Observed) -> Vec<Passed> {
     passed.collect()
 }
 
-fn leads_out(told: &Told, observed: &Observed, link: &observed::Link) -> LeadsTo {
+fn leads_out(told: &NetworkConfig, observed: &Observed, link: &observed::NetworkDevice) -> LeadsTo {
     let own = observed.addresses.iter().filter(|it| it.link == link.index);
     let routes = observed.routes.iter().filter(|it| it.link == link.index && it.is_out());
     let is_of_link =
@@ -71,7 +71,7 @@ fn leads_out(told: &Told, observed: &Observed, link: &observed::Link) -> LeadsTo
     }
 }
 
-fn told_of(link: &observed::Link, leads_to: LeadsTo) -> Option<Link> {
+fn told_of(link: &observed::NetworkDevice, leads_to: LeadsTo) -> Option<Link> {
     Some(Link {
         index: link.index,
         name: LinkName::try_from(link.name.clone()).ok()?,
@@ -85,18 +85,18 @@ fn told_of(link: &observed::Link, leads_to: LeadsTo) -> Option<Link> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observed::{LinkKind, Traffic};
+    use crate::observed::{LinkCounters, LinkKind};
 
     #[test]
     fn what_has_passed_which_port() {
-        let link = |index, name: &str, kind| observed::Link {
+        let link = |index, name: &str, kind| observed::NetworkDevice {
             index,
             name: name.into(),
             kind,
             up: true,
             carrier: index == 2,
             carrier_downs: 0,
-            traffic: Traffic { received: 1, received_bytes: 60, sent: 2, sent_bytes: 120 },
+            traffic: LinkCounters { received: 1, received_bytes: 60, sent: 2, sent_bytes: 120 },
         };
         let mac = [2, 0, 0, 0, 0, 7];
         let observed = Observed {
@@ -108,7 +108,7 @@ mod tests {
             ..Observed::default()
         };
         let router = ("10.20.4.1".parse().unwrap(), "fd00::1".parse().unwrap());
-        let segment = Segment { number: 4, router, board: None, mac: None };
+        let segment = PlannedSegment { number: 4, router, board: None, mac: None };
         let told = Link {
             index: 2,
             name: LinkName::try_from("eth1".to_owned()).unwrap(),

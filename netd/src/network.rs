@@ -13,20 +13,20 @@ use serde_json::{Map, json};
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-use crate::advert::Advert;
+use crate::advert::AdvertisedRoute;
 use crate::backend::{Backend, BackendError};
 use crate::daemon::NetdError;
 use crate::fault;
 use crate::generation::Author;
-use crate::lease::{self, Lease};
+use crate::lease::{self, UplinkLease};
 use crate::links::links;
 use crate::observed::Observed;
-use crate::plan::{self, Advertised, Change, Leased, Plan};
-use crate::plugged::{Plugged, Refused};
+use crate::plan::{self, AdvertisementState, KernelPlan, PlanStep, UplinkLeaseState};
+use crate::plugged::{InvalidReport, PortBindings};
 use crate::router::flows::still_lets;
-use crate::rules::Rules;
-use crate::serve::Shared;
-use crate::told::{Node, Told};
+use crate::rules::NodeTables;
+use crate::serve::ServeState;
+use crate::told::{NetworkConfig, NodeFacts};
 
 /// Rounds of observing and changing after which it is told that something does not stay as it is
 /// set, and waited for the next event.
@@ -38,16 +38,16 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// The network as it is kept.
 pub struct Network<B> {
-    told: Told,
-    node: Arc<Node>,
+    told: NetworkConfig,
+    node: Arc<NodeFacts>,
     backend: B,
-    shared: Rc<Shared<B>>,
+    shared: Rc<ServeState<B>>,
     began: Instant,
-    plugged: Plugged,
+    plugged: PortBindings,
     /// The rules that the backend has, unless that is not known.
-    rules: Option<Rules>,
-    leased: Leased,
-    advertised: Advertised,
+    rules: Option<NodeTables>,
+    leased: UplinkLeaseState,
+    advertised: AdvertisementState,
     /// Which board of the box the last lease said this is, and PID 1 was told.
     board: Option<u8>,
     /// Which node this is, as PID 1 has it.
@@ -61,7 +61,12 @@ pub struct Network<B> {
 
 impl<B: Backend> Network<B> {
     /// As `told` says, once it is [`begin`](Self::begin)un.
-    pub fn new(told: Told, node: Arc<Node>, backend: B, shared: Rc<Shared<B>>) -> Self {
+    pub fn new(
+        told: NetworkConfig,
+        node: Arc<NodeFacts>,
+        backend: B,
+        shared: Rc<ServeState<B>>,
+    ) -> Self {
         Self {
             told,
             number: node.number,
@@ -69,10 +74,10 @@ impl<B: Backend> Network<B> {
             backend,
             shared,
             began: Instant::now(),
-            plugged: Plugged::default(),
+            plugged: PortBindings::default(),
             rules: None,
-            leased: Leased::Unknown,
-            advertised: Advertised::Unknown,
+            leased: UplinkLeaseState::Unknown,
+            advertised: AdvertisementState::Unknown,
             board: None,
             trouble: None,
             mend: None,
@@ -109,7 +114,7 @@ impl<B: Backend> Network<B> {
     ///
     /// # Errors
     /// As [`settle`](Self::settle); inside, in words: the kernel does not take it.
-    pub async fn change(&mut self, told: Told) -> Result<Result<(), String>, NetdError> {
+    pub async fn change(&mut self, told: NetworkConfig) -> Result<Result<(), String>, NetdError> {
         if told == self.told {
             return Ok(Ok(()));
         }
@@ -126,7 +131,7 @@ impl<B: Backend> Network<B> {
             return Ok(Err(error.to_string()));
         }
         say!("the settings have changed");
-        (self.leased, self.advertised) = (Leased::Unknown, Advertised::Unknown);
+        (self.leased, self.advertised) = (UplinkLeaseState::Unknown, AdvertisementState::Unknown);
         self.settle().await?;
         let trouble = match self.trouble.clone() {
             None => self.end_flows().await.err(),
@@ -136,7 +141,7 @@ impl<B: Backend> Network<B> {
         say!("{trouble}; all is as it was before");
         self.told = before;
         self.load_or_end().await?;
-        (self.leased, self.advertised) = (Leased::Unknown, Advertised::Unknown);
+        (self.leased, self.advertised) = (UplinkLeaseState::Unknown, AdvertisementState::Unknown);
         self.settle().await?;
         Ok(Err(trouble))
     }
@@ -250,10 +255,15 @@ impl<B: Backend> Network<B> {
             if self.plugged.forget(self.told.router.as_ref(), &observed) {
                 self.load_or_end().await?;
             }
-            let Told { network, router, .. } = &self.told;
+            let NetworkConfig { network, router, .. } = &self.told;
             let router = router.as_ref().map(|router| (router, &self.plugged));
-            let plan =
-                Plan::new(network, router, (&self.leased, &self.advertised), &observed, self.now());
+            let plan = KernelPlan::new(
+                network,
+                router,
+                (&self.leased, &self.advertised),
+                &observed,
+                self.now(),
+            );
             let changes = plan.changes(&observed);
             if changes.is_empty() {
                 self.trouble = None;
@@ -279,7 +289,7 @@ impl<B: Backend> Network<B> {
         Ok(())
     }
 
-    async fn apply(&self, change: &Change) -> Result<(), String> {
+    async fn apply(&self, change: &PlanStep) -> Result<(), String> {
         fault::at_step(&format!("{change:?}")).map_err(|error| error.to_string())?;
         self.backend.apply(change).await.map_err(|error| error.to_string())
     }
@@ -291,17 +301,17 @@ impl<B: Backend> Network<B> {
     pub async fn lease(
         &mut self,
         link: &str,
-        reported: Option<reported::Lease>,
-    ) -> Result<Result<(), lease::Refused>, NetdError> {
+        reported: Option<reported::LinkLease>,
+    ) -> Result<Result<(), lease::InvalidLease>, NetdError> {
         if !self.asks_at(link).await? {
-            return Ok(Err(lease::Refused::NotAsked(link.to_owned())));
+            return Ok(Err(lease::InvalidLease::NotAsked(link.to_owned())));
         }
         let router = self.told.router.as_ref();
         let board = reported.as_ref().and_then(|lease| lease.board);
         let leased = match reported {
-            None => Leased::Nothing,
-            Some(lease) => match Lease::check(&lease, router, self.now()) {
-                Ok(lease) => Leased::Lease(lease),
+            None => UplinkLeaseState::Nothing,
+            Some(lease) => match UplinkLease::check(&lease, router, self.now()) {
+                Ok(lease) => UplinkLeaseState::Lease(lease),
                 Err(refused) => return Ok(Err(refused)),
             },
         };
@@ -327,16 +337,16 @@ impl<B: Backend> Network<B> {
     pub async fn advert(
         &mut self,
         link: &str,
-        reported: Option<reported::Advertised>,
-    ) -> Result<Result<(), lease::Refused>, NetdError> {
+        reported: Option<reported::RouterAdvertised>,
+    ) -> Result<Result<(), lease::InvalidLease>, NetdError> {
         if !self.asks_at(link).await? {
-            return Ok(Err(lease::Refused::NotAsked(link.to_owned())));
+            return Ok(Err(lease::InvalidLease::NotAsked(link.to_owned())));
         }
         let router = self.told.router.as_ref();
         self.advertised = match reported {
-            None => Advertised::Nothing,
-            Some(advert) => match Advert::check(&advert, router, self.now()) {
-                Ok(advert) => Advertised::Router(advert),
+            None => AdvertisementState::Nothing,
+            Some(advert) => match AdvertisedRoute::check(&advert, router, self.now()) {
+                Ok(advert) => AdvertisementState::Router(advert),
                 Err(refused) => return Ok(Err(refused)),
             },
         };
@@ -355,12 +365,14 @@ impl<B: Backend> Network<B> {
     /// When there is something to do: a lease that ends, or rules to put right.
     pub fn due(&self) -> Option<Instant> {
         let end = match &self.leased {
-            Leased::Lease(lease) => lease.until.map(|until| self.began + until),
-            Leased::Unknown | Leased::Nothing => None,
+            UplinkLeaseState::Lease(lease) => lease.until.map(|until| self.began + until),
+            UplinkLeaseState::Unknown | UplinkLeaseState::Nothing => None,
         };
         let advert = match &self.advertised {
-            Advertised::Router(advert) => advert.end(self.now()).map(|end| self.began + end),
-            Advertised::Unknown | Advertised::Nothing => None,
+            AdvertisementState::Router(advert) => {
+                advert.end(self.now()).map(|end| self.began + end)
+            }
+            AdvertisementState::Unknown | AdvertisementState::Nothing => None,
         };
         [end, advert, self.mend].into_iter().flatten().min()
     }
@@ -380,17 +392,18 @@ impl<B: Backend> Network<B> {
             self.settle().await?;
         }
         let now = self.now();
-        if let Leased::Lease(Lease { address, until: Some(until), .. }) = &self.leased
+        if let UplinkLeaseState::Lease(UplinkLease { address, until: Some(until), .. }) =
+            &self.leased
             && *until <= now
         {
             say!("the time of {address} is over");
-            self.leased = Leased::Nothing;
+            self.leased = UplinkLeaseState::Nothing;
             self.settle().await?;
         }
-        if let Advertised::Router(advert) = std::mem::take(&mut self.advertised) {
+        if let AdvertisementState::Router(advert) = std::mem::take(&mut self.advertised) {
             let left = advert.clone().at(now);
             let ended = left != advert;
-            self.advertised = Advertised::Router(left);
+            self.advertised = AdvertisementState::Router(left);
             if ended {
                 self.settle().await?;
             }
@@ -400,13 +413,13 @@ impl<B: Backend> Network<B> {
 
     async fn note(&self, observed: &Observed) {
         let lease = match &self.leased {
-            Leased::Lease(lease) => Some(json!({
+            UplinkLeaseState::Lease(lease) => Some(json!({
                 "address": lease.address.to_string(),
                 "server": lease.server,
                 "seconds": lease.left(self.now()),
                 "board": self.board,
             })),
-            Leased::Unknown | Leased::Nothing => None,
+            UplinkLeaseState::Unknown | UplinkLeaseState::Nothing => None,
         };
         self.shared.note(lease, &self.plugged, links(&self.told, observed)).await;
     }
@@ -420,7 +433,7 @@ pub enum PlugError {
     NoRouter,
     /// It cannot be.
     #[error(transparent)]
-    Refused(#[from] Refused),
+    Refused(#[from] InvalidReport),
     /// The kernel does not take it.
     #[error(transparent)]
     Rules(#[from] BackendError),

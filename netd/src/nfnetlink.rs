@@ -23,13 +23,13 @@ pub fn request(kind: u16, flags: u16, sequence: u32, family: u8, attributes: &[u
 }
 
 /// A message: its type, and what stands behind the header of netlink(7).
-pub type Message<'a> = (u16, &'a [u8]);
+pub type NetlinkMessage<'a> = (u16, &'a [u8]);
 
 /// What came in one datagram, message by message.
 ///
 /// # Errors
 /// It is cut off.
-pub fn messages(mut bytes: &[u8]) -> Result<Vec<Message<'_>>, NotRead> {
+pub fn messages(mut bytes: &[u8]) -> Result<Vec<NetlinkMessage<'_>>, NotRead> {
     let mut found = vec![];
     while !bytes.is_empty() {
         let length = u32::from_ne_bytes(take(bytes, 0)?) as usize;

@@ -9,7 +9,7 @@ pub const PROTOCOL: u8 = 201;
 
 /// A network device.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Link {
+pub struct NetworkDevice {
     /// The kernel's number for it.
     pub index: u32,
     /// Its name.
@@ -23,12 +23,12 @@ pub struct Link {
     /// How often there was nothing any more at the other end.
     pub carrier_downs: u32,
     /// What has passed.
-    pub traffic: Traffic,
+    pub traffic: LinkCounters,
 }
 
 /// What has passed a link since it is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Traffic {
+pub struct LinkCounters {
     /// Frames that came in, also those that were dropped then.
     pub received: u64,
     /// Their bytes.
@@ -52,7 +52,7 @@ pub enum LinkKind {
 
 /// An address of a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Address {
+pub struct LinkAddress {
     /// The link's index.
     pub link: u32,
     /// The address.
@@ -67,7 +67,7 @@ pub struct Address {
 
 /// A route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Route {
+pub struct KernelRoute {
     /// The network to which it leads, and the bits of its prefix; all others, with a prefix of 0.
     pub to: (IpAddr, u8),
     /// Where packets for it go.
@@ -78,7 +78,7 @@ pub struct Route {
 
 /// In which table the kernel looks for a route for what comes by one device.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rule {
+pub struct RoutingRule {
     /// The device's name.
     pub device: String,
     /// The network that it goes to; all, with a prefix of 0.
@@ -89,7 +89,7 @@ pub struct Rule {
     pub table: u8,
 }
 
-impl Route {
+impl KernelRoute {
     /// To all networks that have no other.
     pub fn out(gateway: IpAddr, link: u32) -> Self {
         let any: IpAddr = match gateway {
@@ -105,7 +105,7 @@ impl Route {
     }
 }
 
-impl Rule {
+impl RoutingRule {
     /// What goes to the network `to` has the routes that everybody has.
     pub fn inside(device: &str, to: (IpAddr, u8)) -> Self {
         Self { device: device.to_owned(), to, priority: 20_100, table: MAIN_TABLE }
@@ -122,7 +122,7 @@ const MAIN_TABLE: u8 = 254;
 
 /// A neighbour that the kernel does not ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Neighbour {
+pub struct StaticNeighbour {
     /// The link's index.
     pub link: u32,
     /// Its address.
@@ -135,23 +135,23 @@ pub struct Neighbour {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Observed {
     /// Links, in the kernel's order.
-    pub links: Vec<Link>,
+    pub links: Vec<NetworkDevice>,
     /// Addresses of all links.
-    pub addresses: Vec<Address>,
+    pub addresses: Vec<LinkAddress>,
     /// Routes with [`PROTOCOL`], netd's own.
-    pub routes: Vec<Route>,
+    pub routes: Vec<KernelRoute>,
     /// Rules with [`PROTOCOL`], netd's own.
-    pub rules: Vec<Rule>,
+    pub rules: Vec<RoutingRule>,
     /// The versions of IP, by nobody's address, of which whoever finds no other route in the table of the VPN is
     /// told that there is none.
     pub dead_ends: Vec<IpAddr>,
     /// Neighbours that were set by a program.
-    pub neighbours: Vec<Neighbour>,
+    pub neighbours: Vec<StaticNeighbour>,
     /// Whether packets for others are handed on, of both versions of IP.
     pub forwards: bool,
 }
 
-impl Link {
+impl NetworkDevice {
     /// Its MAC address, if it is a port of the board.
     pub fn mac(&self) -> Option<[u8; 6]> {
         match self.kind {
@@ -163,7 +163,7 @@ impl Link {
 
 impl Observed {
     /// The link that leads out: the one of this name, else the first port of the board.
-    pub fn uplink(&self, name: Option<&str>) -> Option<&Link> {
+    pub fn uplink(&self, name: Option<&str>) -> Option<&NetworkDevice> {
         let mut ports = self.links.iter().filter(|link| link.mac().is_some());
         ports.find(|link| name.is_none_or(|name| link.name == name))
     }

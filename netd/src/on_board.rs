@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use octet_appliance::{Port, Unit};
 
-use crate::router::chain::{Chain, Declared};
+use crate::router::chain::{Declared, NftChain};
 
 /// Users, and the ports that each may reach.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -53,7 +53,7 @@ const CHAIN: &str = "on_board";
 pub const FRAME: [Declared; 2] = [Declared::Counter("denied_on_board"), Declared::Chain(CHAIN)];
 
 /// Answers belong to flows that were let.
-pub fn chain() -> (&'static str, Chain) {
+pub fn chain() -> (&'static str, NftChain) {
     let rules = [
         "ct state vmap { established : accept, related : accept }",
         "meta skuid . meta l4proto . th dport @own_ports accept",

@@ -16,12 +16,12 @@ const REST: u32 = 4;
 
 /// When the next look may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pace {
+pub struct PollPace {
     next: Instant,
     pause: Duration,
 }
 
-impl Pace {
+impl PollPace {
     /// At once, from `now` on.
     pub fn new(now: Instant) -> Self {
         Self { next: now, pause: Duration::ZERO }
@@ -53,7 +53,7 @@ mod tests {
     #[test]
     fn what_goes_on_is_looked_at_less_and_less() {
         let mut now = Instant::now();
-        let mut pace = Pace::new(now);
+        let mut pace = PollPace::new(now);
         assert_eq!(pace.next(), now);
         let mut pauses = vec![];
         for _ in 0..9 {
@@ -76,7 +76,7 @@ mod tests {
     #[test]
     fn a_long_look_is_followed_by_four_times_as_much_rest() {
         let start = Instant::now();
-        let mut pace = Pace::new(start);
+        let mut pace = PollPace::new(start);
         let (mut looked, mut now) = (Duration::ZERO, start);
         for took in [3, 700, 5, 60, 2500, 0, 1] {
             let began = pace.next();

@@ -13,10 +13,10 @@ use std::net::Ipv4Addr;
 use std::num::NonZeroU32;
 
 use octet_appliance::{
-    Cluster, MPLS_IN_IP, PortRange, Protocol, Published, Segments, Traffic, Unit, Zone,
+    Cluster, MPLS_IN_IP, PortRange, Protocol, Published, Segments, TrafficKind, Unit, Zone,
 };
 
-use crate::router::chain::{Chain, Declared, Hook, Rule, rules};
+use crate::router::chain::{Declared, Hook, NftChain, NftRule, rules};
 use crate::router::text::{list, over};
 
 /// The unit.
@@ -40,7 +40,7 @@ pub const NODES: &str = "fc00::/8";
 
 /// What forward's unit file and the lines of `appliance.toml` say of its devices.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Paths {
+pub struct PathDevices {
     /// The port at which neighbours' WireGuard is (UDP).
     pub links: Option<u16>,
     /// The port at which neighbours agree on labels (UDP), by `fwg`.
@@ -55,7 +55,7 @@ pub struct Paths {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Lets {
     /// From the zone `path`.
-    pub paths: Vec<Line>,
+    pub paths: Vec<PathAllow>,
     /// The boards with which there are plain links.
     pub plain: Vec<Ipv4Addr>,
     /// Ports, from other zones, and from outside by ports of the router. Who it is that asks the router has
@@ -65,9 +65,9 @@ pub struct Lets {
 
 /// What one line lets from the zone `path` to one board.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
+pub struct PathAllow {
     /// What it is.
-    pub traffic: Traffic,
+    pub traffic: TrafficKind,
     /// Ports, if it has some.
     pub ports: Vec<PortRange>,
     /// How many flows may begin in a second.
@@ -76,29 +76,29 @@ pub struct Line {
 
 /// The same for all boards, by their numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Lines(BTreeMap<u8, Lets>);
+pub struct PathAllows(BTreeMap<u8, Lets>);
 
-impl Lines {
+impl PathAllows {
     /// What the file comes to.
     pub fn of(cluster: &Cluster, segments: &Segments) -> Self {
         let mut boards = BTreeMap::<u8, Lets>::new();
         // A line speaks of one protocol.
-        let mut paths = BTreeMap::<(u8, usize), Line>::new();
+        let mut paths = BTreeMap::<(u8, usize), PathAllow>::new();
         for ((from, to, traffic), lets) in &segments.lets {
             match (from, to, traffic) {
-                (Zone::Board(from), Zone::Board(to), Traffic::Number(MPLS_IN_IP)) => {
+                (Zone::Board(from), Zone::Board(to), TrafficKind::Number(MPLS_IN_IP)) => {
                     boards.entry(*to).or_default().plain.push(cluster.addresses(*from).0);
                 }
                 (Zone::Path, Zone::Board(to), traffic) => {
                     for it in lets {
                         let (traffic, rate) = (*traffic, segments.rates[it.line]);
-                        let line = Line { traffic, ports: vec![], rate };
+                        let line = PathAllow { traffic, ports: vec![], rate };
                         paths.entry((*to, it.line)).or_insert(line).ports.push(it.ports);
                     }
                 }
-                (_, Zone::Board(to), Traffic::Tcp | Traffic::Udp) => {
+                (_, Zone::Board(to), TrafficKind::Tcp | TrafficKind::Udp) => {
                     let protocol = match traffic {
-                        Traffic::Udp => Protocol::Udp,
+                        TrafficKind::Udp => Protocol::Udp,
                         _ => Protocol::Tcp,
                     };
                     let ports = lets.iter().map(|it| (protocol, it.ports));
@@ -123,7 +123,7 @@ impl Lines {
     }
 }
 
-impl Paths {
+impl PathDevices {
     /// What is so in an image with `units`; `None` if forward is not among them.
     pub fn of(units: &[Unit], lets: Lets) -> Option<Self> {
         let forward = units.iter().find(|unit| unit.name.as_str() == UNIT)?;
@@ -137,7 +137,7 @@ impl Paths {
     }
 
     /// What comes by ports of the board.
-    pub fn open(&self) -> Vec<Rule> {
+    pub fn open(&self) -> Vec<NftRule> {
         if self.lets.plain.is_empty() {
             return vec![];
         }
@@ -146,8 +146,8 @@ impl Paths {
     }
 
     /// What lines let from paths, as rules.
-    pub fn lines(&self) -> Vec<Rule> {
-        self.lets.paths.iter().flat_map(Line::rules).collect()
+    pub fn lines(&self) -> Vec<NftRule> {
+        self.lets.paths.iter().flat_map(PathAllow::rules).collect()
     }
 
     /// The chains, where the table has [`FRAME`], with these rules of lines from paths.
@@ -158,7 +158,7 @@ impl Paths {
     /// - What forward says to another one has its port on both sides, so it is one flow for each neighbour or path.
     /// - By a link no error is taken: between its ends nobody is on the way. One by a path is about something between
     ///   nodes, and not about what this node says to others.
-    pub fn chains(&self, lines: Vec<Rule>) -> [(&'static str, Chain); 6] {
+    pub fn chains(&self, lines: Vec<NftRule>) -> [(&'static str, NftChain); 6] {
         let port = |port: Option<u16>, counter: &str| {
             let rule =
                 |port| rules!["udp sport {port} udp dport {port} counter name {counter} accept"];
@@ -193,9 +193,9 @@ impl Paths {
         [
             ("untracked", ["iifname fin notrack"].into()),
             ("by_forward", BY_FORWARD.into()),
-            ("by_link", Chain(by_link.concat())),
-            ("at_end", Chain(at_end)),
-            ("by_path", Chain(by_path.concat())),
+            ("by_link", NftChain(by_link.concat())),
+            ("at_end", NftChain(at_end)),
+            ("by_path", NftChain(by_path.concat())),
             ("as_forward", AS_FORWARD.into()),
         ]
     }
@@ -203,7 +203,7 @@ impl Paths {
     /// What is asked first of all that leaves: without a path there is no packet to a node. By `fout` forward hears
     /// of it, and nothing gets any further. Nothing for an end goes by the device `lo`, where all may come in. And what
     /// forward says to neighbours and ends of paths nobody else of this node says.
-    pub fn output(&self) -> Vec<Rule> {
+    pub fn output(&self) -> Vec<NftRule> {
         let as_forward = |devices: &str, port: Option<u16>| {
             let rule = |port| rules!["oifname {devices} udp dport {port} goto as_forward"];
             port.map(rule).unwrap_or_default()
@@ -220,15 +220,15 @@ impl Paths {
     }
 }
 
-impl Line {
-    fn rules(&self) -> Vec<Rule> {
+impl PathAllow {
+    fn rules(&self) -> Vec<NftRule> {
         let kind = match self.traffic {
-            Traffic::Tcp | Traffic::Udp => {
+            TrafficKind::Tcp | TrafficKind::Udp => {
                 format!("{} dport {{ {} }}", self.traffic, list(&self.ports))
             }
             // Always let.
-            Traffic::Ping => return vec![],
-            Traffic::Number(number) => format!("meta l4proto {number}"),
+            TrafficKind::Ping => return vec![],
+            TrafficKind::Number(number) => format!("meta l4proto {number}"),
         };
         let mut rules = vec![];
         if let Some(rate) = self.rate {
@@ -261,7 +261,7 @@ pub const FRAME: [Declared; 11] = [
 
 /// What is asked first of all that comes in. An end is nowhere but at `fin`, and a node's own address at no
 /// port of the board: who speaks to that by its link could find out who is there.
-pub fn input() -> Vec<Rule> {
+pub fn input() -> Vec<NftRule> {
     rules![
         "iifname \"f*\" goto by_forward",
         "ip daddr {ENDS} counter name denied_by_path drop",
@@ -306,9 +306,9 @@ mod tests {
         let appliance = Appliance::parse("appliance.toml", LINES).unwrap();
         let settings = appliance.cluster_settings().unwrap();
         let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", LINES)).unwrap();
-        let lines = Lines::of(&settings.cluster, &segments);
-        let to = |number| Paths { lets: lines.to(number), ..Paths::default() };
-        let rules = |number| Chain(to(number).lines());
+        let lines = PathAllows::of(&settings.cluster, &segments);
+        let to = |number| PathDevices { lets: lines.to(number), ..PathDevices::default() };
+        let rules = |number| NftChain(to(number).lines());
         let second = "tcp dport { 81 } counter name paths accept";
         assert_eq!(rules(Some(1)), [second].into());
         let first = [
@@ -316,9 +316,9 @@ mod tests {
             "tcp dport { 80, 8000-8010 } counter name paths accept",
         ];
         assert_eq!(rules(Some(2)), [first[0], first[1], second].into());
-        let open = |number| Chain(to(number).open());
+        let open = |number| NftChain(to(number).open());
         let plain = "ip saddr { 10.20.1.2, 10.20.4.2 } ip protocol 137 counter name links accept";
-        assert_eq!((open(Some(2)), open(Some(1))), ([plain].into(), Chain::default()));
+        assert_eq!((open(Some(2)), open(Some(1))), ([plain].into(), NftChain::default()));
         let ports = |number| lines.to(Some(number)).ports;
         let one = |port| PortRange { first: port, last: port };
         assert_eq!([1, 4].map(ports), [vec![], vec![]]);
@@ -333,8 +333,8 @@ mod tests {
     fn ports_of_the_unit_by_their_names() {
         let units =
             [unit("web", "ports.path = \"udp/1\""), unit(UNIT, "ports.path = \"udp/4043\"")];
-        let paths = Paths::of(&units, Lets::default()).unwrap();
+        let paths = PathDevices::of(&units, Lets::default()).unwrap();
         assert_eq!((paths.control, paths.path), (None, Some(4043)));
-        assert_eq!(Paths::of(&units[..1], Lets::default()), None);
+        assert_eq!(PathDevices::of(&units[..1], Lets::default()), None);
     }
 }

@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 
 use octet_appliance::{LinkName, Mac};
 
-use crate::observed::{Link, Observed};
-use crate::router::plan::{Plan, Segment};
+use crate::observed::{NetworkDevice, Observed};
+use crate::router::plan::{RouterPlan, RouterSegment};
 
 /// Somebody at a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Held {
+pub struct BoundNode {
     /// His Ethernet address.
     pub mac: Mac,
     /// How often the link had been down when he came ([`Link::carrier_downs`]).
@@ -19,11 +19,11 @@ pub struct Held {
 
 /// Everybody, by the router's device.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Plugged(BTreeMap<LinkName, Held>);
+pub struct PortBindings(BTreeMap<LinkName, BoundNode>);
 
 /// A report that cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum InvalidReport {
     /// There is no board behind it.
     #[error("`{0}` is not a port of a board")]
     NoPort(String),
@@ -49,19 +49,19 @@ pub enum Refused {
     },
 }
 
-impl Plugged {
+impl PortBindings {
     /// Who is at `segment`'s port, if the file does not say it.
-    pub fn at(&self, device: &LinkName) -> Option<Held> {
+    pub fn at(&self, device: &LinkName) -> Option<BoundNode> {
         self.0.get(device).copied()
     }
 
     /// The Ethernet address of the board in `segment`, as far as it is known.
-    pub fn mac(&self, segment: &Segment) -> Option<Mac> {
+    pub fn mac(&self, segment: &RouterSegment) -> Option<Mac> {
         segment.mac.or_else(|| Some(self.at(&segment.device)?.mac))
     }
 
     /// Forgets those who are gone. Returns whether there were any.
-    pub fn forget(&mut self, plan: Option<&Plan>, observed: &Observed) -> bool {
+    pub fn forget(&mut self, plan: Option<&RouterPlan>, observed: &Observed) -> bool {
         let before = self.0.len();
         self.0.retain(|device, held| {
             let is_port = plan.is_some_and(|plan| board(plan, device.as_str()).is_some());
@@ -77,47 +77,49 @@ impl Plugged {
     /// It cannot be so; everything stays as it was.
     pub fn report(
         &mut self,
-        plan: &Plan,
+        plan: &RouterPlan,
         observed: &Observed,
         device: &str,
         mac: &str,
-    ) -> Result<bool, Refused> {
-        let segment = board(plan, device).ok_or_else(|| Refused::NoPort(device.to_owned()))?;
-        let mac = Mac::try_from(mac.to_owned()).map_err(|_| Refused::NoMac(mac.to_owned()))?;
+    ) -> Result<bool, InvalidReport> {
+        let segment =
+            board(plan, device).ok_or_else(|| InvalidReport::NoPort(device.to_owned()))?;
+        let mac =
+            Mac::try_from(mac.to_owned()).map_err(|_| InvalidReport::NoMac(mac.to_owned()))?;
         match segment.mac {
             Some(said) if said == mac => return Ok(false),
-            Some(said) => return Err(Refused::Said(said)),
+            Some(said) => return Err(InvalidReport::Said(said)),
             None => {}
         }
         let link = observed.links.iter().find(|link| link.name == device);
-        let link = link.filter(|link| link.carrier).ok_or(Refused::Down)?;
+        let link = link.filter(|link| link.carrier).ok_or(InvalidReport::Down)?;
         let elsewhere = plan.boards.iter().filter(|other| other.device != segment.device);
         let elsewhere = { elsewhere }.find(|other| self.mac(other) == Some(mac));
-        let router = |link: &&Link| link.mac() == Some(mac.bytes());
+        let router = |link: &&NetworkDevice| link.mac() == Some(mac.bytes());
         let elsewhere = elsewhere
             .map(|other| other.device.to_string())
             .or_else(|| observed.links.iter().find(router).map(|link| link.name.clone()));
         if let Some(at) = elsewhere {
-            return Err(Refused::Elsewhere { mac, at });
+            return Err(InvalidReport::Elsewhere { mac, at });
         }
         match self.at(&segment.device) {
             Some(held) if held.downs != link.carrier_downs => {}
             Some(held) if held.mac == mac => return Ok(false),
-            Some(held) => return Err(Refused::Held(held.mac)),
+            Some(held) => return Err(InvalidReport::Held(held.mac)),
             None => {}
         }
-        self.0.insert(segment.device.clone(), Held { mac, downs: link.carrier_downs });
+        self.0.insert(segment.device.clone(), BoundNode { mac, downs: link.carrier_downs });
         Ok(true)
     }
 }
 
-impl FromIterator<(LinkName, Held)> for Plugged {
-    fn from_iter<I: IntoIterator<Item = (LinkName, Held)>>(held: I) -> Self {
+impl FromIterator<(LinkName, BoundNode)> for PortBindings {
+    fn from_iter<I: IntoIterator<Item = (LinkName, BoundNode)>>(held: I) -> Self {
         Self(held.into_iter().collect())
     }
 }
 
-fn board<'a>(plan: &'a Plan, device: &str) -> Option<&'a Segment> {
+fn board<'a>(plan: &'a RouterPlan, device: &str) -> Option<&'a RouterSegment> {
     plan.boards.iter().find(|board| board.device.as_str() == device)
 }
 

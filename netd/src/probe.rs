@@ -10,15 +10,15 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::future::{Either, join_all, select};
-use octet_appliance::{Cluster, Mac, Traffic};
-use octet_router::kind::Kind;
-use octet_router::matrix::{Came, Seat, Sent};
+use octet_appliance::{Cluster, Mac, TrafficKind};
+use octet_router::kind::FlowKind;
+use octet_router::matrix::{BoardEnd, Received, SentProbe};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
 use tokio::net::{TcpSocket, UdpSocket};
 use tokio::time::timeout;
 
 use crate::backend::{Backend, BackendError};
-use crate::observed::{Neighbour, Observed};
+use crate::observed::{Observed, StaticNeighbour};
 
 /// As many kinds are sent at once.
 pub const MOST: usize = 256;
@@ -45,30 +45,30 @@ const REPLIES: [u8; 2] = [0, 129];
 
 /// This board's port.
 #[derive(Debug, Clone)]
-pub struct Own {
+pub struct OwnPort {
     /// What others are told of it.
-    pub seat: Seat,
+    pub seat: BoardEnd,
     /// The link's index.
     link: u32,
 }
 
 /// To whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum To {
+pub enum ProbeTarget {
     /// A board.
     Board(u8),
     /// The router, as this board knows it.
     Router,
 }
 
-impl Own {
+impl OwnPort {
     /// The port that has an address of a board of `cluster`.
     pub fn find(cluster: &Cluster, observed: &Observed) -> Option<Self> {
         let mut found = observed.addresses.iter();
         let (link, number) = found.find_map(|it| Some((it.link, cluster.board_at(it.address)?)))?;
         let port = observed.links.iter().find(|it| it.index == link)?;
         let own = observed.addresses.iter().filter(|it| it.link == link);
-        let seat = Seat {
+        let seat = BoardEnd {
             number,
             mac: Mac::new(port.mac()?)?,
             addresses: own.map(|it| it.address).collect(),
@@ -88,10 +88,15 @@ impl Own {
     ///
     /// # Errors
     /// There are no sockets.
-    pub async fn send(&self, cluster: &Cluster, to: To, kinds: &[Kind]) -> io::Result<Sent> {
+    pub async fn send(
+        &self,
+        cluster: &Cluster,
+        to: ProbeTarget,
+        kinds: &[FlowKind],
+    ) -> io::Result<SentProbe> {
         let pings = Pings::open()?;
         let (ip4, ip6) = cluster.gateways(self.seat.number);
-        let mut answers = Came::new();
+        let mut answers = Received::new();
         let mut echoed = true;
         for source in self.sources(cluster) {
             let of_version = |(v4, v6): (Ipv4Addr, Ipv6Addr)| -> IpAddr {
@@ -99,8 +104,8 @@ impl Own {
             };
             let gateway = of_version((ip4, ip6));
             let target = match to {
-                To::Board(number) => of_version(cluster.addresses(number)),
-                To::Router => gateway,
+                ProbeTarget::Board(number) => of_version(cluster.addresses(number)),
+                ProbeTarget::Router => gateway,
             };
             let answered = RefCell::new(BTreeSet::new());
             let all = join_all(kinds.iter().map(async |kind| {
@@ -118,7 +123,7 @@ impl Own {
             };
             answers.insert(target, answered.take());
         }
-        Ok(Sent { answers, echoed })
+        Ok(SentProbe { answers, echoed })
     }
 
     /// Sends a packet past the router: to everybody on this board's wire, and to `mac`.
@@ -127,7 +132,7 @@ impl Own {
     /// The kernel refuses.
     pub async fn send_past<B: Backend>(&self, backend: &B, mac: Mac) -> Result<(), BackendError> {
         let address = mac.link_local();
-        let neighbour = Neighbour { link: self.link, address, mac: mac.bytes() };
+        let neighbour = StaticNeighbour { link: self.link, address, mac: mac.bytes() };
         backend.introduce(&neighbour).await?;
         let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).await?;
         // What this board says itself does not come to it.
@@ -142,19 +147,19 @@ impl Own {
 }
 
 /// Sends one packet, and says whether it is answered: of what is no connection and no echo request nobody knows.
-async fn send(source: IpAddr, target: IpAddr, kind: Kind, pings: &Pings) -> bool {
+async fn send(source: IpAddr, target: IpAddr, kind: FlowKind, pings: &Pings) -> bool {
     let to = SocketAddr::new(target, kind.port);
     match kind.traffic {
-        Traffic::Tcp => connect(source, to).await.is_ok(),
-        Traffic::Udp => {
+        TrafficKind::Tcp => connect(source, to).await.is_ok(),
+        TrafficKind::Udp => {
             // A board that is not let hears so from its router, or is not there.
             if let Ok(socket) = UdpSocket::bind((source, 0)).await {
                 let _ = socket.send_to(TEXT, to).await;
             }
             false
         }
-        Traffic::Ping => pings.echo(source, target).await,
-        Traffic::Number(_) => false,
+        TrafficKind::Ping => pings.echo(source, target).await,
+        TrafficKind::Number(_) => false,
     }
 }
 
@@ -216,23 +221,23 @@ async fn echo(source: IpAddr, target: IpAddr) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observed::{Address, Link, LinkKind, Traffic};
+    use crate::observed::{LinkAddress, LinkCounters, LinkKind, NetworkDevice};
     use octet_appliance::Appliance;
 
     const BOX: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n[cluster]\nboards = 4\n";
 
     fn observed(addresses: &[(u32, &str)]) -> Observed {
-        let link = |(index, kind)| Link {
+        let link = |(index, kind)| NetworkDevice {
             index,
             name: format!("eth{index}"),
             kind,
             up: true,
             carrier: true,
             carrier_downs: 0,
-            traffic: Traffic::default(),
+            traffic: LinkCounters::default(),
         };
         let port = LinkKind::Ethernet([2, 0, 0, 0, 0, 7]);
-        let address = |(link, text): &(u32, &str)| Address {
+        let address = |(link, text): &(u32, &str)| LinkAddress {
             link: *link,
             address: text.parse().unwrap(),
             prefix: 24,
@@ -251,7 +256,7 @@ mod tests {
     fn a_board_is_known_by_the_address_of_its_port() {
         let appliance = Appliance::parse("a.toml", BOX).unwrap();
         let cluster = appliance.cluster_settings().unwrap().cluster;
-        let find = |addresses: &[(u32, &str)]| Own::find(&cluster, &observed(addresses));
+        let find = |addresses: &[(u32, &str)]| OwnPort::find(&cluster, &observed(addresses));
         let own = find(&[(1, "127.0.0.1"), (2, "fe80::7"), (2, "10.20.3.2")]).unwrap();
         assert_eq!((own.seat.number, own.link), (3, 2));
         assert_eq!(own.seat.mac.bytes(), [2, 0, 0, 0, 0, 7]);

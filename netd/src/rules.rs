@@ -5,32 +5,32 @@ use octet_appliance::Unit;
 use crate::fault;
 use crate::host::Inbound;
 use crate::on_board::OnBoard;
-use crate::paths::{Lets, Paths};
-use crate::plugged::Plugged;
+use crate::paths::{Lets, PathDevices};
+use crate::plugged::PortBindings;
 use crate::router::firewall::{self, There};
 use crate::router::guard;
-use crate::router::plan::Plan;
-use crate::router::table::Table;
+use crate::router::plan::RouterPlan;
+use crate::router::table::NftTable;
 
 /// The tables of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Rules {
+pub enum NodeTables {
     /// A node that hands nothing on.
     Host(Inbound),
     /// A router.
     Router {
         /// What a frame has to be.
-        guard: Table,
+        guard: NftTable,
         /// Which flows may begin.
-        firewall: Table,
+        firewall: NftTable,
     },
 }
 
-impl Rules {
+impl NodeTables {
     /// Those of a router with `units`, and with who is `plugged` in. `leased` says whether the uplink's
     /// address is asked for by DHCP.
-    pub fn router(plan: &Plan, units: &[Unit], plugged: &Plugged, leased: bool) -> Self {
-        let forward = Paths::of(units, Lets::default());
+    pub fn router(plan: &RouterPlan, units: &[Unit], plugged: &PortBindings, leased: bool) -> Self {
+        let forward = PathDevices::of(units, Lets::default());
         Self::Router {
             guard: guard::table(plan, plugged, leased),
             firewall: firewall::table(plan, &OnBoard::of(units), forward.as_ref(), leased),

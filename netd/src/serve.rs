@@ -9,14 +9,16 @@ use std::sync::Arc;
 
 use octet_appliance::{InvalidPolicy, Zone};
 use octet_node::control::file::FileArg;
-use octet_node::control::{Capability, ColumnKind, Failure, FailureCode, Verb};
-use octet_node::links::{ADVERTISED, Advertised, LEASED, LINKS, Lease, Links, PLUGGED, TRAFFIC};
-use octet_node::serve::tasks::{Call, Limits, Verbs};
+use octet_node::control::{ColumnKind, Failure, FailureCode, Permission, Verb};
+use octet_node::links::{
+    ADVERTISED, LEASED, LINKS, LinkLease, Links, PLUGGED, RouterAdvertised, TRAFFIC,
+};
+use octet_node::serve::tasks::{Call, ConnectionLimits, Verbs};
 use octet_node::serve::verbs::{file, flag, nothing, option, text};
 use octet_node::settings::Which;
 use octet_router::matrix::{CAME, PROBE, WATCH};
-use octet_router::openwrt::change::Change;
-use octet_router::openwrt::router::Router;
+use octet_router::openwrt::change::UciChange;
+use octet_router::openwrt::router::OpenwrtRouter;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::{Mutex, oneshot, watch};
@@ -26,17 +28,17 @@ use crate::backend::Backend;
 use crate::generation::Author;
 use crate::lease;
 use crate::network::PlugError;
-use crate::plugged::Plugged;
-use crate::router::kind::{InvalidKind, Kind};
-use crate::router::plan::Plan;
-use crate::told::{self, Node, Told};
+use crate::plugged::PortBindings;
+use crate::router::kind::{FlowKind, InvalidKind};
+use crate::router::plan::RouterPlan;
+use crate::told::{self, NetworkConfig, NodeFacts};
 
 /// How many may be connected at once; a further one is turned away.
-pub const LIMITS: Limits = Limits { all: 32, for_operators: 12, of_one: 6 };
+pub const LIMITS: ConnectionLimits = ConnectionLimits { all: 32, for_operators: 12, of_one: 6 };
 
 /// What answers are made of.
 #[derive(Debug)]
-pub struct Shared<B> {
+pub struct ServeState<B> {
     backend: B,
     /// Held while rules are listed: one at a time.
     listing: Mutex<()>,
@@ -48,9 +50,9 @@ pub struct Shared<B> {
     watching: Mutex<Option<AbortHandle>>,
     /// The links, as units are told of them.
     links: watch::Sender<Links>,
-    node: Arc<Node>,
+    node: Arc<NodeFacts>,
     /// To whom goes what is to be done.
-    wishes: Sender<Wish>,
+    wishes: Sender<Command>,
 }
 
 /// What is known beside what the kernel says.
@@ -59,7 +61,7 @@ struct Noted {
     /// What a DHCP server has given.
     dhcp: Option<Value>,
     /// Who is plugged in.
-    plugged: Plugged,
+    plugged: PortBindings,
     /// How often somebody else has changed the rules, and who did so last.
     alarms: u64,
     alarm: Option<Author>,
@@ -67,11 +69,11 @@ struct Noted {
 
 /// What is to be done, and who waits until it is.
 #[derive(Debug)]
-pub enum Wish {
+pub enum Command {
     /// Something else is in force now.
     Told {
         /// What it says.
-        told: Box<Told>,
+        told: Box<NetworkConfig>,
         /// Takes why it cannot be lived with.
         done: oneshot::Sender<Result<(), String>>,
     },
@@ -80,18 +82,18 @@ pub enum Wish {
         /// The link.
         link: String,
         /// What was given.
-        lease: Option<Lease>,
+        lease: Option<LinkLease>,
         /// Takes why it cannot be.
-        done: oneshot::Sender<Result<(), lease::Refused>>,
+        done: oneshot::Sender<Result<(), lease::InvalidLease>>,
     },
     /// A router has advertised something, or there is none any more.
     Advertised {
         /// The link.
         link: String,
         /// What was advertised.
-        advert: Option<Advertised>,
+        advert: Option<RouterAdvertised>,
         /// Takes why it cannot be.
-        done: oneshot::Sender<Result<(), lease::Refused>>,
+        done: oneshot::Sender<Result<(), lease::InvalidLease>>,
     },
     /// Somebody has asked for an address.
     Plugged {
@@ -104,15 +106,15 @@ pub enum Wish {
     },
 }
 
-impl<B> Shared<B> {
+impl<B> ServeState<B> {
     /// Answers from what `backend` says at the time. What is to be done goes to `wishes`.
-    pub fn new(backend: B, node: Arc<Node>, wishes: Sender<Wish>) -> Self {
+    pub fn new(backend: B, node: Arc<NodeFacts>, wishes: Sender<Command>) -> Self {
         let (listing, noted, probing, watching, links) = Default::default();
         Self { backend, listing, noted, probing, watching, links, node, wishes }
     }
 
     /// Notes what a DHCP server has given, who is plugged in, and how the links are.
-    pub async fn note(&self, dhcp: Option<Value>, plugged: &Plugged, links: Links) {
+    pub async fn note(&self, dhcp: Option<Value>, plugged: &PortBindings, links: Links) {
         self.links.send_if_modified(|known| {
             let differ = *known != links;
             *known = links;
@@ -134,8 +136,8 @@ impl<B> Shared<B> {
 }
 
 /// Everything netd can be asked.
-pub fn verbs<B: Backend + Clone + 'static>() -> Verbs<Shared<B>> {
-    use Capability::{Operate, Own, Read};
+pub fn verbs<B: Backend + Clone + 'static>() -> Verbs<ServeState<B>> {
+    use Permission::{Operate, Own, Read};
 
     let link = || text("link", "The link, for example eth0");
     Verbs::default()
@@ -245,7 +247,7 @@ fn zone(name: String) -> Result<Zone, Failure> {
     })
 }
 
-fn kind(what: &str) -> Result<Kind, Failure> {
+fn kind(what: &str) -> Result<FlowKind, Failure> {
     what.parse().map_err(|error: InvalidKind| {
         Failure::new(FailureCode::BadArgument, error.to_string(), error.help())
     })
@@ -255,15 +257,15 @@ fn kind(what: &str) -> Result<Kind, Failure> {
 const MAX_EXPORT: u64 = 4 << 20;
 
 async fn openwrt<B>(
-    shared: &Shared<B>,
+    shared: &ServeState<B>,
     call: &mut Call<'_>,
     (_, commands): (FileArg, bool),
 ) -> Result<Value, Failure> {
     let plan = plan(shared).await?;
     let bytes = call.peer.read_file(call.id, MAX_EXPORT).await?;
-    let router = Router::read(&String::from_utf8_lossy(&bytes), &plan)
+    let router = OpenwrtRouter::read(&String::from_utf8_lossy(&bytes), &plan)
         .map_err(|error| Failure::new(FailureCode::BadArgument, error.to_string(), error.help()))?;
-    let change = Change::of(&plan, &router);
+    let change = UciChange::of(&plan, &router);
     if !commands {
         return Ok(json!({ "report": change.report(&router) }));
     }
@@ -276,7 +278,7 @@ async fn openwrt<B>(
 }
 
 /// Tells of the links until whoever has asked goes.
-async fn tell_links<B>(shared: &Shared<B>, call: &mut Call<'_>) -> Value {
+async fn tell_links<B>(shared: &ServeState<B>, call: &mut Call<'_>) -> Value {
     let mut links = shared.links.subscribe();
     loop {
         let told = json!(*links.borrow_and_update());
@@ -292,7 +294,7 @@ async fn tell_links<B>(shared: &Shared<B>, call: &mut Call<'_>) -> Value {
 }
 
 /// The plan of what is in force, if this is a router or can say what one of another kind is to do.
-async fn plan<B>(shared: &Shared<B>) -> Result<Plan, Failure> {
+async fn plan<B>(shared: &ServeState<B>) -> Result<RouterPlan, Failure> {
     let node = Arc::clone(&shared.node);
     let read = spawn_blocking(move || told::plan(&node, Which::InForce));
     read.await.map_err(|error| failed(error.to_string()))??.ok_or_else(|| {
@@ -302,10 +304,10 @@ async fn plan<B>(shared: &Shared<B>) -> Result<Plan, Failure> {
 }
 
 /// Accepts what is to come, unless it names a link that is not there.
-async fn check<B: Backend>(shared: &Shared<B>) -> Result<(), Failure> {
+async fn check<B: Backend>(shared: &ServeState<B>) -> Result<(), Failure> {
     let next = read(shared, Which::Next).await?;
     let observed = shared.backend.observe().await.map_err(|error| failed(error.to_string()))?;
-    let planned = next.router.iter().flat_map(Plan::devices);
+    let planned = next.router.iter().flat_map(RouterPlan::devices);
     let mut wanted = planned.chain(&next.network.link);
     if let Some(wanted) = wanted.find(|it| observed.uplink(Some(it.as_str())).is_none()) {
         let links = observed.links.iter().filter(|link| link.mac().is_some());
@@ -318,18 +320,18 @@ async fn check<B: Backend>(shared: &Shared<B>) -> Result<(), Failure> {
 }
 
 /// Has the network be as the settings in force say.
-async fn apply<B>(shared: &Shared<B>) -> Result<(), Failure> {
+async fn apply<B>(shared: &ServeState<B>) -> Result<(), Failure> {
     let told = read(shared, Which::InForce).await?;
     let (done, is_done) = oneshot::channel();
     let gone = |_| failed("netd is about to end".to_owned());
-    shared.wishes.send(Wish::Told { told: Box::new(told), done }).await.map_err(|_| gone(()))?;
+    shared.wishes.send(Command::Told { told: Box::new(told), done }).await.map_err(|_| gone(()))?;
     is_done.await.map_err(|_| gone(()))?.map_err(failed)
 }
 
 /// Asks `config`, which may take a while.
-async fn read<B>(shared: &Shared<B>, which: Which) -> Result<Told, Failure> {
+async fn read<B>(shared: &ServeState<B>, which: Which) -> Result<NetworkConfig, Failure> {
     let node = Arc::clone(&shared.node);
-    let read = spawn_blocking(move || Told::read(&node, which));
+    let read = spawn_blocking(move || NetworkConfig::read(&node, which));
     read.await.map_err(|error| failed(error.to_string()))?
 }
 

@@ -10,17 +10,17 @@ use octet_node::settings::cluster as sections;
 
 use crate::host::Inbound;
 use crate::manager::Manager;
-use crate::paths::{self, Lines};
-use crate::plugged::Plugged;
-use crate::router::plan::Plan;
-use crate::rules::Rules;
+use crate::paths::{self, PathAllows};
+use crate::plugged::PortBindings;
+use crate::router::plan::RouterPlan;
+use crate::rules::NodeTables;
 
 /// The number that PID 1 gives for the router.
 const ROUTER: u8 = 0;
 
 /// What was so when netd started.
 #[derive(Debug)]
-pub struct Node {
+pub struct NodeFacts {
     /// The units of the image.
     pub units: Vec<Unit>,
     /// Its number, if PID 1 knows it already. That this is the router does not change while it runs; a board
@@ -28,7 +28,7 @@ pub struct Node {
     pub number: Option<u8>,
 }
 
-impl Node {
+impl NodeFacts {
     /// With these units; asks PID 1 for the rest. Nobody is a router unless he is told so.
     pub fn new(units: Vec<Unit>) -> Self {
         let number = own_number(Path::new(SOCKETS)).ok().flatten();
@@ -48,29 +48,34 @@ impl Node {
 
 /// What is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
+pub struct NetworkConfig {
     /// How this node is reached, and a router's uplink.
     pub network: NetworkSettings,
     /// What a router does between its ports.
-    pub router: Option<Plan>,
+    pub router: Option<RouterPlan>,
     /// Whether this is a board of a box with a router: its port says how it is reached.
     pub is_board: bool,
     /// The board that holds the map, if one does and this is a board.
     pub manager: Option<Manager>,
     /// What lines let to boards of what is the unit `forward`'s, if this is one and has it.
-    pub lines: Lines,
+    pub lines: PathAllows,
 }
 
-impl Told {
+impl NetworkConfig {
     /// Reads it.
     ///
     /// # Errors
     /// `config` does not answer, or a router cannot be as it says.
-    pub fn read(node: &Node, which: Which) -> Result<Self, Failure> {
+    pub fn read(node: &NodeFacts, which: Which) -> Result<Self, Failure> {
         let sockets = Path::new(SOCKETS);
         let network = sections::optional(sockets, "network", which)?.unwrap_or_default();
-        let alone =
-            Self { network, router: None, is_board: false, manager: None, lines: Lines::default() };
+        let alone = Self {
+            network,
+            router: None,
+            is_board: false,
+            manager: None,
+            lines: PathAllows::default(),
+        };
         Ok(match sections::cluster(sockets, which)? {
             None => alone,
             Some(cluster) if node.is_router() => {
@@ -85,9 +90,9 @@ impl Told {
                     true => {
                         let (settings, segments) =
                             sections::segments(sockets, which, cluster, &node.units)?;
-                        Lines::of(&settings.cluster, &segments)
+                        PathAllows::of(&settings.cluster, &segments)
                     }
-                    false => Lines::default(),
+                    false => PathAllows::default(),
                 };
                 let network = NetworkSettings::default();
                 Self { network, router: None, is_board: true, manager, lines }
@@ -96,14 +101,19 @@ impl Told {
     }
 
     /// What the kernel of a node that has this `number` is to let, with who is `plugged` in.
-    pub fn rules(&self, node: &Node, number: Option<u8>, plugged: &Plugged) -> Rules {
+    pub fn rules(
+        &self,
+        node: &NodeFacts,
+        number: Option<u8>,
+        plugged: &PortBindings,
+    ) -> NodeTables {
         let leased = self.network.addressing == octet_appliance::Addressing::Dhcp;
         match &self.router {
-            Some(plan) => Rules::router(plan, &node.units, plugged, leased),
+            Some(plan) => NodeTables::router(plan, &node.units, plugged, leased),
             None => {
                 let enrolment = self.manager.as_ref().map_or(&[][..], |it| it.takes_in(number));
                 let (asks, lines) = ((leased, self.is_board), self.lines.to(number));
-                Rules::Host(Inbound::of(&node.units, asks, enrolment, lines))
+                NodeTables::Host(Inbound::of(&node.units, asks, enrolment, lines))
             }
         }
     }
@@ -114,7 +124,7 @@ impl Told {
 ///
 /// # Errors
 /// As [`Told::read`].
-pub fn plan(node: &Node, which: Which) -> Result<Option<Plan>, Failure> {
+pub fn plan(node: &NodeFacts, which: Which) -> Result<Option<RouterPlan>, Failure> {
     match sections::cluster(Path::new(SOCKETS), which)? {
         Some(cluster) if node.is_router() || !cluster.router.is_octet() => {
             router(node, which, cluster).map(Some)
@@ -131,8 +141,8 @@ pub fn cluster() -> Result<Option<Cluster>, Failure> {
     sections::cluster(Path::new(SOCKETS), Which::InForce)
 }
 
-fn router(node: &Node, which: Which, cluster: Cluster) -> Result<Plan, Failure> {
+fn router(node: &NodeFacts, which: Which, cluster: Cluster) -> Result<RouterPlan, Failure> {
     let sockets = Path::new(SOCKETS);
     let (settings, segments) = sections::segments(sockets, which, cluster, &node.units)?;
-    Ok(Plan::new(&settings, &segments, &node.units))
+    Ok(RouterPlan::new(&settings, &segments, &node.units))
 }

@@ -7,7 +7,7 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use octet_netd::changes::Changes;
+use octet_netd::changes::ChangeNotices;
 use rustix::process::geteuid;
 use tokio::runtime::Builder;
 use tokio::time::timeout;
@@ -44,12 +44,12 @@ fn is_inside(name: &str) -> bool {
 }
 
 /// Runs with what hears of changes.
-fn run(test: impl AsyncFnOnce(Changes)) {
+fn run(test: impl AsyncFnOnce(ChangeNotices)) {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async { test(Changes::open().unwrap()).await });
+    runtime.block_on(async { test(ChangeNotices::open().unwrap()).await });
 }
 
-async fn hears(changes: &Changes, patience: Duration) -> bool {
+async fn hears(changes: &ChangeNotices, patience: Duration) -> bool {
     timeout(patience, changes.changed()).await.map(Result::unwrap).is_ok()
 }
 

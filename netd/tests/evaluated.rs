@@ -6,16 +6,16 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use octet_appliance::{
-    Appliance, Card, MASQUERADE_PORTS, MPLS_IN_IP, Protocol, Segments, Traffic, Unit, UnitSource,
-    Zone,
+    Appliance, MASQUERADE_PORTS, MPLS_IN_IP, PeerDescriptor, Protocol, Segments, TrafficKind, Unit,
+    UnitSource, Zone,
 };
 use octet_evaluator as evaluator;
 use octet_netd::on_board::OnBoard;
-use octet_netd::paths::{Lets, Paths};
-use octet_netd::router::explain::Answer;
+use octet_netd::paths::{Lets, PathDevices};
+use octet_netd::router::explain::Explanation;
 use octet_netd::router::firewall;
-use octet_netd::router::kind::Kind;
-use octet_netd::router::plan::Plan;
+use octet_netd::router::kind::FlowKind;
+use octet_netd::router::plan::RouterPlan;
 use proptest::prelude::*;
 
 const RICH: &str = include_str!("../../tests/evaluator/testdata/rich.toml");
@@ -54,7 +54,7 @@ fn units(texts: &[&str]) -> Vec<Unit> {
     texts.iter().map(|text| unit(text)).collect()
 }
 
-fn plan(text: &str, units_of: &[&str]) -> Plan {
+fn plan(text: &str, units_of: &[&str]) -> RouterPlan {
     let text = format!("{text}\n{IMAGE}");
     let appliance =
         Appliance::parse("appliance.toml", &text).unwrap_or_else(|error| panic!("{error}"));
@@ -62,7 +62,7 @@ fn plan(text: &str, units_of: &[&str]) -> Plan {
     let units = units(units_of);
     let segments = Segments::of(&settings, &units, ("appliance.toml", &text));
     let (segments, _) = segments.unwrap_or_else(|error| panic!("{error}"));
-    Plan::new(&settings, &segments, &units)
+    RouterPlan::new(&settings, &segments, &units)
 }
 
 fn zone(zone: evaluator::Zone) -> Zone {
@@ -75,23 +75,23 @@ fn zone(zone: evaluator::Zone) -> Zone {
     }
 }
 
-fn traffic(traffic: evaluator::Traffic) -> (Traffic, u16) {
+fn traffic(traffic: evaluator::Traffic) -> (TrafficKind, u16) {
     match traffic {
-        evaluator::Traffic::Tcp(port) => (Traffic::Tcp, port),
-        evaluator::Traffic::Udp(port) => (Traffic::Udp, port),
-        evaluator::Traffic::Ping => (Traffic::Ping, 0),
-        evaluator::Traffic::Protocol(number) => (Traffic::Number(number), 0),
+        evaluator::Traffic::Tcp(port) => (TrafficKind::Tcp, port),
+        evaluator::Traffic::Udp(port) => (TrafficKind::Udp, port),
+        evaluator::Traffic::Ping => (TrafficKind::Ping, 0),
+        evaluator::Traffic::Protocol(number) => (TrafficKind::Number(number), 0),
     }
 }
 
 /// What the plan says of everything that the evaluator says something of.
-fn table(plan: &Plan, expected: &evaluator::Table) -> evaluator::Table {
+fn table(plan: &RouterPlan, expected: &evaluator::Table) -> evaluator::Table {
     let says = |(from, to, what, _): &evaluator::Probe| {
         let (kind, port) = traffic(*what);
         match plan.explain(zone(*from), zone(*to), kind, port) {
-            Answer::Let { .. } | Answer::Neighbour { .. } => Some(*to),
-            Answer::Published { board, .. } => Some(evaluator::Zone::Board(board)),
-            Answer::Denied => None,
+            Explanation::Let { .. } | Explanation::Neighbour { .. } => Some(*to),
+            Explanation::Published { board, .. } => Some(evaluator::Zone::Board(board)),
+            Explanation::Denied => None,
         }
     };
     expected.keys().map(|probe| (*probe, says(probe))).collect()
@@ -141,30 +141,30 @@ fn a_denied_flow_is_let_by_the_lines_that_are_shown() {
     let denied = expected(&world).into_iter().filter(|(_, to)| to.is_none());
     for (index, ((from, to, what, _), _)) in denied.enumerate() {
         let ((from, to), (traffic, port)) = ((zone(from), zone(to)), traffic(what));
-        let Some(policy) = rich.policy(from, to, Kind { traffic, port }) else { continue };
+        let Some(policy) = rich.policy(from, to, FlowKind { traffic, port }) else { continue };
         shown += 1;
         // A few: each is a whole file.
         if index % 41 == 0 {
             let with = plan(&format!("{RICH}\n{policy}\n"), &UNITS);
-            assert_ne!(with.explain(from, to, traffic, port), Answer::Denied, "{policy}");
+            assert_ne!(with.explain(from, to, traffic, port), Explanation::Denied, "{policy}");
         }
     }
     assert!(shown > 100, "{shown}");
     let (one, two) = (Zone::Board(1), Zone::Board(2));
-    let mpls = Kind { traffic: Traffic::Number(MPLS_IN_IP), port: 0 };
-    let kept = Kind::tcp(MASQUERADE_PORTS.first);
+    let mpls = FlowKind { traffic: TrafficKind::Number(MPLS_IN_IP), port: 0 };
+    let kept = FlowKind::tcp(MASQUERADE_PORTS.first);
     for (from, to, kind) in [
-        (one, one, Kind::PING),
-        (one, Zone::Board(99), Kind::PING),
+        (one, one, FlowKind::PING),
+        (one, Zone::Board(99), FlowKind::PING),
         (one, Zone::Router, mpls),
         (Zone::Uplink, Zone::Router, kept),
-        (one, two, Kind::tcp(0)),
-        (one, two, Kind { traffic: Traffic::Number(44), port: 0 }),
+        (one, two, FlowKind::tcp(0)),
+        (one, two, FlowKind { traffic: TrafficKind::Number(44), port: 0 }),
     ] {
         assert_eq!(rich.policy(from, to, kind), None, "{from} {to} {kind}");
     }
     let text = "[[policy]]\nfrom = \"board-1\"\nto = \"board-2\"\nprotocol = \"tcp\"\nports = 80";
-    assert_eq!(rich.policy(one, two, Kind::tcp(80)).as_deref(), Some(text));
+    assert_eq!(rich.policy(one, two, FlowKind::tcp(80)).as_deref(), Some(text));
 }
 
 /// The manager alone reaches the router's web server, and only if its unit `router` is there and knows where that is.
@@ -247,8 +247,8 @@ fn policy((from, to, what, first, more): (u8, u8, u8, u16, u16)) -> String {
 
 /// Nothing of the lan leaves by the uplink's device, and nothing that others send out by this router reaches the
 /// inside: in what the kernel is told, whatever lines there are.
-fn passes_nothing_by(plan: &Plan, units: &[Unit]) {
-    let forward = Paths::of(units, Lets::default());
+fn passes_nothing_by(plan: &RouterPlan, units: &[Unit]) {
+    let forward = PathDevices::of(units, Lets::default());
     let table = firewall::table(plan, &OnBoard::of(units), forward.as_ref(), false);
     let (lan, uplink) = ("\"eth5\"", "\"eth0\"");
     let maps = table.sets.iter().filter(|set| set.name.starts_with("forward_"));
@@ -283,7 +283,7 @@ fn passes_nothing_by(plan: &Plan, units: &[Unit]) {
 }
 
 /// At which port somebody outside is heard nobody else leaves, and at none of those to leave by anybody is heard.
-fn ports_are_apart(world: &evaluator::World, plan: &Plan) {
+fn ports_are_apart(world: &evaluator::World, plan: &RouterPlan) {
     let router = (evaluator::Zone::Uplink, evaluator::Zone::Router);
     let has = |protocol, port: u16| {
         let reserved = plan.reserved(protocol);
@@ -314,7 +314,7 @@ proptest! {
     fn boxes_with_a_vpn(
         lines in prop::collection::vec((0..9u8, 0..9u8, 0..6u8, 50..70u16, 0..9u16), 0..7),
     ) {
-        let card = Card::from_bytes(CARD).unwrap();
+        let card = PeerDescriptor::from_bytes(CARD).unwrap();
         let mut text = String::from(
             "[appliance]\nname = \"octet\"\n[cluster]\nboards = 4\n[lan]\n[[board]]\nnumber = 1\nrole = \"front\"\n[[board]]\nnumber = 3\nrole = \"front\"\n"
         );
@@ -370,7 +370,7 @@ proptest! {
         forwards: bool,
         lines in prop::collection::vec((0..9u8, 0..9u8, 0..6u8, 50..70u16, 0..9u16), 0..4),
     ) {
-        let card = Card::from_bytes(CARD).unwrap();
+        let card = PeerDescriptor::from_bytes(CARD).unwrap();
         let mut text = String::from(
             "[appliance]\nname = \"octet\"\n[cluster]\nboards = 4\n[lan]\n[[board]]\nnumber = 1\nrole = \"front\"\n[[board]]\nnumber = 3\nrole = \"front\"\n"
         );

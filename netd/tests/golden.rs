@@ -6,13 +6,13 @@
 use std::fs;
 use std::path::Path;
 
-use octet_appliance::{Appliance, Exit, Segments, Unit, UnitSource, Vpn};
+use octet_appliance::{Appliance, ExitNode, Segments, Unit, UnitSource, Vpn};
 use octet_netd::on_board::OnBoard;
-use octet_netd::paths::{Lets, Paths};
-use octet_netd::plugged::Plugged;
+use octet_netd::paths::{Lets, PathDevices};
+use octet_netd::plugged::PortBindings;
 use octet_netd::router::firewall;
 use octet_netd::router::guard;
-use octet_netd::router::plan::{Neighbour, Plan};
+use octet_netd::router::plan::{RouterNeighbour, RouterPlan};
 
 const LINES: &str = include_str!("testdata/lines.toml");
 
@@ -50,11 +50,11 @@ fn boxes_of_every_size() {
         let (segments, warnings) =
             Segments::of(&settings, &units(), ("lines.toml", &text)).unwrap();
         assert!(warnings.is_empty(), "{warnings:?}");
-        let plan = Plan::new(&settings, &segments, &units());
+        let plan = RouterPlan::new(&settings, &segments, &units());
         is_as_looked_at(&format!("{boards}.plan"), &(plan.lines_of_text().join("\n") + "\n"));
         is_as_looked_at(
             &format!("{boards}.guard.nft"),
-            &guard::table(&plan, &Plugged::default(), false).whole([].into_iter()),
+            &guard::table(&plan, &PortBindings::default(), false).whole([].into_iter()),
         );
         is_as_looked_at(
             &format!("{boards}.fw.nft"),
@@ -71,7 +71,7 @@ fn a_box_with_a_manager() {
     let appliance = Appliance::parse("lines.toml", &text).unwrap_or_else(|error| panic!("{error}"));
     let settings = appliance.cluster_settings().unwrap();
     let (segments, _) = Segments::of(&settings, &units(), ("lines.toml", &text)).unwrap();
-    let plan = Plan::new(&settings, &segments, &units());
+    let plan = RouterPlan::new(&settings, &segments, &units());
     is_as_looked_at("manager.plan", &(plan.lines_of_text().join("\n") + "\n"));
     is_as_looked_at(
         "manager.fw.nft",
@@ -96,11 +96,11 @@ fn a_router_with_a_vpn() {
     let text = LINES.replace("@boards", "4");
     let appliance = Appliance::parse("lines.toml", &text).unwrap_or_else(|error| panic!("{error}"));
     let mut settings = appliance.cluster_settings().unwrap();
-    settings.vpn = Some(Vpn { exit: Exit::Node("fc00::1".parse().unwrap()) });
+    settings.vpn = Some(Vpn { exit: ExitNode::Node("fc00::1".parse().unwrap()) });
     let units = with_forward();
     let (segments, _) = Segments::of(&settings, &units, ("lines.toml", &text)).unwrap();
-    let plan = Plan::new(&settings, &segments, &units);
-    let forward = Paths::of(&units, Lets::default());
+    let plan = RouterPlan::new(&settings, &segments, &units);
+    let forward = PathDevices::of(&units, Lets::default());
     let table = firewall::table(&plan, &OnBoard::of(&units), forward.as_ref(), false);
     is_as_looked_at("vpn.fw.nft", &table.whole([].into_iter()));
     is_as_looked_at("vpn.plan", &(plan.lines_of_text().join("\n") + "\n"));
@@ -114,13 +114,13 @@ fn a_router_with_neighbours() {
     let settings = appliance.cluster_settings().unwrap();
     let units = with_forward();
     let (segments, _) = Segments::of(&settings, &units, ("lines.toml", &text)).unwrap();
-    let mut plan = Plan::new(&settings, &segments, &units);
-    let neighbour = |(name, at): (&str, Option<&str>)| Neighbour {
+    let mut plan = RouterPlan::new(&settings, &segments, &units);
+    let neighbour = |(name, at): (&str, Option<&str>)| RouterNeighbour {
         name: name.to_owned(),
         at: at.map(|at| at.parse().unwrap()),
     };
     let known = [("hill", Some("203.0.113.7:51820")), ("lake", Some("198.51.100.9:4500"))];
-    let forward = Paths::of(&units, Lets::default());
+    let forward = PathDevices::of(&units, Lets::default());
     for (file, neighbours) in [("neighbours", &known[..]), ("anybody", &[known[0], ("wood", None)])]
     {
         plan.neighbours = neighbours.iter().copied().map(neighbour).collect();

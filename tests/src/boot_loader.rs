@@ -4,7 +4,7 @@
 
 use std::fs;
 
-use octet_bundle::{ENTRIES, EntryName, SlotName, Standing};
+use octet_bundle::{ENTRIES, EntryName, SlotName, SlotState};
 use octet_machine::{Builder, Machine};
 
 use crate::disk::DiskFile;
@@ -25,10 +25,10 @@ impl Counting {
     pub const ALL: [Self; 3] = [Self::Systemd252, Self::Systemd258, Self::Systemd259];
 
     /// The name that an entry has after a start.
-    fn started(self, standing: Standing) -> Standing {
+    fn started(self, standing: SlotState) -> SlotState {
         match standing {
-            Standing::Trying { left, done } if self != Self::Systemd259 => {
-                Standing::Trying { left: left.saturating_sub(1), done: done + 1 }
+            SlotState::Trying { left, done } if self != Self::Systemd259 => {
+                SlotState::Trying { left: left.saturating_sub(1), done: done + 1 }
             }
             same => same,
         }
@@ -45,7 +45,7 @@ impl Counting {
             Some((EntryName::parse(name)?, String::from_utf8(text).expect("text")))
         });
         let rank = |(name, text): &(EntryName, String)| {
-            let has_tries = !matches!(name.standing, Standing::Trying { left: 0, .. });
+            let has_tries = !matches!(name.standing, SlotState::Trying { left: 0, .. });
             let version = field(text, "version")
                 .split('-')
                 .next()

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use minisign::KeyPair;
 use octet_bundle::{
-    Chunk, DATA, Digest, Entry, EntryName, File, Files, Head, Kind, Manifest, SlotName, Standing,
+    BootEntry, BundleHead, ChunkedFile, DATA, Digest, EntryName, FileChunk, Manifest, SlotFile,
+    SlotFiles, SlotName, SlotState,
 };
 use octet_control::file::{FileArg, Source};
 
@@ -88,7 +89,7 @@ impl Release {
             command_line: "console=ttyS0 quiet no_timer_check panic=3 rdinit=/init"
                 .parse()
                 .expect(word),
-            files: Files { linux: file(&linux), initrd: file(&initrd) },
+            files: SlotFiles { linux: file(&linux), initrd: file(&initrd) },
             patches: vec![],
         };
         Self { manifest: manifest.checked().expect("a manifest"), linux, initrd }
@@ -112,10 +113,10 @@ impl Release {
     }
 
     /// The content of one of its files.
-    pub fn content(&self, kind: Kind) -> &[u8] {
+    pub fn content(&self, kind: SlotFile) -> &[u8] {
         match kind {
-            Kind::Linux => &self.linux,
-            Kind::Initrd => &self.initrd,
+            SlotFile::Linux => &self.linux,
+            SlotFile::Initrd => &self.initrd,
         }
     }
 
@@ -125,7 +126,7 @@ impl Release {
     /// The manifest is too long.
     pub fn signed(&self, key: &SigningKey) -> Bytes {
         let manifest = self.manifest.render();
-        let head = Head { signature: key.sign(&manifest), manifest };
+        let head = BundleHead { signature: key.sign(&manifest), manifest };
         let head = head.render().expect("a head");
         Bytes([head, self.linux.clone(), self.initrd.clone()].concat())
     }
@@ -134,9 +135,9 @@ impl Release {
     ///
     /// # Panics
     /// There is no room.
-    pub fn put_on(&self, disk: &DiskFile, standing: Standing) {
+    pub fn put_on(&self, disk: &DiskFile, standing: SlotState) {
         let slot = self.slot();
-        for kind in Kind::ALL {
+        for kind in SlotFile::ALL {
             disk.esp_put(&slot.file(kind), self.content(kind));
         }
         self.put_entry_on(disk, standing, slot);
@@ -146,26 +147,27 @@ impl Release {
     ///
     /// # Panics
     /// There is no room.
-    pub fn put_beside(&self, disk: &DiskFile, standing: Standing, of: &SlotName) {
-        disk.esp_put(&self.slot().file(Kind::Initrd), &self.initrd);
+    pub fn put_beside(&self, disk: &DiskFile, standing: SlotState, of: &SlotName) {
+        disk.esp_put(&self.slot().file(SlotFile::Initrd), &self.initrd);
         self.put_entry_on(disk, standing, of);
     }
 
-    fn put_entry_on(&self, disk: &DiskFile, standing: Standing, linux_of: &SlotName) {
+    fn put_entry_on(&self, disk: &DiskFile, standing: SlotState, linux_of: &SlotName) {
         let slot = self.slot();
         disk.esp_put(&slot.manifest(), &self.manifest.render());
-        let linux = format!("/{}", linux_of.file(Kind::Linux));
-        let initrd = format!("/{}", slot.file(Kind::Initrd));
-        let on_trial = standing != Standing::Good;
-        let entry = Entry { manifest: &self.manifest, linux: &linux, initrd: &initrd, on_trial };
+        let linux = format!("/{}", linux_of.file(SlotFile::Linux));
+        let initrd = format!("/{}", slot.file(SlotFile::Initrd));
+        let on_trial = standing != SlotState::Good;
+        let entry =
+            BootEntry { manifest: &self.manifest, linux: &linux, initrd: &initrd, on_trial };
         let name = EntryName { slot: slot.clone(), standing };
         disk.esp_put(&format!("loader/entries/{name}"), entry.render().as_bytes());
     }
 }
 
-fn file(content: &[u8]) -> File {
-    let chunks = content.chunks(CHUNK).map(Chunk::plain).collect();
-    File { size: content.len() as u64, sha256: Digest::of(content), chunks }
+fn file(content: &[u8]) -> ChunkedFile {
+    let chunks = content.chunks(CHUNK).map(FileChunk::plain).collect();
+    ChunkedFile { size: content.len() as u64, sha256: Digest::of(content), chunks }
 }
 
 /// A file in memory that is sent as an argument.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::tree::{Because, Node, Origin, Tree};
+use crate::tree::{Because, NodeOrigin, Tree, TreeNode};
 
 /// Where programs of units are.
 pub const PROGRAMS: &str = "/usr/lib/octet";
@@ -11,12 +11,12 @@ pub const PROGRAMS: &str = "/usr/lib/octet";
 pub fn put(tree: &mut Tree, path: &str, mode: u16, bytes: Vec<u8>) -> miette::Result<()> {
     tree.take(path);
     let because = Because::always("a benchmark needs it");
-    Ok(tree.put(path, Node::file(bytes, mode, Origin::Generated, because))?)
+    Ok(tree.put(path, TreeNode::file(bytes, mode, NodeOrigin::Generated, because))?)
 }
 
 /// Changes a file of JSON.
 pub fn change(tree: &mut Tree, path: &str, change: impl FnOnce(&mut Value)) -> miette::Result<()> {
-    let old = tree.get(path).and_then(Node::bytes).unwrap_or_default();
+    let old = tree.get(path).and_then(TreeNode::bytes).unwrap_or_default();
     let mut value = serde_json::from_slice(old)
         .map_err(|error| miette::miette!("{path} of the image is no JSON: {error}"))?;
     change(&mut value);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use miette::{Diagnostic, IntoDiagnostic};
 
 use super::sample::Sample;
-use crate::flash::{self, Host, Image, Target, Unwatched};
+use crate::flash::{self, FlashTarget, Host, ImageFile, Unwatched};
 
 /// What is written, in bytes.
 const SIZE: u64 = 1 << 30;
@@ -67,8 +67,8 @@ pub fn measure(runs: usize) -> miette::Result<Flashes> {
     Ok(flashes)
 }
 
-fn write(image: &Path, target: &Path) -> miette::Result<flash::Report> {
-    let (image, target) = (Image::open(image)?, Target::open(target, &Host::here())?);
+fn write(image: &Path, target: &Path) -> miette::Result<flash::FlashReport> {
+    let (image, target) = (ImageFile::open(image)?, FlashTarget::open(target, &Host::here())?);
     Ok(flash::flash(&image, &target, &Unwatched)?)
 }
 

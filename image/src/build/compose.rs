@@ -3,13 +3,17 @@
 use miette::IntoDiagnostic;
 use octet_appliance::{APPLIANCE, LICENSES, SETTINGS};
 
-use super::inputs::{self, Inputs};
+use super::inputs::{self, BuildInputs};
 use crate::appliance_file::Mistake;
 use crate::digest::Sha256;
 use crate::output::licenses::Licenses;
-use crate::source::{Component, INIT, NamedModule, PathSource, SeedSource, Source, Taken};
+use crate::source::{
+    Component, INIT, NamedModule, PackageSource, PathSource, Provided, SeedSource,
+};
 use crate::steps::Steps;
-use crate::tree::{Because, Facts, Node, Origin, Tree, check_closure, generate, put_records};
+use crate::tree::{
+    Because, Facts, NodeOrigin, Tree, TreeNode, check_closure, generate, put_records,
+};
 
 /// What an image is made of.
 pub struct Composed {
@@ -18,22 +22,22 @@ pub struct Composed {
     /// For the bill of materials.
     pub components: Vec<Component>,
     /// PID 1: it is in the initramfs alone, and goes on running from there.
-    pub init: Node,
+    pub init: TreeNode,
     /// Modules that load before the root is there, by path in the tree, in that order.
     pub early: Vec<String>,
     /// The kernel, as UEFI starts it.
     pub linux: Vec<u8>,
     /// Whose it is.
-    pub kernel: Origin,
+    pub kernel: NodeOrigin,
     /// The program that firmware starts, which starts the kernel, and whose it is.
-    pub boot_loader: (Vec<u8>, Origin),
+    pub boot_loader: (Vec<u8>, NodeOrigin),
     /// A digest of this workspace's programs.
     pub programs: Sha256,
 }
 
 /// Composes the tree of an image that says that it is of this `version`. Mistakes in `appliance.toml` are found before
 /// anything is compiled.
-pub fn compose(inputs: &Inputs, version: &str, steps: &Steps) -> miette::Result<Composed> {
+pub fn compose(inputs: &BuildInputs, version: &str, steps: &Steps) -> miette::Result<Composed> {
     let mut tree = Tree::default();
     let useless = inputs.appliance.useless(&inputs.units).map_err(Mistake::from)?;
     useless.iter().for_each(|line| steps.warn(&format!("{line}; {}", line.hint)));
@@ -51,8 +55,8 @@ pub fn compose(inputs: &Inputs, version: &str, steps: &Steps) -> miette::Result<
     let cargo = inputs.cargo(steps, &unpack);
     let owner = PathSource { units: &inputs.units };
 
-    let mut all = Taken::default();
-    let sources: [&dyn Source; 4] = [&packages, &debian, &owner, &cargo];
+    let mut all = Provided::default();
+    let sources: [&dyn PackageSource; 4] = [&packages, &debian, &owner, &cargo];
     for source in sources {
         let step = steps.start(source.name(), &source.doing());
         let taken = source.take(&mut tree)?;
@@ -75,7 +79,7 @@ pub fn compose(inputs: &Inputs, version: &str, steps: &Steps) -> miette::Result<
     ] {
         let list: String = modules.iter().map(|path| format!("{path}\n")).collect();
         let because = Because::always(because);
-        tree.put(path, Node::file(list.into_bytes(), 0o644, Origin::Generated, because))?;
+        tree.put(path, TreeNode::file(list.into_bytes(), 0o644, NodeOrigin::Generated, because))?;
     }
     // Modules are of the same package as the kernel that they are for.
     let module = all.early.iter().find_map(|path| tree.get(path));
@@ -87,11 +91,11 @@ pub fn compose(inputs: &Inputs, version: &str, steps: &Steps) -> miette::Result<
     let because = Because::always("the box is what the file says");
     for (path, text) in [(APPLIANCE, &inputs.appliance.text), (SETTINGS, &settings)] {
         let bytes = text.clone().into_bytes();
-        tree.put(path, Node::file(bytes, 0o644, Origin::Generated, because.clone()))?;
+        tree.put(path, TreeNode::file(bytes, 0o644, NodeOrigin::Generated, because.clone()))?;
     }
     let licenses = serde_json::to_vec(&Licenses::of(&all.components)).into_diagnostic()?;
     let because = Because::always("who is given a box is given them");
-    tree.put(LICENSES, Node::file(licenses, 0o644, Origin::Generated, because))?;
+    tree.put(LICENSES, TreeNode::file(licenses, 0o644, NodeOrigin::Generated, because))?;
     let facts = Facts {
         name: appliance.appliance.name.to_string(),
         version: version.to_owned(),

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use miette::Diagnostic;
 
-use super::inputs::Inputs;
+use super::inputs::BuildInputs;
 use crate::lock::{Input, succeed};
 use crate::steps::Steps;
-use crate::store::{StoreError, is_newer};
+use crate::store::{InputStoreError, is_newer};
 
 /// A Debian package that is offered no more, and of which only an older version is.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -25,7 +25,12 @@ struct NotNewer {
 /// Fetches what is missing. A Debian package that was replaced in the archive, as every point
 /// release does, is succeeded by what is offered now, and the lock at `path` says so from then on;
 /// unless what is `locked` is to be used and nothing else.
-pub fn fetch(inputs: &mut Inputs, path: &Path, locked: bool, steps: &Steps) -> miette::Result<()> {
+pub fn fetch(
+    inputs: &mut BuildInputs,
+    path: &Path,
+    locked: bool,
+    steps: &Steps,
+) -> miette::Result<()> {
     let seed = inputs.lock.seed(inputs.target)?;
     let all = inputs.lock.debs(inputs.target).chain([seed, inputs.lock.tool("ziglang")?]);
     let missing: Vec<_> = all.filter(|input| !inputs.store.has(input)).collect();
@@ -40,7 +45,7 @@ pub fn fetch(inputs: &mut Inputs, path: &Path, locked: bool, steps: &Steps) -> m
         let Some(deb) = inputs.lock.debs(inputs.target).nth(number) else { break };
         match inputs.store.ensure(&inputs.lock, deb, steps) {
             Ok(_) => {}
-            Err(StoreError::Gone { offered, .. }) if !locked => {
+            Err(InputStoreError::Gone { offered, .. }) if !locked => {
                 let deb = deb.clone();
                 take_successor(inputs, path, &deb, offered, steps)?;
             }
@@ -51,7 +56,7 @@ pub fn fetch(inputs: &mut Inputs, path: &Path, locked: bool, steps: &Steps) -> m
 }
 
 fn take_successor(
-    inputs: &mut Inputs,
+    inputs: &mut BuildInputs,
     path: &Path,
     deb: &Input,
     offered: String,

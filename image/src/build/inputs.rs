@@ -7,17 +7,17 @@ use miette::{IntoDiagnostic, WrapErr};
 
 use super::Options;
 use crate::appliance_file::{ApplianceFile, Mistake};
-use crate::digest::{Hasher, Sha256};
+use crate::digest::{FieldHasher, Sha256};
 use crate::lock::{Input, Lock, Toolchain};
 use crate::source::{CargoSource, DebSource, Tools, Unpacked, WantedProgram};
 use crate::steps::Steps;
-use crate::store::{Derived, Store, unpack};
+use crate::store::{Derived, InputStore, unpack};
 use crate::target::Target;
-use crate::tree::{Overlays, Units};
+use crate::tree::{ImageUnits, Overlays};
 use crate::workspace::Workspace;
 
 /// The inputs of one build.
-pub struct Inputs {
+pub struct BuildInputs {
     /// The workspace's folder.
     pub root: PathBuf,
     /// What it is for.
@@ -29,27 +29,27 @@ pub struct Inputs {
     /// The toolchain here.
     pub toolchain: Toolchain,
     /// Units, fitting together.
-    pub units: Units,
+    pub units: ImageUnits,
     /// Data laid over packages.
     pub overlays: Overlays,
     /// Where fetched inputs are.
-    pub store: Store,
+    pub store: InputStore,
     /// Whether programs that another clone has compiled will do.
     takes_others: bool,
     /// Whether the image is a quick one ([`Options::quick`]).
     quick: bool,
 }
 
-impl Inputs {
+impl BuildInputs {
     /// Reads and checks all of them.
     pub fn load(workspace: &Workspace, options: &Options) -> miette::Result<Self> {
         let root = workspace.root().to_owned();
         let appliance = ApplianceFile::read(&options.appliance_file(workspace))?;
         let lock = Lock::read(&options.lock_file(workspace))?;
-        let units = Units::load(&root, &appliance).map_err(Mistake::from)?;
+        let units = ImageUnits::load(&root, &appliance).map_err(Mistake::from)?;
         let overlays = Overlays::load(&root, options.target)?;
         let toolchain = Toolchain::here(&lock.tool("ziglang")?.version)?;
-        let store = Store::open(options.offline)?;
+        let store = InputStore::open(options.offline)?;
         Ok(Self {
             root,
             target: options.target,
@@ -160,7 +160,7 @@ impl Inputs {
     /// A digest of everything the image depends on, `programs` being that of this workspace's own.
     /// The builder itself is part of it.
     pub fn key(&self, programs: Sha256) -> String {
-        let mut hasher = Hasher::default();
+        let mut hasher = FieldHasher::default();
         hasher.field(builder()).field(self.target.name()).field(programs);
         hasher.field(&self.appliance.text).field(&self.lock.text).field(self.overlays.digest());
         for unit in &self.units.all {

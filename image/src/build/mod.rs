@@ -12,18 +12,18 @@ use std::path::{Path, PathBuf};
 use miette::{Diagnostic, IntoDiagnostic, WrapErr};
 use octet_bundle::SlotName;
 
-use crate::output::disk::{self, Parts};
-use crate::output::entry::{Of, Slot};
+use crate::output::disk::{self, DiskContents};
+use crate::output::entry::{NamedSlot, SlotProperties};
 use crate::output::file;
 use crate::output::sparse::Sparse;
 use crate::output::squashfs::SLOWEST;
 use crate::output::sums;
 use crate::steps::Steps;
 use crate::target::Target;
-use crate::tree::{Origin, Tree};
+use crate::tree::{NodeOrigin, Tree};
 use crate::workspace::Workspace;
 
-use self::inputs::Inputs;
+use self::inputs::BuildInputs;
 
 /// What to build, and how.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -127,7 +127,7 @@ pub fn build(options: &Options) -> miette::Result<Built> {
     let workspace = workspace()?;
     let steps = Steps::new();
     let step = steps.start("check", "appliance.toml, appliance.lock, units, overlays");
-    let mut inputs = Inputs::load(&workspace, options)?;
+    let mut inputs = BuildInputs::load(&workspace, options)?;
     let differences = inputs.toolchain.differences(&inputs.lock.content.toolchain);
     if !differences.is_empty() && options.locked {
         return Err(OtherToolchain(differences).into());
@@ -182,13 +182,13 @@ pub fn build(options: &Options) -> miette::Result<Built> {
 /// flags and linker. `words` are arguments of cargo's that select them.
 pub fn programs_beside(options: &Options, words: &[&str]) -> miette::Result<Vec<PathBuf>> {
     let steps = Steps::new();
-    let inputs = Inputs::load(&workspace()?, options)?;
+    let inputs = BuildInputs::load(&workspace()?, options)?;
     inputs.cargo(&steps, &|| inputs.unpack_tools(&steps)).beside(words)
 }
 
 /// The seed as its publisher boots it: a folder with `linux`, `initrd` and `qcow2`.
 pub fn stock(options: &Options) -> miette::Result<PathBuf> {
-    Inputs::load(&workspace()?, options)?.stock(&Steps::new())
+    BuildInputs::load(&workspace()?, options)?.stock(&Steps::new())
 }
 
 /// A disk like that of an image, whose one slot has these files, and the slot's name.
@@ -197,13 +197,18 @@ pub fn disk_with(
     linux: &[u8],
     initrd: &[u8],
 ) -> miette::Result<(SlotName, Sparse)> {
-    let inputs = Inputs::load(&workspace()?, options)?;
+    let inputs = BuildInputs::load(&workspace()?, options)?;
     let boot_loader = inputs.debs(&Steps::new())?.boot_loader()?;
     let (target, epoch) = (options.target, inputs.lock.content.epoch);
-    let of = Of { target, version: env!("CARGO_PKG_VERSION"), sequence: epoch.into(), trial: 60 };
-    let slot = Slot::new(&of, linux, initrd).into_diagnostic()?;
-    let (kernel, boot_loader) = (&Origin::Generated, (&boot_loader.0[..], &boot_loader.1));
-    let parts = Parts { target, slot: &slot, kernel, boot_loader, epoch };
+    let of = SlotProperties {
+        target,
+        version: env!("CARGO_PKG_VERSION"),
+        sequence: epoch.into(),
+        trial: 60,
+    };
+    let slot = NamedSlot::new(&of, linux, initrd).into_diagnostic()?;
+    let (kernel, boot_loader) = (&NodeOrigin::Generated, (&boot_loader.0[..], &boot_loader.1));
+    let parts = DiskContents { target, slot: &slot, kernel, boot_loader, epoch };
     let disk = disk::build(&parts).into_diagnostic()?;
     Ok((slot.manifest.slot, disk))
 }
@@ -225,7 +230,7 @@ pub fn initrd_with(
 ) -> miette::Result<Other> {
     let workspace = workspace()?;
     let steps = Steps::new();
-    let inputs = Inputs::load(&workspace, options)?;
+    let inputs = BuildInputs::load(&workspace, options)?;
     let mut composed = compose::compose(&inputs, &options.version(), &steps)?;
     change(&mut composed.tree)?;
     // Blocks of its own: the image's are not to be compressed anew because of this one.

@@ -7,26 +7,26 @@ use miette::IntoDiagnostic;
 use serde::Serialize;
 
 use super::compose::Composed;
-use super::inputs::Inputs;
+use super::inputs::BuildInputs;
 use crate::digest::Sha256;
 use crate::output::disk::{self, DISK, PACKED};
-use crate::output::entry::{self, Slot};
+use crate::output::entry::{self, NamedSlot};
 use crate::output::file::WriteError;
-use crate::output::initrd::Entry;
+use crate::output::initrd::InitrdEntry;
 use crate::output::licenses::Licenses;
-use crate::output::manifest::{Manifest, Of};
+use crate::output::manifest::{ImageManifest, ImageProperties};
 use crate::output::sparse::Sparse;
 use crate::output::squashfs::{FASTEST, SLOWEST};
 use crate::output::{file, initrd, sbom, squashfs, sums};
 use crate::seed::unpack_kernel;
 use crate::steps::Steps;
-use crate::tree::Node;
+use crate::tree::TreeNode;
 
 /// Writes the image into `folder`, and returns the digest of its disk by which it is known again.
 /// `SHA256SUMS` goes first and comes last: while it is not there, nobody takes the folder for an
 /// image.
 pub fn write(
-    inputs: &Inputs,
+    inputs: &BuildInputs,
     composed: &Composed,
     folder: &Path,
     kept: &Path,
@@ -38,19 +38,19 @@ pub fn write(
 
     let step = steps.start("disk", "partitions and slot");
     let (sequence, trial) = (epoch.into(), inputs.appliance.appliance.health.within.seconds());
-    let of = entry::Of { target, version, sequence, trial };
-    let slot = Slot::new(&of, &composed.linux, &initrd).into_diagnostic()?;
+    let of = entry::SlotProperties { target, version, sequence, trial };
+    let slot = NamedSlot::new(&of, &composed.linux, &initrd).into_diagnostic()?;
     let name = slot.manifest.slot.as_str();
     let (kernel, (loader, of_loader)) = (&composed.kernel, &composed.boot_loader);
     let boot_loader = (&loader[..], of_loader);
-    let parts = disk::Parts { target, slot: &slot, kernel, boot_loader, epoch };
+    let parts = disk::DiskContents { target, slot: &slot, kernel, boot_loader, epoch };
     let disk = disk::build(&parts)?;
     let (packed, disk_sha256) = pack(&disk)?;
     step.done(&format!("slot {name}"));
 
     let step = steps.start("image", "writing");
-    let of = Of { target, version, slot: name, epoch };
-    let manifest = Manifest::new(&of, &composed.tree, &entries, &disk::files(&parts));
+    let of = ImageProperties { target, version, slot: name, epoch };
+    let manifest = ImageManifest::new(&of, &composed.tree, &entries, &disk::files(&parts));
     let appliance = inputs.appliance.appliance.appliance.name.as_str();
     let content = composed.tree.digest();
     let subject = sbom::Subject { name: appliance, version, target, epoch, content };
@@ -76,7 +76,7 @@ pub fn write(
 
 /// Writes a quick image: what QEMU boots without a disk, and nothing that can be flashed or signed.
 pub fn quick(
-    inputs: &Inputs,
+    inputs: &BuildInputs,
     composed: &Composed,
     folder: &Path,
     kept: &Path,
@@ -128,12 +128,12 @@ fn pack_root(
     kept: &Path,
     level: i32,
     steps: &Steps,
-) -> miette::Result<(Vec<u8>, Vec<Entry>)> {
+) -> miette::Result<(Vec<u8>, Vec<InitrdEntry>)> {
     let step = steps.start("squashfs", "compressing");
     let squashfs = squashfs::build(&composed.tree, epoch, level, kept, &step)?;
     step.done(&megabytes(squashfs.len()));
     let early: Vec<_> = composed.early.iter().filter_map(|path| early(composed, path)).collect();
-    let parts = initrd::Parts { init: &composed.init, early: &early, squashfs: &squashfs };
+    let parts = initrd::InitrdContents { init: &composed.init, early: &early, squashfs: &squashfs };
     Ok(initrd::build(&parts))
 }
 
@@ -150,7 +150,7 @@ fn pack(disk: &Sparse) -> miette::Result<(Vec<u8>, Sha256)> {
 }
 
 /// A module by its name.
-fn early<'a>(composed: &'a Composed, path: &str) -> Option<(String, &'a Node)> {
+fn early<'a>(composed: &'a Composed, path: &str) -> Option<(String, &'a TreeNode)> {
     let name = path.rsplit('/').next().unwrap_or(path).trim_end_matches(".ko").to_owned();
     composed.tree.get(path).map(|node| (name, node))
 }

@@ -5,14 +5,14 @@ use std::process::ExitCode;
 use crate::build::{Options, build};
 use crate::report;
 use crate::setup;
-use crate::verify::{Extent, verify};
+use crate::verify::{VerifyExtent, verify};
 
 /// Builds the image into out/<target>/
 #[derive(clap::Args)]
 pub struct Args {
     /// Build it a second time as another user in another folder, and compare every byte
     #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_missing_value = "all")]
-    verify: Option<Extent>,
+    verify: Option<VerifyExtent>,
     /// Install what this machine lacks for --verify first
     #[arg(long, requires = "verify")]
     setup: bool,

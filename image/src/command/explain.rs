@@ -8,7 +8,7 @@ use octet_appliance::nearest;
 
 use crate::appliance_file::nearest_hint;
 use crate::build::{Options, workspace};
-use crate::output::manifest::{Item, Manifest};
+use crate::output::manifest::{ImageManifest, ManifestItem};
 use crate::report;
 
 /// Shows the origin of a file in the image: package, build or overlay
@@ -37,7 +37,7 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     let folder = args.options.folder(&workspace);
     let no_image = || ExplainError::NoImage(folder.display().to_string());
     let text = fs::read(folder.join("manifest.json")).map_err(|_| no_image())?;
-    let manifest: Manifest = serde_json::from_slice(&text).map_err(|_| no_image())?;
+    let manifest: ImageManifest = serde_json::from_slice(&text).map_err(|_| no_image())?;
     let systems = [
         ("the root file system", &manifest.root),
         ("the initramfs", &manifest.initrd),
@@ -68,7 +68,7 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
 }
 
 /// All that is known of one path in `system`, a line each.
-fn describe(item: &Item, system: &str) -> String {
+fn describe(item: &ManifestItem, system: &str) -> String {
     let mut text = format!("{}\n", item.path);
     let mut line = |name: &str, value: &str| text += &format!("  {name:9} {value}\n");
     line("in", system);

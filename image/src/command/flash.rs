@@ -13,8 +13,8 @@ use signal_hook::flag;
 use crate::appliance_file::ApplianceFile;
 use crate::build::{self, workspace};
 use crate::flash::{
-    FlashError, Found, Host, Image, LOST, Phase, Report, Target, Unkept, Watch, Work, ask, flash,
-    flash_slot, keep, survey,
+    FlashError, FlashPhase, FlashReport, FlashTarget, Host, ImageFile, LOST, PathContent, SlotWork,
+    Unkept, Watch, ask, flash, flash_slot, keep, survey,
 };
 use crate::report;
 use crate::steps::{Step, Steps};
@@ -47,7 +47,7 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     let host = Host::here();
     // First of all: nobody waits for a build to be told of a slip of the finger.
     let found = survey(&args.to, &host)?;
-    if args.keep_data && matches!(found, Found::Nothing) {
+    if args.keep_data && matches!(found, PathContent::Nothing) {
         let why = Unkept::NoOctet("there is nothing");
         return Err(FlashError::Unkept { path: args.to, why }.into());
     }
@@ -58,8 +58,8 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
             build::build(&args.build)?.disk
         }
     };
-    let image = Image::open(&file)?;
-    let target = Target::open(&args.to, &host)?;
+    let image = ImageFile::open(&file)?;
+    let target = FlashTarget::open(&args.to, &host)?;
     target.fits(&image)?;
     if args.keep_data {
         return slot_alone(&image, &target, args.yes);
@@ -109,7 +109,7 @@ fn is_there(board: Option<BoardId>, appliance: &ApplianceFile) -> Result<(), NoB
 }
 
 /// Writes the slot of `image`, and keeps all else.
-fn slot_alone(image: &Image, target: &Target, yes: bool) -> miette::Result<ExitCode> {
+fn slot_alone(image: &ImageFile, target: &FlashTarget, yes: bool) -> miette::Result<ExitCode> {
     let keep = keep(image, target)?;
     let (slot, to) = (&keep.manifest.slot, target.path().display());
     if keep.is_done() {
@@ -124,7 +124,7 @@ fn slot_alone(image: &Image, target: &Target, yes: bool) -> miette::Result<ExitC
     let written = flash_slot(&keep, image, target, &shown)?;
     shown.end();
     let next = match (&keep.work, &keep.back) {
-        (Work::Nothing, _) => format!("slot {slot} was there, and starts next"),
+        (SlotWork::Nothing, _) => format!("slot {slot} was there, and starts next"),
         (_, Some(back)) => {
             format!("slot {slot} is tried next; if it does not become good, {back} starts again")
         }
@@ -138,7 +138,7 @@ fn slot_alone(image: &Image, target: &Target, yes: bool) -> miette::Result<ExitC
 }
 
 /// What was done, in bytes.
-fn summary(report: &Report, image: &Image, target: &Target) -> String {
+fn summary(report: &FlashReport, image: &ImageFile, target: &FlashTarget) -> String {
     let what = format!("{} -> {}", image.path().display(), target.path().display());
     if report.written == 0 {
         return format!("{what}: 0 bytes written, all {} are as they have to be", report.size);
@@ -161,7 +161,7 @@ fn next(disk: &str) -> String {
 /// A bar for each phase; ctrl-C stops between two pieces, a second one at once.
 struct Shown {
     steps: Steps,
-    now: Mutex<Option<(Phase, u64, Step)>>,
+    now: Mutex<Option<(FlashPhase, u64, Step)>>,
     stop: Arc<AtomicBool>,
 }
 
@@ -182,23 +182,25 @@ impl Shown {
     fn end(&self) {
         let now = self.now.lock().unwrap_or_else(PoisonError::into_inner).take();
         match now {
-            Some((Phase::Write, total, step)) => step.done(&format!("{total} bytes compared")),
-            Some((Phase::Slot, total, step)) => {
+            Some((FlashPhase::Write, total, step)) => step.done(&format!("{total} bytes compared")),
+            Some((FlashPhase::Slot, total, step)) => {
                 step.done(&format!("{total} bytes of its files"));
             }
-            Some((Phase::Verify, total, step)) => step.done(&format!("{total} bytes read back")),
+            Some((FlashPhase::Verify, total, step)) => {
+                step.done(&format!("{total} bytes read back"))
+            }
             None => {}
         }
     }
 }
 
 impl Watch for Shown {
-    fn begin(&self, phase: Phase, total: u64) {
+    fn begin(&self, phase: FlashPhase, total: u64) {
         self.end();
         let (name, doing) = match phase {
-            Phase::Write => ("flash", "writing what differs"),
-            Phase::Verify => ("verify", "reading back"),
-            Phase::Slot => ("flash", "writing the slot, and reading it back"),
+            FlashPhase::Write => ("flash", "writing what differs"),
+            FlashPhase::Verify => ("verify", "reading back"),
+            FlashPhase::Slot => ("flash", "writing the slot, and reading it back"),
         };
         let step = self.steps.start(name, doing);
         step.bytes(total);

@@ -13,7 +13,7 @@ use miette::IntoDiagnostic;
 use crate::running::Out;
 use crate::{lan, running, setup};
 
-use lan::{Ports, Side};
+use lan::{PlugPoint, Ports};
 
 /// Runs a command or a shell as a device in the lan of a box that `cargo image run` has booted, or outside of the box
 ///
@@ -38,8 +38,8 @@ pub struct Args {
     #[command(flatten)]
     out: Out,
     /// The network that the device is connected to
-    #[arg(long, value_enum, default_value_t = Side::Lan)]
-    side: Side,
+    #[arg(long, value_enum, default_value_t = PlugPoint::Lan)]
+    side: PlugPoint,
     /// In the namespaces already: the socket of the hub, and the folder for settings
     #[arg(long, hide = true, num_args = 2)]
     inside: Option<Vec<PathBuf>>,

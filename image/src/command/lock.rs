@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use crate::build::{Options, workspace};
 use crate::lock::{Lock, add, update};
 use crate::report;
-use crate::store::Store;
+use crate::store::InputStore;
 
 /// Records the exact inputs of the image (versions, SHA-256) in appliance.lock
 #[derive(clap::Args)]
@@ -25,7 +25,7 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     let workspace = workspace()?;
     let path = args.options.lock_file(&workspace);
     let lock = Lock::read(&path)?;
-    let store = Store::open(args.options.offline)?;
+    let store = InputStore::open(args.options.offline)?;
     if let Some(name) = &args.add {
         report::print(&add(&path, &lock, name, &store)?.to_string())?;
         return Ok(ExitCode::SUCCESS);

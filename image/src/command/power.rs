@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use crate::report;
-use crate::running::{self, Action, Out, socket};
+use crate::running::{self, Out, PowerAction, socket};
 
 /// Powers machines of a box that `cargo image run --cluster` has booted on and off, and pulls their cables
 #[derive(clap::Args)]
@@ -65,12 +65,12 @@ fn node(text: &str) -> Result<u8, String> {
 /// Runs the subcommand.
 pub fn run(args: Args) -> miette::Result<ExitCode> {
     let action = match args.command.unwrap_or(Command::List) {
-        Command::List => Action::List,
-        Command::On { node } => Action::On(node),
-        Command::Off { node } => Action::Off(node),
-        Command::Reset { node } => Action::Reset(node),
-        Command::Plug { board, port } => Action::Plug(board, port),
-        Command::Unplug { board } => Action::Unplug(board),
+        Command::List => PowerAction::List,
+        Command::On { node } => PowerAction::On(node),
+        Command::Off { node } => PowerAction::Off(node),
+        Command::Reset { node } => PowerAction::Reset(node),
+        Command::Plug { board, port } => PowerAction::Plug(board, port),
+        Command::Unplug { board } => PowerAction::Unplug(board),
     };
     let socket = running::box_socket(&args.out.folder()?, args.machine)?;
     let rows = socket::ask(&socket, action)?;

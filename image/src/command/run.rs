@@ -15,10 +15,10 @@ use signal_hook::iterator::{Handle, Signals};
 
 use crate::build::{self, Built};
 use crate::report;
-use crate::running::outside::Name;
-use crate::running::single::Network;
-use crate::running::together::{self, Size};
-use crate::running::{self, Existing, Out, Place};
+use crate::running::outside::OutsideName;
+use crate::running::single::BoardNetwork;
+use crate::running::together::{self, MachineSize};
+use crate::running::{self, ExistingDisk, Out, Registration};
 use crate::setup;
 
 /// From QEMU's start until all base units are ready. A quiet host takes two seconds.
@@ -56,7 +56,7 @@ pub struct Args {
     /// the first box ends, another one takes the network over, and programs of `cargo image lan --side outside` have
     /// to be started again.
     #[arg(long, value_name = "NAME", requires = "cluster")]
-    outside: Option<Name>,
+    outside: Option<OutsideName>,
     /// Build faster, to try a change: Octet's own programs are not optimised, so the image is larger and slower
     ///
     /// Its version ends in `-quick`, and it is built in a folder of its own without a disk image: it cannot be
@@ -70,19 +70,19 @@ pub struct Args {
 /// Runs the subcommand.
 pub fn run(args: Args) -> miette::Result<ExitCode> {
     setup::require(&setup::run(args.build.target), args.setup)?;
-    let network = Network::of(&args.build)?;
+    let network = BoardNetwork::of(&args.build)?;
     let said = args.cluster.map(|boards| together::said(&args.build, boards));
     let said = said.transpose()?;
     let built =
         build::build(&build::Options { takes_others: true, quick: args.quick, ..args.build })?;
     let existing = match (args.install, args.fresh) {
-        (true, _) => Existing::Install,
-        (_, true) => Existing::Replace,
-        _ => Existing::Keep,
+        (true, _) => ExistingDisk::Install,
+        (_, true) => ExistingDisk::Replace,
+        _ => ExistingDisk::Keep,
     };
     let disk = args.disk.then_some(existing);
     if let (Some((ports, said)), Some(boards)) = (said, args.cluster) {
-        let size = Size { ports, boards, memory: args.memory };
+        let size = MachineSize { ports, boards, memory: args.memory };
         return many::run(&built, size, &said, disk, args.outside.as_ref());
     }
     let machine = running::machine(&built, disk, None)?.memory(args.memory).nic(router::BOARD);
@@ -108,9 +108,9 @@ fn tell(text: &str) {
 }
 
 /// The place of what runs, by which `cargo image ctl` finds it; without one it is told of, and runs all the same.
-fn place(built: &Built, what: &str, sockets: &Path) -> Option<Place> {
+fn place(built: &Built, what: &str, sockets: &Path) -> Option<Registration> {
     let out = built.folder.parent()?;
-    match Place::take(out, what, sockets) {
+    match Registration::take(out, what, sockets) {
         Ok(place) => {
             let option = Out::option(out);
             tell(&format!(

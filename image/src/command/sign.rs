@@ -7,9 +7,9 @@ use miette::IntoDiagnostic;
 use octet_bundle::SlotName;
 
 use crate::build::{self, Built};
-use crate::output::manifest::Manifest;
+use crate::output::manifest::ImageManifest;
 use crate::report;
-use crate::update::{self, Release, make_key};
+use crate::update::{self, ReleaseInfo, make_key};
 
 /// Signs the image as an update; `cargo image bundle` then packs the update file
 #[derive(clap::Args)]
@@ -49,7 +49,7 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     }
     let key = args.key.unwrap_or_default(); // clap demands one
     let built = build::build(&args.build)?;
-    let release = Release { sequence: args.sequence, floor: args.floor, from: args.from };
+    let release = ReleaseInfo { sequence: args.sequence, floor: args.floor, from: args.from };
     let name = slot(&built)?;
     let (manifest, paths) = update::sign(&built.folder, &built.disk, &name, &key, &release)?;
     report::print(&format!(
@@ -63,6 +63,6 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
 /// The name of the slot of an image.
 pub fn slot(built: &Built) -> miette::Result<SlotName> {
     let text = std::fs::read(Path::new(&built.folder).join("manifest.json")).into_diagnostic()?;
-    let manifest: Manifest = serde_json::from_slice(&text).into_diagnostic()?;
+    let manifest: ImageManifest = serde_json::from_slice(&text).into_diagnostic()?;
     manifest.slot.parse().into_diagnostic()
 }

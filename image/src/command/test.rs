@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use crate::build;
 use crate::setup;
-use crate::suite::{self, Wanted};
+use crate::suite::{self, Selection};
 
 /// Builds the image and runs the test suite
 #[derive(clap::Args)]
@@ -43,6 +43,6 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     setup::require(&needs, args.setup)?;
     let Args { name, soak, write_costs, .. } = args;
     let filter = openwrt.as_ref().map(|_| suite::OPENWRT.to_owned()).or(name);
-    let passed = suite::run(&args.build, &Wanted { filter, soak, write_costs, openwrt })?;
+    let passed = suite::run(&args.build, &Selection { filter, soak, write_costs, openwrt })?;
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

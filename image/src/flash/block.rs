@@ -159,11 +159,11 @@ pub mod made_up {
     use super::*;
 
     /// A machine with the disks that the test adds.
-    pub struct Machine {
+    pub struct BlockMachine {
         pub folder: tempfile::TempDir,
     }
 
-    impl Machine {
+    impl BlockMachine {
         pub fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             for name in ["sys/dev/block", "sys/block", "proc/self"] {
@@ -218,18 +218,18 @@ pub mod made_up {
 
 #[cfg(test)]
 mod tests {
-    use super::made_up::Machine;
+    use super::made_up::BlockMachine;
     use super::*;
 
     #[test]
     fn knows_disks_from_partitions() {
-        let machine = Machine::new();
+        let machine = BlockMachine::new();
         let disk = machine.add("sda", "8:0");
         let partition = machine.add("sda/sda1", "8:1");
         fs::write(partition.join("uevent"), "DEVTYPE=partition\nPARTNAME=octet-esp\n").unwrap();
         fs::write(disk.join("queue/logical_block_size"), "4096\n").unwrap();
         let host = machine.host();
-        let disk = host.block(Machine::number("8:0")).unwrap();
+        let disk = host.block(BlockMachine::number("8:0")).unwrap();
         assert_eq!((disk.name.as_str(), disk.size(), disk.sector()), ("sda", 1 << 20, 4096));
         assert_eq!(disk.path(), Path::new("/dev/sda"));
         assert_eq!(disk.whole(), None);
@@ -237,12 +237,12 @@ mod tests {
         assert_eq!(partitions.len(), 1);
         assert_eq!(partitions[0].whole(), Some(disk));
         assert_eq!(partitions[0].label().as_deref(), Some("octet-esp"));
-        assert_eq!(host.block(Machine::number("8:2")), None);
+        assert_eq!(host.block(BlockMachine::number("8:2")), None);
     }
 
     #[test]
     fn finds_what_is_behind_a_loop() {
-        let machine = Machine::new();
+        let machine = BlockMachine::new();
         machine.add("sda", "8:0");
         let folder = machine.add("loop3", "7:3");
         assert_eq!(machine.host().loops().len(), 0);

@@ -4,11 +4,11 @@
 use octet_appliance::{BoardFile, BoardId};
 
 use super::error::FlashError;
-use super::image::Image;
+use super::image::ImageFile;
 use crate::output::sparse::Sparse;
 use crate::output::{esp, gpt};
 
-impl Image {
+impl ImageFile {
     /// A copy of this image with a file that says that it is for `board`.
     ///
     /// # Errors
@@ -41,7 +41,7 @@ mod tests {
 
     /// An image with just what is looked at, and something behind it.
     fn image(path: &Path) -> Sparse {
-        let folder = esp::Item { path: "octet".into(), content: None };
+        let folder = esp::EspItem { path: "octet".into(), content: None };
         let mut disk = Sparse::new(gpt::DISK_SIZE);
         gpt::write(&mut disk).unwrap();
         disk.put(gpt::ESP_START, esp::build(gpt::ESP_SIZE, 1_795_132_800, &[folder]).unwrap());
@@ -51,7 +51,7 @@ mod tests {
         disk
     }
 
-    fn digest(image: &Image) -> crate::digest::Sha256 {
+    fn digest(image: &ImageFile) -> crate::digest::Sha256 {
         let mut disk = Sparse::new(image.len());
         for range in image.data() {
             let mut bytes = vec![0; (range.end - range.start) as usize];
@@ -67,7 +67,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("octet.img");
         let mut disk = image(&path);
-        let plain = Image::open(&path).unwrap();
+        let plain = ImageFile::open(&path).unwrap();
         assert_eq!(digest(&plain), disk.digest());
         let of_board = plain.of_board(BoardId::ROUTER).unwrap();
         assert_eq!((of_board.len(), of_board.path()), (plain.len(), plain.path()));
@@ -85,7 +85,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("other.img");
         std::fs::write(&path, [7; 1 << 20]).unwrap();
-        let refused = Image::open(&path).unwrap().of_board(BoardId::ROUTER);
+        let refused = ImageFile::open(&path).unwrap().of_board(BoardId::ROUTER);
         assert!(matches!(refused, Err(FlashError::BadImage { what, .. }) if what.contains("EFI")));
     }
 }

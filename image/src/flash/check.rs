@@ -7,13 +7,13 @@ use std::path::Path;
 
 use super::block::{Block, Host};
 use super::error::FlashError;
-use super::image::Image;
+use super::image::ImageFile;
 use super::in_use;
 use super::mounts::Number;
 
 /// What stands at a path.
 #[derive(Debug)]
-pub enum Found {
+pub enum PathContent {
     /// Nothing: a file can be made.
     Nothing,
     /// A file that nobody uses as a disk.
@@ -26,7 +26,7 @@ pub enum Found {
 ///
 /// # Errors
 /// Nothing may be written there.
-pub fn survey(path: &Path, host: &Host) -> Result<Found, FlashError> {
+pub fn survey(path: &Path, host: &Host) -> Result<PathContent, FlashError> {
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return absent(path),
@@ -35,7 +35,7 @@ pub fn survey(path: &Path, host: &Host) -> Result<Found, FlashError> {
     let kind = metadata.file_type();
     if kind.is_file() {
         return match in_use::of_file(host, metadata.dev(), metadata.ino()) {
-            None => Ok(Found::File(metadata)),
+            None => Ok(PathContent::File(metadata)),
             Some(block) => Err(FlashError::BehindLoop {
                 path: path.to_owned(),
                 device: block.path().display().to_string(),
@@ -46,7 +46,7 @@ pub fn survey(path: &Path, host: &Host) -> Result<Found, FlashError> {
         let missing = || FlashError::NoDevice { path: path.to_owned() };
         let block = host.block(Number::new(metadata.rdev())).ok_or_else(missing)?;
         disk(path, &block, host)?;
-        return Ok(Found::Disk(block));
+        return Ok(PathContent::Disk(block));
     }
     let kind = match () {
         () if kind.is_dir() => "a folder",
@@ -59,14 +59,14 @@ pub fn survey(path: &Path, host: &Host) -> Result<Found, FlashError> {
 }
 
 /// A mistyped device must not become a file that fills the memory.
-fn absent(path: &Path) -> Result<Found, FlashError> {
+fn absent(path: &Path) -> Result<PathContent, FlashError> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let parent = fs::canonicalize(parent.unwrap_or(Path::new(".")))
         .map_err(|why| FlashError::Open { path: path.to_owned(), why })?;
     if parent.starts_with("/dev") && !parent.starts_with("/dev/shm") {
         return Err(FlashError::NoDevice { path: path.to_owned() });
     }
-    Ok(Found::Nothing)
+    Ok(PathContent::Nothing)
 }
 
 /// Sees that `block` is a whole disk that can be written and that nobody uses.
@@ -97,7 +97,7 @@ pub fn disk(path: &Path, block: &Block, host: &Host) -> Result<(), FlashError> {
 /// # Errors
 /// It has not, or it is what was opened.
 pub fn fits(
-    image: &Image,
+    image: &ImageFile,
     path: &Path,
     file: &File,
     disk: Option<&Block>,
@@ -123,18 +123,18 @@ pub fn fits(
 
 #[cfg(test)]
 mod tests {
-    use super::super::block::made_up::Machine;
-    use super::super::in_use::Use;
+    use super::super::block::made_up::BlockMachine;
+    use super::super::in_use::DiskUser;
     use super::*;
 
     #[test]
     fn only_whole_disks_that_can_be_written() {
-        let machine = Machine::new();
+        let machine = BlockMachine::new();
         machine.mount(&[]);
         let folder = machine.add("sda", "8:0");
         machine.add("sda/sda1", "8:1");
         let host = machine.host();
-        let [whole, part] = ["8:0", "8:1"].map(|it| host.block(Machine::number(it)).unwrap());
+        let [whole, part] = ["8:0", "8:1"].map(|it| host.block(BlockMachine::number(it)).unwrap());
         let check = |block: &Block| disk(Path::new("/dev/it"), block, &host);
         check(&whole).unwrap();
         let refused = check(&part).unwrap_err();
@@ -144,7 +144,8 @@ mod tests {
         machine.mount(&[("8:2", "/", "none")]);
         for block in [&whole, &part] {
             let refused = check(block).unwrap_err();
-            let is_system = matches!(&refused, FlashError::InUse { by: Use::System { .. }, .. });
+            let is_system =
+                matches!(&refused, FlashError::InUse { by: DiskUser::System { .. }, .. });
             assert!(is_system, "{refused}");
         }
         machine.mount(&[]);
@@ -157,7 +158,7 @@ mod tests {
     fn no_file_is_made_among_devices() {
         let host = Host::here();
         let folder = tempfile::tempdir().unwrap();
-        assert!(matches!(survey(&folder.path().join("new"), &host), Ok(Found::Nothing)));
+        assert!(matches!(survey(&folder.path().join("new"), &host), Ok(PathContent::Nothing)));
         let typo = survey(Path::new("/dev/sdnone"), &host);
         assert!(matches!(typo, Err(FlashError::NoDevice { .. })));
         let nowhere = survey(&folder.path().join("no/such/folder"), &host);

@@ -8,7 +8,7 @@ use octet_bundle::SlotName;
 use octet_esp::fat;
 use octet_esp::plan::NoRoom;
 
-use super::in_use::Use;
+use super::in_use::DiskUser;
 
 /// It is not there, or not all of it.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -72,7 +72,7 @@ pub enum FlashError {
         /// The path.
         path: PathBuf,
         /// By whom.
-        by: Use,
+        by: DiskUser,
     },
     /// In use, and only the kernel knows by whom.
     #[error("{} is in use by another program", path.display())]
@@ -158,7 +158,7 @@ pub enum FlashError {
         /// Whether anything had been written.
         touched: bool,
         /// What went wrong.
-        fault: Fault,
+        fault: FlashFault,
     },
     /// The slot cannot be written alone.
     #[error("{} {why}", path.display())]
@@ -176,7 +176,7 @@ pub enum FlashError {
         /// The path.
         path: PathBuf,
         /// What went wrong.
-        fault: Fault,
+        fault: FlashFault,
     },
 }
 
@@ -199,7 +199,7 @@ pub enum Unkept {
     Layout,
     /// Its files cannot be trusted.
     #[error("has an EFI system partition that is damaged: {0}")]
-    Damaged(fat::Problem),
+    Damaged(fat::FatProblem),
     /// They cannot be read.
     #[error("has an EFI system partition that cannot be read: {0}")]
     Unread(io::Error),
@@ -255,7 +255,7 @@ impl Unkept {
 
 /// What went wrong on the way.
 #[derive(Debug, thiserror::Error)]
-pub enum Fault {
+pub enum FlashFault {
     /// The image.
     #[error("the image cannot be read at byte {at}: {why}")]
     Image {
@@ -325,7 +325,7 @@ pub enum Fault {
     Stopped,
 }
 
-impl Fault {
+impl FlashFault {
     /// What to do about it.
     fn advice(&self, touched: bool) -> String {
         let state = match touched {
@@ -364,7 +364,7 @@ impl Fault {
 }
 
 /// What a [`Fault`] becomes on its way through the files of an EFI system partition, taken back.
-impl From<io::Error> for Fault {
+impl From<io::Error> for FlashFault {
     fn from(error: io::Error) -> Self {
         error.downcast().unwrap_or_else(Self::Esp)
     }

@@ -6,10 +6,10 @@ use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use super::error::{Fault, FlashError};
+use super::error::{FlashError, FlashFault};
 use super::extents;
-use super::volume::Store;
-use crate::output::gpt::{self, Layout};
+use super::volume::BlockDevice;
+use crate::output::gpt::{self, PartitionLayout};
 use crate::output::sparse::Sparse;
 
 /// The unit in which an unpacked image is looked at for zeros.
@@ -28,14 +28,14 @@ const GUID_AT: usize = 56;
 const OCTET: [u8; 16] = [0, 0x70, 0x7e, 0x0c, 0, 0, 0, 0x40, 0x80, 0, 0, 0, 0, 0, 0, 1];
 
 /// An image, open to be read.
-pub struct Image {
+pub struct ImageFile {
     path: PathBuf,
     file: File,
     len: u64,
     data: Vec<Range<u64>>,
 }
 
-impl Image {
+impl ImageFile {
     /// Opens the image at `path`. One that ends in `.zst` is unpacked first, piece by piece, into
     /// a temporary file with holes: so it is known to be whole, and how long it is, before the
     /// first byte of a medium is touched.
@@ -75,8 +75,8 @@ impl Image {
     }
 
     /// Reads what is at `at`, which has to be inside.
-    pub fn read(&self, at: u64, into: &mut [u8]) -> Result<(), Fault> {
-        self.file.read_exact_at(into, at).map_err(|why| Fault::Image { at, why })
+    pub fn read(&self, at: u64, into: &mut [u8]) -> Result<(), FlashFault> {
+        self.file.read_exact_at(into, at).map_err(|why| FlashFault::Image { at, why })
     }
 
     /// A copy of it, in which `change` has changed something, in a file without a name.
@@ -110,7 +110,7 @@ impl Image {
     ///
     /// # Errors
     /// It is no image of Octet's.
-    pub fn layout(&self) -> Result<Layout, FlashError> {
+    pub fn layout(&self) -> Result<PartitionLayout, FlashError> {
         gpt::find(&mut &self.file).ok_or_else(|| FlashError::BadImage {
             path: self.path.clone(),
             what: "it has no EFI system partition of Octet's".into(),
@@ -124,16 +124,16 @@ impl Image {
 }
 
 /// It is only read.
-impl Store for Image {
-    fn read(&self, at: u64, into: &mut [u8]) -> Result<(), Fault> {
+impl BlockDevice for ImageFile {
+    fn read(&self, at: u64, into: &mut [u8]) -> Result<(), FlashFault> {
         Self::read(self, at, into)
     }
 
-    fn write(&self, at: u64, _: &[u8]) -> Result<(), Fault> {
-        Err(Fault::Write { at, why: io::ErrorKind::ReadOnlyFilesystem.into() })
+    fn write(&self, at: u64, _: &[u8]) -> Result<(), FlashFault> {
+        Err(FlashFault::Write { at, why: io::ErrorKind::ReadOnlyFilesystem.into() })
     }
 
-    fn sync(&self) -> Result<(), Fault> {
+    fn sync(&self) -> Result<(), FlashFault> {
         Ok(())
     }
 }
@@ -194,7 +194,7 @@ mod tests {
         let path = folder.path().join("a.img.zst");
         let packed = zstd::encode_all(&bytes[..], 1).unwrap();
         fs::write(&path, &packed).unwrap();
-        let image = Image::open(&path).unwrap();
+        let image = ImageFile::open(&path).unwrap();
         let mut back = vec![1; bytes.len()];
         image.read(0, &mut back).unwrap();
         assert!(bytes == back && image.len() == bytes.len() as u64);
@@ -202,9 +202,9 @@ mod tests {
 
         // Cut short, it is refused before anything else happens.
         fs::write(&path, &packed[..packed.len() - 3]).unwrap();
-        assert!(matches!(Image::open(&path), Err(FlashError::BadImage { .. })));
+        assert!(matches!(ImageFile::open(&path), Err(FlashError::BadImage { .. })));
         fs::write(&path, [1; 100]).unwrap();
-        assert!(matches!(Image::open(&path), Err(FlashError::BadImage { .. })));
+        assert!(matches!(ImageFile::open(&path), Err(FlashError::BadImage { .. })));
     }
 
     #[test]
@@ -212,11 +212,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("image");
         fs::write(&path, "x").unwrap();
-        assert_eq!(Image::open(&path).unwrap().len(), 1);
+        assert_eq!(ImageFile::open(&path).unwrap().len(), 1);
         fs::write(&path, "").unwrap();
-        assert!(matches!(Image::open(&path), Err(FlashError::BadImage { .. })));
-        assert!(matches!(Image::open(folder.path()), Err(FlashError::BadImage { .. })));
-        let missing = Image::open(&folder.path().join("none"));
+        assert!(matches!(ImageFile::open(&path), Err(FlashError::BadImage { .. })));
+        assert!(matches!(ImageFile::open(folder.path()), Err(FlashError::BadImage { .. })));
+        let missing = ImageFile::open(&folder.path().join("none"));
         assert!(matches!(missing, Err(FlashError::NoImage { .. })));
     }
 

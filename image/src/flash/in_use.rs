@@ -17,7 +17,7 @@ const SYSTEM: [&str; 8] =
 
 /// Who uses it.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Use {
+pub enum DiskUser {
     /// This machine runs from it.
     System {
         /// The device or the part of it.
@@ -46,7 +46,7 @@ pub enum Use {
     },
 }
 
-impl fmt::Display for Use {
+impl fmt::Display for DiskUser {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::System { block, at } => {
@@ -59,7 +59,7 @@ impl fmt::Display for Use {
     }
 }
 
-impl Use {
+impl DiskUser {
     /// What to do about it.
     pub fn advice(&self) -> String {
         match self {
@@ -89,7 +89,7 @@ impl Use {
 }
 
 /// Who uses `disk`, a partition of it, or a device that is made of either.
-pub fn of_disk(host: &Host, disk: &Block) -> Option<Use> {
+pub fn of_disk(host: &Host, disk: &Block) -> Option<DiskUser> {
     // The number of a btrfs is no device's, but its source is.
     let mounts: Vec<_> = host
         .mounts()
@@ -109,20 +109,20 @@ pub fn of_disk(host: &Host, disk: &Block) -> Option<Use> {
         for (_, at) in mounts.iter().filter(|(numbers, _)| numbers.contains(&Some(block.number))) {
             let (block, at) = (name.clone(), at.clone());
             uses.push(match SYSTEM.iter().any(|place| at == Path::new(place)) {
-                true => Use::System { block, at },
-                false => Use::Mounted { block, at },
+                true => DiskUser::System { block, at },
+                false => DiskUser::Mounted { block, at },
             });
         }
         if swaps.contains(&block.number) {
-            uses.push(Use::Swap { block: name.clone() });
+            uses.push(DiskUser::Swap { block: name.clone() });
         }
         for holder in block.holders() {
-            uses.push(Use::Held { block: name.clone(), by: holder.name.clone() });
+            uses.push(DiskUser::Held { block: name.clone(), by: holder.name.clone() });
             all.push(holder);
         }
         all.extend(block.partitions());
     }
-    uses.into_iter().min_by_key(Use::rank)
+    uses.into_iter().min_by_key(DiskUser::rank)
 }
 
 /// The loop device that has the file `device`, `inode` behind it.
@@ -141,21 +141,21 @@ fn number(path: &Path) -> Option<Number> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::block::made_up::Machine;
+    use super::super::block::made_up::BlockMachine;
     use super::*;
 
     /// A disk with two partitions, of which the second one is part of a volume group.
-    fn machine() -> (Machine, Block) {
-        let machine = Machine::new();
+    fn machine() -> (BlockMachine, Block) {
+        let machine = BlockMachine::new();
         machine.add("sda", "8:0");
         machine.add("sda/sda1", "8:1");
         let lower = machine.add("sda/sda2", "8:2");
         let upper = machine.add("dm-0", "253:0");
-        Machine::hold(&lower, &upper);
+        BlockMachine::hold(&lower, &upper);
         machine.add("sdb", "8:16");
         machine.add("sdb/sdb1", "8:17");
         machine.mount(&[]);
-        let disk = machine.host().block(Machine::number("8:16")).unwrap();
+        let disk = machine.host().block(BlockMachine::number("8:16")).unwrap();
         (machine, disk)
     }
 
@@ -163,15 +163,15 @@ mod tests {
     fn the_disk_under_the_root_is_found_through_all_that_is_made_of_it() {
         let (machine, other) = machine();
         let host = machine.host();
-        let disk = host.block(Machine::number("8:0")).unwrap();
+        let disk = host.block(BlockMachine::number("8:0")).unwrap();
         machine.mount(&[("253:0", "/", "/dev/mapper/none"), ("0:22", "/proc", "proc")]);
         assert_eq!(of_disk(&host, &other), None);
         let found = of_disk(&host, &disk);
-        assert_eq!(found, Some(Use::System { block: "dm-0".into(), at: "/".into() }));
+        assert_eq!(found, Some(DiskUser::System { block: "dm-0".into(), at: "/".into() }));
         assert!(found.unwrap().to_string().contains("runs from it"));
         for place in ["/boot", "/usr", "/boot/efi"] {
             machine.mount(&[("8:17", place, "none")]);
-            assert!(matches!(of_disk(&host, &other), Some(Use::System { .. })), "{place}");
+            assert!(matches!(of_disk(&host, &other), Some(DiskUser::System { .. })), "{place}");
         }
     }
 
@@ -182,24 +182,24 @@ mod tests {
         assert_eq!(of_disk(&host, &disk), None);
         machine.mount(&[("8:17", "/media/stick", "none")]);
         let at = "/media/stick".into();
-        assert_eq!(of_disk(&host, &disk), Some(Use::Mounted { block: "sdb1".into(), at }));
+        assert_eq!(of_disk(&host, &disk), Some(DiskUser::Mounted { block: "sdb1".into(), at }));
         machine.mount(&[("8:16", "/media/whole", "none")]);
         assert!(
-            matches!(of_disk(&host, &disk), Some(Use::Mounted { block, .. }) if block == "sdb")
+            matches!(of_disk(&host, &disk), Some(DiskUser::Mounted { block, .. }) if block == "sdb")
         );
         machine.mount(&[]);
-        let held = of_disk(&host, &host.block(Machine::number("8:0")).unwrap());
-        assert_eq!(held, Some(Use::Held { block: "sda2".into(), by: "dm-0".into() }));
+        let held = of_disk(&host, &host.block(BlockMachine::number("8:0")).unwrap());
+        assert_eq!(held, Some(DiskUser::Held { block: "sda2".into(), by: "dm-0".into() }));
     }
 
     #[test]
     fn a_circle_of_holders_ends() {
-        let machine = Machine::new();
+        let machine = BlockMachine::new();
         let [a, b] = [machine.add("md0", "9:0"), machine.add("dm-1", "253:1")];
-        Machine::hold(&a, &b);
-        Machine::hold(&b, &a);
+        BlockMachine::hold(&a, &b);
+        BlockMachine::hold(&b, &a);
         machine.mount(&[]);
-        let disk = machine.host().block(Machine::number("9:0")).unwrap();
-        assert!(matches!(of_disk(&machine.host(), &disk), Some(Use::Held { .. })));
+        let disk = machine.host().block(BlockMachine::number("9:0")).unwrap();
+        assert!(matches!(of_disk(&machine.host(), &disk), Some(DiskUser::Held { .. })));
     }
 }

@@ -9,17 +9,17 @@
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use octet_bundle::{Kind, Manifest, SlotName, Standing, TRIES};
+use octet_bundle::{Manifest, SlotFile, SlotName, SlotState, TRIES};
 use octet_esp::fat;
 use octet_esp::medium::{Medium, staged, write_whole};
-use octet_esp::plan::{Plan, clear, place};
-use octet_esp::present::{Present, Slot};
+use octet_esp::plan::{EspPlan, clear, place};
+use octet_esp::present::{EspContents, PresentSlot};
 use octet_esp::steps::{NotThere, digest, finish, make_room, read_back, set_tries, write_entry};
 
-use super::error::{Fault, Unkept};
+use super::error::{FlashFault, Unkept};
 use super::slots::Slots;
-use super::volume::{Store, Volume};
-use crate::output::gpt::Layout;
+use super::volume::{BlockDevice, FatVolume};
+use crate::output::gpt::PartitionLayout;
 
 /// What is going to be done.
 #[derive(Debug)]
@@ -27,23 +27,23 @@ pub struct Keep {
     /// What the slot of the image is, with the sequence that it gets.
     pub manifest: Manifest,
     /// What becomes of it.
-    pub work: Work,
+    pub work: SlotWork,
     /// The slots that go.
     pub gone: Vec<SlotName>,
     /// The slot that starts again if the new one does not become good.
     pub back: Option<SlotName>,
-    layout: Layout,
-    plan: Plan,
-    mend: fat::Plan,
+    layout: PartitionLayout,
+    plan: EspPlan,
+    mend: fat::RepairPlan,
 }
 
 /// What becomes of a slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Work {
+pub enum SlotWork {
     /// It is there, and starts next.
     Nothing,
     /// It is there, and gets its tries back.
-    Again(Box<Slot>),
+    Again(Box<PresentSlot>),
     /// It is written.
     Write,
 }
@@ -54,17 +54,17 @@ pub enum Work {
 /// # Errors
 /// It cannot be done, see [`Unkept`].
 pub fn keep(
-    image: (&impl Store, &Layout),
-    disk: (&impl Store, Option<Layout>),
+    image: (&impl BlockDevice, &PartitionLayout),
+    disk: (&impl BlockDevice, Option<PartitionLayout>),
 ) -> Result<Keep, Unkept> {
     let mut manifest = manifest(image)?;
     let layout = disk.1.ok_or(Unkept::NoOctet("it has no EFI system partition of Octet's"))?;
     if layout != *image.1 || layout.data.is_none() {
         return Err(Unkept::Layout);
     }
-    let (volume, mend) = Volume::mended(disk.0, layout.esp.clone()).map_err(Unkept::Damaged)?;
+    let (volume, mend) = FatVolume::mended(disk.0, layout.esp.clone()).map_err(Unkept::Damaged)?;
     let slots = Slots::new(volume, 0);
-    let present = Present::read(&slots).map_err(Unkept::Unread)?;
+    let present = EspContents::read(&slots).map_err(Unkept::Unread)?;
     for slot in &present.slots {
         let Some(has) = &slot.manifest else { continue };
         if has.target != manifest.target {
@@ -75,29 +75,29 @@ pub fn keep(
     if present.slots.iter().all(|slot| slot.manifest.is_none()) {
         return Err(Unkept::NoOctet("no slot on it says what machine it is for"));
     }
-    let mut whole: Vec<&Slot> = vec![];
+    let mut whole: Vec<&PresentSlot> = vec![];
     for slot in &present.slots {
         if is_whole(&slots, &present, slot).map_err(Unkept::Unread)? {
             whole.push(slot);
         }
     }
-    let sound = |slots: &[&Slot]| Present {
+    let sound = |slots: &[&PresentSlot]| EspContents {
         slots: slots.iter().map(|slot| (*slot).clone()).collect(),
-        ..Present::default()
+        ..EspContents::default()
     };
     let work = match sound(&whole).next().filter(|slot| slot.name == manifest.slot) {
-        Some(slot) if matches!(slot.standing, Standing::Trying { left: 0, .. }) => {
-            Work::Again(Box::new(slot.clone()))
+        Some(slot) if matches!(slot.standing, SlotState::Trying { left: 0, .. }) => {
+            SlotWork::Again(Box::new(slot.clone()))
         }
-        Some(_) => Work::Nothing,
-        None => Work::Write,
+        Some(_) => SlotWork::Nothing,
+        None => SlotWork::Write,
     };
-    let plan = if work == Work::Write {
+    let plan = if work == SlotWork::Write {
         // If it is there, another slot starts until it is written anew.
         whole.retain(|slot| slot.name != manifest.slot);
         let highest = present.slots.iter().map(|slot| slot.sequence).max().unwrap_or(0);
         manifest.sequence = manifest.sequence.max(highest.saturating_add(1));
-        let reads_other = |slot: &Slot| {
+        let reads_other = |slot: &PresentSlot| {
             slot.manifest.as_ref().is_none_or(|other| manifest.data.can_follow(&other.data))
         };
         if let Some(slot) = whole.iter().find(|slot| !reads_other(slot)) {
@@ -116,33 +116,33 @@ pub fn keep(
     } else {
         clear(&present, &whole)
     };
-    let is_other = |slot: &&Slot| slot.name != manifest.slot;
+    let is_other = |slot: &&PresentSlot| slot.name != manifest.slot;
     let others: Vec<_> = whole.iter().copied().filter(is_other).collect();
     let back = sound(&others).last_good("").map(|slot| slot.name.clone());
-    let is_gone = |slot: &&Slot| others.iter().all(|other| other.name != slot.name);
+    let is_gone = |slot: &&PresentSlot| others.iter().all(|other| other.name != slot.name);
     let gone = present.slots.iter().filter(is_other).filter(is_gone);
     let gone = gone.map(|slot| slot.name.clone()).collect();
     Ok(Keep { manifest, work, gone, back, layout, plan, mend })
 }
 
 /// What the one slot of an image is.
-fn manifest((image, layout): (&impl Store, &Layout)) -> Result<Manifest, Unkept> {
-    let volume = Volume::open(image, layout.esp.clone());
+fn manifest((image, layout): (&impl BlockDevice, &PartitionLayout)) -> Result<Manifest, Unkept> {
+    let volume = FatVolume::open(image, layout.esp.clone());
     let slots = Slots::new(volume.map_err(|why| Unkept::Image(why.to_string()))?, 0);
-    let present = Present::read(&slots).map_err(|why| Unkept::Image(why.to_string()))?;
+    let present = EspContents::read(&slots).map_err(|why| Unkept::Image(why.to_string()))?;
     let manifest = present.slots.into_iter().find_map(|slot| slot.manifest);
     manifest.ok_or_else(|| Unkept::Image("it has no manifest".into()))
 }
 
 /// Whether the files that a slot starts from are there and what its manifest says.
-fn is_whole(slots: &impl Medium, present: &Present, slot: &Slot) -> io::Result<bool> {
+fn is_whole(slots: &impl Medium, present: &EspContents, slot: &PresentSlot) -> io::Result<bool> {
     for path in &slot.files {
         if !present.files.contains_key(path) {
             return Ok(false);
         }
     }
     let Some(manifest) = &slot.manifest else { return Ok(true) };
-    for kind in Kind::ALL {
+    for kind in SlotFile::ALL {
         let (path, file) = (slot.path(kind), manifest.files.get(kind));
         let Some(path) = path.filter(|path| present.files.get(*path) == Some(&file.size)) else {
             return Ok(false);
@@ -157,8 +157,8 @@ fn is_whole(slots: &impl Medium, present: &Present, slot: &Slot) -> io::Result<b
 impl Keep {
     /// Whether the disk is as it has to be.
     pub fn is_done(&self) -> bool {
-        let is_tidy = self.plan == Plan::default() && self.mend.stages.is_empty();
-        self.work == Work::Nothing && is_tidy
+        let is_tidy = self.plan == EspPlan::default() && self.mend.stages.is_empty();
+        self.work == SlotWork::Nothing && is_tidy
     }
 
     /// Bytes of the files that are written.
@@ -170,9 +170,9 @@ impl Keep {
     pub fn fate(&self) -> String {
         let slot = &self.manifest.slot;
         let what = match self.work {
-            Work::Write => format!("slot {slot} and its boot entry are written"),
-            Work::Again(_) => format!("slot {slot} is there, and is tried again"),
-            Work::Nothing => format!("slot {slot} is there, and starts next"),
+            SlotWork::Write => format!("slot {slot} and its boot entry are written"),
+            SlotWork::Again(_) => format!("slot {slot} is there, and is tried again"),
+            SlotWork::Nothing => format!("slot {slot} is there, and starts next"),
         };
         let names: Vec<_> = self.gone.iter().map(SlotName::as_str).collect();
         let gone = match &names[..] {
@@ -188,22 +188,22 @@ impl Keep {
     /// The disk or the image fails. What starts then is what started before, or the new slot.
     pub fn carry_out(
         &self,
-        (image, of_image): (&impl Store, &Layout),
-        disk: &impl Store,
-    ) -> Result<u64, Fault> {
-        let open = |error: fat::Problem| Fault::Esp(io::Error::other(error.to_string()));
-        let mut volume = Volume::open(disk, self.layout.esp.clone()).map_err(open)?;
+        (image, of_image): (&impl BlockDevice, &PartitionLayout),
+        disk: &impl BlockDevice,
+    ) -> Result<u64, FlashFault> {
+        let open = |error: fat::FatProblem| FlashFault::Esp(io::Error::other(error.to_string()));
+        let mut volume = FatVolume::open(disk, self.layout.esp.clone()).map_err(open)?;
         volume.mend(&self.mend)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let mut slots = Slots::new(volume, u32::try_from(now).unwrap_or(u32::MAX));
-        if self.plan != Plan::default() {
+        if self.plan != EspPlan::default() {
             make_room(&mut slots, &self.plan)?;
         }
         match &self.work {
-            Work::Nothing => {}
-            Work::Again(slot) => set_tries(&mut slots, slot, TRIES)?,
-            Work::Write => {
-                let image = Volume::open(image, of_image.esp.clone()).map_err(open)?;
+            SlotWork::Nothing => {}
+            SlotWork::Again(slot) => set_tries(&mut slots, slot, TRIES)?,
+            SlotWork::Write => {
+                let image = FatVolume::open(image, of_image.esp.clone()).map_err(open)?;
                 self.write(&Slots::new(image, 0), &mut slots)?;
             }
         }
@@ -211,7 +211,7 @@ impl Keep {
     }
 
     /// As `update` does: files, their names, all read back, the entry.
-    fn write(&self, image: &impl Medium, slots: &mut impl Medium) -> Result<(), Fault> {
+    fn write(&self, image: &impl Medium, slots: &mut impl Medium) -> Result<(), FlashFault> {
         let manifest = &self.manifest;
         slots.make_folder(&manifest.slot.folder())?;
         let mut written = vec![];
@@ -228,8 +228,8 @@ impl Keep {
         finish(slots, &written)?;
         slots.reopen()?;
         read_back(slots, manifest, &self.plan).map_err(|not_there| match not_there {
-            NotThere::Unread(_, error) => Fault::from(error),
-            differs => Fault::Esp(io::Error::other(differs)),
+            NotThere::Unread(_, error) => FlashFault::from(error),
+            differs => FlashFault::Esp(io::Error::other(differs)),
         })?;
         write_entry(slots, manifest, &self.plan, self.back.is_some())?;
         Ok(())

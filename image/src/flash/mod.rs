@@ -59,24 +59,24 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 pub use block::Host;
-pub use check::{Found, survey};
+pub use check::{PathContent, survey};
 pub use error::{FlashError, Unkept};
-pub use image::Image;
-pub use keep::{Keep, Work};
+pub use image::ImageFile;
+pub use keep::{Keep, SlotWork};
 pub use question::{LOST, ask};
-pub use target::Target;
-pub use watch::{Phase, Unwatched, Watch};
+pub use target::FlashTarget;
+pub use watch::{FlashPhase, Unwatched, Watch};
 
-use error::Fault;
-use pieces::{Piece, cut};
-use probe::Probe;
-use volume::Store;
+use error::FlashFault;
+use pieces::{MediumPart, cut};
+use probe::CapacityProbe;
+use volume::BlockDevice;
 use work::{Hands, each};
 use writer::{HEAD, Writer};
 
 /// What was done. All but the times in bytes.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Report {
+pub struct FlashReport {
     /// The image's length.
     pub size: u64,
     /// What was read from the target and was as it has to be; the rest were holes of both.
@@ -96,7 +96,11 @@ pub struct Report {
 /// # Errors
 /// It does not fit, a disk was pulled out or does not keep what it is given, somebody asked to
 /// stop. The error says whether anything had been written.
-pub fn flash(image: &Image, target: &Target, watch: &dyn Watch) -> Result<Report, FlashError> {
+pub fn flash(
+    image: &ImageFile,
+    target: &FlashTarget,
+    watch: &dyn Watch,
+) -> Result<FlashReport, FlashError> {
     target.fits(image)?;
     let writer = Writer::new(image, target);
     run(&writer, watch).map_err(|fault| FlashError::Broken {
@@ -110,7 +114,7 @@ pub fn flash(image: &Image, target: &Target, watch: &dyn Watch) -> Result<Report
 ///
 /// # Errors
 /// It cannot be done without losing something; the error says what.
-pub fn keep(image: &Image, target: &Target) -> Result<Keep, FlashError> {
+pub fn keep(image: &ImageFile, target: &FlashTarget) -> Result<Keep, FlashError> {
     target.fits(image)?;
     keep::keep((image, &image.layout()?), (target, target.layout()))
         .map_err(|why| FlashError::Unkept { path: target.path().to_owned(), why })
@@ -122,46 +126,46 @@ pub fn keep(image: &Image, target: &Target) -> Result<Keep, FlashError> {
 /// A disk was pulled out or does not keep what it is given, somebody asked to stop.
 pub fn flash_slot(
     keep: &Keep,
-    image: &Image,
-    target: &Target,
+    image: &ImageFile,
+    target: &FlashTarget,
     watch: &dyn Watch,
 ) -> Result<u64, FlashError> {
-    watch.begin(Phase::Slot, keep.size());
+    watch.begin(FlashPhase::Slot, keep.size());
     keep.carry_out((image, &image.layout()?), &Stoppable(target, watch))
         .map_err(|fault| FlashError::Unfinished { path: target.path().to_owned(), fault })
 }
 
 /// A target that takes nothing more once it is to stop.
-struct Stoppable<'a>(&'a Target, &'a dyn Watch);
+struct Stoppable<'a>(&'a FlashTarget, &'a dyn Watch);
 
-impl Store for Stoppable<'_> {
-    fn read(&self, at: u64, into: &mut [u8]) -> Result<(), Fault> {
-        Store::read(self.0, at, into)
+impl BlockDevice for Stoppable<'_> {
+    fn read(&self, at: u64, into: &mut [u8]) -> Result<(), FlashFault> {
+        BlockDevice::read(self.0, at, into)
     }
 
-    fn write(&self, at: u64, bytes: &[u8]) -> Result<(), Fault> {
+    fn write(&self, at: u64, bytes: &[u8]) -> Result<(), FlashFault> {
         if self.1.stopped() {
-            return Err(Fault::Stopped);
+            return Err(FlashFault::Stopped);
         }
         self.1.advance(bytes.len() as u64);
         self.0.write(at, bytes)
     }
 
-    fn sync(&self) -> Result<(), Fault> {
+    fn sync(&self) -> Result<(), FlashFault> {
         self.0.sync()
     }
 }
 
-fn run(writer: &Writer<'_>, watch: &dyn Watch) -> Result<Report, Fault> {
+fn run(writer: &Writer<'_>, watch: &dyn Watch) -> Result<FlashReport, FlashFault> {
     let (image, target) = (writer.image, writer.target);
-    let mut report = Report { size: image.len(), ..Report::default() };
+    let mut report = FlashReport { size: image.len(), ..FlashReport::default() };
     let began = Instant::now();
     target.grow(image.len())?;
     // A file is as long as it says.
     let says = if target.disk().is_some() { target.size() } else { 0 };
-    let probe = Probe::begin(target, image.len(), says)?;
+    let probe = CapacityProbe::begin(target, image.len(), says)?;
     let brought = bring(writer, watch, &probe, &mut report, began);
-    if !matches!(brought, Err(Fault::Counterfeit { .. })) {
+    if !matches!(brought, Err(FlashFault::Counterfeit { .. })) {
         brought.and(probe.undo())?;
         return Ok(report);
     }
@@ -172,14 +176,14 @@ fn run(writer: &Writer<'_>, watch: &dyn Watch) -> Result<Report, Fault> {
 fn bring(
     writer: &Writer<'_>,
     watch: &dyn Watch,
-    probe: &Probe<'_, Target>,
-    report: &mut Report,
+    probe: &CapacityProbe<'_, FlashTarget>,
+    report: &mut FlashReport,
     began: Instant,
-) -> Result<(), Fault> {
+) -> Result<(), FlashFault> {
     let (image, target) = (writer.image, writer.target);
     let head = HEAD.min(image.len());
     let body = pieces::pieces(head..image.len(), image.data(), &target.data(image.len())?);
-    watch.begin(Phase::Write, body.iter().map(|piece| piece.at.end - piece.at.start).sum());
+    watch.begin(FlashPhase::Write, body.iter().map(|piece| piece.at.end - piece.at.start).sum());
     each(&body, watch, |hands, piece| {
         writer.bring(hands, piece)?;
         watch.advance(piece.at.end - piece.at.start);
@@ -190,7 +194,7 @@ fn bring(
     probe.check()?;
     // From here on it is done sooner than stopped. Not by holes: the guard may be in one.
     let began = Instant::now();
-    let head = [Piece { at: 0..head, hole: false }];
+    let head = [MediumPart { at: 0..head, hole: false }];
     each(&head, &Unwatched, |hands, piece| writer.bring_head(hands, piece))?;
     settle(writer, report, began, &Unwatched)?;
     target.still_has(image.len())?;
@@ -201,10 +205,10 @@ fn bring(
 /// Sees that what was written is on the medium, and is what it should be.
 fn settle(
     writer: &Writer<'_>,
-    report: &mut Report,
+    report: &mut FlashReport,
     began: Instant,
     watch: &dyn Watch,
-) -> Result<(), Fault> {
+) -> Result<(), FlashFault> {
     let written = cut(writer.take_written());
     let size: u64 = written.iter().map(|range| range.end - range.start).sum();
     if size > 0 {
@@ -214,7 +218,7 @@ fn settle(
     report.written += size;
     if size > 0 {
         let began = Instant::now();
-        watch.begin(Phase::Verify, size);
+        watch.begin(FlashPhase::Verify, size);
         each(&written, watch, |hands, range| {
             verify(writer, hands, range)?;
             watch.advance(range.end - range.start);
@@ -227,14 +231,14 @@ fn settle(
 }
 
 /// Reads back what was written at `range`.
-fn verify(writer: &Writer<'_>, hands: &mut Hands, range: &Range<u64>) -> Result<(), Fault> {
+fn verify(writer: &Writer<'_>, hands: &mut Hands, range: &Range<u64>) -> Result<(), FlashFault> {
     let len = (range.end - range.start) as usize;
     let (ours, theirs) = (&mut hands.ours[..len], &mut hands.theirs[..len]);
     writer.image.read(range.start, ours)?;
     writer.target.read_medium(range.start, theirs)?;
     if ours != theirs {
         let differ = ours.iter().zip(&*theirs).position(|(a, b)| a != b).unwrap_or(0);
-        return Err(Fault::Differs {
+        return Err(FlashFault::Differs {
             at: range.start + differ as u64,
             ours: ours[differ],
             theirs: theirs[differ],

@@ -30,14 +30,14 @@ pub fn of(file: &File) -> Option<PublicKey> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::esp::{Item, build};
+    use crate::output::esp::{EspItem, build};
     use crate::output::sparse::Sparse;
 
     const KEY: &str = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK";
 
     fn disk(said: Option<&[u8]>) -> File {
-        let mut items = vec![Item { path: "octet".into(), content: None }];
-        items.extend(said.map(|said| Item { path: FILE.into(), content: Some(said) }));
+        let mut items = vec![EspItem { path: "octet".into(), content: None }];
+        items.extend(said.map(|said| EspItem { path: FILE.into(), content: Some(said) }));
         let mut disk = Sparse::new(gpt::DISK_SIZE);
         gpt::write(&mut disk).unwrap();
         disk.put(gpt::ESP_START, build(gpt::ESP_SIZE, 1_795_132_800, &items).unwrap());

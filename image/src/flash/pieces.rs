@@ -10,7 +10,7 @@ pub const PIECE: u64 = 1 << 20;
 
 /// A part of a medium. It does not cross a multiple of [`PIECE`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Piece {
+pub struct MediumPart {
     /// Where it is, in bytes.
     pub at: Range<u64>,
     /// Whether the image has a hole here, so that zeros have to be there.
@@ -19,8 +19,8 @@ pub struct Piece {
 
 /// The pieces of `range` that have to be looked at: all but those where both the image and the
 /// target have holes. `image` and `target` say where each has data, in order.
-pub fn pieces(range: Range<u64>, image: &[Range<u64>], target: &[Range<u64>]) -> Vec<Piece> {
-    let mut pieces: Vec<Piece> = vec![];
+pub fn pieces(range: Range<u64>, image: &[Range<u64>], target: &[Range<u64>]) -> Vec<MediumPart> {
+    let mut pieces: Vec<MediumPart> = vec![];
     let (mut image, mut target) = (Cursor(image), Cursor(target));
     let mut at = range.start;
     while at < range.end {
@@ -38,7 +38,7 @@ pub fn pieces(range: Range<u64>, image: &[Range<u64>], target: &[Range<u64>]) ->
             {
                 last.at.end = granule.end;
             }
-            _ => pieces.push(Piece { at: granule, hole: !ours }),
+            _ => pieces.push(MediumPart { at: granule, hole: !ours }),
         }
     }
     pieces

@@ -11,8 +11,8 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use sha2::{Digest, Sha256};
 
 use super::buffer::{ALIGNMENT, Buffer};
-use super::error::Fault;
-use super::volume::Store;
+use super::error::FlashFault;
+use super::volume::BlockDevice;
 use super::writer::HEAD;
 
 /// Bytes of a place.
@@ -22,7 +22,7 @@ const PAGE: u64 = ALIGNMENT as u64;
 const MAX_PLACES: u64 = 4096;
 
 /// The places of a disk that were written to.
-pub struct Probe<'a, S> {
+pub struct CapacityProbe<'a, S> {
     disk: &'a S,
     /// How many bytes it says it has.
     says: u64,
@@ -31,13 +31,13 @@ pub struct Probe<'a, S> {
     seed: [u8; 32],
 }
 
-impl<'a, S: Store> Probe<'a, S> {
+impl<'a, S: BlockDevice> CapacityProbe<'a, S> {
     /// Writes the pages to `disk`, which `says` how many bytes it has, behind the first `image` bytes; sees that they are
     /// there. They are different in each run, so none is there already.
-    pub fn begin(disk: &'a S, image: u64, says: u64) -> Result<Self, Fault> {
+    pub fn begin(disk: &'a S, image: u64, says: u64) -> Result<Self, FlashFault> {
         let mut seed = [0; 32];
         let drawn = getrandom(&mut seed, GetRandomFlags::empty());
-        drawn.map_err(|why| Fault::Write { at: image, why: why.into() })?;
+        drawn.map_err(|why| FlashFault::Write { at: image, why: why.into() })?;
         let mut probe = Self { disk, says, places: vec![], seed };
         for at in places(image, says) {
             let mut before = Buffer::new(ALIGNMENT);
@@ -50,7 +50,7 @@ impl<'a, S: Store> Probe<'a, S> {
         Ok(probe)
     }
 
-    fn write(&self) -> Result<(), Fault> {
+    fn write(&self) -> Result<(), FlashFault> {
         for (at, _) in &self.places {
             self.disk.write(*at, &noise(&self.seed, *at))?;
         }
@@ -61,13 +61,13 @@ impl<'a, S: Store> Probe<'a, S> {
     ///
     /// # Errors
     /// One is not: the disk has less than it says. It can also not be read.
-    pub fn check(&self) -> Result<(), Fault> {
+    pub fn check(&self) -> Result<(), FlashFault> {
         let mut kept = 0;
         for (at, _) in &self.places {
             let mut there = Buffer::new(ALIGNMENT);
             self.disk.read(*at, &mut there)?;
             if *there != *noise(&self.seed, *at) {
-                return Err(Fault::Counterfeit { says: self.says, has: kept, lost: *at });
+                return Err(FlashFault::Counterfeit { says: self.says, has: kept, lost: *at });
             }
             kept = at + PAGE;
         }
@@ -75,7 +75,7 @@ impl<'a, S: Store> Probe<'a, S> {
     }
 
     /// Puts back what was there, the last first: so also where two places are one.
-    pub fn undo(&self) -> Result<(), Fault> {
+    pub fn undo(&self) -> Result<(), FlashFault> {
         for (at, before) in self.places.iter().rev() {
             self.disk.write(*at, before)?;
         }
@@ -134,8 +134,8 @@ mod tests {
         }
     }
 
-    impl Store for Disk {
-        fn read(&self, at: u64, into: &mut [u8]) -> Result<(), Fault> {
+    impl BlockDevice for Disk {
+        fn read(&self, at: u64, into: &mut [u8]) -> Result<(), FlashFault> {
             match self.part(at, into.len()) {
                 Some(part) => into.copy_from_slice(&self.bytes.borrow()[part]),
                 None => into.fill(0),
@@ -143,21 +143,21 @@ mod tests {
             Ok(())
         }
 
-        fn write(&self, at: u64, bytes: &[u8]) -> Result<(), Fault> {
+        fn write(&self, at: u64, bytes: &[u8]) -> Result<(), FlashFault> {
             if let Some(part) = self.part(at, bytes.len()) {
                 self.bytes.borrow_mut()[part].copy_from_slice(bytes);
             }
             Ok(())
         }
 
-        fn sync(&self) -> Result<(), Fault> {
+        fn sync(&self) -> Result<(), FlashFault> {
             Ok(())
         }
     }
 
     /// As `flash` does it: the image behind its head, page by page, between both looks.
-    fn flash(disk: &Disk, says: u64) -> Result<(), Fault> {
-        let probe = Probe::begin(disk, IMAGE, says)?;
+    fn flash(disk: &Disk, says: u64) -> Result<(), FlashFault> {
+        let probe = CapacityProbe::begin(disk, IMAGE, says)?;
         for at in (HEAD..IMAGE).step_by(ALIGNMENT) {
             disk.write(at, &[0xa5; ALIGNMENT])?;
         }
@@ -185,7 +185,7 @@ mod tests {
                 let disk = Disk::new(has, forgets);
                 let before = forgets.then(|| disk.bytes.borrow().clone());
                 let fault = flash(&disk, says).unwrap_err();
-                let Fault::Counterfeit { says: said, has: kept, lost } = fault else {
+                let FlashFault::Counterfeit { says: said, has: kept, lost } = fault else {
                     panic!("{fault}");
                 };
                 assert_eq!(said, says);
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn it_says_how_much_there_is() {
-        let fault = Fault::Counterfeit { says: 64 << 30, has: 7 << 30, lost: 8 << 30 };
+        let fault = FlashFault::Counterfeit { says: 64 << 30, has: 7 << 30, lost: 8 << 30 };
         let text = fault.to_string();
         assert!(text.contains("says that it has 65536 MiB, but"), "{text}");
         assert!(text.contains("between 7168 and 8192 MiB"), "{text}");

@@ -7,7 +7,7 @@ use octet_control::one_line;
 
 use super::block::Block;
 use super::error::FlashError;
-use super::target::Target;
+use super::target::FlashTarget;
 
 /// What becomes of a disk of which nothing is kept.
 pub const LOST: &str = "All that is on it will be lost.";
@@ -17,7 +17,7 @@ pub const LOST: &str = "All that is on it will be lost.";
 ///
 /// # Errors
 /// It was not typed, or there is no terminal.
-pub fn ask(target: &Target, fate: &str) -> Result<(), FlashError> {
+pub fn ask(target: &FlashTarget, fate: &str) -> Result<(), FlashError> {
     let path = target.path().to_owned();
     if !io::stdin().is_terminal() {
         return Err(FlashError::Unasked { path });
@@ -86,13 +86,13 @@ fn size(bytes: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::block::made_up::Machine;
+    use super::super::block::made_up::BlockMachine;
     use super::*;
     use std::fs;
 
     #[test]
     fn shows_what_a_person_knows_it_by() {
-        let machine = Machine::new();
+        let machine = BlockMachine::new();
         let folder = machine.add("sdb", "8:16");
         let part = machine.add("sdb/sdb1", "8:17");
         let usb = machine.folder.path().join("sys/devices/made-up");
@@ -106,25 +106,25 @@ mod tests {
         ] {
             fs::write(path, text).unwrap();
         }
-        let disk = machine.host().block(Machine::number("8:16")).unwrap();
+        let disk = machine.host().block(BlockMachine::number("8:16")).unwrap();
         assert_eq!(
             describe(&disk),
             "/dev/sdb: 32.0 GB, SanDisk Ultra Fit, serial 4C530001\n  \
              sdb1  1.0 MB  holiday photos\n"
         );
         machine.add("vda", "254:0");
-        let disk = machine.host().block(Machine::number("254:0")).unwrap();
+        let disk = machine.host().block(BlockMachine::number("254:0")).unwrap();
         // A made-up serial number above both is that of the bus, not of a disk without a device.
         assert_eq!(describe(&disk), "/dev/vda: 1.0 MB\n");
     }
 
     #[test]
     fn a_medium_shows_nothing_but_its_own_line() {
-        let machine = Machine::new();
+        let machine = BlockMachine::new();
         let folder = machine.add("sdb", "8:16");
         fs::create_dir_all(folder.join("device")).unwrap();
         fs::write(folder.join("device/model"), "X\u{1b}[1A/dev/sdc\u{202e}\n").unwrap();
-        let disk = machine.host().block(Machine::number("8:16")).unwrap();
+        let disk = machine.host().block(BlockMachine::number("8:16")).unwrap();
         assert_eq!(describe(&disk), "/dev/sdb: 1.0 MB, X\\u{1b}[1A/dev/sdc\\u{202e}\n");
     }
 

@@ -4,25 +4,25 @@ use std::cell::RefCell;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use fatfs::{Dir, FileSystem, FsOptions};
-use octet_esp::medium::{Item, Medium};
+use octet_esp::medium::{FolderItem, Medium};
 
-use super::volume::{Store, Volume};
+use super::volume::{BlockDevice, FatVolume};
 use crate::output::esp::{self, dots};
 
 /// The files on a volume. What is changed is written when it is synced.
 pub struct Slots<'a, S> {
-    volume: RefCell<Volume<'a, S>>,
+    volume: RefCell<FatVolume<'a, S>>,
     options: FsOptions,
 }
 
-impl<'a, S: Store> Slots<'a, S> {
+impl<'a, S: BlockDevice> Slots<'a, S> {
     /// Those on `volume`; new ones get the time `epoch`, in seconds since 1970.
-    pub fn new(volume: Volume<'a, S>, epoch: u32) -> Self {
+    pub fn new(volume: FatVolume<'a, S>, epoch: u32) -> Self {
         Self { volume: RefCell::new(volume), options: esp::options(epoch) }
     }
 
     /// The volume, with its free clusters counted, and unmounted.
-    pub fn close(self) -> io::Result<Volume<'a, S>> {
+    pub fn close(self) -> io::Result<FatVolume<'a, S>> {
         self.free()?;
         let mut volume = self.volume.into_inner();
         volume.sync()?;
@@ -33,14 +33,14 @@ impl<'a, S: Store> Slots<'a, S> {
     /// Does something in the root.
     fn with<R>(
         &self,
-        act: impl FnOnce(&Dir<'_, &mut Volume<'a, S>>) -> io::Result<R>,
+        act: impl FnOnce(&Dir<'_, &mut FatVolume<'a, S>>) -> io::Result<R>,
     ) -> io::Result<R> {
         self.mounted(|fs| act(&fs.root_dir()))
     }
 
     fn mounted<R>(
         &self,
-        act: impl FnOnce(&FileSystem<&mut Volume<'a, S>>) -> io::Result<R>,
+        act: impl FnOnce(&FileSystem<&mut FatVolume<'a, S>>) -> io::Result<R>,
     ) -> io::Result<R> {
         let mut volume = self.volume.borrow_mut();
         volume.rewind()?;
@@ -51,8 +51,8 @@ impl<'a, S: Store> Slots<'a, S> {
     }
 }
 
-impl<S: Store> Medium for Slots<'_, S> {
-    fn list(&self, folder: &str) -> io::Result<Vec<Item>> {
+impl<S: BlockDevice> Medium for Slots<'_, S> {
+    fn list(&self, folder: &str) -> io::Result<Vec<FolderItem>> {
         self.with(|root| {
             let folder = match root.open_dir(folder) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
@@ -63,7 +63,7 @@ impl<S: Store> Medium for Slots<'_, S> {
                 let entry = entry?;
                 let (name, size) = (entry.file_name(), entry.is_file().then(|| entry.len()));
                 if !matches!(&*name, "." | "..") {
-                    items.push(Item { name, size });
+                    items.push(FolderItem { name, size });
                 }
             }
             Ok(items)

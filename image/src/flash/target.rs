@@ -14,16 +14,16 @@ use rustix::io::Errno;
 
 use super::block::{Block, Host};
 use super::buffer::{ALIGNMENT, is_aligned};
-use super::check::{Found, survey};
-use super::error::{Fault, FlashError};
-use super::image::{Image, is_octet};
+use super::check::{PathContent, survey};
+use super::error::{FlashError, FlashFault};
+use super::image::{ImageFile, is_octet};
 use super::mounts::Number;
-use super::volume::Store;
+use super::volume::BlockDevice;
 use super::{check, data, extents, owner};
-use crate::output::gpt::{self, Layout};
+use crate::output::gpt::{self, PartitionLayout};
 
 /// A target, open for nobody but us.
-pub struct Target {
+pub struct FlashTarget {
     path: PathBuf,
     file: File,
     /// For single pages: nothing is read ahead.
@@ -45,14 +45,14 @@ fn held_by_nobody(file: &File, path: &Path) -> Result<(), FlashError> {
     }
 }
 
-impl Drop for Target {
+impl Drop for FlashTarget {
     /// As a [`Locked`](crate::output::locked::Locked) file does.
     fn drop(&mut self) {
         let _ = self.file.unlock();
     }
 }
 
-impl Target {
+impl FlashTarget {
     /// Opens the disk or file at `path`; a file that is not there is made.
     ///
     /// # Errors
@@ -62,8 +62,8 @@ impl Target {
         let mut options = File::options();
         options.read(true).write(true);
         let (file, disk) = match survey(path, host)? {
-            Found::Nothing => (open(options.create_new(true), path)?, None),
-            Found::File(before) => {
+            PathContent::Nothing => (open(options.create_new(true), path)?, None),
+            PathContent::File(before) => {
                 let file = open(&mut options, path)?;
                 let now = metadata(&file, path)?;
                 if (now.dev(), now.ino()) != (before.dev(), before.ino()) {
@@ -75,7 +75,7 @@ impl Target {
                 held_by_nobody(&file, path)?;
                 (file, None)
             }
-            Found::Disk(disk) => {
+            PathContent::Disk(disk) => {
                 // The kernel opens no disk for us alone that is mounted or held otherwise.
                 let alone = (OFlags::EXCL | OFlags::NONBLOCK).bits();
                 let file = open(options.custom_flags(alone.cast_signed()), path)?;
@@ -138,7 +138,7 @@ impl Target {
     }
 
     /// Where its partitions are, if it is an Octet disk.
-    pub fn layout(&self) -> Option<Layout> {
+    pub fn layout(&self) -> Option<PartitionLayout> {
         self.is_octet().then(|| gpt::find(&mut &self.file))?
     }
 
@@ -146,26 +146,26 @@ impl Target {
     ///
     /// # Errors
     /// It has not, or `image` is the target.
-    pub fn fits(&self, image: &Image) -> Result<(), FlashError> {
+    pub fn fits(&self, image: &ImageFile) -> Result<(), FlashError> {
         check::fits(image, &self.path, &self.file, self.disk.as_ref(), self.len)
     }
 
     /// Gives a file the length `len`, if it is shorter; a file that is longer keeps its length.
-    pub fn grow(&self, len: u64) -> Result<(), Fault> {
+    pub fn grow(&self, len: u64) -> Result<(), FlashFault> {
         if self.disk.is_some() || self.len >= len {
             return Ok(());
         }
-        self.file.set_len(len).map_err(Fault::Grow)
+        self.file.set_len(len).map_err(FlashFault::Grow)
     }
 
     /// Where its first `len` bytes may be other than zero.
-    pub fn data(&self, len: u64) -> Result<Vec<Range<u64>>, Fault> {
-        extents::data(&self.file, len).map_err(|why| Fault::Read { at: 0, why })
+    pub fn data(&self, len: u64) -> Result<Vec<Range<u64>>, FlashFault> {
+        extents::data(&self.file, len).map_err(|why| FlashFault::Read { at: 0, why })
     }
 
     /// Reads what is at `at`, from the page cache if it is there.
-    pub fn read(&self, at: u64, into: &mut [u8]) -> Result<(), Fault> {
-        self.file.read_exact_at(into, at).map_err(|why| Fault::Read { at, why })
+    pub fn read(&self, at: u64, into: &mut [u8]) -> Result<(), FlashFault> {
+        self.file.read_exact_at(into, at).map_err(|why| FlashFault::Read { at, why })
     }
 
     /// Says that these bytes are read soon: the medium may begin.
@@ -174,14 +174,14 @@ impl Target {
     }
 
     /// Reads what is at `at`, and nothing around it.
-    pub fn read_page(&self, at: u64, into: &mut [u8]) -> Result<(), Fault> {
-        self.pages.read_exact_at(into, at).map_err(|why| Fault::Read { at, why })
+    pub fn read_page(&self, at: u64, into: &mut [u8]) -> Result<(), FlashFault> {
+        self.pages.read_exact_at(into, at).map_err(|why| FlashFault::Read { at, why })
     }
 
     /// Writes `bytes` at `at`. To a disk past the page cache: so an error comes with its place,
     /// the progress that is shown is true, and a slow stick does not fill the memory. To a file
     /// through the cache, which is faster, with its way to the disk begun at once.
-    pub fn write(&self, at: u64, bytes: &[u8]) -> Result<(), Fault> {
+    pub fn write(&self, at: u64, bytes: &[u8]) -> Result<(), FlashFault> {
         let direct = self.direct.as_ref().filter(|_| self.disk.is_some());
         let written = match direct.filter(|_| is_aligned(at, bytes.len())) {
             Some(direct) => direct.write_all_at(bytes, at),
@@ -191,17 +191,17 @@ impl Target {
                     fadvise(&self.file, at, NonZeroU64::new(bytes.len() as u64), Advice::DontNeed);
             }),
         };
-        written.map_err(|why| Fault::Write { at, why })
+        written.map_err(|why| FlashFault::Write { at, why })
     }
 
     /// Waits until all that was written is on the medium.
-    pub fn sync(&self) -> Result<(), Fault> {
-        self.file.sync_all().map_err(Fault::Sync)
+    pub fn sync(&self) -> Result<(), FlashFault> {
+        self.file.sync_all().map_err(FlashFault::Sync)
     }
 
     /// Reads what is on the medium at `at`, whatever the page cache has. Only after
     /// [`Self::sync`].
-    pub fn read_medium(&self, at: u64, into: &mut [u8]) -> Result<(), Fault> {
+    pub fn read_medium(&self, at: u64, into: &mut [u8]) -> Result<(), FlashFault> {
         let read = match self.direct.as_ref().filter(|_| is_aligned(at, into.len())) {
             Some(direct) => direct.read_exact_at(into, at),
             None => {
@@ -212,13 +212,13 @@ impl Target {
                 self.file.read_exact_at(into, at)
             }
         };
-        read.map_err(|why| Fault::Read { at, why })
+        read.map_err(|why| FlashFault::Read { at, why })
     }
 
     /// Sees that it is still as long as it has to be.
-    pub fn still_has(&self, len: u64) -> Result<(), Fault> {
-        let now = self.now().map_err(|why| Fault::Read { at: 0, why })?;
-        if now >= len { Ok(()) } else { Err(Fault::Shrunk { before: self.len.max(len), now }) }
+    pub fn still_has(&self, len: u64) -> Result<(), FlashFault> {
+        let now = self.now().map_err(|why| FlashFault::Read { at: 0, why })?;
+        if now >= len { Ok(()) } else { Err(FlashFault::Shrunk { before: self.len.max(len), now }) }
     }
 
     fn now(&self) -> io::Result<u64> {
@@ -226,16 +226,16 @@ impl Target {
     }
 }
 
-impl Store for Target {
-    fn read(&self, at: u64, into: &mut [u8]) -> Result<(), Fault> {
+impl BlockDevice for FlashTarget {
+    fn read(&self, at: u64, into: &mut [u8]) -> Result<(), FlashFault> {
         self.read_medium(at, into)
     }
 
-    fn write(&self, at: u64, bytes: &[u8]) -> Result<(), Fault> {
+    fn write(&self, at: u64, bytes: &[u8]) -> Result<(), FlashFault> {
         Self::write(self, at, bytes)
     }
 
-    fn sync(&self) -> Result<(), Fault> {
+    fn sync(&self) -> Result<(), FlashFault> {
         Self::sync(self)
     }
 }
@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn a_child_that_is_being_started_keeps_no_file_busy() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let open = || Target::open(file.path(), &Host::here());
+        let open = || FlashTarget::open(file.path(), &Host::here());
         let first = open().unwrap();
         // What such a child has.
         let _same = first.file.try_clone().unwrap();

@@ -13,20 +13,20 @@ use std::ops::Range;
 use octet_esp::fat::{self, DIRTY, ReadAt, SECTOR, STATE};
 
 use super::buffer::{ALIGNMENT, Buffer};
-use super::error::Fault;
+use super::error::FlashFault;
 use super::pieces::{GRANULE, PIECE};
 
 /// The unit of writing.
 const PAGE: u64 = ALIGNMENT as u64;
 
 /// Where the bytes are. Behind this, tests cut the power at every write.
-pub trait Store {
+pub trait BlockDevice {
     /// Reads what is on the medium at `at`, whatever is cached. Only what was synced.
-    fn read(&self, at: u64, into: &mut [u8]) -> Result<(), Fault>;
+    fn read(&self, at: u64, into: &mut [u8]) -> Result<(), FlashFault>;
     /// Writes `bytes`, whole pages, at `at`.
-    fn write(&self, at: u64, bytes: &[u8]) -> Result<(), Fault>;
+    fn write(&self, at: u64, bytes: &[u8]) -> Result<(), FlashFault>;
     /// Waits until all that was written is on the medium.
-    fn sync(&self) -> Result<(), Fault>;
+    fn sync(&self) -> Result<(), FlashFault>;
 }
 
 /// What of a change is to be written.
@@ -45,10 +45,10 @@ enum Stage {
 const STAGES: [Stage; 4] = [Stage::Content, Stage::Taken, Stage::Named, Stage::Freed];
 
 /// A FAT32 volume in a part of a store, as one that can be read, written and sought in.
-pub struct Volume<'a, S> {
+pub struct FatVolume<'a, S> {
     store: &'a S,
     range: Range<u64>,
-    places: fat::Volume,
+    places: fat::VolumeGeometry,
     /// Pages as they are on the medium, by number.
     there: BTreeMap<u64, Vec<u8>>,
     /// The same as they are to be.
@@ -61,18 +61,21 @@ pub struct Volume<'a, S> {
     pub written: u64,
 }
 
-impl<'a, S: Store> Volume<'a, S> {
+impl<'a, S: BlockDevice> FatVolume<'a, S> {
     /// The volume at `range` of `store`.
-    pub fn open(store: &'a S, range: Range<u64>) -> Result<Self, fat::Problem> {
+    pub fn open(store: &'a S, range: Range<u64>) -> Result<Self, fat::FatProblem> {
         let mut boot = [0; SECTOR];
         Part(store, range.start).read_at(&mut boot, 0).map_err(unread)?;
-        let places = fat::Volume::read(&boot)?;
+        let places = fat::VolumeGeometry::read(&boot)?;
         let (there, changed) = (BTreeMap::new(), BTreeMap::new());
         Ok(Self { store, range, places, there, changed, at: 0, is_marked: false, written: 0 })
     }
 
     /// The same as it is once what a cut has left there is mended; and how. Nothing is written.
-    pub fn mended(store: &'a S, range: Range<u64>) -> Result<(Self, fat::Plan), fat::Problem> {
+    pub fn mended(
+        store: &'a S,
+        range: Range<u64>,
+    ) -> Result<(Self, fat::RepairPlan), fat::FatProblem> {
         let plan = fat::plan(&Part(store, range.start))?;
         let mut volume = Self::open(store, range)?;
         for write in plan.stages.iter().flatten() {
@@ -82,7 +85,7 @@ impl<'a, S: Store> Volume<'a, S> {
     }
 
     /// Writes `plan`, what is to be mended.
-    pub fn mend(&mut self, plan: &fat::Plan) -> io::Result<()> {
+    pub fn mend(&mut self, plan: &fat::RepairPlan) -> io::Result<()> {
         for stage in &plan.stages {
             stage.iter().try_for_each(|write| self.patch(write))?;
             let pages = std::mem::take(&mut self.changed);
@@ -91,7 +94,7 @@ impl<'a, S: Store> Volume<'a, S> {
         Ok(())
     }
 
-    fn patch(&mut self, write: &fat::Write) -> io::Result<()> {
+    fn patch(&mut self, write: &fat::FatWrite) -> io::Result<()> {
         self.at = write.sector * SECTOR as u64;
         self.write_all(&write.bytes)
     }
@@ -184,7 +187,7 @@ impl<'a, S: Store> Volume<'a, S> {
     }
 
     /// Writes pages, and reads them back.
-    fn put(&mut self, pages: BTreeMap<u64, Vec<u8>>) -> Result<(), Fault> {
+    fn put(&mut self, pages: BTreeMap<u64, Vec<u8>>) -> Result<(), FlashFault> {
         if pages.is_empty() {
             return Ok(());
         }
@@ -211,7 +214,7 @@ impl<'a, S: Store> Volume<'a, S> {
             self.store.read(place(run), &mut theirs)?;
             if let Some(differ) = ours.iter().zip(&*theirs).position(|(a, b)| a != b) {
                 let at = place(run) + differ as u64;
-                return Err(Fault::Differs { at, ours: ours[differ], theirs: theirs[differ] });
+                return Err(FlashFault::Differs { at, ours: ours[differ], theirs: theirs[differ] });
             }
         }
         self.written += pages.len() as u64 * PAGE;
@@ -246,14 +249,14 @@ impl<'a, S: Store> Volume<'a, S> {
     }
 }
 
-fn unread(error: io::Error) -> fat::Problem {
-    fat::Problem::Read { sector: 0, error }
+fn unread(error: io::Error) -> fat::FatProblem {
+    fat::FatProblem::Read { sector: 0, error }
 }
 
 /// A store from a place on.
 struct Part<'a, S>(&'a S, u64);
 
-impl<S: Store> ReadAt for Part<'_, S> {
+impl<S: BlockDevice> ReadAt for Part<'_, S> {
     fn read_at(&self, bytes: &mut [u8], at: u64) -> io::Result<()> {
         // Of whole pages, as direct I/O wants it.
         let start = at / PAGE * PAGE;
@@ -265,7 +268,7 @@ impl<S: Store> ReadAt for Part<'_, S> {
     }
 }
 
-impl<S: Store> Read for Volume<'_, S> {
+impl<S: BlockDevice> Read for FatVolume<'_, S> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let (page, part) = self.here(into.len())?;
         let size = part.len();
@@ -278,7 +281,7 @@ impl<S: Store> Read for Volume<'_, S> {
     }
 }
 
-impl<S: Store> Write for Volume<'_, S> {
+impl<S: BlockDevice> Write for FatVolume<'_, S> {
     fn write(&mut self, from: &[u8]) -> io::Result<usize> {
         let (page, part) = self.here(from.len())?;
         let size = part.len();
@@ -296,7 +299,7 @@ impl<S: Store> Write for Volume<'_, S> {
     }
 }
 
-impl<S: Store> Seek for Volume<'_, S> {
+impl<S: BlockDevice> Seek for FatVolume<'_, S> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         let at = match to {
             SeekFrom::Start(at) => Some(at),

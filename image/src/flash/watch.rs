@@ -2,7 +2,7 @@
 
 /// What is being done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
+pub enum FlashPhase {
     /// Comparing, and writing what differs.
     Write,
     /// Reading back what was written.
@@ -14,7 +14,7 @@ pub enum Phase {
 /// Looks on, and may stop it. Its methods are called from several threads.
 pub trait Watch: Sync {
     /// A phase begins, over `total` bytes; the one before it is at its end.
-    fn begin(&self, phase: Phase, total: u64) {
+    fn begin(&self, phase: FlashPhase, total: u64) {
         let _ = (phase, total);
     }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::buffer::Buffer;
-use super::error::Fault;
+use super::error::FlashFault;
 use super::pieces::PIECE;
 use super::watch::Watch;
 
@@ -26,8 +26,8 @@ pub struct Hands {
 pub fn each<T: Sync>(
     items: &[T],
     watch: &dyn Watch,
-    work: impl Fn(&mut Hands, &T) -> Result<(), Fault> + Sync,
-) -> Result<(), Fault> {
+    work: impl Fn(&mut Hands, &T) -> Result<(), FlashFault> + Sync,
+) -> Result<(), FlashFault> {
     let next = AtomicUsize::new(0);
     let over = AtomicBool::new(false);
     let faults = Mutex::new(vec![]);
@@ -36,7 +36,8 @@ pub fn each<T: Sync>(
         let mut hands = Hands { ours: room(), theirs: room(), all_differed: false };
         while !over.load(Ordering::Relaxed) {
             let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
-            let done = if watch.stopped() { Err(Fault::Stopped) } else { work(&mut hands, item) };
+            let done =
+                if watch.stopped() { Err(FlashFault::Stopped) } else { work(&mut hands, item) };
             if let Err(fault) = done {
                 over.store(true, Ordering::Relaxed);
                 faults.lock().unwrap_or_else(PoisonError::into_inner).push(fault);
@@ -49,7 +50,7 @@ pub fn each<T: Sync>(
         }
     });
     let faults = faults.into_inner().unwrap_or_else(PoisonError::into_inner);
-    faults.into_iter().min_by_key(Fault::at).map_or(Ok(()), Err)
+    faults.into_iter().min_by_key(FlashFault::at).map_or(Ok(()), Err)
 }
 
 #[cfg(test)]
@@ -77,7 +78,7 @@ mod tests {
         assert!(done.iter().all(|count| count.load(Ordering::Relaxed) == 1));
 
         let stopped = each(&items, &Until(AtomicUsize::new(0)), work);
-        assert!(matches!(stopped, Err(Fault::Stopped)));
+        assert!(matches!(stopped, Err(FlashFault::Stopped)));
         assert_eq!(done.iter().filter(|count| count.load(Ordering::Relaxed) == 2).count(), 5);
     }
 
@@ -87,9 +88,13 @@ mod tests {
         let done = AtomicUsize::new(0);
         let result = each(&items, &Unwatched, |_, item| {
             done.fetch_add(1, Ordering::Relaxed);
-            if *item >= 10 { Err(Fault::Differs { at: *item, ours: 0, theirs: 1 }) } else { Ok(()) }
+            if *item >= 10 {
+                Err(FlashFault::Differs { at: *item, ours: 0, theirs: 1 })
+            } else {
+                Ok(())
+            }
         });
-        assert!(matches!(result, Err(Fault::Differs { at: 10, .. })), "{result:?}");
+        assert!(matches!(result, Err(FlashFault::Differs { at: 10, .. })), "{result:?}");
         assert!(done.load(Ordering::Relaxed) < 100);
     }
 }

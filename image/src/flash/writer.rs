@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::buffer::Buffer;
-use super::error::Fault;
-use super::image::Image;
-use super::pieces::{GRANULE, PIECE, Piece, differing};
-use super::target::Target;
+use super::error::FlashFault;
+use super::image::ImageFile;
+use super::pieces::{GRANULE, MediumPart, PIECE, differing};
+use super::target::FlashTarget;
 use super::work::Hands;
 
 /// The bytes that are read to guess whether all of a piece differs: one page.
@@ -25,9 +25,9 @@ const GUARD: usize = PAGE;
 /// One image on its way to one target.
 pub struct Writer<'a> {
     /// What it is to be.
-    pub image: &'a Image,
+    pub image: &'a ImageFile,
     /// Where.
-    pub target: &'a Target,
+    pub target: &'a FlashTarget,
     /// What was written and not read back yet.
     written: Mutex<Vec<Range<u64>>>,
     /// Bytes that were found to be as they have to be.
@@ -40,7 +40,7 @@ pub struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     /// Nothing is written yet.
-    pub fn new(image: &'a Image, target: &'a Target) -> Self {
+    pub fn new(image: &'a ImageFile, target: &'a FlashTarget) -> Self {
         Self {
             image,
             target,
@@ -62,7 +62,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Makes a piece behind the head what the image has there.
-    pub fn bring(&self, hands: &mut Hands, piece: &Piece) -> Result<(), Fault> {
+    pub fn bring(&self, hands: &mut Hands, piece: &MediumPart) -> Result<(), FlashFault> {
         let len = self.load(hands, piece)?;
         let runs = self.different(hands, piece.at.start, len)?;
         if !runs.is_empty() {
@@ -73,7 +73,7 @@ impl<'a> Writer<'a> {
 
     /// Makes a piece of the head what the image has there. Pages count here, so that taking the
     /// guard away again writes no more than that.
-    pub fn bring_head(&self, hands: &mut Hands, piece: &Piece) -> Result<(), Fault> {
+    pub fn bring_head(&self, hands: &mut Hands, piece: &MediumPart) -> Result<(), FlashFault> {
         let len = self.load(hands, piece)?;
         self.target.read(piece.at.start, &mut hands.theirs[..len])?;
         let mut runs = differing(&hands.ours[..len], &hands.theirs[..len], PAGE);
@@ -82,7 +82,7 @@ impl<'a> Writer<'a> {
         self.put(hands, piece.at.start, len, runs)
     }
 
-    fn load(&self, hands: &mut Hands, piece: &Piece) -> Result<usize, Fault> {
+    fn load(&self, hands: &mut Hands, piece: &MediumPart) -> Result<usize, FlashFault> {
         let len = (piece.at.end - piece.at.start) as usize;
         match piece.hole {
             true => hands.ours[..len].fill(0),
@@ -101,7 +101,7 @@ impl<'a> Writer<'a> {
         hands: &mut Hands,
         at: u64,
         len: usize,
-    ) -> Result<Vec<Range<usize>>, Fault> {
+    ) -> Result<Vec<Range<usize>>, FlashFault> {
         if hands.all_differed && len > 2 * PAGE && self.ends_differ(hands, at, len)? {
             return Ok(std::iter::once(0..len).collect());
         }
@@ -111,7 +111,7 @@ impl<'a> Writer<'a> {
         Ok(runs)
     }
 
-    fn ends_differ(&self, hands: &mut Hands, at: u64, len: usize) -> Result<bool, Fault> {
+    fn ends_differ(&self, hands: &mut Hands, at: u64, len: usize) -> Result<bool, FlashFault> {
         let ends = [0..PAGE, len - PAGE..len];
         // Both at once, if the medium can.
         for end in &ends {
@@ -133,7 +133,7 @@ impl<'a> Writer<'a> {
         at: u64,
         len: usize,
         runs: Vec<Range<usize>>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), FlashFault> {
         let mut put = 0;
         for run in runs {
             let start = at + run.start as u64;
@@ -148,7 +148,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Before the first write: sees that the target starts no machine until all of it is there.
-    fn guard(&self) -> Result<(), Fault> {
+    fn guard(&self) -> Result<(), FlashFault> {
         let mut guarded = self.guarded.lock().unwrap_or_else(PoisonError::into_inner);
         if *guarded {
             return Ok(());

@@ -26,7 +26,7 @@ const LONGEST_DOMAIN: usize = 253;
 
 /// What a server has given.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lease {
+pub struct DeviceLease {
     /// The address.
     pub address: Ipv4Addr,
     /// The length of its network's prefix, in bits.
@@ -62,7 +62,7 @@ pub fn ask(
     mac: Mac,
     had: Option<Ipv4Addr>,
     deadline: Instant,
-) -> io::Result<Lease> {
+) -> io::Result<DeviceLease> {
     let mut bytes = [0; 4];
     rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
     let question = Question { mac, id: u32::from_ne_bytes(bytes) };
@@ -156,7 +156,7 @@ impl Question {
     }
 
     /// An answer to this question, and what it gives.
-    fn parse(&self, bytes: &[u8]) -> Option<(DhcpMessageType, Option<Lease>)> {
+    fn parse(&self, bytes: &[u8]) -> Option<(DhcpMessageType, Option<DeviceLease>)> {
         let packet = DhcpPacket::new_checked(bytes).ok()?;
         let answer = DhcpRepr::parse(&packet).ok()?;
         if answer.transaction_id != self.id || answer.client_hardware_address.0 != self.mac.0 {
@@ -164,7 +164,7 @@ impl Question {
         }
         let domain = packet.options().find(|option| option.kind == DOMAIN);
         let lease = || {
-            Some(Lease {
+            Some(DeviceLease {
                 address: answer.your_ip,
                 prefix: u32::from(answer.subnet_mask?).leading_ones(),
                 server: answer.server_identifier?,

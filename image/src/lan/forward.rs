@@ -5,14 +5,14 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv6Addr, Shutdown, TcpStream};
 use std::str::FromStr;
 
-use super::http::{HostGuard, MAX_HEAD, Verdict};
+use super::http::{HostGuard, MAX_HEAD, RequestDecision};
 use super::relay;
 
 /// What `--forward` says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Forward {
+pub struct PortForward {
     /// What is carried.
-    pub protocol: Protocol,
+    pub protocol: ForwardProtocol,
     /// The port of this host; zero is any that is free.
     pub port: u16,
     /// Where it leads to: a name of the box's, or an address, which has no brackets here.
@@ -23,7 +23,7 @@ pub struct Forward {
 
 /// What is carried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protocol {
+pub enum ForwardProtocol {
     /// Connections.
     Tcp,
     /// Datagrams.
@@ -46,14 +46,14 @@ pub enum ForwardError {
     Host(String),
 }
 
-impl FromStr for Forward {
+impl FromStr for PortForward {
     type Err = ForwardError;
 
     fn from_str(text: &str) -> Result<Self, ForwardError> {
         let (protocol, rest) = match text.split_once(':') {
-            Some(("tcp", rest)) => (Protocol::Tcp, rest),
-            Some(("udp", rest)) => (Protocol::Udp, rest),
-            _ => (Protocol::Tcp, text),
+            Some(("tcp", rest)) => (ForwardProtocol::Tcp, rest),
+            Some(("udp", rest)) => (ForwardProtocol::Udp, rest),
+            _ => (ForwardProtocol::Tcp, text),
         };
         let (port, rest) = rest.split_once(':').ok_or(ForwardError::Form)?;
         let (host, host_port) = rest.rsplit_once(':').ok_or(ForwardError::Form)?;
@@ -79,13 +79,13 @@ fn parse_host(host: &str) -> Option<String> {
     is_name.then(|| host.to_owned())
 }
 
-impl fmt::Display for Forward {
+impl fmt::Display for PortForward {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}", self.protocol, self.port, self.destination())
     }
 }
 
-impl fmt::Display for Protocol {
+impl fmt::Display for ForwardProtocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Tcp => "tcp",
@@ -94,7 +94,7 @@ impl fmt::Display for Protocol {
     }
 }
 
-impl Forward {
+impl PortForward {
     /// Where it leads to, as people write it.
     pub fn destination(&self) -> String {
         match &self.host {
@@ -125,12 +125,12 @@ impl Forward {
                 return server.shutdown(Shutdown::Write);
             }
             match guard.push(&buffer[..count]) {
-                Verdict::Forward(bytes) => server.write_all(&bytes)?,
-                Verdict::Pass(bytes) => {
+                RequestDecision::Forward(bytes) => server.write_all(&bytes)?,
+                RequestDecision::Pass(bytes) => {
                     server.write_all(&bytes)?;
                     return relay::copy(client, server);
                 }
-                Verdict::Refuse => {
+                RequestDecision::Refuse => {
                     self.refuse(client)?;
                     return Err(io::ErrorKind::PermissionDenied.into());
                 }
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn it_is_read_as_it_is_written() {
-        let forward = |protocol, port, host: &str, host_port| Forward {
+        let forward = |protocol, port, host: &str, host_port| PortForward {
             protocol,
             port,
             host: host.to_owned(),
@@ -173,12 +173,12 @@ mod tests {
         };
         for (text, value) in [
             ("8081:board-1.octet.internal:8080", {
-                forward(Protocol::Tcp, 8081, "board-1.octet.internal", 8080)
+                forward(ForwardProtocol::Tcp, 8081, "board-1.octet.internal", 8080)
             }),
-            ("tcp:0:10.20.1.2:80", forward(Protocol::Tcp, 0, "10.20.1.2", 80)),
-            ("udp:5353:[fd00::1]:53", forward(Protocol::Udp, 5353, "fd00::1", 53)),
+            ("tcp:0:10.20.1.2:80", forward(ForwardProtocol::Tcp, 0, "10.20.1.2", 80)),
+            ("udp:5353:[fd00::1]:53", forward(ForwardProtocol::Udp, 5353, "fd00::1", 53)),
         ] {
-            let parsed: Forward = text.parse().unwrap();
+            let parsed: PortForward = text.parse().unwrap();
             assert_eq!(parsed, value);
             assert_eq!(parsed.to_string().parse(), Ok(value));
         }
@@ -194,10 +194,13 @@ mod tests {
             ("1:[a]:2", "`[a]`"),
             ("1:http://a:2", "`http://a`"),
         ] {
-            let error = text.parse::<Forward>().unwrap_err().to_string();
+            let error = text.parse::<PortForward>().unwrap_err().to_string();
             // Each shows how it is written.
             let example = error.split_whitespace().last().unwrap();
-            assert!(error.contains(part) && example.parse::<Forward>().is_ok(), "{text}: {error}");
+            assert!(
+                error.contains(part) && example.parse::<PortForward>().is_ok(),
+                "{text}: {error}"
+            );
         }
     }
 
@@ -210,7 +213,7 @@ mod tests {
                 serve(client.unwrap());
             }
         });
-        let forward = format!("0:127.0.0.1:{host_port}").parse::<Forward>().unwrap();
+        let forward = format!("0:127.0.0.1:{host_port}").parse::<PortForward>().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = listener.local_addr().unwrap();
         relay::accept(listener, &Arc::default(), move |client| forward.serve(client));

@@ -19,7 +19,7 @@ const LOCAL: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
 /// What becomes of what the client has sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum RequestDecision {
     /// This goes on; what comes next is to be looked at, too.
     Forward(Vec<u8>),
     /// This goes on, and so does all that comes.
@@ -55,7 +55,7 @@ impl<'a> HostGuard<'a> {
     }
 
     /// Takes what has come.
-    pub fn push(&mut self, bytes: &[u8]) -> Verdict {
+    pub fn push(&mut self, bytes: &[u8]) -> RequestDecision {
         let (word, ended) = match &mut self.state {
             State::Fields(held) => {
                 held.extend_from_slice(bytes);
@@ -72,7 +72,7 @@ impl<'a> HostGuard<'a> {
                     self.state = State::Fields(behind.to_vec());
                     return self.judge(line);
                 }
-                b'\n' => return Verdict::Pass(bytes.to_vec()),
+                b'\n' => return RequestDecision::Pass(bytes.to_vec()),
                 b' ' | b'\t' | b'\r' => *ended = true,
                 _ => {
                     if *ended {
@@ -85,21 +85,23 @@ impl<'a> HostGuard<'a> {
                 }
             }
         }
-        Verdict::Forward(bytes.to_vec())
+        RequestDecision::Forward(bytes.to_vec())
     }
 
     /// Decides about the fields that are held; `line` was not sent on yet.
-    fn judge(&self, line: &[u8]) -> Verdict {
-        let State::Fields(held) = &self.state else { return Verdict::Refuse };
+    fn judge(&self, line: &[u8]) -> RequestDecision {
+        let State::Fields(held) = &self.state else { return RequestDecision::Refuse };
         let mut fields = [EMPTY_HEADER; MAX_FIELDS];
         // Behind the line feed.
         match httparse::parse_headers(&held[1..], &mut fields) {
             Ok(Status::Complete((end, fields))) if end < MAX_HEAD && self.allows(fields) => {
-                Verdict::Pass([line, held].concat())
+                RequestDecision::Pass([line, held].concat())
             }
-            Ok(Status::Partial) if held.len() <= MAX_HEAD => Verdict::Forward(line.to_vec()),
+            Ok(Status::Partial) if held.len() <= MAX_HEAD => {
+                RequestDecision::Forward(line.to_vec())
+            }
             // A head that is not understood is not one that is sent on: a server may understand it.
-            _ => Verdict::Refuse,
+            _ => RequestDecision::Refuse,
         }
     }
 
@@ -143,9 +145,9 @@ mod tests {
         let mut pieces = sent.chunks(size);
         for piece in pieces.by_ref() {
             match guard.push(piece) {
-                Verdict::Forward(bytes) => passed.extend(bytes),
-                Verdict::Refuse => return (passed, true),
-                Verdict::Pass(bytes) => {
+                RequestDecision::Forward(bytes) => passed.extend(bytes),
+                RequestDecision::Refuse => return (passed, true),
+                RequestDecision::Pass(bytes) => {
                     passed.extend(bytes);
                     passed.extend(pieces.flatten());
                     return (passed, false);
@@ -183,9 +185,9 @@ mod tests {
     #[test]
     fn an_address_of_ipv6_is_a_host_in_brackets() {
         let mut guard = HostGuard::new("fd00::1");
-        assert!(matches!(guard.push(get("[FD00::1]:80").as_bytes()), Verdict::Pass(_)));
+        assert!(matches!(guard.push(get("[FD00::1]:80").as_bytes()), RequestDecision::Pass(_)));
         let mut guard = HostGuard::new("fd00::1");
-        assert_eq!(guard.push(get("[fd00::2]:80").as_bytes()), Verdict::Refuse);
+        assert_eq!(guard.push(get("[fd00::2]:80").as_bytes()), RequestDecision::Refuse);
     }
 
     #[test]
@@ -218,12 +220,12 @@ mod tests {
     fn what_is_no_request_passes_as_it_comes() {
         let mut guard = HostGuard::new(HOST);
         // Whoever waits for an answer to this gets one.
-        assert_eq!(guard.push(b"PING"), Verdict::Forward(b"PING".to_vec()));
-        assert_eq!(guard.push(b" x\r"), Verdict::Forward(b" x\r".to_vec()));
-        assert_eq!(guard.push(b"\nHost"), Verdict::Pass(b"\nHost".to_vec()));
+        assert_eq!(guard.push(b"PING"), RequestDecision::Forward(b"PING".to_vec()));
+        assert_eq!(guard.push(b" x\r"), RequestDecision::Forward(b" x\r".to_vec()));
+        assert_eq!(guard.push(b"\nHost"), RequestDecision::Pass(b"\nHost".to_vec()));
         for line in ["SSH-2.0-x\r\n", "PRI * HTTP/2.0\r\n", "HTTP/1.1 200 OK\r\n", "x\n"] {
             let mut guard = HostGuard::new(HOST);
-            assert_eq!(guard.push(line.as_bytes()), Verdict::Pass(line.into()), "{line}");
+            assert_eq!(guard.push(line.as_bytes()), RequestDecision::Pass(line.into()), "{line}");
         }
     }
 

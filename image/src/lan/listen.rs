@@ -11,8 +11,8 @@ use std::thread;
 
 use miette::Diagnostic;
 
-use super::forward::{Forward, Protocol};
-use super::udp::Clients;
+use super::forward::{ForwardProtocol, PortForward};
+use super::udp::UdpForward;
 use super::{LanError, relay, socks, sys};
 
 /// What is asked for.
@@ -34,7 +34,7 @@ pub struct Ports {
     /// answered with 403 unless their Host is localhost, 127.0.0.1, [::1] or HOST, so that no web page reads the box
     /// under a name of its own (DNS rebinding).
     #[arg(long, value_name = "FORWARD")]
-    forward: Vec<Forward>,
+    forward: Vec<PortForward>,
 }
 
 fn parse_port(text: &str) -> Result<u16, String> {
@@ -49,7 +49,7 @@ fn parse_port(text: &str) -> Result<u16, String> {
 #[diagnostic(help("choose another one: `{option}`; 0 is any that is free"))]
 struct PortError {
     port: u16,
-    protocol: Protocol,
+    protocol: ForwardProtocol,
     why: io::Error,
     option: String,
 }
@@ -58,7 +58,7 @@ struct PortError {
 #[derive(Debug, Clone, Copy)]
 enum Port<'a> {
     Socks(u16),
-    Forward(&'a Forward),
+    Forward(&'a PortForward),
 }
 
 impl Ports {
@@ -118,13 +118,13 @@ impl Ports {
                     let forward = forward.clone();
                     let (protocol, destination) = (forward.protocol, forward.destination());
                     let at = match protocol {
-                        Protocol::Tcp => {
+                        ForwardProtocol::Tcp => {
                             let listener = TcpListener::from(socket);
                             let at = listener.local_addr()?;
                             relay::accept(listener, &limit, move |client| forward.serve(client));
                             at
                         }
-                        Protocol::Udp => {
+                        ForwardProtocol::Udp => {
                             let listener = UdpSocket::from(socket);
                             let at = listener.local_addr()?;
                             thread::spawn(move || carry(&listener, &forward));
@@ -142,13 +142,13 @@ impl Ports {
 impl Port<'_> {
     fn bind(self) -> Result<OwnedFd, PortError> {
         let (port, protocol) = match self {
-            Self::Socks(port) => (port, Protocol::Tcp),
+            Self::Socks(port) => (port, ForwardProtocol::Tcp),
             Self::Forward(forward) => (forward.port, forward.protocol),
         };
         let address = (Ipv4Addr::LOCALHOST, port);
         let bound = match protocol {
-            Protocol::Tcp => TcpListener::bind(address).map(OwnedFd::from),
-            Protocol::Udp => UdpSocket::bind(address).map(OwnedFd::from),
+            ForwardProtocol::Tcp => TcpListener::bind(address).map(OwnedFd::from),
+            ForwardProtocol::Udp => UdpSocket::bind(address).map(OwnedFd::from),
         };
         bound.map_err(|why| {
             let option = match self {
@@ -162,8 +162,8 @@ impl Port<'_> {
     }
 }
 
-fn carry(listener: &UdpSocket, forward: &Forward) {
-    if let Err(error) = Clients::new(listener, &forward.host, forward.host_port).serve() {
+fn carry(listener: &UdpSocket, forward: &PortForward) {
+    if let Err(error) = UdpForward::new(listener, &forward.host, forward.host_port).serve() {
         eprintln!("{:10} {forward} has ended: {error}", "forward");
     }
 }

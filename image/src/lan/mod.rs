@@ -38,7 +38,7 @@ use signal_hook::iterator::Signals;
 pub use listen::Ports;
 pub use namespaces::enter;
 
-use dhcp::Lease;
+use dhcp::DeviceLease;
 
 /// How long the box's DHCP server may take to answer: the box may still boot.
 const LEASE: Duration = Duration::from_secs(300);
@@ -60,14 +60,14 @@ const PROXIES: [&str; 8] = [
 
 /// Where a device is plugged in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Side {
+pub enum PlugPoint {
     /// The zone lan: the owner's devices
     Lan,
     /// The network of the router's uplink
     Outside,
 }
 
-impl Side {
+impl PlugPoint {
     /// What it is called, as an argument too; so is the device's network card.
     pub const fn name(self) -> &'static str {
         match self {
@@ -135,7 +135,7 @@ impl LanError {
 /// # Errors
 /// The box does not take it, or the host refuses.
 pub fn run(
-    side: Side,
+    side: PlugPoint,
     hub: &Path,
     config: &Path,
     ports: &Ports,
@@ -155,8 +155,10 @@ pub fn run(
         // The box has gone, or the wire was taken away in here: both are a cable that is pulled.
         let _ = wire::carry(&socket, &wire);
         let gone = match side {
-            Side::Lan => "the box has been turned off",
-            Side::Outside => "the box that has made this network has been turned off: start again",
+            PlugPoint::Lan => "the box has been turned off",
+            PlugPoint::Outside => {
+                "the box that has made this network has been turned off: start again"
+            }
         };
         eprintln!("\n{card:10} {gone}");
         let _ = ip(&["link", "set", WIRE, "down"]);
@@ -185,8 +187,8 @@ pub fn run(
     let shell = [std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into())];
     let command = if command.is_empty() {
         let place = match side {
-            Side::Lan => "in the lan of the box",
-            Side::Outside => "in the network outside of the box",
+            PlugPoint::Lan => "in the lan of the box",
+            PlugPoint::Outside => "in the network outside of the box",
         };
         eprintln!("{card:10} a shell {place}: `exit` leaves it");
         &shell
@@ -220,7 +222,7 @@ fn connect(card: &str, mac: Mac) -> Result<std::os::fd::OwnedFd, LanError> {
 }
 
 /// The first address.
-fn lease(card: &str, mac: Mac) -> Result<Lease, LanError> {
+fn lease(card: &str, mac: Mac) -> Result<DeviceLease, LanError> {
     let socket = dhcp::socket().map_err(LanError::NoLease)?;
     let patient = Instant::now() + Duration::from_secs(3);
     match dhcp::ask(&socket, mac, None, patient) {
@@ -232,7 +234,7 @@ fn lease(card: &str, mac: Mac) -> Result<Lease, LanError> {
     }
 }
 
-fn configure(card: &str, lease: &Lease) -> Result<(), LanError> {
+fn configure(card: &str, lease: &DeviceLease) -> Result<(), LanError> {
     let address = format!("{}/{}", lease.address, lease.prefix);
     ip(&["address", "add", &address, "broadcast", "+", "dev", card])?;
     match lease.router {
@@ -242,7 +244,7 @@ fn configure(card: &str, lease: &Lease) -> Result<(), LanError> {
 }
 
 /// Asks for the address anew when half of its time is over (RFC 2131, 4.4.5).
-fn keep(card: &'static str, mac: Mac, mut lease: Lease) {
+fn keep(card: &'static str, mac: Mac, mut lease: DeviceLease) {
     let Ok(socket) = dhcp::socket() else { return };
     loop {
         let half = Duration::from_secs(u64::from(lease.seconds) / 2);

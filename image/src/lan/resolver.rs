@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustix::mount::mount_bind;
 
-use super::dhcp::Lease;
+use super::dhcp::DeviceLease;
 
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 const NSSWITCH: &str = "/etc/nsswitch.conf";
@@ -18,7 +18,7 @@ const NSCD: &str = "/run/nscd";
 ///
 /// # Errors
 /// The host has no file that could be replaced.
-pub fn replace(lease: &Lease) -> io::Result<()> {
+pub fn replace(lease: &DeviceLease) -> io::Result<()> {
     put(RESOLV_CONF, &resolv_conf(lease))?;
     // It may name daemons of the host, which ask elsewhere.
     if let Ok(text) = fs::read_to_string(NSSWITCH) {
@@ -40,7 +40,7 @@ fn put(path: &str, text: &str) -> io::Result<()> {
     mounted.map_err(|error| io::Error::new(error.kind(), format!("cannot replace {path}: {error}")))
 }
 
-fn resolv_conf(lease: &Lease) -> String {
+fn resolv_conf(lease: &DeviceLease) -> String {
     let domain = lease.domain.iter().map(|domain| format!("search {domain}\n"));
     let servers = lease.dns.iter().map(|server| format!("nameserver {server}\n"));
     domain.chain(servers).collect()
@@ -60,7 +60,7 @@ mod tests {
     fn the_box_alone_is_asked() {
         let text = "passwd: files systemd\nhosts: files mdns4_minimal [NOTFOUND=return] resolve\n";
         assert_eq!(nsswitch(text), "passwd: files systemd\nhosts: files dns\n");
-        let lease = Lease {
+        let lease = DeviceLease {
             address: [10, 20, 250, 9].into(),
             prefix: 24,
             server: [10, 20, 250, 1].into(),

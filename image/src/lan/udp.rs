@@ -21,7 +21,7 @@ const LONGEST: usize = 65535;
 const BURST: usize = 32;
 
 /// Where a port leads to, and for whom.
-pub struct Clients<'a> {
+pub struct UdpForward<'a> {
     /// The port of the host.
     listener: &'a UdpSocket,
     host: &'a str,
@@ -36,7 +36,7 @@ struct Client {
     last: Instant,
 }
 
-impl<'a> Clients<'a> {
+impl<'a> UdpForward<'a> {
     /// For clients of `listener`, which leads to `port` of `host`.
     pub fn new(listener: &'a UdpSocket, host: &'a str, port: u16) -> Self {
         Self { listener, host, port, idle_timeout: IDLE_TIMEOUT, clients: Vec::new() }
@@ -161,7 +161,7 @@ mod tests {
         let (server, listener) = (socket(), socket());
         let [there, at] = [&server, &listener].map(|socket| socket.local_addr().unwrap());
         thread::spawn(move || {
-            let mut clients = Clients::new(&listener, "127.0.0.1", there.port());
+            let mut clients = UdpForward::new(&listener, "127.0.0.1", there.port());
             clients.idle_timeout = idle_timeout;
             clients.serve().unwrap();
         });

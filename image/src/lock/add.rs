@@ -13,7 +13,7 @@ use crate::appliance_file::Mistake;
 use crate::digest::Sha256;
 use crate::output::file;
 use crate::steps::Steps;
-use crate::store::{Fetched, Store};
+use crate::store::{Fetched, InputStore};
 use crate::target::Target;
 
 /// The package cannot be added.
@@ -24,7 +24,7 @@ struct Twice(String);
 
 /// Fetches the Debian package `name` as it is published now, for every target, and writes that into
 /// the lock at `path`. Returns what changed, as a diff.
-pub fn add(path: &Path, lock: &Lock, name: &str, store: &Store) -> miette::Result<String> {
+pub fn add(path: &Path, lock: &Lock, name: &str, store: &InputStore) -> miette::Result<String> {
     let is_it = |input: &Input| input.source == InputSource::Deb && input.name.get_ref() == name;
     if lock.content.input.iter().any(is_it) {
         return Err(Twice(name.to_owned()).into());

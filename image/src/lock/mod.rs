@@ -30,13 +30,13 @@ pub struct Lock {
     /// Its content.
     pub text: String,
     /// What it says.
-    pub content: Content,
+    pub content: LockContent,
 }
 
 /// What the lock says.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Content {
+pub struct LockContent {
     /// The version of this format: 1.
     pub version: Spanned<u32>,
     /// The only date in the image, in seconds since 1970: every file's time.
@@ -107,7 +107,7 @@ impl Lock {
 
     /// Parses and checks `text`, the content of `file`.
     pub fn parse(file: &str, text: String) -> Result<Self, Box<FileError>> {
-        let content: Content = parse(file, &text)?;
+        let content: LockContent = parse(file, &text)?;
         if *content.version.get_ref() != 1 {
             let message = "this version of the lock's format is not known";
             let hint = "use the release of Octet that wrote it";

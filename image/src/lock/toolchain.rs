@@ -24,18 +24,20 @@ pub struct Toolchain {
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[error("`rustc -Vv` does not work: {0}")]
 #[diagnostic(help("install the Rust toolchain, and see that `rustc` is on PATH"))]
-pub struct Unusable(String);
+pub struct UnusableCompiler(String);
 
 impl Toolchain {
     /// The toolchain that a build with this version of ziglang would use here.
-    pub fn here(zig: &str) -> Result<Self, Unusable> {
+    pub fn here(zig: &str) -> Result<Self, UnusableCompiler> {
         let output = Command::new("rustc")
             .arg("-Vv")
             .env_remove("RUSTC_WRAPPER")
             .output()
-            .map_err(|error| Unusable(error.to_string()))?;
+            .map_err(|error| UnusableCompiler(error.to_string()))?;
         if !output.status.success() {
-            return Err(Unusable(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+            return Err(UnusableCompiler(
+                String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+            ));
         }
         Ok(Self {
             rustc: String::from_utf8_lossy(&output.stdout).into_owned(),

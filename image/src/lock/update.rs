@@ -12,14 +12,14 @@ use super::{Input, Lock, Toolchain};
 use crate::appliance_file::Mistake;
 use crate::output::file;
 use crate::steps::Steps;
-use crate::store::{Fetched, Store};
+use crate::store::{Fetched, InputStore};
 
 /// The package with the boot loader.
 const BOOT_LOADER: &str = "systemd-boot-efi";
 
 /// The lock cannot be brought up to date.
 #[derive(Debug, thiserror::Error, Diagnostic)]
-pub enum UpdateError {
+pub enum LockUpdateError {
     /// The name is not one of the lock's.
     #[error("the lock has no input `{name}`")]
     #[diagnostic(help("{hint}"))]
@@ -41,7 +41,7 @@ pub fn update(
     path: &Path,
     lock: &Lock,
     name: Option<&str>,
-    store: &Store,
+    store: &InputStore,
 ) -> miette::Result<String> {
     let mut edit = Edit::new(&lock.file, &lock.text).map_err(Mistake::from)?;
     let mut versions: BTreeMap<&str, String> = BTreeMap::new();
@@ -71,7 +71,7 @@ pub fn update(
         .duration_since(UNIX_EPOCH)
         .ok()
         .and_then(|now| u32::try_from(now.as_secs()).ok())
-        .ok_or(UpdateError::Clock("the clock is before 1970 or after 2106"))?;
+        .ok_or(LockUpdateError::Clock("the clock is before 1970 or after 2106"))?;
     edit.epoch(epoch);
     let (_, mut diff) = write(path, lock, edit)?;
     let before = lock.content.input.iter().filter(|input| input.name.get_ref() == BOOT_LOADER);
@@ -120,7 +120,7 @@ fn write(path: &Path, lock: &Lock, edit: Edit) -> miette::Result<(Lock, String)>
     Ok((new, diff))
 }
 
-fn unknown(lock: &Lock, name: &str) -> UpdateError {
+fn unknown(lock: &Lock, name: &str) -> LockUpdateError {
     let near = lock.nearest(name);
     let hint = if near.is_empty() {
         let mut names: Vec<_> =
@@ -130,7 +130,7 @@ fn unknown(lock: &Lock, name: &str) -> UpdateError {
     } else {
         format!("the nearest names are: {}", near.join(", "))
     };
-    UpdateError::Unknown { name: name.to_owned(), hint }
+    LockUpdateError::Unknown { name: name.to_owned(), hint }
 }
 
 /// The lines that differ, old ones with `-`, new ones with `+`, each with the last heading before

@@ -5,7 +5,7 @@
 //! most of the root file system) changes in whole blocks of at most 128 KiB.
 
 use fastcdc::v2020::FastCDC;
-use octet_bundle::{Chunk, Digest, File, MAX_CHUNK};
+use octet_bundle::{ChunkedFile, Digest, FileChunk, MAX_CHUNK};
 
 /// Bytes of the smallest chunk and of a usual one. A quarter of that sends a tenth less of a small
 /// change, and makes the manifest, which is always sent, four times as long.
@@ -13,11 +13,11 @@ const SMALLEST: usize = 4 << 10;
 const USUAL: usize = 16 << 10;
 
 /// `content` as chunks.
-pub fn file(content: &[u8]) -> File {
+pub fn file(content: &[u8]) -> ChunkedFile {
     let cut = FastCDC::new(content, SMALLEST, USUAL, MAX_CHUNK as usize);
-    let chunks = cut.map(|part| Chunk::plain(&content[part.offset..part.offset + part.length]));
+    let chunks = cut.map(|part| FileChunk::plain(&content[part.offset..part.offset + part.length]));
     let chunks = chunks.collect();
-    File { size: content.len() as u64, sha256: Digest::of(content), chunks }
+    ChunkedFile { size: content.len() as u64, sha256: Digest::of(content), chunks }
 }
 
 #[cfg(test)]

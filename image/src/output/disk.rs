@@ -4,15 +4,15 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 
 use miette::Diagnostic;
-use octet_bundle::Kind;
+use octet_bundle::SlotFile;
 use zstd::stream::Encoder;
 
-use super::entry::{LOADER_CONF, Slot};
-use super::esp::{self, Item};
+use super::entry::{LOADER_CONF, NamedSlot};
+use super::esp::{self, EspItem};
 use super::gpt;
 use super::sparse::Sparse;
 use crate::target::Target;
-use crate::tree::Origin;
+use crate::tree::NodeOrigin;
 
 /// The name of the disk's file.
 pub const DISK: &str = "octet.img";
@@ -28,35 +28,35 @@ const FIRST_BOOT: &str = "octet/first-boot";
 
 /// What goes onto the disk.
 #[derive(Debug)]
-pub struct Parts<'a> {
+pub struct DiskContents<'a> {
     /// What it is for.
     pub target: Target,
     /// The one slot it has.
-    pub slot: &'a Slot<'a>,
+    pub slot: &'a NamedSlot<'a>,
     /// Whose the kernel is.
-    pub kernel: &'a Origin,
+    pub kernel: &'a NodeOrigin,
     /// The program systemd-boot, and whose it is.
-    pub boot_loader: (&'a [u8], &'a Origin),
+    pub boot_loader: (&'a [u8], &'a NodeOrigin),
     /// The time of every file, in seconds since 1970.
     pub epoch: u32,
 }
 
 /// A file on the ESP.
 #[derive(Debug)]
-pub struct File<'a> {
+pub struct EspFile<'a> {
     /// Its path, without a leading `/`.
     pub path: String,
     /// Its content.
     pub content: Cow<'a, [u8]>,
     /// Whose it is.
-    pub origin: &'a Origin,
+    pub origin: &'a NodeOrigin,
     /// Why it is there.
     pub because: &'static str,
 }
 
 /// The disk cannot be made.
 #[derive(Debug, thiserror::Error, Diagnostic)]
-pub enum DiskError {
+pub enum DiskImageError {
     /// The partition table.
     #[error("the partition table cannot be made: {0}")]
     #[diagnostic(help("this is a fault of Octet's: please report it"))]
@@ -75,23 +75,23 @@ pub enum DiskError {
 }
 
 /// The whole disk. The data partition is zero: the first start makes its file system.
-pub fn build(parts: &Parts<'_>) -> Result<Sparse, DiskError> {
+pub fn build(parts: &DiskContents<'_>) -> Result<Sparse, DiskImageError> {
     let slot = parts.slot;
     let size = (slot.linux.len() + slot.initrd.len()) as u64;
     // Two slots, and one that is being written; what else is there takes less than 1 MiB.
     if 3 * size > gpt::ESP_SIZE - (8 << 20) {
-        return Err(DiskError::Slot(size >> 20));
+        return Err(DiskImageError::Slot(size >> 20));
     }
     let mut disk = Sparse::new(gpt::DISK_SIZE);
-    gpt::write(&mut disk).map_err(DiskError::Table)?;
-    disk.put(gpt::ESP_START, esp(parts, &files(parts)).map_err(DiskError::Esp)?);
+    gpt::write(&mut disk).map_err(DiskImageError::Table)?;
+    disk.put(gpt::ESP_START, esp(parts, &files(parts)).map_err(DiskImageError::Esp)?);
     Ok(disk)
 }
 
 /// What firmware, boot loader and the first start look for on the ESP.
-pub fn files<'a>(parts: &Parts<'a>) -> Vec<File<'a>> {
+pub fn files<'a>(parts: &DiskContents<'a>) -> Vec<EspFile<'a>> {
     let (target, slot, (loader, of_loader)) = (parts.target, parts.slot, parts.boot_loader);
-    let (name, own) = (&slot.manifest.slot, &Origin::Generated);
+    let (name, own) = (&slot.manifest.slot, &NodeOrigin::Generated);
     let entry = slot.entry().into_bytes();
     [
         (
@@ -113,22 +113,27 @@ pub fn files<'a>(parts: &Parts<'a>) -> Vec<File<'a>> {
             "the boot loader's settings",
         ),
         (slot.entry_path(), entry.into(), own, "the boot loader's entry of the slot"),
-        (name.file(Kind::Linux), slot.linux.into(), parts.kernel, "the boot loader starts it"),
-        (name.file(Kind::Initrd), slot.initrd.into(), own, "the kernel starts PID 1 from there"),
+        (name.file(SlotFile::Linux), slot.linux.into(), parts.kernel, "the boot loader starts it"),
+        (
+            name.file(SlotFile::Initrd),
+            slot.initrd.into(),
+            own,
+            "the kernel starts PID 1 from there",
+        ),
         (name.manifest(), slot.manifest.render().into(), own, "updates share what it names"),
         (FIRST_BOOT.to_owned(), [][..].into(), own, "the first start makes the data partition"),
     ]
     .into_iter()
-    .map(|(path, content, origin, because)| File { path, content, origin, because })
+    .map(|(path, content, origin, because)| EspFile { path, content, origin, because })
     .collect()
 }
 
-fn esp(parts: &Parts<'_>, files: &[File<'_>]) -> io::Result<Sparse> {
+fn esp(parts: &DiskContents<'_>, files: &[EspFile<'_>]) -> io::Result<Sparse> {
     let folder = parts.slot.manifest.slot.folder();
     let folders = ["EFI", "EFI/BOOT", "EFI/systemd", "loader", "loader/entries", "octet", &folder];
-    let folders = folders.map(|path| Item { path: path.to_owned(), content: None });
+    let folders = folders.map(|path| EspItem { path: path.to_owned(), content: None });
     let files =
-        files.iter().map(|file| Item { path: file.path.clone(), content: Some(&file.content) });
+        files.iter().map(|file| EspItem { path: file.path.clone(), content: Some(&file.content) });
     let items: Vec<_> = folders.into_iter().chain(files).collect();
     esp::build(gpt::ESP_SIZE, parts.epoch, &items)
 }
@@ -147,21 +152,22 @@ pub fn compress(disk: &Sparse) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::entry::Of;
+    use crate::output::entry::SlotProperties;
     use fatfs::{FileSystem, FsOptions};
     use std::io::Seek;
 
-    fn slot(linux: &[u8]) -> Slot<'_> {
-        let of = Of { target: Target::QemuX86_64, version: "1.2.3", sequence: 1, trial: 60 };
-        Slot::new(&of, linux, b"initrd").unwrap()
+    fn slot(linux: &[u8]) -> NamedSlot<'_> {
+        let of =
+            SlotProperties { target: Target::QemuX86_64, version: "1.2.3", sequence: 1, trial: 60 };
+        NamedSlot::new(&of, linux, b"initrd").unwrap()
     }
 
-    fn disk(linux: &[u8]) -> Result<Sparse, DiskError> {
+    fn disk(linux: &[u8]) -> Result<Sparse, DiskImageError> {
         let slot = slot(linux);
-        let (target, own) = (Target::QemuX86_64, &Origin::Generated);
+        let (target, own) = (Target::QemuX86_64, &NodeOrigin::Generated);
         let boot_loader = (&b"MZ"[..], own);
         let epoch = 1_795_132_800;
-        build(&Parts { target, slot: &slot, kernel: own, boot_loader, epoch })
+        build(&DiskContents { target, slot: &slot, kernel: own, boot_loader, epoch })
     }
 
     #[test]
@@ -224,6 +230,6 @@ mod tests {
     #[test]
     fn three_slots_have_to_fit() {
         let linux = vec![0; 83 << 20];
-        assert!(matches!(disk(&linux), Err(DiskError::Slot(83))));
+        assert!(matches!(disk(&linux), Err(DiskImageError::Slot(83))));
     }
 }

@@ -1,6 +1,8 @@
 //! A slot on the ESP, and what tells the boot loader of it.
 
-use octet_bundle::{DATA, Entry, EntryName, Files, Kind, Manifest, ManifestError, TRIES};
+use octet_bundle::{
+    BootEntry, DATA, EntryName, Manifest, ManifestError, SlotFile, SlotFiles, TRIES,
+};
 
 use super::chunks;
 use crate::digest::Sha256;
@@ -8,7 +10,7 @@ use crate::target::Target;
 
 /// A kernel and its initramfs under the name that tells them from all others.
 #[derive(Debug)]
-pub struct Slot<'a> {
+pub struct NamedSlot<'a> {
     /// What it is. Its name is Octet's version and eight hexadecimal digits of the content's digest.
     pub manifest: Manifest,
     /// The kernel, as UEFI starts it.
@@ -19,7 +21,7 @@ pub struct Slot<'a> {
 
 /// What a slot is besides its files.
 #[derive(Debug, Clone, Copy)]
-pub struct Of<'a> {
+pub struct SlotProperties<'a> {
     /// What it is for.
     pub target: Target,
     /// Octet's version.
@@ -31,12 +33,16 @@ pub struct Of<'a> {
     pub trial: u32,
 }
 
-impl<'a> Slot<'a> {
+impl<'a> NamedSlot<'a> {
     /// The slot with these files.
     ///
     /// # Errors
     /// They are too large, or what it is makes no sense.
-    pub fn new(of: &Of<'_>, linux: &'a [u8], initrd: &'a [u8]) -> Result<Self, ManifestError> {
+    pub fn new(
+        of: &SlotProperties<'_>,
+        linux: &'a [u8],
+        initrd: &'a [u8],
+    ) -> Result<Self, ManifestError> {
         let digest = Sha256::of_parts([linux, initrd]).to_string();
         let text = |_| ManifestError::Contradiction("its name, version or target is no plain word");
         let manifest = Manifest {
@@ -50,7 +56,7 @@ impl<'a> Slot<'a> {
             data: DATA,
             trial: of.trial,
             command_line: of.target.kernel_command_line().parse().map_err(text)?,
-            files: Files { linux: chunks::file(linux), initrd: chunks::file(initrd) },
+            files: SlotFiles { linux: chunks::file(linux), initrd: chunks::file(initrd) },
             patches: vec![],
         };
         Ok(Self { manifest: manifest.checked()?, linux, initrd })
@@ -64,9 +70,9 @@ impl<'a> Slot<'a> {
     /// Its entry. It is the only slot of an image that is flashed: there is none to go back to.
     pub fn entry(&self) -> String {
         let path = |kind| format!("/{}", self.manifest.slot.file(kind));
-        let (linux, initrd) = (path(Kind::Linux), path(Kind::Initrd));
+        let (linux, initrd) = (path(SlotFile::Linux), path(SlotFile::Initrd));
         let (manifest, on_trial) = (&self.manifest, false);
-        Entry { manifest, linux: &linux, initrd: &initrd, on_trial }.render()
+        BootEntry { manifest, linux: &linux, initrd: &initrd, on_trial }.render()
     }
 }
 
@@ -81,8 +87,13 @@ mod tests {
     #[test]
     fn names_and_text() {
         // printf abc | sha256sum
-        let of = Of { target: Target::QemuAarch64, version: "1.2.3", sequence: 17, trial: 60 };
-        let slot = Slot::new(&of, b"a", b"bc").unwrap();
+        let of = SlotProperties {
+            target: Target::QemuAarch64,
+            version: "1.2.3",
+            sequence: 17,
+            trial: 60,
+        };
+        let slot = NamedSlot::new(&of, b"a", b"bc").unwrap();
         assert_eq!(slot.manifest.slot.as_str(), "1.2.3-ba7816bf");
         assert_eq!(slot.entry_path(), "loader/entries/octet-1.2.3-ba7816bf+3.conf");
         assert_eq!(

@@ -22,7 +22,7 @@ const CLUSTER: u32 = 2048;
 
 /// A file or a folder on the ESP.
 #[derive(Debug)]
-pub struct Item<'a> {
+pub struct EspItem<'a> {
     /// Its path, without a leading `/`.
     pub path: String,
     /// The content of a file, nothing for a folder.
@@ -45,7 +45,7 @@ impl TimeProvider for Clock {
 
 /// A file system of `size` bytes with `items`, each folder before what is in it; all times are
 /// `epoch`, in seconds since 1970.
-pub fn build(size: u64, epoch: u32, items: &[Item<'_>]) -> io::Result<Sparse> {
+pub fn build(size: u64, epoch: u32, items: &[EspItem<'_>]) -> io::Result<Sparse> {
     let mut esp = Sparse::new(size);
     let format = FormatVolumeOptions::new()
         .fat_type(FatType::Fat32)
@@ -133,14 +133,14 @@ mod tests {
 
     const SIZE: u64 = 256 << 20;
 
-    fn folder(path: &str) -> Item<'_> {
-        Item { path: path.into(), content: None }
+    fn folder(path: &str) -> EspItem<'_> {
+        EspItem { path: path.into(), content: None }
     }
 
     #[test]
     fn what_is_put_in_is_there() {
         let large: Vec<u8> = (0..5_000_000u32).map(|n| (n % 251) as u8).collect();
-        let file = |path: &str, content| Item { path: path.into(), content: Some(content) };
+        let file = |path: &str, content| EspItem { path: path.into(), content: Some(content) };
         let items = || {
             let long = file("one/two/a long name+3.conf", b"text".as_slice());
             [folder("one"), folder("one/two"), long, file("one/large", &large), file("none", b"")]
@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn a_file_is_added() {
         let made = || {
-            let old = Item { path: "octet/old".into(), content: Some(b"old") };
+            let old = EspItem { path: "octet/old".into(), content: Some(b"old") };
             build(SIZE, 1_795_132_800, &[folder("octet"), old]).unwrap()
         };
         let [mut esp, mut other] = [made(), made()];
@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn a_full_partition_is_an_error() {
         let content = vec![1; 40 << 20];
-        let item = Item { path: "large".into(), content: Some(&content) };
+        let item = EspItem { path: "large".into(), content: Some(&content) };
         assert!(build(36 << 20, 0, &[item]).is_err());
     }
 

@@ -65,7 +65,7 @@ pub fn find_esp(disk: &mut impl DiskDevice) -> Option<Range<u64>> {
 
 /// Where the partitions of a disk are, in bytes. Where its data ends is the medium's matter.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Layout {
+pub struct PartitionLayout {
     /// The ESP.
     pub esp: Range<u64>,
     /// Where the data partition begins, if there is one.
@@ -94,7 +94,7 @@ fn has_known_entries(disk: &mut impl DiskDevice) -> io::Result<bool> {
 }
 
 /// Where the partitions of `disk` are, if it has an ESP as an image has.
-pub fn find(disk: &mut impl DiskDevice) -> Option<Layout> {
+pub fn find(disk: &mut impl DiskDevice) -> Option<PartitionLayout> {
     if !has_known_entries(disk).ok()? {
         return None;
     }
@@ -106,7 +106,7 @@ pub fn find(disk: &mut impl DiskDevice) -> Option<Layout> {
     let data = named(DATA_NAME).and_then(|data| data.first_lba.checked_mul(SECTOR));
     let len = disk.seek(SeekFrom::End(0)).ok()?;
     (start.is_multiple_of(MIB) && start < end && end <= len)
-        .then_some(Layout { esp: start..end, data })
+        .then_some(PartitionLayout { esp: start..end, data })
 }
 
 /// A partition that is given in bytes.

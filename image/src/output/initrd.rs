@@ -2,24 +2,24 @@
 
 use super::cpio::Cpio;
 use crate::digest::Sha256;
-use crate::tree::{Because, Node, Origin};
+use crate::tree::{Because, NodeOrigin, TreeNode};
 
 /// One entry of the initramfs.
-pub struct Entry {
+pub struct InitrdEntry {
     /// Its absolute path.
     pub path: String,
     /// What is there.
-    pub kind: Kind,
+    pub kind: InitrdEntryKind,
     /// Its permissions.
     pub mode: u16,
     /// Who put it there.
-    pub origin: Origin,
+    pub origin: NodeOrigin,
     /// Why it is there.
     pub because: Because,
 }
 
 /// What an entry is.
-pub enum Kind {
+pub enum InitrdEntryKind {
     /// A folder.
     Folder,
     /// The console's device.
@@ -34,36 +34,37 @@ pub enum Kind {
 }
 
 /// What goes into the initramfs.
-pub struct Parts<'a> {
+pub struct InitrdContents<'a> {
     /// The program `/init`.
-    pub init: &'a Node,
+    pub init: &'a TreeNode,
     /// Modules that load before the root is there, in that order, by name.
-    pub early: &'a [(String, &'a Node)],
+    pub early: &'a [(String, &'a TreeNode)],
     /// The root file system.
     pub squashfs: &'a [u8],
 }
 
 /// The initramfs, and a list of what is in it.
-pub fn build(parts: &Parts<'_>) -> (Vec<u8>, Vec<Entry>) {
+pub fn build(parts: &InitrdContents<'_>) -> (Vec<u8>, Vec<InitrdEntry>) {
     let mut cpio = Cpio::default();
     let mut entries = vec![];
-    let own = |path: &str, kind, mode| Entry {
+    let own = |path: &str, kind, mode| InitrdEntry {
         path: path.into(),
         kind,
         mode,
-        origin: Origin::Generated,
+        origin: NodeOrigin::Generated,
         because: Because::always("starting needs it"),
     };
     for path in ["/dev", "/lib", "/lib/modules", "/proc", "/root", "/sys"] {
         cpio.folder(&path[1..], 0o755);
-        entries.push(own(path, Kind::Folder, 0o755));
+        entries.push(own(path, InitrdEntryKind::Folder, 0o755));
     }
     // The kernel opens it for PID 1 before anything can make a device.
     cpio.character_device("dev/console", 0o600, (5, 1));
-    entries.push(own("/dev/console", Kind::Console, 0o600));
-    let mut file = |path: &str, mode: u16, content: &[u8], of: Option<&Node>| {
+    entries.push(own("/dev/console", InitrdEntryKind::Console, 0o600));
+    let mut file = |path: &str, mode: u16, content: &[u8], of: Option<&TreeNode>| {
         cpio.file(&path[1..], mode, content);
-        let kind = Kind::File { size: content.len() as u64, sha256: Sha256::of(content) };
+        let kind =
+            InitrdEntryKind::File { size: content.len() as u64, sha256: Sha256::of(content) };
         let mut entry = own(path, kind, mode);
         if let Some(node) = of {
             (entry.origin, entry.because) = (node.origin.clone(), node.because.clone());

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use spdx::{Expression, LicenseItem};
 
-use crate::source::{Component, Kind};
+use crate::source::{Component, ComponentKind};
 
 /// Everything, each text once.
 #[derive(Debug, Serialize)]
@@ -19,7 +19,7 @@ pub struct Licenses {
 #[derive(Debug, Serialize)]
 struct Entry {
     #[serde(skip)]
-    kind: Kind,
+    kind: ComponentKind,
     name: String,
     version: String,
     license: String,
@@ -78,14 +78,14 @@ impl Licenses {
         }
         [
             ("licenses/index.txt", index),
-            ("licenses/alpine.txt", self.texts(&[Kind::Alpine])),
-            ("licenses/debian.txt", self.texts(&[Kind::Debian])),
-            ("licenses/rust.txt", self.texts(&[Kind::Crate, Kind::Toolchain])),
+            ("licenses/alpine.txt", self.texts(&[ComponentKind::Alpine])),
+            ("licenses/debian.txt", self.texts(&[ComponentKind::Debian])),
+            ("licenses/rust.txt", self.texts(&[ComponentKind::Crate, ComponentKind::Toolchain])),
         ]
     }
 
     /// Every text of these kinds, below the names of what it is for.
-    fn texts(&self, kinds: &[Kind]) -> String {
+    fn texts(&self, kinds: &[ComponentKind]) -> String {
         let mut all = String::new();
         for (number, text) in self.texts.iter().enumerate() {
             let mut of = self
@@ -112,7 +112,7 @@ impl Licenses {
 /// brings its own, or none.
 fn texts_of(component: &Component) -> Vec<String> {
     let mut texts = component.notices.clone();
-    if component.kind != Kind::Crate || texts.is_empty() {
+    if component.kind != ComponentKind::Crate || texts.is_empty() {
         let expression = expression(component);
         for it in expression.iter().flat_map(Expression::requirements) {
             if let LicenseItem::Spdx { id, .. } = it.req.license {

@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 use super::{disk, initrd};
 use crate::digest::Sha256;
 use crate::target::Target;
-use crate::tree::{Content, Node, Tree};
+use crate::tree::{NodeContent, Tree, TreeNode};
 
 /// Everything in an image.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Manifest {
+pub struct ImageManifest {
     /// What the image is for.
     pub target: Target,
     /// Octet's version.
@@ -19,16 +19,16 @@ pub struct Manifest {
     /// The time of every file, in seconds since 1970.
     pub epoch: u32,
     /// The root file system.
-    pub root: Vec<Item>,
+    pub root: Vec<ManifestItem>,
     /// What is around it in the initramfs.
-    pub initrd: Vec<Item>,
+    pub initrd: Vec<ManifestItem>,
     /// What is on the EFI system partition.
-    pub esp: Vec<Item>,
+    pub esp: Vec<ManifestItem>,
 }
 
 /// What the image as a whole is.
 #[derive(Debug)]
-pub struct Of<'a> {
+pub struct ImageProperties<'a> {
     /// See [`Manifest`].
     pub target: Target,
     /// See [`Manifest`].
@@ -41,7 +41,7 @@ pub struct Of<'a> {
 
 /// One path.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Item {
+pub struct ManifestItem {
     /// Where it is.
     pub path: String,
     /// `file`, `folder`, `link` or `device`.
@@ -77,13 +77,13 @@ pub struct Item {
     pub text: Option<String>,
 }
 
-impl Manifest {
+impl ImageManifest {
     /// Lists `tree`, the `entries` of the initramfs around it, and the files on the ESP.
     pub fn new(
-        of: &Of<'_>,
+        of: &ImageProperties<'_>,
         tree: &Tree,
-        entries: &[initrd::Entry],
-        on_esp: &[disk::File<'_>],
+        entries: &[initrd::InitrdEntry],
+        on_esp: &[disk::EspFile<'_>],
     ) -> Self {
         Self {
             target: of.target,
@@ -97,8 +97,8 @@ impl Manifest {
     }
 }
 
-fn item(path: &str, node: &Node) -> Item {
-    let mut item = Item {
+fn item(path: &str, node: &TreeNode) -> ManifestItem {
+    let mut item = ManifestItem {
         path: path.to_owned(),
         kind: String::new(),
         mode: format!("{:04o}", node.mode),
@@ -114,12 +114,12 @@ fn item(path: &str, node: &Node) -> Item {
         text: node.because.line.as_ref().map(|(_, text)| text.clone()),
     };
     match &node.content {
-        Content::Folder => item.kind = "folder".into(),
-        Content::Link(target) => {
+        NodeContent::Folder => item.kind = "folder".into(),
+        NodeContent::Link(target) => {
             item.kind = "link".into();
             item.target = Some(target.clone());
         }
-        Content::File { bytes, sha256 } => {
+        NodeContent::File { bytes, sha256 } => {
             item.kind = "file".into();
             item.size = Some(bytes.len() as u64);
             item.sha256 = Some(*sha256);
@@ -128,13 +128,13 @@ fn item(path: &str, node: &Node) -> Item {
     item
 }
 
-fn early(entry: &initrd::Entry) -> Item {
+fn early(entry: &initrd::InitrdEntry) -> ManifestItem {
     let (kind, size, sha256) = match entry.kind {
-        initrd::Kind::Folder => ("folder", None, None),
-        initrd::Kind::Console => ("device", None, None),
-        initrd::Kind::File { size, sha256 } => ("file", Some(size), Some(sha256)),
+        initrd::InitrdEntryKind::Folder => ("folder", None, None),
+        initrd::InitrdEntryKind::Console => ("device", None, None),
+        initrd::InitrdEntryKind::File { size, sha256 } => ("file", Some(size), Some(sha256)),
     };
-    Item {
+    ManifestItem {
         path: entry.path.clone(),
         kind: kind.into(),
         mode: format!("{:04o}", entry.mode),
@@ -151,8 +151,8 @@ fn early(entry: &initrd::Entry) -> Item {
     }
 }
 
-fn of_esp(file: &disk::File<'_>) -> Item {
-    Item {
+fn of_esp(file: &disk::EspFile<'_>) -> ManifestItem {
+    ManifestItem {
         path: format!("/{}", file.path),
         kind: "file".into(),
         // FAT has no permissions; PID 1 mounts it so.

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::licenses;
 use crate::digest::Sha256;
-use crate::source::{Component, Kind};
+use crate::source::{Component, ComponentKind};
 use crate::target::Target;
 
 /// The image that is described.
@@ -90,7 +90,7 @@ fn parts(components: &[Component]) -> Vec<Part<'_>> {
 /// How `uses` names a component: packages by name, crates by name and version.
 fn key(component: &Component) -> String {
     match component.kind {
-        Kind::Crate => format!("{} {}", component.name, component.version),
+        ComponentKind::Crate => format!("{} {}", component.name, component.version),
         _ => component.name.clone(),
     }
 }
@@ -101,11 +101,11 @@ fn ids(components: &[&Component]) -> Vec<String> {
     let mut ids = vec![];
     for component in components {
         let kind = match component.kind {
-            Kind::Alpine => "alpine",
-            Kind::Debian => "deb",
-            Kind::Crate => "crate",
-            Kind::Toolchain => "toolchain",
-            Kind::File => "file",
+            ComponentKind::Alpine => "alpine",
+            ComponentKind::Debian => "deb",
+            ComponentKind::Crate => "crate",
+            ComponentKind::Toolchain => "toolchain",
+            ComponentKind::File => "file",
         };
         let plain: String = format!("{}-{}", component.name, component.version)
             .chars()
@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn identifiers_differ() {
         let component = |name: &str| Component {
-            kind: Kind::Crate,
+            kind: ComponentKind::Crate,
             name: name.into(),
             version: "1".into(),
             supplier: "somebody",

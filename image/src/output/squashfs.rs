@@ -21,7 +21,7 @@ use miette::Diagnostic;
 use self::blocks::Blocks;
 use crate::output::file::WriteError;
 use crate::steps::Step;
-use crate::tree::{Content, Tree};
+use crate::tree::{NodeContent, Tree};
 
 /// Smaller blocks compress worse, larger ones cost memory at each read.
 const BLOCK_SIZE: u32 = 128 * 1024;
@@ -74,9 +74,9 @@ fn write(tree: &Tree, epoch: u32, blocks: &'static Blocks) -> Result<Vec<u8>, Sq
     for (path, node) in tree.iter() {
         let header = NodeHeader::new(node.mode, node.uid, node.gid, epoch);
         match &node.content {
-            Content::Folder => writer.push_dir(path, header)?,
-            Content::Link(target) => writer.push_symlink(target.as_str(), path, header)?,
-            Content::File { bytes, .. } => writer.push_file(&bytes[..], path, header)?,
+            NodeContent::Folder => writer.push_dir(path, header)?,
+            NodeContent::Link(target) => writer.push_symlink(target.as_str(), path, header)?,
+            NodeContent::File { bytes, .. } => writer.push_file(&bytes[..], path, header)?,
         }
     }
     let mut file = Cursor::new(vec![]);

@@ -12,7 +12,9 @@ use octet_appliance::BoardId;
 use octet_machine::Node;
 
 use crate::build::Built;
-use crate::flash::{self, FlashError, Host, Image, Keep, Target, Unwatched, Work, board};
+use crate::flash::{
+    self, FlashError, FlashTarget, Host, ImageFile, Keep, SlotWork, Unwatched, board,
+};
 use crate::output::file;
 use crate::output::sparse::Sparse;
 
@@ -21,7 +23,7 @@ const MEDIUM: u64 = 1 << 30;
 
 /// What becomes of a disk that is there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Existing {
+pub enum ExistingDisk {
     /// The machine goes on with it.
     #[default]
     Keep,
@@ -46,18 +48,18 @@ impl WorkingDisk {
     ///
     /// # Errors
     /// Another machine has it, it cannot take the build that is to be installed, or it cannot be written.
-    pub fn of(built: &Built, node: Option<Node>, existing: Existing) -> miette::Result<Self> {
+    pub fn of(built: &Built, node: Option<Node>, existing: ExistingDisk) -> miette::Result<Self> {
         let own = node.map(|node| format!(".{node}")).unwrap_or_default();
         let path = beside(&built.folder, &format!("{own}.disk"));
         if !path.is_file() {
             return Self::new(built, node, path);
         }
         // Not while a machine runs from it.
-        let target = Target::open(&path, &Host::here())?;
+        let target = FlashTarget::open(&path, &Host::here())?;
         let is = match existing {
-            Existing::Replace => return Self::new(built, node, path),
-            Existing::Keep => kept(built, &target)?,
-            Existing::Install => install(built, &target)?,
+            ExistingDisk::Replace => return Self::new(built, node, path),
+            ExistingDisk::Keep => kept(built, &target)?,
+            ExistingDisk::Install => install(built, &target)?,
         };
         Ok(Self { path, is })
     }
@@ -85,8 +87,8 @@ impl WorkingDisk {
 }
 
 /// What a disk that stays as it is starts.
-fn kept(built: &Built, target: &Target) -> miette::Result<String> {
-    let image = Image::open(&built.disk)?;
+fn kept(built: &Built, target: &FlashTarget) -> miette::Result<String> {
+    let image = ImageFile::open(&built.disk)?;
     let keep = match flash::keep(&image, target) {
         Ok(keep) => keep,
         Err(FlashError::Unkept { why, .. }) => {
@@ -96,7 +98,7 @@ fn kept(built: &Built, target: &Target) -> miette::Result<String> {
         }
         Err(error) => return Err(error.into()),
     };
-    if keep.work == Work::Nothing {
+    if keep.work == SlotWork::Nothing {
         return Ok("with the data it has".to_owned());
     }
     let starts = starts(&keep);
@@ -107,8 +109,8 @@ fn kept(built: &Built, target: &Target) -> miette::Result<String> {
     ))
 }
 
-fn install(built: &Built, target: &Target) -> miette::Result<String> {
-    let image = Image::open(&built.disk)?;
+fn install(built: &Built, target: &FlashTarget) -> miette::Result<String> {
+    let image = ImageFile::open(&built.disk)?;
     let keep = flash::keep(&image, target)?;
     let slot = keep.manifest.slot.clone();
     if keep.is_done() {
@@ -152,9 +154,9 @@ mod tests {
     use super::*;
     use std::os::unix::fs::FileExt;
 
-    use crate::output::disk::{self, Parts};
-    use crate::output::entry::{Of, Slot};
-    use crate::tree::Origin;
+    use crate::output::disk::{self, DiskContents};
+    use crate::output::entry::{NamedSlot, SlotProperties};
+    use crate::tree::NodeOrigin;
 
     /// Where the data partition of such a medium has room, in bytes.
     const DATA: u64 = MEDIUM - (64 << 20);
@@ -163,11 +165,12 @@ mod tests {
     fn build(out: &Path, initrd: &[u8]) -> Built {
         let folder = out.join("qemu-x86_64");
         fs::create_dir_all(&folder).unwrap();
-        let (target, own) = (crate::target::Target::QemuX86_64, &Origin::Generated);
-        let of = Of { target, version: "1.2.3", sequence: 7, trial: 60 };
-        let slot = Slot::new(&of, b"a kernel", initrd).unwrap();
+        let (target, own) = (crate::target::Target::QemuX86_64, &NodeOrigin::Generated);
+        let of = SlotProperties { target, version: "1.2.3", sequence: 7, trial: 60 };
+        let slot = NamedSlot::new(&of, b"a kernel", initrd).unwrap();
         let boot_loader = (&b"a boot loader"[..], own);
-        let parts = Parts { target, slot: &slot, kernel: own, boot_loader, epoch: 1_795_132_800 };
+        let parts =
+            DiskContents { target, slot: &slot, kernel: own, boot_loader, epoch: 1_795_132_800 };
         let disk = folder.join(disk::DISK);
         file::write_with(&disk, |file| disk::build(&parts).unwrap().write_to(file)).unwrap();
         let [linux, initrd] = ["linux", "initrd"].map(|name| folder.join(name));
@@ -179,7 +182,7 @@ mod tests {
         let out = tempfile::tempdir().unwrap();
         let one = build(out.path(), b"one");
         let of = |built: &Built, existing| WorkingDisk::of(built, None, existing);
-        let first = of(&one, Existing::Keep).unwrap();
+        let first = of(&one, ExistingDisk::Keep).unwrap();
         assert!(first.is.starts_with("a new copy") && !first.path.starts_with(&one.folder));
         let open = || File::options().read(true).write(true).open(&first.path).unwrap();
         assert_eq!(open().metadata().unwrap().len(), MEDIUM);
@@ -189,23 +192,23 @@ mod tests {
             open().read_exact_at(&mut data, DATA).unwrap();
             data
         };
-        assert_eq!(of(&one, Existing::Keep).unwrap().is, "with the data it has");
+        assert_eq!(of(&one, ExistingDisk::Keep).unwrap().is, "with the data it has");
 
         let two = build(out.path(), b"two");
-        for existing in [Existing::Keep, Existing::Keep] {
+        for existing in [ExistingDisk::Keep, ExistingDisk::Keep] {
             let is = of(&two, existing).unwrap().is;
             assert!(is.contains("--install") && is.contains("--fresh"), "{is}");
         }
-        let is = of(&two, Existing::Install).unwrap().is;
+        let is = of(&two, ExistingDisk::Install).unwrap().is;
         assert!(is.contains("is tried now") && is.contains("starts again"), "{is}");
-        assert_eq!(of(&two, Existing::Keep).unwrap().is, "with the data it has");
+        assert_eq!(of(&two, ExistingDisk::Keep).unwrap().is, "with the data it has");
         assert_eq!(&data(), b"data");
         // The first one is there still, and now it is the one that is not what was built.
         let one = build(out.path(), b"one");
-        assert!(of(&one, Existing::Keep).unwrap().is.contains("--install"));
+        assert!(of(&one, ExistingDisk::Keep).unwrap().is.contains("--install"));
         assert_eq!(&data(), b"data");
 
-        assert!(of(&one, Existing::Replace).unwrap().is.starts_with("a new copy"));
+        assert!(of(&one, ExistingDisk::Replace).unwrap().is.starts_with("a new copy"));
         assert_eq!(data(), [0; 4]);
     }
 
@@ -213,13 +216,13 @@ mod tests {
     fn nobody_takes_the_disk_of_a_machine_that_runs() {
         let out = tempfile::tempdir().unwrap();
         let built = build(out.path(), b"one");
-        let disk = WorkingDisk::of(&built, None, Existing::Keep).unwrap();
-        let runs = Target::open(&disk.path, &Host::here()).unwrap();
-        for existing in [Existing::Keep, Existing::Install, Existing::Replace] {
+        let disk = WorkingDisk::of(&built, None, ExistingDisk::Keep).unwrap();
+        let runs = FlashTarget::open(&disk.path, &Host::here()).unwrap();
+        for existing in [ExistingDisk::Keep, ExistingDisk::Install, ExistingDisk::Replace] {
             let error = WorkingDisk::of(&built, None, existing).unwrap_err().to_string();
             assert!(error.contains("in use"), "{error}");
         }
         drop(runs);
-        WorkingDisk::of(&built, None, Existing::Keep).unwrap();
+        WorkingDisk::of(&built, None, ExistingDisk::Keep).unwrap();
     }
 }

@@ -13,12 +13,12 @@ use octet_machine::{Cluster, Exit, Mac, Machine, Node, Socket};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Existing, folder_of, machine};
+use super::{ExistingDisk, folder_of, machine};
 use crate::build::Built;
 
 /// What they are, and how many.
 #[derive(Debug, Clone, Copy)]
-pub struct Size {
+pub struct MachineSize {
     /// The router's ports for boards.
     pub ports: u8,
     /// How many have a board.
@@ -32,7 +32,7 @@ pub struct Machines {
     /// Those that were switched on, and the cables.
     pub cluster: Cluster,
     built: Built,
-    size: Size,
+    size: MachineSize,
     /// The router's card that leads outside.
     uplink: Mac,
     has_disks: bool,
@@ -48,7 +48,7 @@ pub struct Machines {
 /// What can be done to a machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Action {
+pub enum PowerAction {
     /// Nothing: one wants to see how all are.
     List,
     /// Switches it on.
@@ -65,7 +65,7 @@ pub enum Action {
 
 /// How a machine is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Row {
+pub struct MachineRow {
     /// `router`, or `board-N`.
     pub node: String,
     /// `on`, `off`, or how it has ended.
@@ -104,7 +104,7 @@ impl Machines {
     /// The host refuses.
     pub fn new(
         built: &Built,
-        size: Size,
+        size: MachineSize,
         uplink: Mac,
         has_disks: bool,
         folder: &Path,
@@ -121,20 +121,20 @@ impl Machines {
     ///
     /// # Errors
     /// It cannot be done, or the host refuses.
-    pub fn act(self: &Arc<Self>, action: Action) -> miette::Result<Vec<Row>> {
+    pub fn act(self: &Arc<Self>, action: PowerAction) -> miette::Result<Vec<MachineRow>> {
         match action {
-            Action::List => {}
-            Action::On(node) => self.switch_on(self.node(node)?, Existing::Keep)?,
-            Action::Off(node) => {
+            PowerAction::List => {}
+            PowerAction::On(node) => self.switch_on(self.node(node)?, ExistingDisk::Keep)?,
+            PowerAction::Off(node) => {
                 let node = self.node(node)?;
                 self.running(node)?;
                 self.cluster.cut_power(node).into_diagnostic()?;
             }
-            Action::Reset(node) => {
+            PowerAction::Reset(node) => {
                 let machine = self.running(self.node(node)?)?;
                 machine.qmp("system_reset", json!({})).into_diagnostic()?;
             }
-            Action::Plug(board, port) => {
+            PowerAction::Plug(board, port) => {
                 let port = port.unwrap_or(board);
                 if !(1..=self.size.ports).contains(&port) {
                     return Err(Refused::NoPort(port, self.size.ports).into());
@@ -142,7 +142,9 @@ impl Machines {
                 let board = self.board(board)?;
                 self.cluster.plug(Socket::Router(port), board).into_diagnostic()?;
             }
-            Action::Unplug(board) => self.cluster.pull(self.board(board)?).into_diagnostic()?,
+            PowerAction::Unplug(board) => {
+                self.cluster.pull(self.board(board)?).into_diagnostic()?
+            }
         }
         Ok(self.rows())
     }
@@ -152,7 +154,7 @@ impl Machines {
     ///
     /// # Errors
     /// It is on, or does not start.
-    pub fn switch_on(self: &Arc<Self>, node: Node, existing: Existing) -> miette::Result<()> {
+    pub fn switch_on(self: &Arc<Self>, node: Node, existing: ExistingDisk) -> miette::Result<()> {
         if self.running(node).is_ok() {
             return Err(Refused::On(node).into());
         }
@@ -197,7 +199,7 @@ impl Machines {
         Ok(())
     }
 
-    fn rows(&self) -> Vec<Row> {
+    fn rows(&self) -> Vec<MachineRow> {
         let ended = self.ended().clone();
         let nodes = [Node::Router].into_iter().chain((1..=self.size.ports).map(Node::Board));
         let row = |node| {
@@ -215,7 +217,7 @@ impl Machines {
             };
             // A port's place for a board that was never there is not of interest.
             let is_there = folder_of(&self.folder, node).is_dir();
-            is_there.then(|| Row { node: node.to_string(), power, cable })
+            is_there.then(|| MachineRow { node: node.to_string(), power, cable })
         };
         nodes.filter_map(row).collect()
     }

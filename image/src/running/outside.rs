@@ -13,14 +13,14 @@ use std::str::FromStr;
 use miette::Diagnostic;
 use octet_machine::panel::outside;
 
-use super::Place;
+use super::Registration;
 
 /// How many characters a name has at most: the path of a socket has 107 bytes.
 const LONGEST: usize = 32;
 
 /// The name of such a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Name(String);
+pub struct OutsideName(String);
 
 /// The network cannot be joined.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -46,15 +46,15 @@ pub enum OutsideError {
 
 /// The place of a box in such a network.
 #[derive(Debug)]
-pub struct Shared {
+pub struct OutsideSlot {
     /// The box's number there, from 1.
     pub number: u8,
     /// The wire's socket.
     pub wire: PathBuf,
-    _place: Place,
+    _place: Registration,
 }
 
-impl FromStr for Name {
+impl FromStr for OutsideName {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -67,24 +67,24 @@ impl FromStr for Name {
     }
 }
 
-impl fmt::Display for Name {
+impl fmt::Display for OutsideName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl Shared {
+impl OutsideSlot {
     /// Takes the first free place in the network `name`, for the box whose router has its `sockets` there.
     ///
     /// # Errors
     /// Its folder is not this person's alone, or it is full.
-    pub fn join(name: &Name, sockets: &Path) -> Result<Self, OutsideError> {
+    pub fn join(name: &OutsideName, sockets: &Path) -> Result<Self, OutsideError> {
         let user = rustix::process::geteuid().as_raw();
         let all = std::env::temp_dir().join(format!("octet-outside-{user}"));
         make_private(&all, user)?;
         let folder = all.join(&name.0);
         make_private(&folder, user)?;
-        let place = Place::take(&folder, &name.0, sockets);
+        let place = Registration::take(&folder, &name.0, sockets);
         let place = place.map_err(|why| OutsideError::Folder { folder: folder.clone(), why })?;
         let number = u8::try_from(place.number).ok();
         let number = number.filter(|it| outside::address(outside::uplink(*it)).is_some());
@@ -117,9 +117,9 @@ mod tests {
 
     #[test]
     fn a_name_is_no_path() {
-        assert!("street-1".parse::<Name>().is_ok());
+        assert!("street-1".parse::<OutsideName>().is_ok());
         for wrong in ["", "..", "a/b", "A", "ä", &"a".repeat(LONGEST + 1)] {
-            assert!(wrong.parse::<Name>().is_err(), "{wrong}");
+            assert!(wrong.parse::<OutsideName>().is_err(), "{wrong}");
         }
     }
 

@@ -16,7 +16,7 @@ pub const SOCKETS: &str = "octet-";
 
 /// A machine that runs, or several that are one box.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Running {
+pub struct RunningMachines {
     /// Its number, from 1; that of one that has ended is given again.
     pub number: u32,
     /// What it is, for people.
@@ -27,7 +27,7 @@ pub struct Running {
 
 /// The place that a machine has among those that run, until the value is dropped.
 #[derive(Debug)]
-pub struct Place {
+pub struct Registration {
     /// The machine's number.
     pub number: u32,
     path: PathBuf,
@@ -35,7 +35,7 @@ pub struct Place {
     _file: Locked,
 }
 
-impl Place {
+impl Registration {
     /// Takes the first free place in `out`, and clears those that were left.
     ///
     /// # Errors
@@ -66,7 +66,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Registration {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.path);
     }
@@ -76,7 +76,7 @@ impl Drop for Place {
 ///
 /// # Errors
 /// The folder cannot be read.
-pub fn all(out: &Path) -> io::Result<Vec<Running>> {
+pub fn all(out: &Path) -> io::Result<Vec<RunningMachines>> {
     let mut all = vec![];
     for (number, path) in numbered(&folder(out))? {
         if alone(&path)?.is_some() {
@@ -85,7 +85,7 @@ pub fn all(out: &Path) -> io::Result<Vec<Running>> {
         // One that has just begun has not said it yet, and one that has just ended is gone.
         let text = fs::read_to_string(&path).unwrap_or_default();
         if let Some((what, sockets)) = text.split_once('\n') {
-            all.push(Running { number, what: what.to_owned(), sockets: sockets.into() });
+            all.push(RunningMachines { number, what: what.to_owned(), sockets: sockets.into() });
         }
     }
     all.sort_by_key(|running| running.number);
@@ -162,10 +162,10 @@ mod tests {
         let out = folder.path().join("out");
         assert_eq!(all(&out).unwrap(), []);
         let [a, b, c] = ["octet-a", "octet-b", "octet-c"].map(|name| sockets(folder.path(), name));
-        let first = Place::take(&out, "one", &a).unwrap();
-        let second = Place::take(&out, "two", &b).unwrap();
+        let first = Registration::take(&out, "one", &a).unwrap();
+        let second = Registration::take(&out, "two", &b).unwrap();
         assert_eq!([first.number, second.number], [1, 2]);
-        let of = |number, what: &str, sockets: &Path| Running {
+        let of = |number, what: &str, sockets: &Path| RunningMachines {
             number,
             what: what.to_owned(),
             sockets: sockets.to_owned(),
@@ -173,7 +173,7 @@ mod tests {
         assert_eq!(all(&out).unwrap(), [of(1, "one", &a), of(2, "two", &b)]);
         drop(first);
         assert_eq!(all(&out).unwrap(), [of(2, "two", &b)]);
-        let third = Place::take(&out, "three", &c).unwrap();
+        let third = Registration::take(&out, "three", &c).unwrap();
         assert_eq!(all(&out).unwrap(), [of(1, "three", &c), of(2, "two", &b)]);
         drop((second, third));
         assert_eq!(all(&out).unwrap(), []);
@@ -196,7 +196,7 @@ mod tests {
         }
         assert_eq!(all(&out).unwrap(), []);
         let here = sockets(folder.path(), "octet-here");
-        let place = Place::take(&out, "here", &here).unwrap();
+        let place = Registration::take(&out, "here", &here).unwrap();
         assert_eq!(place.number, 1);
         assert_eq!(fs::read_dir(&machines).unwrap().count(), 1);
         assert!(!one.exists() && !folder.path().join("octet-box").exists());

@@ -13,7 +13,7 @@ const NAMED: usize = 3;
 
 /// How far a machine is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
+pub enum BootPhase {
     /// It is on; PID 1 has not answered yet.
     Kernel,
     /// PID 1 starts units.
@@ -27,18 +27,18 @@ pub enum Phase {
 }
 
 /// What is shown of all machines. It vanishes with the value.
-pub struct Progress {
+pub struct BootProgress {
     began: Instant,
     bars: Option<MultiProgress>,
     rows: Mutex<BTreeMap<Node, Row>>,
 }
 
 struct Row {
-    phase: Phase,
+    phase: BootPhase,
     bar: Option<ProgressBar>,
 }
 
-impl Progress {
+impl BootProgress {
     /// Nothing is shown yet.
     pub fn new() -> Self {
         let bars = std::io::stderr().is_terminal().then(MultiProgress::new);
@@ -46,7 +46,7 @@ impl Progress {
     }
 
     /// Shows how far `node` is, and in a terminal what it waits for.
-    pub fn show(&self, node: Node, phase: Phase, waits_for: &str) {
+    pub fn show(&self, node: Node, phase: BootPhase, waits_for: &str) {
         let mut rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         let is_new = rows.get(&node).is_none_or(|row| row.phase != phase);
         let row = rows.entry(node).or_insert_with(|| Row { phase, bar: self.bar(node) });
@@ -69,7 +69,7 @@ impl Progress {
     /// Shows what PID 1 says.
     pub fn show_status(&self, node: Node, status: &Status) {
         if status.state == State::Ready {
-            return self.show(node, Phase::Enrolment, "");
+            return self.show(node, BootPhase::Enrolment, "");
         }
         let is_there = |state| matches!(state, UnitState::Ready | UnitState::Exited);
         let missing: Vec<_> =
@@ -79,7 +79,7 @@ impl Progress {
         let named = missing[..missing.len().min(NAMED)].join(", ");
         self.show(
             node,
-            Phase::Units,
+            BootPhase::Units,
             &format!(": {there} of {} are ready, {named}{more} not yet", status.units.len()),
         );
     }
@@ -97,14 +97,14 @@ impl Progress {
     }
 }
 
-impl Drop for Progress {
+impl Drop for BootProgress {
     fn drop(&mut self) {
         let rows = self.rows.lock().unwrap_or_else(PoisonError::into_inner);
         rows.values().filter_map(|row| row.bar.as_ref()).for_each(ProgressBar::finish_and_clear);
     }
 }
 
-impl Phase {
+impl BootPhase {
     fn text(self) -> &'static str {
         match self {
             Self::Kernel => "is on: its kernel boots",

@@ -7,13 +7,13 @@ use miette::miette;
 use octet_appliance::Board;
 use octet_machine::{Cluster, Node, Status, UnitState};
 
-use super::progress::{Phase, Progress};
+use super::progress::{BootPhase, BootProgress};
 
 /// The pause between two looks.
 const PAUSE: Duration = Duration::from_millis(300);
 
 /// A machine of the box.
-pub struct Row {
+pub struct ServiceRow {
     /// Which.
     pub node: Node,
     /// How it is.
@@ -30,23 +30,23 @@ pub fn wait(
     cluster: &Cluster,
     boards: &[Board],
     deadline: Instant,
-    progress: &Progress,
-) -> miette::Result<Vec<Row>> {
+    progress: &BootProgress,
+) -> miette::Result<Vec<ServiceRow>> {
     let mut rows = vec![];
     for (node, machine) in cluster.nodes() {
         loop {
             let status = machine.status().map_err(|error| miette!("{node}: {error}"))?;
             let wrong = wrong(node, &status, boards);
             if wrong.is_empty() {
-                progress.show(node, Phase::Done, "");
+                progress.show(node, BootPhase::Done, "");
                 let services = wanted(node, boards).into_iter().collect();
-                rows.push(Row { node, status, services });
+                rows.push(ServiceRow { node, status, services });
                 break;
             }
             if Instant::now() >= deadline {
                 return Err(miette!("{node}: {}\n{}", wrong.join("; "), machine.tail(20)));
             }
-            progress.show(node, Phase::Services, &format!(": {}", wrong.join("; ")));
+            progress.show(node, BootPhase::Services, &format!(": {}", wrong.join("; ")));
             std::thread::sleep(PAUSE);
         }
         machine.release_control();

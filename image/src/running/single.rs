@@ -13,13 +13,13 @@ const WITHIN: [u8; 2] = [10, 20];
 
 /// What the board is told.
 #[derive(Debug, Clone, Copy)]
-pub struct Network {
+pub struct BoardNetwork {
     within: [u8; 2],
     /// Whether the file is about a box, of which it is the first board then.
     is_numbered: bool,
 }
 
-impl Network {
+impl BoardNetwork {
     /// As the appliance's file says.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use std::time::Duration;
 use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
 
-use super::machines::{Action, Machines, Row};
+use super::machines::{MachineRow, Machines, PowerAction};
 
 /// No line is longer, in bytes.
 const LONGEST: u64 = 64 << 10;
@@ -22,7 +22,7 @@ const LINE: Duration = Duration::from_secs(10);
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Answer {
-    Done(Vec<Row>),
+    Done(Vec<MachineRow>),
     Refused { error: String, help: Option<String> },
 }
 
@@ -88,7 +88,7 @@ fn answer(mut client: &UnixStream, machines: &Arc<Machines>) -> io::Result<()> {
 ///
 /// # Errors
 /// It is not done.
-pub fn ask(path: &Path, action: Action) -> Result<Vec<Row>, BoxError> {
+pub fn ask(path: &Path, action: PowerAction) -> Result<Vec<MachineRow>, BoxError> {
     let mut stream = UnixStream::connect(path)?;
     writeln!(stream, "{}", serde_json::to_string(&action)?)?;
     match serde_json::from_str(&line(&stream)?)? {

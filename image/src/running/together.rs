@@ -14,13 +14,13 @@ use octet_machine::panel::hub::Hub;
 use octet_machine::panel::outside::{self, Outside};
 use octet_machine::{Cluster, Machine, Node, Socket, State, Status};
 
+pub use super::machines::MachineSize;
 use super::machines::Machines;
-pub use super::machines::Size;
-use super::outside::{Name, Shared};
-use super::progress::{Phase, Progress};
-use super::services::{self, Row};
-use super::whole::{self, Seen};
-use super::{Existing, Hubs, disk, folder_of, socket};
+use super::outside::{OutsideName, OutsideSlot};
+use super::progress::{BootPhase, BootProgress};
+use super::services::{self, ServiceRow};
+use super::whole::{self, BoardStatus};
+use super::{ExistingDisk, Hubs, disk, folder_of, socket};
 use crate::appliance_file::ApplianceFile;
 use crate::build::{self, Built, Options};
 
@@ -63,13 +63,13 @@ pub struct Together {
     /// Where devices of the lan are plugged in.
     pub lan: Hub,
     /// What the router's uplink leads to, and the box's place there, if others are in it.
-    pub outside: (Outside, Option<Shared>),
+    pub outside: (Outside, Option<OutsideSlot>),
     /// How each is.
-    pub rows: Vec<Row>,
+    pub rows: Vec<ServiceRow>,
     /// The number of the map that all have.
     pub sequence: u64,
     /// What the router says of each board.
-    pub seen: Vec<Seen>,
+    pub seen: Vec<BoardStatus>,
     /// From the first one's start.
     pub took: Duration,
 }
@@ -81,20 +81,20 @@ pub struct Together {
 /// It does not become one in time.
 pub fn start(
     built: &Built,
-    size: Size,
+    size: MachineSize,
     said: &[Board],
-    disks: Option<Existing>,
-    network: Option<&Name>,
+    disks: Option<ExistingDisk>,
+    network: Option<&OutsideName>,
     folder: &Path,
 ) -> miette::Result<Together> {
     let has_disks = disks.is_some();
     let router = folder_of(folder, Node::Router);
-    let shared = network.map(|name| Shared::join(name, &router)).transpose()?;
+    let shared = network.map(|name| OutsideSlot::join(name, &router)).transpose()?;
     let number = shared.as_ref().map_or(1, |shared| shared.number);
     let uplink = outside::uplink(number);
     let tell = |text: &str| eprintln!("{text}");
     let machines = Machines::new(built, size, uplink, has_disks, folder, tell)?;
-    let (began, progress) = (Instant::now(), Progress::new());
+    let (began, progress) = (Instant::now(), BootProgress::new());
     fs::create_dir(&router).into_diagnostic()?;
     let Hubs { lan, outside, config } = Hubs::of(&router);
     let cluster = &machines.cluster;
@@ -110,7 +110,7 @@ pub fn start(
     let outside = (Outside::join(wire, port, lost).into_diagnostic()?, shared);
     for node in [Node::Router].into_iter().chain((1..=size.boards).map(Node::Board)) {
         machines.switch_on(node, disks.unwrap_or_default())?;
-        progress.show(node, Phase::Kernel, "");
+        progress.show(node, BootPhase::Kernel, "");
     }
     disk::make_config(built, has_disks, true, &config).into_diagnostic()?;
     wait_ready(cluster, began + READY, &progress)?;
@@ -121,7 +121,7 @@ pub fn start(
 }
 
 /// Waits for each machine to be ready, and each board to know which it is.
-fn wait_ready(cluster: &Cluster, deadline: Instant, progress: &Progress) -> miette::Result<()> {
+fn wait_ready(cluster: &Cluster, deadline: Instant, progress: &BootProgress) -> miette::Result<()> {
     let failed = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let wait = |(node, machine): (Node, Arc<Machine>)| {
@@ -143,7 +143,7 @@ fn wait_one(
     machine: &Machine,
     deadline: Instant,
     failed: &AtomicBool,
-    progress: &Progress,
+    progress: &BootProgress,
 ) -> miette::Result<()> {
     let number = match node {
         Node::Router => 0,

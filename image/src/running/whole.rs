@@ -6,8 +6,8 @@ use miette::miette;
 use octet_machine::{Cluster, Machine, Node, UnitState};
 use serde_json::{Value, json};
 
-use super::progress::{Phase, Progress};
-use super::services::Row;
+use super::progress::{BootPhase, BootProgress};
+use super::services::ServiceRow;
 use crate::report;
 
 /// The pause between two looks.
@@ -15,7 +15,7 @@ const PAUSE: Duration = Duration::from_millis(300);
 
 /// What the router says of one board.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Seen {
+pub struct BoardStatus {
     /// Its place in the map.
     state: String,
     /// The number of the map that it has.
@@ -34,16 +34,16 @@ pub fn wait(
     cluster: &Cluster,
     boards: u8,
     deadline: Instant,
-    progress: &Progress,
-) -> miette::Result<(u64, Vec<Seen>)> {
+    progress: &BootProgress,
+) -> miette::Result<(u64, Vec<BoardStatus>)> {
     let router = cluster.node(Node::Router).ok_or_else(|| miette!("the router is off"))?;
     loop {
         let (sequence, seen) = look(&router, boards)?;
-        let is_whole = |it: &Seen| {
+        let is_whole = |it: &BoardStatus| {
             it.state == "enrolled" && it.has == Some(sequence) && it.address.is_some() && it.answers
         };
         for (it, number) in seen.iter().zip(1..) {
-            let phase = if is_whole(it) { Phase::Services } else { Phase::Enrolment };
+            let phase = if is_whole(it) { BootPhase::Services } else { BootPhase::Enrolment };
             progress.show(Node::Board(number), phase, &it.missing(sequence));
         }
         if seen.iter().all(is_whole) {
@@ -64,7 +64,7 @@ pub fn wait(
     }
 }
 
-impl Seen {
+impl BoardStatus {
     /// What a board still lacks, for people.
     fn missing(&self, sequence: u64) -> String {
         let what = match self {
@@ -80,7 +80,7 @@ impl Seen {
     }
 }
 
-fn look(router: &Machine, boards: u8) -> miette::Result<(u64, Vec<Seen>)> {
+fn look(router: &Machine, boards: u8) -> miette::Result<(u64, Vec<BoardStatus>)> {
     let ask = |unit, verb, args| router.call_unit(unit, verb, args).map_err(|it| miette!("{it}"));
     let (map, links) = (ask("cluster", "show", json!({}))?, ask("lan", "show", json!({}))?);
     let seen = (1..=boards).map(|number| {
@@ -90,7 +90,7 @@ fn look(router: &Machine, boards: u8) -> miette::Result<(u64, Vec<Seen>)> {
         let found = router.call_unit("lan", "lookup", name).unwrap_or_default();
         let address = found["addresses"][0].as_str().map(str::to_owned);
         let neighbour = find(&links["neighbours"], "address", &json!(address));
-        Seen {
+        BoardStatus {
             state: row["state"].as_str().unwrap_or("unknown").to_owned(),
             has: row["has_map"].as_u64(),
             answers: neighbour["answers"] == true,
@@ -106,8 +106,8 @@ fn find(rows: &Value, key: &str, wanted: &Value) -> Value {
 }
 
 /// One line per machine, with the services that run on it and not on all.
-pub fn table(nodes: &[Row], sequence: u64, seen: &[Seen]) -> String {
-    let rows = nodes.iter().map(|Row { node, status, services }| {
+pub fn table(nodes: &[ServiceRow], sequence: u64, seen: &[BoardStatus]) -> String {
+    let rows = nodes.iter().map(|ServiceRow { node, status, services }| {
         let ready = status.ready_at.map_or_else(|| "?".to_owned(), report::seconds);
         let units = status.units.iter().filter(|unit| unit.state == UnitState::Ready).count();
         let (state, map, address) = match node {

@@ -14,10 +14,10 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::guard::{GuardError, within};
-use super::{Disk, DiskError, Installed, Modules, bounds};
+use super::{Installed, Modules, SeedDisk, SeedDiskError, bounds};
 use crate::lock::Lock;
 use crate::steps::Steps;
-use crate::store::{Derived, Store, unpack};
+use crate::store::{Derived, InputStore, unpack};
 use crate::target::Target;
 
 /// Far more than an undamaged seed takes.
@@ -36,13 +36,13 @@ fn whole() -> PathBuf {
         _ => None,
     };
     let derived = Derived { what: "seed", checked: true, pick: &pick };
-    let store = Store::open(false).unwrap();
+    let store = InputStore::open(false).unwrap();
     let input = lock.seed(Target::QemuX86_64).unwrap();
     unpack(&store, &lock, input, &derived, &Steps::new()).unwrap().join("qcow2")
 }
 
 /// What a build does with a seed, in small; how many bytes it read.
-fn use_it(disk: &Disk) -> Result<usize, DiskError> {
+fn use_it(disk: &SeedDisk) -> Result<usize, SeedDiskError> {
     let text = disk.text("/lib/apk/db/installed", 64 << 20)?;
     let mut read = text.len();
     let Ok(installed) = Installed::parse(&text) else { return Ok(read) };
@@ -66,7 +66,7 @@ fn use_it(disk: &Disk) -> Result<usize, DiskError> {
 
 /// Runs `work` as a build would; a panic or an error is fine, a hang or much memory is not.
 fn survives(
-    work: impl FnOnce() -> Result<usize, DiskError> + Send + 'static,
+    work: impl FnOnce() -> Result<usize, SeedDiskError> + Send + 'static,
 ) -> Result<(), TestCaseError> {
     let ended = within(DEADLINE, work);
     prop_assert!(!matches!(ended, Err(GuardError::Slow(_) | GuardError::NoThread(_))), "{ended:?}");
@@ -104,7 +104,7 @@ fn wrong_bytes(len: u64) -> impl Strategy<Value = BTreeMap<u64, u8>> {
 #[test]
 fn the_whole_seed_can_be_read() {
     let path = whole();
-    let read = within(DEADLINE, move || Disk::open(&path).and_then(|disk| use_it(&disk)))
+    let read = within(DEADLINE, move || SeedDisk::open(&path).and_then(|disk| use_it(&disk)))
         .unwrap()
         .unwrap();
     assert!(read > 1_000_000, "{read}");
@@ -120,7 +120,7 @@ fn a_damaged_qcow2_file() {
         .run(&wrong_bytes(len), |wrong| {
             let before = exchange(&path, &wrong);
             let damaged = path.clone();
-            let survived = survives(move || use_it(&Disk::open(&damaged)?));
+            let survived = survives(move || use_it(&SeedDisk::open(&damaged)?));
             exchange(&path, &before);
             survived
         })
@@ -151,7 +151,7 @@ impl Ext4Read for Damaged {
 }
 
 /// Looks at folders and links only: what is read then are the file system's own tables.
-fn walk(disk: &Disk) -> Result<usize, DiskError> {
+fn walk(disk: &SeedDisk) -> Result<usize, SeedDiskError> {
     let mut names = 0;
     for folder in ["/", "/bin", "/lib", "/lib/apk/db", "/lib/modules", "/usr/lib", "/etc"] {
         names += disk.names(folder)?.len();
@@ -164,12 +164,12 @@ fn walk(disk: &Disk) -> Result<usize, DiskError> {
 fn on_damaged(
     path: &Path,
     wrong: BTreeMap<u64, u8>,
-    work: fn(&Disk) -> Result<usize, DiskError>,
-) -> (Result<usize, DiskError>, Vec<(u64, u64)>) {
+    work: fn(&SeedDisk) -> Result<usize, SeedDiskError>,
+) -> (Result<usize, SeedDiskError>, Vec<(u64, u64)>) {
     let seen = Rc::new(RefCell::new(vec![]));
-    let result = Disk::reader(path).and_then(|(disk, size)| {
+    let result = SeedDisk::reader(path).and_then(|(disk, size)| {
         let disk = Box::new(Damaged { disk, wrong, seen: Rc::clone(&seen) });
-        Disk::load(disk, size).and_then(|disk| work(&disk))
+        SeedDisk::load(disk, size).and_then(|disk| work(&disk))
     });
     let seen = seen.borrow().clone();
     (result, seen)
@@ -209,7 +209,7 @@ fn no_file_system_at_all() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("qcow2");
         std::fs::write(&path, bytes).unwrap();
-        let opened = within(DEADLINE, move || Disk::open(&path).map(|_| ())).unwrap();
+        let opened = within(DEADLINE, move || SeedDisk::open(&path).map(|_| ())).unwrap();
         assert!(opened.is_err());
     }
 }

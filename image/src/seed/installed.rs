@@ -15,14 +15,14 @@ use octet_appliance::ImagePath;
 #[derive(Debug, Default)]
 pub struct Installed {
     /// Packages by name.
-    pub packages: BTreeMap<String, Package>,
+    pub packages: BTreeMap<String, InstalledPackage>,
     /// Which package provides a name such as `so:libz.so.1`.
     provided: BTreeMap<String, String>,
 }
 
 /// One package.
 #[derive(Debug, Default, Clone)]
-pub struct Package {
+pub struct InstalledPackage {
     /// `P:`
     pub name: String,
     /// `V:`
@@ -40,14 +40,14 @@ pub struct Package {
     /// `D:`, names without versions
     pub depends: Vec<String>,
     /// `F:` and `M:`
-    pub folders: Vec<Entry>,
+    pub folders: Vec<InstalledFile>,
     /// `R:`, `a:` and `Z:`
-    pub files: Vec<Entry>,
+    pub files: Vec<InstalledFile>,
 }
 
 /// A file or a folder of a package.
 #[derive(Debug, Clone)]
-pub struct Entry {
+pub struct InstalledFile {
     /// Its absolute path.
     pub path: String,
     /// Its permissions.
@@ -75,7 +75,7 @@ impl Installed {
     /// Parses the database.
     pub fn parse(text: &str) -> Result<Self, InstalledError> {
         let mut installed = Self::default();
-        let mut package = Package::default();
+        let mut package = InstalledPackage::default();
         let mut provides: Vec<String> = vec![];
         for (index, line) in text.lines().chain([""]).enumerate() {
             let error = |what| InstalledError { line: index + 1, what };
@@ -102,7 +102,13 @@ impl Installed {
                 "F" => {
                     let path =
                         if value.is_empty() { "/".into() } else { path(value).map_err(error)? };
-                    package.folders.push(Entry { path, mode: 0o755, uid: 0, gid: 0, sha1: None });
+                    package.folders.push(InstalledFile {
+                        path,
+                        mode: 0o755,
+                        uid: 0,
+                        gid: 0,
+                        sha1: None,
+                    });
                 }
                 "R" => {
                     let folder =
@@ -112,7 +118,13 @@ impl Installed {
                     }
                     let whole = format!("{}/{value}", folder.path.trim_start_matches('/'));
                     let path = path(whole.trim_start_matches('/')).map_err(error)?;
-                    package.files.push(Entry { path, mode: 0o644, uid: 0, gid: 0, sha1: None });
+                    package.files.push(InstalledFile {
+                        path,
+                        mode: 0o644,
+                        uid: 0,
+                        gid: 0,
+                        sha1: None,
+                    });
                 }
                 "M" => {
                     let folder =
@@ -133,7 +145,7 @@ impl Installed {
         Ok(installed)
     }
 
-    fn add(&mut self, package: Package, provides: Vec<String>) {
+    fn add(&mut self, package: InstalledPackage, provides: Vec<String>) {
         for name in provides {
             self.provided.entry(name).or_insert_with(|| package.name.clone());
         }
@@ -141,7 +153,7 @@ impl Installed {
     }
 
     /// The package that provides `name`, which may also be a package's own name.
-    pub fn provider(&self, name: &str) -> Option<&Package> {
+    pub fn provider(&self, name: &str) -> Option<&InstalledPackage> {
         self.packages.get(name).or_else(|| self.packages.get(self.provided.get(name)?))
     }
 }
@@ -166,7 +178,7 @@ fn path(relative: &str) -> Result<String, &'static str> {
 }
 
 /// `UID:GID:MODE`, and perhaps a checksum of extended attributes, which the seed's image lacks.
-fn permissions(entry: &mut Entry, value: &str) -> Option<()> {
+fn permissions(entry: &mut InstalledFile, value: &str) -> Option<()> {
     let mut parts = value.split(':');
     entry.uid = parts.next()?.parse().ok()?;
     entry.gid = parts.next()?.parse().ok()?;

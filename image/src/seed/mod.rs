@@ -9,9 +9,9 @@ mod modules;
 mod scripts;
 mod zboot;
 
-pub use disk::{Disk, DiskError};
+pub use disk::{SeedDisk, SeedDiskError};
 pub use guard::within;
-pub use installed::{Entry, Installed, InstalledError, Package, records};
+pub use installed::{Installed, InstalledError, InstalledFile, InstalledPackage, records};
 pub use modules::{Modules, file_name};
 pub use scripts::{Handled, Scripts};
 pub use zboot::unpack as unpack_kernel;

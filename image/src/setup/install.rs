@@ -7,7 +7,7 @@ use miette::Diagnostic;
 use octet_machine::find_program;
 
 use crate::setup::find::{guests_folder, python_folder, unpacked_folder};
-use crate::setup::need::{Need, Source};
+use crate::setup::need::{Need, ToolSource};
 use crate::store::{Apt, AptError};
 
 /// Something could not be installed.
@@ -71,7 +71,7 @@ pub fn install(needs: &[&Need]) -> Result<(), InstallError> {
     let packages: Vec<&str> = needs
         .iter()
         .filter_map(|need| match need.source {
-            Source::Debian(packages) => Some(packages),
+            ToolSource::Debian(packages) => Some(packages),
             _ => None,
         })
         .flatten()
@@ -82,14 +82,14 @@ pub fn install(needs: &[&Need]) -> Result<(), InstallError> {
     }
     for need in needs {
         match need.source {
-            Source::Debian(_) => {}
-            Source::Unpacked(packages) => unpack(packages, unpacked_folder(), of_this_host())?,
-            Source::Guests(packages) => unpack(packages, guests_folder(), "amd64")?,
-            Source::Rustup(target) => {
+            ToolSource::Debian(_) => {}
+            ToolSource::Unpacked(packages) => unpack(packages, unpacked_folder(), of_this_host())?,
+            ToolSource::Guests(packages) => unpack(packages, guests_folder(), "amd64")?,
+            ToolSource::Rustup(target) => {
                 let rustup = client("rustup", target)?;
                 run(Command::new(rustup).args(["target", "add", target]))?;
             }
-            Source::Pip(release) => {
+            ToolSource::Pip(release) => {
                 let folder = python_folder().ok_or(InstallError::NoFolder)?;
                 let pip = ["-m", "pip", "install", "--quiet", "--upgrade", "--target"];
                 run(Command::new("python3").args(pip).arg(folder).arg(release))?;

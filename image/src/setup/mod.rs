@@ -64,19 +64,19 @@ fn list(needs: &[&Need]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::setup::need::{Source, Test};
+    use crate::setup::need::{Test, ToolSource};
 
     static SHELL: [Need; 1] = [Need {
         name: "sh",
         why: "a test",
         test: Test::Program("sh"),
-        source: Source::Debian(&["dash"]),
+        source: ToolSource::Debian(&["dash"]),
     }];
     static NOTHING: [Need; 1] = [Need {
         name: "no-such-program",
         why: "a test of what is missing",
         test: Test::Program("no-such-program"),
-        source: Source::Debian(&["no-such-package"]),
+        source: ToolSource::Debian(&["no-such-package"]),
     }];
 
     #[test]

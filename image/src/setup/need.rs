@@ -12,7 +12,7 @@ pub struct Need {
     /// How to see that it is there.
     pub test: Test,
     /// Where it comes from.
-    pub source: Source,
+    pub source: ToolSource,
 }
 
 /// How to see that something is there.
@@ -37,7 +37,7 @@ pub enum Test {
 
 /// Where something comes from.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum ToolSource {
     /// Packages of Debian.
     Debian(&'static [&'static str]),
     /// Packages of Debian that are not installed, because their scripts would change this host, but
@@ -51,7 +51,7 @@ pub enum Source {
     Pip(&'static str),
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for ToolSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Debian([one]) => write!(f, "Debian package {one}"),
@@ -70,7 +70,7 @@ impl fmt::Display for Source {
 }
 
 const fn debian(name: &'static str, why: &'static str, packages: &'static [&'static str]) -> Need {
-    Need { name, why, test: Test::Program(name), source: Source::Debian(packages) }
+    Need { name, why, test: Test::Program(name), source: ToolSource::Debian(packages) }
 }
 
 const fn file(
@@ -79,12 +79,12 @@ const fn file(
     why: &'static str,
     packages: &'static [&'static str],
 ) -> Need {
-    Need { name, why, test: Test::File(path), source: Source::Debian(packages) }
+    Need { name, why, test: Test::File(path), source: ToolSource::Debian(packages) }
 }
 
 const fn rust(name: &'static str, target: &'static str) -> Need {
     let why = "what is in the image depends on no library of this host";
-    Need { name, why, test: Test::RustTarget(target), source: Source::Rustup(target) }
+    Need { name, why, test: Test::RustTarget(target), source: ToolSource::Rustup(target) }
 }
 
 /// What building needs, whatever the image is for.
@@ -95,7 +95,7 @@ pub static BUILD: [Need; 5] = [
         name: "pip",
         why: "fetches the image's inputs, which are published as wheels",
         test: Test::Succeeds(&["python3", "-m", "pip", "--version"]),
-        source: Source::Debian(&["python3-pip"]),
+        source: ToolSource::Debian(&["python3-pip"]),
     },
     debian("apt-get", "fetches the image's inputs that are packages of Debian", &["apt"]),
     debian("setpriv", "sees that QEMU ends when its parent does", &["util-linux"]),
@@ -149,7 +149,7 @@ pub static TEST: [Need; 15] = [
         test: Test::Unpacked("usr/bin/bootctl", &["--version"]),
         // Installed, systemd-boot would put itself onto the ESP of a host that has one. The others
         // are what its libsystemd-shared depends on, as its control file says, but the C library.
-        source: Source::Unpacked(&[
+        source: ToolSource::Unpacked(&[
             "systemd-boot",
             "libsystemd-shared",
             "libacl1",
@@ -181,7 +181,7 @@ pub static TEST: [Need; 15] = [
         name: "spdx-tools",
         why: "must accept the SBOM",
         test: Test::Python("spdx_tools-0.8.5"),
-        source: Source::Pip("spdx-tools==0.8.5"),
+        source: ToolSource::Pip("spdx-tools==0.8.5"),
     },
 ];
 
@@ -193,13 +193,13 @@ pub static SOAK: [Need; 4] = [
         name: "ntia-checker",
         why: "must find in the SBOM all that has to be in one",
         test: Test::Python("ntia_conformance_checker-6.0.0"),
-        source: Source::Pip("ntia-conformance-checker==6.0.0"),
+        source: ToolSource::Pip("ntia-conformance-checker==6.0.0"),
     },
     Need {
         name: "cyclonedx-python-lib",
         why: "must accept the other SBOM",
         test: Test::Python("cyclonedx_python_lib-11.12.0"),
-        source: Source::Pip("cyclonedx-python-lib[json-validation]==11.12.0"),
+        source: ToolSource::Pip("cyclonedx-python-lib[json-validation]==11.12.0"),
     },
 ];
 
@@ -214,7 +214,7 @@ pub static SUPERVISORS: [Need; 1] = [Need {
         "lib/x86_64-linux-gnu/libc.so.6",
     ]),
     // Behind the first three stands what these depend on, as their control files say. finit's plug-ins are left out: it supervises without them, and has less to do.
-    source: Source::Guests(&[
+    source: ToolSource::Guests(&[
         "s6",
         "runit",
         "finit",
@@ -241,7 +241,7 @@ pub static NGINX: [Need; 1] = [Need {
     test: Test::Unpacked("usr/sbin/nginx", &["-v"]),
     // Installed, it would serve at port 80 of this host. The others are what it depends on, as its control file
     // says, but the C library.
-    source: Source::Unpacked(&["nginx", "libcrypt1", "libpcre2-8-0", "libssl3", "zlib1g"]),
+    source: ToolSource::Unpacked(&["nginx", "libcrypt1", "libpcre2-8-0", "libssl3", "zlib1g"]),
 }];
 
 /// What the benchmark of objects needs besides.
@@ -258,7 +258,7 @@ pub static PATHS: [Need; 1] = [Need {
         "lib/x86_64-linux-gnu/libc.so.6",
     ]),
     // The last one is all that these depend on, as their control files say.
-    source: Source::Guests(&["yggdrasil", "nebula", "libc6"]),
+    source: ToolSource::Guests(&["yggdrasil", "nebula", "libc6"]),
 }];
 
 /// What a second build needs that is like one on another machine.

@@ -18,13 +18,13 @@ use std::path::{Path, PathBuf};
 use miette::Diagnostic;
 
 use super::purl::purl;
-use super::{Checksum, Component, Kind, Source, Taken};
+use super::{Checksum, Component, ComponentKind, PackageSource, Provided};
 use crate::cache;
 use crate::output::file::{self, WriteError};
 use crate::output::locked::Locked;
 use crate::steps::Steps;
 use crate::target::Target;
-use crate::tree::{Because, Node, Origin, Tree, Units};
+use crate::tree::{Because, ImageUnits, NodeOrigin, Tree, TreeNode};
 
 use compile::Compiler;
 use record::{Compiled, Crate};
@@ -38,7 +38,7 @@ pub struct CargoSource<'a> {
     /// What they run on.
     pub target: Target,
     /// Which services are among them.
-    pub units: &'a Units,
+    pub units: &'a ImageUnits,
     /// What compiles and links.
     pub tools: Tools,
     /// Where the tools are unpacked, once a compilation is due.
@@ -288,7 +288,7 @@ impl CargoSource<'_> {
     }
 }
 
-impl Source for CargoSource<'_> {
+impl PackageSource for CargoSource<'_> {
     fn name(&self) -> &'static str {
         "cargo"
     }
@@ -297,7 +297,7 @@ impl Source for CargoSource<'_> {
         "compiling this workspace's programs".into()
     }
 
-    fn take(&self, tree: &mut Tree) -> miette::Result<Taken> {
+    fn take(&self, tree: &mut Tree) -> miette::Result<Provided> {
         let compiled = self.compiled()?;
         let bytes: BTreeMap<_, _> = compiled
             .programs
@@ -309,24 +309,24 @@ impl Source for CargoSource<'_> {
                 return Err(CargoError::NoPackage(package.to_owned()).into());
             };
             let because = Because::always("every image has it");
-            let node = Node::file((*bytes).clone(), 0o755, origin(package), because);
+            let node = TreeNode::file((*bytes).clone(), 0o755, origin(package), because);
             tree.put(path, node)?;
         }
         for link in self.links() {
             let node =
-                Node::link(SERVICES_PROGRAM.to_owned(), origin(SERVICES_PACKAGE), link.because);
+                TreeNode::link(SERVICES_PROGRAM.to_owned(), origin(SERVICES_PACKAGE), link.because);
             tree.put(&link.path, node)?;
         }
         let mut components: Vec<_> = compiled.crates.iter().map(component).collect();
         components.extend(bundled::components(&self.tools.rustc, &compiled.musl));
         let summary =
             format!("{} programs, {} crates", compiled.programs.len(), compiled.crates.len());
-        Ok(Taken { components, summary, ..Taken::default() })
+        Ok(Provided { components, summary, ..Provided::default() })
     }
 }
 
-fn origin(package: &str) -> Origin {
-    Origin::Crate { name: package.to_owned() }
+fn origin(package: &str) -> NodeOrigin {
+    NodeOrigin::Crate { name: package.to_owned() }
 }
 
 fn component(it: &Crate) -> Component {
@@ -339,7 +339,7 @@ fn component(it: &Crate) -> Component {
         None => ("Octet", "generic", format!("Octet {}, package {}", it.version, it.name)),
     };
     Component {
-        kind: Kind::Crate,
+        kind: ComponentKind::Crate,
         name: it.name.clone(),
         version: it.version.clone(),
         supplier,

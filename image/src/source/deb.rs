@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
 
-use self::archive::Package;
+use self::archive::DebPackage;
 use super::purl::purl;
-use super::{Checksum, Component, Kind, Source, Taken};
+use super::{Checksum, Component, ComponentKind, PackageSource, Provided};
 use crate::lock::Input;
 use crate::seed::Handled;
 use crate::target::Target;
-use crate::tree::{Because, Origin, Tree};
+use crate::tree::{Because, NodeOrigin, Tree};
 
 /// The package with the boot loader.
 const BOOT_LOADER: &str = "systemd-boot-efi";
@@ -24,14 +24,14 @@ const BOOT_LOADER: &str = "systemd-boot-efi";
 /// The packages of one image, and what is wanted of them.
 pub struct DebSource {
     target: Target,
-    packages: Vec<(String, Package)>,
-    wanted: Vec<Wanted>,
+    packages: Vec<(String, DebPackage)>,
+    wanted: Vec<NamedProgram>,
     handled: Handled,
 }
 
 /// A program that somebody names.
 #[derive(Debug, Clone)]
-pub struct Wanted {
+pub struct NamedProgram {
     /// Where it is, in its package and in the image.
     pub path: String,
     /// Who names it.
@@ -120,7 +120,7 @@ impl DebSource {
     pub fn read(
         target: Target,
         inputs: &[(&Input, PathBuf)],
-        wanted: Vec<Wanted>,
+        wanted: Vec<NamedProgram>,
         handled: Handled,
     ) -> Result<Self, DebError> {
         let read = |(input, path): &(&Input, PathBuf)| package(target, input, path);
@@ -129,7 +129,7 @@ impl DebSource {
     }
 
     /// The program that firmware starts, and whose it is.
-    pub fn boot_loader(&self) -> Result<(Vec<u8>, Origin), DebError> {
+    pub fn boot_loader(&self) -> Result<(Vec<u8>, NodeOrigin), DebError> {
         let path = format!("/usr/lib/systemd/boot/efi/{}", self.target.systemd_boot_name());
         let mut packages = self.packages.iter();
         let found =
@@ -139,7 +139,7 @@ impl DebSource {
     }
 }
 
-impl Source for DebSource {
+impl PackageSource for DebSource {
     fn name(&self) -> &'static str {
         "deb"
     }
@@ -148,11 +148,11 @@ impl Source for DebSource {
         "Debian packages".into()
     }
 
-    fn take(&self, tree: &mut Tree) -> miette::Result<Taken> {
+    fn take(&self, tree: &mut Tree) -> miette::Result<Provided> {
         let gathered = programs::gather(self.target, &self.packages, &self.wanted, &self.handled)?;
         let files = gathered.nodes.len();
         // The boot loader's package has no file in the root, so there is no record of it.
-        let is_there = |(name, package): &&(String, Package)| {
+        let is_there = |(name, package): &&(String, DebPackage)| {
             let origin = package.origin(name);
             gathered.nodes.values().any(|node| node.origin == origin)
         };
@@ -167,12 +167,12 @@ impl Source for DebSource {
         let components: Vec<_> =
             packages.map(|(name, package)| component(name, package, release, of(name))).collect();
         let summary = format!("{} packages, {files} files for the root", components.len());
-        Ok(Taken { components, records, summary, ..Taken::default() })
+        Ok(Provided { components, records, summary, ..Provided::default() })
     }
 }
 
 /// Reads one package and sees that it is the one that the lock means.
-fn package(target: Target, input: &Input, path: &Path) -> Result<(String, Package), DebError> {
+fn package(target: Target, input: &Input, path: &Path) -> Result<(String, DebPackage), DebError> {
     let name = input.name.get_ref();
     let unusable = |reason: String| DebError::Unusable {
         name: name.clone(),
@@ -181,7 +181,7 @@ fn package(target: Target, input: &Input, path: &Path) -> Result<(String, Packag
     };
     let bytes =
         fs::read(path).map_err(|why| DebError::Unreadable { path: path.to_owned(), why })?;
-    let package = Package::read(&bytes).map_err(|error| unusable(error.to_string()))?;
+    let package = DebPackage::read(&bytes).map_err(|error| unusable(error.to_string()))?;
     for (field, wanted) in [
         ("Package", name.as_str()),
         ("Version", &input.version),
@@ -197,7 +197,7 @@ fn package(target: Target, input: &Input, path: &Path) -> Result<(String, Packag
 
 /// The release of Debian that the packages are of: updates of a stable release have its number in
 /// their versions, such as `+deb12u2`.
-fn release(packages: &[(String, Package)]) -> Option<u32> {
+fn release(packages: &[(String, DebPackage)]) -> Option<u32> {
     let versions = packages.iter().map(|(_, package)| package.field("Version"));
     let numbers = versions.filter_map(|version| {
         let (_, rest) = version.rsplit_once("deb")?;
@@ -206,7 +206,12 @@ fn release(packages: &[(String, Package)]) -> Option<u32> {
     numbers.max()
 }
 
-fn component(name: &str, package: &Package, release: Option<u32>, uses: Vec<String>) -> Component {
+fn component(
+    name: &str,
+    package: &DebPackage,
+    release: Option<u32>,
+    uses: Vec<String>,
+) -> Component {
     let version = package.field("Version");
     // `Source: NAME (VERSION)`, where one differs from the package's.
     let field = package.field("Source");
@@ -223,7 +228,7 @@ fn component(name: &str, package: &Package, release: Option<u32>, uses: Vec<Stri
     let copyright = copyright.map(|text| String::from_utf8_lossy(text).into_owned());
     let reference = format!("LicenseRef-Debian-{}", name.replace('+', "-"));
     Component {
-        kind: Kind::Debian,
+        kind: ComponentKind::Debian,
         name: name.to_owned(),
         version: version.to_owned(),
         supplier: "Debian",

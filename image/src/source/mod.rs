@@ -6,16 +6,16 @@ mod path;
 mod purl;
 mod seed;
 
-use crate::tree::{Record, Tree};
+use crate::tree::{PackageRecord, Tree};
 
 pub use cargo::{CRATES_FOLDER, CargoSource, INIT, PROGRAMS_FOLDER, Tools, Unpacked, programs};
-pub use deb::{DebSource, Wanted as WantedProgram};
+pub use deb::{DebSource, NamedProgram as WantedProgram};
 pub use path::PathSource;
 pub use seed::{NamedModule, SeedSource};
 
 /// Something that files are taken from: the seed, Debian's packages, this workspace, files of the
 /// owner's; later an Alpine mirror. It is made with what is wanted of it.
-pub trait Source {
+pub trait PackageSource {
     /// One word for it.
     fn name(&self) -> &'static str;
 
@@ -23,12 +23,12 @@ pub trait Source {
     fn doing(&self) -> String;
 
     /// Puts all that is wanted of it, with all that needs, into `tree`.
-    fn take(&self, tree: &mut Tree) -> miette::Result<Taken>;
+    fn take(&self, tree: &mut Tree) -> miette::Result<Provided>;
 }
 
 /// What a source has put into the tree, besides the files themselves.
 #[derive(Debug, Default)]
-pub struct Taken {
+pub struct Provided {
     /// One line about it.
     pub summary: String,
     /// What a person may want to know.
@@ -36,7 +36,7 @@ pub struct Taken {
     /// What the bill of materials lists.
     pub components: Vec<Component>,
     /// What the packages' own managers would keep of them.
-    pub records: Vec<Record>,
+    pub records: Vec<PackageRecord>,
     /// Kernel modules that load before the root file system is there, in that order, by their
     /// paths in the tree.
     pub early: Vec<String>,
@@ -54,7 +54,7 @@ pub struct Taken {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Component {
     /// What kind of thing it is.
-    pub kind: Kind,
+    pub kind: ComponentKind,
     /// Its name.
     pub name: String,
     /// Its version; of a file the beginning of its SHA-256.
@@ -88,7 +88,7 @@ pub enum Checksum {
 
 /// What kind of thing a component is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum ComponentKind {
     /// An Alpine package.
     Alpine,
     /// A Debian package.

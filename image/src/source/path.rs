@@ -1,16 +1,16 @@
 //! Files of the owner's own: the programs of `[[service]]`.
 
-use super::{Checksum, Component, Kind, Source, Taken};
+use super::{Checksum, Component, ComponentKind, PackageSource, Provided};
 use crate::digest::Sha256;
-use crate::tree::{Node, Origin, Tree, Units};
+use crate::tree::{ImageUnits, NodeOrigin, Tree, TreeNode};
 
 /// The owner's programs.
 pub struct PathSource<'a> {
     /// All units; those with an owner are taken.
-    pub units: &'a Units,
+    pub units: &'a ImageUnits,
 }
 
-impl Source for PathSource<'_> {
+impl PackageSource for PathSource<'_> {
     fn name(&self) -> &'static str {
         "path"
     }
@@ -19,16 +19,16 @@ impl Source for PathSource<'_> {
         "programs of [[service]]".into()
     }
 
-    fn take(&self, tree: &mut Tree) -> miette::Result<Taken> {
-        let mut taken = Taken::default();
+    fn take(&self, tree: &mut Tree) -> miette::Result<Provided> {
+        let mut taken = Provided::default();
         for unit in &self.units.all {
             let (Some(owner), Some(exec)) = (&unit.owner, &unit.source.unit.exec) else { continue };
-            let origin = Origin::File { file: owner.named.clone() };
-            let node = Node::file(owner.bytes.clone(), 0o755, origin, unit.because.clone());
+            let origin = NodeOrigin::File { file: owner.named.clone() };
+            let node = TreeNode::file(owner.bytes.clone(), 0o755, origin, unit.because.clone());
             tree.put(exec.as_str(), node)?;
             let sha256 = Sha256::of(&owner.bytes).to_string();
             taken.components.push(Component {
-                kind: Kind::File,
+                kind: ComponentKind::File,
                 name: unit.source.unit.name.to_string(),
                 version: sha256[..12].to_owned(),
                 supplier: "the owner of the appliance",

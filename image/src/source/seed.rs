@@ -14,13 +14,14 @@ use octet_appliance::FileError;
 use sha1::Digest as _;
 
 use super::purl::purl;
-use super::{Checksum, Component, Kind, Source, Taken};
+use super::{Checksum, Component, ComponentKind, PackageSource, Provided};
 use crate::appliance_file::ApplianceFile;
 use crate::seed::{
-    Disk, DiskError, Entry, Handled, Installed, InstalledError, Package, records, within,
+    Handled, Installed, InstalledError, InstalledFile, InstalledPackage, SeedDisk, SeedDiskError,
+    records, within,
 };
 use crate::target::Target;
-use crate::tree::{Node, Record, RecordText, Tree};
+use crate::tree::{PackageRecord, RecordText, Tree, TreeNode};
 
 /// Reading the whole seed takes a second; a damaged one may lead in circles.
 const DEADLINE: Duration = Duration::from_secs(120);
@@ -48,7 +49,7 @@ pub enum SeedError {
     /// The disk image.
     #[error(transparent)]
     #[diagnostic(transparent)]
-    Disk(#[from] DiskError),
+    Disk(#[from] SeedDiskError),
     /// The database of packages.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -105,11 +106,11 @@ pub enum SeedError {
 struct Gathered {
     /// Alpine's release.
     release: String,
-    nodes: Vec<(String, Node)>,
-    taken: Taken,
+    nodes: Vec<(String, TreeNode)>,
+    taken: Provided,
 }
 
-impl Source for SeedSource {
+impl PackageSource for SeedSource {
     fn name(&self) -> &'static str {
         "seed"
     }
@@ -118,7 +119,7 @@ impl Source for SeedSource {
         "packages and kernel modules".into()
     }
 
-    fn take(&self, tree: &mut Tree) -> miette::Result<Taken> {
+    fn take(&self, tree: &mut Tree) -> miette::Result<Provided> {
         let (qcow2, target, appliance) = (self.qcow2.clone(), self.target, self.appliance.clone());
         let (handled, modules) = (self.handled.clone(), self.modules.clone());
         let gathered =
@@ -137,7 +138,7 @@ fn gather(
     handled: &Handled,
     named: &[NamedModule],
 ) -> Result<Gathered, SeedError> {
-    let disk = Disk::open(qcow2)?;
+    let disk = SeedDisk::open(qcow2)?;
     let database = disk.text("/lib/apk/db/installed", MOST)?;
     let installed = Installed::parse(&database)?;
     let release = disk.text("/etc/alpine-release", 1 << 10)?.trim().to_owned();
@@ -156,24 +157,32 @@ fn gather(
 }
 
 /// The records of what was taken, in the order of the database.
-fn kept(database: &str, installed: &Installed, taken: &[Component]) -> Vec<Record> {
+fn kept(database: &str, installed: &Installed, taken: &[Component]) -> Vec<PackageRecord> {
     let taken: BTreeSet<_> = taken.iter().map(|component| component.name.as_str()).collect();
     let kept = records(database).filter(|(name, _)| taken.contains(name));
     kept.filter_map(|(name, text)| {
-        let Package { name, version, .. } = installed.packages.get(name)?.clone();
-        Some(Record { name, version, text: RecordText::Apk(text.to_owned()) })
+        let InstalledPackage { name, version, .. } = installed.packages.get(name)?.clone();
+        Some(PackageRecord { name, version, text: RecordText::Apk(text.to_owned()) })
     })
     .collect()
 }
 
 /// The content of a package's file, compared with its checksum.
-fn verified(disk: &Disk, package: &Package, entry: &Entry) -> Result<Vec<u8>, SeedError> {
+fn verified(
+    disk: &SeedDisk,
+    package: &InstalledPackage,
+    entry: &InstalledFile,
+) -> Result<Vec<u8>, SeedError> {
     let bytes = disk.read(&entry.path, MOST)?;
     checksum(package, entry, &bytes)?;
     Ok(bytes)
 }
 
-fn checksum(package: &Package, entry: &Entry, bytes: &[u8]) -> Result<(), SeedError> {
+fn checksum(
+    package: &InstalledPackage,
+    entry: &InstalledFile,
+    bytes: &[u8],
+) -> Result<(), SeedError> {
     let sha1: [u8; 20] = sha1::Sha1::digest(bytes).into();
     if entry.sha1 == Some(sha1) {
         return Ok(());
@@ -182,14 +191,14 @@ fn checksum(package: &Package, entry: &Entry, bytes: &[u8]) -> Result<(), SeedEr
 }
 
 /// `release` is Alpine's.
-fn component(package: &Package, release: &str, uses: Vec<String>) -> Component {
+fn component(package: &InstalledPackage, release: &str, uses: Vec<String>) -> Component {
     let qualifiers = [
         ("arch", package.arch.clone()),
         ("distro", format!("alpine-{release}")),
         ("upstream", package.origin.clone()),
     ];
     Component {
-        kind: Kind::Alpine,
+        kind: ComponentKind::Alpine,
         name: package.name.clone(),
         version: package.version.clone(),
         supplier: "Alpine Linux",

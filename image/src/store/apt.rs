@@ -55,7 +55,7 @@ pub enum AptError {
 
 /// The versions of a package that can be fetched.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Offer {
+pub struct AvailableVersions {
     /// The one that apt would take.
     pub candidate: Option<String>,
     /// All of them.
@@ -82,9 +82,9 @@ impl Apt {
     }
 
     /// What is offered of the package `name`.
-    pub fn offer(&self, name: &str) -> Result<Offer, AptError> {
+    pub fn offer(&self, name: &str) -> Result<AvailableVersions, AptError> {
         let output = self.run("apt-cache", &["policy", name], None)?;
-        let offer = Offer::parse(&String::from_utf8_lossy(&output.stdout));
+        let offer = AvailableVersions::parse(&String::from_utf8_lossy(&output.stdout));
         if offer.candidate.is_none() {
             return Err(AptError::Unknown { name: name.to_owned() });
         }
@@ -161,7 +161,7 @@ fn settings(folder: &Path, architecture: &str) -> String {
     )
 }
 
-impl Offer {
+impl AvailableVersions {
     /// Reads what `apt-cache policy NAME` says. Below `Version table:` a version stands behind
     /// four blanks and one that tells it apart from the installed one, its sources behind more.
     fn parse(text: &str) -> Self {
@@ -193,11 +193,14 @@ mod tests {
 
     #[test]
     fn reads_a_policy() {
-        let offer = Offer::parse(POLICY);
+        let offer = AvailableVersions::parse(POLICY);
         assert_eq!(offer.candidate.as_deref(), Some("1:2.3-4+deb12u5"));
         assert_eq!(offer.versions, ["1:2.3-4+deb12u5", "2.2"]);
-        assert_eq!(Offer::parse(""), Offer::default());
-        assert_eq!(Offer::parse("it:\n  Candidate: (none)\n"), Offer::default());
+        assert_eq!(AvailableVersions::parse(""), AvailableVersions::default());
+        assert_eq!(
+            AvailableVersions::parse("it:\n  Candidate: (none)\n"),
+            AvailableVersions::default()
+        );
     }
 
     #[test]
@@ -210,7 +213,7 @@ mod tests {
     proptest! {
         #[test]
         fn never_panics(text in "(  Candidate: |  Version table:| \\*\\*\\* |     |\n|\\PC{0,5}){0,20}") {
-            let _ = Offer::parse(&text);
+            let _ = AvailableVersions::parse(&text);
         }
     }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use miette::Diagnostic;
 use zip::ZipArchive;
 
-use super::{Store, StoreError};
+use super::{InputStore, InputStoreError};
 use crate::digest::Sha256;
 use crate::lock::{Input, Lock};
 use crate::output::file::WriteError;
@@ -41,7 +41,7 @@ const SUMS: &str = ".sha256";
 
 /// The folder of `derived` out of `input`, unpacked now if it is not there.
 pub fn unpack(
-    store: &Store,
+    store: &InputStore,
     lock: &Lock,
     input: &Input,
     derived: &Derived<'_>,
@@ -71,7 +71,7 @@ pub fn unpack(
     let count = extract(&wheel, &part, derived)
         .map_err(|reason| UnpackError { name: name.clone(), reason: reason.to_string() })?;
     clear(&folder)?;
-    settle(&part, &folder).map_err(WriteError::at(&folder)).map_err(StoreError::from)?;
+    settle(&part, &folder).map_err(WriteError::at(&folder)).map_err(InputStoreError::from)?;
     step.done(&format!("{name}, {count} files"));
     Ok(folder)
 }

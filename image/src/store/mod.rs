@@ -20,14 +20,14 @@ use crate::output::file::{self, WriteError};
 use crate::output::locked::Locked;
 use crate::steps::Steps;
 
-use self::apt::Offer;
+use self::apt::AvailableVersions;
 
 pub use apt::{Apt, AptError, is_newer};
 pub use derived::{Derived, unpack};
 pub use pip::PipError;
 
 /// The store, and whether it may be added to.
-pub struct Store {
+pub struct InputStore {
     root: PathBuf,
     offline: bool,
     /// Debian's archive by architecture, with lists that were fetched when first needed: once for all packages.
@@ -48,7 +48,7 @@ pub struct Fetched {
 
 /// An input cannot be had.
 #[derive(Debug, thiserror::Error, Diagnostic)]
-pub enum StoreError {
+pub enum InputStoreError {
     /// No folder for it.
     #[error(
         "there is no folder for the store: none of OCTET_STORE, XDG_CACHE_HOME and HOME is set"
@@ -99,13 +99,13 @@ pub enum StoreError {
     Write(#[from] WriteError),
 }
 
-impl Store {
+impl InputStore {
     /// The store that the environment names; nothing is created yet.
-    pub fn open(offline: bool) -> Result<Self, StoreError> {
+    pub fn open(offline: bool) -> Result<Self, InputStoreError> {
         let named = std::env::var_os("OCTET_STORE").filter(|value| !value.is_empty());
         // Its programs do not run in the current folder.
         let named = named.and_then(|root| path::absolute(root).ok());
-        let root = named.or_else(|| cache::folder("store")).ok_or(StoreError::NoFolder)?;
+        let root = named.or_else(|| cache::folder("store")).ok_or(InputStoreError::NoFolder)?;
         Ok(Self { root, offline, archives: Mutex::default() })
     }
 
@@ -129,7 +129,12 @@ impl Store {
     }
 
     /// Sees that `input` is there in full length, and fetches it otherwise.
-    pub fn ensure(&self, lock: &Lock, input: &Input, steps: &Steps) -> Result<PathBuf, StoreError> {
+    pub fn ensure(
+        &self,
+        lock: &Lock,
+        input: &Input,
+        steps: &Steps,
+    ) -> Result<PathBuf, InputStoreError> {
         let path = self.path(*input.sha256.get_ref());
         match fs::metadata(&path) {
             Ok(entry) if entry.len() == input.size => Ok(path),
@@ -144,7 +149,7 @@ impl Store {
         lock: &Lock,
         input: &Input,
         steps: &Steps,
-    ) -> Result<PathBuf, StoreError> {
+    ) -> Result<PathBuf, InputStoreError> {
         let path = self.ensure(lock, input, steps)?;
         match Sha256::of_file(&path) {
             Ok(sha256) if sha256 == *input.sha256.get_ref() => Ok(path),
@@ -158,7 +163,7 @@ impl Store {
         input: &Input,
         what: &'static str,
         steps: &Steps,
-    ) -> Result<PathBuf, StoreError> {
+    ) -> Result<PathBuf, InputStoreError> {
         let name = input.name.get_ref();
         if !self.offline {
             steps.warn(&format!("input `{name}` {what}; it is fetched again"));
@@ -172,12 +177,12 @@ impl Store {
         input: &Input,
         what: &'static str,
         steps: &Steps,
-    ) -> Result<PathBuf, StoreError> {
+    ) -> Result<PathBuf, InputStoreError> {
         let name = input.name.get_ref();
         let path = self.path(*input.sha256.get_ref());
         if self.offline {
             let megabytes = input.size.div_ceil(1_000_000);
-            return Err(StoreError::Offline { name: name.clone(), what, path, megabytes });
+            return Err(InputStoreError::Offline { name: name.clone(), what, path, megabytes });
         }
         let step = steps.start("fetch", name);
         let _one_at_a_time = self.lock(steps)?;
@@ -213,7 +218,7 @@ impl Store {
         input: &Input,
         version: Option<&str>,
         steps: &Steps,
-    ) -> Result<Fetched, StoreError> {
+    ) -> Result<Fetched, InputStoreError> {
         let _one_at_a_time = self.lock(steps)?;
         let part = self.part()?;
         let fetched = self.download(input, version, &part)?;
@@ -228,7 +233,7 @@ impl Store {
         input: &Input,
         version: Option<&str>,
         part: &Path,
-    ) -> Result<Fetched, StoreError> {
+    ) -> Result<Fetched, InputStoreError> {
         let name = input.name.get_ref();
         let (file, version) = match (input.source, input.target) {
             (InputSource::Deb, Some(target)) => {
@@ -256,7 +261,7 @@ impl Store {
     }
 
     /// Moves a file that is complete into the store, so that it is there whole or not at all.
-    fn keep(&self, file: &Path, path: &Path) -> Result<(), StoreError> {
+    fn keep(&self, file: &Path, path: &Path) -> Result<(), InputStoreError> {
         let keep = || -> io::Result<()> {
             File::open(file)?.sync_all()?;
             fs::rename(file, path)?;
@@ -266,13 +271,13 @@ impl Store {
     }
 
     /// Held while something is added, so that two builds do not fetch the same thing twice.
-    fn lock(&self, steps: &Steps) -> Result<Locked, StoreError> {
+    fn lock(&self, steps: &Steps) -> Result<Locked, InputStoreError> {
         Ok(file::lock(&self.root.join(".lock"), steps)?)
     }
 
     /// An empty folder in the store; what an interrupted run left in it is gone. Only with the
     /// lock held.
-    fn part(&self) -> Result<PathBuf, StoreError> {
+    fn part(&self) -> Result<PathBuf, InputStoreError> {
         let part = self.root.join(".part");
         let make = || -> io::Result<()> {
             if part.exists() {
@@ -286,7 +291,11 @@ impl Store {
 }
 
 /// The version of a Debian package to fetch: the wanted one, or what apt would take.
-fn choose(input: &Input, offer: &Offer, wanted: Option<&str>) -> Result<String, StoreError> {
+fn choose(
+    input: &Input,
+    offer: &AvailableVersions,
+    wanted: Option<&str>,
+) -> Result<String, InputStoreError> {
     let name = input.name.get_ref();
     let candidate =
         offer.candidate.as_ref().ok_or_else(|| AptError::Unknown { name: name.clone() })?;
@@ -295,7 +304,7 @@ fn choose(input: &Input, offer: &Offer, wanted: Option<&str>) -> Result<String, 
         Some(wanted) if offer.versions.iter().any(|version| version == wanted) => {
             Ok(wanted.to_owned())
         }
-        Some(wanted) => Err(StoreError::Gone {
+        Some(wanted) => Err(InputStoreError::Gone {
             name: name.clone(),
             version: wanted.to_owned(),
             offered: candidate.clone(),

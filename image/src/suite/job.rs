@@ -29,7 +29,7 @@ const LINES: usize = 4;
 
 /// A process of tests.
 #[derive(Debug, Clone)]
-pub struct Job {
+pub struct TestJob {
     /// The test, or the program of tests.
     pub name: String,
     /// Whether it is one of the long tier alone.
@@ -42,9 +42,9 @@ pub struct Job {
 
 /// How it ended.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct JobOutcome {
     /// What ran.
-    pub job: Job,
+    pub job: TestJob,
     /// How long that took.
     pub took: Duration,
     /// What it said.
@@ -53,7 +53,7 @@ pub struct Outcome {
     pub passed: bool,
 }
 
-impl Job {
+impl TestJob {
     /// The processes of a program, of both tiers.
     pub fn of(program: TestProgram) -> miette::Result<Vec<Self>> {
         let TestProgram { name, path, package } = program;
@@ -93,7 +93,7 @@ impl Job {
     }
 
     /// Runs it to its end.
-    pub fn run(self, suite: &Suite) -> miette::Result<Outcome> {
+    pub fn run(self, suite: &Suite) -> miette::Result<JobOutcome> {
         let mut output =
             tempfile::tempfile().into_diagnostic().wrap_err("no place for what tests say")?;
         let mut command = Command::new(&self.program);
@@ -126,7 +126,7 @@ impl Job {
         if let Some(why) = ended_otherwise(status) {
             said += &why;
         }
-        Ok(Outcome { job: self, took, output: said, passed: status.success() })
+        Ok(JobOutcome { job: self, took, output: said, passed: status.success() })
     }
 }
 
@@ -136,7 +136,7 @@ fn ended_otherwise(status: ExitStatus) -> Option<String> {
     Some(format!("ended by signal {}\n", status.signal()?))
 }
 
-impl Outcome {
+impl JobOutcome {
     /// Whether a test of the whole appliance failed by being late and by nothing else. That it says itself: what
     /// is late begins with `late: `, or is the harness's own error of that name.
     pub fn is_late(&self) -> bool {
@@ -202,15 +202,15 @@ impl Outcome {
 mod tests {
     use super::*;
 
-    fn outcome(output: &str, passed: bool, test: Option<&str>) -> Outcome {
-        let job = Job {
+    fn outcome(output: &str, passed: bool, test: Option<&str>) -> JobOutcome {
+        let job = TestJob {
             name: "a".into(),
             tier: Tier::Short,
             program: PathBuf::new(),
             package: PathBuf::new(),
             test: test.map(str::to_owned),
         };
-        Outcome { job, took: Duration::ZERO, output: output.into(), passed }
+        JobOutcome { job, took: Duration::ZERO, output: output.into(), passed }
     }
 
     const LATE: &str =

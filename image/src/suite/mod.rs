@@ -21,7 +21,7 @@ use crate::target::Target;
 
 use self::compile::{Made, TestProgram};
 use self::costs::{Costs, Tier};
-use self::job::{Job, Outcome};
+use self::job::{JobOutcome, TestJob};
 
 pub use self::openwrt::{TESTS as OPENWRT, root as openwrt_root};
 
@@ -47,7 +47,7 @@ struct NoTest(String);
 struct NoTable;
 
 /// What of it is to run.
-pub struct Wanted {
+pub struct Selection {
     /// Only tests of the appliance, and programs of other tests, with this in their name.
     pub filter: Option<String>,
     /// Also those of the long tier.
@@ -73,7 +73,7 @@ struct Suite {
 ///
 /// # Errors
 /// Something cannot be made or started, or no test is called like that.
-pub fn run(options: &Options, wanted: &Wanted) -> miette::Result<bool> {
+pub fn run(options: &Options, wanted: &Selection) -> miette::Result<bool> {
     let root = build::workspace()?.root().to_owned();
     let file = root.join(COSTS);
     let text = fs::read_to_string(&file).into_diagnostic().wrap_err(COSTS)?;
@@ -100,7 +100,7 @@ pub fn run(options: &Options, wanted: &Wanted) -> miette::Result<bool> {
     })?;
 
     outcomes.extend(suite.run_all(jobs)?);
-    for Outcome { job, took, .. } in &outcomes {
+    for JobOutcome { job, took, .. } in &outcomes {
         costs.note(&job.name, job.tier, *took);
     }
     let passed = suite.judge(outcomes, left)?;
@@ -114,11 +114,12 @@ pub fn run(options: &Options, wanted: &Wanted) -> miette::Result<bool> {
 /// What of `programs` is run, that which takes longest first, and how much is left to the long tier.
 fn chosen(
     programs: Vec<TestProgram>,
-    wanted: &Wanted,
+    wanted: &Selection,
     costs: &mut Costs,
-) -> miette::Result<(Vec<Job>, usize)> {
-    let jobs: Vec<Vec<Job>> = programs.into_iter().map(Job::of).collect::<Result<_, _>>()?;
-    let (mut jobs, left): (Vec<Job>, Vec<Job>) =
+) -> miette::Result<(Vec<TestJob>, usize)> {
+    let jobs: Vec<Vec<TestJob>> =
+        programs.into_iter().map(TestJob::of).collect::<Result<_, _>>()?;
+    let (mut jobs, left): (Vec<TestJob>, Vec<TestJob>) =
         jobs.into_iter().flatten().partition(|job| wanted.soak || job.tier == Tier::Short);
     costs.keep(|name| jobs.iter().chain(&left).find(|job| job.name == name).map(|job| job.tier));
     if let Some(filter) = &wanted.filter {
@@ -145,21 +146,21 @@ fn images(options: &Options, programs: &Path, soak: bool) -> miette::Result<Buil
 
 impl Suite {
     /// One for which nothing is made yet.
-    fn new(wanted: &Wanted) -> miette::Result<Self> {
+    fn new(wanted: &Selection) -> miette::Result<Self> {
         let shared = tempfile::tempdir().into_diagnostic()?;
         let (soak, openwrt) = (wanted.soak, wanted.openwrt.clone());
         Ok(Self { built: None, programs: PathBuf::new(), shared, soak, openwrt })
     }
 
     /// Runs `jobs` in their order, some at a time.
-    fn run_all(&self, jobs: Vec<Job>) -> miette::Result<Vec<Outcome>> {
+    fn run_all(&self, jobs: Vec<TestJob>) -> miette::Result<Vec<JobOutcome>> {
         // Guests have slots of their own, one more than processors: who waits for one does nothing else.
         let workers = thread::available_parallelism().map_or(1, NonZero::get) + 2;
         // Guests that wait for each other are not idle, so two whole boxes side by side take longer than one after the
         // other: the first worker alone runs them.
-        let (boxes, others): (VecDeque<_>, _) = jobs.into_iter().partition(Job::is_of_box);
+        let (boxes, others): (VecDeque<_>, _) = jobs.into_iter().partition(TestJob::is_of_box);
         let (boxes, others) = (Mutex::new(boxes), Mutex::new(others));
-        let take = |jobs: &Mutex<VecDeque<Job>>| {
+        let take = |jobs: &Mutex<VecDeque<TestJob>>| {
             jobs.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
         };
         thread::scope(|scope| {
@@ -178,14 +179,14 @@ impl Suite {
                 });
             }
             drop(sender);
-            outcomes.into_iter().map(|it| it.inspect(Outcome::print)).collect()
+            outcomes.into_iter().map(|it| it.inspect(JobOutcome::print)).collect()
         })
     }
 
     /// Runs what was late once more, alone, and says how all ended.
-    fn judge(&self, outcomes: Vec<Outcome>, left: usize) -> miette::Result<bool> {
+    fn judge(&self, outcomes: Vec<JobOutcome>, left: usize) -> miette::Result<bool> {
         let (late, mut outcomes): (Vec<_>, Vec<_>) =
-            outcomes.into_iter().partition(Outcome::is_late);
+            outcomes.into_iter().partition(JobOutcome::is_late);
         let mut flaky = vec![];
         for first in late {
             let again = first.job.clone().run(self)?;
@@ -201,7 +202,7 @@ impl Suite {
             }
             outcomes.push(again);
         }
-        for Outcome { job, output, .. } in &flaky {
+        for JobOutcome { job, output, .. } in &flaky {
             println!(
                 "flaky: {}: late at first, passed alone; at first it said:\n{}",
                 job.name,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use miette::Diagnostic;
 
-use super::{Libc, Node, Program, Tree};
+use super::{ElfFile, Libc, Tree, TreeNode};
 
 /// A program that would not start.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -55,7 +55,7 @@ pub enum Unstartable {
 pub fn check(tree: &Tree) -> Result<(), Unstartable> {
     let mut checked = BTreeSet::new();
     for (path, node) in tree.iter() {
-        let Some(program) = node.bytes().and_then(Program::parse) else { continue };
+        let Some(program) = node.bytes().and_then(ElfFile::parse) else { continue };
         if program.is_static() {
             continue;
         }
@@ -82,8 +82,8 @@ fn walk(
     tree: &Tree,
     libc: Libc,
     path: String,
-    node: &Node,
-    program: Program,
+    node: &TreeNode,
+    program: ElfFile,
     checked: &mut BTreeSet<(Libc, String)>,
 ) -> Result<(), Unstartable> {
     let mut queue = vec![(path, node, program)];
@@ -102,7 +102,7 @@ fn walk(
                 return Err(Unstartable::Missing { program, origin, library: library.clone() });
             };
             let Some(there) = tree.resolve(&found) else { continue };
-            let Some(needed) = there.bytes().and_then(Program::parse) else { continue };
+            let Some(needed) = there.bytes().and_then(ElfFile::parse) else { continue };
             let other = match Libc::of(&needed) {
                 Some(other) if other != libc => Some(other.to_string()),
                 _ if needed.machine != program.machine => Some("another processor".into()),
@@ -125,22 +125,22 @@ fn is_file(tree: &Tree, path: &str) -> bool {
 #[cfg(test)]
 pub mod tests {
     use super::*;
-    use crate::tree::{Because, Origin};
+    use crate::tree::{Because, NodeOrigin};
 
     /// This very test, and a library that it needs: made by the host for its own C library.
-    fn host() -> (Vec<u8>, Program) {
+    fn host() -> (Vec<u8>, ElfFile) {
         let bytes = std::fs::read(std::env::current_exe().unwrap()).unwrap();
-        let program = Program::parse(&bytes).unwrap();
+        let program = ElfFile::parse(&bytes).unwrap();
         (bytes, program)
     }
 
     fn put(tree: &mut Tree, path: &str, bytes: &[u8]) {
-        let node = Node::file(bytes.to_vec(), 0o755, Origin::Generated, Because::default());
+        let node = TreeNode::file(bytes.to_vec(), 0o755, NodeOrigin::Generated, Because::default());
         tree.put(path, node).unwrap();
     }
 
     /// A tree in which it finds all but the first of its libraries.
-    fn all_but_one(program: &Program, bytes: &[u8]) -> Tree {
+    fn all_but_one(program: &ElfFile, bytes: &[u8]) -> Tree {
         let mut tree = Tree::default();
         put(&mut tree, "/bin/test", bytes);
         put(&mut tree, program.interpreter.as_deref().unwrap(), b"");
@@ -223,7 +223,7 @@ pub mod tests {
             check(&tree)
         };
         let made = library(program.machine, mine);
-        assert_eq!(Program::parse(&made).map(|it| it.needed), Some(vec![mine.to_owned()]));
+        assert_eq!(ElfFile::parse(&made).map(|it| it.needed), Some(vec![mine.to_owned()]));
         with(&made).unwrap();
         let foreign = with(&library(program.machine, other)).unwrap_err().to_string();
         assert!(foreign.contains(&format!("is for {own}, and finds /lib/")), "{foreign}");

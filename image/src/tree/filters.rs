@@ -17,7 +17,7 @@ use octet_appliance::{CallGroup, FILTERS, Unit};
 use seccompiler::{BpfProgram, TargetArch, compile_from_json, sock_filter};
 use serde_json::{Map, Value, json};
 
-use super::{Because, Clash, Node, Origin, Tree};
+use super::{Because, Clash, NodeOrigin, Tree, TreeNode};
 use crate::target::Target;
 
 /// Numbers of calls from `setxattrat` on, as all architectures have them: younger than any that a
@@ -71,7 +71,7 @@ pub fn put<'a>(
     target: Target,
 ) -> Result<(), FilterError> {
     let folder = Because::always("PID 1 looks here for filters of system calls");
-    tree.put(FILTERS, Node::folder(0o755, Origin::Generated, folder))?;
+    tree.put(FILTERS, TreeNode::folder(0o755, NodeOrigin::Generated, folder))?;
     for unit in units {
         for name in &unit.filters {
             let path = format!("{FILTERS}/{name}");
@@ -81,7 +81,7 @@ pub fn put<'a>(
             let filter = filter(&unit.sandbox.system_calls, target)
                 .map_err(|why| FilterError::Compile { name: name.clone(), why })?;
             let because = Because::always(format!("unit `{}` runs with it", unit.name));
-            tree.put(&path, Node::file(bytes(&filter), 0o644, Origin::Generated, because))?;
+            tree.put(&path, TreeNode::file(bytes(&filter), 0o644, NodeOrigin::Generated, because))?;
         }
     }
     Ok(())

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use octet_appliance::USERS;
 use serde_json::json;
 
-use super::{Because, Clash, Node, Origin, Tree};
+use super::{Because, Clash, NodeOrigin, Tree, TreeNode};
 use crate::target::Target;
 
 /// What an image says of itself.
@@ -24,7 +24,10 @@ pub struct Facts {
 pub fn generate(tree: &mut Tree, facts: &Facts, because_name: &Because) -> Result<(), Clash> {
     let always = Because::always("every image has it");
     let mut put = |path: &str, text: String, because: &Because| {
-        tree.put(path, Node::file(text.into_bytes(), 0o644, Origin::Generated, because.clone()))
+        tree.put(
+            path,
+            TreeNode::file(text.into_bytes(), 0o644, NodeOrigin::Generated, because.clone()),
+        )
     };
     // No `x` in the second field: there is no shadow file, and nothing that asks for a password.
     let mut passwd = String::new();

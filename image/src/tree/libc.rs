@@ -5,7 +5,7 @@ use std::fmt;
 
 use elf::abi::{EM_AARCH64, EM_X86_64};
 
-use super::Program;
+use super::ElfFile;
 
 /// A C library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,7 +19,7 @@ pub enum Libc {
 impl Libc {
     /// The one that a program or a library is made for: of a program its loader tells, of a library
     /// that it needs the C library itself. A library that needs nothing goes with both.
-    pub fn of(program: &Program) -> Option<Self> {
+    pub fn of(program: &ElfFile) -> Option<Self> {
         let loader = program.interpreter.as_deref().and_then(|path| path.rsplit('/').next());
         match loader {
             Some(name) if name.starts_with("ld-musl-") => Some(Self::Musl),
@@ -64,9 +64,9 @@ impl fmt::Display for Libc {
 mod tests {
     use super::*;
 
-    fn program(interpreter: Option<&str>, needed: &[&str]) -> Program {
+    fn program(interpreter: Option<&str>, needed: &[&str]) -> ElfFile {
         let needed = needed.iter().map(ToString::to_string).collect();
-        Program { interpreter: interpreter.map(str::to_owned), needed, ..Program::default() }
+        ElfFile { interpreter: interpreter.map(str::to_owned), needed, ..ElfFile::default() }
     }
 
     #[test]

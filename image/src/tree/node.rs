@@ -6,9 +6,9 @@ use crate::digest::Sha256;
 
 /// What is at one path.
 #[derive(Debug, Clone)]
-pub struct Node {
+pub struct TreeNode {
     /// A file, a folder or a link.
-    pub content: Content,
+    pub content: NodeContent,
     /// Its permissions.
     pub mode: u16,
     /// Its owner.
@@ -16,18 +16,18 @@ pub struct Node {
     /// Its group.
     pub gid: u32,
     /// Who put it there.
-    pub origin: Origin,
+    pub origin: NodeOrigin,
     /// Why it is there.
     pub because: Because,
     /// Whose file an overlay replaced.
-    pub replaced: Option<Box<Origin>>,
+    pub replaced: Option<Box<NodeOrigin>>,
     /// A folder that is there only because something is in it.
     pub implied: bool,
 }
 
 /// What kind of thing it is.
 #[derive(Debug, Clone)]
-pub enum Content {
+pub enum NodeContent {
     /// A folder.
     Folder,
     /// A regular file.
@@ -43,7 +43,7 @@ pub enum Content {
 
 /// Who put it there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
+pub enum NodeOrigin {
     /// A package of a distribution.
     Package {
         /// Its name.
@@ -70,7 +70,7 @@ pub enum Origin {
     Generated,
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for NodeOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Package { name, version } => write!(f, "package {name} {version}"),
@@ -117,25 +117,25 @@ impl fmt::Display for Because {
     }
 }
 
-impl Node {
-    fn new(content: Content, mode: u16, origin: Origin, because: Because) -> Self {
+impl TreeNode {
+    fn new(content: NodeContent, mode: u16, origin: NodeOrigin, because: Because) -> Self {
         Self { content, mode, uid: 0, gid: 0, origin, because, replaced: None, implied: false }
     }
 
     /// A file of root's.
-    pub fn file(bytes: Vec<u8>, mode: u16, origin: Origin, because: Because) -> Self {
+    pub fn file(bytes: Vec<u8>, mode: u16, origin: NodeOrigin, because: Because) -> Self {
         let sha256 = Sha256::of(&bytes);
-        Self::new(Content::File { bytes, sha256 }, mode, origin, because)
+        Self::new(NodeContent::File { bytes, sha256 }, mode, origin, because)
     }
 
     /// A folder of root's.
-    pub fn folder(mode: u16, origin: Origin, because: Because) -> Self {
-        Self::new(Content::Folder, mode, origin, because)
+    pub fn folder(mode: u16, origin: NodeOrigin, because: Because) -> Self {
+        Self::new(NodeContent::Folder, mode, origin, because)
     }
 
     /// A symbolic link.
-    pub fn link(target: String, origin: Origin, because: Because) -> Self {
-        Self::new(Content::Link(target), 0o777, origin, because)
+    pub fn link(target: String, origin: NodeOrigin, because: Because) -> Self {
+        Self::new(NodeContent::Link(target), 0o777, origin, because)
     }
 
     /// With another owner.
@@ -151,7 +151,7 @@ impl Node {
     /// A file's bytes.
     pub fn bytes(&self) -> Option<&[u8]> {
         match &self.content {
-            Content::File { bytes, .. } => Some(bytes),
+            NodeContent::File { bytes, .. } => Some(bytes),
             _ => None,
         }
     }

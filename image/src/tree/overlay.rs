@@ -9,8 +9,8 @@ use octet_appliance::{FileError, ImagePath, parse};
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{Because, Clash, Node, Origin, Tree};
-use crate::digest::{Hasher, Sha256};
+use super::{Because, Clash, NodeOrigin, Tree, TreeNode};
+use crate::digest::{FieldHasher, Sha256};
 use crate::seed::Handled;
 use crate::target::Target;
 
@@ -18,7 +18,7 @@ use crate::target::Target;
 #[derive(Debug)]
 pub struct Overlays {
     /// Folders and links.
-    pub layout: Layout,
+    pub layout: OverlayLayout,
     /// Packages whose scripts were looked at.
     pub handled: Handled,
     files: Vec<OverlayFile>,
@@ -31,13 +31,13 @@ struct OverlayFile {
     file: String,
     /// Inside the image.
     path: String,
-    node: Node,
+    node: TreeNode,
 }
 
 /// `overlays/layout.toml`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Layout {
+pub struct OverlayLayout {
     folders: Vec<Folder>,
     links: Vec<Link>,
 }
@@ -102,7 +102,7 @@ pub enum OverlayError {
     Wrong(#[from] Box<FileError>),
 }
 
-impl Layout {
+impl OverlayLayout {
     /// Parses `text`, the content of `file`.
     pub fn parse(file: &str, text: &str) -> Result<Self, Box<FileError>> {
         let layout: Self = parse(file, text)?;
@@ -134,7 +134,7 @@ impl Overlays {
             }
         }
         Ok(Self {
-            layout: Layout::parse("overlays/layout.toml", &layout_text)?,
+            layout: OverlayLayout::parse("overlays/layout.toml", &layout_text)?,
             handled: Handled::parse("overlays/scripts.toml", &scripts_text)?,
             files,
             texts: [layout_text, scripts_text],
@@ -143,14 +143,14 @@ impl Overlays {
 
     /// A digest of all of it.
     pub fn digest(&self) -> Sha256 {
-        let mut hasher = Hasher::default();
+        let mut hasher = FieldHasher::default();
         hasher.field(&self.texts[0]).field(&self.texts[1]);
         for file in &self.files {
             hasher.field(&file.file).field(file.node.mode.to_le_bytes());
             match &file.node.content {
-                super::Content::File { sha256, .. } => hasher.field("file").field(sha256),
-                super::Content::Link(target) => hasher.field("link").field(target),
-                super::Content::Folder => hasher.field("folder"),
+                super::NodeContent::File { sha256, .. } => hasher.field("file").field(sha256),
+                super::NodeContent::Link(target) => hasher.field("link").field(target),
+                super::NodeContent::Folder => hasher.field("folder"),
             };
         }
         hasher.finish()
@@ -158,13 +158,14 @@ impl Overlays {
 
     /// Lays all of it over `tree`.
     pub fn put(&self, tree: &mut Tree) -> Result<(), Clash> {
-        let origin = || Origin::Overlay { file: "overlays/layout.toml".into() };
+        let origin = || NodeOrigin::Overlay { file: "overlays/layout.toml".into() };
         for folder in &self.layout.folders {
-            let node = Node::folder(folder.mode.0, origin(), Because::always("every image has it"));
+            let node =
+                TreeNode::folder(folder.mode.0, origin(), Because::always("every image has it"));
             tree.lay_over(folder.path.as_str(), node)?;
         }
         for link in &self.layout.links {
-            let node = Node::link(
+            let node = TreeNode::link(
                 link.to.get_ref().clone(),
                 origin(),
                 Because::always("every image has it"),
@@ -206,16 +207,16 @@ fn walk(
         let inside = ImagePath::try_from(format!("/{inside}")).map_err(|_| unfit())?;
         let file =
             path.strip_prefix(root).ok().and_then(Path::to_str).ok_or_else(unfit)?.to_owned();
-        let origin = Origin::Overlay { file: file.clone() };
+        let origin = NodeOrigin::Overlay { file: file.clone() };
         let because = Because::always("an overlay of every image");
         let node = if metadata.is_symlink() {
             let target = fs::read_link(&path).map_err(unreadable(&path))?;
-            Node::link(target.to_str().ok_or_else(unfit)?.to_owned(), origin, because)
+            TreeNode::link(target.to_str().ok_or_else(unfit)?.to_owned(), origin, because)
         } else if metadata.is_file() {
             let bytes = fs::read(&path).map_err(unreadable(&path))?;
             // Of the file's mode only this bit is the author's; the rest is the umask of a clone.
             let mode = if metadata.permissions().mode() & 0o100 != 0 { 0o755 } else { 0o644 };
-            Node::file(bytes, mode, origin, because)
+            TreeNode::file(bytes, mode, origin, because)
         } else {
             return Err(unfit());
         };
@@ -232,13 +233,13 @@ mod tests {
     #[test]
     fn layout_is_strict() {
         let good = "folders = [{ path = \"/tmp\", mode = \"1777\" }]\nlinks = [{ path = \"/a\", to = \"b\" }]\n";
-        let layout = Layout::parse("layout.toml", good).unwrap();
+        let layout = OverlayLayout::parse("layout.toml", good).unwrap();
         assert_eq!(layout.folders[0].mode.0, 0o1777);
         for (from, to, line) in
             [("1777", "1778", 1), ("/tmp", "tmp", 1), ("\"b\"", "\"\"", 2), ("mode", "mod", 1)]
         {
             assert_eq!(
-                Layout::parse("layout.toml", &good.replace(from, to)).unwrap_err().line,
+                OverlayLayout::parse("layout.toml", &good.replace(from, to)).unwrap_err().line,
                 line
             );
         }
@@ -247,7 +248,7 @@ mod tests {
     proptest! {
         #[test]
         fn never_panics(text in "\\PC*") {
-            let _ = Layout::parse("layout.toml", &text);
+            let _ = OverlayLayout::parse("layout.toml", &text);
             let _ = Handled::parse("scripts.toml", &text);
         }
     }

@@ -8,7 +8,7 @@ use elf::endian::AnyEndian;
 
 /// A program or a shared library.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Program {
+pub struct ElfFile {
     /// `e_machine`.
     pub machine: u16,
     /// The program that loads it, for one that is not static.
@@ -19,7 +19,7 @@ pub struct Program {
     pub folders: Vec<String>,
 }
 
-impl Program {
+impl ElfFile {
     /// Reads `bytes`; `None` if they are no program or library, or a damaged one.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         if !bytes.starts_with(b"\x7fELF") {
@@ -82,20 +82,20 @@ mod tests {
     #[test]
     fn reads_this_very_test() {
         let bytes = std::fs::read(std::env::current_exe().unwrap()).unwrap();
-        let program = Program::parse(&bytes).unwrap();
+        let program = ElfFile::parse(&bytes).unwrap();
         assert!(
             program.interpreter.as_deref().is_some_and(|path| path.contains("ld")),
             "{program:?}"
         );
         assert!(program.needed.iter().any(|name| name.starts_with("libc.")), "{program:?}");
-        assert_eq!(Program::parse(b"#!/bin/sh\n"), None);
+        assert_eq!(ElfFile::parse(b"#!/bin/sh\n"), None);
     }
 
     proptest! {
         #[test]
         fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
-            let _ = Program::parse(&bytes);
-            let _ = Program::parse(&[b"\x7fELF\x02\x01\x01", &bytes[..]].concat());
+            let _ = ElfFile::parse(&bytes);
+            let _ = ElfFile::parse(&[b"\x7fELF\x02\x01\x01", &bytes[..]].concat());
         }
 
         #[test]
@@ -109,7 +109,7 @@ mod tests {
                     *byte = value;
                 }
             }
-            let _ = Program::parse(&bytes);
+            let _ = ElfFile::parse(&bytes);
         }
     }
 }

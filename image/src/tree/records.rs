@@ -1,7 +1,7 @@
 //! What apk and dpkg keep of the packages that are in an image, where programs look for it that
 //! read an image without running it.
 
-use super::{Because, Clash, Content, Node, Origin, Tree};
+use super::{Because, Clash, NodeContent, NodeOrigin, Tree, TreeNode};
 
 /// apk's database: a record of each package, an empty line behind each.
 const INSTALLED: &str = "/lib/apk/db/installed";
@@ -14,7 +14,7 @@ const STATUS: &str = "/var/lib/dpkg/status.d";
 
 /// What is kept of one package.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
+pub struct PackageRecord {
     /// The package's name.
     pub name: String,
     /// Its version.
@@ -40,11 +40,12 @@ pub enum RecordText {
 /// Puts the `records` into `tree`, whose packages' files are all there, and that somebody has asked
 /// for the Alpine packages `world`. A record names files only that are in the tree; every other
 /// line is as it was.
-pub fn put(tree: &mut Tree, records: &[Record], world: &[&str]) -> Result<(), Clash> {
+pub fn put(tree: &mut Tree, records: &[PackageRecord], world: &[&str]) -> Result<(), Clash> {
     let mut installed = String::new();
     let mut files = vec![];
     for record in records {
-        let origin = Origin::Package { name: record.name.clone(), version: record.version.clone() };
+        let origin =
+            NodeOrigin::Package { name: record.name.clone(), version: record.version.clone() };
         match &record.text {
             RecordText::Apk(text) => installed += &format!("{}\n", apk(tree, &origin, text)),
             RecordText::Dpkg { control, md5sums } => {
@@ -67,13 +68,13 @@ pub fn put(tree: &mut Tree, records: &[Record], world: &[&str]) -> Result<(), Cl
         Because::always("apk reads no database without this list: `packages` of appliance.toml");
     files.push((WORLD.into(), world.concat(), because));
     for (path, text, because) in files {
-        tree.put(&path, Node::file(text.into_bytes(), 0o644, Origin::Generated, because))?;
+        tree.put(&path, TreeNode::file(text.into_bytes(), 0o644, NodeOrigin::Generated, because))?;
     }
     Ok(())
 }
 
 /// The record `text` of a package whose files have this `origin` (apk-package(5)).
-fn apk(tree: &Tree, origin: &Origin, text: &str) -> String {
+fn apk(tree: &Tree, origin: &NodeOrigin, text: &str) -> String {
     let (mut folder, mut has_folder, mut has_file) = ("", true, true);
     let mut left = String::new();
     for line in text.lines() {
@@ -100,22 +101,22 @@ fn apk(tree: &Tree, origin: &Origin, text: &str) -> String {
 }
 
 fn is_folder(tree: &Tree, path: &str) -> bool {
-    tree.get(&format!("/{path}")).is_some_and(|node| matches!(node.content, Content::Folder))
+    tree.get(&format!("/{path}")).is_some_and(|node| matches!(node.content, NodeContent::Folder))
 }
 
 /// The lines of `md5sums` (deb-md5sums(5)) for files that have this `origin`.
-fn sums(tree: &Tree, origin: &Origin, md5sums: &str) -> String {
+fn sums(tree: &Tree, origin: &NodeOrigin, md5sums: &str) -> String {
     let is_left =
         |line: &&str| line.split_once("  ").is_some_and(|(_, path)| has(tree, origin, path));
     md5sums.lines().filter(is_left).map(|line| format!("{line}\n")).collect()
 }
 
 /// Whether the file at `path` is of the package `origin`, or instead of one of its.
-fn has(tree: &Tree, origin: &Origin, path: &str) -> bool {
+fn has(tree: &Tree, origin: &NodeOrigin, path: &str) -> bool {
     let node = tree.get(&format!("/{}", path.trim_start_matches('/')));
     node.is_some_and(|node| {
         let of_it = node.origin == *origin || node.replaced.as_deref() == Some(origin);
-        of_it && !matches!(node.content, Content::Folder)
+        of_it && !matches!(node.content, NodeContent::Folder)
     })
 }
 
@@ -124,27 +125,27 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn package(name: &str) -> Origin {
-        Origin::Package { name: name.into(), version: "1".into() }
+    fn package(name: &str) -> NodeOrigin {
+        NodeOrigin::Package { name: name.into(), version: "1".into() }
     }
 
     /// A package of which one file is there, one is an overlay's, one is the builder's, and one is
     /// left out, with its folder.
     fn tree() -> Tree {
         let mut tree = Tree::default();
-        let file = |origin| Node::file(b"x".to_vec(), 0o644, origin, Because::default());
+        let file = |origin| TreeNode::file(b"x".to_vec(), 0o644, origin, Because::default());
         tree.put("/lib/m/kept", file(package("one"))).unwrap();
         tree.put("/lib/m/over", file(package("one"))).unwrap();
-        tree.put("/lib/m/made", file(Origin::Generated)).unwrap();
+        tree.put("/lib/m/made", file(NodeOrigin::Generated)).unwrap();
         tree.put("/top", file(package("one"))).unwrap();
         tree.put("/lib/m/other", file(package("two"))).unwrap();
-        let overlay = Origin::Overlay { file: "overlays/common/lib/m/over".into() };
+        let overlay = NodeOrigin::Overlay { file: "overlays/common/lib/m/over".into() };
         tree.lay_over("/lib/m/over", file(overlay)).unwrap();
         tree
     }
 
-    fn record(name: &str, text: RecordText) -> Record {
-        Record { name: name.into(), version: "1".into(), text }
+    fn record(name: &str, text: RecordText) -> PackageRecord {
+        PackageRecord { name: name.into(), version: "1".into(), text }
     }
 
     fn text<'a>(tree: &'a Tree, path: &str) -> &'a str {

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::filters::{self, FilterError};
-use super::{Because, Clash, Node, Origin, Program, Tree};
+use super::{Because, Clash, ElfFile, NodeOrigin, Tree, TreeNode};
 use crate::appliance_file::{ApplianceFile, nearest_hint};
 use crate::target::Target;
 
@@ -34,12 +34,12 @@ pub struct ImageUnit {
     /// Why it is in the image.
     pub because: Because,
     /// The owner's program, for a unit that is not one of Octet's own.
-    pub owner: Option<Owner>,
+    pub owner: Option<OwnerProgram>,
 }
 
 /// A program that is a file of the owner's.
 #[derive(Debug, Clone)]
-pub struct Owner {
+pub struct OwnerProgram {
     /// The file, as `appliance.toml` names it.
     pub named: String,
     /// Its content.
@@ -48,12 +48,12 @@ pub struct Owner {
 
 /// All units of an image.
 #[derive(Debug, Clone)]
-pub struct Units {
+pub struct ImageUnits {
     /// In start order.
     pub all: Vec<ImageUnit>,
 }
 
-impl Units {
+impl ImageUnits {
     /// Reads the units that `appliance` names and checks that they fit together.
     pub fn load(root: &Path, appliance: &ApplianceFile) -> Result<Self, Box<FileError>> {
         let mut all = Self::of_init(root)?;
@@ -93,7 +93,7 @@ impl Units {
             source.of_owner = true;
             let because = appliance.because(&span, "service", source.unit.name.as_str());
             let named = service.path.get_ref().display().to_string();
-            all.push(ImageUnit { source, because, owner: Some(Owner { named, bytes }) });
+            all.push(ImageUnit { source, because, owner: Some(OwnerProgram { named, bytes }) });
         }
         Self::good_once_ready(&mut all, appliance)?;
         Self::settings_first(&mut all);
@@ -217,7 +217,7 @@ impl Units {
         let json = format!("{:#}\n", serde_json::json!(units));
         let files: Vec<&str> = self.all.iter().map(|unit| unit.source.file.as_str()).collect();
         let because = Because::always(format!("PID 1 runs these units: {}", files.join(", ")));
-        tree.put(UNITS, Node::file(json.into_bytes(), 0o644, Origin::Generated, because))
+        tree.put(UNITS, TreeNode::file(json.into_bytes(), 0o644, NodeOrigin::Generated, because))
     }
 
     /// Checks that every unit's program is in `tree` and can run on `target`.
@@ -229,7 +229,7 @@ impl Units {
                 let source = &unit.source;
                 FileError::new(&source.file, &source.text, exec_span(&source.text), message, hint)
             };
-            let Some(bytes) = tree.resolve(exec.as_str()).and_then(Node::bytes) else {
+            let Some(bytes) = tree.resolve(exec.as_str()).and_then(TreeNode::bytes) else {
                 let message = format!(
                     "unit `{}` runs {exec}, which is not in the image",
                     unit.source.unit.name
@@ -239,7 +239,7 @@ impl Units {
                     "add the package or the service that has it, or correct the path",
                 ));
             };
-            let Some(program) = Program::parse(bytes) else {
+            let Some(program) = ElfFile::parse(bytes) else {
                 let message = format!("{exec} is not a program: it has no ELF header");
                 return Err(error(
                     message,

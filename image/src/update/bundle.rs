@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use octet_bundle::{Head, Kind, Manifest, SlotName};
+use octet_bundle::{BundleHead, Manifest, SlotFile, SlotName};
 
 use super::error::UpdateError;
 use super::image::ImageSlot;
@@ -25,11 +25,11 @@ pub fn bundle(folder: &Path, disk: &Path, name: &SlotName, to: &Path) -> miette:
         })
     };
     let [signed, signature] = [SIGNED, SIGNATURE].map(|name| folder.join(name));
-    let head = Head { signature: read(&signature)?, manifest: read(&signed)? };
+    let head = BundleHead { signature: read(&signature)?, manifest: read(&signed)? };
     let slot = ImageSlot::read(disk, name)?;
     let wrong = |problem: String| UpdateError::Image { path: signed.clone(), problem };
     let manifest = Manifest::parse(&head.manifest).map_err(|error| wrong(error.to_string()))?;
-    let is_same = Kind::ALL
+    let is_same = SlotFile::ALL
         .into_iter()
         .all(|kind| manifest.files.get(kind).sha256 == slot.manifest.files.get(kind).sha256);
     if manifest.slot != *name || !is_same {
@@ -38,13 +38,13 @@ pub fn bundle(folder: &Path, disk: &Path, name: &SlotName, to: &Path) -> miette:
     }
     let bytes = head.render().map_err(|error| wrong(error.to_string()))?;
     let patches = read(&folder.join(PATCHES))?;
-    if head.place(&manifest, Kind::Linux) != (bytes.len() + patches.len()) as u64 {
+    if head.place(&manifest, SlotFile::Linux) != (bytes.len() + patches.len()) as u64 {
         return Err(wrong("its patches are not those that were signed".into()).into());
     }
     file::write_with(to, |mut file| {
         file.write_all(&bytes)?;
         file.write_all(&patches)?;
-        for (kind, content) in Kind::ALL.into_iter().zip(&slot.files) {
+        for (kind, content) in SlotFile::ALL.into_iter().zip(&slot.files) {
             let mut rest = content.as_slice();
             for chunk in &manifest.files.get(kind).chunks {
                 let bytes = rest.split_off(..chunk.size as usize).unwrap_or_default();

@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use fatfs::{FileSystem, FsOptions};
-use octet_bundle::{Kind, Manifest, SlotName};
+use octet_bundle::{Manifest, SlotFile, SlotName};
 
 use super::error::UpdateError;
 use crate::output::gpt::{ESP_SIZE, ESP_START};
@@ -45,7 +45,7 @@ impl ImageSlot {
         };
         let manifest = content(&name.manifest())?;
         let manifest = Manifest::parse(&manifest).map_err(|error| wrong(error.to_string()))?;
-        let files = Kind::ALL.into_iter().map(|kind| content(&name.file(kind)));
+        let files = SlotFile::ALL.into_iter().map(|kind| content(&name.file(kind)));
         Ok(Self { manifest, files: files.collect::<Result<_, _>>()? })
     }
 }

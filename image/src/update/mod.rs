@@ -10,7 +10,7 @@ mod sign;
 
 pub use bundle::bundle;
 pub use key::make_key;
-pub use sign::{Release, sign};
+pub use sign::{ReleaseInfo, sign};
 
 /// What is signed, beside the image that it is of.
 pub const SIGNED: &str = "update.json";

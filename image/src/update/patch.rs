@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
-use octet_bundle::{Head, Kind, MAX_CHUNK, Manifest, PATCH_WINDOW, Patch};
+use octet_bundle::{BundleHead, MAX_CHUNK, Manifest, PATCH_WINDOW, Patch, SlotFile};
 use zstd::stream::Encoder;
 use zstd::zstd_safe::CParameter;
 
@@ -23,10 +23,10 @@ pub fn files_of(path: &Path) -> Result<(Manifest, Vec<Vec<u8>>), UpdateError> {
     let unreadable = |why| UpdateError::Read { path: path.to_owned(), why, help };
     let wrong = |problem: String| unreadable(io::Error::other(problem));
     let bytes = fs::read(path).map_err(unreadable)?;
-    let head = Head::parse(&bytes).map_err(|error| wrong(error.to_string()))?;
+    let head = BundleHead::parse(&bytes).map_err(|error| wrong(error.to_string()))?;
     let manifest = Manifest::parse(&head.manifest).map_err(|error| wrong(error.to_string()))?;
     let mut files = vec![];
-    for kind in Kind::ALL {
+    for kind in SlotFile::ALL {
         let start = usize::try_from(head.place(&manifest, kind)).unwrap_or(usize::MAX);
         let mut rest = bytes.get(start..).unwrap_or_default();
         let mut content = vec![];
@@ -56,7 +56,7 @@ pub fn patches(
     files: &[Vec<u8>],
 ) -> io::Result<Vec<(Patch, Vec<u8>)>> {
     let mut made = vec![];
-    for (kind, (from, to)) in Kind::ALL.into_iter().zip(old_files.iter().zip(files)) {
+    for (kind, (from, to)) in SlotFile::ALL.into_iter().zip(old_files.iter().zip(files)) {
         let (before, after) = (old.files.get(kind), new.files.get(kind));
         if before.sha256 == after.sha256 {
             continue;

@@ -16,7 +16,7 @@ use crate::output::file;
 
 /// What its owner says of a release.
 #[derive(Debug, Clone, Default)]
-pub struct Release {
+pub struct ReleaseInfo {
     /// Where it stands among the others; the seconds since 1970 unless said.
     pub sequence: Option<u64>,
     /// What is below it is not taken any more, once this one was found good.
@@ -35,7 +35,7 @@ pub fn sign(
     disk: &Path,
     name: &SlotName,
     key: &Path,
-    release: &Release,
+    release: &ReleaseInfo,
 ) -> miette::Result<(Manifest, [PathBuf; 2])> {
     let secret = secret_key(key)?;
     let slot = ImageSlot::read(disk, name)?;
@@ -78,7 +78,11 @@ fn packed(slot: &ImageSlot) -> miette::Result<Manifest> {
     Ok(manifest)
 }
 
-fn released(image: Manifest, release: &Release, now: SystemTime) -> Result<Manifest, UpdateError> {
+fn released(
+    image: Manifest,
+    release: &ReleaseInfo,
+    now: SystemTime,
+) -> Result<Manifest, UpdateError> {
     let now = now.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     let wrong = |error: octet_bundle::ManifestError| UpdateError::Release(error.to_string());
     if let Some(sequence) = release.sequence.filter(|sequence| *sequence <= image.sequence) {

@@ -12,12 +12,12 @@ use signal_hook::flag;
 
 use super::VerifyError;
 use super::other_host::OtherHost;
-use super::place::Place;
+use super::place::ScratchFolders;
 use crate::build::Options;
 use crate::steps::Steps;
 
 /// How it ended.
-pub enum Ended {
+pub enum SecondBuild {
     /// With an image; this is what the builder said.
     Well(String),
     /// Without one.
@@ -44,12 +44,12 @@ pub fn fetch(copy: &Path, triple: &str) -> miette::Result<()> {
 /// Builds in the copy of the workspace at `root`, into the folder `out`.
 pub fn run(
     there: &OtherHost,
-    place: &Place,
+    place: &ScratchFolders,
     out: &Path,
     root: &Path,
     options: &Options,
     steps: &Steps,
-) -> miette::Result<Ended> {
+) -> miette::Result<SecondBuild> {
     // Ctrl-C ends the builder, which is in the same terminal; then what it left is removed here.
     let stop = Arc::new(AtomicBool::new(false));
     flag::register(SIGINT, Arc::clone(&stop)).into_diagnostic()?;
@@ -84,10 +84,10 @@ pub fn run(
         return Err(VerifyError::Stopped.into());
     }
     if !status.success() {
-        return Ok(Ended::Badly);
+        return Ok(SecondBuild::Badly);
     }
     step.done("built a second time");
-    Ok(Ended::Well(said))
+    Ok(SecondBuild::Well(said))
 }
 
 /// What the builder says of compiling, if it compiled anything: `45 crates compiled for …`.

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 /// The first file that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Difference {
+pub enum FileDifference {
     /// Only one of the two has it.
     Missing {
         /// The file.
@@ -44,7 +44,7 @@ pub fn compare(
     first: &Path,
     second: &Path,
     left_out: &[&str],
-) -> io::Result<Result<Same, Difference>> {
+) -> io::Result<Result<Same, FileDifference>> {
     let files = |folder| {
         let mut files = files(folder)?;
         files.retain(|file| left_out.iter().all(|name| file != Path::new(name)));
@@ -56,11 +56,11 @@ pub fn compare(
         let file = file.clone();
         if !ours.contains(&file) || !theirs.contains(&file) {
             let in_first = !ours.contains(&file);
-            return Ok(Err(Difference::Missing { file, in_first }));
+            return Ok(Err(FileDifference::Missing { file, in_first }));
         }
         match first_difference(&first.join(&file), &second.join(&file))? {
             Ok(bytes) => same = Same { files: same.files + 1, bytes: same.bytes + bytes },
-            Err(at) => return Ok(Err(Difference::Content { file, at })),
+            Err(at) => return Ok(Err(FileDifference::Content { file, at })),
         }
     }
     Ok(Ok(same))
@@ -183,7 +183,7 @@ mod tests {
             fs::write(second.join("boot/initrd"), bytes).unwrap();
             // A later one too: the first is told.
             fs::write(second.join("boot/linux"), [9; 10]).unwrap();
-            let difference = Difference::Content { file: "boot/initrd".into(), at: at as u64 };
+            let difference = FileDifference::Content { file: "boot/initrd".into(), at: at as u64 };
             assert_eq!(compare(&first, &second, &[]).unwrap(), Err(difference));
         }
     }
@@ -192,7 +192,7 @@ mod tests {
     fn what_is_left_out_may_be_there() {
         let (_folder, [first, second]) = folders();
         fs::write(first.join("update.json"), "signed").unwrap();
-        let missing = Difference::Missing { file: "update.json".into(), in_first: false };
+        let missing = FileDifference::Missing { file: "update.json".into(), in_first: false };
         assert_eq!(compare(&first, &second, &[]).unwrap(), Err(missing));
         let same = Same { files: 3, bytes: 700_014 };
         assert_eq!(compare(&first, &second, &["update.json"]).unwrap(), Ok(same));
@@ -205,11 +205,12 @@ mod tests {
     fn a_shorter_or_missing_file_is_found() {
         let (_folder, [first, second]) = folders();
         fs::write(second.join("boot/initrd"), vec![7; 300_000]).unwrap();
-        let shorter = Difference::Content { file: "boot/initrd".into(), at: 300_000 };
+        let shorter = FileDifference::Content { file: "boot/initrd".into(), at: 300_000 };
         assert_eq!(compare(&first, &second, &[]).unwrap(), Err(shorter.clone()));
         assert_eq!(compare(&second, &first, &[]).unwrap(), Err(shorter));
         fs::remove_file(second.join("boot/initrd")).unwrap();
-        let missing = |in_first| Err(Difference::Missing { file: "boot/initrd".into(), in_first });
+        let missing =
+            |in_first| Err(FileDifference::Missing { file: "boot/initrd".into(), in_first });
         assert_eq!(compare(&first, &second, &[]).unwrap(), missing(false));
         assert_eq!(compare(&second, &first, &[]).unwrap(), missing(true));
     }

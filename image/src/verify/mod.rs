@@ -22,12 +22,12 @@ use miette::{Diagnostic, IntoDiagnostic, WrapErr};
 
 use crate::build::{Built, Options, workspace};
 use crate::steps::Steps;
-use crate::store::Store;
+use crate::store::InputStore;
 use crate::update::BY_SIGNING;
-use again::Ended;
-use compare::{Difference, Same, compare};
+use again::SecondBuild;
+use compare::{FileDifference, Same, compare};
 use other_host::OtherHost;
-use place::Place;
+use place::ScratchFolders;
 
 /// Of the paths in the image that differ, so many are shown.
 const SHOWN: usize = 12;
@@ -76,7 +76,7 @@ pub enum VerifyError {
 
 /// What of an image is made a second time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Extent {
+pub enum VerifyExtent {
     /// Everything
     All,
     /// Everything but this workspace's own programs, which take minutes to compile
@@ -123,30 +123,32 @@ impl Verified {
 ///
 /// # Errors
 /// It gives other bytes or fails; it compiles nothing, or with [`Extent::Composition`] anything.
-pub fn verify(options: &Options, built: &Built, extent: Extent) -> miette::Result<Verified> {
+pub fn verify(options: &Options, built: &Built, extent: VerifyExtent) -> miette::Result<Verified> {
     let root = workspace()?.root().to_owned();
     let steps = Steps::new();
-    let place = Place::new().into_diagnostic().wrap_err("there is no place for a copy")?;
+    let place = ScratchFolders::new().into_diagnostic().wrap_err("there is no place for a copy")?;
     let (there, varied, not) = prepare(&root, &place, &steps)?;
-    if extent == Extent::Composition {
+    if extent == VerifyExtent::Composition {
         place.take_compiled(&root).into_diagnostic().wrap_err("the programs cannot be copied")?;
     } else if !options.offline {
         again::fetch(&place.copy, options.target.triple())?;
     }
     let out = place.rest.path().join("out");
     let said = match again::run(&there, &place, &out, &root, options, &steps)? {
-        Ended::Well(said) => said,
-        Ended::Badly => {
+        SecondBuild::Well(said) => said,
+        SecondBuild::Badly => {
             let copy = place.copy.clone();
             place.keep();
             return Err(VerifyError::Failed { copy }.into());
         }
     };
     let compiled = match (extent, again::compiled(&said)) {
-        (Extent::All, Some(compiled)) => compiled,
-        (Extent::All, None) => return Err(VerifyError::NothingCompiled.into()),
-        (Extent::Composition, None) => "of the programs that were compiled for the first".into(),
-        (Extent::Composition, Some(what)) => return Err(VerifyError::Compiled(what).into()),
+        (VerifyExtent::All, Some(compiled)) => compiled,
+        (VerifyExtent::All, None) => return Err(VerifyError::NothingCompiled.into()),
+        (VerifyExtent::Composition, None) => {
+            "of the programs that were compiled for the first".into()
+        }
+        (VerifyExtent::Composition, Some(what)) => return Err(VerifyError::Compiled(what).into()),
     };
     let (first, second) = (built.folder.clone(), out.join(options.target.name()));
     let step = steps.start("compare", "both builds");
@@ -168,12 +170,12 @@ pub fn verify(options: &Options, built: &Built, extent: Extent) -> miette::Resul
 /// and what is not.
 fn prepare(
     root: &Path,
-    place: &Place,
+    place: &ScratchFolders,
     steps: &Steps,
 ) -> miette::Result<(OtherHost, Vec<String>, Vec<String>)> {
     let step = steps.start("copy", "the workspace");
     let copied = place.fill(root).into_diagnostic().wrap_err("the workspace cannot be copied")?;
-    let store = Store::open(true)?;
+    let store = InputStore::open(true)?;
     let there = OtherHost::new(&place.rest.path().join("host"), store.root()).into_diagnostic()?;
     let (mut varied, mut not) = there
         .differences()
@@ -188,15 +190,15 @@ fn prepare(
     Ok((there, varied, not))
 }
 
-fn what(difference: &Difference) -> String {
+fn what(difference: &FileDifference) -> String {
     match difference {
-        Difference::Missing { file, in_first: true } => {
+        FileDifference::Missing { file, in_first: true } => {
             format!("only the second one has {}", file.display())
         }
-        Difference::Missing { file, in_first: false } => {
+        FileDifference::Missing { file, in_first: false } => {
             format!("only the first one has {}", file.display())
         }
-        Difference::Content { file, at } => {
+        FileDifference::Content { file, at } => {
             format!("{} differs first at byte {at}", file.display())
         }
     }
@@ -208,7 +210,7 @@ mod tests {
 
     #[test]
     fn says_what_differs_and_where_it_is() {
-        let content = Difference::Content { file: "boot/initrd".into(), at: 17 };
+        let content = FileDifference::Content { file: "boot/initrd".into(), at: 17 };
         let error = VerifyError::Differs {
             what: what(&content),
             paths: (0..20).map(|n| format!("root: /bin/{n}: sha256")).collect(),

@@ -17,7 +17,7 @@ const IN_MEMORY: &str = "/dev/shm";
 const ROOM: u64 = 64_000_000;
 
 /// Two folders, of which neither is near the first build.
-pub struct Place {
+pub struct ScratchFolders {
     /// The workspace's copy: in memory, if there is room for it.
     pub copy: PathBuf,
     sources: TempDir,
@@ -25,7 +25,7 @@ pub struct Place {
     pub rest: TempDir,
 }
 
-impl Place {
+impl ScratchFolders {
     /// Empty folders; they are removed when they are not needed any more.
     pub fn new() -> io::Result<Self> {
         let new = || tempfile::Builder::new().prefix("octet-verify-").to_owned();
@@ -85,14 +85,14 @@ mod tests {
     fn a_place_is_gone_when_it_is_not_kept() {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("Cargo.toml"), "").unwrap();
-        let place = Place::new().unwrap();
+        let place = ScratchFolders::new().unwrap();
         let copied = place.fill(root.path()).unwrap();
         assert_eq!(copied, [Path::new("Cargo.toml")]);
         assert!(place.builder().is_file() && place.copy.join("target").is_dir());
         let paths = [place.copy.clone(), place.rest.path().to_owned()];
         drop(place);
         assert!(paths.iter().all(|path| !path.exists()));
-        let place = Place::new().unwrap();
+        let place = ScratchFolders::new().unwrap();
         let paths = [place.sources.path().to_owned(), place.rest.path().to_owned()];
         place.keep();
         assert!(paths.iter().all(|path| path.exists()));

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use minisign_verify::{PublicKey, Signature};
-use octet_bundle::{Digest, Head, Kind, Manifest};
+use octet_bundle::{BundleHead, Digest, Manifest, SlotFile};
 
 use crate::sandbox::{Said, Sandbox};
 
@@ -51,7 +51,7 @@ fn signed_and_bundled() {
     sign(&["--sequence", "4000000000", "--floor", "5"]).succeeded();
     bundle().succeeded();
     let bytes = fs::read(sandbox.path(&format!("{folder}/octet.update"))).unwrap();
-    let head = Head::parse(&bytes).unwrap();
+    let head = BundleHead::parse(&bytes).unwrap();
     let signature = Signature::decode(std::str::from_utf8(&head.signature).unwrap()).unwrap();
     PublicKey::from_base64(public).unwrap().verify(&head.manifest, &signature, false).unwrap();
     assert!(signature.trusted_comment().contains("sequence 4000000000"));
@@ -72,9 +72,9 @@ fn signed_and_bundled() {
     sign(&["--from", &before.to_string_lossy()]).succeeded();
     bundle().succeeded();
     let bytes = fs::read(sandbox.path(&format!("{folder}/octet.update"))).unwrap();
-    let next = Manifest::parse(&Head::parse(&bytes).unwrap().manifest).unwrap();
+    let next = Manifest::parse(&BundleHead::parse(&bytes).unwrap().manifest).unwrap();
     let [patch] = next.patches[..] else { panic!("{:?}", next.patches) };
-    assert_eq!((patch.makes, patch.from), (Kind::Initrd, files.initrd.sha256));
+    assert_eq!((patch.makes, patch.from), (SlotFile::Initrd, files.initrd.sha256));
     assert!(u64::from(patch.stored) * 20 < next.files.initrd.stored(), "{patch:?}");
     sign(&["--from", &key]).refused(&["my.key", "not an update"]);
 

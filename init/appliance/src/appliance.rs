@@ -17,7 +17,7 @@ use crate::path::ImagePath;
 use crate::policy::{Policy, Publish};
 use crate::section::check_of_builds;
 use crate::segments::ClusterSettings;
-use crate::trust::{Health, Trust};
+use crate::trust::{HealthSection, Trust};
 use crate::vpn::{self, Vpn};
 
 /// The one file a person edits. As JSON it is what a box knows of it: all but what only a build can
@@ -26,7 +26,7 @@ use crate::vpn::{self, Vpn};
 #[serde(deny_unknown_fields)]
 pub struct Appliance {
     /// Who it is.
-    pub appliance: Identity,
+    pub appliance: ApplianceSection,
     /// How it is reached.
     #[serde(default)]
     pub network: NetworkSettings,
@@ -56,7 +56,7 @@ pub struct Appliance {
     pub cache: ObjectSettings,
     /// What its image carries. Only a build can use this section, and must have it.
     #[serde(default, skip_serializing)]
-    pub image: Image,
+    pub image: ImageSection,
     /// Who may do what from outside.
     #[serde(default)]
     pub operator: Operator,
@@ -68,13 +68,13 @@ pub struct Appliance {
     pub trust: Trust,
     /// When a new slot is good. Only a build can use this section.
     #[serde(default, skip_serializing)]
-    pub health: Health,
+    pub health: HealthSection,
 }
 
 /// `[appliance]`
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Identity {
+pub struct ApplianceSection {
     /// Its name, and the host name of its nodes.
     pub name: ApplianceName,
 }
@@ -82,7 +82,7 @@ pub struct Identity {
 /// `[image]`
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Image {
+pub struct ImageSection {
     /// Alpine packages; what their programs need of libraries comes with them.
     pub packages: Vec<Spanned<PackageName>>,
     /// Programs of the Debian packages that the lock names, by their paths; the libraries that they

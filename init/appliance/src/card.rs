@@ -33,11 +33,11 @@ const LENGTH: usize = SIGNATURE + 64;
 /// padding for these. There is one text for each.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Card([u8; LENGTH]);
+pub struct PeerDescriptor([u8; LENGTH]);
 
 /// Text that is not a card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidCard {
+pub enum InvalidPeerDescriptor {
     /// It is no base64.
     #[error(
         "this is not a card: copy what `octetctl --box BOX forward card` prints there, all of it"
@@ -65,26 +65,28 @@ pub enum InvalidCard {
     Forged,
 }
 
-impl Card {
+impl PeerDescriptor {
     /// Reads the encoding, and verifies it.
     ///
     /// # Errors
     /// It is no card, or nobody can trust it.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidCard> {
-        let bytes: [u8; LENGTH] = bytes.try_into().map_err(|_| InvalidCard::Length(bytes.len()))?;
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidPeerDescriptor> {
+        let bytes: [u8; LENGTH] =
+            bytes.try_into().map_err(|_| InvalidPeerDescriptor::Length(bytes.len()))?;
         let card = Self(bytes);
         if bytes[0] != VERSION || bytes[NAME..SIGNATURE] != *UNIT {
-            return Err(InvalidCard::Other);
+            return Err(InvalidPeerDescriptor::Other);
         }
         // With a node's key of small order anybody could sign.
         if ![card.node(), card.key()].iter().all(keeps_a_secret) {
-            return Err(InvalidCard::Key);
+            return Err(InvalidPeerDescriptor::Key);
         }
         let (body, signature) = bytes.split_at(SIGNATURE);
-        let key = VerifyingKey::from_bytes(card.node().as_bytes()).map_err(|_| InvalidCard::Key)?;
+        let key = VerifyingKey::from_bytes(card.node().as_bytes())
+            .map_err(|_| InvalidPeerDescriptor::Key)?;
         let verified = Signature::from_slice(signature)
             .and_then(|signature| key.verify_strict(&[DOMAIN, body].concat(), &signature));
-        verified.map(|()| card).map_err(|_| InvalidCard::Forged)
+        verified.map(|()| card).map_err(|_| InvalidPeerDescriptor::Forged)
     }
 
     /// The node's key.
@@ -114,35 +116,35 @@ fn keeps_a_secret(key: &PublicKey) -> bool {
     CompressedEdwardsY(*key.as_bytes()).decompress().is_some_and(|point| !point.is_small_order())
 }
 
-impl TryFrom<String> for Card {
-    type Error = InvalidCard;
+impl TryFrom<String> for PeerDescriptor {
+    type Error = InvalidPeerDescriptor;
 
-    fn try_from(text: String) -> Result<Self, InvalidCard> {
-        Self::from_bytes(&STANDARD.decode(text).map_err(|_| InvalidCard::Text)?)
+    fn try_from(text: String) -> Result<Self, InvalidPeerDescriptor> {
+        Self::from_bytes(&STANDARD.decode(text).map_err(|_| InvalidPeerDescriptor::Text)?)
     }
 }
 
-impl std::str::FromStr for Card {
-    type Err = InvalidCard;
+impl std::str::FromStr for PeerDescriptor {
+    type Err = InvalidPeerDescriptor;
 
-    fn from_str(text: &str) -> Result<Self, InvalidCard> {
+    fn from_str(text: &str) -> Result<Self, InvalidPeerDescriptor> {
         Self::try_from(text.to_owned())
     }
 }
 
-impl From<Card> for String {
-    fn from(card: Card) -> String {
+impl From<PeerDescriptor> for String {
+    fn from(card: PeerDescriptor) -> String {
         card.to_string()
     }
 }
 
-impl fmt::Display for Card {
+impl fmt::Display for PeerDescriptor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&STANDARD.encode(self.0))
     }
 }
 
-impl fmt::Debug for Card {
+impl fmt::Debug for PeerDescriptor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "the card of {}", self.node())
     }
@@ -172,13 +174,13 @@ pub(crate) mod tests {
     }
 
     /// The card of the node of this seed.
-    pub(crate) fn card(seed: u8) -> Card {
+    pub(crate) fn card(seed: u8) -> PeerDescriptor {
         card_with(seed, seed)
     }
 
     /// The same with what is the key of another one's `forward`.
-    pub(crate) fn card_with(seed: u8, other: u8) -> Card {
-        Card::from_bytes(&signed(seed, public(other ^ 0x80), UNIT)).unwrap()
+    pub(crate) fn card_with(seed: u8, other: u8) -> PeerDescriptor {
+        PeerDescriptor::from_bytes(&signed(seed, public(other ^ 0x80), UNIT)).unwrap()
     }
 
     #[test]
@@ -189,10 +191,13 @@ pub(crate) mod tests {
         for bit in 0..LENGTH * 8 {
             let mut changed = whole.0;
             changed[bit / 8] ^= 1 << (bit % 8);
-            assert!(Card::from_bytes(&changed).is_err(), "bit {bit}");
+            assert!(PeerDescriptor::from_bytes(&changed).is_err(), "bit {bit}");
         }
         for length in 0..LENGTH {
-            assert_eq!(Card::from_bytes(&whole.0[..length]), Err(InvalidCard::Length(length)));
+            assert_eq!(
+                PeerDescriptor::from_bytes(&whole.0[..length]),
+                Err(InvalidPeerDescriptor::Length(length))
+            );
         }
     }
 
@@ -204,18 +209,21 @@ pub(crate) mod tests {
             PublicKey::new(key)
         };
         let gate = signed(1, public(2), b"\x07gateway");
-        assert_eq!(Card::from_bytes(&gate), Err(InvalidCard::Other));
+        assert_eq!(PeerDescriptor::from_bytes(&gate), Err(InvalidPeerDescriptor::Other));
         // The neutral point, one of order 4, and no point.
         for key in [small(1), small(0), small(2)] {
-            assert_eq!(Card::from_bytes(&signed(1, key, UNIT)), Err(InvalidCard::Key));
+            assert_eq!(
+                PeerDescriptor::from_bytes(&signed(1, key, UNIT)),
+                Err(InvalidPeerDescriptor::Key)
+            );
         }
         // What anybody can sign: the signature's scalar is 0, and its point the neutral one.
         let mut anybodys = [&[VERSION][..], small(1).as_bytes(), public(2).as_bytes()].concat();
         anybodys.extend([&[0; 16][..], UNIT, small(1).as_bytes(), &[0; 32]].concat());
-        assert_eq!(Card::from_bytes(&anybodys), Err(InvalidCard::Key));
+        assert_eq!(PeerDescriptor::from_bytes(&anybodys), Err(InvalidPeerDescriptor::Key));
         let text = card(1).to_string();
         for bad in ["", "?", &text[1..], &format!("{text}AAAA"), &format!("{text}\n")] {
-            assert!(bad.parse::<Card>().is_err(), "{bad}");
+            assert!(bad.parse::<PeerDescriptor>().is_err(), "{bad}");
         }
     }
 
@@ -225,18 +233,18 @@ pub(crate) mod tests {
             let whole = card(seed);
             let text = whole.to_string();
             let changed = format!("{}{other}{}", &text[..at], &text[at + 1..]);
-            prop_assert_eq!(changed.parse::<Card>().is_ok(), changed == text);
+            prop_assert_eq!(changed.parse::<PeerDescriptor>().is_ok(), changed == text);
         }
 
         #[test]
         fn never_panics(text in "\\PC*", bytes in prop::collection::vec(any::<u8>(), 140..160)) {
-            let _ = text.parse::<Card>();
-            let _ = STANDARD.encode(&bytes).parse::<Card>();
+            let _ = text.parse::<PeerDescriptor>();
+            let _ = STANDARD.encode(&bytes).parse::<PeerDescriptor>();
             let mut whole = card(1).0;
             for (own, other) in whole.iter_mut().zip(&bytes) {
                 *own ^= other;
             }
-            let _ = Card::from_bytes(&whole);
+            let _ = PeerDescriptor::from_bytes(&whole);
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::name::{RoleName, UnitName};
 use crate::network::LinkName;
 use crate::public_key::PublicKey;
 
-pub use router::{Router, RouterAddress, RouterContact};
+pub use router::{RouterAddress, RouterContact, RouterKind};
 
 /// The host that a board is in its segment; the router is host 1.
 const BOARD: u8 = 2;
@@ -31,7 +31,7 @@ pub struct Cluster {
     /// How many boards there are: 4, 8, 16 or 32.
     pub boards: u8,
     /// What the router is.
-    pub router: Router,
+    pub router: RouterKind,
     /// The router's device that leads out.
     pub uplink: LinkName,
     /// Its devices for the boards' ports: that of port 1 first.
@@ -129,7 +129,7 @@ pub enum InvalidCluster {
 struct Raw {
     boards: Boards,
     #[serde(default)]
-    router: Router,
+    router: RouterKind,
     #[serde(default = "uplink")]
     uplink: LinkName,
     #[serde(default)]

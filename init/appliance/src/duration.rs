@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// A length of time with its unit: `"250ms"`, `"5s"`, `"2m"`, `"1h"`. At most 24 hours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Span(Duration);
+pub struct TimeSpan(Duration);
 
 /// Text that is not a duration.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,7 +19,7 @@ pub struct InvalidSpan(String);
 
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
-impl Span {
+impl TimeSpan {
     /// A length of time in milliseconds.
     pub const fn from_millis(ms: u64) -> Self {
         Self(Duration::from_millis(ms))
@@ -36,7 +36,7 @@ impl Span {
     }
 }
 
-impl TryFrom<String> for Span {
+impl TryFrom<String> for TimeSpan {
     type Error = InvalidSpan;
 
     fn try_from(text: String) -> Result<Self, InvalidSpan> {
@@ -60,13 +60,13 @@ impl TryFrom<String> for Span {
     }
 }
 
-impl From<Span> for String {
-    fn from(span: Span) -> String {
+impl From<TimeSpan> for String {
+    fn from(span: TimeSpan) -> String {
         span.to_string()
     }
 }
 
-impl fmt::Display for Span {
+impl fmt::Display for TimeSpan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = self.0.as_millis();
         match ms {
@@ -87,15 +87,15 @@ mod tests {
     #[test]
     fn refuses_what_has_no_unit() {
         for bad in ["", "5", "s", "-1s", "1.5s", "25h", "1d", "99999999999999999999s", "5 s"] {
-            assert!(Span::try_from(bad.to_owned()).is_err(), "{bad}");
+            assert!(TimeSpan::try_from(bad.to_owned()).is_err(), "{bad}");
         }
     }
 
     proptest! {
         #[test]
         fn prints_what_it_parses(ms in 0u64..=86_400_000) {
-            let span = Span::from_millis(ms);
-            prop_assert_eq!(Span::try_from(span.to_string()), Ok(span));
+            let span = TimeSpan::from_millis(ms);
+            prop_assert_eq!(TimeSpan::try_from(span.to_string()), Ok(span));
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::INIT;
 use crate::document::place;
 use crate::file_error::{FileError, nearest};
 use crate::name::{ModuleName, UnitName};
-use crate::unit::{Places, Unit, UnitType};
+use crate::unit::{ReferenceSpans, Unit, UnitType};
 
 /// A unit with the text it was read from, so that a mistake can be shown in its place.
 #[derive(Debug, Clone)]
@@ -23,7 +23,7 @@ pub struct UnitSource {
     pub unit: Unit,
     /// Whether it is the owner's, who is trusted with less than Octet's own units.
     pub of_owner: bool,
-    places: Places,
+    places: ReferenceSpans,
 }
 
 impl UnitSource {

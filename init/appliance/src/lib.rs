@@ -32,18 +32,18 @@ mod unit;
 mod user;
 mod vpn;
 
-pub use appliance::{Appliance, Identity, Image, Service};
+pub use appliance::{Appliance, ApplianceSection, ImageSection, Service};
 pub use board_file::BoardFile;
 pub use board_id::{BoardId, InvalidBoardId};
 pub use bytes::{Bytes, InvalidBytes};
-pub use card::{Card, InvalidCard};
+pub use card::{InvalidPeerDescriptor, PeerDescriptor};
 pub use characters::is_control_or_format;
 pub use cluster::{
-    Board, Cluster, Enrol, InvalidCluster, Lan, Mac, Network4, Network6, Router, RouterAddress,
-    RouterContact,
+    Board, Cluster, Enrol, InvalidCluster, Lan, Mac, Network4, Network6, RouterAddress,
+    RouterContact, RouterKind,
 };
 pub use document::parse;
-pub use duration::{InvalidSpan, Span};
+pub use duration::{InvalidSpan, TimeSpan};
 pub use file_error::{FileError, nearest};
 pub use fingerprint::{Fingerprint, InvalidFingerprint};
 pub use graph::{UnitSource, start_order};
@@ -55,16 +55,18 @@ pub use neighbour::{Endpoint, InvalidEndpoint, LINKS_PORT, Neighbour};
 pub use network::{Addressing, Cidr, InvalidNetwork, LinkName, NetworkSettings};
 pub use objects::ObjectSettings;
 pub use path::{ImagePath, InvalidPath, TreePath};
-pub use placement::{Placement, boards_in_words, placement};
+pub use placement::{PlacedUnits, boards_in_words, placement};
 pub use policy::{
-    InvalidPolicy, MPLS_IN_IP, Policy, PortRange, Publish, ServiceName, Target, What, Who,
+    InvalidPolicy, MPLS_IN_IP, Policy, PolicyTraffic, PolicyZone, PortRange, Publish,
+    PublishTarget, ServiceName,
 };
 pub use public_key::{InvalidPublicKey, PublicKey};
-pub use section::Section;
+pub use section::SettingsSection;
 pub use segments::{
-    ALL_PORTS, ClusterSettings, Let, MASQUERADE_PORTS, Published, Segments, Traffic, Way, Zone,
+    ALL_PORTS, AllowRule, ClusterSettings, FlowKey, MASQUERADE_PORTS, Published, Segments,
+    TrafficKind, Zone,
 };
-pub use trust::{Health, InvalidUpdateKey, Trial, Trust, UpdateKey};
+pub use trust::{HealthSection, InvalidUpdateKey, TrialTime, Trust, UpdateKey};
 
 /// The program of PID 1, as a unit file names it: it left the file system with the initramfs.
 pub const INIT_PROGRAM: &str = "/proc/self/exe";
@@ -107,8 +109,9 @@ pub const RESET: &str = "/data/identity/reset";
 pub const INIT: &str = "init";
 
 pub use unit::{
-    CallGroup, Capability, InvalidPort, IoMax, Limits, Log, Network, Port, Protocol, RawProtocol,
-    Readiness, Restart, RestartPolicy, Sandbox, Signal, Socket, Start, Stdio, Stop, Unit, UnitType,
+    CallGroup, Capability, InvalidPort, IoMax, Limits, Log, NetworkAccess, Port, Protocol,
+    RawProtocol, Readiness, Restart, RestartPolicy, Sandbox, Signal, StartLimits, Stdio, Stop,
+    Unit, UnitSocket, UnitType,
 };
 pub use user::{USERS, UnknownUser, User, UserName};
-pub use vpn::{Exit, InvalidExit, MOST_PLACES, VPN_TABLE, Vpn, is_place, place, places};
+pub use vpn::{ExitNode, InvalidExit, MOST_PLACES, VPN_TABLE, Vpn, is_place, place, places};

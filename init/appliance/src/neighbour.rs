@@ -5,7 +5,7 @@ use std::net::SocketAddrV4;
 
 use serde::{Deserialize, Serialize};
 
-use crate::card::Card;
+use crate::card::PeerDescriptor;
 use crate::cluster::Cluster;
 use crate::document::place;
 use crate::file_error::FileError;
@@ -24,7 +24,7 @@ pub struct Neighbour {
     /// What it is called here.
     pub name: NeighbourName,
     /// Who it is.
-    pub card: Card,
+    pub card: PeerDescriptor,
     /// Where it is found; without it, it has to find this box.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Endpoint>,

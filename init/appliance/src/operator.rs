@@ -36,7 +36,7 @@ pub struct OperatorKey {
 /// What a caller must be allowed to do, to use a verb.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Capability {
+pub enum Permission {
     /// Look, change nothing.
     Read,
     /// Start and stop what is there.
@@ -49,7 +49,7 @@ pub enum Capability {
     Own,
 }
 
-impl Capability {
+impl Permission {
     /// All of them.
     pub const ALL: [Self; 5] =
         [Self::Read, Self::Operate, Self::Configure, Self::Update, Self::Own];
@@ -70,7 +70,7 @@ impl Capability {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Grant {
-    capability: Capability,
+    capability: Permission,
     unit: Option<UnitName>,
 }
 
@@ -84,15 +84,15 @@ pub struct InvalidGrant(String);
 impl Grant {
     /// Whether it lets its coordinator use a verb of `unit` that needs `capability`. Only `own` includes
     /// others: who may change the software need not be let see the log.
-    pub fn lets(&self, capability: Capability, unit: &UnitName) -> bool {
-        let whole = self.capability == Capability::Own || self.capability == capability;
+    pub fn lets(&self, capability: Permission, unit: &UnitName) -> bool {
+        let whole = self.capability == Permission::Own || self.capability == capability;
         whole && self.unit.as_ref().is_none_or(|own| own == unit)
     }
 }
 
 impl OperatorKey {
     /// Whether its coordinator may use a verb of `unit` that needs `capability`.
-    pub fn may(&self, capability: Capability, unit: &UnitName) -> bool {
+    pub fn may(&self, capability: Permission, unit: &UnitName) -> bool {
         self.may.iter().any(|grant| grant.lets(capability, unit))
     }
 }
@@ -105,10 +105,10 @@ impl TryFrom<String> for Grant {
             Some((name, unit)) => (name, Some(unit.parse::<UnitName>())),
             None => (text.as_str(), None),
         };
-        let capability = Capability::ALL.into_iter().find(|capability| capability.name() == name);
+        let capability = Permission::ALL.into_iter().find(|capability| capability.name() == name);
         match (capability, unit) {
             // Who may change who may do what has the whole box: `own` of a unit would be a lie.
-            (None, _) | (Some(Capability::Own), Some(_)) | (_, Some(Err(_))) => {
+            (None, _) | (Some(Permission::Own), Some(_)) | (_, Some(Err(_))) => {
                 Err(InvalidGrant(text))
             }
             (Some(capability), None) => Ok(Self { capability, unit: None }),
@@ -215,11 +215,11 @@ mod tests {
     fn only_own_includes_others() {
         let grant = |text: &str| Grant::try_from(text.to_owned()).unwrap();
         let (cache, logd) = ("cache".parse().unwrap(), "logd".parse().unwrap());
-        for capability in Capability::ALL {
+        for capability in Permission::ALL {
             assert!(grant("own").lets(capability, &cache));
-            assert_eq!(grant("read").lets(capability, &cache), capability == Capability::Read);
+            assert_eq!(grant("read").lets(capability, &cache), capability == Permission::Read);
             let one = grant("operate:cache");
-            assert_eq!(one.lets(capability, &cache), capability == Capability::Operate);
+            assert_eq!(one.lets(capability, &cache), capability == Permission::Operate);
             assert!(!one.lets(capability, &logd));
         }
     }

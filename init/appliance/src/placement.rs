@@ -11,7 +11,7 @@ use crate::name::UnitName;
 use crate::unit::{Unit, UnitType};
 
 /// Of each unit that boards name the numbers of those boards, in order.
-pub type Placement = BTreeMap<UnitName, Vec<u8>>;
+pub type PlacedUnits = BTreeMap<UnitName, Vec<u8>>;
 
 impl Unit {
     /// Why it cannot be on some boards only, if that is so.
@@ -35,12 +35,12 @@ pub fn placement<'a>(
     boards: &[Board],
     units: impl Iterator<Item = &'a Unit> + Clone,
     (file, text): (&str, &str),
-) -> Result<Placement, Box<FileError>> {
+) -> Result<PlacedUnits, Box<FileError>> {
     let wrong = |(board, nth): (usize, usize), message: String, hint: String| {
         let at = place(text, &["board", &board.to_string(), "services", &nth.to_string()]);
         FileError::new(file, text, at, message, hint)
     };
-    let mut placed = Placement::new();
+    let mut placed = PlacedUnits::new();
     // Where a unit is named: the board's place in the file, and its own in that board's list.
     let mut places = BTreeMap::new();
     for (index, board) in boards.iter().enumerate() {
@@ -119,7 +119,7 @@ mod tests {
         ]
     }
 
-    fn of(boards: &str, units: &[Unit]) -> Result<Placement, Box<FileError>> {
+    fn of(boards: &str, units: &[Unit]) -> Result<PlacedUnits, Box<FileError>> {
         let text = format!("{HEAD}{boards}");
         let file = "appliance.toml";
         let appliance = Appliance::parse(file, &text)?;

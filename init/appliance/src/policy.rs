@@ -18,11 +18,11 @@ use protocol::Named;
 #[serde(try_from = "RawPolicy", into = "RawPolicy")]
 pub struct Policy {
     /// Who begins them.
-    pub from: Vec<Who>,
+    pub from: Vec<PolicyZone>,
     /// With whom.
-    pub to: Vec<Who>,
+    pub to: Vec<PolicyZone>,
     /// What they are.
-    pub what: What,
+    pub what: PolicyTraffic,
     /// How many may begin in a second; any number, if nothing is said.
     pub rate: Option<NonZeroU32>,
     /// Why; nothing is made of it.
@@ -32,7 +32,7 @@ pub struct Policy {
 /// Somebody, as a policy says it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub enum Who {
+pub enum PolicyZone {
     /// `board-3`
     Board(u8),
     /// `boards`: each of them.
@@ -54,7 +54,7 @@ pub const MPLS_IN_IP: u8 = 137;
 
 /// What a policy lets.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum What {
+pub enum PolicyTraffic {
     /// A port of a unit.
     Service(ServiceName),
     /// Ports of a protocol that has some.
@@ -95,12 +95,12 @@ pub struct Publish {
     /// The board.
     pub board: u8,
     /// The board's port.
-    pub target: Target,
+    pub target: PublishTarget,
 }
 
 /// Where a published port leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
+pub enum PublishTarget {
     /// A port of a unit.
     Service(ServiceName),
     /// This one.
@@ -154,8 +154,8 @@ pub enum InvalidPolicy {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawPolicy {
-    from: OneOrMore<Who>,
-    to: OneOrMore<Who>,
+    from: OneOrMore<PolicyZone>,
+    to: OneOrMore<PolicyZone>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     service: Option<ServiceName>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -179,7 +179,7 @@ enum RawRange {
 #[serde(deny_unknown_fields)]
 struct RawPublish {
     port: Port,
-    to: Who,
+    to: PolicyZone,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     service: Option<ServiceName>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -197,16 +197,16 @@ impl TryFrom<RawPolicy> for Policy {
             }
         }
         let what = match (service, protocol) {
-            (Some(service), None) if ports.is_empty() => What::Service(service),
+            (Some(service), None) if ports.is_empty() => PolicyTraffic::Service(service),
             (Some(_), None) => return Err(InvalidPolicy::Ports),
-            (None, Some(protocol)) => What::of(protocol, ports.0)?,
+            (None, Some(protocol)) => PolicyTraffic::of(protocol, ports.0)?,
             _ => return Err(InvalidPolicy::What),
         };
         Ok(Self { from: from.0, to: to.0, what, rate, comment })
     }
 }
 
-impl What {
+impl PolicyTraffic {
     fn of(protocol: Named, ports: Vec<PortRange>) -> Result<Self, InvalidPolicy> {
         match protocol {
             Named::Transport(protocol) if ports.is_empty() => {
@@ -224,10 +224,12 @@ impl From<Policy> for RawPolicy {
     fn from(policy: Policy) -> RawPolicy {
         let Policy { from, to, what, rate, comment } = policy;
         let (service, protocol, ports) = match what {
-            What::Service(service) => (Some(service), None, vec![]),
-            What::Ports(protocol, ports) => (None, Some(Named::Transport(protocol)), ports),
-            What::Ping => (None, Some(Named::Ping), vec![]),
-            What::Number(number) => (None, Some(Named::Number(number)), vec![]),
+            PolicyTraffic::Service(service) => (Some(service), None, vec![]),
+            PolicyTraffic::Ports(protocol, ports) => {
+                (None, Some(Named::Transport(protocol)), ports)
+            }
+            PolicyTraffic::Ping => (None, Some(Named::Ping), vec![]),
+            PolicyTraffic::Number(number) => (None, Some(Named::Number(number)), vec![]),
         };
         let (from, to) = (OneOrMore(from), OneOrMore(to));
         RawPolicy { from, to, service, protocol, ports: OneOrMore(ports), rate, comment }
@@ -238,10 +240,10 @@ impl TryFrom<RawPublish> for Publish {
     type Error = InvalidPolicy;
 
     fn try_from(raw: RawPublish) -> Result<Self, InvalidPolicy> {
-        let Who::Board(board) = raw.to else { return Err(InvalidPolicy::Publish) };
+        let PolicyZone::Board(board) = raw.to else { return Err(InvalidPolicy::Publish) };
         let target = match (raw.service, raw.at) {
-            (Some(service), None) => Target::Service(service),
-            (None, Some(at)) if at.protocol == raw.port.protocol => Target::Port(at),
+            (Some(service), None) => PublishTarget::Service(service),
+            (None, Some(at)) if at.protocol == raw.port.protocol => PublishTarget::Port(at),
             (None, Some(at)) => {
                 let (outside, inside) = (raw.port.protocol.as_str(), at.protocol.as_str());
                 return Err(InvalidPolicy::Protocols(outside, inside));
@@ -256,22 +258,24 @@ impl From<Publish> for RawPublish {
     fn from(publish: Publish) -> RawPublish {
         let Publish { port, board, target } = publish;
         let (service, at) = match target {
-            Target::Service(service) => (Some(service), None),
-            Target::Port(port) => (None, Some(port)),
+            PublishTarget::Service(service) => (Some(service), None),
+            PublishTarget::Port(port) => (None, Some(port)),
         };
-        RawPublish { port, to: Who::Board(board), service, at }
+        RawPublish { port, to: PolicyZone::Board(board), service, at }
     }
 }
 
 impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let list = |list: &[Who]| list.iter().map(Who::to_string).collect::<Vec<_>>().join(", ");
+        let list = |list: &[PolicyZone]| {
+            list.iter().map(PolicyZone::to_string).collect::<Vec<_>>().join(", ")
+        };
         write!(f, "{} to {}: {}", list(&self.from), list(&self.to), self.what)?;
         self.rate.iter().try_for_each(|rate| write!(f, ", {rate} in a second"))
     }
 }
 
-impl fmt::Display for What {
+impl fmt::Display for PolicyTraffic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Service(name) => write!(f, "service {name}"),
@@ -286,7 +290,7 @@ impl fmt::Display for What {
     }
 }
 
-impl TryFrom<String> for Who {
+impl TryFrom<String> for PolicyZone {
     type Error = InvalidPolicy;
 
     fn try_from(text: String) -> Result<Self, InvalidPolicy> {
@@ -309,7 +313,7 @@ impl TryFrom<String> for Who {
     }
 }
 
-impl fmt::Display for Who {
+impl fmt::Display for PolicyZone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Board(number) => write!(f, "board-{number}"),
@@ -323,8 +327,8 @@ impl fmt::Display for Who {
     }
 }
 
-impl From<Who> for String {
-    fn from(who: Who) -> String {
+impl From<PolicyZone> for String {
+    fn from(who: PolicyZone) -> String {
         who.to_string()
     }
 }

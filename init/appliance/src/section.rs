@@ -12,7 +12,7 @@ use crate::file_error::FileError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
-pub enum Section {
+pub enum SettingsSection {
     /// Who the appliance is.
     Appliance,
     /// How it is reached.
@@ -39,7 +39,7 @@ pub enum Section {
     Cache,
 }
 
-impl Section {
+impl SettingsSection {
     /// All of them.
     pub const ALL: [Self; 12] = [
         Self::Appliance,
@@ -98,7 +98,7 @@ impl Section {
     }
 }
 
-impl fmt::Display for Section {
+impl fmt::Display for SettingsSection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
@@ -161,15 +161,15 @@ mod tests {
         let appliance = Appliance::parse("appliance.toml", SHIPPED).unwrap();
         let json = serde_json::to_value(appliance).unwrap();
         let mut said: Vec<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
-        let mut known = Section::ALL.map(Section::name);
+        let mut known = SettingsSection::ALL.map(SettingsSection::name);
         said.sort_unstable();
         known.sort_unstable();
         assert_eq!(said, known);
-        for section in Section::ALL {
-            assert_eq!(Section::named(section.name()), Some(section));
+        for section in SettingsSection::ALL {
+            assert_eq!(SettingsSection::named(section.name()), Some(section));
             assert_eq!(serde_json::to_value(section).unwrap(), section.name());
         }
-        assert_eq!(Section::named("image"), None);
+        assert_eq!(SettingsSection::named("image"), None);
     }
 
     #[test]

@@ -9,7 +9,8 @@ use crate::document::place;
 use crate::file_error::{FileError, nearest};
 use crate::neighbour::{LINKS_PORT, Neighbour};
 use crate::policy::{
-    InvalidPolicy, MPLS_IN_IP, Policy, PortRange, Publish, ServiceName, Target, What, Who,
+    InvalidPolicy, MPLS_IN_IP, Policy, PolicyTraffic, PolicyZone, PortRange, Publish,
+    PublishTarget, ServiceName,
 };
 use crate::unit::{Port, Protocol, Unit};
 use crate::vpn::Vpn;
@@ -50,7 +51,7 @@ pub enum Zone {
 
 /// A kind of flow; ports are said beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Traffic {
+pub enum TrafficKind {
     /// TCP
     Tcp,
     /// UDP
@@ -63,7 +64,7 @@ pub enum Traffic {
 
 /// Ports of one kind of flow between two zones, and the line that lets them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Let {
+pub struct AllowRule {
     /// Which; all, for what has no ports.
     pub ports: PortRange,
     /// The policy, counted from 0.
@@ -71,14 +72,14 @@ pub struct Let {
 }
 
 /// From where, to where, and what.
-pub type Way = (Zone, Zone, Traffic);
+pub type FlowKey = (Zone, Zone, TrafficKind);
 
 /// What all lines of a file let.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Segments {
     /// What policies let, apart from each other and in order. Where two lines let the same, the
     /// earlier one stands.
-    pub lets: BTreeMap<Way, Vec<Let>>,
+    pub lets: BTreeMap<FlowKey, Vec<AllowRule>>,
     /// Of each policy, how many flows may begin in a second.
     pub rates: Vec<Option<NonZeroU32>>,
     /// Ports of the router, for those outside, and where they lead to.
@@ -147,7 +148,7 @@ impl Segments {
     }
 
     /// The policy that lets a flow to `port` begin; of what has no ports, with any.
-    pub fn line(&self, way: Way, port: u16) -> Option<usize> {
+    pub fn line(&self, way: FlowKey, port: u16) -> Option<usize> {
         let lets = self.lets.get(&way)?;
         let found = lets.iter().find(|it| (it.ports.first..=it.ports.last).contains(&port));
         found.map(|it| it.line)
@@ -186,7 +187,7 @@ impl Reading<'_> {
                     self.warnings.push(wrong(key, (message, hint.into())));
                 }
             }
-            if policy.what == What::Number(MPLS_IN_IP) {
+            if policy.what == PolicyTraffic::Number(MPLS_IN_IP) {
                 for (zones, key) in [(&from, "from"), (&to, "to")] {
                     let other = zones.iter().find(|zone| !matches!(zone, Zone::Board(_)));
                     if let Some(other) = other {
@@ -198,7 +199,11 @@ impl Reading<'_> {
                 }
             }
             if from.contains(&Zone::Uplink) && to.contains(&Zone::Router) {
-                let key = if matches!(policy.what, What::Service(_)) { "service" } else { "ports" };
+                let key = if matches!(policy.what, PolicyTraffic::Service(_)) {
+                    "service"
+                } else {
+                    "ports"
+                };
                 masqueraded(&what).map_err(|said| wrong(key, said))?;
             }
             let mut pairs = from.iter().flat_map(|from| to.iter().map(move |to| (*from, *to)));
@@ -229,30 +234,30 @@ impl Reading<'_> {
     }
 
     /// The zones that `list` names, each once.
-    fn zones(&self, list: &[Who]) -> Result<Vec<Zone>, (usize, (String, String))> {
+    fn zones(&self, list: &[PolicyZone]) -> Result<Vec<Zone>, (usize, (String, String))> {
         let boards = self.settings.cluster.boards;
         let mut zones = vec![];
         for (index, who) in list.iter().enumerate() {
             match who {
-                Who::Board(number) if *number <= boards => zones.push(Zone::Board(*number)),
-                Who::Board(number) => {
+                PolicyZone::Board(number) if *number <= boards => zones.push(Zone::Board(*number)),
+                PolicyZone::Board(number) => {
                     let message = format!("there is no board {number}: the box has {boards}");
                     return Err((index, (message, "see `boards` in [cluster]".into())));
                 }
-                Who::Boards => zones.extend((1..=boards).map(Zone::Board)),
-                Who::Role(role) => {
+                PolicyZone::Boards => zones.extend((1..=boards).map(Zone::Board)),
+                PolicyZone::Role(role) => {
                     let all = self.settings.boards.iter();
                     let of_role = all.filter(|board| board.role.as_ref() == Some(role));
                     zones.extend(of_role.map(|board| Zone::Board(board.number)));
                 }
-                Who::Uplink => zones.push(Zone::Uplink),
-                Who::Router => zones.push(Zone::Router),
-                Who::Lan if self.settings.lan.is_some() => zones.push(Zone::Lan),
-                Who::Lan => {
+                PolicyZone::Uplink => zones.push(Zone::Uplink),
+                PolicyZone::Router => zones.push(Zone::Router),
+                PolicyZone::Lan if self.settings.lan.is_some() => zones.push(Zone::Lan),
+                PolicyZone::Lan => {
                     let said = ("the box has no `lan`".into(), "add a section [lan]".into());
                     return Err((index, said));
                 }
-                Who::Path => zones.push(Zone::Path),
+                PolicyZone::Path => zones.push(Zone::Path),
             }
         }
         zones.sort_unstable();
@@ -260,17 +265,20 @@ impl Reading<'_> {
         Ok(zones)
     }
 
-    fn what(&self, what: &What) -> Result<Vec<(Traffic, PortRange)>, (String, String)> {
+    fn what(
+        &self,
+        what: &PolicyTraffic,
+    ) -> Result<Vec<(TrafficKind, PortRange)>, (String, String)> {
         Ok(match what {
-            What::Service(name) => {
+            PolicyTraffic::Service(name) => {
                 let Port { protocol, number } = self.service(name)?;
                 vec![(protocol.into(), PortRange { first: number, last: number })]
             }
-            What::Ports(protocol, ports) => {
+            PolicyTraffic::Ports(protocol, ports) => {
                 ports.iter().map(|ports| ((*protocol).into(), *ports)).collect()
             }
-            What::Ping => vec![(Traffic::Ping, ALL_PORTS)],
-            What::Number(number) => vec![(Traffic::Number(*number), ALL_PORTS)],
+            PolicyTraffic::Ping => vec![(TrafficKind::Ping, ALL_PORTS)],
+            PolicyTraffic::Number(number) => vec![(TrafficKind::Number(*number), ALL_PORTS)],
         })
     }
 
@@ -298,7 +306,12 @@ impl Reading<'_> {
     }
 
     /// Lets what is not let already. Returns whether there was something.
-    fn add(&mut self, way: Way, ports: PortRange, line: usize) -> Result<bool, (String, String)> {
+    fn add(
+        &mut self,
+        way: FlowKey,
+        ports: PortRange,
+        line: usize,
+    ) -> Result<bool, (String, String)> {
         let lets = self.segments.lets.entry(way).or_default();
         let rates = &self.segments.rates;
         let mut free = vec![];
@@ -320,7 +333,7 @@ impl Reading<'_> {
             free.push(PortRange { first, last: ports.last });
         }
         let adds = !free.is_empty();
-        lets.extend(free.into_iter().map(|ports| Let { ports, line }));
+        lets.extend(free.into_iter().map(|ports| AllowRule { ports, line }));
         lets.sort_unstable_by_key(|it| it.ports);
         Ok(adds)
     }
@@ -342,8 +355,8 @@ impl Reading<'_> {
         }
         let port = publish.port;
         let target = match &publish.target {
-            Target::Port(port) => *port,
-            Target::Service(name) => {
+            PublishTarget::Port(port) => *port,
+            PublishTarget::Service(name) => {
                 let found = self.service(name);
                 found.map_err(|(message, hint)| wrong("service", message, &hint))?
             }
@@ -386,7 +399,8 @@ impl Reading<'_> {
             return wrong("name", message, hint);
         };
         let zone = Zone::Board(board);
-        let goes = |port| self.segments.line((zone, Zone::Uplink, Traffic::Udp), port).is_some();
+        let goes =
+            |port| self.segments.line((zone, Zone::Uplink, TrafficKind::Udp), port).is_some();
         if at.is_some_and(|at| goes(at.socket().port()))
             || published.any(|it| it.board == board && it.target == LINKS)
         {
@@ -411,10 +425,12 @@ impl Reading<'_> {
 const LINKS: Port = Port { protocol: Protocol::Udp, number: LINKS_PORT };
 
 /// Refuses to let anybody outside in at [`MASQUERADE_PORTS`].
-fn masqueraded(what: &[(Traffic, PortRange)]) -> Result<(), (String, String)> {
+fn masqueraded(what: &[(TrafficKind, PortRange)]) -> Result<(), (String, String)> {
     let PortRange { first, last } = MASQUERADE_PORTS;
-    let is_one = |(traffic, it): &&(Traffic, PortRange)| {
-        matches!(traffic, Traffic::Tcp | Traffic::Udp) && it.first <= last && first <= it.last
+    let is_one = |(traffic, it): &&(TrafficKind, PortRange)| {
+        matches!(traffic, TrafficKind::Tcp | TrafficKind::Udp)
+            && it.first <= last
+            && first <= it.last
     };
     let Some((traffic, _)) = what.iter().find(is_one) else { return Ok(()) };
     let message = format!(
@@ -423,11 +439,11 @@ fn masqueraded(what: &[(Traffic, PortRange)]) -> Result<(), (String, String)> {
     Err((message, format!("leave out {MASQUERADE_PORTS}, or use another port")))
 }
 
-fn join(list: &[Who]) -> String {
+fn join(list: &[PolicyZone]) -> String {
     list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-impl From<Protocol> for Traffic {
+impl From<Protocol> for TrafficKind {
     fn from(protocol: Protocol) -> Self {
         match protocol {
             Protocol::Tcp => Self::Tcp,
@@ -440,13 +456,13 @@ impl std::str::FromStr for Zone {
     type Err = InvalidPolicy;
 
     fn from_str(text: &str) -> Result<Self, InvalidPolicy> {
-        match Who::try_from(text.to_owned())? {
-            Who::Board(number) => Ok(Self::Board(number)),
-            Who::Router => Ok(Self::Router),
-            Who::Lan => Ok(Self::Lan),
-            Who::Uplink => Ok(Self::Uplink),
-            Who::Path => Ok(Self::Path),
-            Who::Boards | Who::Role(_) => Err(InvalidPolicy::Who(text.to_owned())),
+        match PolicyZone::try_from(text.to_owned())? {
+            PolicyZone::Board(number) => Ok(Self::Board(number)),
+            PolicyZone::Router => Ok(Self::Router),
+            PolicyZone::Lan => Ok(Self::Lan),
+            PolicyZone::Uplink => Ok(Self::Uplink),
+            PolicyZone::Path => Ok(Self::Path),
+            PolicyZone::Boards | PolicyZone::Role(_) => Err(InvalidPolicy::Who(text.to_owned())),
         }
     }
 }
@@ -463,7 +479,7 @@ impl fmt::Display for Zone {
     }
 }
 
-impl fmt::Display for Traffic {
+impl fmt::Display for TrafficKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp => f.write_str("tcp"),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use crate::duration::Span;
+use crate::duration::TimeSpan;
 use crate::name::UnitName;
 
 /// `[trust]`: whose updates this box takes.
@@ -60,37 +60,37 @@ impl From<UpdateKey> for String {
 /// `[health]`: when a new slot is good. Only a build can use `units`: they are those of the image.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Health {
+pub struct HealthSection {
     /// Units that must be ready, or done, besides the base units.
     #[serde(skip_serializing)]
     pub units: Vec<Spanned<UnitName>>,
     /// How long a new slot may take for that, from its start on, 10 s to 24 h; then the machine
     /// restarts, and after the last try into the slot before.
-    pub within: Trial,
+    pub within: TrialTime,
 }
 
 /// A length of time from 10 s to 24 h, five minutes unless said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "Span", into = "Span")]
-pub struct Trial(Span);
+#[serde(try_from = "TimeSpan", into = "TimeSpan")]
+pub struct TrialTime(TimeSpan);
 
-impl Trial {
+impl TrialTime {
     /// It in seconds; a part of one counts as a whole.
     pub fn seconds(self) -> u32 {
         u32::try_from(self.0.duration().as_millis().div_ceil(1000)).unwrap_or(u32::MAX)
     }
 }
 
-impl Default for Trial {
+impl Default for TrialTime {
     fn default() -> Self {
-        Self(Span::from_secs(300))
+        Self(TimeSpan::from_secs(300))
     }
 }
 
-impl TryFrom<Span> for Trial {
+impl TryFrom<TimeSpan> for TrialTime {
     type Error = &'static str;
 
-    fn try_from(span: Span) -> Result<Self, &'static str> {
+    fn try_from(span: TimeSpan) -> Result<Self, &'static str> {
         match span.duration().as_secs() {
             0..10 => Err("ten seconds are the least: a start takes longer"),
             _ => Ok(Self(span)),
@@ -98,8 +98,8 @@ impl TryFrom<Span> for Trial {
     }
 }
 
-impl From<Trial> for Span {
-    fn from(trial: Trial) -> Span {
+impl From<TrialTime> for TimeSpan {
+    fn from(trial: TrialTime) -> TimeSpan {
         trial.0
     }
 }

@@ -26,13 +26,13 @@ const PLACES: [u8; 3] = [100, 127, 255];
 #[serde(deny_unknown_fields)]
 pub struct Vpn {
     /// By which node they leave.
-    pub exit: Exit,
+    pub exit: ExitNode,
 }
 
 /// A node: as a `[[neighbour]]` line calls it, or by its address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub enum Exit {
+pub enum ExitNode {
     /// `hill`
     Line(NeighbourName),
     /// `fc15:3721:cd76:a4c1:f90b:3b88:f618:593d`
@@ -46,7 +46,7 @@ pub enum Exit {
 )]
 pub struct InvalidExit(String);
 
-impl TryFrom<String> for Exit {
+impl TryFrom<String> for ExitNode {
     type Error = InvalidExit;
 
     fn try_from(text: String) -> Result<Self, InvalidExit> {
@@ -58,13 +58,13 @@ impl TryFrom<String> for Exit {
     }
 }
 
-impl From<Exit> for String {
-    fn from(exit: Exit) -> String {
+impl From<ExitNode> for String {
+    fn from(exit: ExitNode) -> String {
         exit.to_string()
     }
 }
 
-impl fmt::Display for Exit {
+impl fmt::Display for ExitNode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Line(name) => name.fmt(f),
@@ -106,7 +106,7 @@ pub(crate) fn check(
         let message = "the box has no `lan`, whose devices would leave by the VPN";
         return wrong(&["vpn"], message, "add a section [lan], or leave [vpn] out".into());
     }
-    if let Exit::Line(name) = &vpn.exit
+    if let ExitNode::Line(name) = &vpn.exit
         && !neighbours.iter().any(|line| line.name == *name)
     {
         let known = neighbours.iter().map(|line| line.name.as_str());

@@ -8,7 +8,7 @@ use crate::manifest::Manifest;
 /// The entry of a slot, and where its files are on the EFI system partition (with a leading `/`):
 /// in its folder, or in that of another slot which has the same.
 #[derive(Debug, Clone, Copy)]
-pub struct Entry<'a> {
+pub struct BootEntry<'a> {
     /// The slot.
     pub manifest: &'a Manifest,
     /// Its kernel.
@@ -20,7 +20,7 @@ pub struct Entry<'a> {
     pub on_trial: bool,
 }
 
-impl Entry<'_> {
+impl BootEntry<'_> {
     /// Its text. The boot loader sorts by `version`, the highest first: the sequence stands in front.
     pub fn render(&self) -> String {
         let manifest = self.manifest;
@@ -60,14 +60,14 @@ pub fn settled(text: &str) -> String {
 
 /// What an entry says that is on the EFI system partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+pub struct ParsedEntry {
     /// The number in front of its version; 0 if it has none.
     pub sequence: u64,
     /// The files that it names, from the root of the partition on, without a leading `/`.
     pub files: Vec<String>,
 }
 
-impl Listed {
+impl ParsedEntry {
     /// Reads the text of an entry: nothing in it can be wrong to us, as all that is needed is what
     /// it names.
     pub fn parse(text: &str) -> Self {
@@ -97,13 +97,13 @@ impl Listed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Chunk, Data, Digest, File, Files, Kind};
+    use crate::{ChunkedFile, Data, Digest, FileChunk, SlotFile, SlotFiles};
     use proptest::prelude::*;
 
     fn manifest() -> Manifest {
         let file = || {
-            let chunks = vec![Chunk::plain(b"x")];
-            File { size: 1, sha256: Digest::of(b"x"), chunks }
+            let chunks = vec![FileChunk::plain(b"x")];
+            ChunkedFile { size: 1, sha256: Digest::of(b"x"), chunks }
         };
         Manifest {
             format: 1,
@@ -116,7 +116,7 @@ mod tests {
             data: Data { reads: (1, 1), writes: 1 },
             trial: 90,
             command_line: "console=ttyAMA0 quiet".parse().unwrap(),
-            files: Files { linux: file(), initrd: file() },
+            files: SlotFiles { linux: file(), initrd: file() },
             patches: vec![],
         }
     }
@@ -124,8 +124,8 @@ mod tests {
     #[test]
     fn text() {
         let manifest = manifest();
-        let linux = format!("/{}", manifest.slot.file(Kind::Linux));
-        let entry = Entry {
+        let linux = format!("/{}", manifest.slot.file(SlotFile::Linux));
+        let entry = BootEntry {
             manifest: &manifest,
             linux: &linux,
             initrd: "/octet/old/initrd",
@@ -143,16 +143,16 @@ mod tests {
         assert_eq!(entry.render(), tried);
         assert_eq!(settled(&tried), good);
         assert_eq!(settled(good), good);
-        assert_eq!(Entry { on_trial: false, ..entry }.render(), good);
+        assert_eq!(BootEntry { on_trial: false, ..entry }.render(), good);
         let files = vec!["octet/1.2.3-ba7816bf/linux".into(), "octet/old/initrd".into()];
-        assert_eq!(Listed::parse(good), Listed { sequence: 42, files });
+        assert_eq!(ParsedEntry::parse(good), ParsedEntry { sequence: 42, files });
     }
 
     proptest! {
         #[test]
         fn never_panics(text in "\\PC*", lines in "(options|version|linux)? [a-z.=0-9 \\n]*") {
-            Listed::parse(&text);
-            Listed::parse(&lines);
+            ParsedEntry::parse(&text);
+            ParsedEntry::parse(&lines);
             prop_assert!(settled(&lines).lines().count() == lines.lines().count());
             settled(&text);
         }

@@ -7,7 +7,7 @@ use crate::text::SlotName;
 
 /// How a slot stands by the name of its entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum SlotState {
     /// It became ready once; its tries are not counted.
     Good,
     /// It is being tried.
@@ -25,18 +25,18 @@ pub struct EntryName {
     /// The slot that it starts.
     pub slot: SlotName,
     /// How that stands.
-    pub standing: Standing,
+    pub standing: SlotState,
 }
 
 impl EntryName {
     /// The entry of `slot` that is not counted.
     pub fn good(slot: &SlotName) -> Self {
-        Self { slot: slot.clone(), standing: Standing::Good }
+        Self { slot: slot.clone(), standing: SlotState::Good }
     }
 
     /// The entry of `slot` with `left` tries.
     pub fn tried(slot: &SlotName, left: u32) -> Self {
-        Self { slot: slot.clone(), standing: Standing::Trying { left, done: 0 } }
+        Self { slot: slot.clone(), standing: SlotState::Trying { left, done: 0 } }
     }
 
     /// Reads the name of a file; `None` if it is none of ours.
@@ -47,10 +47,10 @@ impl EntryName {
             None => (rest, None),
         };
         let standing = match counter {
-            None => Standing::Good,
+            None => SlotState::Good,
             Some(counter) => {
                 let (left, done) = counter.split_once('-').unwrap_or((counter, "0"));
-                Standing::Trying { left: number(left)?, done: number(done)? }
+                SlotState::Trying { left: number(left)?, done: number(done)? }
             }
         };
         Some(Self { slot: slot.parse().ok()?, standing })
@@ -61,9 +61,9 @@ impl fmt::Display for EntryName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let slot = &self.slot;
         match self.standing {
-            Standing::Good => write!(f, "octet-{slot}.conf"),
-            Standing::Trying { left, done: 0 } => write!(f, "octet-{slot}+{left}.conf"),
-            Standing::Trying { left, done } => write!(f, "octet-{slot}+{left}-{done}.conf"),
+            SlotState::Good => write!(f, "octet-{slot}.conf"),
+            SlotState::Trying { left, done: 0 } => write!(f, "octet-{slot}+{left}.conf"),
+            SlotState::Trying { left, done } => write!(f, "octet-{slot}+{left}-{done}.conf"),
         }
     }
 }
@@ -86,9 +86,9 @@ mod tests {
             assert_eq!(name.slot, slot);
             Some(name.standing)
         };
-        assert_eq!(of("octet-0.1.0-1a2b.conf"), Some(Standing::Good));
-        assert_eq!(of("octet-0.1.0-1a2b+3.conf"), Some(Standing::Trying { left: 3, done: 0 }));
-        assert_eq!(of("octet-0.1.0-1a2b+0-3.conf"), Some(Standing::Trying { left: 0, done: 3 }));
+        assert_eq!(of("octet-0.1.0-1a2b.conf"), Some(SlotState::Good));
+        assert_eq!(of("octet-0.1.0-1a2b+3.conf"), Some(SlotState::Trying { left: 3, done: 0 }));
+        assert_eq!(of("octet-0.1.0-1a2b+0-3.conf"), Some(SlotState::Trying { left: 0, done: 3 }));
         for other in [
             "octet-.conf",
             "octet-0.1.0-1a2b+.conf",
@@ -109,7 +109,7 @@ mod tests {
         fn any_name_is_read_or_refused(name in "\\PC{0,40}", left: u32, done: u32) {
             let _ = EntryName::parse(&name);
             let _ = EntryName::parse(&format!("octet-{name}.conf"));
-            let standing = Standing::Trying { left, done };
+            let standing = SlotState::Trying { left, done };
             let name = EntryName { slot: "1".parse().unwrap(), standing };
             prop_assert_eq!(EntryName::parse(&name.to_string()), Some(name));
         }

@@ -17,19 +17,19 @@ const MAX_CHUNKS: usize = 16 << 10;
 /// left out change the chunks around them and no others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct File {
+pub struct ChunkedFile {
     /// Its size in bytes.
     pub size: u64,
     /// The digest of its content.
     pub sha256: Digest,
     /// Its chunks in order.
-    pub chunks: Vec<Chunk>,
+    pub chunks: Vec<FileChunk>,
 }
 
 /// A part of a file, written as `SIZE SHA256`, or `SIZE STORED SHA256` if a bundle has it compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Chunk {
+pub struct FileChunk {
     /// Its size in bytes, 1 to [`MAX_CHUNK`].
     pub size: u32,
     /// The bytes that it takes in a bundle, 1 to its size. Fewer than that are one frame of zstd (RFC
@@ -41,16 +41,16 @@ pub struct Chunk {
 
 /// Where a chunk is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub struct ChunkPosition {
     /// Where it begins in the file.
     pub at: u64,
     /// Where it begins in the bundle, from the beginning of the file's part there.
     pub stored_at: u64,
     /// The chunk.
-    pub chunk: Chunk,
+    pub chunk: FileChunk,
 }
 
-impl File {
+impl ChunkedFile {
     /// Whether its parts fit together.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         if self.size > MAX_FILE {
@@ -67,9 +67,9 @@ impl File {
     }
 
     /// Its chunks, each with where it is.
-    pub fn places(&self) -> impl Iterator<Item = Place> + '_ {
+    pub fn places(&self) -> impl Iterator<Item = ChunkPosition> + '_ {
         self.chunks.iter().scan((0, 0), |(at, stored_at), chunk| {
-            let place = Place { at: *at, stored_at: *stored_at, chunk: *chunk };
+            let place = ChunkPosition { at: *at, stored_at: *stored_at, chunk: *chunk };
             *at += u64::from(chunk.size);
             *stored_at += u64::from(chunk.stored);
             Some(place)
@@ -82,7 +82,7 @@ impl File {
     }
 }
 
-impl Chunk {
+impl FileChunk {
     /// A chunk that a bundle has as it is.
     pub fn plain(bytes: &[u8]) -> Self {
         let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
@@ -90,7 +90,7 @@ impl Chunk {
     }
 }
 
-impl TryFrom<String> for Chunk {
+impl TryFrom<String> for FileChunk {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, &'static str> {
@@ -113,9 +113,9 @@ impl TryFrom<String> for Chunk {
     }
 }
 
-impl From<Chunk> for String {
-    fn from(chunk: Chunk) -> String {
-        let Chunk { size, stored, sha256 } = chunk;
+impl From<FileChunk> for String {
+    fn from(chunk: FileChunk) -> String {
+        let FileChunk { size, stored, sha256 } = chunk;
         if stored < size { format!("{size} {stored} {sha256}") } else { format!("{size} {sha256}") }
     }
 }

@@ -13,7 +13,7 @@
 //! Where each part begins is known from the head, so whoever has some chunks already reads only the
 //! others.
 
-use crate::manifest::{Kind, Manifest};
+use crate::manifest::{Manifest, SlotFile};
 
 /// What every bundle starts with.
 const MAGIC: [u8; 8] = *b"OCTUPD1\n";
@@ -91,14 +91,14 @@ impl Lengths {
 
 /// The head of a bundle: nothing of it has been checked yet but its lengths.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Head {
+pub struct BundleHead {
     /// The signature, as minisign writes it.
     pub signature: Vec<u8>,
     /// What is signed.
     pub manifest: Vec<u8>,
 }
 
-impl Head {
+impl BundleHead {
     /// Reads a head out of `bytes`, which may go on behind it.
     ///
     /// # Errors
@@ -126,9 +126,9 @@ impl Head {
     }
 
     /// Where the file `kind` of `manifest` begins in the bundle.
-    pub fn place(&self, manifest: &Manifest, kind: Kind) -> u64 {
+    pub fn place(&self, manifest: &Manifest, kind: SlotFile) -> u64 {
         let head = self.patch(manifest, manifest.patches.len());
-        let before = Kind::ALL.into_iter().take_while(|other| *other != kind);
+        let before = SlotFile::ALL.into_iter().take_while(|other| *other != kind);
         head + before.map(|other| manifest.files.get(other).stored()).sum::<u64>()
     }
 
@@ -141,7 +141,7 @@ impl Head {
 
     /// How long a bundle with this head is.
     pub fn size(&self, manifest: &Manifest) -> u64 {
-        self.place(manifest, Kind::Initrd) + manifest.files.initrd.stored()
+        self.place(manifest, SlotFile::Initrd) + manifest.files.initrd.stored()
     }
 }
 
@@ -152,18 +152,18 @@ mod tests {
 
     #[test]
     fn refuses_what_it_should() {
-        let head = Head { signature: b"signature".to_vec(), manifest: b"{}".to_vec() };
+        let head = BundleHead { signature: b"signature".to_vec(), manifest: b"{}".to_vec() };
         let bytes = head.render().unwrap();
-        assert_eq!(Head::parse(&bytes), Ok(head.clone()));
-        assert_eq!(Head::parse(&[&bytes[..], b"files"].concat()), Ok(head.clone()));
+        assert_eq!(BundleHead::parse(&bytes), Ok(head.clone()));
+        assert_eq!(BundleHead::parse(&[&bytes[..], b"files"].concat()), Ok(head.clone()));
         for cut in 0..bytes.len() {
-            assert_eq!(Head::parse(&bytes[..cut]), Err(HeadError::CutOff), "{cut}");
+            assert_eq!(BundleHead::parse(&bytes[..cut]), Err(HeadError::CutOff), "{cut}");
         }
-        assert_eq!(Head::parse(b"MZ"), Err(HeadError::Magic));
-        assert_eq!(Head::parse(&[0; 100]), Err(HeadError::Magic));
-        let unsigned = Head { signature: vec![], ..head.clone() };
+        assert_eq!(BundleHead::parse(b"MZ"), Err(HeadError::Magic));
+        assert_eq!(BundleHead::parse(&[0; 100]), Err(HeadError::Magic));
+        let unsigned = BundleHead { signature: vec![], ..head.clone() };
         assert_eq!(unsigned.render(), Err(HeadError::Unsigned));
-        let long = Head { manifest: vec![b' '; MANIFEST + 1], ..head };
+        let long = BundleHead { manifest: vec![b' '; MANIFEST + 1], ..head };
         assert_eq!(long.render(), Err(HeadError::TooLong));
     }
 
@@ -171,7 +171,7 @@ mod tests {
         #[test]
         fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..100), real: bool) {
             let bytes = if real { [&MAGIC[..], &bytes].concat() } else { bytes };
-            if let Ok(head) = Head::parse(&bytes) {
+            if let Ok(head) = BundleHead::parse(&bytes) {
                 prop_assert!(bytes.starts_with(&head.render().unwrap()));
             }
         }

@@ -11,11 +11,11 @@ mod manifest;
 mod text;
 
 pub use digest::{Digest, Hasher, InvalidDigest};
-pub use entry::{Entry, Listed, settled};
-pub use entry_name::{EntryName, Standing};
-pub use file::{Chunk, File, MAX_CHUNK, MAX_FILE, Place};
-pub use head::{HEAD_MOST, Head, HeadError, LENGTHS, Lengths};
-pub use manifest::{Data, Files, Kind, Manifest, ManifestError, PATCH_WINDOW, Patch};
+pub use entry::{BootEntry, ParsedEntry, settled};
+pub use entry_name::{EntryName, SlotState};
+pub use file::{ChunkPosition, ChunkedFile, FileChunk, MAX_CHUNK, MAX_FILE};
+pub use head::{BundleHead, HEAD_MOST, HeadError, LENGTHS, Lengths};
+pub use manifest::{Data, Manifest, ManifestError, PATCH_WINDOW, Patch, SlotFile, SlotFiles};
 pub use text::{Architecture, CommandLine, InvalidText, SlotName, TargetName, Version};
 
 /// Where the boot loader has its entries, on the EFI system partition.

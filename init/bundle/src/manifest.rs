@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::file::File;
+use crate::file::ChunkedFile;
 use crate::text::{Architecture, CommandLine, SlotName, TargetName, Version};
 
 /// The version of this format.
@@ -46,7 +46,7 @@ pub struct Manifest {
     /// What the kernel is told besides the slot's name.
     pub command_line: CommandLine,
     /// Its files.
-    pub files: Files,
+    pub files: SlotFiles,
     /// How files of other slots become its own, for boxes that have those.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub patches: Vec<Patch>,
@@ -58,7 +58,7 @@ pub struct Manifest {
 #[serde(deny_unknown_fields)]
 pub struct Patch {
     /// Which file it makes.
-    pub makes: Kind,
+    pub makes: SlotFile,
     /// The digest of the file that it is applied to.
     pub from: Digest,
     /// The bytes that it takes in a bundle.
@@ -78,24 +78,24 @@ pub struct Data {
 /// The files of a slot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Files {
+pub struct SlotFiles {
     /// The kernel, as UEFI starts it.
-    pub linux: File,
+    pub linux: ChunkedFile,
     /// The initramfs.
-    pub initrd: File,
+    pub initrd: ChunkedFile,
 }
 
 /// Which file of a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum SlotFile {
     /// The kernel.
     Linux,
     /// The initramfs.
     Initrd,
 }
 
-impl Kind {
+impl SlotFile {
     /// In the order in which a bundle has them.
     pub const ALL: [Self; 2] = [Self::Linux, Self::Initrd];
 
@@ -108,12 +108,12 @@ impl Kind {
     }
 }
 
-impl Files {
+impl SlotFiles {
     /// One of them.
-    pub fn get(&self, kind: Kind) -> &File {
+    pub fn get(&self, kind: SlotFile) -> &ChunkedFile {
         match kind {
-            Kind::Linux => &self.linux,
-            Kind::Initrd => &self.initrd,
+            SlotFile::Linux => &self.linux,
+            SlotFile::Initrd => &self.initrd,
         }
     }
 }
@@ -181,7 +181,7 @@ impl Manifest {
         if !TRIAL.contains(&self.trial) {
             return Err("a trial takes ten seconds at least and a day at most");
         }
-        for kind in Kind::ALL {
+        for kind in SlotFile::ALL {
             self.files.get(kind).check()?;
         }
         if self.patches.len() > MAX_PATCHES {
@@ -203,13 +203,13 @@ impl Data {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::file::Chunk;
+    use crate::file::FileChunk;
     use proptest::prelude::*;
 
-    fn file(content: &[u8]) -> File {
-        let mut chunks: Vec<_> = content.chunks(4).map(Chunk::plain).collect();
+    fn file(content: &[u8]) -> ChunkedFile {
+        let mut chunks: Vec<_> = content.chunks(4).map(FileChunk::plain).collect();
         chunks[0].stored = 3;
-        File { size: content.len() as u64, sha256: Digest::of(content), chunks }
+        ChunkedFile { size: content.len() as u64, sha256: Digest::of(content), chunks }
     }
 
     fn manifest() -> Manifest {
@@ -224,8 +224,8 @@ mod tests {
             data: Data { reads: (1, 2), writes: 1 },
             trial: 300,
             command_line: "quiet".parse().unwrap(),
-            files: Files { linux: file(b"linux"), initrd: file(b"an initramfs") },
-            patches: vec![Patch { makes: Kind::Initrd, from: Digest::of(b"old"), stored: 9 }],
+            files: SlotFiles { linux: file(b"linux"), initrd: file(b"an initramfs") },
+            patches: vec![Patch { makes: SlotFile::Initrd, from: Digest::of(b"old"), stored: 9 }],
         }
     }
 

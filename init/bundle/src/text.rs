@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::Kind;
+use crate::manifest::SlotFile;
 use crate::{MANIFEST, SLOTS};
 
 /// A word that breaks the rule of its kind.
@@ -109,7 +109,7 @@ impl SlotName {
     }
 
     /// Its file `kind` there.
-    pub fn file(&self, kind: Kind) -> String {
+    pub fn file(&self, kind: SlotFile) -> String {
         format!("{SLOTS}/{self}/{}", kind.name())
     }
 

@@ -325,15 +325,15 @@ mod tests {
     use crate::connection::Connection;
     use crate::logs::logs_verb;
     use crate::message::{Message, Reply, ReplyBody};
-    use octet_appliance::operator::Capability;
+    use octet_appliance::operator::Permission;
     use serde_json::json;
     use std::os::unix::net::UnixStream;
 
     const OCTETCTL: Program<'static> = Program { name: "octetctl", options: "" };
 
     fn verbs() -> Vec<Verb> {
-        let signal = Verb::new("signal", Capability::Operate, "sends a signal");
-        let place = Verb::new("place", Capability::Own, "tells PID 1").internal();
+        let signal = Verb::new("signal", Permission::Operate, "sends a signal");
+        let place = Verb::new("place", Permission::Own, "tells PID 1").internal();
         vec![signal.required("unit", ArgKind::Text, "which"), logs_verb(), place]
     }
 
@@ -392,7 +392,7 @@ mod tests {
                 let count = theirs.read(&mut buffer).unwrap();
                 for message in connection.received(&buffer[..count], true) {
                     let Message::Request(request) = message else { continue };
-                    let apply = Verb::new("apply", Capability::Configure, "")
+                    let apply = Verb::new("apply", Permission::Configure, "")
                         .required("file", ArgKind::File, "")
                         .optional(CALLED, ArgKind::Option, "")
                         .signed(8);

@@ -69,7 +69,7 @@ mod tests {
     use super::*;
     use crate::connection::Connection;
     use crate::message::{Failure, FailureCode, Message, Reply, ReplyBody};
-    use octet_appliance::operator::Capability::Read as May;
+    use octet_appliance::operator::Permission::Read as May;
     use serde_json::json;
     use std::os::unix::net::UnixStream;
 

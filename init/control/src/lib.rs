@@ -32,7 +32,7 @@ pub use line::{lines, one_line};
 pub use logs::{LOGS, logs_verb};
 pub use message::{By, Failure, FailureCode, Message, Piece, PieceBody, Reply, ReplyBody, Request};
 pub use octet_appliance::is_control_or_format;
-pub use octet_appliance::operator::{self, Capability};
+pub use octet_appliance::operator::{self, Permission};
 pub use octet_appliance::{CLUSTER, CONFIG, INIT, LOGGER, PublicKey, SETTINGS, SOCKETS, UnitName};
 pub use print::print;
 pub use verb::{Arg, ArgKind, Arguments, Column, ColumnKind, DESCRIBE, Signed, Verb};

@@ -1,7 +1,7 @@
 //! The verb that two units have: logd answers it, and PID 1 offers the same and hands it on to logd,
 //! so that an operator need not know who keeps the log.
 
-use octet_appliance::operator::Capability;
+use octet_appliance::operator::Permission;
 
 use crate::verb::{ArgKind, ColumnKind, Verb};
 
@@ -10,7 +10,7 @@ pub const LOGS: &str = "logs";
 
 /// The verb.
 pub fn logs_verb() -> Verb {
-    Verb::new(LOGS, Capability::Read, "Shows the logs of units and of the kernel")
+    Verb::new(LOGS, Permission::Read, "Shows the logs of units and of the kernel")
         .optional(
             "unit",
             ArgKind::Text,

@@ -147,12 +147,12 @@ fn bytes(count: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use octet_appliance::operator::Capability;
+    use octet_appliance::operator::Permission;
     use serde_json::json;
 
     #[test]
     fn objects_and_tables() {
-        let verb = Verb::new("status", Capability::Read, "")
+        let verb = Verb::new("status", Permission::Read, "")
             .shown(ColumnKind::Bytes, &["memory"])
             .shown(ColumnKind::Milliseconds, &["since"]);
         let text = render(
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn nothing_is_a_dash() {
-        let verb = Verb::new("probe", Capability::Read, "");
+        let verb = Verb::new("probe", Permission::Read, "");
         let text = render(
             &verb,
             &json!({"answers": {"10.20.1.2": [], "10.20.3.2": ["icmp"]}, "mac": null}),
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_date_is_a_date() {
-        let verb = Verb::new("show", Capability::Read, "").shown(ColumnKind::Date, &["issued"]);
+        let verb = Verb::new("show", Permission::Read, "").shown(ColumnKind::Date, &["issued"]);
         let text = render(&verb, &json!({"keys": [{"issued": 1_800_000_000}, {"issued": null}]}));
         assert_eq!(text, "\nISSUED\n2027-01-15T08:00:00Z\n-\n");
         assert!(render(&verb, &json!({"issued": u64::MAX})).contains("9999-12-31T23:59:59Z"));
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn lines_are_shown_as_they_are() {
-        let verb = Verb::new("logs", Capability::Read, "").shown(ColumnKind::Lines, &["lines"]);
+        let verb = Verb::new("logs", Permission::Read, "").shown(ColumnKind::Lines, &["lines"]);
         assert_eq!(render(&verb, &json!({"lines": ["a", "b  c"]})), "a\nb  c\n");
         assert_eq!(render(&verb, &json!("a b\nc\u{1b}d\n")), "a b\nc\u{fffd}d\n");
         let whole = json!({"sequence": 1, "lines": "a\nb  \u{1b}c\n"});

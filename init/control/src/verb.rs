@@ -1,6 +1,6 @@
 //! Verbs that describe themselves.
 
-use octet_appliance::operator::Capability;
+use octet_appliance::operator::Permission;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -18,7 +18,7 @@ pub struct Verb {
     /// One line for people.
     pub help: String,
     /// What the caller must be allowed to do.
-    pub capability: Capability,
+    pub capability: Permission,
     /// Its arguments, in the order of a command line.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<Arg>,
@@ -119,7 +119,7 @@ impl Verb {
     }
 
     /// A verb without arguments.
-    pub fn new(name: &str, capability: Capability, help: &str) -> Self {
+    pub fn new(name: &str, capability: Permission, help: &str) -> Self {
         let (name, help) = (name.into(), help.into());
         let (args, columns) = (vec![], vec![]);
         Self { name, help, capability, args, columns, internal: false, signed: None }
@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn arguments_must_fit() {
-        let verb = Verb::new("logs", Capability::Read, "")
+        let verb = Verb::new("logs", Permission::Read, "")
             .required("unit", ArgKind::Text, "")
             .optional("since", ArgKind::Option, "")
             .optional("lines", ArgKind::Integer, "");
@@ -269,7 +269,7 @@ mod tests {
 
     #[test]
     fn a_file_is_named_by_its_size() {
-        let verb = Verb::new("install", Capability::Update, "").required("file", ArgKind::File, "");
+        let verb = Verb::new("install", Permission::Update, "").required("file", ArgKind::File, "");
         let check = |file: Value| verb.check(Map::from_iter([("file".to_owned(), file)]));
         let size = |file| check(file).unwrap().file("file").unwrap().size;
         assert_eq!((size(json!({"size": 7})), size(json!({}))), (Some(7), None));
@@ -285,7 +285,7 @@ mod tests {
         let old = r#"{"name":"lines","help":"how many","kind":"integer","required":false}"#;
         let arg: Arg = serde_json::from_str(old).unwrap();
         assert_eq!((arg.short, serde_json::to_string(&arg).unwrap().as_str()), (None, old));
-        let verb = Verb::new("logs", Capability::Read, "").optional("follow", ArgKind::Flag, "");
+        let verb = Verb::new("logs", Permission::Read, "").optional("follow", ArgKind::Flag, "");
         let verb = verb.short('f').optional("fields", ArgKind::Flag, "");
         let letters: Vec<_> = verb.args.iter().map(|arg| arg.short).collect();
         assert_eq!(letters, [Some('f'), None]);

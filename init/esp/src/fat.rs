@@ -21,9 +21,9 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-use table::Table;
-pub use volume::Volume;
-use walk::Walk;
+use table::FatTable;
+pub use volume::VolumeGeometry;
+use walk::TreeWalk;
 
 /// Bytes of one sector: the only size that the image is made for.
 pub const SECTOR: usize = 512;
@@ -50,7 +50,7 @@ impl ReadAt for File {
 
 /// Something to write.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Write {
+pub struct FatWrite {
     /// The first sector of the volume.
     pub sector: u64,
     /// Whole sectors.
@@ -59,16 +59,16 @@ pub struct Write {
 
 /// What is to be done so that the volume is as if it had been unmounted.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Plan {
+pub struct RepairPlan {
     /// Each stage is on the medium before the next is begun; within one the order is free.
-    pub stages: Vec<Vec<Write>>,
+    pub stages: Vec<Vec<FatWrite>>,
     /// The same in words.
     pub done: Vec<String>,
 }
 
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
-pub enum Problem {
+pub enum FatProblem {
     /// The device.
     #[error("sector {sector}: {error}")]
     Read {
@@ -86,13 +86,13 @@ pub enum Problem {
         /// From the root of the volume on.
         path: String,
         /// What is wrong with it.
-        fault: Fault,
+        fault: FatFault,
     },
 }
 
 /// What is wrong with a file or a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub enum FatFault {
     /// Two files, or a file twice.
     #[error("cluster {0} is in use twice")]
     Shared(u32),
@@ -129,7 +129,7 @@ pub enum Check {
 pub fn tidy(device: &Path, check: Check) -> Result<Option<String>, String> {
     let at = |error: io::Error| format!("{}: {error}", device.display());
     let problem =
-        |problem: Problem| format!("{}: {problem}; nothing was changed there", device.display());
+        |problem: FatProblem| format!("{}: {problem}; nothing was changed there", device.display());
     if check == Check::IfDirty {
         let file = File::open(device).map_err(at)?;
         if !is_dirty(&file).map_err(problem)? {
@@ -146,7 +146,7 @@ pub fn tidy(device: &Path, check: Check) -> Result<Option<String>, String> {
     Ok((!plan.done.is_empty()).then(|| plan.done.join("; ")))
 }
 
-fn apply(device: &File, plan: &Plan) -> io::Result<()> {
+fn apply(device: &File, plan: &RepairPlan) -> io::Result<()> {
     for stage in &plan.stages {
         for write in stage {
             device.write_all_at(&write.bytes, write.sector * SECTOR as u64)?;
@@ -160,9 +160,9 @@ fn apply(device: &File, plan: &Plan) -> io::Result<()> {
 ///
 /// # Errors
 /// See [`Problem`].
-fn is_dirty(device: &impl ReadAt) -> Result<bool, Problem> {
+fn is_dirty(device: &impl ReadAt) -> Result<bool, FatProblem> {
     let boot = read(device, 0, 1)?;
-    let volume = Volume::read(&boot)?;
+    let volume = VolumeGeometry::read(&boot)?;
     let table = read(device, volume.tables[0], 1)?;
     Ok(boot[STATE] & DIRTY != 0 || table::is_dirty(&table))
 }
@@ -171,16 +171,16 @@ fn is_dirty(device: &impl ReadAt) -> Result<bool, Problem> {
 ///
 /// # Errors
 /// See [`Problem`].
-pub fn plan(device: &impl ReadAt) -> Result<Plan, Problem> {
+pub fn plan(device: &impl ReadAt) -> Result<RepairPlan, FatProblem> {
     let boot = read(device, 0, 1)?;
-    let volume = Volume::read(&boot)?;
+    let volume = VolumeGeometry::read(&boot)?;
     let info = read(device, volume.info, 1)?;
     volume::check_info(&info)?;
     let [first, second] = volume.tables.map(|table| read(device, table, volume.table_sectors));
     let (first, second) = (first?, second?);
 
-    let mut table = Table::new(first.clone(), &volume)?;
-    let walked = Walk::through(device, &volume, &table)?;
+    let mut table = FatTable::new(first.clone(), &volume)?;
+    let walked = TreeWalk::through(device, &volume, &table)?;
     let lost = walked.settle(&mut table);
     let info_to_be = volume::info(&info, &volume, table.free());
     let mended = table.bytes().to_vec();
@@ -211,12 +211,12 @@ pub fn plan(device: &impl ReadAt) -> Result<Plan, Problem> {
         done.push("marked as unmounted".into());
     }
     let stages = [begin, mend, clean, end].into_iter().filter(|stage| !stage.is_empty());
-    Ok(Plan { stages: stages.collect(), done })
+    Ok(RepairPlan { stages: stages.collect(), done })
 }
 
 /// Adds the sectors of `new` that differ from those of `old`, which lie from `sector` on, to
 /// `writes`: neighbours together. Returns whether there are any.
-fn add(writes: &mut Vec<Write>, old: &[u8], new: &[u8], sector: u64) -> bool {
+fn add(writes: &mut Vec<FatWrite>, old: &[u8], new: &[u8], sector: u64) -> bool {
     let before = writes.len();
     let pairs = old.chunks(SECTOR).zip(new.chunks(SECTOR)).zip(sector..);
     for ((_, bytes), sector) in pairs.filter(|((old, new), _)| old != new) {
@@ -224,18 +224,18 @@ fn add(writes: &mut Vec<Write>, old: &[u8], new: &[u8], sector: u64) -> bool {
             Some(last) if last.sector + (last.bytes.len() / SECTOR) as u64 == sector => {
                 last.bytes.extend(bytes);
             }
-            _ => writes.push(Write { sector, bytes: bytes.to_vec() }),
+            _ => writes.push(FatWrite { sector, bytes: bytes.to_vec() }),
         }
     }
     writes.len() > before
 }
 
 /// Reads whole sectors.
-fn read(device: &impl ReadAt, sector: u64, sectors: usize) -> Result<Vec<u8>, Problem> {
+fn read(device: &impl ReadAt, sector: u64, sectors: usize) -> Result<Vec<u8>, FatProblem> {
     let mut bytes = vec![0; sectors * SECTOR];
     device
         .read_at(&mut bytes, sector * SECTOR as u64)
-        .map_err(|error| Problem::Read { sector, error })?;
+        .map_err(|error| FatProblem::Read { sector, error })?;
     Ok(bytes)
 }
 

@@ -5,7 +5,7 @@ use std::io;
 
 /// A file or a folder in a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Item {
+pub struct FolderItem {
     /// Its name.
     pub name: String,
     /// Bytes of a file; nothing for a folder.
@@ -21,7 +21,7 @@ pub trait Medium {
     ///
     /// # Errors
     /// The medium refuses; so with all the others.
-    fn list(&self, folder: &str) -> io::Result<Vec<Item>>;
+    fn list(&self, folder: &str) -> io::Result<Vec<FolderItem>>;
 
     /// Reads a small file: of one that is longer, the first `most` bytes.
     ///

@@ -1,8 +1,8 @@
 //! What is to be done so that a slot has a place: pure, from what is there to a list.
 
-use octet_bundle::{Kind, Manifest};
+use octet_bundle::{Manifest, SlotFile};
 
-use crate::present::{Present, Slot};
+use crate::present::{EspContents, PresentSlot};
 
 /// Bytes beyond the files that a slot takes: its manifest and entry, folders, and the ends of
 /// clusters.
@@ -10,7 +10,7 @@ const BESIDES: u64 = 256 << 10;
 
 /// What is to be done, in this order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Plan {
+pub struct EspPlan {
     /// What goes first: entries of slots that are not kept. Once that is on the medium the boot
     /// loader does not know them any more.
     pub entries: Vec<String>,
@@ -19,9 +19,9 @@ pub struct Plan {
     /// Folders that are empty then.
     pub folders: Vec<String>,
     /// Files of the new slot that another slot has already, and where.
-    pub shared: Vec<(Kind, String)>,
+    pub shared: Vec<(SlotFile, String)>,
     /// Files of the new slot that are to be written.
-    pub written: Vec<Kind>,
+    pub written: Vec<SlotFile>,
 }
 
 /// Even without the slots that may go there is no room.
@@ -33,9 +33,9 @@ pub struct NoRoom {
     pub free: u64,
 }
 
-impl Plan {
+impl EspPlan {
     /// Where a file of the slot will be.
-    pub fn path(&self, manifest: &Manifest, kind: Kind) -> String {
+    pub fn path(&self, manifest: &Manifest, kind: SlotFile) -> String {
         let shared = self.shared.iter().find(|(shared, _)| *shared == kind);
         shared.map_or_else(|| manifest.slot.file(kind), |(_, path)| path.clone())
     }
@@ -45,10 +45,14 @@ impl Plan {
 ///
 /// # Errors
 /// There is no room.
-pub fn place(present: &Present, kept: &[&Slot], new: &Manifest) -> Result<Plan, NoRoom> {
+pub fn place(
+    present: &EspContents,
+    kept: &[&PresentSlot],
+    new: &Manifest,
+) -> Result<EspPlan, NoRoom> {
     let mut plan = clear(present, kept);
     let mut needed = BESIDES;
-    for kind in Kind::ALL {
+    for kind in SlotFile::ALL {
         let wanted = new.files.get(kind);
         let same = kept.iter().find_map(|slot| {
             let has = slot.manifest.as_ref()?.files.get(kind);
@@ -70,13 +74,13 @@ pub fn place(present: &Present, kept: &[&Slot], new: &Manifest) -> Result<Plan, 
 }
 
 /// What is to go so that only `kept` is there.
-pub fn clear(present: &Present, kept: &[&Slot]) -> Plan {
+pub fn clear(present: &EspContents, kept: &[&PresentSlot]) -> EspPlan {
     let gone = present.slots.iter().filter(|slot| kept.iter().all(|kept| kept.name != slot.name));
     let entries = gone.flat_map(|slot| &slot.entries).chain(&present.unfinished);
-    Plan {
+    EspPlan {
         entries: entries.cloned().collect(),
         files: present.unneeded(kept).map(|(path, _)| path.to_owned()).collect(),
         folders: present.emptied(kept).map(str::to_owned).collect(),
-        ..Plan::default()
+        ..EspPlan::default()
     }
 }

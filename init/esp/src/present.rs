@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::io;
 
 use octet_bundle::{
-    Digest, ENTRIES, EntryName, HEAD_MOST, Kind, Listed, Manifest, SLOTS, SlotName, Standing,
+    Digest, ENTRIES, EntryName, HEAD_MOST, Manifest, ParsedEntry, SLOTS, SlotFile, SlotName,
+    SlotState,
 };
 
 use crate::medium::Medium;
@@ -14,9 +15,9 @@ pub const ENTRY_MOST: u64 = 16 << 10;
 
 /// What is there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Present {
+pub struct EspContents {
     /// Slots that have an entry.
-    pub slots: Vec<Slot>,
+    pub slots: Vec<PresentSlot>,
     /// Files in folders of slots, by path, with their sizes: also those that no entry names.
     pub files: BTreeMap<String, u64>,
     /// Folders of slots, also those of none that has an entry.
@@ -29,13 +30,13 @@ pub struct Present {
 
 /// A slot that has an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Slot {
+pub struct PresentSlot {
     /// Its name.
     pub name: SlotName,
     /// Its entries, by path: one, or two after a cut between a name and the next.
     pub entries: Vec<String>,
     /// How it stands.
-    pub standing: Standing,
+    pub standing: SlotState,
     /// What the boot loader sorts it by.
     pub sequence: u64,
     /// The files that its entries name.
@@ -44,27 +45,27 @@ pub struct Slot {
     pub manifest: Option<Manifest>,
 }
 
-impl Slot {
+impl PresentSlot {
     /// Where its file `kind` is, by its entry.
-    pub fn path(&self, kind: Kind) -> Option<&String> {
+    pub fn path(&self, kind: SlotFile) -> Option<&String> {
         let end = format!("/{}", kind.name());
         self.files.iter().find(|path| path.ends_with(&end))
     }
 
     /// Whether it was good once.
     pub fn is_good(&self) -> bool {
-        self.standing == Standing::Good
+        self.standing == SlotState::Good
     }
 }
 
-impl Present {
+impl EspContents {
     /// Reads what is on `medium`.
     ///
     /// # Errors
     /// The medium refuses. A manifest or an entry that makes no sense is none.
     pub fn read(medium: &impl Medium) -> io::Result<Self> {
         let mut present = Self { free: medium.free()?, ..Self::default() };
-        let mut slots = BTreeMap::<SlotName, Slot>::new();
+        let mut slots = BTreeMap::<SlotName, PresentSlot>::new();
         for item in medium.list(ENTRIES)? {
             let path = format!("{ENTRIES}/{}", item.name);
             if item.name.starts_with("octet-") && item.name.ends_with(".new") {
@@ -73,12 +74,12 @@ impl Present {
             }
             let Some(name) = EntryName::parse(&item.name) else { continue };
             let text = medium.read(&path, ENTRY_MOST)?;
-            let listed = Listed::parse(&String::from_utf8_lossy(&text));
+            let listed = ParsedEntry::parse(&String::from_utf8_lossy(&text));
             if listed.is_empty() {
                 present.unfinished.push(path);
                 continue;
             }
-            let slot = slots.entry(name.slot.clone()).or_insert_with(|| Slot {
+            let slot = slots.entry(name.slot.clone()).or_insert_with(|| PresentSlot {
                 name: name.slot,
                 entries: vec![],
                 standing: name.standing,
@@ -86,8 +87,8 @@ impl Present {
                 files: vec![],
                 manifest: None,
             });
-            if name.standing == Standing::Good {
-                slot.standing = Standing::Good;
+            if name.standing == SlotState::Good {
+                slot.standing = SlotState::Good;
             }
             slot.entries.push(path);
             slot.files.extend(listed.files);
@@ -112,12 +113,12 @@ impl Present {
     }
 
     /// The slot `name`.
-    pub fn slot(&self, name: &str) -> Option<&Slot> {
+    pub fn slot(&self, name: &str) -> Option<&PresentSlot> {
         self.slots.iter().find(|slot| slot.name.as_str() == name)
     }
 
     /// The slot to go back to: the newest other than `running` that was good.
-    pub fn last_good(&self, running: &str) -> Option<&Slot> {
+    pub fn last_good(&self, running: &str) -> Option<&PresentSlot> {
         let others =
             self.slots.iter().filter(|slot| slot.is_good() && slot.name.as_str() != running);
         others.max_by_key(|slot| slot.sequence)
@@ -125,8 +126,9 @@ impl Present {
 
     /// The slot that the boot loader takes at the next start: those without tries come last, the
     /// highest sequence first (systemd-boot(7), "Sorting").
-    pub fn next(&self) -> Option<&Slot> {
-        let has_tries = |slot: &Slot| !matches!(slot.standing, Standing::Trying { left: 0, .. });
+    pub fn next(&self) -> Option<&PresentSlot> {
+        let has_tries =
+            |slot: &PresentSlot| !matches!(slot.standing, SlotState::Trying { left: 0, .. });
         self.slots.iter().max_by_key(|slot| (has_tries(slot), slot.sequence))
     }
 
@@ -141,7 +143,7 @@ impl Present {
     pub fn file(&self, sha256: Digest, gone: &[String]) -> Option<(&str, u64)> {
         self.slots.iter().find_map(|slot| {
             let manifest = slot.manifest.as_ref()?;
-            Kind::ALL.into_iter().find_map(|kind| {
+            SlotFile::ALL.into_iter().find_map(|kind| {
                 let file = manifest.files.get(kind);
                 let path = slot.path(kind).filter(|path| !gone.contains(path))?;
                 let is_it = file.sha256 == sha256 && self.files.get(path) == Some(&file.size);
@@ -152,7 +154,10 @@ impl Present {
 
     /// Files that nobody needs if only the slots of `kept` stay: no entry of theirs names them, and
     /// they are not their manifests.
-    pub fn unneeded<'a>(&'a self, kept: &'a [&Slot]) -> impl Iterator<Item = (&'a str, u64)> {
+    pub fn unneeded<'a>(
+        &'a self,
+        kept: &'a [&PresentSlot],
+    ) -> impl Iterator<Item = (&'a str, u64)> {
         let is_needed = |path: &str| {
             kept.iter().any(|slot| {
                 slot.files.iter().any(|file| file == path) || slot.name.manifest() == path
@@ -163,7 +168,7 @@ impl Present {
     }
 
     /// Folders that are empty once what is not needed is gone.
-    pub fn emptied<'a>(&'a self, kept: &'a [&Slot]) -> impl Iterator<Item = &'a str> {
+    pub fn emptied<'a>(&'a self, kept: &'a [&PresentSlot]) -> impl Iterator<Item = &'a str> {
         let gone: Vec<&str> = self.unneeded(kept).map(|(path, _)| path).collect();
         let stays = move |folder: &str| {
             let mut files = self

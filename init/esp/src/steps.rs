@@ -4,11 +4,13 @@
 
 use std::io;
 
-use octet_bundle::{Digest, ENTRIES, Entry, EntryName, Hasher, Kind, MAX_CHUNK, Manifest, TRIES};
+use octet_bundle::{
+    BootEntry, Digest, ENTRIES, EntryName, Hasher, MAX_CHUNK, Manifest, SlotFile, TRIES,
+};
 
 use crate::medium::{Medium, staged, write_whole};
-use crate::plan::Plan;
-use crate::present::{ENTRY_MOST, Slot};
+use crate::plan::EspPlan;
+use crate::present::{ENTRY_MOST, PresentSlot};
 
 /// What was written is not there.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +27,7 @@ pub enum NotThere {
 ///
 /// # Errors
 /// The medium refuses; so with all the others.
-pub fn make_room(medium: &mut impl Medium, plan: &Plan) -> io::Result<()> {
+pub fn make_room(medium: &mut impl Medium, plan: &EspPlan) -> io::Result<()> {
     if !plan.entries.is_empty() {
         plan.entries.iter().try_for_each(|entry| medium.remove(entry))?;
         medium.sync()?;
@@ -48,12 +50,16 @@ pub fn finish(medium: &mut impl Medium, written: &[String]) -> io::Result<()> {
 ///
 /// # Errors
 /// It is not what it should be, or cannot be read.
-pub fn read_back(medium: &impl Medium, manifest: &Manifest, plan: &Plan) -> Result<(), NotThere> {
+pub fn read_back(
+    medium: &impl Medium,
+    manifest: &Manifest,
+    plan: &EspPlan,
+) -> Result<(), NotThere> {
     let unread = |path: &str| {
         let path = path.to_owned();
         move |error| NotThere::Unread(path, error)
     };
-    for kind in Kind::ALL {
+    for kind in SlotFile::ALL {
         let (path, file) = (plan.path(manifest, kind), manifest.files.get(kind));
         if digest(medium, &path, file.size).map_err(unread(&path))? != file.sha256 {
             return Err(NotThere::Differs(path));
@@ -90,12 +96,12 @@ pub fn digest(medium: &impl Medium, path: &str, size: u64) -> io::Result<Digest>
 pub fn write_entry(
     medium: &mut impl Medium,
     manifest: &Manifest,
-    plan: &Plan,
+    plan: &EspPlan,
     on_trial: bool,
 ) -> io::Result<()> {
     let path = |kind| format!("/{}", plan.path(manifest, kind));
-    let (linux, initrd) = (path(Kind::Linux), path(Kind::Initrd));
-    let text = Entry { manifest, linux: &linux, initrd: &initrd, on_trial }.render();
+    let (linux, initrd) = (path(SlotFile::Linux), path(SlotFile::Initrd));
+    let text = BootEntry { manifest, linux: &linux, initrd: &initrd, on_trial }.render();
     let name = EntryName::tried(&manifest.slot, TRIES);
     let staged = staged(&format!("{ENTRIES}/octet-{}", manifest.slot));
     write_whole(medium, &staged, text.as_bytes())?;
@@ -110,7 +116,7 @@ pub fn write_entry(
 ///
 /// # Errors
 /// See [`make_room`].
-pub fn set_tries(medium: &mut impl Medium, slot: &Slot, left: u32) -> io::Result<()> {
+pub fn set_tries(medium: &mut impl Medium, slot: &PresentSlot, left: u32) -> io::Result<()> {
     let new = format!("{ENTRIES}/{}", EntryName::tried(&slot.name, left));
     let staged = staged(&format!("{ENTRIES}/octet-{}", slot.name));
     let old: Vec<_> = slot.entries.iter().filter(|path| **path != new).collect();

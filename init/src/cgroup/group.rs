@@ -32,14 +32,14 @@ enum Killed {
 }
 
 /// The folder that a new process is to be put in.
-pub enum Place<'a> {
+pub enum ProcessGroup<'a> {
     /// The group's own.
     Own(BorrowedFd<'a>),
     /// One below it.
     Below(OwnedFd),
 }
 
-impl AsFd for Place<'_> {
+impl AsFd for ProcessGroup<'_> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Self::Own(dir) => *dir,
@@ -50,7 +50,7 @@ impl AsFd for Place<'_> {
 
 /// What the processes of a unit use together. What the kernel does not count is absent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Usage {
+pub struct GroupUsage {
     /// Bytes of memory, caches of files included.
     pub memory: Option<u64>,
     /// Processor time in microseconds, since the group was made.
@@ -82,9 +82,9 @@ impl Group {
     ///
     /// # Errors
     /// `EBUSY`: a process that was killed is not gone yet.
-    pub fn place(&self) -> rustix::io::Result<Place<'_>> {
+    pub fn place(&self) -> rustix::io::Result<ProcessGroup<'_>> {
         match self.killed.get() {
-            Killed::Never => return Ok(Place::Own(self.dir())),
+            Killed::Never => return Ok(ProcessGroup::Own(self.dir())),
             Killed::Before => {}
             Killed::JustNow => {
                 match unlinkat(&self.dir, AGAIN, AtFlags::REMOVEDIR) {
@@ -95,7 +95,7 @@ impl Group {
                 self.killed.set(Killed::Before);
             }
         }
-        Ok(Place::Below(openat(&self.dir, AGAIN, super::FOLDER, Mode::empty())?))
+        Ok(ProcessGroup::Below(openat(&self.dir, AGAIN, super::FOLDER, Mode::empty())?))
     }
 
     /// Kills every process in it, also those that are being made meanwhile. An empty one is left
@@ -126,12 +126,12 @@ impl Group {
     }
 
     /// What it uses now.
-    pub fn usage(&self) -> Usage {
+    pub fn usage(&self) -> GroupUsage {
         let mut space = [0; 1024];
         let mut number = |file| read(&self.dir, file, &mut space).ok()?.trim().parse().ok();
         let (memory, tasks) = (number("memory.current"), number("pids.current"));
         let mut field = |file, name| value(read(&self.dir, file, &mut space).ok()?, name);
-        Usage {
+        GroupUsage {
             memory,
             cpu_micros: field("cpu.stat", "usage_usec"),
             tasks,

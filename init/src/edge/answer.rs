@@ -12,7 +12,7 @@ use super::managed::Managed;
 use super::report::Detail;
 use super::{Edge, PORT_UNIT, report, verbs};
 use crate::spawn;
-use crate::supervisor::{Event, Goal, UnitId};
+use crate::supervisor::{ShutdownGoal, SupervisorEvent, UnitId};
 
 impl Edge {
     /// Answers everything that a client has asked.
@@ -90,9 +90,9 @@ impl Edge {
                 self.place(&args)?;
                 Answer::Now(Value::Null)
             }
-            "start" => Answer::Then(Event::Start(self.named_here(&args)?)),
-            "stop" => Answer::Then(Event::Stop(self.named(&args)?)),
-            "restart" => Answer::Then(Event::Restart(self.named_here(&args)?)),
+            "start" => Answer::Then(SupervisorEvent::Start(self.named_here(&args)?)),
+            "stop" => Answer::Then(SupervisorEvent::Stop(self.named(&args)?)),
+            "restart" => Answer::Then(SupervisorEvent::Restart(self.named_here(&args)?)),
             "reload" => {
                 self.reload(&args)?;
                 Answer::Now(Value::Null)
@@ -101,8 +101,8 @@ impl Edge {
                 self.signal(&args)?;
                 Answer::Now(Value::Null)
             }
-            "poweroff" => Answer::Then(Event::Shutdown(Goal::PowerOff)),
-            "reboot" => Answer::Then(Event::Shutdown(Goal::Reboot)),
+            "poweroff" => Answer::Then(SupervisorEvent::Shutdown(ShutdownGoal::PowerOff)),
+            "reboot" => Answer::Then(SupervisorEvent::Shutdown(ShutdownGoal::Reboot)),
             _ => Answer::Now(json!(verbs)), // describe: the list above has no other
         })
     }
@@ -184,7 +184,7 @@ enum Answer {
     /// With this.
     Now(Value),
     /// With nothing; then this happens.
-    Then(Event),
+    Then(SupervisorEvent),
     /// When there is something to be told.
     Later,
 }

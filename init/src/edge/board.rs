@@ -8,7 +8,7 @@ use super::Edge;
 use super::managed::Managed;
 use crate::console::say;
 use crate::facts;
-use crate::phases::board_number::{BoardNumber, Source};
+use crate::phases::board_number::{BoardNumber, NumberSource};
 use crate::supervisor::UnitId;
 
 /// The unit that looks at the flash.
@@ -77,10 +77,10 @@ impl Edge {
                 let problem = format!("ALARM: by its port this is {board}, by {source} {said}");
                 self.logs.say(&problem);
                 let help = match source {
-                    Source::CommandLine => {
+                    NumberSource::CommandLine => {
                         "plug it into its own port, or remove `octet.board` from the command line"
                     }
-                    Source::Flash => "plug it into its own port, or correct the file",
+                    NumberSource::Flash => "plug it into its own port, or correct the file",
                 };
                 Err(Failure::new(FailureCode::Denied, problem, help))
             }

@@ -12,8 +12,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 const READS_PER_TURN: usize = 16;
 
 /// One client.
-pub struct Client {
-    stream: Stream,
+pub struct ControlClient {
+    stream: ClientStream,
     connection: Connection,
     /// Who it is.
     pub caller: Caller,
@@ -36,14 +36,14 @@ pub enum Received {
 }
 
 /// What a client is connected by.
-pub enum Stream {
+pub enum ClientStream {
     /// PID 1's socket.
     Socket(UnixStream),
     /// The serial port under QEMU, which outlives each of its users.
     Port(File),
 }
 
-impl Stream {
+impl ClientStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Socket(stream) => stream.read(buffer),
@@ -67,9 +67,9 @@ impl Stream {
     }
 }
 
-impl Client {
+impl ControlClient {
     /// A client of which it is known who it is.
-    pub fn new(stream: Stream, caller: Caller) -> Self {
+    pub fn new(stream: ClientStream, caller: Caller) -> Self {
         Self {
             stream,
             connection: Connection::default(),
@@ -84,7 +84,7 @@ impl Client {
     pub fn reply(&mut self, id: u64, body: ReplyBody) {
         if self.connection.reply(&Reply { id, body }).is_err() {
             self.start_afresh();
-            self.given_up = matches!(self.stream, Stream::Socket(_));
+            self.given_up = matches!(self.stream, ClientStream::Socket(_));
         }
     }
 
@@ -120,7 +120,7 @@ impl Client {
 
     /// Adds the messages that have come in.
     pub fn receive(&mut self, messages: &mut Vec<Message>) -> Received {
-        let closable = matches!(self.stream, Stream::Socket(_));
+        let closable = matches!(self.stream, ClientStream::Socket(_));
         let mut buffer = [0; 4096];
         for _ in 0..READS_PER_TURN {
             match self.stream.read(&mut buffer) {
@@ -153,7 +153,7 @@ impl Client {
                 Ok(count) => self.connection.sent(count),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
-                Err(_) => return matches!(self.stream, Stream::Port(_)),
+                Err(_) => return matches!(self.stream, ClientStream::Port(_)),
             }
         }
         let is_owed = || self.watch.is_some() && !self.stream.is_hung_up();
@@ -170,7 +170,7 @@ mod tests {
     fn who_watches_and_goes_is_dropped() {
         let (mut peer, own) = UnixStream::pair().unwrap();
         own.set_nonblocking(true).unwrap();
-        let mut client = Client::new(Stream::Socket(own), Caller::Root);
+        let mut client = ControlClient::new(ClientStream::Socket(own), Caller::Root);
         client.watch(1);
         client.reply(1, ReplyBody::Item(serde_json::json!({ "state": "ready" })));
         assert!(client.send());

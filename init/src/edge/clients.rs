@@ -11,8 +11,8 @@ use octet_control::{INIT, Message, SOCKETS};
 use rustix::net::sockopt::socket_peercred;
 
 use super::callers::{self, Caller};
-use super::client::{Client, Received, Stream};
-use super::poll::{Poll, Source};
+use super::client::{ClientStream, ControlClient, Received};
+use super::poll::{EventSource, Poll};
 use crate::clock::now;
 use crate::port;
 use crate::supervisor::Moment;
@@ -30,9 +30,9 @@ const AT_ONCE: usize = 16;
 
 /// All clients.
 #[derive(Default)]
-pub struct Clients {
+pub struct ControlClients {
     listener: Option<UnixListener>,
-    clients: HashMap<u32, Client>,
+    clients: HashMap<u32, ControlClient>,
     last_token: u32,
     port: Port,
     /// Users whose units bring operators.
@@ -55,7 +55,7 @@ enum Port {
     Missing,
 }
 
-impl Clients {
+impl ControlClients {
     /// Opens the control socket. Anyone on the box may connect and look; who may do more is
     /// decided by the peer's uid: processes of the users `operators` are taken for operators.
     pub fn listen(&mut self, poll: &Poll, operators: Vec<u32>) -> io::Result<()> {
@@ -64,7 +64,7 @@ impl Clients {
         let listener = UnixListener::bind(&path)?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666))?;
         listener.set_nonblocking(true)?;
-        poll.add(&listener, Source::Listener)?;
+        poll.add(&listener, EventSource::Listener)?;
         self.listener = Some(listener);
         Ok(())
     }
@@ -98,8 +98,9 @@ impl Clients {
         self.port = match port::open() {
             Some(port) => {
                 let token = self.next_token();
-                let watched = poll.add_for_changes(&port, Source::Client(token));
-                self.clients.insert(token, Client::new(Stream::Port(port), Caller::Port));
+                let watched = poll.add_for_changes(&port, EventSource::Client(token));
+                self.clients
+                    .insert(token, ControlClient::new(ClientStream::Port(port), Caller::Port));
                 watched.map_or(Port::Missing, |()| Port::Ours(token))
             }
             None if now() < give_up => Port::LookingUntil { give_up, next },
@@ -131,8 +132,8 @@ impl Clients {
     fn adopt(&mut self, poll: &Poll, stream: UnixStream, caller: Caller) -> Option<()> {
         let token = self.next_token();
         stream.set_nonblocking(true).ok()?;
-        poll.add_for_changes(&stream, Source::Client(token)).ok()?;
-        self.clients.insert(token, Client::new(Stream::Socket(stream), caller));
+        poll.add_for_changes(&stream, EventSource::Client(token)).ok()?;
+        self.clients.insert(token, ControlClient::new(ClientStream::Socket(stream), caller));
         Some(())
     }
 
@@ -142,7 +143,7 @@ impl Clients {
     }
 
     /// The client, if it is still there.
-    pub fn get(&mut self, token: u32) -> Option<&mut Client> {
+    pub fn get(&mut self, token: u32) -> Option<&mut ControlClient> {
         self.clients.get_mut(&token)
     }
 
@@ -174,7 +175,7 @@ impl Clients {
 
     /// Something has changed that watchers are to see.
     pub fn changed(&mut self) {
-        self.clients.values_mut().for_each(Client::owe_change);
+        self.clients.values_mut().for_each(ControlClient::owe_change);
     }
 
     /// The watchers that are to be sent the state now. One that has not yet read the last gets
@@ -215,8 +216,10 @@ mod tests {
         let path = folder.path().join("init.sock");
         let listener = UnixListener::bind(&path).unwrap();
         listener.set_nonblocking(true).unwrap();
-        let mut clients =
-            Clients { listener: Some(listener.try_clone().unwrap()), ..Clients::default() };
+        let mut clients = ControlClients {
+            listener: Some(listener.try_clone().unwrap()),
+            ..ControlClients::default()
+        };
         let _waiting: Vec<_> =
             (0..AT_ONCE * 2).map(|_| UnixStream::connect(&path).unwrap()).collect();
         clients.accept(&Poll::new().unwrap());

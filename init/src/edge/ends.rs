@@ -6,8 +6,8 @@ use super::Edge;
 use crate::cgroup::{self, Group};
 use crate::clock::now;
 use crate::console::say;
-use crate::spawn::{self, Ended, Orphan};
-use crate::supervisor::{BoxState, Event, Exit, UnitId, UnitState};
+use crate::spawn::{self, EndedProcess, Orphan};
+use crate::supervisor::{BoxState, ProcessExit, SupervisorEvent, UnitId, UnitState};
 
 /// How many ends are collected in one turn: whoever starts processes that end at once, without end, must not keep PID 1
 /// from all else.
@@ -39,15 +39,15 @@ impl Edge {
             if notification.ready {
                 // That it runs is known before that it is ready.
                 self.take_verdict(unit);
-                self.step(Event::Ready(unit));
+                self.step(SupervisorEvent::Ready(unit));
                 let name = self.units[unit.0].name();
                 self.logs.say(&format!("unit {name} is ready"));
             }
             if let Some(by) = notification.extend {
-                self.step(Event::Extended(unit, by));
+                self.step(SupervisorEvent::Extended(unit, by));
             }
             if notification.alive {
-                self.step(Event::Alive(unit));
+                self.step(SupervisorEvent::Alive(unit));
             }
         }
     }
@@ -68,7 +68,7 @@ impl Edge {
         self.see_what_is_clear();
     }
 
-    fn main_process_ended(&mut self, id: UnitId, exit: Exit) {
+    fn main_process_ended(&mut self, id: UnitId, exit: ProcessExit) {
         self.take_verdict(id);
         let unit = &mut self.units[id.0];
         let Some(mut process) = unit.process.take() else { return };
@@ -77,24 +77,24 @@ impl Edge {
         }
         let name = unit.name().to_owned();
         if let Some(refusal) = process.refused {
-            self.step(Event::SpawnFailed(id, refusal));
+            self.step(SupervisorEvent::SpawnFailed(id, refusal));
             self.tell_failure(id);
         } else {
             let left = cgroup::kill_all(unit.group.as_ref(), process.pid);
             if left {
                 self.clearing.push(id);
             }
-            self.step(Event::Exited(id, exit));
+            self.step(SupervisorEvent::Exited(id, exit));
             self.logs.say(&format!("unit {name} {exit}"));
             if !left {
-                self.step(Event::Emptied(id));
+                self.step(SupervisorEvent::Emptied(id));
                 self.tell_failure(id);
             }
         }
     }
 
     /// A process that some unit's process has left behind.
-    fn orphan_ended(&mut self, ended: Ended) {
+    fn orphan_ended(&mut self, ended: EndedProcess) {
         let Orphan { pid, name, unit, exit } = ended.orphan();
         ended.collect();
         let whose = unit.map_or_else(|| "no unit".to_owned(), |unit| format!("unit {unit}"));
@@ -112,7 +112,7 @@ impl Edge {
                 continue;
             }
             self.clearing.swap_remove(index);
-            self.step(Event::Emptied(id));
+            self.step(SupervisorEvent::Emptied(id));
             self.tell_failure(id);
             // A step may have begun to clear others, and has looked at none.
             index = 0;

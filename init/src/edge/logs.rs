@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{MemfdFlags, Mode, OFlags, memfd_create, open};
 
 use super::output::Output;
-use super::poll::{Poll, Source};
+use super::poll::{EventSource, Poll};
 use crate::supervisor::{UnitId, UnitState};
 
 /// Everything that `logd` is handed, besides the units' pipes.
@@ -98,8 +98,8 @@ impl Logs {
             return;
         }
         self.emptied_here = gone;
-        let own = (Source::OwnOutput, &self.own);
-        let outputs = units.map(|(unit, output)| (Source::Output(unit), output));
+        let own = (EventSource::OwnOutput, &self.own);
+        let outputs = units.map(|(unit, output)| (EventSource::Output(unit), output));
         for (source, output) in std::iter::once(own).chain(outputs) {
             // A pipe that cannot be watched only makes its own unit wait.
             let _ =

@@ -9,8 +9,8 @@ use rustix::process::Pid;
 use super::output::Output;
 use super::sockets;
 use crate::cgroup::Group;
-use crate::spawn::Verdict;
-use crate::supervisor::Refusal;
+use crate::spawn::VerdictSocket;
+use crate::supervisor::SpawnRefusal;
 
 /// One unit.
 pub struct Managed {
@@ -34,9 +34,9 @@ pub struct Process {
     pub pid: Pid,
     pub pidfd: OwnedFd,
     /// Whether its program was executed, while that is not known.
-    pub verdict: Option<Verdict>,
+    pub verdict: Option<VerdictSocket>,
     /// Why its program was not executed.
-    pub refused: Option<Refusal>,
+    pub refused: Option<SpawnRefusal>,
 }
 
 impl Managed {

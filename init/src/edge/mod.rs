@@ -32,17 +32,20 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
 use crate::cgroup::Cgroups;
 use crate::clock::now;
 use crate::console::say;
-use crate::phases::{Boot, Report};
+use crate::phases::{BootFacts, PhaseReport};
 use crate::spawn;
-use crate::supervisor::{Action, Event, Goal, Moment, Settings, State, Status, UnitId, UnitState};
+use crate::supervisor::{
+    EdgeAction, Moment, Settings, ShutdownGoal, State, SupervisorEvent, UnitId, UnitState,
+    UnitStatus,
+};
 use crate::units;
-use clients::Clients;
+use clients::ControlClients;
 use logs::Logs;
 use managed::Managed;
 use notify::Notify;
-use placement::Placement;
-use poll::{Poll, Source};
-use trial::Trial;
+use placement::BoardPlacement;
+use poll::{EventSource, Poll};
+use trial::SlotTrial;
 use watchdog::Watchdog;
 
 /// Open files that PID 1 may have: some for each unit.
@@ -57,11 +60,11 @@ const CLEARING_PAUSE: Moment = Moment::from_millis(50);
 
 /// Everything PID 1 holds.
 struct Edge {
-    boot: Boot,
+    boot: BootFacts,
     problems: Vec<String>,
     state: State,
     units: Vec<Managed>,
-    placement: Placement,
+    placement: BoardPlacement,
     /// Who may call each unit.
     callers: HashMap<UnitName, String>,
     cgroups: Option<Cgroups>,
@@ -76,30 +79,30 @@ struct Edge {
     may_have_ended: bool,
     notify: Option<Notify>,
     logs: Logs,
-    clients: Clients,
+    clients: ControlClients,
     watchdog: Watchdog,
     /// The unit that reads which board the flash is for, until it has.
     flash: Option<UnitId>,
     /// The unit that has the control port.
     port: Option<UnitId>,
     /// While a new slot is on trial.
-    trial: Option<Trial>,
+    trial: Option<SlotTrial>,
     poll: Poll,
 }
 
 /// Runs the units for as long as the machine does.
-pub fn supervise(boot: Boot) -> ! {
+pub fn supervise(boot: BootFacts) -> ! {
     match Edge::new(boot) {
         Ok((edge, signals)) => edge.run(&signals),
         Err(error) => {
             say(&format!("the supervisor cannot start: {error}; the machine restarts"));
-            power::down(Goal::Reboot)
+            power::down(ShutdownGoal::Reboot)
         }
     }
 }
 
 impl Edge {
-    fn new(mut boot: Boot) -> std::io::Result<(Self, UnixStream)> {
+    fn new(mut boot: BootFacts) -> std::io::Result<(Self, UnixStream)> {
         let start = now();
         let mut problems: Vec<String> =
             boot.cgroups.as_ref().and_then(Cgroups::problem).into_iter().collect();
@@ -109,7 +112,7 @@ impl Edge {
         }
         let poll = Poll::new()?;
         let signals = watch_signals()?;
-        poll.add(&signals, Source::Signals)?;
+        poll.add(&signals, EventSource::Signals)?;
         // Ctrl-alt-del becomes a SIGINT to PID 1 instead of a reset.
         let _ = rustix::system::reboot(rustix::system::RebootCommand::CadOff);
 
@@ -118,7 +121,7 @@ impl Edge {
             vec![]
         });
         std::fs::create_dir_all(octet_control::SOCKETS)?;
-        let placement = Placement::new(&units, boot.board.get());
+        let placement = BoardPlacement::new(&units, boot.board.get());
         let mut settings = Settings::from_units(units.iter());
         for (index, settings) in settings.iter_mut().enumerate() {
             settings.held = placement.held(UnitId(index)).map(str::to_owned);
@@ -138,9 +141,9 @@ impl Edge {
         let logger = units.iter().position(|unit| unit.name() == LOGGER).map(UnitId);
         let notify = Notify::bind().map_err(|error| problems.push(format!("notify: {error}"))).ok();
         if let Some(notify) = &notify {
-            poll.add(notify.socket(), Source::Notify)?;
+            poll.add(notify.socket(), EventSource::Notify)?;
         }
-        let mut clients = Clients::default();
+        let mut clients = ControlClients::default();
         if let Err(error) = clients.listen(&poll, operators) {
             problems.push(format!("control socket: {error}"));
         }
@@ -150,7 +153,7 @@ impl Edge {
         }
         let (prepared, failed) = spawn::prepare();
         problems.extend(failed);
-        boot.reports.push(Report {
+        boot.reports.push(PhaseReport {
             name: "supervise",
             start,
             took: now() - start,
@@ -159,7 +162,7 @@ impl Edge {
         let edge = Self {
             cgroups: boot.cgroups.take(),
             prepared,
-            trial: Trial::of_this_boot(&units),
+            trial: SlotTrial::of_this_boot(&units),
             boot,
             problems,
             state,
@@ -185,7 +188,7 @@ impl Edge {
         for problem in &self.problems {
             say(problem);
         }
-        self.step(Event::Boot);
+        self.step(SupervisorEvent::Boot);
         loop {
             let unfinished = self.clients.take_unfinished();
             let timeout = self.next_deadline().map(|deadline| deadline.saturating_sub(now()));
@@ -205,7 +208,7 @@ impl Edge {
                 self.clients.open_port(&self.poll);
             }
             self.see_what_is_clear();
-            self.step(Event::Tick);
+            self.step(SupervisorEvent::Tick);
             self.see_to_trial();
             self.see_to_watchdog();
             self.push_to_watchers();
@@ -234,24 +237,24 @@ impl Edge {
     /// When something is to be done, if nothing happens before.
     fn next_deadline(&self) -> Option<Moment> {
         let clearing = (!self.clearing.is_empty()).then(|| now() + CLEARING_PAUSE);
-        let trial = self.trial.as_ref().and_then(Trial::due);
+        let trial = self.trial.as_ref().and_then(SlotTrial::due);
         let (state, clients) = (self.state.next_deadline(), self.clients.next_try());
         let all = [state, clients, self.watchdog.next(), trial, clearing];
         all.into_iter().flatten().min()
     }
 
-    fn serve(&mut self, source: Source, signals: &UnixStream) {
+    fn serve(&mut self, source: EventSource, signals: &UnixStream) {
         match source {
-            Source::Signals => self.serve_signals(signals),
-            Source::Output(UnitId(unit)) => {
+            EventSource::Signals => self.serve_signals(signals),
+            EventSource::Output(UnitId(unit)) => {
                 let unit = &self.units[unit];
                 self.logs.empty(unit.name(), &unit.output);
             }
-            Source::OwnOutput => self.logs.empty_own(),
-            Source::Verdict(unit) => self.take_verdict(unit),
-            Source::Notify => self.take_notifications(),
-            Source::Listener => self.clients.accept(&self.poll),
-            Source::Client(token) => self.serve_client(token),
+            EventSource::OwnOutput => self.logs.empty_own(),
+            EventSource::Verdict(unit) => self.take_verdict(unit),
+            EventSource::Notify => self.take_notifications(),
+            EventSource::Listener => self.clients.accept(&self.poll),
+            EventSource::Client(token) => self.serve_client(token),
         }
     }
 
@@ -264,13 +267,13 @@ impl Edge {
         let _ = signals.read(&mut bytes);
         self.reap();
         if let Some(goal) = power::asked_by_signal() {
-            self.step(Event::Shutdown(goal));
+            self.step(SupervisorEvent::Shutdown(goal));
         }
     }
 
     /// Lets the core take one event, and does what it says until it is content.
-    fn step(&mut self, event: Event) {
-        let quiet = event == Event::Tick;
+    fn step(&mut self, event: SupervisorEvent) {
+        let quiet = event == SupervisorEvent::Tick;
         let mut events = vec![event];
         let mut changed = !quiet;
         while let Some(event) = events.pop() {
@@ -293,20 +296,23 @@ impl Edge {
         }
     }
 
-    fn act(&mut self, action: Action) -> Option<Event> {
+    fn act(&mut self, action: EdgeAction) -> Option<SupervisorEvent> {
         match action {
-            Action::Start(id) => {
-                return self.start(id).err().map(|refusal| Event::SpawnFailed(id, refusal));
+            EdgeAction::Start(id) => {
+                return self
+                    .start(id)
+                    .err()
+                    .map(|refusal| SupervisorEvent::SpawnFailed(id, refusal));
             }
-            Action::Ask(id) => {
+            EdgeAction::Ask(id) => {
                 self.tell_progress(id);
                 let unit = &self.units[id.0];
                 if let Some(process) = &unit.process {
                     spawn::signal_through(process.pidfd.as_fd(), unit.unit.stop.signal);
                 }
             }
-            Action::Kill(id) => self.kill(id),
-            Action::Finish(goal) => {
+            EdgeAction::Kill(id) => self.kill(id),
+            EdgeAction::Finish(goal) => {
                 self.clients.flush();
                 let left: Vec<&str> = self.state.running().collect();
                 if !left.is_empty() {
@@ -319,7 +325,7 @@ impl Edge {
     }
 
     /// Where a unit stands.
-    fn status(&self, unit: UnitId) -> &Status {
+    fn status(&self, unit: UnitId) -> &UnitStatus {
         self.state.status(unit)
     }
 

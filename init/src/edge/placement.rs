@@ -8,7 +8,7 @@ use octet_control::{Arguments, Failure, FailureCode};
 
 use super::Edge;
 use super::sockets;
-use crate::supervisor::{Event, UnitId, UnitState};
+use crate::supervisor::{SupervisorEvent, UnitId, UnitState};
 
 /// Why a unit is held whose boards are known, but not which one this is.
 const NO_NUMBER: &str = "waits for the board's number";
@@ -18,7 +18,7 @@ const ELSEWHERE: &str = "is for other boards";
 
 /// Who runs here.
 #[derive(Debug, Clone)]
-pub struct Placement {
+pub struct BoardPlacement {
     /// In start order.
     units: Vec<Placed>,
     /// What ranks above the list of units, until the next boot.
@@ -45,7 +45,7 @@ struct Told {
     here: BTreeSet<UnitId>,
 }
 
-impl Placement {
+impl BoardPlacement {
     /// As `units`, which are in start order, say it for `board`, if its number is known.
     pub fn new(units: &[Unit], board: Option<u8>) -> Self {
         let placed = |unit: &Unit| Placed {
@@ -98,15 +98,16 @@ impl Placement {
 
     /// What the core has to be told now that this is `board`: first what is held, the last in start
     /// order first; then what is released.
-    pub fn follow(&mut self, board: Option<u8>) -> Vec<Event> {
+    pub fn follow(&mut self, board: Option<u8>) -> Vec<SupervisorEvent> {
         let now = self.ids(|_| true).into_iter().map(|id| (id, self.why_held(id, board)));
         let changed: Vec<_> = now.filter(|(id, held)| *held != self.units[id.0].held).collect();
         for (id, held) in &changed {
             self.units[id.0].held.clone_from(held);
         }
-        let held = |(id, held): &(UnitId, Option<String>)| Some(Event::Hold(*id, held.clone()?));
+        let held =
+            |(id, held): &(UnitId, Option<String>)| Some(SupervisorEvent::Hold(*id, held.clone()?));
         let released = changed.iter().filter(|(_, held)| held.is_none());
-        let released = released.map(|(id, _)| Event::Release(*id));
+        let released = released.map(|(id, _)| SupervisorEvent::Release(*id));
         changed.iter().rev().filter_map(held).chain(released).collect()
     }
 
@@ -164,7 +165,7 @@ impl Edge {
             let Some(id) = event.unit() else { continue };
             let unit = &mut self.units[id.0];
             let why = match &event {
-                Event::Hold(_, reason) => reason,
+                SupervisorEvent::Hold(_, reason) => reason,
                 _ => {
                     unit.open_sockets();
                     "is for this node"

@@ -11,7 +11,7 @@ use crate::supervisor::UnitId;
 
 /// Where something can be waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+pub enum EventSource {
     /// A signal came.
     Signals,
     /// A unit wrote to its output, and there is no `logd`.
@@ -28,7 +28,7 @@ pub enum Source {
     Client(u32),
 }
 
-impl Source {
+impl EventSource {
     fn to_data(self) -> epoll::EventData {
         let (kind, index) = match self {
             Self::Signals => (0, 0),
@@ -66,12 +66,12 @@ impl Poll {
     }
 
     /// Reports `source` whenever `file` can be read.
-    pub fn add(&self, file: impl AsFd, source: Source) -> io::Result<()> {
+    pub fn add(&self, file: impl AsFd, source: EventSource) -> io::Result<()> {
         Ok(epoll::add(&self.0, file, source.to_data(), epoll::EventFlags::IN)?)
     }
 
     /// Reports `source` once for every change of `file`: it can be read, written, or was hung up.
-    pub fn add_for_changes(&self, file: impl AsFd, source: Source) -> io::Result<()> {
+    pub fn add_for_changes(&self, file: impl AsFd, source: EventSource) -> io::Result<()> {
         let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::ET;
         Ok(epoll::add(&self.0, file, source.to_data(), flags)?)
     }
@@ -82,7 +82,7 @@ impl Poll {
     }
 
     /// Waits until something is there or `timeout` is over; without one, for as long as it takes.
-    pub fn wait(&self, timeout: Option<Duration>) -> Vec<Source> {
+    pub fn wait(&self, timeout: Option<Duration>) -> Vec<EventSource> {
         let timeout = timeout.map(|timeout| Timespec {
             tv_sec: timeout.as_secs().try_into().unwrap_or(i64::MAX),
             tv_nsec: timeout.subsec_nanos().into(),
@@ -90,7 +90,7 @@ impl Poll {
         let mut buffer = [MaybeUninit::uninit(); 64];
         match epoll::wait(&self.0, &mut buffer, timeout.as_ref()) {
             Ok((events, _)) => {
-                events.iter().filter_map(|event| Source::from_data(event.data.u64())).collect()
+                events.iter().filter_map(|event| EventSource::from_data(event.data.u64())).collect()
             }
             Err(_) => vec![],
         }
@@ -104,15 +104,15 @@ mod tests {
     #[test]
     fn sources_survive_the_kernel() {
         for source in [
-            Source::Signals,
-            Source::Output(UnitId(499)),
-            Source::Notify,
-            Source::Listener,
-            Source::Client(u32::MAX),
-            Source::OwnOutput,
-            Source::Verdict(UnitId(3)),
+            EventSource::Signals,
+            EventSource::Output(UnitId(499)),
+            EventSource::Notify,
+            EventSource::Listener,
+            EventSource::Client(u32::MAX),
+            EventSource::OwnOutput,
+            EventSource::Verdict(UnitId(3)),
         ] {
-            assert_eq!(Source::from_data(source.to_data().u64()), Some(source));
+            assert_eq!(EventSource::from_data(source.to_data().u64()), Some(source));
         }
     }
 }

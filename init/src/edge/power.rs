@@ -13,7 +13,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::console::say;
 use crate::spawn;
-use crate::supervisor::Goal;
+use crate::supervisor::ShutdownGoal;
 
 static OFF: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 static AGAIN: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
@@ -41,18 +41,18 @@ pub fn watch(pipe: &UnixStream) -> std::io::Result<()> {
 }
 
 /// What a signal has asked for since the last call.
-pub fn asked_by_signal() -> Option<Goal> {
+pub fn asked_by_signal() -> Option<ShutdownGoal> {
     if OFF.swap(false, Ordering::Relaxed) {
-        Some(Goal::PowerOff)
+        Some(ShutdownGoal::PowerOff)
     } else if AGAIN.swap(false, Ordering::Relaxed) {
-        Some(Goal::Reboot)
+        Some(ShutdownGoal::Reboot)
     } else {
         None
     }
 }
 
 /// Takes the machine down: kills what no unit owns, writes everything out, unmounts, and ends.
-pub fn down(goal: Goal) -> ! {
+pub fn down(goal: ShutdownGoal) -> ! {
     for _ in 0..ROUNDS {
         if !kill_all_processes() {
             break;
@@ -64,8 +64,8 @@ pub fn down(goal: Goal) -> ! {
     }
     unmount_data();
     let (command, words) = match goal {
-        Goal::PowerOff => (RebootCommand::PowerOff, "powering off"),
-        Goal::Reboot => (RebootCommand::Restart, "restarting"),
+        ShutdownGoal::PowerOff => (RebootCommand::PowerOff, "powering off"),
+        ShutdownGoal::Reboot => (RebootCommand::Restart, "restarting"),
     };
     say(words);
     let _ = reboot(command);

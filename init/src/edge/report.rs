@@ -66,7 +66,9 @@ fn unit(edge: &Edge, id: UnitId, detail: Detail) -> Value {
 /// The state of a unit as clients see it. A target has no process that could exit.
 fn state(edge: &Edge, id: UnitId) -> UnitState {
     match edge.state.status(id).state {
-        UnitState::Exited if edge.units[id.0].unit.unit_type == UnitType::Target => UnitState::Ready,
+        UnitState::Exited if edge.units[id.0].unit.unit_type == UnitType::Target => {
+            UnitState::Ready
+        }
         state => state,
     }
 }

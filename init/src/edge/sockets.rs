@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::net::UnixListener;
 
-use octet_appliance::{Protocol, RawProtocol, Socket, Unit};
+use octet_appliance::{Protocol, RawProtocol, Unit, UnitSocket};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
 
 /// Opens every socket of `unit`, by name. Those at a path are for `group`, too.
@@ -15,7 +15,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
 /// # Errors
 /// The first that cannot be opened, in words.
 pub fn open_all(unit: &Unit, group: Option<u32>) -> Result<Vec<(String, OwnedFd)>, String> {
-    let one = |(name, socket): (&octet_appliance::UnitName, &Socket)| {
+    let one = |(name, socket): (&octet_appliance::UnitName, &UnitSocket)| {
         let opened =
             open(unit, socket, group).map_err(|error| format!("socket {name}: {error}"))?;
         Ok((name.to_string(), opened))
@@ -34,7 +34,7 @@ pub fn close_all(unit: &Unit, sockets: Vec<(String, OwnedFd)>) {
     }
 }
 
-fn open(unit: &Unit, socket: &Socket, group: Option<u32>) -> io::Result<OwnedFd> {
+fn open(unit: &Unit, socket: &UnitSocket, group: Option<u32>) -> io::Result<OwnedFd> {
     if let Some(path) = &socket.path {
         let listener = UnixListener::bind(path.as_str())?;
         let uid = unit.user.user().uid;

@@ -6,11 +6,11 @@ use octet_appliance::{FILTERS, Stdio};
 use rustix::fs::{Mode, OFlags, open};
 
 use super::managed::Process;
-use super::poll::Source;
+use super::poll::EventSource;
 use super::{Edge, notify};
 use crate::facts;
-use crate::spawn::{self, Order};
-use crate::supervisor::{Event, Refusal, UnitId};
+use crate::spawn::{self, SpawnOrder};
+use crate::supervisor::{SpawnRefusal, SupervisorEvent, UnitId};
 
 impl Edge {
     /// Starts the process of `id`. Whether its program could be executed comes as an event of its
@@ -18,7 +18,7 @@ impl Edge {
     ///
     /// # Errors
     /// There is no process.
-    pub(super) fn start(&mut self, id: UnitId) -> Result<(), Refusal> {
+    pub(super) fn start(&mut self, id: UnitId) -> Result<(), SpawnRefusal> {
         self.make_group(id)?;
         if self.port == Some(id) {
             self.clients.leave_port();
@@ -26,7 +26,7 @@ impl Edge {
         let unit = &mut self.units[id.0];
         unit.said = None;
         if let Some(problem) = &unit.no_sockets {
-            return Err(Refusal { reason: problem.clone(), may_pass: false });
+            return Err(SpawnRefusal { reason: problem.clone(), may_pass: false });
         }
         let environment = self.environment(id);
         let unit = &self.units[id.0];
@@ -34,7 +34,7 @@ impl Edge {
             Stdio::Log => None,
             Stdio::Console => Some(console()?),
         };
-        let order = Order {
+        let order = SpawnOrder {
             unit: &unit.unit,
             group: unit.group.as_ref(),
             stdout: console.as_ref().map_or_else(|| unit.output.writer(), AsFd::as_fd),
@@ -45,7 +45,7 @@ impl Edge {
             filters: unit.unit.filters.iter().map(|name| format!("{FILTERS}/{name}")).collect(),
         };
         let child = spawn::spawn(&order)?;
-        let watched = self.poll.add(&child.verdict, Source::Verdict(id));
+        let watched = self.poll.add(&child.verdict, EventSource::Verdict(id));
         watched.map_err(|error| passing(format!("cannot be watched: {error}")))?;
         self.processes.insert(child.pid, id);
         let (pid, pidfd, verdict) = (child.pid, child.pidfd, Some(child.verdict));
@@ -54,7 +54,7 @@ impl Edge {
     }
 
     /// Has the kernel count, bound and kill the unit's processes together.
-    fn make_group(&mut self, id: UnitId) -> Result<(), Refusal> {
+    fn make_group(&mut self, id: UnitId) -> Result<(), SpawnRefusal> {
         let Some(cgroups) = &self.cgroups else { return Ok(()) };
         let unit = &mut self.units[id.0];
         if unit.group.is_none() {
@@ -111,12 +111,14 @@ impl Edge {
     /// It is known whether the program of `id` was executed.
     pub(super) fn take_verdict(&mut self, id: UnitId) {
         let Some(process) = &mut self.units[id.0].process else { return };
-        let Some(result) = process.verdict.as_ref().and_then(spawn::Verdict::read) else { return };
+        let Some(result) = process.verdict.as_ref().and_then(spawn::VerdictSocket::read) else {
+            return;
+        };
         if let Some(verdict) = process.verdict.take() {
             let _ = self.poll.remove(&verdict);
         }
         match result {
-            Ok(()) => self.step(Event::Spawned(id)),
+            Ok(()) => self.step(SupervisorEvent::Spawned(id)),
             // The process is on its way out; when it is gone the core is told why.
             Err(refusal) => process.refused = Some(refusal),
         }
@@ -124,11 +126,11 @@ impl Edge {
 }
 
 /// What may be over the next time.
-fn passing(reason: String) -> Refusal {
-    Refusal { reason, may_pass: true }
+fn passing(reason: String) -> SpawnRefusal {
+    SpawnRefusal { reason, may_pass: true }
 }
 
-fn console() -> Result<OwnedFd, Refusal> {
+fn console() -> Result<OwnedFd, SpawnRefusal> {
     let flags = OFlags::WRONLY | OFlags::NOCTTY | OFlags::CLOEXEC;
     open("/dev/console", flags, Mode::empty())
         .map_err(|error| passing(format!("the console: {error}")))

@@ -15,14 +15,14 @@ use crate::clock::now;
 use crate::command_line;
 use crate::console::say;
 use crate::facts;
-use crate::supervisor::{Event, Goal, Moment, UnitId, UnitState};
+use crate::supervisor::{Moment, ShutdownGoal, SupervisorEvent, UnitId, UnitState};
 
 /// The unit that marks a slot as good.
 const SLOT: &str = "slot";
 
 /// The time that this slot has.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Trial {
+pub struct SlotTrial {
     /// The unit that ends it; without one it cannot end well.
     slot: Option<UnitId>,
     /// The unit that looks at the disk.
@@ -33,7 +33,7 @@ pub struct Trial {
     held: Option<Moment>,
 }
 
-impl Trial {
+impl SlotTrial {
     /// That of the slot that was booted; nothing if it is not on trial.
     pub fn of_this_boot(units: &[Managed]) -> Option<Self> {
         let slot = units.iter().position(|unit| unit.name() == SLOT).map(UnitId);
@@ -87,7 +87,7 @@ impl Edge {
             self.trial = Some(trial);
         } else {
             say("the new slot is not good in time; the machine restarts");
-            self.step(Event::Shutdown(Goal::Reboot));
+            self.step(SupervisorEvent::Shutdown(ShutdownGoal::Reboot));
         }
     }
 }
@@ -99,16 +99,16 @@ mod tests {
     #[test]
     fn what_the_entry_says() {
         let end = Duration::from_secs(90);
-        assert_eq!(Trial::new("90", None, None).map(|trial| trial.end), Some(end));
+        assert_eq!(SlotTrial::new("90", None, None).map(|trial| trial.end), Some(end));
         for bad in ["", "-1", "90s", "4294967296"] {
-            assert_eq!(Trial::new(bad, None, None), None, "{bad}");
+            assert_eq!(SlotTrial::new(bad, None, None), None, "{bad}");
         }
     }
     /// A file system that is checked for an hour is no reason to go back to another slot.
     #[test]
     fn a_check_of_the_disk_does_not_count() {
         let at = Duration::from_secs;
-        let mut trial = Trial::new("90", None, None).unwrap();
+        let mut trial = SlotTrial::new("90", None, None).unwrap();
         trial.hold(false, at(1));
         assert_eq!(trial.due(), Some(at(90)));
         trial.hold(true, at(10));

@@ -1,6 +1,6 @@
 //! What PID 1 can be asked.
 
-use octet_control::{ArgKind, Capability, ColumnKind, DESCRIBE, UNITS, Verb, logs_verb};
+use octet_control::{ArgKind, ColumnKind, DESCRIBE, Permission, UNITS, Verb, logs_verb};
 
 /// Verbs by which a slot that is on trial can be kept from becoming good: what was installed is undone.
 const UNDO_A_TRIAL: [&str; 5] = ["stop", "restart", "signal", "poweroff", "reboot"];
@@ -11,14 +11,14 @@ pub fn verbs(on_trial: bool) -> Vec<Verb> {
     let mut verbs = all();
     for verb in &mut verbs {
         if on_trial && UNDO_A_TRIAL.contains(&verb.name.as_str()) {
-            verb.capability = Capability::Update;
+            verb.capability = Permission::Update;
         }
     }
     verbs
 }
 
 fn all() -> Vec<Verb> {
-    use Capability::{Operate, Own, Read};
+    use Permission::{Operate, Own, Read};
 
     let status = |name, help| {
         Verb::new(name, Read, help)
@@ -104,7 +104,7 @@ mod tests {
         };
         for name in UNDO_A_TRIAL {
             let both = (needs(false, name), needs(true, name));
-            assert_eq!(both, (Capability::Operate, Capability::Update), "{name}");
+            assert_eq!(both, (Permission::Operate, Permission::Update), "{name}");
         }
         for verb in verbs(true) {
             let changed = UNDO_A_TRIAL.contains(&verb.name.as_str());

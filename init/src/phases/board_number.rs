@@ -4,7 +4,7 @@ use std::fmt;
 
 use octet_appliance::{BoardFile, BoardId};
 
-use super::Boot;
+use super::BootFacts;
 use crate::command_line;
 
 /// Which board this is.
@@ -14,14 +14,14 @@ pub enum BoardNumber {
     #[default]
     Unknown,
     /// It is said for as long as the box runs.
-    Said(BoardId, Source),
+    Said(BoardId, NumberSource),
     /// The port that it is plugged into has it.
     Told(BoardId),
 }
 
 /// Who says which board this is; the first one ranks above the second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+pub enum NumberSource {
     /// The kernel's command line.
     CommandLine,
     /// A file of its flash.
@@ -41,8 +41,8 @@ impl BoardNumber {
     #[must_use]
     pub fn said_by_flash(self, board: BoardId) -> Self {
         match self {
-            Self::Said(_, Source::CommandLine) => self,
-            _ => Self::Said(board, Source::Flash),
+            Self::Said(_, NumberSource::CommandLine) => self,
+            _ => Self::Said(board, NumberSource::Flash),
         }
     }
 
@@ -50,7 +50,7 @@ impl BoardNumber {
     ///
     /// # Errors
     /// Somebody else says another, who is returned with it.
-    pub fn told(self, board: BoardId) -> Result<Self, (BoardId, Source)> {
+    pub fn told(self, board: BoardId) -> Result<Self, (BoardId, NumberSource)> {
         match self {
             Self::Said(said, source) if said != board => Err((said, source)),
             Self::Said(..) => Ok(self),
@@ -59,7 +59,7 @@ impl BoardNumber {
     }
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for NumberSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CommandLine => f.write_str("the kernel's command line"),
@@ -70,11 +70,11 @@ impl fmt::Display for Source {
 
 /// Reads `octet.board=N` or `octet.board=router` from the kernel's command line; without it the
 /// number stays unknown until the flash says it, or netd tells it.
-pub fn run(boot: &mut Boot) -> Result<(), String> {
+pub fn run(boot: &mut BootFacts) -> Result<(), String> {
     if let Some(text) = command_line::value("board")? {
         let board = text.parse::<BoardId>();
         let board = board.map_err(|error| format!("octet.board on the command line: {error}"))?;
-        boot.board = BoardNumber::Said(board, Source::CommandLine);
+        boot.board = BoardNumber::Said(board, NumberSource::CommandLine);
     }
     Ok(())
 }
@@ -90,16 +90,16 @@ mod tests {
         let told = unknown.told(three).unwrap();
         assert_eq!((unknown.get(), told.get()), (None, Some(3)));
         assert_eq!(told.told(four), Ok(BoardNumber::Told(four)), "it was plugged in elsewhere");
-        let flash = BoardNumber::Said(BoardId::ROUTER, Source::Flash);
+        let flash = BoardNumber::Said(BoardId::ROUTER, NumberSource::Flash);
         for before in [unknown, told, flash] {
             assert_eq!(before.said_by_flash(BoardId::ROUTER), flash);
         }
-        assert_eq!(flash.told(three), Err((BoardId::ROUTER, Source::Flash)));
-        let line = BoardNumber::Said(three, Source::CommandLine);
+        assert_eq!(flash.told(three), Err((BoardId::ROUTER, NumberSource::Flash)));
+        let line = BoardNumber::Said(three, NumberSource::CommandLine);
         assert_eq!(line.said_by_flash(four), line);
         assert_eq!(
             (line.told(three), line.told(four)),
-            (Ok(line), Err((three, Source::CommandLine)))
+            (Ok(line), Err((three, NumberSource::CommandLine)))
         );
     }
 }

@@ -20,7 +20,7 @@ use board_number::BoardNumber;
 /// One named step.
 struct Phase {
     name: &'static str,
-    run: fn(&mut Boot) -> Result<(), String>,
+    run: fn(&mut BootFacts) -> Result<(), String>,
     if_it_fails: IfItFails,
 }
 
@@ -50,9 +50,9 @@ const TIME_TO_READ: Duration = Duration::from_secs(3);
 
 /// What the phases have found out.
 #[derive(Default)]
-pub struct Boot {
+pub struct BootFacts {
     /// How each phase went.
-    pub reports: Vec<Report>,
+    pub reports: Vec<PhaseReport>,
     /// Which board this is.
     pub board: BoardNumber,
     /// What bounds and counts the units' processes.
@@ -61,7 +61,7 @@ pub struct Boot {
 
 /// How one phase went.
 #[derive(Debug)]
-pub struct Report {
+pub struct PhaseReport {
     /// Its name.
     pub name: &'static str,
     /// When it started.
@@ -73,12 +73,12 @@ pub struct Report {
 }
 
 /// Runs every phase.
-pub fn run() -> Boot {
-    let mut boot = Boot::default();
+pub fn run() -> BootFacts {
+    let mut boot = BootFacts::default();
     for phase in PHASES {
         let start = now();
         let problem = (phase.run)(&mut boot).err();
-        boot.reports.push(Report {
+        boot.reports.push(PhaseReport {
             name: phase.name,
             start,
             took: now() - start,

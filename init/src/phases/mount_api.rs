@@ -2,12 +2,12 @@
 
 use rustix::mount::{MountFlags, mount};
 
-use super::Boot;
+use super::BootFacts;
 
 const NOTHING: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 
 /// Mounts /proc, /sys and /dev.
-pub fn run(_: &mut Boot) -> Result<(), String> {
+pub fn run(_: &mut BootFacts) -> Result<(), String> {
     for (kind, target, flags, options) in [
         (c"proc", c"/proc", NOTHING, c"hidepid=invisible"),
         (c"sysfs", c"/sys", NOTHING, c""),

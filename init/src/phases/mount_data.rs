@@ -4,11 +4,11 @@
 
 use rustix::mount::{MountFlags, mount};
 
-use super::Boot;
+use super::BootFacts;
 use crate::command_line;
 
 /// Mounts /data, if it is to be in memory (`octet.data=memory`).
-pub fn run(_: &mut Boot) -> Result<(), String> {
+pub fn run(_: &mut BootFacts) -> Result<(), String> {
     if !command_line::data_in_memory() {
         return Ok(());
     }

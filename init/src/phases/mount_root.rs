@@ -6,7 +6,7 @@ use std::io;
 use rustix::mount::{MountFlags, mount, mount_move};
 use rustix::process::chroot;
 
-use super::Boot;
+use super::BootFacts;
 use crate::sys::loop_device;
 
 /// Where the root is mounted before it becomes `/`.
@@ -16,7 +16,7 @@ const MEMORY: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
 
 /// Mounts the root, frees the initramfs, and moves in. PID 1 itself goes on running: its program
 /// is the one thing of the initramfs that stays in memory.
-pub fn run(_: &mut Boot) -> Result<(), String> {
+pub fn run(_: &mut BootFacts) -> Result<(), String> {
     let at = |what: &str| {
         let what = what.to_owned();
         move |error: io::Error| format!("{what}: {error}")

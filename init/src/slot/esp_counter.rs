@@ -3,21 +3,21 @@
 use std::fs;
 use std::path::PathBuf;
 
-use octet_bundle::{ENTRIES, EntryName, Listed, Standing, settled};
+use octet_bundle::{ENTRIES, EntryName, ParsedEntry, SlotState, settled};
 
 use super::BootCounter;
 use crate::storage::disk::at;
-use crate::storage::esp::Esp;
+use crate::storage::esp::MountedEsp;
 
 /// The counter of one slot.
 pub struct EspCounter<'a> {
-    esp: &'a Esp,
+    esp: &'a MountedEsp,
     version: &'a str,
 }
 
 impl<'a> EspCounter<'a> {
     /// That of the slot `version`.
-    pub fn new(esp: &'a Esp, version: &'a str) -> Self {
+    pub fn new(esp: &'a MountedEsp, version: &'a str) -> Self {
         Self { esp, version }
     }
 
@@ -33,7 +33,7 @@ impl<'a> EspCounter<'a> {
             let name = EntryName::parse(name).filter(|name| name.slot.as_str() == self.version);
             let Some(name) = name else { continue };
             let text = fs::read(&path).map_err(at(&path))?;
-            let is_empty = Listed::parse(&String::from_utf8_lossy(&text)).is_empty();
+            let is_empty = ParsedEntry::parse(&String::from_utf8_lossy(&text)).is_empty();
             found.push(Found { path, standing: name.standing, is_empty });
         }
         Ok(found)
@@ -43,22 +43,22 @@ impl<'a> EspCounter<'a> {
 /// An entry of the slot.
 struct Found {
     path: PathBuf,
-    standing: Standing,
+    standing: SlotState,
     /// The boot loader passes it over: it says nothing of how the slot stands, and must never take
     /// the place of one that does.
     is_empty: bool,
 }
 
 impl BootCounter for EspCounter<'_> {
-    fn standing(&self) -> Result<Option<Standing>, String> {
+    fn standing(&self) -> Result<Option<SlotState>, String> {
         let entries = self.entries()?;
         let standings = || entries.iter().filter(|it| !it.is_empty).map(|it| it.standing);
-        Ok(standings().find(|it| *it != Standing::Good).or_else(|| standings().next()))
+        Ok(standings().find(|it| *it != SlotState::Good).or_else(|| standings().next()))
     }
 
     fn is_settled(&self) -> Result<bool, String> {
         let entries = self.entries()?;
-        Ok(entries.iter().all(|it| it.standing == Standing::Good && !it.is_empty))
+        Ok(entries.iter().all(|it| it.standing == SlotState::Good && !it.is_empty))
     }
 
     /// FAT writes the two halves of a rename in any order, and a cut between them could leave
@@ -66,7 +66,7 @@ impl BootCounter for EspCounter<'_> {
     /// the medium the old one goes.
     fn mark_good(&self) -> Result<(), String> {
         let entries = self.entries()?;
-        let counted = || entries.iter().filter(|it| it.standing != Standing::Good);
+        let counted = || entries.iter().filter(|it| it.standing != SlotState::Good);
         if let Some(Found { path: old, .. }) = counted().find(|it| !it.is_empty) {
             let slot = self.version.parse();
             let slot = slot.map_err(|error: octet_bundle::InvalidText| error.to_string())?;

@@ -7,13 +7,13 @@
 mod esp_counter;
 mod node_name;
 
-use octet_bundle::Standing;
+use octet_bundle::SlotState;
 use serde_json::{Value, json};
 
 use crate::command_line;
 use crate::facts;
 use crate::storage::disk::Disk;
-use crate::storage::esp::Esp;
+use crate::storage::esp::MountedEsp;
 use esp_counter::EspCounter;
 
 /// Where tries are counted: on the EFI system partition here, in the environment of the boot
@@ -23,7 +23,7 @@ pub trait BootCounter {
     ///
     /// # Errors
     /// In words.
-    fn standing(&self) -> Result<Option<Standing>, String>;
+    fn standing(&self) -> Result<Option<SlotState>, String>;
 
     /// Whether there is nothing left for [`mark_good`](Self::mark_good) to do.
     ///
@@ -42,7 +42,7 @@ pub trait BootCounter {
 ///
 /// # Errors
 /// In words.
-pub fn record(esp: &Esp) -> Result<(), String> {
+pub fn record(esp: &MountedEsp) -> Result<(), String> {
     let Some(version) = command_line::value("slot")? else { return Ok(()) };
     let standing = EspCounter::new(esp, &version).standing()?;
     facts::write(facts::SLOT, &describe(&version, standing));
@@ -58,11 +58,11 @@ pub fn run() -> Result<(), String> {
     let Some(version) = command_line::value("slot")? else { return Ok(()) };
     let disk = Disk::find()?;
     // Nothing is mounted for writing if there is nothing to write.
-    if !EspCounter::new(&Esp::read(&disk.esp)?, &version).is_settled()? {
-        let esp = Esp::change(&disk.esp)?;
+    if !EspCounter::new(&MountedEsp::read(&disk.esp)?, &version).is_settled()? {
+        let esp = MountedEsp::change(&disk.esp)?;
         EspCounter::new(&esp, &version).mark_good()?;
     }
-    facts::write(facts::SLOT, &describe(&version, Some(Standing::Good)));
+    facts::write(facts::SLOT, &describe(&version, Some(SlotState::Good)));
     // The slot is good whatever comes of this.
     if let Err(error) = node_name::keep(&disk) {
         eprintln!("the node's name is not on the EFI system partition: {error}");
@@ -70,11 +70,11 @@ pub fn run() -> Result<(), String> {
     Ok(())
 }
 
-fn describe(version: &str, standing: Option<Standing>) -> Value {
+fn describe(version: &str, standing: Option<SlotState>) -> Value {
     let (left, done, verdict) = match standing {
-        Some(Standing::Good) => (None, None, "good"),
-        Some(Standing::Trying { left: 0, done }) => (Some(0), Some(done), "no tries left"),
-        Some(Standing::Trying { left, done }) => (Some(left), Some(done), "trying"),
+        Some(SlotState::Good) => (None, None, "good"),
+        Some(SlotState::Trying { left: 0, done }) => (Some(0), Some(done), "no tries left"),
+        Some(SlotState::Trying { left, done }) => (Some(left), Some(done), "trying"),
         None => (None, None, "unknown to the boot loader"),
     };
     json!({ "version": version, "tries_left": left, "tries_done": done, "verdict": verdict })

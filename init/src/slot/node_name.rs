@@ -10,7 +10,7 @@ use octet_control::{CallError, Client, PublicKey, SOCKETS};
 use serde_json::Map;
 
 use crate::storage::disk::{Disk, at};
-use crate::storage::esp::Esp;
+use crate::storage::esp::MountedEsp;
 
 /// Where it is.
 const FILE: &str = "octet/node.pub";
@@ -25,12 +25,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub fn keep(disk: &Disk) -> Result<(), String> {
     let Some(node) = ask(&Path::new(SOCKETS).join("identity.sock"))? else { return Ok(()) };
     let text = format!("{node}\n");
-    let esp = Esp::read(&disk.esp)?;
+    let esp = MountedEsp::read(&disk.esp)?;
     if fs::read_to_string(esp.path(FILE)).is_ok_and(|there| there == text) {
         return Ok(());
     }
     drop(esp);
-    let esp = Esp::change(&disk.esp)?;
+    let esp = MountedEsp::change(&disk.esp)?;
     let file = esp.path(FILE);
     // It appears under its name when its content is on the medium; a cut may leave none, and then
     // the next start writes it.

@@ -6,15 +6,16 @@ use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, chdir, setrlimit, setsid, umask};
 use rustix::thread::{UnshareFlags, set_no_new_privs};
 
-use super::failure::Failure;
+use super::failure::SpawnFailure;
 use super::{
-    Order, data_folder, descriptors, landlock, memory_folder, mounts, network, privileges, program,
+    SpawnOrder, data_folder, descriptors, landlock, memory_folder, mounts, network, privileges,
+    program,
 };
 use crate::sys::{exit_now, reset_signals, unshare};
 
 /// What the steps know and find out.
-pub struct Start<'a> {
-    pub order: &'a Order<'a>,
+pub struct ChildState<'a> {
+    pub order: &'a SpawnOrder<'a>,
     /// The program.
     pub program: &'a str,
     /// The folders that are its own, as far as they could be made.
@@ -28,7 +29,7 @@ pub struct Start<'a> {
 }
 
 /// One step. Its error names what it could not do.
-type Step = fn(&mut Start<'_>) -> Result<(), Failure>;
+type Step = fn(&mut ChildState<'_>) -> Result<(), SpawnFailure>;
 
 /// Every step, in order; `program::execute` follows.
 ///
@@ -59,10 +60,10 @@ const STEPS: &[Step] = &[
 ];
 
 /// Goes the way to its end. `pipe` is PID 1's to learn how it went.
-pub fn run(order: &Order<'_>, program: &str, pipe: BorrowedFd<'_>) -> ! {
+pub fn run(order: &SpawnOrder<'_>, program: &str, pipe: BorrowedFd<'_>) -> ! {
     let filters = Vec::with_capacity(order.filters.len());
     let (folders, environment, scoped) = (vec![], vec![], false);
-    let mut start = Start { order, program, folders, environment, scoped, filters };
+    let mut start = ChildState { order, program, folders, environment, scoped, filters };
     // Moves the pipe out of the way, so it is not one of the steps.
     let failure = match descriptors::arrange(&mut start, pipe) {
         Ok(pipe) => {
@@ -77,46 +78,49 @@ pub fn run(order: &Order<'_>, program: &str, pipe: BorrowedFd<'_>) -> ! {
     exit_now(127)
 }
 
-fn tell(pipe: BorrowedFd<'_>, failure: &Failure) {
+fn tell(pipe: BorrowedFd<'_>, failure: &SpawnFailure) {
     let _ = rustix::io::write(pipe, &failure.to_bytes());
 }
 
 /// Replaces what PID 1 does when it panics: it restarts the machine.
 fn end_on_panic(pipe: BorrowedFd<'static>) {
     std::panic::set_hook(Box::new(move |panic| {
-        tell(pipe, &Failure::new("prepare the start", std::io::Error::other(panic.to_string())));
+        tell(
+            pipe,
+            &SpawnFailure::new("prepare the start", std::io::Error::other(panic.to_string())),
+        );
         exit_now(127)
     }));
 }
 
-fn signals(_: &mut Start<'_>) -> Result<(), Failure> {
-    reset_signals().map_err(Failure::to("reset signals"))
+fn signals(_: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
+    reset_signals().map_err(SpawnFailure::to("reset signals"))
 }
 
-fn session(_: &mut Start<'_>) -> Result<(), Failure> {
-    setsid().map(drop).map_err(Failure::to("begin a session"))
+fn session(_: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
+    setsid().map(drop).map_err(SpawnFailure::to("begin a session"))
 }
 
 /// Queues and segments of System V and of POSIX are its own, and end with it.
-fn ipc(_: &mut Start<'_>) -> Result<(), Failure> {
-    unshare(UnshareFlags::NEWIPC).map_err(Failure::to("enter an IPC namespace of its own"))
+fn ipc(_: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
+    unshare(UnshareFlags::NEWIPC).map_err(SpawnFailure::to("enter an IPC namespace of its own"))
 }
 
 /// After the last step that opens files of its own: the limit may be small.
-fn open_files(start: &mut Start<'_>) -> Result<(), Failure> {
+fn open_files(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
     let files = Some(u64::from(start.order.unit.limits.nofile));
     setrlimit(Resource::Nofile, Rlimit { current: files, maximum: files })
-        .map_err(Failure::to("limit its open files (limits.nofile)"))
+        .map_err(SpawnFailure::to("limit its open files (limits.nofile)"))
 }
 
-fn no_new_privileges(start: &mut Start<'_>) -> Result<(), Failure> {
+fn no_new_privileges(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
     if start.order.unit.sandbox.no_new_privs {
-        set_no_new_privs(true).map_err(Failure::to("give up new privileges"))?;
+        set_no_new_privs(true).map_err(SpawnFailure::to("give up new privileges"))?;
     }
     Ok(())
 }
 
-fn surroundings(_: &mut Start<'_>) -> Result<(), Failure> {
+fn surroundings(_: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
     umask(Mode::WGRP | Mode::WOTH);
-    chdir("/").map_err(Failure::to("enter /"))
+    chdir("/").map_err(SpawnFailure::to("enter /"))
 }

@@ -4,12 +4,12 @@
 use rustix::fs::{Gid, Mode, OFlags, Uid, fchown, fstat, mkdir, open};
 use rustix::io::Errno;
 
-use super::child::Start;
-use super::failure::Failure;
+use super::child::ChildState;
+use super::failure::SpawnFailure;
 
 /// Makes the folder and names it by `$STATE_DIRECTORY`. On a box without a disk there is no place
 /// for it: the unit runs without, and knows by the missing variable.
-pub fn make(start: &mut Start<'_>) -> Result<(), Failure> {
+pub fn make(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
     let unit = start.order.unit;
     if !unit.state {
         return Ok(());
@@ -22,7 +22,7 @@ pub fn make(start: &mut Start<'_>) -> Result<(), Failure> {
             Ok(())
         }
         Err(Errno::ROFS | Errno::NOENT) => Ok(()),
-        Err(error) => Err(Failure::new(format_args!("make its data folder {path}"), error)),
+        Err(error) => Err(SpawnFailure::new(format_args!("make its data folder {path}"), error)),
     }
 }
 

@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 
-use super::child::Start;
-use super::failure::Failure;
+use super::child::ChildState;
+use super::failure::SpawnFailure;
 use crate::sys::{close_at_exec_from, put_descriptor};
 
 /// The first descriptor that is passed (`SD_LISTEN_FDS_START`).
@@ -16,10 +16,10 @@ const FIRST: RawFd = 3;
 /// Puts every descriptor in its place and says where `pipe` is now. All others are closed when
 /// the program is executed.
 pub fn arrange(
-    start: &mut Start<'_>,
+    start: &mut ChildState<'_>,
     pipe: BorrowedFd<'_>,
-) -> Result<BorrowedFd<'static>, Failure> {
-    let pipe = place(start, pipe).map_err(Failure::to("arrange its descriptors"))?;
+) -> Result<BorrowedFd<'static>, SpawnFailure> {
+    let pipe = place(start, pipe).map_err(SpawnFailure::to("arrange its descriptors"))?;
     let passed = &start.order.passed;
     if !passed.is_empty() {
         let names: Vec<&str> = passed.iter().map(|(name, _)| name.as_str()).collect();
@@ -32,7 +32,7 @@ pub fn arrange(
     Ok(pipe)
 }
 
-fn place(start: &Start<'_>, pipe: BorrowedFd<'_>) -> io::Result<BorrowedFd<'static>> {
+fn place(start: &ChildState<'_>, pipe: BorrowedFd<'_>) -> io::Result<BorrowedFd<'static>> {
     let order = start.order;
     // First out of the way of all places, so that none is overwritten before it was copied.
     let above = FIRST + RawFd::try_from(order.passed.len()).map_err(|_| Errno::MFILE)?;

@@ -3,16 +3,16 @@
 
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
-use crate::supervisor::Exit;
+use crate::supervisor::ProcessExit;
 use crate::sys::wait_for_any;
 
 /// A process that has ended but is still there to be asked who it was.
 #[derive(Debug)]
-pub struct Ended {
+pub struct EndedProcess {
     /// Its number, which nobody else has until it is collected.
     pub pid: Pid,
     /// How it ended.
-    pub exit: Exit,
+    pub exit: ProcessExit,
 }
 
 /// A process that PID 1 did not start, after its end.
@@ -25,18 +25,21 @@ pub struct Orphan {
     /// The unit in whose group it was.
     pub unit: Option<String>,
     /// How it ended.
-    pub exit: Exit,
+    pub exit: ProcessExit,
 }
 
 /// The next process that has ended. It must be collected, or it stays the next one.
-pub fn next_ended() -> Option<Ended> {
+pub fn next_ended() -> Option<EndedProcess> {
     let waited = wait_for_any()?;
-    let exit =
-        if waited.by_itself { Exit::Status(waited.status) } else { Exit::Signal(waited.status) };
-    Some(Ended { pid: waited.pid, exit })
+    let exit = if waited.by_itself {
+        ProcessExit::Status(waited.status)
+    } else {
+        ProcessExit::Signal(waited.status)
+    };
+    Some(EndedProcess { pid: waited.pid, exit })
 }
 
-impl Ended {
+impl EndedProcess {
     /// Lets the kernel forget it.
     pub fn collect(self) {
         let _ = waitid(WaitId::Pid(self.pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);

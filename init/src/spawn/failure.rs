@@ -5,19 +5,19 @@ use std::io;
 
 use rustix::io::Errno;
 
-use crate::supervisor::Refusal;
+use crate::supervisor::SpawnRefusal;
 
 /// The longest message: a pipe takes as much at once, or nothing.
 pub const LONGEST: usize = 4096;
 
 /// What could not be done, and why.
 #[derive(Debug)]
-pub struct Failure {
+pub struct SpawnFailure {
     reason: String,
     may_pass: bool,
 }
 
-impl Failure {
+impl SpawnFailure {
     /// The kernel refused to `what`.
     pub fn new(what: impl Display, error: impl Into<io::Error>) -> Self {
         let error = error.into();
@@ -31,8 +31,8 @@ impl Failure {
     }
 
     /// As the supervisor wants it.
-    pub fn refusal(self) -> Refusal {
-        Refusal { reason: self.reason, may_pass: self.may_pass }
+    pub fn refusal(self) -> SpawnRefusal {
+        SpawnRefusal { reason: self.reason, may_pass: self.may_pass }
     }
 
     /// As bytes for the pipe.
@@ -64,8 +64,8 @@ mod tests {
     #[test]
     fn survives_the_pipe() {
         for (error, may_pass) in [(Errno::NOENT, false), (Errno::AGAIN, true)] {
-            let failure = Failure::new("execute /x", error);
-            let read = Failure::from_bytes(&failure.to_bytes()).refusal();
+            let failure = SpawnFailure::new("execute /x", error);
+            let read = SpawnFailure::from_bytes(&failure.to_bytes()).refusal();
             assert_eq!(read, failure.refusal());
             assert_eq!(read.may_pass, may_pass);
             assert!(read.reason.starts_with("cannot execute /x: "), "{}", read.reason);
@@ -74,9 +74,9 @@ mod tests {
 
     #[test]
     fn a_long_or_odd_message_is_one_all_the_same() {
-        let long = Failure::new("x".repeat(2 * LONGEST), Errno::NOENT);
+        let long = SpawnFailure::new("x".repeat(2 * LONGEST), Errno::NOENT);
         assert_eq!(long.to_bytes().len(), LONGEST);
-        assert!(!Failure::from_bytes(b"").refusal().may_pass);
-        assert_eq!(Failure::from_bytes(b"+\xff").refusal().reason, "\u{fffd}");
+        assert!(!SpawnFailure::from_bytes(b"").refusal().may_pass);
+        assert_eq!(SpawnFailure::from_bytes(b"+\xff").refusal().reason, "\u{fffd}");
     }
 }

@@ -15,11 +15,11 @@ use landlock::{
     ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,
     RulesetCreatedAttr, RulesetError, Scope,
 };
-use octet_appliance::{Network, TreePath};
+use octet_appliance::{NetworkAccess, TreePath};
 use rustix::fs::{Mode, OFlags, open};
 
-use super::child::Start;
-use super::failure::Failure;
+use super::child::ChildState;
+use super::failure::SpawnFailure;
 
 /// Rights that a kernel must know how to hold back: those of the first Landlock (Linux 5.13).
 const REQUIRED: ABI = ABI::V1;
@@ -30,7 +30,7 @@ const KNOWN: ABI = ABI::V5;
 
 /// Restricts the process for good. A path that is not there is an error, as what would appear there
 /// later would be out of its reach, and nobody would know why. Needs `CAP_SYS_ADMIN`, as `no_new_privs` comes later, or never.
-pub fn restrict(start: &mut Start<'_>) -> Result<(), Failure> {
+pub fn restrict(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
     let sandbox = &start.order.unit.sandbox;
     if sandbox.write.iter().any(TreePath::is_all) {
         return Ok(());
@@ -49,12 +49,12 @@ pub fn restrict(start: &mut Start<'_>) -> Result<(), Failure> {
     for (path, access) in rules {
         let why = if path == start.program { "execute" } else { "allow it the path" };
         let file = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-            .map_err(Failure::to(format_args!("{why} {path}")))?;
+            .map_err(SpawnFailure::to(format_args!("{why} {path}")))?;
         opened.push(PathBeneath::new(file, access));
     }
-    let alone = sandbox.network == Network::Own;
+    let alone = sandbox.network == NetworkAccess::Own;
     start.scoped = apply(all, opened, alone)
-        .map_err(|error| Failure::new("restrict its paths", io::Error::other(error)))?;
+        .map_err(|error| SpawnFailure::new("restrict its paths", io::Error::other(error)))?;
     Ok(())
 }
 

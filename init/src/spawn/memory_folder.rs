@@ -7,21 +7,21 @@ use rustix::fs::{Mode, OFlags, fstat, mkdir, open};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 
-use super::child::Start;
-use super::failure::Failure;
+use super::child::ChildState;
+use super::failure::SpawnFailure;
 
 /// Where all of them are.
 const PLACE: &str = "/run/octet/memory";
 
 /// Makes the folder, or takes the one that is there, and names it by `$RUNTIME_DIRECTORY`.
-pub fn make(start: &mut Start<'_>) -> Result<(), Failure> {
+pub fn make(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
     let unit = start.order.unit;
     if !unit.runtime {
         return Ok(());
     }
     let path = format!("{PLACE}/{}", unit.name);
     own(&path, unit.user.user().uid)
-        .map_err(Failure::to(format_args!("make its folder in memory {path}")))?;
+        .map_err(SpawnFailure::to(format_args!("make its folder in memory {path}")))?;
     start.environment.push(("RUNTIME_DIRECTORY".into(), path.clone()));
     start.folders.push(path);
     Ok(())

@@ -18,8 +18,8 @@ mod privileges;
 mod program;
 mod verdict;
 
-pub use ended::{Ended, Orphan, next_ended};
-pub use verdict::Verdict;
+pub use ended::{EndedProcess, Orphan, next_ended};
+pub use verdict::VerdictSocket;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -28,9 +28,9 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal as Number, pidfd_send_signal};
 
 use crate::cgroup::Group;
-use crate::supervisor::Refusal;
+use crate::supervisor::SpawnRefusal;
 use crate::sys::{Cloned, clone_process};
-use failure::Failure;
+use failure::SpawnFailure;
 
 /// What PID 1 prepares once for the starts of all units.
 #[derive(Debug, Default)]
@@ -50,7 +50,7 @@ pub fn prepare() -> (Prepared, Vec<String>) {
 }
 
 /// All that a start needs.
-pub struct Order<'a> {
+pub struct SpawnOrder<'a> {
     /// What is started, and how.
     pub unit: &'a Unit,
     /// Its group, if the kernel has groups.
@@ -78,29 +78,31 @@ pub struct Child {
     /// Itself: its number may be given to another once it was collected, this may not.
     pub pidfd: OwnedFd,
     /// Whether it became the program.
-    pub verdict: Verdict,
+    pub verdict: VerdictSocket,
 }
 
 /// Starts the program of a unit. It does not wait for it: see `Verdict`.
 ///
 /// # Errors
 /// There is no program, or the kernel makes no process.
-pub fn spawn(order: &Order<'_>) -> Result<Child, Refusal> {
+pub fn spawn(order: &SpawnOrder<'_>) -> Result<Child, SpawnRefusal> {
     let Some(program) = &order.unit.exec else {
-        return Err(Refusal { reason: "has no program".into(), may_pass: false });
+        return Err(SpawnRefusal { reason: "has no program".into(), may_pass: false });
     };
     // Only the flags of the end that PID 1 keeps matter: the child writes once, into an empty pipe.
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)
-        .map_err(|error| Failure::new("make a pipe", error).refusal())?;
+        .map_err(|error| SpawnFailure::new("make a pipe", error).refusal())?;
     let place = order
         .group
         .map(Group::place)
         .transpose()
-        .map_err(|error| Failure::new("enter its control group", error).refusal())?;
+        .map_err(|error| SpawnFailure::new("enter its control group", error).refusal())?;
     match clone_process(place.as_ref().map(AsFd::as_fd)) {
         Ok(Cloned::Child) => child::run(order, program.as_str(), writer.as_fd()),
-        Ok(Cloned::Parent(pid, pidfd)) => Ok(Child { pid, pidfd, verdict: Verdict::new(reader) }),
-        Err(error) => Err(Failure::new("make a process", error).refusal()),
+        Ok(Cloned::Parent(pid, pidfd)) => {
+            Ok(Child { pid, pidfd, verdict: VerdictSocket::new(reader) })
+        }
+        Err(error) => Err(SpawnFailure::new("make a process", error).refusal()),
     }
 }
 

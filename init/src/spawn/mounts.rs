@@ -9,39 +9,39 @@ use rustix::mount::{
 };
 use rustix::thread::UnshareFlags;
 
-use super::child::Start;
+use super::child::ChildState;
 use super::devices;
-use super::failure::Failure;
+use super::failure::SpawnFailure;
 use crate::sys::{set_read_only, unshare};
 
 /// Gives the unit the mounts that its sandbox asks for.
-pub fn set_up(start: &mut Start<'_>) -> Result<(), Failure> {
+pub fn set_up(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
     let sandbox = &start.order.unit.sandbox;
     if !sandbox.private_tmp && !sandbox.private_dev && sandbox.read_only.is_empty() {
         return Ok(());
     }
-    unshare(UnshareFlags::NEWNS).map_err(Failure::to("enter mounts of its own"))?;
+    unshare(UnshareFlags::NEWNS).map_err(SpawnFailure::to("enter mounts of its own"))?;
     // Nothing gets out from here, but what PID 1's side mounts later (/data) gets in.
     mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
-        .map_err(Failure::to("keep its mounts to itself"))?;
+        .map_err(SpawnFailure::to("keep its mounts to itself"))?;
     for path in &sandbox.read_only {
-        read_only(path).map_err(Failure::to(format_args!(
+        read_only(path).map_err(SpawnFailure::to(format_args!(
             "make {} read-only (sandbox.read_only)",
             path.as_str()
         )))?;
     }
     for folder in &start.folders {
         if sandbox.read_only.iter().any(|tree| covers(tree, folder)) {
-            writable(folder).map_err(Failure::to("keep its own folder writable"))?;
+            writable(folder).map_err(SpawnFailure::to("keep its own folder writable"))?;
         }
     }
     if sandbox.private_tmp {
         let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
         mount(c"tmpfs", c"/tmp", c"tmpfs", flags, c"mode=1777,size=16m")
-            .map_err(Failure::to("mount a /tmp of its own"))?;
+            .map_err(SpawnFailure::to("mount a /tmp of its own"))?;
     }
     if sandbox.private_dev {
-        mount_bind(devices::PLACE, c"/dev").map_err(Failure::to("mount a /dev of its own"))?;
+        mount_bind(devices::PLACE, c"/dev").map_err(SpawnFailure::to("mount a /dev of its own"))?;
     }
     Ok(())
 }

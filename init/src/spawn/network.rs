@@ -9,12 +9,12 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use octet_appliance::{Capability, Network};
+use octet_appliance::{Capability, NetworkAccess};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
-use super::child::Start;
-use super::failure::Failure;
+use super::child::ChildState;
+use super::failure::SpawnFailure;
 use crate::sys::unshare;
 
 /// Where the kernel shows a process its network.
@@ -35,9 +35,9 @@ pub fn make_empty() -> io::Result<OwnedFd> {
 
 /// Gives the unit the network that its sandbox says. Comes after Landlock, whose rules decide
 /// whether it can share one.
-pub fn set_up(start: &mut Start<'_>) -> Result<(), Failure> {
+pub fn set_up(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
     let sandbox = &start.order.unit.sandbox;
-    if sandbox.network == Network::Host {
+    if sandbox.network == NetworkAccess::Host {
         return Ok(());
     }
     let changes_it = [Capability::NetAdmin, Capability::NetRaw]
@@ -47,7 +47,7 @@ pub fn set_up(start: &mut Start<'_>) -> Result<(), Failure> {
         Some(empty) if start.scoped && !changes_it => enter(empty),
         _ => unshare(UnshareFlags::NEWNET),
     };
-    entered.map_err(Failure::to("enter a network of its own"))
+    entered.map_err(SpawnFailure::to("enter a network of its own"))
 }
 
 fn enter(network: BorrowedFd<'_>) -> io::Result<()> {

@@ -10,8 +10,8 @@ use rustix::thread::{
 
 use octet_appliance::Capability;
 
-use super::child::Start;
-use super::failure::Failure;
+use super::child::ChildState;
+use super::failure::SpawnFailure;
 
 /// The place of a capability in the kernel's sets.
 fn bit(capability: Capability) -> CapabilitySet {
@@ -23,7 +23,7 @@ fn set(capabilities: &[Capability]) -> CapabilitySet {
 }
 
 /// Puts what the unit does not have out of reach of every program it will ever execute.
-pub fn bound(start: &mut Start<'_>) -> Result<(), Failure> {
+pub fn bound(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
     let own = set(&start.order.unit.sandbox.capabilities);
     for number in 0..u64::BITS {
         let one = CapabilitySet::from_bits_retain(1 << number);
@@ -34,30 +34,30 @@ pub fn bound(start: &mut Start<'_>) -> Result<(), Failure> {
             Ok(()) => {}
             // The kernel has no more of them.
             Err(Errno::INVAL) => break,
-            Err(error) => return Err(Failure::new("bound its capabilities", error)),
+            Err(error) => return Err(SpawnFailure::new("bound its capabilities", error)),
         }
     }
     Ok(())
 }
 
 /// Becomes the unit's user, in its group alone, but keeps what the process itself is permitted.
-pub fn become_user(start: &mut Start<'_>) -> Result<(), Failure> {
+pub fn become_user(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
     let number = start.order.unit.user.user().uid;
     let (uid, gid) = (Uid::from_raw(number), Gid::from_raw(number));
     set_thread_groups(&[])
         .and_then(|()| set_thread_res_gid(gid, gid, gid))
         .and_then(|()| set_keep_capabilities(true))
         .and_then(|()| set_thread_res_uid(uid, uid, uid))
-        .map_err(Failure::to(format_args!("become user {number}")))
+        .map_err(SpawnFailure::to(format_args!("become user {number}")))
 }
 
 /// Has the program get the unit's capabilities. For root the bounding set does that; another user
 /// keeps nothing at execve but the ambient set, for which a capability must be inheritable.
 ///
 /// The process goes on with all that it was permitted, for the steps that follow.
-pub fn grant(start: &mut Start<'_>) -> Result<(), Failure> {
+pub fn grant(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
     let own = &start.order.unit.sandbox.capabilities;
-    let failed = || Failure::to("set its capabilities");
+    let failed = || SpawnFailure::to("set its capabilities");
     let permitted = capabilities(None).map_err(failed())?.permitted;
     let sets = CapabilitySets { effective: permitted, permitted, inheritable: set(own) };
     set_capabilities(None, sets).map_err(failed())?;
@@ -66,7 +66,7 @@ pub fn grant(start: &mut Start<'_>) -> Result<(), Failure> {
     }
     for capability in own {
         configure_capability_in_ambient_set(bit(*capability), true)
-            .map_err(Failure::to(format_args!("give it the capability {capability:?}")))?;
+            .map_err(SpawnFailure::to(format_args!("give it the capability {capability:?}")))?;
     }
     Ok(())
 }

@@ -4,30 +4,30 @@ use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::io;
 
-use super::child::Start;
-use super::failure::Failure;
+use super::child::ChildState;
+use super::failure::SpawnFailure;
 use crate::sys;
 
 /// Reads the filters, while the whole system can be seen.
-pub fn read_filters(start: &mut Start<'_>) -> Result<(), Failure> {
+pub fn read_filters(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
     for path in &start.order.filters {
-        let filter = std::fs::read(path).map_err(Failure::to(format_args!("read {path}")))?;
+        let filter = std::fs::read(path).map_err(SpawnFailure::to(format_args!("read {path}")))?;
         start.filters.push(filter);
     }
     Ok(())
 }
 
 /// Adds the filters. From here on only what they allow can be done.
-pub fn add_filters(start: &mut Start<'_>) -> Result<(), Failure> {
+pub fn add_filters(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
     for (path, filter) in start.order.filters.iter().zip(&start.filters) {
         sys::add_system_call_filter(filter)
-            .map_err(Failure::to(format_args!("load the filter {path}")))?;
+            .map_err(SpawnFailure::to(format_args!("load the filter {path}")))?;
     }
     Ok(())
 }
 
 /// Becomes the program; returns only if that fails.
-pub fn execute(start: &Start<'_>) -> Failure {
+pub fn execute(start: &ChildState<'_>) -> SpawnFailure {
     let unit = start.order.unit;
     let args = std::iter::once(start.program).chain(unit.args.iter().map(String::as_str));
     let tried = || -> io::Result<io::Error> {
@@ -38,11 +38,11 @@ pub fn execute(start: &Start<'_>) -> Failure {
         Ok(sys::execute(&program, &args, &environment))
     };
     let error = tried().unwrap_or_else(|error| error);
-    Failure::new(format_args!("execute {}", start.program), error)
+    SpawnFailure::new(format_args!("execute {}", start.program), error)
 }
 
 /// The whole environment. What PID 1 sets wins over what the unit's file says.
-fn environment(start: &Start<'_>) -> Vec<String> {
+fn environment(start: &ChildState<'_>) -> Vec<String> {
     let order = start.order;
     let own = order.unit.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let given = order.environment.iter().chain(&start.environment);

@@ -5,32 +5,32 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 
-use super::failure::{Failure, LONGEST};
-use crate::supervisor::Refusal;
+use super::failure::{LONGEST, SpawnFailure};
+use crate::supervisor::SpawnRefusal;
 
 /// PID 1's end.
 #[derive(Debug)]
-pub struct Verdict(OwnedFd);
+pub struct VerdictSocket(OwnedFd);
 
-impl Verdict {
+impl VerdictSocket {
     pub(super) fn new(reader: OwnedFd) -> Self {
         Self(reader)
     }
 
     /// `None`: not yet. A child that was killed before it got so far counts as started; that it
     /// ended, and how, comes as of any process.
-    pub fn read(&self) -> Option<Result<(), Refusal>> {
+    pub fn read(&self) -> Option<Result<(), SpawnRefusal>> {
         let mut bytes = [0; LONGEST];
         match rustix::io::read(&self.0, &mut bytes) {
             Ok(0) => Some(Ok(())),
-            Ok(length) => Some(Err(Failure::from_bytes(&bytes[..length]).refusal())),
+            Ok(length) => Some(Err(SpawnFailure::from_bytes(&bytes[..length]).refusal())),
             Err(Errno::AGAIN | Errno::INTR) => None,
-            Err(error) => Some(Err(Failure::new("learn whether it started", error).refusal())),
+            Err(error) => Some(Err(SpawnFailure::new("learn whether it started", error).refusal())),
         }
     }
 }
 
-impl AsFd for Verdict {
+impl AsFd for VerdictSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
@@ -45,14 +45,14 @@ mod tests {
     fn silence_an_end_and_words_are_told_apart() {
         let pipe = || pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).unwrap();
         let (reader, writer) = pipe();
-        let verdict = Verdict::new(reader);
+        let verdict = VerdictSocket::new(reader);
         assert_eq!(verdict.read(), None);
         drop(writer);
         assert_eq!(verdict.read(), Some(Ok(())));
 
         let (reader, writer) = pipe();
-        let failure = Failure::new("enter a network of its own", Errno::NOMEM);
+        let failure = SpawnFailure::new("enter a network of its own", Errno::NOMEM);
         rustix::io::write(&writer, &failure.to_bytes()).unwrap();
-        assert_eq!(Verdict::new(reader).read(), Some(Err(failure.refusal())));
+        assert_eq!(VerdictSocket::new(reader).read(), Some(Err(failure.refusal())));
     }
 }

@@ -9,7 +9,7 @@ use octet_appliance::{BoardFile, BoardId};
 use serde_json::json;
 
 use super::disk::at;
-use super::esp::Esp;
+use super::esp::MountedEsp;
 use crate::command_line;
 use crate::facts;
 use crate::kernel_modules::{Afterwards, load_list};
@@ -20,7 +20,7 @@ const OF_ROUTER: &str = "/usr/lib/octet/modules.router";
 
 /// Leaves for PID 1 what the file says. One that makes no sense is told of, and otherwise as if it
 /// were not there: a board that does not know its number still starts.
-pub fn record(esp: &Esp) {
+pub fn record(esp: &MountedEsp) {
     match read(&esp.path(BoardFile::PATH)) {
         Ok(None) => {}
         Ok(Some(board)) => {

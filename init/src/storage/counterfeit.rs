@@ -15,7 +15,7 @@ const HEAD: usize = 5 * PAGE;
 
 /// Why a medium is not used.
 #[derive(Debug, thiserror::Error)]
-pub enum Problem {
+pub enum MediumProblem {
     /// It cannot be read or written.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -45,7 +45,7 @@ pub fn look(
     seed: u8,
     mut write: impl FnMut(u64, &[u8]) -> io::Result<()>,
     mut read: impl FnMut(u64, &mut [u8]) -> io::Result<()>,
-) -> Result<(), Problem> {
+) -> Result<(), MediumProblem> {
     let mut head = vec![0; HEAD];
     read(0, &mut head)?;
     let mut is_there = |at: u64, content: &[u8]| {
@@ -60,7 +60,7 @@ pub fn look(
             && is_there(first, &noise(seed, first))?
             && is_there(0, &head)?;
         if !kept {
-            return Err(Problem::Counterfeit { says: end, has, lost: at });
+            return Err(MediumProblem::Counterfeit { says: end, has, lost: at });
         }
         has = at + PAGE as u64;
     }
@@ -105,7 +105,7 @@ mod tests {
     const FIRST: u64 = 20 * MIB;
 
     /// A medium that has so many MiB.
-    fn looked(has: u64, says: u64, forgets: bool) -> (Result<(), Problem>, Vec<u8>) {
+    fn looked(has: u64, says: u64, forgets: bool) -> (Result<(), MediumProblem>, Vec<u8>) {
         let pages = (0..has * MIB / PAGE as u64).flat_map(|page| [page as u8 | 1; PAGE]);
         let bytes = RefCell::new(pages.collect::<Vec<_>>());
         let part = |at: u64, len: usize| {
@@ -152,7 +152,7 @@ mod tests {
             assert!(before_data == untouched, "{has} of {says} MiB");
             match looked {
                 Ok(()) => assert_eq!(has, says),
-                Err(Problem::Counterfeit { says: said, has: least, lost }) => {
+                Err(MediumProblem::Counterfeit { says: said, has: least, lost }) => {
                     assert!(has < says && said == says * MIB, "{has} of {says} MiB");
                     assert!(least <= has * MIB && lost + PAGE as u64 > has * MIB);
                 }

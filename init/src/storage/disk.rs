@@ -123,11 +123,11 @@ impl Disk {
         if first_boot && !plan.writes.is_empty() {
             let ends = (plan.data.first, plan.data.first + plan.data.sectors);
             match genuine(&disk, ends) {
-                Err(problem @ counterfeit::Problem::Counterfeit { .. }) => {
+                Err(problem @ counterfeit::MediumProblem::Counterfeit { .. }) => {
                     return Err(format!("{}: {problem}", path.display()));
                 }
                 // Whoever writes there next says what fails.
-                Err(counterfeit::Problem::Io(_)) | Ok(()) => {}
+                Err(counterfeit::MediumProblem::Io(_)) | Ok(()) => {}
             }
         }
         for write in &plan.writes {
@@ -148,7 +148,7 @@ impl Disk {
 }
 
 /// Sees that `disk` keeps what is written between these sectors, of which the first is the data partition's.
-fn genuine(disk: &File, (first, end): (u64, u64)) -> Result<(), counterfeit::Problem> {
+fn genuine(disk: &File, (first, end): (u64, u64)) -> Result<(), counterfeit::MediumProblem> {
     let mut seed = [0];
     getrandom(&mut seed, GetRandomFlags::empty()).map_err(io::Error::from)?;
     let write = |at, bytes: &[u8]| disk.write_all_at(bytes, at).and_then(|()| disk.sync_all());

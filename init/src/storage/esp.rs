@@ -21,11 +21,11 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// The partition, mounted for as long as the value lives.
 #[derive(Debug)]
-pub struct Esp {
+pub struct MountedEsp {
     device: PathBuf,
 }
 
-impl Esp {
+impl MountedEsp {
     /// Mounts the partition `name` so that it cannot be written to.
     ///
     /// # Errors
@@ -92,7 +92,7 @@ fn unmount_leftovers() {
     while unmount(POINT, UnmountFlags::empty()).is_ok() {}
 }
 
-impl Drop for Esp {
+impl Drop for MountedEsp {
     fn drop(&mut self) {
         let _ = unmount(POINT, UnmountFlags::empty());
     }

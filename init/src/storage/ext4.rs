@@ -9,7 +9,7 @@ use std::process::Command;
 use rustix::mount::{MountFlags, mount};
 
 use super::disk::at;
-use super::superblock::{self, State};
+use super::superblock::{self, FilesystemState};
 
 /// Where the data is.
 pub const DATA: &str = "/data";
@@ -38,9 +38,9 @@ pub fn make(device: &Path) -> Result<(), String> {
 pub fn mount_checked(device: &Path) -> Result<Option<String>, String> {
     let mut done = None;
     match read_state(device)? {
-        State::Clean => {}
-        State::ToCheck => done = Some(check(device)?),
-        State::Missing => done = Some(repair(device)?),
+        FilesystemState::Clean => {}
+        FilesystemState::ToCheck => done = Some(check(device)?),
+        FilesystemState::Missing => done = Some(repair(device)?),
     }
     if let Err(problem) = mount_data(device) {
         // Clean by its own account, and yet not mountable.
@@ -73,7 +73,7 @@ pub fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
 }
 
-fn read_state(device: &Path) -> Result<State, String> {
+fn read_state(device: &Path) -> Result<FilesystemState, String> {
     let mut bytes = [0; superblock::LEN];
     let file = File::open(device).map_err(at(device))?;
     file.read_exact_at(&mut bytes, superblock::OFFSET).map_err(at(device))?;

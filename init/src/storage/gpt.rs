@@ -30,7 +30,7 @@ const COMMON: [u8; 16] = [0, 0x70, 0x7e, 0x0c, 0, 0, 0, 0x40, 0x80, 0, 0, 0, 0, 
 
 /// Where the data partition lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Extent {
+pub struct PartitionExtent {
     /// Its first sector.
     pub first: u64,
     /// How many sectors it has.
@@ -39,7 +39,7 @@ pub struct Extent {
 
 /// Something to write; each is on the medium before the next is begun.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Write {
+pub struct TableWrite {
     /// The first sector.
     pub sector: u64,
     /// Whole sectors.
@@ -48,16 +48,16 @@ pub struct Write {
 
 /// What is to be done so that the data partition reaches the disk's end.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan {
+pub struct GrowthPlan {
     /// Where the partition will lie.
-    pub data: Extent,
+    pub data: PartitionExtent,
     /// Nothing, if it lies there already and both tables say so.
-    pub writes: Vec<Write>,
+    pub writes: Vec<TableWrite>,
 }
 
 /// Why there is no plan.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
+pub enum TableProblem {
     /// Neither table is whole.
     #[error("neither the partition table nor its backup is whole")]
     NoTable,
@@ -96,28 +96,28 @@ pub fn plan(
     sectors: u64,
     name: &str,
     own: Option<&[u8; 16]>,
-) -> Result<Plan, Problem> {
+) -> Result<GrowthPlan, TableProblem> {
     if sectors < HEAD + TAIL {
-        return Err(Problem::NoTable);
+        return Err(TableProblem::NoTable);
     }
     let primary = primary(head);
     let backup = backup(tail, sectors);
-    let source = primary.as_ref().or(backup.as_ref()).ok_or(Problem::NoTable)?;
+    let source = primary.as_ref().or(backup.as_ref()).ok_or(TableProblem::NoTable)?;
     let index = (0..ENTRIES)
         .find(|&index| entry_name(entry(source.entries, index)) == name)
-        .ok_or_else(|| Problem::NoPartition(name.to_owned()))?;
+        .ok_or_else(|| TableProblem::NoPartition(name.to_owned()))?;
     let data = entry(source.entries, index);
     let (first, last) = (u64_at(data, 32), u64_at(data, 40));
     let others = (0..ENTRIES).filter(|&other| other != index);
     if others.map(|other| entry(source.entries, other)).any(|it| used(it) && u64_at(it, 32) > first)
     {
-        return Err(Problem::NotLast(name.to_owned()));
+        return Err(TableProblem::NotLast(name.to_owned()));
     }
     let end = sectors.saturating_sub(TAIL) / ALIGN * ALIGN;
     if first >= end || last >= end {
-        return Err(Problem::TooSmall { sectors, name: name.to_owned(), last });
+        return Err(TableProblem::TooSmall { sectors, name: name.to_owned(), last });
     }
-    let extent = Extent { first, sectors: end - first };
+    let extent = PartitionExtent { first, sectors: end - first };
 
     let mut entries = source.entries.to_vec();
     entries[index * ENTRY + 40..index * ENTRY + 48].copy_from_slice(&(end - 1).to_le_bytes());
@@ -141,17 +141,17 @@ pub fn plan(
 
     let mut writes = vec![];
     if new_tail != tail {
-        writes.push(Write { sector: sectors - TAIL, bytes: new_tail });
+        writes.push(TableWrite { sector: sectors - TAIL, bytes: new_tail });
     }
     // These differ only if the primary table was not whole, so nobody reads them yet.
     let rest = FIRST_WRITE * SECTOR;
     if new_head[rest..] != head[rest..] {
-        writes.push(Write { sector: FIRST_WRITE as u64, bytes: new_head[rest..].to_vec() });
+        writes.push(TableWrite { sector: FIRST_WRITE as u64, bytes: new_head[rest..].to_vec() });
     }
     if new_head[..rest] != head[..rest] {
-        writes.push(Write { sector: 0, bytes: new_head[..rest].to_vec() });
+        writes.push(TableWrite { sector: 0, bytes: new_head[..rest].to_vec() });
     }
-    Ok(Plan { data: extent, writes })
+    Ok(GrowthPlan { data: extent, writes })
 }
 
 fn primary(head: &[u8]) -> Option<Table<'_>> {

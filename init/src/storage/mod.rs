@@ -31,7 +31,7 @@ use crate::facts;
 use crate::kernel_modules::{Afterwards, load_list};
 use crate::slot;
 use disk::{Disk, at, device};
-use esp::Esp;
+use esp::MountedEsp;
 
 /// Modules without which no disk is seen, as the builder has listed them.
 const MODULES: &str = "/usr/lib/octet/modules.disk";
@@ -94,14 +94,14 @@ pub fn run() -> Result<(), String> {
 /// whether this is the first boot.
 fn look(disk: &Disk) -> Result<bool, String> {
     tidy(disk, Check::IfDirty);
-    let mut esp = Esp::read(&disk.esp)?;
+    let mut esp = MountedEsp::read(&disk.esp)?;
     let marker = esp.path(FIRST_BOOT);
     let first_boot = fs::exists(&marker).map_err(at(&marker))?;
     // Firmware renames a counted entry at each start, and says nowhere that it is about to.
     if first_boot || has_counted_entry(&esp) {
         drop(esp);
         tidy(disk, Check::Always);
-        esp = Esp::read(&disk.esp)?;
+        esp = MountedEsp::read(&disk.esp)?;
     }
     board::record(&esp);
     slot::record(&esp)?;
@@ -111,7 +111,7 @@ fn look(disk: &Disk) -> Result<bool, String> {
 /// Tidies up the EFI system partition after a power cut. Firmware has read all that it needs from
 /// it, so what cannot be mended keeps nothing from starting.
 fn tidy(disk: &Disk, check: Check) {
-    match Esp::tidy(&disk.esp, check) {
+    match MountedEsp::tidy(&disk.esp, check) {
         Ok(None) => {}
         Ok(Some(done)) => println!("{} after a power cut: {done}", disk.esp),
         Err(problem) => eprintln!("{problem}"),
@@ -119,7 +119,7 @@ fn tidy(disk: &Disk, check: Check) {
 }
 
 /// Whether firmware counts tries. If that cannot be read it may.
-fn has_counted_entry(esp: &Esp) -> bool {
+fn has_counted_entry(esp: &MountedEsp) -> bool {
     let counted = |entry: fs::DirEntry| entry.file_name().to_string_lossy().contains(COUNTED);
     fs::read_dir(esp.path(ENTRIES)).map_or(true, |entries| entries.flatten().any(counted))
 }
@@ -139,7 +139,7 @@ fn first(disk: &Disk, problem: Option<&String>) -> Result<Option<String>, String
     write_name()?;
     let folder = File::open(ext4::DATA).map_err(at(ext4::DATA.as_ref()))?;
     rustix::fs::syncfs(&folder).map_err(|error| at(ext4::DATA.as_ref())(error.into()))?;
-    let esp = Esp::change(&disk.esp)?;
+    let esp = MountedEsp::change(&disk.esp)?;
     let marker = esp.path(FIRST_BOOT);
     fs::remove_file(&marker).and_then(|()| esp.sync()).map_err(at(&marker))?;
     Ok(Some("made by this boot".into()))

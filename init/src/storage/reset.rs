@@ -13,7 +13,7 @@ use octet_appliance::RESET;
 use rustix::mount::{UnmountFlags, unmount};
 
 use super::disk::{Disk, at};
-use super::esp::Esp;
+use super::esp::MountedEsp;
 use super::{FIRST_BOOT, ext4};
 
 /// Whether the data that is mounted is to be erased.
@@ -32,7 +32,7 @@ pub fn begin(disk: &Disk) -> Result<(), String> {
     // Before the marker: what is mounted is taken for what a first boot has made.
     unmount(ext4::DATA, UnmountFlags::empty())
         .map_err(|error| at(ext4::DATA.as_ref())(error.into()))?;
-    let esp = Esp::change(&disk.esp)?;
+    let esp = MountedEsp::change(&disk.esp)?;
     let marker = esp.path(FIRST_BOOT);
     mark(&marker).and_then(|()| esp.sync()).map_err(at(&marker))
 }

@@ -13,7 +13,7 @@ const INCOMPAT_RECOVER: u32 = 4;
 
 /// What the superblock says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum FilesystemState {
     /// It was unmounted as it should be.
     Clean,
     /// It was not unmounted, or the kernel has found errors in it.
@@ -23,18 +23,18 @@ pub enum State {
 }
 
 /// Reads the state.
-pub fn state(superblock: &[u8; LEN]) -> State {
+pub fn state(superblock: &[u8; LEN]) -> FilesystemState {
     let u16_at = |at: usize| u16::from_le_bytes([superblock[at], superblock[at + 1]]);
     if u16_at(56) != MAGIC {
-        return State::Missing;
+        return FilesystemState::Missing;
     }
     let state = u16_at(58);
     // s_feature_incompat is a little-endian u32; the flag lies in its first half.
     let recover = u32::from(u16_at(96)) & INCOMPAT_RECOVER != 0;
     if state & STATE_CLEAN != 0 && state & STATE_ERRORS == 0 && !recover {
-        State::Clean
+        FilesystemState::Clean
     } else {
-        State::ToCheck
+        FilesystemState::ToCheck
     }
 }
 
@@ -42,7 +42,7 @@ pub fn state(superblock: &[u8; LEN]) -> State {
 mod tests {
     use super::*;
 
-    fn with(magic: u16, flags: u16, incompatible: u16) -> State {
+    fn with(magic: u16, flags: u16, incompatible: u16) -> FilesystemState {
         let mut bytes = [0; LEN];
         bytes[56..58].copy_from_slice(&magic.to_le_bytes());
         bytes[58..60].copy_from_slice(&flags.to_le_bytes());
@@ -52,10 +52,14 @@ mod tests {
 
     #[test]
     fn tells_the_states_apart() {
-        assert_eq!(with(MAGIC, STATE_CLEAN, 0x2c2), State::Clean);
-        assert_eq!(with(MAGIC, 0, 0x2c2), State::ToCheck);
-        assert_eq!(with(MAGIC, STATE_CLEAN | STATE_ERRORS, 0x2c2), State::ToCheck);
-        assert_eq!(with(MAGIC, STATE_CLEAN, 0x2c6), State::ToCheck, "the journal is not empty");
-        assert_eq!(with(0, STATE_CLEAN, 0), State::Missing);
+        assert_eq!(with(MAGIC, STATE_CLEAN, 0x2c2), FilesystemState::Clean);
+        assert_eq!(with(MAGIC, 0, 0x2c2), FilesystemState::ToCheck);
+        assert_eq!(with(MAGIC, STATE_CLEAN | STATE_ERRORS, 0x2c2), FilesystemState::ToCheck);
+        assert_eq!(
+            with(MAGIC, STATE_CLEAN, 0x2c6),
+            FilesystemState::ToCheck,
+            "the journal is not empty"
+        );
+        assert_eq!(with(0, STATE_CLEAN, 0), FilesystemState::Missing);
     }
 }

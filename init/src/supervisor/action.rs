@@ -4,7 +4,7 @@ use super::UnitId;
 
 /// What the edge is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
+pub enum EdgeAction {
     /// Start the unit's process; answer, now or later, with [`Event::Spawned`] or
     /// [`Event::SpawnFailed`].
     ///
@@ -16,12 +16,12 @@ pub enum Action {
     /// Kill all of the unit's processes.
     Kill(UnitId),
     /// Every unit is stopped, or cannot be: take the machine down.
-    Finish(Goal),
+    Finish(ShutdownGoal),
 }
 
 /// What the machine does once all is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Goal {
+pub enum ShutdownGoal {
     /// Off.
     PowerOff,
     /// Start again.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::reason::Why;
-use super::{Action, Moment, State, Then, UnitId, UnitState};
+use super::reason::UnitReason;
+use super::{EdgeAction, Moment, State, Then, UnitId, UnitState};
 
 /// At most one deadline per unit, the next one first.
 #[derive(Debug, Clone, Default)]
@@ -28,7 +28,7 @@ impl State {
     }
 
     /// Does what is due.
-    pub(super) fn pass_deadlines(&mut self, now: Moment, actions: &mut Vec<Action>) {
+    pub(super) fn pass_deadlines(&mut self, now: Moment, actions: &mut Vec<EdgeAction>) {
         while let Some(&(due, unit)) = self.deadlines.0.first()
             && due <= now
         {
@@ -37,7 +37,7 @@ impl State {
         }
     }
 
-    fn pass_deadline(&mut self, unit: UnitId, now: Moment, actions: &mut Vec<Action>) {
+    fn pass_deadline(&mut self, unit: UnitId, now: Moment, actions: &mut Vec<EdgeAction>) {
         let slot = &mut self.units[unit.0];
         match slot.state() {
             UnitState::Backoff { .. } => {
@@ -46,17 +46,18 @@ impl State {
             }
             // A unit that is to be stopped anyway need not get ready, and keeps its turn.
             UnitState::Starting { .. } if slot.leaving.is_none() => {
-                self.ask_to_stop(unit, Then::Fail, Some(Why::NotReady), now, actions);
+                self.ask_to_stop(unit, Then::Fail, Some(UnitReason::NotReady), now, actions);
             }
             // It hangs: it would not hear a signal either.
             UnitState::Ready => {
-                let (then, why) = slot.planned().unwrap_or((Then::Fail, Some(Why::NotAlive)));
+                let (then, why) =
+                    slot.planned().unwrap_or((Then::Fail, Some(UnitReason::NotAlive)));
                 self.enter(unit, UnitState::Stopping { kill_at: None, then }, why, now);
-                actions.push(Action::Kill(unit));
+                actions.push(EdgeAction::Kill(unit));
             }
             UnitState::Stopping { then, .. } => {
                 slot.status.state = UnitState::Stopping { kill_at: None, then };
-                actions.push(Action::Kill(unit));
+                actions.push(EdgeAction::Kill(unit));
             }
             _ => {}
         }

@@ -2,20 +2,20 @@
 
 use std::time::Duration;
 
-use super::{Goal, UnitId};
+use super::{ShutdownGoal, UnitId};
 
 /// What happened. An event for a unit that does not exist counts as a tick.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(test, derive(strum::EnumDiscriminants))]
 #[cfg_attr(test, strum_discriminants(name(EventKind)))]
 #[cfg_attr(test, strum_discriminants(derive(strum::EnumIter, PartialOrd, Ord)))]
-pub enum Event {
+pub enum SupervisorEvent {
     /// The phases are over: start what can start.
     Boot,
     /// The program of a unit runs: its `exec` succeeded.
     Spawned(UnitId),
     /// The process of a unit could not be started. Nothing of it is left.
-    SpawnFailed(UnitId, Refusal),
+    SpawnFailed(UnitId, SpawnRefusal),
     /// A unit says that it is ready.
     Ready(UnitId),
     /// A unit says that it lives (`WATCHDOG=1`).
@@ -23,7 +23,7 @@ pub enum Event {
     /// A unit that starts says that it takes so much longer from now (`EXTEND_TIMEOUT_USEC`).
     Extended(UnitId, Duration),
     /// The main process of a unit ended and was collected.
-    Exited(UnitId, Exit),
+    Exited(UnitId, ProcessExit),
     /// No process of a unit that has ended is left.
     Emptied(UnitId),
     /// A deadline may have passed.
@@ -39,10 +39,10 @@ pub enum Event {
     /// It is to run on this node after all.
     Release(UnitId),
     /// The machine is to go down.
-    Shutdown(Goal),
+    Shutdown(ShutdownGoal),
 }
 
-impl Event {
+impl SupervisorEvent {
     /// The unit it is about.
     pub fn unit(&self) -> Option<UnitId> {
         match *self {
@@ -65,7 +65,7 @@ impl Event {
 
 /// Why a process could not be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub struct SpawnRefusal {
     /// In words.
     pub reason: String,
     /// Whether another try may help: memory may come back, a missing program does not.
@@ -74,21 +74,21 @@ pub struct Refusal {
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
+pub enum ProcessExit {
     /// By itself, with this status.
     Status(i32),
     /// By this signal.
     Signal(i32),
 }
 
-impl Exit {
+impl ProcessExit {
     /// Whether it ended as it should.
     pub fn success(self) -> bool {
         self == Self::Status(0)
     }
 }
 
-impl std::fmt::Display for Exit {
+impl std::fmt::Display for ProcessExit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Status(status) => write!(f, "ended with status {status}"),

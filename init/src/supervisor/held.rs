@@ -1,7 +1,7 @@
 //! Units that are not for this node: they are stopped, and nobody can start them until the node is
 //! told that they are.
 
-use super::reason::Why;
+use super::reason::UnitReason;
 use super::{Moment, State, Then, UnitId};
 
 impl State {
@@ -9,7 +9,7 @@ impl State {
     /// already only gets the new `reason`.
     pub(super) fn hold(&mut self, unit: UnitId, reason: String, now: Moment) {
         let slot = &mut self.units[unit.0];
-        let why = Some(Why::Held(reason));
+        let why = Some(UnitReason::Held(reason));
         if std::mem::replace(&mut slot.held, true) {
             slot.why = why;
             return;

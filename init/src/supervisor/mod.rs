@@ -34,19 +34,19 @@ mod view;
 
 use std::time::Duration;
 
-pub use action::{Action, Goal};
-pub use event::{Event, Exit, Refusal};
+pub use action::{EdgeAction, ShutdownGoal};
+pub use event::{ProcessExit, SpawnRefusal, SupervisorEvent};
 pub use settings::Settings;
-pub use state::{Status, Then, UnitState};
+pub use state::{Then, UnitState, UnitStatus};
 pub use view::BoxState;
 
 use backoff::Backoff;
 use deadlines::Deadlines;
 use jitter::Jitter;
 use order::Worklist;
-use reason::Why;
+use reason::UnitReason;
 use shutdown::GoingDown;
-use view::Counts;
+use view::UnitCounts;
 
 /// Time since the kernel started.
 pub type Moment = Duration;
@@ -61,7 +61,7 @@ pub struct State {
     units: Vec<Slot>,
     deadlines: Deadlines,
     worklist: Worklist,
-    counts: Counts,
+    counts: UnitCounts,
     jitter: Jitter,
     going_down: Option<GoingDown>,
     /// The unit that stops after all others.
@@ -76,8 +76,8 @@ struct Slot {
     needed_by: Vec<UnitId>,
     /// Units that only come after this one: they are stopped before it if both are stopped.
     followed_by: Vec<UnitId>,
-    status: Status,
-    why: Option<Why>,
+    status: UnitStatus,
+    why: Option<UnitReason>,
     backoff: Backoff,
     /// It is not to run on this node, and nobody can start it.
     held: bool,
@@ -98,7 +98,7 @@ impl State {
             settings.needs.retain(|id| id.0 < count);
             settings.after.retain(|id| id.0 < count);
         }
-        let counts = Counts::new(&units);
+        let counts = UnitCounts::new(&units);
         let mut slots: Vec<Slot> = units.into_iter().map(Slot::new).collect();
         for index in 0..count {
             let Settings { needs, after, .. } = slots[index].settings.clone();
@@ -127,7 +127,7 @@ impl State {
     }
 
     /// Takes one event and returns what is to be done about it.
-    pub fn step(&mut self, event: Event, now: Moment) -> Vec<Action> {
+    pub fn step(&mut self, event: SupervisorEvent, now: Moment) -> Vec<EdgeAction> {
         let mut actions = Vec::new();
         if self.is_finished() {
             return actions;
@@ -145,38 +145,40 @@ impl State {
         actions
     }
 
-    fn take(&mut self, event: Event, now: Moment, actions: &mut Vec<Action>) {
+    fn take(&mut self, event: SupervisorEvent, now: Moment, actions: &mut Vec<EdgeAction>) {
         match event {
-            Event::Boot => self.look_at_all(),
-            Event::Spawned(unit) => self.spawned(unit, now, actions),
-            Event::SpawnFailed(unit, refusal) => self.spawn_failed(unit, refusal, now),
-            Event::Ready(unit) => self.ready(unit, now),
-            Event::Alive(unit) => self.alive(unit, now),
-            Event::Extended(unit, by) => self.extended(unit, by, now),
-            Event::Exited(unit, exit) => self.exited(unit, exit, now, actions),
-            Event::Emptied(unit) => self.emptied(unit, now),
-            Event::Tick => {}
-            Event::Shutdown(goal) => self.go_down(goal, now),
+            SupervisorEvent::Boot => self.look_at_all(),
+            SupervisorEvent::Spawned(unit) => self.spawned(unit, now, actions),
+            SupervisorEvent::SpawnFailed(unit, refusal) => self.spawn_failed(unit, refusal, now),
+            SupervisorEvent::Ready(unit) => self.ready(unit, now),
+            SupervisorEvent::Alive(unit) => self.alive(unit, now),
+            SupervisorEvent::Extended(unit, by) => self.extended(unit, by, now),
+            SupervisorEvent::Exited(unit, exit) => self.exited(unit, exit, now, actions),
+            SupervisorEvent::Emptied(unit) => self.emptied(unit, now),
+            SupervisorEvent::Tick => {}
+            SupervisorEvent::Shutdown(goal) => self.go_down(goal, now),
             // Who goes down has no time for wishes.
-            Event::Start(_)
-            | Event::Stop(_)
-            | Event::Restart(_)
-            | Event::Hold(..)
-            | Event::Release(_)
+            SupervisorEvent::Start(_)
+            | SupervisorEvent::Stop(_)
+            | SupervisorEvent::Restart(_)
+            | SupervisorEvent::Hold(..)
+            | SupervisorEvent::Release(_)
                 if self.going_down.is_some() => {}
-            Event::Hold(unit, reason) => self.hold(unit, reason, now),
-            Event::Release(unit) => self.release(unit, now),
+            SupervisorEvent::Hold(unit, reason) => self.hold(unit, reason, now),
+            SupervisorEvent::Release(unit) => self.release(unit, now),
             // A person cannot bring it here, and has nothing to stop.
-            Event::Start(unit) | Event::Stop(unit) | Event::Restart(unit)
+            SupervisorEvent::Start(unit)
+            | SupervisorEvent::Stop(unit)
+            | SupervisorEvent::Restart(unit)
                 if self.units[unit.0].held => {}
-            Event::Start(unit) => self.start(unit, now),
-            Event::Stop(unit) => self.stop(unit, now),
-            Event::Restart(unit) => self.restart(unit, now),
+            SupervisorEvent::Start(unit) => self.start(unit, now),
+            SupervisorEvent::Stop(unit) => self.stop(unit, now),
+            SupervisorEvent::Restart(unit) => self.restart(unit, now),
         }
     }
 
     /// The one place where a unit's state changes: all that hangs on it is kept in step here.
-    fn enter(&mut self, unit: UnitId, state: UnitState, why: Option<Why>, now: Moment) {
+    fn enter(&mut self, unit: UnitId, state: UnitState, why: Option<UnitReason>, now: Moment) {
         let slot = &mut self.units[unit.0];
         let before = slot.status.state;
         if before == UnitState::Ready {
@@ -199,13 +201,13 @@ impl State {
 
 impl Slot {
     fn new(mut settings: Settings) -> Self {
-        let why = settings.held.take().map(Why::Held);
+        let why = settings.held.take().map(UnitReason::Held);
         let state = if why.is_some() { UnitState::Stopped } else { UnitState::Waiting };
         Self {
             settings,
             needed_by: vec![],
             followed_by: vec![],
-            status: Status::new(state),
+            status: UnitStatus::new(state),
             held: why.is_some(),
             why,
             backoff: Backoff::default(),

@@ -3,7 +3,7 @@
 use octet_appliance::UnitType;
 
 use super::backoff::Backoff;
-use super::reason::Why;
+use super::reason::UnitReason;
 use super::{Moment, State, Then, UnitId, UnitState};
 
 impl State {
@@ -20,7 +20,7 @@ impl State {
     /// Stops a unit, after those that need it. They start again when it does.
     pub(super) fn stop(&mut self, unit: UnitId, now: Moment) {
         self.dismiss_those_that_need(unit);
-        self.dismiss(unit, Then::Stop, Some(Why::Operator), now);
+        self.dismiss(unit, Then::Stop, Some(UnitReason::Operator), now);
     }
 
     /// Stops a unit, after those that need it; then it starts again, and they do.
@@ -55,7 +55,13 @@ impl State {
     }
 
     /// `unit` is to be stopped as soon as it may be; at once if it does not run.
-    pub(super) fn dismiss(&mut self, unit: UnitId, then: Then, why: Option<Why>, now: Moment) {
+    pub(super) fn dismiss(
+        &mut self,
+        unit: UnitId,
+        then: Then,
+        why: Option<UnitReason>,
+        now: Moment,
+    ) {
         let slot = &mut self.units[unit.0];
         match slot.state() {
             UnitState::Stopping { kill_at, .. } => {

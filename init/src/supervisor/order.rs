@@ -9,8 +9,8 @@ use std::collections::BinaryHeap;
 
 use octet_appliance::UnitType;
 
-use super::reason::Why;
-use super::{Action, Moment, Slot, State, Then, UnitId, UnitState};
+use super::reason::UnitReason;
+use super::{EdgeAction, Moment, Slot, State, Then, UnitId, UnitState};
 
 /// Units to look at before the step ends. A unit that is on it twice is looked at twice: that
 /// changes nothing.
@@ -41,7 +41,7 @@ impl State {
     }
 
     /// Starts and stops what can be.
-    pub(super) fn work(&mut self, now: Moment, actions: &mut Vec<Action>) {
+    pub(super) fn work(&mut self, now: Moment, actions: &mut Vec<EdgeAction>) {
         loop {
             if let Some(unit) = self.worklist.stop.pop() {
                 self.stop_if_free(unit, now, actions);
@@ -53,7 +53,7 @@ impl State {
         }
     }
 
-    fn start_if_free(&mut self, unit: UnitId, now: Moment, actions: &mut Vec<Action>) {
+    fn start_if_free(&mut self, unit: UnitId, now: Moment, actions: &mut Vec<EdgeAction>) {
         let slot = &self.units[unit.0];
         let free = slot.state() == UnitState::Waiting && slot.leaving.is_none();
         if !free || self.missing(unit).is_some() {
@@ -64,7 +64,7 @@ impl State {
         } else {
             let deadline = now.saturating_add(slot.settings.start_timeout);
             self.enter(unit, UnitState::Starting { deadline }, None, now);
-            actions.push(Action::Start(unit));
+            actions.push(EdgeAction::Start(unit));
         }
     }
 
@@ -78,7 +78,7 @@ impl State {
         first.or_else(|| settings.after.iter().find(unsettled)).copied()
     }
 
-    fn stop_if_free(&mut self, unit: UnitId, now: Moment, actions: &mut Vec<Action>) {
+    fn stop_if_free(&mut self, unit: UnitId, now: Moment, actions: &mut Vec<EdgeAction>) {
         if self.units[unit.0].state().is_ending() || self.blocker(unit).is_some() {
             return;
         }
@@ -111,13 +111,13 @@ impl State {
         &mut self,
         unit: UnitId,
         then: Then,
-        why: Option<Why>,
+        why: Option<UnitReason>,
         now: Moment,
-        actions: &mut Vec<Action>,
+        actions: &mut Vec<EdgeAction>,
     ) {
         let kill_at = Some(now.saturating_add(self.units[unit.0].settings.stop_timeout));
         self.enter(unit, UnitState::Stopping { kill_at, then }, why, now);
-        actions.push(Action::Ask(unit));
+        actions.push(EdgeAction::Ask(unit));
     }
 }
 

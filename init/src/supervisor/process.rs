@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use octet_appliance::{Readiness, RestartPolicy, UnitType};
 
-use super::reason::Why;
-use super::{Action, Exit, Moment, Refusal, Slot, State, Then, UnitId, UnitState};
+use super::reason::UnitReason;
+use super::{EdgeAction, Moment, ProcessExit, Slot, SpawnRefusal, State, Then, UnitId, UnitState};
 
 /// How many times its `start.timeout` a unit may take that says again and again that it takes longer: an hour instead of
 /// three minutes.
 const EXTENDED: u32 = 20;
 
 impl State {
-    pub(super) fn spawned(&mut self, unit: UnitId, now: Moment, actions: &mut Vec<Action>) {
+    pub(super) fn spawned(&mut self, unit: UnitId, now: Moment, actions: &mut Vec<EdgeAction>) {
         let slot = &mut self.units[unit.0];
         match (slot.state(), slot.settings.readiness) {
             (UnitState::Starting { .. }, Readiness::Exec | Readiness::Socket) => {
@@ -20,18 +20,20 @@ impl State {
                 self.enter(unit, UnitState::Ready, why, now);
             }
             // The signal may have come before there was a program to take it: say it again.
-            (UnitState::Stopping { kill_at: Some(_), .. }, _) => actions.push(Action::Ask(unit)),
-            (UnitState::Stopping { kill_at: None, .. }, _) => actions.push(Action::Kill(unit)),
+            (UnitState::Stopping { kill_at: Some(_), .. }, _) => {
+                actions.push(EdgeAction::Ask(unit))
+            }
+            (UnitState::Stopping { kill_at: None, .. }, _) => actions.push(EdgeAction::Kill(unit)),
             _ => {}
         }
     }
 
-    pub(super) fn spawn_failed(&mut self, unit: UnitId, refusal: Refusal, now: Moment) {
+    pub(super) fn spawn_failed(&mut self, unit: UnitId, refusal: SpawnRefusal, now: Moment) {
         let slot = &mut self.units[unit.0];
         if !slot.has_main() {
             return;
         }
-        let refused = Some(Why::Refused(refusal.reason));
+        let refused = Some(UnitReason::Refused(refusal.reason));
         match slot.planned() {
             None | Some((Then::Fail, _)) if refusal.may_pass => self.failed(unit, refused, now),
             None | Some((Then::Fail, _)) => self.enter(unit, UnitState::Failed, refused, now),
@@ -73,9 +75,9 @@ impl State {
     pub(super) fn exited(
         &mut self,
         unit: UnitId,
-        exit: Exit,
+        exit: ProcessExit,
         now: Moment,
-        actions: &mut Vec<Action>,
+        actions: &mut Vec<EdgeAction>,
     ) {
         let slot = &mut self.units[unit.0];
         if !slot.has_main() {
@@ -85,7 +87,7 @@ impl State {
         let (then, why) = slot.planned().unwrap_or_else(|| slot.verdict(exit));
         self.enter(unit, UnitState::Clearing { then }, why, now);
         // Whatever it started does not outlive it: the next instance is never beside the last.
-        actions.push(Action::Kill(unit));
+        actions.push(EdgeAction::Kill(unit));
     }
 
     pub(super) fn emptied(&mut self, unit: UnitId, now: Moment) {
@@ -97,7 +99,7 @@ impl State {
     }
 
     /// Nothing of a unit runs any more.
-    fn at_rest(&mut self, unit: UnitId, then: Then, why: Option<Why>, now: Moment) {
+    fn at_rest(&mut self, unit: UnitId, then: Then, why: Option<UnitReason>, now: Moment) {
         match then {
             Then::Done => self.enter(unit, UnitState::Exited, why, now),
             Then::Fail => self.failed(unit, why, now),
@@ -107,7 +109,7 @@ impl State {
     }
 
     /// It is tried again after a pause, if policy and budget allow.
-    fn failed(&mut self, unit: UnitId, why: Option<Why>, now: Moment) {
+    fn failed(&mut self, unit: UnitId, why: Option<UnitReason>, now: Moment) {
         let slot = &mut self.units[unit.0];
         if slot.settings.policy == RestartPolicy::Never {
             self.enter(unit, UnitState::Failed, why, now);
@@ -119,7 +121,7 @@ impl State {
                 self.enter(unit, UnitState::Backoff { until }, why, now);
             }
             None => {
-                let why = why.map(|why| Why::OverBudget(Box::new(why)));
+                let why = why.map(|why| UnitReason::OverBudget(Box::new(why)));
                 self.enter(unit, UnitState::Failed, why, now);
             }
         }
@@ -133,7 +135,7 @@ impl Slot {
     }
 
     /// What was to follow its end, if that was wanted.
-    pub(super) fn planned(&mut self) -> Option<(Then, Option<Why>)> {
+    pub(super) fn planned(&mut self) -> Option<(Then, Option<UnitReason>)> {
         let then = match self.state() {
             UnitState::Stopping { then, .. } => then,
             _ => self.leaving?,
@@ -142,13 +144,13 @@ impl Slot {
     }
 
     /// What follows when it ended by itself, as its policy says.
-    fn verdict(&self, exit: Exit) -> (Then, Option<Why>) {
+    fn verdict(&self, exit: ProcessExit) -> (Then, Option<UnitReason>) {
         let one_shot = self.settings.unit_type == UnitType::OneShot;
         if exit.success() && one_shot {
             return (Then::Done, None);
         }
         let early = !one_shot && self.state() != UnitState::Ready;
-        let why = if early { Why::EndedEarly(exit) } else { Why::Ended(exit) };
+        let why = if early { UnitReason::EndedEarly(exit) } else { UnitReason::Ended(exit) };
         let wanted = exit.success() && self.settings.policy != RestartPolicy::Always;
         (if wanted { Then::Stop } else { Then::Fail }, Some(why))
     }

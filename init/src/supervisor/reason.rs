@@ -4,19 +4,19 @@ use std::time::Duration;
 
 use octet_appliance::Readiness;
 
-use super::{Exit, Settings, State, Then, UnitId, UnitState};
+use super::{ProcessExit, Settings, State, Then, UnitId, UnitState};
 
 /// Why a unit is not as it should be.
 #[derive(Debug, Clone)]
-pub enum Why {
+pub enum UnitReason {
     /// The operator wanted it.
     Operator,
     /// It is not for this node, or that is not known yet; in words.
     Held(String),
     /// Its process ended by itself.
-    Ended(Exit),
+    Ended(ProcessExit),
     /// Its process ended by itself, before it was ready.
-    EndedEarly(Exit),
+    EndedEarly(ProcessExit),
     /// It took too long to get ready.
     NotReady,
     /// It was silent for too long.
@@ -24,10 +24,10 @@ pub enum Why {
     /// Its process could not be started.
     Refused(String),
     /// This, once too often.
-    OverBudget(Box<Why>),
+    OverBudget(Box<UnitReason>),
 }
 
-impl Why {
+impl UnitReason {
     fn words(&self, settings: &Settings) -> String {
         match self {
             Self::Operator => "stopped by the operator".into(),
@@ -89,8 +89,8 @@ impl State {
         Some(match self.state_of(root) {
             UnitState::Failed => format!("needs {}, which failed", name(root)),
             UnitState::Stopped => match &self.units[root.0].why {
-                Some(Why::Operator) => format!("needs {}, which was stopped", name(root)),
-                Some(Why::Held(reason)) => format!("needs {}, which {reason}", name(root)),
+                Some(UnitReason::Operator) => format!("needs {}, which was stopped", name(root)),
+                Some(UnitReason::Held(reason)) => format!("needs {}, which {reason}", name(root)),
                 _ => format!("needs {}, which has ended", name(root)),
             },
             UnitState::Stopping { then: Then::Stop, .. }

@@ -73,7 +73,7 @@ impl Settings {
                     budget: unit.restart.budget,
                     window: unit.restart.window.duration(),
                     stop_timeout: unit.stop.timeout.duration(),
-                    watchdog: unit.watchdog.map(octet_appliance::Span::duration),
+                    watchdog: unit.watchdog.map(octet_appliance::TimeSpan::duration),
                     held: None,
                 }
             })

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Action, Goal, Moment, State, Then, UnitId, UnitState};
+use super::{EdgeAction, Moment, ShutdownGoal, State, Then, UnitId, UnitState};
 
 /// How long a shutdown may take before everything that is left is killed.
 pub const SHUTDOWN_LIMIT: Duration = Duration::from_secs(15);
@@ -13,7 +13,7 @@ pub const KILL_LIMIT: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone, Copy)]
 pub struct GoingDown {
-    goal: Goal,
+    goal: ShutdownGoal,
     /// How many units ran when it began.
     total: usize,
     patience: Patience,
@@ -43,7 +43,7 @@ impl State {
         self.going_down.is_some_and(|down| matches!(down.patience, Patience::Over))
     }
 
-    pub(super) fn go_down(&mut self, goal: Goal, now: Moment) {
+    pub(super) fn go_down(&mut self, goal: ShutdownGoal, now: Moment) {
         if self.going_down.is_some() {
             return;
         }
@@ -65,7 +65,7 @@ impl State {
     }
 
     /// Ends the shutdown once nothing runs, or patience is over.
-    pub(super) fn finish(&mut self, now: Moment, actions: &mut Vec<Action>) {
+    pub(super) fn finish(&mut self, now: Moment, actions: &mut Vec<EdgeAction>) {
         let Some(mut down) = self.going_down else { return };
         if let Patience::AskUntil(until) = down.patience
             && until <= now
@@ -76,19 +76,19 @@ impl State {
         let given_up = matches!(down.patience, Patience::KilledUntil(until) if until <= now);
         if self.counts.running == 0 || given_up {
             down.patience = Patience::Over;
-            actions.push(Action::Finish(down.goal));
+            actions.push(EdgeAction::Finish(down.goal));
         }
         self.going_down = Some(down);
     }
 
-    fn kill_all(&mut self, now: Moment, actions: &mut Vec<Action>) {
+    fn kill_all(&mut self, now: Moment, actions: &mut Vec<EdgeAction>) {
         for unit in (0..self.units.len()).rev().map(UnitId) {
             let slot = &mut self.units[unit.0];
             let state = slot.state();
             slot.leaving = None;
             let then = Then::Stop;
             if state.is_running() {
-                actions.push(Action::Kill(unit));
+                actions.push(EdgeAction::Kill(unit));
             }
             match state {
                 UnitState::Starting { .. } | UnitState::Ready | UnitState::Stopping { .. } => {

@@ -1,6 +1,6 @@
 //! The states of one unit.
 
-use super::{Exit, Moment};
+use super::{Moment, ProcessExit};
 
 /// Where a unit stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,7 +104,7 @@ impl UnitState {
 /// A unit's state with what people want to know about it; why it is so says
 /// [`State::reason`](super::State::reason).
 #[derive(Debug, Clone)]
-pub struct Status {
+pub struct UnitStatus {
     /// Where it stands.
     pub state: UnitState,
     /// Since when.
@@ -112,14 +112,14 @@ pub struct Status {
     /// How often it was started again because it had failed.
     pub restarts: u64,
     /// How its process ended last.
-    pub last_exit: Option<Exit>,
+    pub last_exit: Option<ProcessExit>,
     /// When it was started for the first time.
     pub first_started: Option<Moment>,
     /// When it was ready, or done, for the first time.
     pub first_ready: Option<Moment>,
 }
 
-impl Status {
+impl UnitStatus {
     pub(super) fn new(state: UnitState) -> Self {
         Self {
             state,

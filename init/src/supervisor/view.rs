@@ -1,6 +1,6 @@
 //! The whole box as others see it.
 
-use super::{Moment, Settings, State, Status, UnitId, UnitState};
+use super::{Moment, Settings, State, UnitId, UnitState, UnitStatus};
 
 /// The state of the whole box, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl BoxState {
 
 /// How many units are in which kind of state, so that nobody has to look at all of them.
 #[derive(Debug, Clone, Copy)]
-pub struct Counts {
+pub struct UnitCounts {
     /// Units that have a process, or may.
     pub running: usize,
     base: usize,
@@ -37,7 +37,7 @@ pub struct Counts {
     base_lost: usize,
 }
 
-impl Counts {
+impl UnitCounts {
     /// Of units none of which was started.
     pub fn new(units: &[Settings]) -> Self {
         let base = || units.iter().filter(|settings| settings.base);
@@ -65,7 +65,7 @@ fn is_lost(state: UnitState) -> bool {
 
 impl State {
     /// All units with their status, in start order.
-    pub fn units(&self) -> impl Iterator<Item = (UnitId, &Settings, &Status)> {
+    pub fn units(&self) -> impl Iterator<Item = (UnitId, &Settings, &UnitStatus)> {
         self.units
             .iter()
             .enumerate()
@@ -73,7 +73,7 @@ impl State {
     }
 
     /// Where a unit stands.
-    pub fn status(&self, unit: UnitId) -> &Status {
+    pub fn status(&self, unit: UnitId) -> &UnitStatus {
         &self.units[unit.0].status
     }
 

@@ -6,13 +6,13 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use octet_appliance::Traffic;
+use octet_appliance::TrafficKind;
 use octet_netd::backend::Backend;
-use octet_netd::kernel::Kernel;
+use octet_netd::kernel::NetKernel;
 use octet_netd::observed::PROTOCOL;
-use octet_netd::plan::Change;
+use octet_netd::plan::PlanStep;
 use octet_netd::router::firewall::{self, TABLE};
-use octet_netd::router::plan::{Line, Plan, Source};
+use octet_netd::router::plan::{Allow, RouterPlan, RuleSource};
 
 use crate::Failed;
 use crate::kernel::changes;
@@ -41,7 +41,7 @@ pub fn make_ports(site: &Site) -> Result<(), Failed> {
 /// Has the kernel have what `site` wants; the files are written, and it is found out what has to be
 /// done, before time counts. If it has what `before` wants, nft is told only what differs from that.
 pub async fn apply(
-    kernel: &Kernel,
+    kernel: &NetKernel,
     site: &Site,
     before: Option<&Site>,
 ) -> Result<Duration, Failed> {
@@ -55,8 +55,8 @@ pub async fn apply(
     let (mut lines, mut forwards) = (String::new(), false);
     for change in changes(kernel, site).await? {
         match change {
-            Change::Up(link) => writeln!(lines, "link set {} up", name(link))?,
-            Change::SetAddress(it) => {
+            PlanStep::Up(link) => writeln!(lines, "link set {} up", name(link))?,
+            PlanStep::SetAddress(it) => {
                 writeln!(
                     lines,
                     "address replace {}/{} dev {}",
@@ -65,7 +65,7 @@ pub async fn apply(
                     name(it.link)
                 )?;
             }
-            Change::AddRoute(it) => {
+            PlanStep::AddRoute(it) => {
                 let (gateway, link) = (it.gateway, name(it.link));
                 let (network, prefix) = it.to;
                 writeln!(
@@ -73,13 +73,13 @@ pub async fn apply(
                     "route replace {network}/{prefix} via {gateway} dev {link} proto {PROTOCOL}"
                 )?;
             }
-            Change::SetNeighbour(it) => {
+            PlanStep::SetNeighbour(it) => {
                 let [a, b, c, d, e, f] = it.mac;
                 let mac = format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}");
                 let (address, link) = (it.address, name(it.link));
                 writeln!(lines, "neigh replace {address} lladdr {mac} nud permanent dev {link}")?;
             }
-            Change::Forward => forwards = true,
+            PlanStep::Forward => forwards = true,
             gone => return Err(format!("nothing was to be removed: {gone:?}").into()),
         }
     }
@@ -96,18 +96,18 @@ pub async fn apply(
     Ok(began.elapsed())
 }
 
-async fn names(kernel: &Kernel) -> Result<Vec<(u32, String)>, Failed> {
+async fn names(kernel: &NetKernel) -> Result<Vec<(u32, String)>, Failed> {
     let links = kernel.observe().await?.links;
     Ok(links.into_iter().map(|link| (link.index, link.name)).collect())
 }
 
 /// What differs between two boxes whose lines are about single ports between boards.
-fn difference(before: &Plan, after: &Plan) -> Result<String, Failed> {
-    let ids = |plan: &Plan| plan.lines.iter().map(|line| line.id).collect::<BTreeSet<_>>();
+fn difference(before: &RouterPlan, after: &RouterPlan) -> Result<String, Failed> {
+    let ids = |plan: &RouterPlan| plan.lines.iter().map(|line| line.id).collect::<BTreeSet<_>>();
     let (old, new) = (ids(before), ids(after));
     let mut text = String::new();
     for (index, line) in lines(after).filter(|(_, line)| !old.contains(&line.id)) {
-        let chain = firewall::Name::of(after, Source::Policy(index));
+        let chain = firewall::ChainName::of(after, RuleSource::Policy(index));
         if line.rate.is_some() {
             return Err("a line with a rate".into());
         }
@@ -119,32 +119,33 @@ fn difference(before: &Plan, after: &Plan) -> Result<String, Failed> {
         writeln!(text, "add element inet {TABLE} {}", element(after, index)?)?;
     }
     for (index, _) in lines(before).filter(|(_, line)| !new.contains(&line.id)) {
-        let chain = firewall::Name::of(before, Source::Policy(index));
+        let chain = firewall::ChainName::of(before, RuleSource::Policy(index));
         writeln!(text, "delete element inet {TABLE} {}", element(before, index)?)?;
         writeln!(text, "delete chain inet {TABLE} {chain}\ndelete counter inet {TABLE} {chain}")?;
     }
     Ok(text)
 }
 
-fn lines(plan: &Plan) -> impl Iterator<Item = (usize, &Line)> {
+fn lines(plan: &RouterPlan) -> impl Iterator<Item = (usize, &Allow)> {
     plan.lines.iter().enumerate()
 }
 
 /// The one element of a line.
-fn element(plan: &Plan, index: usize) -> Result<String, Failed> {
-    let by = Source::Policy(index);
+fn element(plan: &RouterPlan, index: usize) -> Result<String, Failed> {
+    let by = RuleSource::Policy(index);
     let found = plan.lets.iter().find_map(|(way, lets)| {
         let ports = lets.iter().find(|it| it.by == by)?.ports;
         Some((way, ports.first))
     });
-    let ((from, to, traffic @ (Traffic::Tcp | Traffic::Udp)), port) = found.ok_or("no element")?
+    let ((from, to, traffic @ (TrafficKind::Tcp | TrafficKind::Udp)), port) =
+        found.ok_or("no element")?
     else {
         return Err("a line without ports".into());
     };
     let (Some(from), Some(to)) = (plan.device(*from), plan.device(*to)) else {
         return Err("a line that is not about boards".into());
     };
-    let verdict = format!("goto {}", firewall::Name::of(plan, by));
+    let verdict = format!("goto {}", firewall::ChainName::of(plan, by));
     Ok(format!("forward_port {{ \"{from}\" . \"{to}\" . {traffic} . {port} : {verdict} }}"))
 }
 

@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use octet_netd::backend::Backend;
-use octet_netd::kernel::Kernel;
+use octet_netd::kernel::NetKernel;
 use octet_netd::observed::{LinkKind, Observed};
-use octet_netd::plan::{Advertised, Leased, Plan};
-use octet_netd::plugged::Plugged;
+use octet_netd::plan::{AdvertisementState, KernelPlan, UplinkLeaseState};
+use octet_netd::plugged::PortBindings;
 use octet_netd::router::flows::still_lets;
-use octet_netd::rules::Rules;
+use octet_netd::rules::NodeTables;
 use rtnetlink::new_connection;
 use rustix::mount::{MountFlags, mount};
 use serde_json::{Value, json};
@@ -46,7 +46,7 @@ pub async fn apply(how: How, site: &Site, other: &Site) -> Result<Value, Failed>
     by_hand::make_ports(site)?;
     let (connection, handle, _) = new_connection()?;
     tokio::spawn(connection);
-    let kernel = Kernel::new(handle);
+    let kernel = NetKernel::new(handle);
     let mut times = vec![];
     let mut rules = None;
     for (before, site) in [(None, site), (Some(site), other)] {
@@ -72,9 +72,9 @@ pub async fn apply(how: How, site: &Site, other: &Site) -> Result<Value, Failed>
 /// As `network::Network` does at its start, and when it is told something else and knows the kernel's
 /// `rules`.
 async fn by_netd(
-    kernel: &Kernel,
+    kernel: &NetKernel,
     site: &Site,
-    rules: &mut Option<Rules>,
+    rules: &mut Option<NodeTables>,
 ) -> Result<Duration, Failed> {
     let began = Instant::now();
     let next = site.rules();
@@ -94,14 +94,14 @@ async fn by_netd(
 
 /// What netd would do now.
 pub async fn changes(
-    kernel: &Kernel,
+    kernel: &NetKernel,
     site: &Site,
-) -> Result<Vec<octet_netd::plan::Change>, Failed> {
+) -> Result<Vec<octet_netd::plan::PlanStep>, Failed> {
     let observed = as_a_router(kernel.observe().await?, site);
-    let plan = Plan::new(
+    let plan = KernelPlan::new(
         &site.network,
-        Some((&site.plan, &Plugged::default())),
-        (&Leased::Nothing, &Advertised::Nothing),
+        Some((&site.plan, &PortBindings::default())),
+        (&UplinkLeaseState::Nothing, &AdvertisementState::Nothing),
         &observed,
         Duration::ZERO,
     );

@@ -21,10 +21,10 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use octet_appliance::{Appliance, Segments, Unit, UnitSource};
-use octet_netd::plugged::Plugged;
+use octet_netd::plugged::PortBindings;
 use octet_netd::router::firewall::There;
-use octet_netd::router::plan::Plan;
-use octet_netd::rules::Rules;
+use octet_netd::router::plan::RouterPlan;
+use octet_netd::rules::NodeTables;
 use serde_json::{Value, json};
 
 use kernel::How;
@@ -71,9 +71,9 @@ fn plan(file: &str, text: &str, units: &[Unit]) -> Result<Value, Failed> {
     let settings = Appliance::parse(file, text)?.cluster_settings().ok_or(site::NO_CLUSTER)?;
     let parsed = Instant::now();
     let (segments, _) = Segments::of(&settings, units, (file, text))?;
-    let plan = Plan::new(&settings, &segments, units);
+    let plan = RouterPlan::new(&settings, &segments, units);
     let planned = Instant::now();
-    let rules = Rules::router(&plan, units, &Plugged::default(), false);
+    let rules = NodeTables::router(&plan, units, &PortBindings::default(), false);
     let rules = rules.whole(&There::default());
     let written = Instant::now();
     let bytes = black_box(rules).len();

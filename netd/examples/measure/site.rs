@@ -3,9 +3,9 @@
 use std::fs;
 
 use octet_appliance::{Appliance, LinkName, NetworkSettings, Segments, Unit};
-use octet_netd::plugged::Plugged;
-use octet_netd::router::plan::Plan;
-use octet_netd::rules::Rules;
+use octet_netd::plugged::PortBindings;
+use octet_netd::router::plan::RouterPlan;
+use octet_netd::rules::NodeTables;
 
 use crate::Failed;
 
@@ -14,7 +14,7 @@ pub const NO_CLUSTER: &str = "the file has no [cluster]";
 /// What its router is told.
 pub struct Site {
     pub network: NetworkSettings,
-    pub plan: Plan,
+    pub plan: RouterPlan,
     units: Vec<Unit>,
 }
 
@@ -24,13 +24,13 @@ impl Site {
         let appliance = Appliance::parse(file, &text)?;
         let settings = appliance.cluster_settings().ok_or(NO_CLUSTER)?;
         let (segments, _) = Segments::of(&settings, units, (file, &text))?;
-        let plan = Plan::new(&settings, &segments, units);
+        let plan = RouterPlan::new(&settings, &segments, units);
         Ok(Self { network: appliance.network, plan, units: units.to_vec() })
     }
 
     /// The rules, as `told::Told::rules` makes them of a router whose uplink has a fixed address.
-    pub fn rules(&self) -> Rules {
-        Rules::router(&self.plan, &self.units, &Plugged::default(), false)
+    pub fn rules(&self) -> NodeTables {
+        NodeTables::router(&self.plan, &self.units, &PortBindings::default(), false)
     }
 
     /// Devices of all ports.

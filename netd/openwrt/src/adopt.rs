@@ -15,7 +15,7 @@ const NEEDS: [(&str, &str); 3] = [("uci", "rpcd"), ("session", "rpcd"), ("file",
 
 /// What is seen of a router without a login.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
+pub struct UnknownRouter {
     /// The fingerprint of its certificate.
     pub fingerprint: Fingerprint,
     /// Packages that it lacks.
@@ -26,7 +26,7 @@ pub struct Seen {
 ///
 /// # Errors
 /// Nobody is there, or it is no router with OpenWrt.
-pub fn look(address: &str) -> Result<Seen, UbusError> {
+pub fn look(address: &str) -> Result<UnknownRouter, UbusError> {
     let mut https = Https::new(address, None)?;
     let list = json!({ "jsonrpc": "2.0", "id": 0, "method": "list" });
     let (status, body) = https.post("/ubus", list.to_string().into_bytes())?;
@@ -41,7 +41,7 @@ pub fn look(address: &str) -> Result<Seen, UbusError> {
     let mut lacks: Vec<_> =
         NEEDS.iter().filter(|(object, _)| !is_there(object)).map(|(_, package)| *package).collect();
     lacks.dedup();
-    Ok(Seen { fingerprint, lacks })
+    Ok(UnknownRouter { fingerprint, lacks })
 }
 
 /// What the login may do: read four files and what runs, and change three files. That is as much as root: options of an

@@ -14,15 +14,15 @@
 use std::io;
 use std::time::Duration;
 
-use octet_router::openwrt::change::Change;
+use octet_router::openwrt::change::UciChange;
 use octet_router::openwrt::router::{RouterError, is_ours};
-use octet_router::openwrt::uci::{Section, Value};
+use octet_router::openwrt::uci::{UciSection, Value};
 use serde_json::{Map, json};
 
 use crate::lacks::lacks;
-use crate::state::{Live, State, get, probe, sections_of, sorted, waits};
-use crate::ubus::{Answer, Call, ROLLBACK, Ubus, UbusError};
-use crate::wanted::Wanted;
+use crate::state::{LiveState, RouterState, get, probe, sections_of, sorted, waits};
+use crate::ubus::{CallResult, ROLLBACK, Ubus, UbusCall, UbusError};
+use crate::wanted::Desired;
 
 /// Before each look whether the network has changed, in seconds: a minute in all, since a slow router needs half of it for its
 /// firewall.
@@ -40,7 +40,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// How it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ApplyOutcome {
     /// All was as wanted; nothing was touched.
     Nothing,
     /// All is as wanted, and stays so.
@@ -114,16 +114,16 @@ impl ApplyError {
 /// Nothing was touched, or the error says what is not known.
 pub fn apply(
     ubus: &mut Ubus,
-    wanted: &Wanted<'_>,
-    keep: impl FnOnce(&State) -> io::Result<()>,
-) -> Result<Outcome, ApplyError> {
-    let before = State::read(ubus)?;
+    wanted: &Desired<'_>,
+    keep: impl FnOnce(&RouterState) -> io::Result<()>,
+) -> Result<ApplyOutcome, ApplyError> {
+    let before = RouterState::read(ubus)?;
     let (sections, change) = wanted.change(&before)?;
     if !change.conflicts.is_empty() {
         return Err(ApplyError::Conflicts(change.conflicts));
     }
     if change.lines.is_empty() {
-        return Ok(Outcome::Nothing);
+        return Ok(ApplyOutcome::Nothing);
     }
     keep(&before).map_err(ApplyError::Copy)?;
     Job { ubus, wanted, sections, change, before, session: None, half: None }.run()
@@ -142,10 +142,10 @@ enum Look {
 /// A change on its way.
 struct Job<'a, 'w> {
     ubus: &'a mut Ubus,
-    wanted: &'a Wanted<'w>,
-    sections: Vec<Section>,
-    change: Change,
-    before: State,
+    wanted: &'a Desired<'w>,
+    sections: Vec<UciSection>,
+    change: UciChange,
+    before: RouterState,
     /// The session that has applied it.
     session: Option<String>,
     /// What was there before, if that was half of what is wanted, and this is to finish it.
@@ -153,14 +153,14 @@ struct Job<'a, 'w> {
 }
 
 impl Job<'_, '_> {
-    fn run(mut self) -> Result<Outcome, ApplyError> {
+    fn run(mut self) -> Result<ApplyOutcome, ApplyError> {
         if let Some(why) = self.begin()? {
             return self.settle(why);
         }
         match self.watch() {
             Err(why) => self.undo(why),
             Ok(()) => match self.confirm() {
-                Ok(()) => Ok(Outcome::Applied),
+                Ok(()) => Ok(ApplyOutcome::Applied),
                 Err(why) => self.settle(why),
             },
         }
@@ -186,7 +186,7 @@ impl Job<'_, '_> {
                 Err(error) => return Err(denied(error, "uci revert, delete and add").into()),
             }
             self.session = self.ubus.session();
-            let call = Call::uci("apply", json!({ "rollback": true, "timeout": ROLLBACK }));
+            let call = UbusCall::uci("apply", json!({ "rollback": true, "timeout": ROLLBACK }));
             match self.ask(call) {
                 Ok(()) => return Ok(None),
                 Err(UbusError::Refused(_)) if self.is_waiting()? => {
@@ -220,16 +220,16 @@ impl Job<'_, '_> {
     /// Stages all of it, in a session that has nothing else.
     fn stage(&mut self) -> Result<(), UbusError> {
         let configs = self.change.configs();
-        let mut calls: Vec<Call> = vec![];
-        calls.extend(configs.iter().map(|it| Call::uci("revert", json!({ "config": it }))));
+        let mut calls: Vec<UbusCall> = vec![];
+        calls.extend(configs.iter().map(|it| UbusCall::uci("revert", json!({ "config": it }))));
         for (config, name) in &self.change.gone {
-            calls.push(Call::uci("delete", json!({ "config": config, "section": name })));
+            calls.push(UbusCall::uci("delete", json!({ "config": config, "section": name })));
         }
         calls.extend(self.change.made.iter().map(add));
         self.ubus.ask(&calls)?.into_iter().try_for_each(|answer| answer.map(drop))
     }
 
-    fn ask(&mut self, call: Call) -> Result<(), UbusError> {
+    fn ask(&mut self, call: UbusCall) -> Result<(), UbusError> {
         self.ubus.ask(&[call])?.remove(0).map(drop)
     }
 
@@ -239,7 +239,7 @@ impl Job<'_, '_> {
         if self.session.is_none() || self.session != self.ubus.session() {
             return Err(UbusError::Session);
         }
-        self.ask(Call::uci(method, json!({})))
+        self.ask(UbusCall::uci(method, json!({})))
     }
 
     /// Waits until the daemons have done it.
@@ -265,9 +265,9 @@ impl Job<'_, '_> {
     /// Looks once: what runs, and as long as the change is ours to confirm what has become of its files.
     fn look(&mut self) -> Result<Look, UbusError> {
         let configs = self.change.configs();
-        let gets: Vec<Call> = configs.iter().map(|it| get(it)).collect();
+        let gets: Vec<UbusCall> = configs.iter().map(|it| get(it)).collect();
         // A daemon that cannot read its file may not answer.
-        let (live, files) = Live::with(self.ubus, &gets)?;
+        let (live, files) = LiveState::with(self.ubus, &gets)?;
         if self.session.is_some() && self.session == self.ubus.session() {
             for (config, file) in configs.into_iter().zip(files) {
                 if let Some(lack) = self.unwritten(config, file)? {
@@ -279,13 +279,13 @@ impl Job<'_, '_> {
     }
 
     /// What a file lacks of what was staged for it.
-    fn unwritten(&self, config: &str, file: Answer) -> Result<Option<String>, UbusError> {
+    fn unwritten(&self, config: &str, file: CallResult) -> Result<Option<String>, UbusError> {
         let there = match file {
             Ok(file) => sections_of(config, &file)?,
             Err(UbusError::Unparsed(_)) => vec![],
             Err(error) => return Err(error),
         };
-        let is_gone = |it: &&Section| {
+        let is_gone = |it: &&UciSection| {
             let mut gone = self.change.gone.iter();
             gone.any(|(config, name)| it.config == *config && it.name.as_ref() == Some(name))
         };
@@ -311,7 +311,7 @@ impl Job<'_, '_> {
     }
 
     /// The first thing that is not as wanted.
-    fn lacks(&self, live: &Live) -> Option<String> {
+    fn lacks(&self, live: &LiveState) -> Option<String> {
         let first = lacks(&self.sections, live).into_iter().next();
         let is_same =
             self.change.configs().contains(&"firewall") && live.rules == self.before.live.rules;
@@ -338,20 +338,20 @@ impl Job<'_, '_> {
     }
 
     /// Has the router undo it, if it still hears; it does so by itself otherwise.
-    fn undo(&mut self, why: String) -> Result<Outcome, ApplyError> {
+    fn undo(&mut self, why: String) -> Result<ApplyOutcome, ApplyError> {
         let _ = self.end("rollback");
         self.settle(why)
     }
 
     /// Waits until nothing waits to be confirmed, and looks what there is then.
-    fn settle(&mut self, why: String) -> Result<Outcome, ApplyError> {
+    fn settle(&mut self, why: String) -> Result<ApplyOutcome, ApplyError> {
         let mut last = None;
         for look in 0..SETTLE_LOOKS {
             if look > 0 {
                 self.ubus.wait(SETTLES);
             }
             self.ubus.end_connection();
-            match State::read(self.ubus) {
+            match RouterState::read(self.ubus) {
                 Ok(state) => return self.tell(why, state),
                 Err(error) => last = Some(error),
             }
@@ -360,20 +360,20 @@ impl Job<'_, '_> {
     }
 
     /// Which it is, when nothing waits.
-    fn tell(&mut self, why: String, state: State) -> Result<Outcome, ApplyError> {
+    fn tell(&mut self, why: String, state: RouterState) -> Result<ApplyOutcome, ApplyError> {
         let Ok((sections, change)) = self.wanted.change(&state) else {
             return Err(ApplyError::Neither(why));
         };
         if change.lines.is_empty() {
             // It is in for good, as if it were confirmed; what runs may need a while.
             return match self.watch() {
-                Ok(()) => Ok(Outcome::Applied),
+                Ok(()) => Ok(ApplyOutcome::Applied),
                 Err(lack) => Err(ApplyError::Kept(why, lack)),
             };
         }
         if state.ours() == self.before.ours() {
             return match self.half.take() {
-                None => Ok(Outcome::Undone(why)),
+                None => Ok(ApplyOutcome::Undone(why)),
                 Some(half) => Err(ApplyError::Half(half, why)),
             };
         }
@@ -389,9 +389,9 @@ impl Job<'_, '_> {
 
     /// Which files are new and which are old, if each is one of these: the router writes one after the other, and its power
     /// may be cut between two. `change` is what `state` lacks.
-    fn half(&self, state: &State, change: &Change) -> Option<String> {
+    fn half(&self, state: &RouterState, change: &UciChange) -> Option<String> {
         let (lacking, was_to_change) = (change.configs(), self.change.configs());
-        let of = |state: &State, config: &str| -> Vec<String> {
+        let of = |state: &RouterState, config: &str| -> Vec<String> {
             state.ours().into_iter().filter(|it| it.starts_with(&format!("{config}: "))).collect()
         };
         let is_old = |config: &str| of(state, config) == of(&self.before, config);
@@ -414,7 +414,7 @@ fn denied(error: UbusError, call: &str) -> UbusError {
     if error.is_end_of_session() { UbusError::Denied(call.to_owned()) } else { error }
 }
 
-fn add(section: &Section) -> Call {
+fn add(section: &UciSection) -> UbusCall {
     let mut values = Map::new();
     for (key, value) in &section.options {
         values.insert(
@@ -428,5 +428,5 @@ fn add(section: &Section) -> Call {
     let args = json!({
         "config": section.config, "type": section.kind, "name": section.name, "values": values,
     });
-    Call::uci("add", args)
+    UbusCall::uci("add", args)
 }

@@ -4,20 +4,20 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use octet_appliance::RouterAddress;
-use octet_node::durable::{self, Existing};
+use octet_node::durable::{self, ExistingFile};
 
-use crate::state::State;
+use crate::state::RouterState;
 
 /// Where the copies of one router are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kept {
+pub struct SavedCopies {
     /// What it had before the last change.
     pub last: PathBuf,
     /// What it had before the first one.
     pub first: PathBuf,
 }
 
-impl Kept {
+impl SavedCopies {
     /// Those of the router at `address`, in `folder`.
     pub fn new(folder: &Path, address: &RouterAddress) -> Self {
         let name = address.to_string().replace([':', '[', ']', '%'], "_");
@@ -29,12 +29,12 @@ impl Kept {
     ///
     /// # Errors
     /// The disk does not take it.
-    pub fn keep(&self, state: &State) -> io::Result<()> {
+    pub fn keep(&self, state: &RouterState) -> io::Result<()> {
         let text = state.export();
-        match durable::write(&self.first, text.as_bytes(), Existing::Keep, |_| Ok(())) {
+        match durable::write(&self.first, text.as_bytes(), ExistingFile::Keep, |_| Ok(())) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
             _ => {}
         }
-        durable::write(&self.last, text.as_bytes(), Existing::Replace, |_| Ok(()))
+        durable::write(&self.last, text.as_bytes(), ExistingFile::Replace, |_| Ok(()))
     }
 }

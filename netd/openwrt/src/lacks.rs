@@ -3,13 +3,13 @@
 //! neither says so to who asked.
 
 use octet_router::openwrt::sections::PREFIX;
-use octet_router::openwrt::uci::Section;
+use octet_router::openwrt::uci::UciSection;
 use serde_json::Value as Json;
 
-use crate::state::Live;
+use crate::state::LiveState;
 
 /// What is not as `wanted`, the sections that are to be ours, a line each.
-pub fn lacks(wanted: &[Section], live: &Live) -> Vec<String> {
+pub fn lacks(wanted: &[UciSection], live: &LiveState) -> Vec<String> {
     let mut found = vec![];
     interfaces(wanted, live, &mut found);
     vlans(wanted, live, &mut found);
@@ -17,11 +17,15 @@ pub fn lacks(wanted: &[Section], live: &Live) -> Vec<String> {
     found
 }
 
-fn of<'a>(wanted: &'a [Section], config: &str, kind: &str) -> impl Iterator<Item = &'a Section> {
+fn of<'a>(
+    wanted: &'a [UciSection],
+    config: &str,
+    kind: &str,
+) -> impl Iterator<Item = &'a UciSection> {
     wanted.iter().filter(move |it| (it.config.as_str(), it.kind.as_str()) == (config, kind))
 }
 
-fn interfaces(wanted: &[Section], live: &Live, found: &mut Vec<String>) {
+fn interfaces(wanted: &[UciSection], live: &LiveState, found: &mut Vec<String>) {
     let all = live.interfaces.as_array().map_or(&[][..], Vec::as_slice);
     let name = |it: &Json| it["interface"].as_str().unwrap_or_default().to_owned();
     let mut names = vec![];
@@ -53,7 +57,7 @@ fn interfaces(wanted: &[Section], live: &Live, found: &mut Vec<String>) {
     found.extend(old.map(|it| format!("interface {it} is still there")));
 }
 
-fn vlans(wanted: &[Section], live: &Live, found: &mut Vec<String>) {
+fn vlans(wanted: &[UciSection], live: &LiveState, found: &mut Vec<String>) {
     for section in of(wanted, "network", "bridge-vlan") {
         let device = section.one("device").unwrap_or_default();
         let number = section.one("vlan").unwrap_or_default();
@@ -86,7 +90,7 @@ fn vlans(wanted: &[Section], live: &Live, found: &mut Vec<String>) {
     }
 }
 
-fn rules(wanted: &[Section], live: &Live, found: &mut Vec<String>) {
+fn rules(wanted: &[UciSection], live: &LiveState, found: &mut Vec<String>) {
     // A zone that knows none of its interfaces has its chains all the same, and so has one that is gone.
     let jumps: Vec<(&str, &str)> = live
         .rules
@@ -115,7 +119,7 @@ fn rules(wanted: &[Section], live: &Live, found: &mut Vec<String>) {
     }
     let rules: Vec<_> =
         of(wanted, "firewall", "rule").chain(of(wanted, "firewall", "redirect")).collect();
-    let said = |it: &Section| it.all("name").collect::<Vec<_>>().join(" ");
+    let said = |it: &UciSection| it.all("name").collect::<Vec<_>>().join(" ");
     let mut names: Vec<_> = rules.iter().map(|it| said(it)).collect();
     names.sort();
     names.dedup();

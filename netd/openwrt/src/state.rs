@@ -1,10 +1,10 @@
 //! A router as it is: its configuration, and what its daemons have made of that.
 
 use octet_router::openwrt::router::is_ours;
-use octet_router::openwrt::uci::{Section, Value};
+use octet_router::openwrt::uci::{UciSection, Value};
 use serde_json::{Value as Json, json};
 
-use crate::ubus::{Answer, Call, Ubus, UbusError};
+use crate::ubus::{CallResult, Ubus, UbusCall, UbusError};
 
 /// Files that are read: ours are in all of them but the last.
 pub const CONFIGS: [&str; 4] = ["network", "firewall", "dhcp", "system"];
@@ -13,24 +13,24 @@ pub const CONFIGS: [&str; 4] = ["network", "firewall", "dhcp", "system"];
 pub const NFT: (&str, [&str; 5]) = ("/usr/sbin/nft", ["-s", "list", "table", "inet", "fw4"]);
 
 /// Asks for all of a file.
-pub(crate) fn get(config: &str) -> Call {
-    Call::uci("get", json!({ "config": config }))
+pub(crate) fn get(config: &str) -> UbusCall {
+    UbusCall::uci("get", json!({ "config": config }))
 }
 
 /// A router as it is.
 #[derive(Debug, Clone, PartialEq)]
-pub struct State {
+pub struct RouterState {
     /// What it is, as its maker calls it.
     pub model: String,
     /// Its configuration.
-    pub sections: Vec<Section>,
+    pub sections: Vec<UciSection>,
     /// What runs.
-    pub live: Live,
+    pub live: LiveState,
 }
 
 /// What `netifd` and the firewall have made of the configuration.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Live {
+pub struct LiveState {
     /// `network.interface dump`
     pub interfaces: Json,
     /// `network.device status`
@@ -45,15 +45,15 @@ const READS: usize = 3;
 /// Asks whether a change waits to be confirmed, and does nothing: `revert` is refused as long as one does, whoever asks, and
 /// is not understood otherwise, since this one names no file. `confirm` would not do: a login of the same user is given the
 /// session whose change waits (`rpc_reclaim_apply_session` in rpcd), and so would confirm it.
-pub fn probe() -> Call {
-    Call::uci("revert", json!({}))
+pub fn probe() -> UbusCall {
+    UbusCall::uci("revert", json!({}))
 }
 
 /// What [`probe`] has said.
 ///
 /// # Errors
 /// It was not answered.
-pub fn waits(answer: Answer) -> Result<bool, UbusError> {
+pub fn waits(answer: CallResult) -> Result<bool, UbusError> {
     match answer {
         Ok(_) | Err(UbusError::Invalid(_)) => Ok(false),
         Err(UbusError::Refused(_)) => Ok(true),
@@ -61,12 +61,12 @@ pub fn waits(answer: Answer) -> Result<bool, UbusError> {
     }
 }
 
-fn live() -> [Call; 3] {
+fn live() -> [UbusCall; 3] {
     let (command, params) = NFT;
     [
-        Call { object: "network.interface", method: "dump", args: json!({}) },
-        Call { object: "network.device", method: "status", args: json!({}) },
-        Call {
+        UbusCall { object: "network.interface", method: "dump", args: json!({}) },
+        UbusCall { object: "network.device", method: "status", args: json!({}) },
+        UbusCall {
             object: "file",
             method: "exec",
             args: json!({ "command": command, "params": params }),
@@ -74,7 +74,7 @@ fn live() -> [Call; 3] {
     ]
 }
 
-impl Live {
+impl LiveState {
     /// Asks for it.
     ///
     /// # Errors
@@ -89,8 +89,8 @@ impl Live {
     /// The router does not answer.
     pub fn with(
         ubus: &mut Ubus,
-        calls: &[Call],
-    ) -> Result<(Result<Self, UbusError>, Vec<Answer>), UbusError> {
+        calls: &[UbusCall],
+    ) -> Result<(Result<Self, UbusError>, Vec<CallResult>), UbusError> {
         let runs = live();
         let mut answers = ubus.read_each(&[&runs[..], calls].concat())?;
         let others = answers.split_off(runs.len());
@@ -110,7 +110,7 @@ impl Live {
     }
 }
 
-impl State {
+impl RouterState {
     /// Asks for all of it, in one request and a new login. Nothing is read as long as a change waits to be confirmed, since
     /// the router may undo that in a moment; and it is asked anew if one has begun meanwhile.
     ///
@@ -119,8 +119,8 @@ impl State {
     pub fn read(ubus: &mut Ubus) -> Result<Self, UbusError> {
         let mut calls = vec![
             probe(),
-            Call::uci("changes", json!({})),
-            Call { object: "system", method: "board", args: json!({}) },
+            UbusCall::uci("changes", json!({})),
+            UbusCall { object: "system", method: "board", args: json!({}) },
         ];
         calls.extend(CONFIGS.map(get));
         calls.extend(live());
@@ -145,7 +145,7 @@ impl State {
 
     /// What the router has said: its board, its files and what runs.
     fn of(mut answers: Vec<Json>) -> Result<Self, UbusError> {
-        let live = Live::of(answers.split_off(1 + CONFIGS.len()));
+        let live = LiveState::of(answers.split_off(1 + CONFIGS.len()));
         let model = answers[0]["model"].as_str().unwrap_or("the router").to_owned();
         let mut sections = vec![];
         for (config, answer) in CONFIGS.iter().zip(&answers[1..]) {
@@ -174,14 +174,14 @@ impl State {
 }
 
 /// A section as a text, with its options in order of their names.
-pub(crate) fn sorted(section: &Section) -> String {
+pub(crate) fn sorted(section: &UciSection) -> String {
     let mut section = section.clone();
     section.options.sort_by(|(a, _), (b, _)| a.cmp(b));
     format!("{}: {section}", section.config)
 }
 
 /// The sections of one file, in order.
-pub(crate) fn sections_of(config: &str, answer: &Json) -> Result<Vec<Section>, UbusError> {
+pub(crate) fn sections_of(config: &str, answer: &Json) -> Result<Vec<UciSection>, UbusError> {
     let unread = |what: &str| UbusError::Unread(format!("{what} in `{config}`"));
     let values = answer["values"].as_object().ok_or_else(|| unread("no sections"))?;
     let mut all = vec![];
@@ -193,7 +193,7 @@ pub(crate) fn sections_of(config: &str, answer: &Json) -> Result<Vec<Section>, U
             return Err(unread("a section without type and place"));
         };
         let is_anonymous = json.get(".anonymous") == Some(&Json::Bool(true));
-        let mut section = Section::new(config, kind, name);
+        let mut section = UciSection::new(config, kind, name);
         section.name = section.name.filter(|_| !is_anonymous);
         for (key, value) in json.iter().filter(|(key, _)| !key.starts_with('.')) {
             let value = match value {

@@ -41,7 +41,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// A call of a method.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Call {
+pub struct UbusCall {
     /// The object, as `uci`.
     pub object: &'static str,
     /// Its method.
@@ -50,14 +50,14 @@ pub struct Call {
     pub args: Value,
 }
 
-impl Call {
+impl UbusCall {
     /// A method of `uci`.
     pub fn uci(method: &'static str, args: Value) -> Self {
         Self { object: "uci", method, args }
     }
 }
 
-impl fmt::Display for Call {
+impl fmt::Display for UbusCall {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.object, self.method)?;
         match self.args["config"].as_str() {
@@ -184,7 +184,7 @@ impl UbusError {
 }
 
 /// What comes with an answer, or why it came to nothing.
-pub type Answer = Result<Value, UbusError>;
+pub type CallResult = Result<Value, UbusError>;
 
 /// Who logs in.
 #[derive(Clone)]
@@ -255,7 +255,7 @@ impl Ubus {
     ///
     /// # Errors
     /// One of them came to nothing.
-    pub fn read(&mut self, calls: &[Call]) -> Result<Vec<Value>, UbusError> {
+    pub fn read(&mut self, calls: &[UbusCall]) -> Result<Vec<Value>, UbusError> {
         self.read_each(calls)?.into_iter().collect()
     }
 
@@ -263,9 +263,9 @@ impl Ubus {
     ///
     /// # Errors
     /// There is no answer, or the ACL does not grant one of them.
-    pub fn read_each(&mut self, calls: &[Call]) -> Result<Vec<Answer>, UbusError> {
+    pub fn read_each(&mut self, calls: &[UbusCall]) -> Result<Vec<CallResult>, UbusError> {
         let (mut tries, mut is_renewed) = (0, false);
-        let has_ended = |it: &Answer| matches!(it, Err(UbusError::Session));
+        let has_ended = |it: &CallResult| matches!(it, Err(UbusError::Session));
         loop {
             let asked = self.ask(calls).and_then(|answers| match answers.iter().any(has_ended) {
                 true => Err(UbusError::Session),
@@ -285,7 +285,7 @@ impl Ubus {
     }
 
     /// Which of `calls` the ACL does not grant: each is asked alone.
-    fn denied(&mut self, calls: &[Call]) -> UbusError {
+    fn denied(&mut self, calls: &[UbusCall]) -> UbusError {
         for call in calls {
             let answers = self.ask(std::slice::from_ref(call));
             if matches!(answers.as_deref(), Ok([Err(UbusError::Session)])) {
@@ -299,7 +299,7 @@ impl Ubus {
     ///
     /// # Errors
     /// There is no answer. What was asked may be done all the same ([`UbusError::is_lost`]).
-    pub fn ask(&mut self, calls: &[Call]) -> Result<Vec<Answer>, UbusError> {
+    pub fn ask(&mut self, calls: &[UbusCall]) -> Result<Vec<CallResult>, UbusError> {
         let session = match self.session.clone() {
             Some(session) => session,
             None => self.log_in()?,
@@ -318,7 +318,7 @@ impl Ubus {
     fn log_in(&mut self) -> Result<String, UbusError> {
         let Login { name, password } = &self.login;
         let args = json!({ "username": name, "password": password });
-        let call = Call { object: "session", method: "login", args };
+        let call = UbusCall { object: "session", method: "login", args };
         let batch = batches(NOBODY, &[call]).remove(0);
         let answer = self.send(&batch)?.remove(0).map_err(|error| match error {
             UbusError::Refused(_) => UbusError::Login(self.login.name.clone()),
@@ -331,7 +331,7 @@ impl Ubus {
         Ok(session.to_owned())
     }
 
-    fn send(&mut self, batch: &Batch) -> Result<Vec<Answer>, UbusError> {
+    fn send(&mut self, batch: &Batch) -> Result<Vec<CallResult>, UbusError> {
         let (status, body) = self.https.post(PATH, batch.body.clone().into_bytes())?;
         let no_rpc = |what: &str| {
             let said: String = String::from_utf8_lossy(&body).chars().take(60).collect();
@@ -352,7 +352,7 @@ impl Ubus {
 }
 
 /// What an answer to `call` says; `None` if it is none.
-fn read(answer: &Value, call: &str) -> Option<Answer> {
+fn read(answer: &Value, call: &str) -> Option<CallResult> {
     if let Some(code) = answer["error"]["code"].as_i64() {
         return Some(Err(match code {
             -32002 => UbusError::Session,
@@ -383,7 +383,7 @@ struct Batch {
 }
 
 /// As few requests as there have to be, each short enough.
-fn batches(session: &str, calls: &[Call]) -> Vec<Batch> {
+fn batches(session: &str, calls: &[UbusCall]) -> Vec<Batch> {
     let mut batches: Vec<Batch> = vec![];
     for call in calls {
         let params = json!([session, call.object, call.method, call.args]).to_string();
@@ -415,7 +415,7 @@ mod tests {
     #[test]
     fn requests_are_short_and_have_few_calls() {
         let args = |length: usize| json!({ "config": "firewall", "name": "x".repeat(length) });
-        let call = |length| Call { object: "uci", method: "add", args: args(length) };
+        let call = |length| UbusCall { object: "uci", method: "add", args: args(length) };
         for (length, count) in [(10, 1), (10, 50), (10, 51), (10, 500), (20_000, 7), (59_000, 3)] {
             let calls: Vec<_> = (0..count).map(|_| call(length)).collect();
             let batches = batches(NOBODY, &calls);

@@ -5,23 +5,23 @@ use serde_json::json;
 
 use crate::apply::ApplyError;
 use crate::lacks::lacks;
-use crate::state::State;
-use crate::ubus::{Call, Ubus};
-use crate::wanted::Wanted;
+use crate::state::RouterState;
+use crate::ubus::{Ubus, UbusCall};
+use crate::wanted::Desired;
 
 /// What is not as wanted, a line each.
 ///
 /// # Errors
 /// The router does not say what it is, or the plan cannot be put on it.
-pub fn verify(ubus: &mut Ubus, wanted: &Wanted<'_>) -> Result<Vec<String>, ApplyError> {
-    let state = State::read(ubus)?;
+pub fn verify(ubus: &mut Ubus, wanted: &Desired<'_>) -> Result<Vec<String>, ApplyError> {
+    let state = RouterState::read(ubus)?;
     let (sections, change) = wanted.change(&state)?;
     let mut found = vec![];
     found.extend(change.conflicts.iter().map(|it| format!("in the way: {it}")));
     found.extend(change.half.iter().map(|it| format!("half of a change is there: {it}")));
     found.extend(change.lines.iter().map(|it| format!("not configured: {it}")));
     let args = json!({ "command": "/sbin/fw4", "params": ["check"] });
-    let check = ubus.read(&[Call { object: "file", method: "exec", args }])?.remove(0);
+    let check = ubus.read(&[UbusCall { object: "file", method: "exec", args }])?.remove(0);
     if check["code"] != 0 {
         found.push(format!("the firewall's rules cannot be loaded: {}", check["stderr"]));
     }

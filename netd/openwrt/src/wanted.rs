@@ -1,33 +1,33 @@
 //! What a router is to be brought to.
 
-use octet_router::openwrt::change::Change;
-use octet_router::openwrt::router::{Router, RouterError};
+use octet_router::openwrt::change::UciChange;
+use octet_router::openwrt::router::{OpenwrtRouter, RouterError};
 use octet_router::openwrt::sections::sections;
-use octet_router::openwrt::uci::Section;
-use octet_router::plan::Plan;
+use octet_router::openwrt::uci::UciSection;
+use octet_router::plan::RouterPlan;
 
-use crate::state::State;
+use crate::state::RouterState;
 
 /// What is wanted of a router.
-pub enum Wanted<'a> {
+pub enum Desired<'a> {
     /// What a plan says.
-    Plan(&'a Plan),
+    Plan(&'a RouterPlan),
     /// Nothing of ours.
     Nothing,
 }
 
-impl Wanted<'_> {
+impl Desired<'_> {
     /// The sections that are to be ours on the router, and what leads there.
     ///
     /// # Errors
     /// The plan cannot be put on it.
-    pub fn change(&self, state: &State) -> Result<(Vec<Section>, Change), RouterError> {
+    pub fn change(&self, state: &RouterState) -> Result<(Vec<UciSection>, UciChange), RouterError> {
         match self {
             Self::Plan(plan) => {
-                let router = Router::of(state.model.clone(), state.sections.clone(), plan)?;
-                Ok((sections(plan, &router), Change::of(plan, &router)))
+                let router = OpenwrtRouter::of(state.model.clone(), state.sections.clone(), plan)?;
+                Ok((sections(plan, &router), UciChange::of(plan, &router)))
             }
-            Self::Nothing => Ok((vec![], Change::away(&state.sections))),
+            Self::Nothing => Ok((vec![], UciChange::away(&state.sections))),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use octet_appliance::{ALL_PORTS, Port, PortRange, Traffic, Way, Zone};
+use octet_appliance::{ALL_PORTS, FlowKey, Port, PortRange, TrafficKind, Zone};
 
 /// A built-in line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,7 +66,7 @@ impl BuiltIn {
         gate: &[Port],
         manager: Option<u8>,
         web: Option<u16>,
-    ) -> Vec<(Self, Way, PortRange)> {
+    ) -> Vec<(Self, FlowKey, PortRange)> {
         let (coordinator, [enrolment, owners, relay]) = match manager.map(Zone::Board) {
             None => (Zone::Router, [Self::Enrolment, Self::Gate, Self::Relay]),
             Some(board) => (board, [Self::ManagerEnrolment, Self::ManagerGate, Self::ManagerRelay]),
@@ -79,20 +79,20 @@ impl BuiltIn {
             let is_inside = matches!(zone, Zone::Board(_) | Zone::Lan);
             if is_inside {
                 for port in [67, 547] {
-                    push(Self::Dhcp, into(Traffic::Udp), one(port));
+                    push(Self::Dhcp, into(TrafficKind::Udp), one(port));
                 }
-                for traffic in [Traffic::Udp, Traffic::Tcp] {
+                for traffic in [TrafficKind::Udp, TrafficKind::Tcp] {
                     push(Self::Dns, into(traffic), one(53));
                 }
-                push(Self::Time, into(Traffic::Udp), one(123));
-                push(Self::Ping, into(Traffic::Ping), ALL_PORTS);
+                push(Self::Time, into(TrafficKind::Udp), one(123));
+                push(Self::Ping, into(TrafficKind::Ping), ALL_PORTS);
             }
             if is_inside || *zone == Zone::Uplink {
-                push(Self::Reach, out(Traffic::Ping), ALL_PORTS);
+                push(Self::Reach, out(TrafficKind::Ping), ALL_PORTS);
             }
             match zone {
                 Zone::Board(_) if *zone != coordinator => {
-                    push(enrolment, (*zone, coordinator, Traffic::Tcp), one(ENROLMENT));
+                    push(enrolment, (*zone, coordinator, TrafficKind::Tcp), one(ENROLMENT));
                     for port in gate {
                         push(relay, (coordinator, *zone, port.protocol.into()), one(port.number));
                     }
@@ -103,18 +103,18 @@ impl BuiltIn {
                     }
                 }
                 Zone::Uplink => {
-                    for traffic in [Traffic::Udp, Traffic::Tcp] {
+                    for traffic in [TrafficKind::Udp, TrafficKind::Tcp] {
                         push(Self::Ask, out(traffic), one(53));
                     }
                     for port in [67, 123] {
-                        push(Self::Ask, out(Traffic::Udp), one(port));
+                        push(Self::Ask, out(TrafficKind::Udp), one(port));
                     }
                 }
                 _ => {}
             }
         }
         if let (Some(board), Some(port)) = (manager, web) {
-            let way = (Zone::Board(board), Zone::Router, Traffic::Tcp);
+            let way = (Zone::Board(board), Zone::Router, TrafficKind::Tcp);
             all.push((Self::ManagerRouter, way, one(port)));
         }
         all

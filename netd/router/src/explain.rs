@@ -1,19 +1,19 @@
 //! Which line decides about one kind of traffic.
 
-use octet_appliance::{MASQUERADE_PORTS, MPLS_IN_IP, Policy, PortRange, Traffic, Zone};
+use octet_appliance::{MASQUERADE_PORTS, MPLS_IN_IP, Policy, PortRange, TrafficKind, Zone};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::kind::Kind;
-use crate::plan::{Plan, Source};
+use crate::kind::FlowKind;
+use crate::plan::{RouterPlan, RuleSource};
 
 /// What becomes of a new flow.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
+pub enum Explanation {
     /// A line lets it.
     Let {
         /// Which.
-        by: Source,
+        by: RuleSource,
         /// What the line says, or what stands in the documents.
         text: String,
     },
@@ -35,33 +35,38 @@ pub enum Answer {
     Denied,
 }
 
-impl Plan {
+impl RouterPlan {
     /// What becomes of a new flow of `traffic` to `port` from one zone to another.
-    pub fn explain(&self, from: Zone, to: Zone, traffic: Traffic, port: u16) -> Answer {
+    pub fn explain(&self, from: Zone, to: Zone, traffic: TrafficKind, port: u16) -> Explanation {
         let published = self.published.iter().find(|it| {
             let at_router = (from, to) == (Zone::Uplink, Zone::Router);
-            at_router && Traffic::from(it.port.protocol) == traffic && it.port.number == port
+            at_router && TrafficKind::from(it.port.protocol) == traffic && it.port.number == port
         });
         if let Some(published) = published {
-            return Answer::Published { board: published.board, port: published.target.number };
+            return Explanation::Published {
+                board: published.board,
+                port: published.target.number,
+            };
         }
         let lets = self.lets.get(&(from, to, traffic)).into_iter().flatten();
         let has = |ports: PortRange| (ports.first..=ports.last).contains(&port);
         if let Some(found) = { lets }.find(|it| has(it.ports)) {
             let text = match found.by {
-                Source::Policy(index) => self.lines[index].text.clone(),
-                Source::BuiltIn(_) => "docs/segments.md lists it".to_owned(),
+                RuleSource::Policy(index) => self.lines[index].text.clone(),
+                RuleSource::BuiltIn(_) => "docs/segments.md lists it".to_owned(),
             };
-            return Answer::Let { by: found.by, text };
+            return Explanation::Let { by: found.by, text };
         }
         match self.neighbour((from, to, traffic), port, None) {
-            Some(index) => Answer::Neighbour { index, text: self.neighbours[index].to_string() },
-            None => Answer::Denied,
+            Some(index) => {
+                Explanation::Neighbour { index, text: self.neighbours[index].to_string() }
+            }
+            None => Explanation::Denied,
         }
     }
 
     /// The lines of `appliance.toml` that would let a new flow; none, if no policy can.
-    pub fn policy(&self, from: Zone, to: Zone, kind: Kind) -> Option<String> {
+    pub fn policy(&self, from: Zone, to: Zone, kind: FlowKind) -> Option<String> {
         let is_there = |zone| match zone {
             Zone::Board(number) => self.boards.iter().any(|it| it.number == number),
             Zone::Lan => self.lan.is_some(),
@@ -69,11 +74,11 @@ impl Plan {
         };
         let between_boards = matches!((from, to), (Zone::Board(_), Zone::Board(_)));
         let (protocol, has_ports): (Value, bool) = match kind.traffic {
-            Traffic::Tcp | Traffic::Udp => (kind.traffic.to_string().into(), true),
-            Traffic::Number(MPLS_IN_IP) if !between_boards => return None,
-            Traffic::Number(MPLS_IN_IP) => ("mpls-in-ip".into(), false),
-            Traffic::Ping => ("icmp".into(), false),
-            Traffic::Number(number) => (number.into(), false),
+            TrafficKind::Tcp | TrafficKind::Udp => (kind.traffic.to_string().into(), true),
+            TrafficKind::Number(MPLS_IN_IP) if !between_boards => return None,
+            TrafficKind::Number(MPLS_IN_IP) => ("mpls-in-ip".into(), false),
+            TrafficKind::Ping => ("icmp".into(), false),
+            TrafficKind::Number(number) => (number.into(), false),
         };
         let PortRange { first, last } = MASQUERADE_PORTS;
         let is_kept = (from, to) == (Zone::Uplink, Zone::Router)

@@ -3,15 +3,15 @@
 use std::fmt;
 use std::str::FromStr;
 
-use octet_appliance::{MPLS_IN_IP, Traffic};
+use octet_appliance::{MPLS_IN_IP, TrafficKind};
 use serde::{Deserialize, Serialize};
 
 /// A kind of flow with the port that it is to: `tcp/4040`, `icmp`, `mpls-in-ip`, or `proto/47`, a protocol of IP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Kind {
+pub struct FlowKind {
     /// What carries it.
-    pub traffic: Traffic,
+    pub traffic: TrafficKind,
     /// The port; 0 for what has none.
     pub port: u16,
 }
@@ -37,22 +37,22 @@ impl InvalidKind {
     }
 }
 
-impl Kind {
+impl FlowKind {
     /// To a port of TCP.
     pub const fn tcp(port: u16) -> Self {
-        Self { traffic: Traffic::Tcp, port }
+        Self { traffic: TrafficKind::Tcp, port }
     }
 
     /// To a port of UDP.
     pub const fn udp(port: u16) -> Self {
-        Self { traffic: Traffic::Udp, port }
+        Self { traffic: TrafficKind::Udp, port }
     }
 
     /// An echo request.
-    pub const PING: Self = Self { traffic: Traffic::Ping, port: 0 };
+    pub const PING: Self = Self { traffic: TrafficKind::Ping, port: 0 };
 }
 
-impl FromStr for Kind {
+impl FromStr for FlowKind {
     type Err = InvalidKind;
 
     fn from_str(text: &str) -> Result<Self, InvalidKind> {
@@ -61,29 +61,29 @@ impl FromStr for Kind {
             Some(("tcp", port)) => port.parse().ok().map(Self::tcp),
             Some(("udp", port)) => port.parse().ok().map(Self::udp),
             Some(("proto", number)) => {
-                number.parse().ok().map(Traffic::Number).and_then(without_port)
+                number.parse().ok().map(TrafficKind::Number).and_then(without_port)
             }
             Some(_) => None,
             None if text == "icmp" => Some(Self::PING),
-            None if text == "mpls-in-ip" => without_port(Traffic::Number(MPLS_IN_IP)),
+            None if text == "mpls-in-ip" => without_port(TrafficKind::Number(MPLS_IN_IP)),
             None => None,
         };
         kind.ok_or_else(|| InvalidKind(text.to_owned()))
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for FlowKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.traffic {
-            Traffic::Tcp | Traffic::Udp => write!(f, "{}/{}", self.traffic, self.port),
-            Traffic::Ping => write!(f, "{}", self.traffic),
-            Traffic::Number(MPLS_IN_IP) => f.write_str("mpls-in-ip"),
-            Traffic::Number(number) => write!(f, "proto/{number}"),
+            TrafficKind::Tcp | TrafficKind::Udp => write!(f, "{}/{}", self.traffic, self.port),
+            TrafficKind::Ping => write!(f, "{}", self.traffic),
+            TrafficKind::Number(MPLS_IN_IP) => f.write_str("mpls-in-ip"),
+            TrafficKind::Number(number) => write!(f, "proto/{number}"),
         }
     }
 }
 
-impl TryFrom<String> for Kind {
+impl TryFrom<String> for FlowKind {
     type Error = InvalidKind;
 
     fn try_from(text: String) -> Result<Self, InvalidKind> {
@@ -91,8 +91,8 @@ impl TryFrom<String> for Kind {
     }
 }
 
-impl From<Kind> for String {
-    fn from(kind: Kind) -> Self {
+impl From<FlowKind> for String {
+    fn from(kind: FlowKind) -> Self {
         kind.to_string()
     }
 }
@@ -107,25 +107,25 @@ mod tests {
         for text in
             ["", "tcp", "tcp/", "tcp/65536", "icmp/1", "sctp/5", "80", "256", "proto/256", "-1"]
         {
-            assert_eq!(text.parse::<Kind>(), Err(InvalidKind(text.to_owned())));
+            assert_eq!(text.parse::<FlowKind>(), Err(InvalidKind(text.to_owned())));
         }
-        let help = |text: &str| text.parse::<Kind>().unwrap_err().help();
+        let help = |text: &str| text.parse::<FlowKind>().unwrap_err().help();
         let of_a_number = "write tcp/80 or udp/80 for a port, or proto/80 for a protocol of IP";
         assert_eq!(help("80"), of_a_number);
         assert_eq!(help("4040"), "write tcp/4040 or udp/4040 for a port");
         assert!(help("sctp/5").contains("proto/NUMBER"));
-        let mpls = Kind { traffic: Traffic::Number(MPLS_IN_IP), port: 0 };
+        let mpls = FlowKind { traffic: TrafficKind::Number(MPLS_IN_IP), port: 0 };
         assert_eq!(("mpls-in-ip".parse(), "proto/137".parse()), (Ok(mpls), Ok(mpls)));
     }
 
     proptest! {
         #[test]
         fn it_comes_back(port: u16, number: u8, text: String) {
-            let number = Kind { traffic: Traffic::Number(number), port: 0 };
-            for kind in [Kind::tcp(port), Kind::udp(port), Kind::PING, number] {
+            let number = FlowKind { traffic: TrafficKind::Number(number), port: 0 };
+            for kind in [FlowKind::tcp(port), FlowKind::udp(port), FlowKind::PING, number] {
                 prop_assert_eq!(kind.to_string().parse(), Ok(kind));
             }
-            let _ = text.parse::<Kind>();
+            let _ = text.parse::<FlowKind>();
         }
     }
 }

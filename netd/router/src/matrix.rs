@@ -6,12 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use octet_appliance::{Mac, Traffic, Zone};
+use octet_appliance::{Mac, TrafficKind, Zone};
 use serde::{Deserialize, Serialize};
 
-use crate::explain::Answer;
-use crate::kind::Kind;
-use crate::plan::Plan;
+use crate::explain::Explanation;
+use crate::kind::FlowKind;
+use crate::plan::RouterPlan;
 
 /// The verb of a board's netd by which it notes what comes in.
 pub const WATCH: &str = "watch";
@@ -23,20 +23,20 @@ pub const CAME: &str = "came";
 pub const PROBE: &str = "probe";
 
 /// What is sent whatever the plan says: ports at which machines are often asked, and those of every board's own.
-const ALWAYS: [Kind; 8] = [
-    Kind::PING,
-    Kind::tcp(22),
-    Kind::tcp(80),
-    Kind::tcp(443),
-    Kind::tcp(4040),
-    Kind::tcp(4041),
-    Kind::udp(53),
-    Kind::udp(123),
+const ALWAYS: [FlowKind; 8] = [
+    FlowKind::PING,
+    FlowKind::tcp(22),
+    FlowKind::tcp(80),
+    FlowKind::tcp(443),
+    FlowKind::tcp(4040),
+    FlowKind::tcp(4041),
+    FlowKind::udp(53),
+    FlowKind::udp(123),
 ];
 
 /// A board, as it says itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seat {
+pub struct BoardEnd {
     /// Its number.
     pub number: u8,
     /// The Ethernet address of its port.
@@ -46,13 +46,13 @@ pub struct Seat {
 }
 
 /// What has come, by the address that it came from.
-pub type Came = BTreeMap<IpAddr, BTreeSet<Kind>>;
+pub type Received = BTreeMap<IpAddr, BTreeSet<FlowKind>>;
 
 /// What a board says when it has sent something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sent {
+pub struct SentProbe {
     /// What was answered, by the address that was asked.
-    pub answers: Came,
+    pub answers: Received,
     /// Whether the router has echoed what was sent last: what was sent before has been handed on by then, or never is.
     pub echoed: bool,
 }
@@ -60,27 +60,27 @@ pub struct Sent {
 /// Boards of a box, and what has come of what they have sent.
 #[derive(Debug)]
 pub struct Matrix<'a> {
-    plan: &'a Plan,
-    seats: BTreeMap<u8, Seat>,
+    plan: &'a RouterPlan,
+    seats: BTreeMap<u8, BoardEnd>,
     /// By the board that it has come to.
-    came: BTreeMap<u8, Came>,
+    came: BTreeMap<u8, Received>,
     /// What the router has answered, by the board that it has answered.
-    answered: BTreeMap<u8, Came>,
+    answered: BTreeMap<u8, Received>,
 }
 
 /// One packet, and what became of it.
 #[derive(Debug, Clone)]
 struct Probe {
-    kind: Kind,
+    kind: FlowKind,
     is_ipv4: bool,
     /// What decides about it.
-    answer: Answer,
+    answer: Explanation,
     has_come: bool,
 }
 
 impl Probe {
     fn is_let(&self) -> bool {
-        self.answer != Answer::Denied
+        self.answer != Explanation::Denied
     }
 
     fn is_right(&self) -> bool {
@@ -90,13 +90,13 @@ impl Probe {
 
 impl<'a> Matrix<'a> {
     /// Of these boards; nothing has come yet.
-    pub fn new(plan: &'a Plan, seats: impl IntoIterator<Item = Seat>) -> Self {
+    pub fn new(plan: &'a RouterPlan, seats: impl IntoIterator<Item = BoardEnd>) -> Self {
         let seats = seats.into_iter().map(|seat| (seat.number, seat)).collect();
         Self { plan, seats, came: BTreeMap::new(), answered: BTreeMap::new() }
     }
 
     /// The boards.
-    pub fn seats(&self) -> impl Iterator<Item = &Seat> {
+    pub fn seats(&self) -> impl Iterator<Item = &BoardEnd> {
         self.seats.values()
     }
 
@@ -108,7 +108,7 @@ impl<'a> Matrix<'a> {
 
     /// What board `from` is to send to `to`: what is at the edges of what anybody may send there, and some of what
     /// nobody may. The router only says what it answers: of what it may, nobody knows whether it does.
-    pub fn kinds(&self, from: u8, to: Zone) -> Vec<Kind> {
+    pub fn kinds(&self, from: u8, to: Zone) -> Vec<FlowKind> {
         let mut kinds = BTreeSet::from(ALWAYS);
         let there = self.plan.lets.iter().filter(|((_, zone, _), _)| *zone == to);
         for ((_, _, traffic), lets) in there {
@@ -118,32 +118,32 @@ impl<'a> Matrix<'a> {
             });
             let edges = edges.filter(|port| *port != 0);
             match traffic {
-                Traffic::Tcp => kinds.extend(edges.map(Kind::tcp)),
-                Traffic::Udp => kinds.extend(edges.map(Kind::udp)),
-                Traffic::Ping | Traffic::Number(_) => {}
+                TrafficKind::Tcp => kinds.extend(edges.map(FlowKind::tcp)),
+                TrafficKind::Udp => kinds.extend(edges.map(FlowKind::udp)),
+                TrafficKind::Ping | TrafficKind::Number(_) => {}
             }
         }
-        let is_told = |kind: &Kind| match (to, kind.traffic) {
-            (Zone::Router, Traffic::Tcp) => !self.lets(from, to, *kind),
-            (Zone::Router, traffic) => traffic == Traffic::Ping,
+        let is_told = |kind: &FlowKind| match (to, kind.traffic) {
+            (Zone::Router, TrafficKind::Tcp) => !self.lets(from, to, *kind),
+            (Zone::Router, traffic) => traffic == TrafficKind::Ping,
             _ => true,
         };
         kinds.into_iter().filter(is_told).collect()
     }
 
     /// What the plan lets `from` send to `to`, and has not come.
-    pub fn missing(&self, from: u8, to: Zone) -> Vec<Kind> {
+    pub fn missing(&self, from: u8, to: Zone) -> Vec<FlowKind> {
         let missing = self.probes(from, to).into_iter().filter(|it| it.is_let() && !it.has_come);
         missing.map(|it| it.kind).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     /// Takes what has come to board `at`.
-    pub fn take(&mut self, at: u8, came: Came) {
+    pub fn take(&mut self, at: u8, came: Received) {
         add(self.came.entry(at).or_default(), came);
     }
 
     /// Takes what the router has answered board `from`, by the address that was asked.
-    pub fn take_answers(&mut self, from: u8, answers: Came) {
+    pub fn take_answers(&mut self, from: u8, answers: Received) {
         add(self.answered.entry(from).or_default(), answers);
     }
 
@@ -220,13 +220,13 @@ impl<'a> Matrix<'a> {
         for probe in self.probes(from, to).iter().filter(|it| !it.is_right()) {
             let what = format!("{} ({})", probe.kind, if probe.is_ipv4 { "IPv4" } else { "IPv6" });
             let by = match &probe.answer {
-                Answer::Denied => {
+                Explanation::Denied => {
                     holes.insert(what);
                     continue;
                 }
-                Answer::Let { by, .. } => by.to_string(),
-                Answer::Neighbour { text, .. } => text.clone(),
-                Answer::Published { .. } => "what is published".to_owned(),
+                Explanation::Let { by, .. } => by.to_string(),
+                Explanation::Neighbour { text, .. } => text.clone(),
+                Explanation::Published { .. } => "what is published".to_owned(),
             };
             lost.entry(by).or_default().insert(what);
         }
@@ -256,8 +256,8 @@ impl<'a> Matrix<'a> {
         { came }.any(|it| is_of_link(it) && (*it == own || seat.addresses.contains(it)))
     }
 
-    fn lets(&self, from: u8, to: Zone, kind: Kind) -> bool {
-        self.plan.explain(Zone::Board(from), to, kind.traffic, kind.port) != Answer::Denied
+    fn lets(&self, from: u8, to: Zone, kind: FlowKind) -> bool {
+        self.plan.explain(Zone::Board(from), to, kind.traffic, kind.port) != Explanation::Denied
     }
 
     /// All that `from` sends to `to`, by each version of IP that both have an address of.
@@ -298,7 +298,7 @@ impl<'a> Matrix<'a> {
     }
 }
 
-fn add(to: &mut Came, came: Came) {
+fn add(to: &mut Received, came: Received) {
     for (from, kinds) in came {
         to.entry(from).or_default().extend(kinds);
     }

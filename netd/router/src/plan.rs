@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::num::NonZeroU32;
 
 use octet_appliance::{
-    Board, Cluster, ClusterSettings, Endpoint, LINKS_PORT, Lan, LinkName, Mac, Network4, Network6,
-    Policy, PortRange, Protocol, Published, Segments, Traffic, Unit, Way, Zone,
+    Board, Cluster, ClusterSettings, Endpoint, FlowKey, LINKS_PORT, Lan, LinkName, Mac, Network4,
+    Network6, Policy, PortRange, Protocol, Published, Segments, TrafficKind, Unit, Zone,
 };
 use sha2::{Digest, Sha256};
 
@@ -36,32 +36,32 @@ pub const VPN: &str = "fvpn";
 
 /// What a router is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan {
+pub struct RouterPlan {
     /// Its port that leads out.
     pub uplink: LinkName,
     /// The boards, by number.
-    pub boards: Vec<Segment>,
+    pub boards: Vec<RouterSegment>,
     /// The owner's devices.
-    pub lan: Option<Segment>,
+    pub lan: Option<RouterSegment>,
     /// IPv4 of the whole box.
     pub network: Network4,
     /// IPv6 of the whole box.
     pub network6: Network6,
     /// What may begin, apart from each other and in order of ports.
-    pub lets: BTreeMap<Way, Vec<Let>>,
+    pub lets: BTreeMap<FlowKey, Vec<PlannedAllow>>,
     /// The lines of the file.
-    pub lines: Vec<Line>,
+    pub lines: Vec<Allow>,
     /// Ports for those outside.
     pub published: Vec<Published>,
     /// Nodes of other boxes to which the router itself has links.
-    pub neighbours: Vec<Neighbour>,
+    pub neighbours: Vec<RouterNeighbour>,
     /// Whether the owner's devices leave by [`VPN`], and never by the uplink's device.
     pub vpn: bool,
 }
 
 /// A node of another box, of which the router's own unit `forward` is a neighbour.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Neighbour {
+pub struct RouterNeighbour {
     /// What the file calls it.
     pub name: String,
     /// Where it is; without it, anybody may be it, as far as addresses tell.
@@ -70,7 +70,7 @@ pub struct Neighbour {
 
 /// A port of the router with a network of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Segment {
+pub struct RouterSegment {
     /// Who is in it.
     pub zone: Zone,
     /// The router's port: 1 to the number of boards; 0 for the owner's devices.
@@ -89,16 +89,16 @@ pub struct Segment {
 
 /// Ports, and the line that lets them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Let {
+pub struct PlannedAllow {
     /// Which.
     pub ports: PortRange,
     /// The line.
-    pub by: Source,
+    pub by: RuleSource,
 }
 
 /// A line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Source {
+pub enum RuleSource {
     /// A policy, counted from 0.
     Policy(usize),
     /// One that no file says.
@@ -107,7 +107,7 @@ pub enum Source {
 
 /// What matters of a policy once it is known whom it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
+pub struct Allow {
     /// The same for the same words wherever they stand in the file, and in every other boot; another one for other
     /// words.
     pub id: u32,
@@ -117,13 +117,13 @@ pub struct Line {
     pub text: String,
 }
 
-impl Plan {
+impl RouterPlan {
     /// What `settings`, whose policies come to `segments`, make of a router in an image with `units`.
     pub fn new(settings: &ClusterSettings, segments: &Segments, units: &[Unit]) -> Self {
         let ClusterSettings { cluster, boards, lan, policies, neighbours, vpn, .. } = settings;
         let forwards = units.iter().any(|unit| unit.name.as_str() == FORWARD);
         let own = neighbours.iter().filter(|line| forwards && line.board.is_none());
-        let neighbours = own.map(|line| Neighbour {
+        let neighbours = own.map(|line| RouterNeighbour {
             name: line.name.to_string(),
             at: line.at.map(Endpoint::socket),
         });
@@ -133,9 +133,10 @@ impl Plan {
         let contact = cluster.router.contact();
         let contact = contact.filter(|_| units.iter().any(|unit| unit.name.as_str() == ROUTER));
         let web = contact.map(|contact| contact.address.port());
-        let boards: Vec<_> =
-            (1..=cluster.boards).map(|number| Segment::board(cluster, boards, number)).collect();
-        let lan = lan.as_ref().map(|lan| Segment::lan(cluster, lan));
+        let boards: Vec<_> = (1..=cluster.boards)
+            .map(|number| RouterSegment::board(cluster, boards, number))
+            .collect();
+        let lan = lan.as_ref().map(|lan| RouterSegment::lan(cluster, lan));
         let mut plan = Self {
             uplink: cluster.uplink.clone(),
             boards,
@@ -149,7 +150,9 @@ impl Plan {
             vpn: vpn.is_some(),
         };
         for (way, lets) in &segments.lets {
-            let lets = lets.iter().map(|it| Let { ports: it.ports, by: Source::Policy(it.line) });
+            let lets = lets
+                .iter()
+                .map(|it| PlannedAllow { ports: it.ports, by: RuleSource::Policy(it.line) });
             // By the VPN nobody comes in.
             if !(plan.vpn && (way.0, way.1) == (Zone::Uplink, Zone::Lan)) {
                 plan.lets.insert(*way, lets.collect());
@@ -163,7 +166,7 @@ impl Plan {
         if plan.vpn {
             // The exit is asked for names of outside, by a path.
             let names = PortRange { first: NAMES, last: NAMES };
-            for traffic in [Traffic::Udp, Traffic::Tcp] {
+            for traffic in [TrafficKind::Udp, TrafficKind::Tcp] {
                 plan.build_in((Zone::Router, Zone::Path, traffic), names, BuiltIn::Ask);
             }
         }
@@ -172,15 +175,15 @@ impl Plan {
 
     /// Who may ask servers outside for names by a path may ask the router, which asks them.
     fn let_names(&mut self) {
-        for traffic in [Traffic::Udp, Traffic::Tcp] {
-            let names = |it: &&Let| (it.ports.first..=it.ports.last).contains(&NAMES);
+        for traffic in [TrafficKind::Udp, TrafficKind::Tcp] {
+            let names = |it: &&PlannedAllow| (it.ports.first..=it.ports.last).contains(&NAMES);
             let at = |to| self.lets.get(&(Zone::Path, to, traffic)).into_iter().flatten();
             let Some(outside) = at(Zone::Uplink).find(names).copied() else { continue };
             if at(Zone::Router).any(|it| names(&it)) {
                 continue;
             }
             let lets = self.lets.entry((Zone::Path, Zone::Router, traffic)).or_default();
-            lets.push(Let { ports: PortRange { first: NAMES, last: NAMES }, ..outside });
+            lets.push(PlannedAllow { ports: PortRange { first: NAMES, last: NAMES }, ..outside });
             lets.sort_unstable_by_key(|it| it.ports);
         }
     }
@@ -191,7 +194,7 @@ impl Plan {
     }
 
     /// All segments: the boards', then that of the owner's devices.
-    pub fn segments(&self) -> impl Iterator<Item = &Segment> {
+    pub fn segments(&self) -> impl Iterator<Item = &RouterSegment> {
         self.boards.iter().chain(&self.lan)
     }
 
@@ -221,8 +224,8 @@ impl Plan {
 
     /// Protocols without ports that some line lets: IPv6 carries them right behind its header.
     pub fn numbers(&self) -> BTreeSet<u8> {
-        let number = |(_, _, traffic): &Way| match traffic {
-            Traffic::Number(number) => Some(*number),
+        let number = |(_, _, traffic): &FlowKey| match traffic {
+            TrafficKind::Number(number) => Some(*number),
             _ => None,
         };
         self.lets.keys().filter_map(number).collect()
@@ -230,13 +233,13 @@ impl Plan {
 
     /// The neighbour of the router's that may begin a flow from `outside` to the router, or the router one to
     /// there: by its own address, if that is known. `None` stands for some address outside.
-    pub fn neighbour(&self, way: Way, port: u16, outside: Option<IpAddr>) -> Option<usize> {
+    pub fn neighbour(&self, way: FlowKey, port: u16, outside: Option<IpAddr>) -> Option<usize> {
         let is_at = |at: SocketAddrV4| outside.is_none_or(|outside| outside == *at.ip());
-        let is_it = |it: &Neighbour| match way {
-            (Zone::Uplink, Zone::Router, Traffic::Udp) => {
+        let is_it = |it: &RouterNeighbour| match way {
+            (Zone::Uplink, Zone::Router, TrafficKind::Udp) => {
                 port == LINKS_PORT && it.at.is_none_or(is_at)
             }
-            (Zone::Router, Zone::Uplink, Traffic::Udp) => {
+            (Zone::Router, Zone::Uplink, TrafficKind::Udp) => {
                 it.at.is_some_and(|at| port == at.port() && is_at(at))
             }
             _ => false,
@@ -266,17 +269,17 @@ impl Plan {
     }
 
     /// Adds a built-in line. It stands in front of policies: no rate keeps anybody from his address.
-    fn build_in(&mut self, way: Way, ports: PortRange, line: BuiltIn) {
+    fn build_in(&mut self, way: FlowKey, ports: PortRange, line: BuiltIn) {
         let lets = self.lets.entry(way).or_default();
-        let mut apart = vec![Let { ports, by: Source::BuiltIn(line) }];
+        let mut apart = vec![PlannedAllow { ports, by: RuleSource::BuiltIn(line) }];
         for it in lets.drain(..) {
             if it.ports.first < ports.first {
                 let last = it.ports.last.min(ports.first - 1);
-                apart.push(Let { ports: PortRange { first: it.ports.first, last }, ..it });
+                apart.push(PlannedAllow { ports: PortRange { first: it.ports.first, last }, ..it });
             }
             if it.ports.last > ports.last {
                 let first = it.ports.first.max(ports.last + 1);
-                apart.push(Let { ports: PortRange { first, last: it.ports.last }, ..it });
+                apart.push(PlannedAllow { ports: PortRange { first, last: it.ports.last }, ..it });
             }
         }
         apart.sort_unstable_by_key(|it| it.ports);
@@ -284,7 +287,7 @@ impl Plan {
     }
 }
 
-impl Segment {
+impl RouterSegment {
     fn board(cluster: &Cluster, boards: &[Board], number: u8) -> Self {
         let port = cluster.port(boards, number);
         let board = boards.iter().find(|board| board.number == number);
@@ -328,11 +331,11 @@ impl Segment {
     }
 }
 
-fn lines(policies: &[Policy]) -> Vec<Line> {
+fn lines(policies: &[Policy]) -> Vec<Allow> {
     let text = |policy: &Policy| Policy { comment: None, ..policy.clone() }.to_string();
     let texts: Vec<_> = policies.iter().map(text).collect();
     let ids = ids(texts.iter().map(|text| (digest(text), text.as_str())).collect());
-    let line = |(policy, text): (&Policy, &String)| Line {
+    let line = |(policy, text): (&Policy, &String)| Allow {
         id: ids[text.as_str()],
         rate: policy.rate,
         text: text.clone(),
@@ -364,7 +367,7 @@ fn ids(texts: BTreeSet<(u32, &str)>) -> BTreeMap<&str, u32> {
     ids
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for RuleSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Policy(index) => write!(f, "policy {}", index + 1),

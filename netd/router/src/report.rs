@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use octet_appliance::{ALL_PORTS, LINKS_PORT, Way, Zone};
+use octet_appliance::{ALL_PORTS, FlowKey, LINKS_PORT, Zone};
 
 use crate::built_in::BuiltIn;
-use crate::plan::{Neighbour, Plan, Segment, Source, VPN};
+use crate::plan::{RouterNeighbour, RouterPlan, RouterSegment, RuleSource, VPN};
 
-impl Plan {
+impl RouterPlan {
     /// What comes of the file, a line for each port, each policy, each published port, each neighbour of
     /// the router's, and each built-in line.
     pub fn lines_of_text(&self) -> Vec<String> {
@@ -30,7 +30,7 @@ impl Plan {
         let mut built_in = BTreeMap::<(BuiltIn, String), Vec<String>>::new();
         for (way, lets) in &self.lets {
             for it in lets {
-                let Source::BuiltIn(line) = it.by else { continue };
+                let RuleSource::BuiltIn(line) = it.by else { continue };
                 let what = match it.ports == ALL_PORTS {
                     true => way.2.to_string(),
                     false => format!("{} {}", way.2, it.ports),
@@ -47,7 +47,7 @@ impl Plan {
     }
 }
 
-impl fmt::Display for Neighbour {
+impl fmt::Display for RouterNeighbour {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "uplink to router: udp {LINKS_PORT}, ")?;
         match self.at {
@@ -57,7 +57,7 @@ impl fmt::Display for Neighbour {
     }
 }
 
-fn port(segment: &Segment) -> String {
+fn port(segment: &RouterSegment) -> String {
     let [(ip4, prefix4), (ip6, prefix6)] = segment.addresses();
     let mac = segment.mac.map_or("whoever asks for an address".into(), |mac| mac.to_string());
     let zone = segment.zone.to_string();
@@ -69,7 +69,7 @@ fn port(segment: &Segment) -> String {
 }
 
 /// Built-in lines are the same for all boards, but for the manager.
-fn pair(line: BuiltIn, (from, to, _): Way) -> String {
+fn pair(line: BuiltIn, (from, to, _): FlowKey) -> String {
     let name = |zone| match zone {
         Zone::Board(_) => "boards".to_owned(),
         zone => zone.to_string(),

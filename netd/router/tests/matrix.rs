@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::LazyLock;
 
-use octet_appliance::{Appliance, Mac, Segments, Traffic, Unit, UnitSource, Zone};
+use octet_appliance::{Appliance, Mac, Segments, TrafficKind, Unit, UnitSource, Zone};
 use octet_evaluator as evaluator;
-use octet_router::kind::Kind;
-use octet_router::matrix::{Came, Matrix, Seat};
-use octet_router::plan::Plan;
+use octet_router::kind::FlowKind;
+use octet_router::matrix::{BoardEnd, Matrix, Received};
+use octet_router::plan::RouterPlan;
 use proptest::prelude::*;
 
 const GATE: &str = include_str!("../../../tests/evaluator/testdata/gate.toml");
@@ -51,7 +51,7 @@ protocol = "icmp"
 "#;
 
 /// One packet: who sends it, to whom, what it is, and the version of IP.
-type Sent = (u8, Zone, Kind, evaluator::Version);
+type Sent = (u8, Zone, FlowKind, evaluator::Version);
 
 fn gate() -> Unit {
     let ports = "ports.gate = \"tcp/4040\"\n";
@@ -59,11 +59,11 @@ fn gate() -> Unit {
     UnitSource::parse("unit.toml".into(), text).unwrap().unit
 }
 
-fn plan() -> Plan {
+fn plan() -> RouterPlan {
     let appliance = Appliance::parse("a.toml", BOX).unwrap_or_else(|error| panic!("{error}"));
     let settings = appliance.cluster_settings().unwrap();
     let (segments, _) = Segments::of(&settings, &[gate()], ("a.toml", BOX)).unwrap();
-    Plan::new(&settings, &segments, &[gate()])
+    RouterPlan::new(&settings, &segments, &[gate()])
 }
 
 fn world() -> &'static evaluator::World {
@@ -81,10 +81,10 @@ fn address(number: u8, version: evaluator::Version) -> IpAddr {
 }
 
 /// A board with the addresses of its port.
-fn seat(number: u8) -> Seat {
+fn seat(number: u8) -> BoardEnd {
     let mac = mac(number);
     let own = evaluator::Version::BOTH.map(|version| address(number, version));
-    Seat { number, mac, addresses: [&own[..], &[mac.link_local()]].concat() }
+    BoardEnd { number, mac, addresses: [&own[..], &[mac.link_local()]].concat() }
 }
 
 /// Whether it arrives where lines are obeyed.
@@ -94,10 +94,10 @@ fn is_let((from, to, kind, version): Sent) -> bool {
         _ => evaluator::Zone::Router,
     };
     let traffic = match kind.traffic {
-        Traffic::Tcp => evaluator::Traffic::Tcp(kind.port),
-        Traffic::Udp => evaluator::Traffic::Udp(kind.port),
-        Traffic::Ping => evaluator::Traffic::Ping,
-        Traffic::Number(number) => evaluator::Traffic::Protocol(number),
+        TrafficKind::Tcp => evaluator::Traffic::Tcp(kind.port),
+        TrafficKind::Udp => evaluator::Traffic::Udp(kind.port),
+        TrafficKind::Ping => evaluator::Traffic::Ping,
+        TrafficKind::Number(number) => evaluator::Traffic::Protocol(number),
     };
     world().reaches(evaluator::Zone::Board(from), to, traffic, version).is_some()
 }
@@ -117,7 +117,7 @@ fn all(matrix: &Matrix<'_>) -> Vec<Sent> {
 
 /// It comes, or is answered.
 fn come(matrix: &mut Matrix<'_>, (from, to, kind, version): Sent) {
-    let one = |address| Came::from([(address, BTreeSet::from([kind]))]);
+    let one = |address| Received::from([(address, BTreeSet::from([kind]))]);
     match to {
         Zone::Board(to) => matrix.take(to, one(address(from, version))),
         _ => {
@@ -128,7 +128,7 @@ fn come(matrix: &mut Matrix<'_>, (from, to, kind, version): Sent) {
 }
 
 /// Boards behind a router that obeys, but for `wrong`.
-fn but_for<'a>(plan: &'a Plan, boards: &[u8], wrong: &[Sent]) -> Matrix<'a> {
+fn but_for<'a>(plan: &'a RouterPlan, boards: &[u8], wrong: &[Sent]) -> Matrix<'a> {
     let mut matrix = Matrix::new(plan, boards.iter().map(|number| seat(*number)));
     for sent in all(&matrix) {
         if is_let(sent) != wrong.contains(&sent) {
@@ -156,13 +156,16 @@ fn a_router_that_obeys_is_as_the_plan_says() {
     let let_in = sent.iter().filter(|it| is_let(**it)).count();
     assert!(let_in > 20 && let_in * 3 < sent.len(), "{let_in} of {}", sent.len());
     // The edges of lines.
-    let edges = [8079, 8080, 8081, 8999, 9000, 9010, 9011].map(Kind::tcp);
+    let edges = [8079, 8080, 8081, 8999, 9000, 9010, 9011].map(FlowKind::tcp);
     let kinds = matrix.kinds(4, Zone::Board(2));
     assert!(edges.iter().all(|it| kinds.contains(it)), "{kinds:?}");
     // Of the router what it may answer is not asked: nobody knows whether it does.
     let kinds = matrix.kinds(3, Zone::Router);
-    assert!(kinds.contains(&Kind::PING) && kinds.contains(&Kind::tcp(443)), "{kinds:?}");
-    assert!(!kinds.contains(&Kind::tcp(53)) && !kinds.contains(&Kind::udp(53)), "{kinds:?}");
+    assert!(kinds.contains(&FlowKind::PING) && kinds.contains(&FlowKind::tcp(443)), "{kinds:?}");
+    assert!(
+        !kinds.contains(&FlowKind::tcp(53)) && !kinds.contains(&FlowKind::udp(53)),
+        "{kinds:?}"
+    );
     let table = matrix.table();
     println!("{}", table.join("\n"));
     assert_eq!(table[2], "board-2       2/24          -     0/18      0/18      2/16");
@@ -181,7 +184,7 @@ fn nothing_has_come() {
     ] {
         assert!(found.contains(&expected.to_owned()), "{expected}: {found:#?}");
     }
-    assert_eq!(matrix.missing(3, Zone::Board(1)), [Kind::tcp(4041), Kind::udp(53)]);
+    assert_eq!(matrix.missing(3, Zone::Board(1)), [FlowKind::tcp(4041), FlowKind::udp(53)]);
 }
 
 /// A board that has only IPv4 is not held against what it cannot send.
@@ -208,7 +211,8 @@ fn a_version_that_one_of_them_has_not() {
 fn frames_that_go_past_the_router() {
     let plan = plan();
     let mut matrix = but_for(&plan, &[1, 2, 3, 4], &[]);
-    let past = |number| Came::from([(mac(number).link_local(), BTreeSet::from([Kind::udp(9)]))]);
+    let past =
+        |number| Received::from([(mac(number).link_local(), BTreeSet::from([FlowKind::udp(9)]))]);
     matrix.take(2, past(1));
     matrix.take(4, past(1));
     // Its own, and the router's.

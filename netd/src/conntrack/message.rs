@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::Ends;
+use super::FlowEnds;
 use crate::nfnetlink::{NotRead, attributes, messages, request, take};
 
 /// `NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET`, and `…_DELETE`.
@@ -30,13 +30,13 @@ const PROTOCOL: u16 = 2;
 
 /// A flow.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Flow {
+pub struct TrackedFlow {
     /// The number of its protocol.
     pub protocol: u8,
     /// The direction in which it began, as it came.
-    pub original: Ends,
+    pub original: FlowEnds,
     /// The direction of answers: who sends them is whom it really goes to.
-    pub reply: Ends,
+    pub reply: FlowEnds,
     /// `AF_INET` or `AF_INET6`.
     family: u8,
     /// What names it to the kernel: its original tuple and its number, as they came.
@@ -45,9 +45,9 @@ pub struct Flow {
 
 /// What a message is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Message {
+pub enum ConntrackMessage {
     /// A flow.
-    Flow(Flow),
+    Flow(TrackedFlow),
     /// There are no more.
     Done,
     /// It is done, or refused with this number of errno(3).
@@ -56,10 +56,10 @@ pub enum Message {
     Other,
 }
 
-impl Flow {
+impl TrackedFlow {
     /// One that the kernel does not know.
     #[cfg(test)]
-    pub fn new(protocol: u8, original: Ends, reply: Ends) -> Self {
+    pub fn new(protocol: u8, original: FlowEnds, reply: FlowEnds) -> Self {
         Self { protocol, original, reply, family: 0, name: vec![] }
     }
 
@@ -69,9 +69,9 @@ impl Flow {
     }
 }
 
-impl fmt::Display for Flow {
+impl fmt::Display for TrackedFlow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { protocol, original: Ends { from, to, port }, .. } = self;
+        let Self { protocol, original: FlowEnds { from, to, port }, .. } = self;
         write!(f, "{from} to {to}, protocol {protocol}")?;
         port.map_or(Ok(()), |port| write!(f, " port {port}"))
     }
@@ -81,18 +81,18 @@ impl fmt::Display for Flow {
 ///
 /// # Errors
 /// It is cut off.
-pub fn read(bytes: &[u8]) -> Result<Vec<Message>, NotRead> {
+pub fn read(bytes: &[u8]) -> Result<Vec<ConntrackMessage>, NotRead> {
     let read = |(kind, body): (u16, &[u8])| match kind {
-        ERROR => Ok(Message::Answer(-i32::from_ne_bytes(take(body, 0)?))),
-        DONE => Ok(Message::Done),
+        ERROR => Ok(ConntrackMessage::Answer(-i32::from_ne_bytes(take(body, 0)?))),
+        DONE => Ok(ConntrackMessage::Done),
         // An answer to a request to list is of the kind of a new one (`IPCTNL_MSG_CT_NEW`).
         0x100 => flow(body),
-        _ => Ok(Message::Other),
+        _ => Ok(ConntrackMessage::Other),
     };
     messages(bytes)?.into_iter().map(read).collect()
 }
 
-fn flow(body: &[u8]) -> Result<Message, NotRead> {
+fn flow(body: &[u8]) -> Result<ConntrackMessage, NotRead> {
     let family = *body.first().ok_or(NotRead)?;
     let (mut original, mut reply, mut name) = (None, None, vec![]);
     for (kind, whole, value) in attributes(body.get(4..).ok_or(NotRead)?)? {
@@ -108,13 +108,13 @@ fn flow(body: &[u8]) -> Result<Message, NotRead> {
     }
     Ok(match (original, reply) {
         (Some((protocol, original)), Some((_, reply))) => {
-            Message::Flow(Flow { protocol, original, reply, family, name })
+            ConntrackMessage::Flow(TrackedFlow { protocol, original, reply, family, name })
         }
-        _ => Message::Other,
+        _ => ConntrackMessage::Other,
     })
 }
 
-fn tuple(bytes: &[u8]) -> Result<Option<(u8, Ends)>, NotRead> {
+fn tuple(bytes: &[u8]) -> Result<Option<(u8, FlowEnds)>, NotRead> {
     let (mut from, mut to, mut protocol, mut port) = (None, None, None, None);
     for (kind, _, inner) in attributes(bytes)? {
         for (what, _, value) in attributes(inner)? {
@@ -127,7 +127,7 @@ fn tuple(bytes: &[u8]) -> Result<Option<(u8, Ends)>, NotRead> {
             }
         }
     }
-    let ends = from.zip(to).map(|(from, to)| Ends { from, to, port });
+    let ends = from.zip(to).map(|(from, to)| FlowEnds { from, to, port });
     Ok(protocol.zip(ends))
 }
 
@@ -171,7 +171,9 @@ mod tests {
         let bytes = request(0x100, 2, 7, 2, &body);
         let done = request(DONE, 2, 7, 0, &[]);
         let messages = read(&[bytes, done].concat()).unwrap();
-        let [Message::Flow(flow), Message::Done] = &messages[..] else { panic!("{messages:?}") };
+        let [ConntrackMessage::Flow(flow), ConntrackMessage::Done] = &messages[..] else {
+            panic!("{messages:?}")
+        };
         assert_eq!(
             (flow.protocol, flow.original.to, flow.original.port),
             (6, two.into(), Some(443))
@@ -186,7 +188,7 @@ mod tests {
     fn an_answer_is_read() {
         let mut bytes = request(ERROR, 0, 1, 0, &[]);
         bytes[16..20].copy_from_slice(&(-2i32).to_ne_bytes());
-        assert_eq!(read(&bytes), Ok(vec![Message::Answer(2)]));
+        assert_eq!(read(&bytes), Ok(vec![ConntrackMessage::Answer(2)]));
         assert_eq!(read(&bytes[..12]), Err(NotRead));
     }
 

@@ -7,8 +7,8 @@ mod socket;
 use std::io;
 use std::net::IpAddr;
 
-pub use message::{Flow, read};
-use socket::Socket;
+pub use message::{TrackedFlow, read};
+use socket::ConntrackSocket;
 
 use crate::fault;
 
@@ -16,8 +16,8 @@ use crate::fault;
 ///
 /// # Errors
 /// The kernel refuses.
-pub fn end(ends: impl Fn(&Flow) -> bool) -> io::Result<Vec<Flow>> {
-    let socket = Socket::open()?;
+pub fn end(ends: impl Fn(&TrackedFlow) -> bool) -> io::Result<Vec<TrackedFlow>> {
+    let socket = ConntrackSocket::open()?;
     let mut ended = vec![];
     for flow in socket.list()?.into_iter().filter(|flow| ends(flow)) {
         fault::at_step("a flow is ended")?;
@@ -30,7 +30,7 @@ pub fn end(ends: impl Fn(&Flow) -> bool) -> io::Result<Vec<Flow>> {
 
 /// The two ends of one direction of a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ends {
+pub struct FlowEnds {
     /// Who sends.
     pub from: IpAddr,
     /// Who receives.

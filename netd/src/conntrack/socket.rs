@@ -8,7 +8,7 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto, socket_with,
 };
 
-use super::message::{ALL, Flow, GET, Message, read};
+use super::message::{ALL, ConntrackMessage, GET, TrackedFlow, read};
 use crate::nfnetlink::request;
 
 /// More than the kernel puts in one datagram (`NLMSG_GOODSIZE` is 8 KiB at most).
@@ -18,9 +18,9 @@ const DATAGRAM: usize = 64 << 10;
 const GONE: i32 = 2;
 
 /// The socket.
-pub struct Socket(OwnedFd);
+pub struct ConntrackSocket(OwnedFd);
 
-impl Socket {
+impl ConntrackSocket {
     /// # Errors
     /// The kernel has no such socket.
     pub fn open() -> io::Result<Self> {
@@ -34,16 +34,18 @@ impl Socket {
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn list(&self) -> io::Result<Vec<Flow>> {
+    pub fn list(&self) -> io::Result<Vec<TrackedFlow>> {
         self.send(&request(GET, ALL, 1, 0, &[]))?;
         let (mut flows, mut buffer) = (vec![], vec![0; DATAGRAM]);
         loop {
             for message in self.receive(&mut buffer)? {
                 match message {
-                    Message::Flow(flow) => flows.push(flow),
-                    Message::Done => return Ok(flows),
-                    Message::Answer(error) => return Err(io::Error::from_raw_os_error(error)),
-                    Message::Other => {}
+                    ConntrackMessage::Flow(flow) => flows.push(flow),
+                    ConntrackMessage::Done => return Ok(flows),
+                    ConntrackMessage::Answer(error) => {
+                        return Err(io::Error::from_raw_os_error(error));
+                    }
+                    ConntrackMessage::Other => {}
                 }
             }
         }
@@ -53,15 +55,17 @@ impl Socket {
     ///
     /// # Errors
     /// The kernel refuses.
-    pub fn delete(&self, flow: &Flow) -> io::Result<bool> {
+    pub fn delete(&self, flow: &TrackedFlow) -> io::Result<bool> {
         self.send(&flow.delete(2))?;
         let mut buffer = vec![0; DATAGRAM];
         loop {
             for message in self.receive(&mut buffer)? {
                 match message {
-                    Message::Answer(0) => return Ok(true),
-                    Message::Answer(GONE) => return Ok(false),
-                    Message::Answer(error) => return Err(io::Error::from_raw_os_error(error)),
+                    ConntrackMessage::Answer(0) => return Ok(true),
+                    ConntrackMessage::Answer(GONE) => return Ok(false),
+                    ConntrackMessage::Answer(error) => {
+                        return Err(io::Error::from_raw_os_error(error));
+                    }
                     _ => {}
                 }
             }
@@ -73,7 +77,7 @@ impl Socket {
         Ok(())
     }
 
-    fn receive(&self, buffer: &mut [u8]) -> io::Result<Vec<Message>> {
+    fn receive(&self, buffer: &mut [u8]) -> io::Result<Vec<ConntrackMessage>> {
         let (count, _) = recv(&self.0, &mut *buffer, RecvFlags::empty())?;
         read(&buffer[..count]).map_err(io::Error::other)
     }

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use octet_appliance::{LinkName, Mac};
-use octet_router::kind::Kind;
-use octet_router::matrix::Came;
+use octet_router::kind::FlowKind;
+use octet_router::matrix::Received;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::backend::Drops;
-use crate::plugged::{Held, Plugged};
+use crate::plugged::{BoundNode, PortBindings};
 use crate::router::firewall::{TABLE, There};
 use crate::watch::{FLOWS, PINGS};
 
@@ -107,11 +107,11 @@ pub fn there(listed: &Value) -> There {
 
 /// Those whom the guard of a netd before this one knows: what is in its set of bound addresses. Those that the file
 /// says have no count beside them.
-pub fn plugged(listed: &Value) -> Plugged {
+pub fn plugged(listed: &Value) -> PortBindings {
     let held = objects::<Set>(listed, "set").flat_map(|set| elements::<Bound>(set.elem));
     let held = held.filter_map(|Bound { val, comment }| {
         let (device, mac) = val.concat;
-        Some((device, Held { mac, downs: comment.parse().ok()? }))
+        Some((device, BoundNode { mac, downs: comment.parse().ok()? }))
     });
     held.collect()
 }
@@ -129,20 +129,20 @@ pub fn drops(listed: &Value, table: &str, drops: &mut Drops) {
 }
 
 /// What has come, by the sets of [`crate::watch`].
-pub fn came(listed: &Value) -> Came {
-    let mut came = Came::new();
+pub fn came(listed: &Value) -> Received {
+    let mut came = Received::new();
     for set in objects::<Set>(listed, "set") {
         if PINGS.contains(&set.name.as_str()) {
             for Asked { val } in elements(set.elem) {
-                came.entry(val).or_default().insert(Kind::PING);
+                came.entry(val).or_default().insert(FlowKind::PING);
             }
         } else if FLOWS.contains(&set.name.as_str()) {
             for Begun { val: Flow { concat: (from, protocol, port) } } in elements(set.elem) {
                 let kind = match protocol {
-                    Protocol::Number(6) => Kind::tcp(port),
-                    Protocol::Number(17) => Kind::udp(port),
-                    Protocol::Name(name) if name == "tcp" => Kind::tcp(port),
-                    Protocol::Name(name) if name == "udp" => Kind::udp(port),
+                    Protocol::Number(6) => FlowKind::tcp(port),
+                    Protocol::Number(17) => FlowKind::udp(port),
+                    Protocol::Name(name) if name == "tcp" => FlowKind::tcp(port),
+                    Protocol::Name(name) if name == "udp" => FlowKind::udp(port),
                     _ => continue,
                 };
                 came.entry(from).or_default().insert(kind);
@@ -219,10 +219,10 @@ mod tests {
     fn who_is_bound_with_a_count_was_reported() {
         let device = LinkName::try_from("eth3".to_owned()).unwrap();
         let mac = Mac::try_from("02:00:00:00:00:03".to_owned()).unwrap();
-        let held = [(device, Held { mac, downs: 7 })];
+        let held = [(device, BoundNode { mac, downs: 7 })];
         assert!(MAC.contains("02:00:00:00:00:01"), "those that the file says are there");
         assert_eq!(plugged(&read(MAC)), held.into_iter().collect());
-        assert_eq!(plugged(&json!({ "nftables": 3 })), Plugged::default());
+        assert_eq!(plugged(&json!({ "nftables": 3 })), PortBindings::default());
     }
 
     /// As the kernel has them after [`crate::watch::begin`], and
@@ -234,19 +234,19 @@ mod tests {
     /// ```
     #[test]
     fn what_has_come() {
-        let come = |from: &str, kinds: &[Kind]| {
+        let come = |from: &str, kinds: &[FlowKind]| {
             (from.parse::<IpAddr>().unwrap(), kinds.iter().copied().collect())
         };
         let expected = [
-            come("10.20.1.2", &[Kind::tcp(80), Kind::udp(53)]),
-            come("fe80::1", &[Kind::udp(9)]),
-            come("10.20.3.2", &[Kind::PING]),
+            come("10.20.1.2", &[FlowKind::tcp(80), FlowKind::udp(53)]),
+            come("fe80::1", &[FlowKind::udp(9)]),
+            come("10.20.3.2", &[FlowKind::PING]),
         ];
         // With the names of protocols, and in the image's words.
         let text = include_str!("testdata/watch.json");
-        assert_eq!(came(&read(text)), Came::from(expected.clone()));
+        assert_eq!(came(&read(text)), Received::from(expected.clone()));
         let text = text.replace("\"tcp\", ", "6, ").replace("\"udp\", ", "17, ");
-        assert_eq!(came(&read(&text)), Came::from(expected));
-        assert_eq!(came(&read(FIREWALL_SETS)), Came::new());
+        assert_eq!(came(&read(&text)), Received::from(expected));
+        assert_eq!(came(&read(FIREWALL_SETS)), Received::new());
     }
 }

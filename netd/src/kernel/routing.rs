@@ -17,9 +17,10 @@ use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use rtnetlink::{Error, Handle, IpVersion, LinkUnspec, RouteMessageBuilder};
 
 use crate::observed::{
-    Address, Link, LinkKind, Neighbour, Observed, PROTOCOL, Route, Rule, Traffic,
+    KernelRoute, LinkAddress, LinkCounters, LinkKind, NetworkDevice, Observed, PROTOCOL,
+    RoutingRule, StaticNeighbour,
 };
-use crate::plan::Change;
+use crate::plan::PlanStep;
 
 /// What the kernel says of an address that stays.
 const FOR_EVER: u32 = u32::MAX;
@@ -56,7 +57,7 @@ pub(super) async fn observe(handle: &Handle) -> Result<Observed, Error> {
         addresses: addresses
             .iter()
             .filter_map(|message| {
-                let mut found = Address {
+                let mut found = LinkAddress {
                     link: message.header.index,
                     address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
                     prefix: message.header.prefix_len,
@@ -88,13 +89,13 @@ pub(super) async fn observe(handle: &Handle) -> Result<Observed, Error> {
 }
 
 /// Those that do not come from asking.
-async fn neighbours(handle: &Handle) -> Result<Vec<Neighbour>, Error> {
+async fn neighbours(handle: &Handle) -> Result<Vec<StaticNeighbour>, Error> {
     let all: Vec<NeighbourMessage> = handle.neighbours().get().execute().try_collect().await?;
     let permanent = all.iter().filter(|it| it.header.state == NeighbourState::Permanent);
     Ok(permanent.filter_map(neighbour).collect())
 }
 
-fn neighbour(message: &NeighbourMessage) -> Option<Neighbour> {
+fn neighbour(message: &NeighbourMessage) -> Option<StaticNeighbour> {
     let (mut address, mut mac) = (None, None);
     for attribute in &message.attributes {
         match attribute {
@@ -110,12 +111,12 @@ fn neighbour(message: &NeighbourMessage) -> Option<Neighbour> {
             _ => {}
         }
     }
-    Some(Neighbour { link: message.header.ifindex, address: address?, mac: mac? })
+    Some(StaticNeighbour { link: message.header.ifindex, address: address?, mac: mac? })
 }
 
-fn link(message: &LinkMessage) -> Option<Link> {
+fn link(message: &LinkMessage) -> Option<NetworkDevice> {
     let (mut name, mut mac, mut made) = (None, None, false);
-    let (mut carrier_downs, mut traffic) = (0, Traffic::default());
+    let (mut carrier_downs, mut traffic) = (0, LinkCounters::default());
     for attribute in &message.attributes {
         match attribute {
             LinkAttribute::IfName(text) => name = Some(text.clone()),
@@ -124,7 +125,7 @@ fn link(message: &LinkMessage) -> Option<Link> {
             LinkAttribute::LinkInfo(_) => made = true,
             LinkAttribute::CarrierDownCount(count) => carrier_downs = *count,
             LinkAttribute::Stats64(all) => {
-                traffic = Traffic {
+                traffic = LinkCounters {
                     received: all.rx_packets,
                     received_bytes: all.rx_bytes,
                     sent: all.tx_packets,
@@ -140,7 +141,7 @@ fn link(message: &LinkMessage) -> Option<Link> {
         (LinkLayerType::Ether, Some(mac)) if !made => LinkKind::Ethernet(mac),
         _ => LinkKind::Other,
     };
-    Some(Link {
+    Some(NetworkDevice {
         index: header.index,
         name: name?,
         kind,
@@ -152,7 +153,7 @@ fn link(message: &LinkMessage) -> Option<Link> {
 }
 
 /// A route of netd's own.
-fn route(message: &RouteMessage) -> Option<Route> {
+fn route(message: &RouteMessage) -> Option<KernelRoute> {
     let header = &message.header;
     if header.protocol != RouteProtocol::from(PROTOCOL) {
         return None;
@@ -174,7 +175,7 @@ fn route(message: &RouteMessage) -> Option<Route> {
         }
     }
     let to = (to, header.destination_prefix_length);
-    Some(Route { to, gateway: gateway?, link: link? })
+    Some(KernelRoute { to, gateway: gateway?, link: link? })
 }
 
 /// Nobody's address, of the version of IP of `family`.
@@ -195,7 +196,7 @@ fn dead_end(message: &RouteMessage) -> Option<IpAddr> {
 }
 
 /// A rule of netd's own.
-fn rule(message: &RuleMessage) -> Option<Rule> {
+fn rule(message: &RuleMessage) -> Option<RoutingRule> {
     let header = &message.header;
     let (mut device, mut to, mut priority, mut is_ours) = (None, any(header.family)?, 0, false);
     for attribute in &message.attributes {
@@ -208,10 +209,10 @@ fn rule(message: &RuleMessage) -> Option<Rule> {
         }
     }
     let (to, table) = ((to, header.dst_len), header.table);
-    Some(Rule { device: device?, to, priority, table }).filter(|_| is_ours)
+    Some(RoutingRule { device: device?, to, priority, table }).filter(|_| is_ours)
 }
 
-fn rule_message(rule: &Rule) -> RuleMessage {
+fn rule_message(rule: &RoutingRule) -> RuleMessage {
     let (to, prefix) = rule.to;
     let mut message = RuleMessage::default();
     message.header.family = if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
@@ -244,13 +245,13 @@ fn dead_end_message(any: IpAddr) -> RouteMessage {
 ///
 /// # Errors
 /// The kernel refuses, or the connection to it is broken.
-pub(super) async fn apply(handle: &Handle, change: &Change) -> Result<(), Error> {
+pub(super) async fn apply(handle: &Handle, change: &PlanStep) -> Result<(), Error> {
     match change {
-        Change::Up(index) => {
+        PlanStep::Up(index) => {
             let message = LinkUnspec::new_with_index(*index).up().build();
             handle.link().set(message).execute().await
         }
-        Change::SetAddress(address) => {
+        PlanStep::SetAddress(address) => {
             let add = handle.address().add(address.link, address.address, address.prefix);
             let mut add = add.replace();
             if address.is_sole {
@@ -264,40 +265,40 @@ pub(super) async fn apply(handle: &Handle, change: &Change) -> Result<(), Error>
             }
             add.execute().await
         }
-        Change::RemoveAddress(address) => {
+        PlanStep::RemoveAddress(address) => {
             let add = handle.address().add(address.link, address.address, address.prefix);
             let message = { add }.message_mut().clone();
             gone_is_well(handle.address().del(message).execute().await)
         }
-        Change::AddRule(rule) => {
+        PlanStep::AddRule(rule) => {
             let mut add = handle.rule().add();
             *add.message_mut() = rule_message(rule);
             add.execute().await
         }
-        Change::RemoveRule(rule) => {
+        PlanStep::RemoveRule(rule) => {
             gone_is_well(handle.rule().del(rule_message(rule)).execute().await)
         }
-        Change::AddDeadEnd(any) => {
+        PlanStep::AddDeadEnd(any) => {
             handle.route().add(dead_end_message(*any)).replace().execute().await
         }
-        Change::RemoveDeadEnd(any) => {
+        PlanStep::RemoveDeadEnd(any) => {
             gone_is_well(handle.route().del(dead_end_message(*any)).execute().await)
         }
-        Change::AddRoute(route) => handle.route().add(message(route)).replace().execute().await,
-        Change::SetNeighbour(it) => {
+        PlanStep::AddRoute(route) => handle.route().add(message(route)).replace().execute().await,
+        PlanStep::SetNeighbour(it) => {
             let add = handle.neighbours().add(it.link, it.address).link_layer_address(&it.mac);
             add.state(NeighbourState::Permanent).replace().execute().await
         }
-        Change::RemoveNeighbour(it) => {
+        PlanStep::RemoveNeighbour(it) => {
             let add = handle.neighbours().add(it.link, it.address);
             let message = { add }.message_mut().clone();
             gone_is_well(handle.neighbours().del(message).execute().await)
         }
-        Change::Forward => {
+        PlanStep::Forward => {
             let refused = |error: std::io::Error| Error::NamespaceError(error.to_string());
             FORWARDING.iter().try_for_each(|file| std::fs::write(file, "1")).map_err(refused)
         }
-        Change::RemoveRoute(route) => {
+        PlanStep::RemoveRoute(route) => {
             gone_is_well(handle.route().del(message(route)).execute().await)
         }
     }
@@ -307,12 +308,12 @@ pub(super) async fn apply(handle: &Handle, change: &Change) -> Result<(), Error>
 ///
 /// # Errors
 /// The kernel refuses, or the connection to it is broken.
-pub(super) async fn introduce(handle: &Handle, it: &Neighbour) -> Result<(), Error> {
+pub(super) async fn introduce(handle: &Handle, it: &StaticNeighbour) -> Result<(), Error> {
     let add = handle.neighbours().add(it.link, it.address).link_layer_address(&it.mac);
     add.state(NeighbourState::Stale).replace().execute().await
 }
 
-fn message(route: &Route) -> RouteMessage {
+fn message(route: &KernelRoute) -> RouteMessage {
     let protocol = RouteProtocol::from(PROTOCOL);
     let (to, prefix) = route.to;
     let builder4 = RouteMessageBuilder::<Ipv4Addr>::new();
@@ -377,7 +378,7 @@ mod tests {
         }
 
         let default = |protocol: u8| {
-            let mut message = message(&Route::out([192, 0, 2, 1].into(), 2));
+            let mut message = message(&KernelRoute::out([192, 0, 2, 1].into(), 2));
             message.header.protocol = RouteProtocol::from(protocol);
             route(&message)
         };
@@ -391,10 +392,10 @@ mod tests {
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
         let inside = (ip("fd6f:6374:6574::"), 48);
         for one in [
-            Route::out(ip("192.0.2.1"), 2),
-            Route::out(ip("fe80::1"), 2),
-            Route { to: inside, gateway: ip("fe80::1"), link: 2 },
-            Route { to: (ip("192.0.2.0"), 24), gateway: ip("198.51.100.1"), link: 2 },
+            KernelRoute::out(ip("192.0.2.1"), 2),
+            KernelRoute::out(ip("fe80::1"), 2),
+            KernelRoute { to: inside, gateway: ip("fe80::1"), link: 2 },
+            KernelRoute { to: (ip("192.0.2.0"), 24), gateway: ip("198.51.100.1"), link: 2 },
         ] {
             assert_eq!(route(&message(&one)), Some(one));
         }
@@ -406,9 +407,9 @@ mod tests {
         let any = ["0.0.0.0", "::"].map(|text| text.parse::<IpAddr>().unwrap());
         let inside: IpAddr = "10.20.0.0".parse().unwrap();
         for one in any
-            .map(|any| Rule::outside("eth9", any))
+            .map(|any| RoutingRule::outside("eth9", any))
             .into_iter()
-            .chain([Rule::inside("eth9", (inside, 16))])
+            .chain([RoutingRule::inside("eth9", (inside, 16))])
         {
             let mut message = rule_message(&one);
             assert_eq!(rule(&message), Some(one));

@@ -10,10 +10,10 @@ use tokio::runtime::Builder;
 use tokio::sync::mpsc::channel;
 
 use super::*;
-use crate::conntrack::{Ends, Flow};
-use crate::paths::Lines;
-use crate::plugged::Held;
-use crate::serve::Shared;
+use crate::conntrack::{FlowEnds, TrackedFlow};
+use crate::paths::PathAllows;
+use crate::plugged::BoundNode;
+use crate::serve::ServeState;
 use memory::{Memory, Step};
 
 const BEGINS: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n[network]\naddress = [\"192.0.2.7/24\"]\ngateway = [\"192.0.2.1\"]\n[cluster]\nboards = 4\n";
@@ -26,21 +26,21 @@ const WEB: &str =
 const MAC: &str = "02:00:00:00:00:03";
 
 /// What a router is told by a file with these lines.
-fn told(lines: &str) -> Told {
+fn told(lines: &str) -> NetworkConfig {
     let text = format!("{BEGINS}{lines}");
     let appliance = Appliance::parse("appliance.toml", &text).unwrap();
     let settings = appliance.cluster_settings().unwrap();
     let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", &text)).unwrap();
-    let router = Some(crate::router::plan::Plan::new(&settings, &segments, &[]));
-    let (network, lines) = (appliance.network, Lines::default());
-    Told { network, router, is_board: false, manager: None, lines }
+    let router = Some(crate::router::plan::RouterPlan::new(&settings, &segments, &[]));
+    let (network, lines) = (appliance.network, PathAllows::default());
+    NetworkConfig { network, router, is_board: false, manager: None, lines }
 }
 
 /// The network of a router with `memory`, before it has begun.
-fn network(memory: &Memory, told: Told) -> Network<Memory> {
-    let node = Arc::new(Node { units: vec![], number: Some(0) });
+fn network(memory: &Memory, told: NetworkConfig) -> Network<Memory> {
+    let node = Arc::new(NodeFacts { units: vec![], number: Some(0) });
     let (sender, _) = channel(1);
-    let shared = Rc::new(Shared::new(memory.clone(), Arc::clone(&node), sender));
+    let shared = Rc::new(ServeState::new(memory.clone(), Arc::clone(&node), sender));
     Network::new(told, node, memory.clone(), shared)
 }
 
@@ -49,18 +49,18 @@ fn run<T>(test: impl Future<Output = T>) -> T {
 }
 
 /// A network that has begun, and nothing was noted since.
-async fn begun(memory: &Memory, told: Told) -> Network<Memory> {
+async fn begun(memory: &Memory, told: NetworkConfig) -> Network<Memory> {
     let mut network = network(memory, told);
     network.begin().await.unwrap();
     memory.take_steps();
     network
 }
 
-fn flow(port: u16) -> Flow {
+fn flow(port: u16) -> TrackedFlow {
     let [from, to] = ["10.20.1.2", "10.20.2.2"].map(|text| text.parse().unwrap());
     let (original, reply) =
-        (Ends { from, to, port: Some(port) }, Ends { from: to, to: from, port: None });
-    Flow::new(6, original, reply)
+        (FlowEnds { from, to, port: Some(port) }, FlowEnds { from: to, to: from, port: None });
+    TrackedFlow::new(6, original, reply)
 }
 
 fn stranger() -> Author {
@@ -89,9 +89,9 @@ fn rules_stand_before_a_link_is_up() {
         let steps = memory.take_steps();
         let [rules, changes, flows] = positions(&steps);
         assert_eq!(rules, [0], "{steps:?}");
-        assert!(steps.contains(&Step::Change(Change::Up(1))), "{steps:?}");
+        assert!(steps.contains(&Step::Change(PlanStep::Up(1))), "{steps:?}");
         // Nothing is handed on until all else is there, and then those end that no policy allows.
-        assert_eq!(changes.last().map(|at| &steps[*at]), Some(&Step::Change(Change::Forward)));
+        assert_eq!(changes.last().map(|at| &steps[*at]), Some(&Step::Change(PlanStep::Forward)));
         assert_eq!(flows, [steps.len() - 1]);
         let state = memory.state();
         assert_eq!(state.flows, [flow(80)]);
@@ -220,7 +220,7 @@ fn a_report_that_is_refused_leaves_all_as_it_was() {
         let before = memory.state();
         // Nobody has such a port; and the rules do not take it.
         let report = network.plug("eth0", MAC).await.unwrap();
-        assert!(matches!(report, Err(PlugError::Refused(Refused::NoPort(_)))), "{report:?}");
+        assert!(matches!(report, Err(PlugError::Refused(InvalidReport::NoPort(_)))), "{report:?}");
         memory.refuse(0);
         let report = network.plug("eth3", MAC).await.unwrap();
         assert!(matches!(report, Err(PlugError::Rules(_))), "{report:?}");
@@ -232,7 +232,7 @@ fn a_report_that_is_refused_leaves_all_as_it_was() {
         assert_eq!(after.observed.neighbours.len(), 3);
         // Rules first: until they stand nobody is a neighbour.
         let steps = memory.take_steps();
-        assert!(matches!(&steps[..], [Step::Rules, Step::Change(Change::SetNeighbour(_)), ..]));
+        assert!(matches!(&steps[..], [Step::Rules, Step::Change(PlanStep::SetNeighbour(_)), ..]));
     });
 }
 
@@ -244,7 +244,7 @@ fn a_netd_that_is_started_again_knows_who_is_there() {
         let mac = octet_appliance::Mac::try_from(MAC.to_owned()).unwrap();
         for (downs, neighbours) in [(0, 3), (1, 0)] {
             let memory = Memory::with_ports(5);
-            let held = [(device.clone(), Held { mac, downs: 0 })];
+            let held = [(device.clone(), BoundNode { mac, downs: 0 })];
             memory.change(|state| {
                 state.plugged = held.into_iter().collect();
                 state.observed.links.iter_mut().for_each(|link| link.carrier_downs = downs);

@@ -1,30 +1,30 @@
 use super::*;
-use crate::observed::{Link, Traffic};
+use crate::observed::{LinkCounters, NetworkDevice};
 use octet_appliance::Cidr;
 use proptest::prelude::*;
 
-fn link(index: u32, kind: LinkKind, up: bool) -> Link {
-    Link {
+fn link(index: u32, kind: LinkKind, up: bool) -> NetworkDevice {
+    NetworkDevice {
         index,
         name: format!("eth{index}"),
         kind,
         up,
         carrier: up,
         carrier_downs: 0,
-        traffic: Traffic::default(),
+        traffic: LinkCounters::default(),
     }
 }
 
 /// Loopback, two ports of the board, and a bridge that somebody has made.
-fn links(up: bool) -> Vec<Link> {
+fn links(up: bool) -> Vec<NetworkDevice> {
     let port = |index| link(index, LinkKind::Ethernet([2, 0, 0, 0, 0, index as u8]), up);
     vec![link(1, LinkKind::Loopback, up), port(2), port(3), link(4, LinkKind::Other, false)]
 }
 
-fn address(link: u32, text: &str, seconds: Option<u32>) -> Address {
+fn address(link: u32, text: &str, seconds: Option<u32>) -> LinkAddress {
     let (address, prefix) = text.split_once('/').unwrap();
     let (address, prefix) = (address.parse().unwrap(), prefix.parse().unwrap());
-    Address { link, address, prefix, seconds, is_sole: false }
+    LinkAddress { link, address, prefix, seconds, is_sole: false }
 }
 
 fn cidr(text: &str) -> Cidr {
@@ -38,8 +38,8 @@ fn fixed(addresses: &[&str], gateways: &[&str]) -> NetworkSettings {
     NetworkSettings { addressing, ..NetworkSettings::default() }
 }
 
-fn lease() -> Lease {
-    Lease {
+fn lease() -> UplinkLease {
+    UplinkLease {
         address: cidr("192.0.2.50/24"),
         gateway: Some(Ipv4Addr::new(192, 0, 2, 1).into()),
         server: Ipv4Addr::new(192, 0, 2, 1).into(),
@@ -48,30 +48,30 @@ fn lease() -> Lease {
 }
 
 /// The kernel, as far as it matters here.
-fn carry_out(observed: &mut Observed, changes: &[Change]) {
+fn carry_out(observed: &mut Observed, changes: &[PlanStep]) {
     for change in changes {
         match change {
-            Change::Up(index) => {
+            PlanStep::Up(index) => {
                 for link in observed.links.iter_mut().filter(|link| link.index == *index) {
                     link.up = true;
                 }
             }
-            Change::RemoveRoute(route) => observed.routes.retain(|other| other != route),
-            Change::RemoveAddress(address) => {
+            PlanStep::RemoveRoute(route) => observed.routes.retain(|other| other != route),
+            PlanStep::RemoveAddress(address) => {
                 observed.addresses.retain(|other| !is_same(other, address));
             }
-            Change::SetAddress(address) => {
+            PlanStep::SetAddress(address) => {
                 observed.addresses.retain(|other| !is_same(other, address));
                 observed.addresses.push(address.clone());
             }
-            Change::AddRoute(route) => observed.routes.push(*route),
-            Change::AddRule(rule) => observed.rules.push(rule.clone()),
-            Change::RemoveRule(rule) => observed.rules.retain(|other| other != rule),
-            Change::AddDeadEnd(any) => observed.dead_ends.push(*any),
-            Change::RemoveDeadEnd(any) => observed.dead_ends.retain(|other| other != any),
-            Change::RemoveNeighbour(it) => observed.neighbours.retain(|other| other != it),
-            Change::SetNeighbour(it) => observed.neighbours.push(*it),
-            Change::Forward => observed.forwards = true,
+            PlanStep::AddRoute(route) => observed.routes.push(*route),
+            PlanStep::AddRule(rule) => observed.rules.push(rule.clone()),
+            PlanStep::RemoveRule(rule) => observed.rules.retain(|other| other != rule),
+            PlanStep::AddDeadEnd(any) => observed.dead_ends.push(*any),
+            PlanStep::RemoveDeadEnd(any) => observed.dead_ends.retain(|other| other != any),
+            PlanStep::RemoveNeighbour(it) => observed.neighbours.retain(|other| other != it),
+            PlanStep::SetNeighbour(it) => observed.neighbours.push(*it),
+            PlanStep::Forward => observed.forwards = true,
         }
     }
 }
@@ -82,14 +82,20 @@ const NOW: Duration = Duration::from_secs(100);
 fn a_new_box_gets_what_is_written() {
     let observed = Observed { links: links(false), ..Observed::default() };
     let settings = fixed(&["192.0.2.7/24", "2001:db8::7/64"], &["192.0.2.1", "fe80::1"]);
-    let plan = Plan::new(&settings, None, (&Leased::Unknown, &Advertised::Unknown), &observed, NOW);
-    let route = |text: &str| Change::AddRoute(Route::out(text.parse().unwrap(), 2));
+    let plan = KernelPlan::new(
+        &settings,
+        None,
+        (&UplinkLeaseState::Unknown, &AdvertisementState::Unknown),
+        &observed,
+        NOW,
+    );
+    let route = |text: &str| PlanStep::AddRoute(KernelRoute::out(text.parse().unwrap(), 2));
     let expected = [
-        Change::Up(1),
-        Change::Up(2),
-        Change::Up(3),
-        Change::SetAddress(address(2, "192.0.2.7/24", None)),
-        Change::SetAddress(address(2, "2001:db8::7/64", None)),
+        PlanStep::Up(1),
+        PlanStep::Up(2),
+        PlanStep::Up(3),
+        PlanStep::SetAddress(address(2, "192.0.2.7/24", None)),
+        PlanStep::SetAddress(address(2, "2001:db8::7/64", None)),
         route("192.0.2.1"),
         route("fe80::1"),
     ];
@@ -107,15 +113,21 @@ fn what_is_not_written_goes_first() {
         address(3, "198.51.100.1/24", None),
         address(4, "203.0.113.1/24", None),
     ];
-    observed.routes = vec![Route::out("192.0.2.254".parse().unwrap(), 2)];
+    observed.routes = vec![KernelRoute::out("192.0.2.254".parse().unwrap(), 2)];
     let settings = fixed(&["192.0.2.7/24"], &[]);
-    let plan = Plan::new(&settings, None, (&Leased::Unknown, &Advertised::Unknown), &observed, NOW);
+    let plan = KernelPlan::new(
+        &settings,
+        None,
+        (&UplinkLeaseState::Unknown, &AdvertisementState::Unknown),
+        &observed,
+        NOW,
+    );
     let expected = [
-        Change::RemoveRoute(observed.routes[0]),
-        Change::RemoveAddress(observed.addresses[1].clone()),
-        Change::RemoveAddress(observed.addresses[2].clone()),
-        Change::RemoveAddress(observed.addresses[4].clone()),
-        Change::SetAddress(address(2, "192.0.2.7/24", None)),
+        PlanStep::RemoveRoute(observed.routes[0]),
+        PlanStep::RemoveAddress(observed.addresses[1].clone()),
+        PlanStep::RemoveAddress(observed.addresses[2].clone()),
+        PlanStep::RemoveAddress(observed.addresses[4].clone()),
+        PlanStep::SetAddress(address(2, "192.0.2.7/24", None)),
     ];
     assert_eq!(plan.changes(&observed), expected);
 }
@@ -124,38 +136,44 @@ fn what_is_not_written_goes_first() {
 fn a_lease_stays_until_more_is_known() {
     let mut observed = Observed { links: links(true), ..Observed::default() };
     observed.addresses = vec![address(2, "192.0.2.50/24", Some(3500))];
-    observed.routes = vec![Route::out("192.0.2.1".parse().unwrap(), 2)];
+    observed.routes = vec![KernelRoute::out("192.0.2.1".parse().unwrap(), 2)];
     let settings = NetworkSettings::default();
-    let changes = |leased: &Leased| {
-        Plan::new(&settings, None, (leased, &Advertised::Unknown), &observed, NOW)
+    let changes = |leased: &UplinkLeaseState| {
+        KernelPlan::new(&settings, None, (leased, &AdvertisementState::Unknown), &observed, NOW)
             .changes(&observed)
     };
-    assert_eq!(changes(&Leased::Unknown), []);
-    assert_eq!(changes(&Leased::Lease(lease())), []);
+    assert_eq!(changes(&UplinkLeaseState::Unknown), []);
+    assert_eq!(changes(&UplinkLeaseState::Lease(lease())), []);
     let gone = [
-        Change::RemoveRoute(observed.routes[0]),
-        Change::RemoveAddress(observed.addresses[0].clone()),
+        PlanStep::RemoveRoute(observed.routes[0]),
+        PlanStep::RemoveAddress(observed.addresses[0].clone()),
     ];
-    assert_eq!(changes(&Leased::Nothing), gone);
+    assert_eq!(changes(&UplinkLeaseState::Nothing), gone);
     // Its time is over: with the address the kernel has taken what it was good for.
     let over = Observed { addresses: vec![], ..observed.clone() };
-    let plan = Plan::new(&settings, None, (&Leased::Unknown, &Advertised::Unknown), &over, NOW);
-    assert_eq!(plan.changes(&over), [Change::RemoveRoute(over.routes[0])]);
+    let plan = KernelPlan::new(
+        &settings,
+        None,
+        (&UplinkLeaseState::Unknown, &AdvertisementState::Unknown),
+        &over,
+        NOW,
+    );
+    assert_eq!(plan.changes(&over), [PlanStep::RemoveRoute(over.routes[0])]);
     // Renewed: the kernel is told the new end.
     let until = Some(Duration::from_secs(7300));
-    let renewed = Leased::Lease(Lease { until, ..lease() });
-    let longer = Change::SetAddress(address(2, "192.0.2.50/24", Some(7200)));
+    let renewed = UplinkLeaseState::Lease(UplinkLease { until, ..lease() });
+    let longer = PlanStep::SetAddress(address(2, "192.0.2.50/24", Some(7200)));
     assert_eq!(changes(&renewed), [longer]);
-    let other = Leased::Lease(Lease { address: cidr("192.0.2.51/24"), ..lease() });
-    let set = Change::SetAddress(address(2, "192.0.2.51/24", Some(3500)));
-    assert_eq!(changes(&other), [Change::RemoveAddress(observed.addresses[0].clone()), set]);
+    let other = UplinkLeaseState::Lease(UplinkLease { address: cidr("192.0.2.51/24"), ..lease() });
+    let set = PlanStep::SetAddress(address(2, "192.0.2.51/24", Some(3500)));
+    assert_eq!(changes(&other), [PlanStep::RemoveAddress(observed.addresses[0].clone()), set]);
 }
 
 /// A router that does not lead out (RFC 7084, G-4) is a route to the rest of the box (RFC 4191), for as long as it says;
 /// a netd that is started again leaves it until it hears more.
 #[test]
 fn a_box_without_a_way_out_is_reached() {
-    let advertised = octet_node::links::Advertised {
+    let advertised = octet_node::links::RouterAdvertised {
         address: Some(cidr("fd6f:6374:6574:3::2/64")),
         address_seconds: Some(3600),
         gateway: None,
@@ -167,31 +185,37 @@ fn a_box_without_a_way_out_is_reached() {
         }],
     };
     let mut observed = Observed { links: links(true), ..Observed::default() };
-    let advert = Advert::check(&advertised, None, NOW).unwrap();
-    let changes = |advertised: &Advertised, observed: &Observed, now| {
-        Plan::new(&NetworkSettings::default(), None, (&Leased::Nothing, advertised), observed, now)
-            .changes(observed)
+    let advert = AdvertisedRoute::check(&advertised, None, NOW).unwrap();
+    let changes = |advertised: &AdvertisementState, observed: &Observed, now| {
+        KernelPlan::new(
+            &NetworkSettings::default(),
+            None,
+            (&UplinkLeaseState::Nothing, advertised),
+            observed,
+            now,
+        )
+        .changes(observed)
     };
-    let router = Advertised::Router(advert.clone());
-    let route = Route {
+    let router = AdvertisementState::Router(advert.clone());
+    let route = KernelRoute {
         to: ("fd6f:6374:6574::".parse().unwrap(), 48),
         gateway: "fe80::1".parse().unwrap(),
         link: 2,
     };
     let wanted = [
-        Change::SetAddress(address(2, "fd6f:6374:6574:3::2/64", Some(3600))),
-        Change::AddRoute(route),
+        PlanStep::SetAddress(address(2, "fd6f:6374:6574:3::2/64", Some(3600))),
+        PlanStep::AddRoute(route),
     ];
     let made = changes(&router, &observed, NOW);
     assert_eq!(made, wanted);
     carry_out(&mut observed, &made);
     assert_eq!(changes(&router, &observed, NOW), []);
-    assert_eq!(changes(&Advertised::Unknown, &observed, NOW), []);
+    assert_eq!(changes(&AdvertisementState::Unknown, &observed, NOW), []);
     let end = NOW + Duration::from_secs(300);
     assert_eq!(advert.end(NOW), Some(end));
     assert_ne!(advert.clone().at(end), advert);
-    let left = Advertised::Router(advert.at(end));
-    assert!(changes(&left, &observed, end).contains(&Change::RemoveRoute(route)));
+    let left = AdvertisementState::Router(advert.at(end));
+    assert!(changes(&left, &observed, end).contains(&PlanStep::RemoveRoute(route)));
 }
 
 #[test]
@@ -199,12 +223,24 @@ fn the_link_may_be_named() {
     let observed = Observed { links: links(true), ..Observed::default() };
     let name = octet_appliance::LinkName::try_from("eth3".to_owned()).unwrap();
     let settings = NetworkSettings { link: Some(name), ..fixed(&["192.0.2.7/24"], &[]) };
-    let plan = Plan::new(&settings, None, (&Leased::Unknown, &Advertised::Unknown), &observed, NOW);
+    let plan = KernelPlan::new(
+        &settings,
+        None,
+        (&UplinkLeaseState::Unknown, &AdvertisementState::Unknown),
+        &observed,
+        NOW,
+    );
     assert_eq!(plan.addresses, [address(3, "192.0.2.7/24", None)]);
     // A bridge is none of the board's ports, whatever its name.
     let name = octet_appliance::LinkName::try_from("eth4".to_owned()).unwrap();
     let settings = NetworkSettings { link: Some(name), ..fixed(&["192.0.2.7/24"], &[]) };
-    let plan = Plan::new(&settings, None, (&Leased::Unknown, &Advertised::Unknown), &observed, NOW);
+    let plan = KernelPlan::new(
+        &settings,
+        None,
+        (&UplinkLeaseState::Unknown, &AdvertisementState::Unknown),
+        &observed,
+        NOW,
+    );
     assert!(plan.addresses.is_empty() && plan.up == [1, 2, 3]);
 }
 
@@ -217,41 +253,41 @@ fn the_lan_has_routes_of_its_own() {
     let settings = appliance.cluster_settings().unwrap();
     let router = |vpn| {
         let segments = octet_appliance::Segments::default();
-        router::plan::Plan { vpn, ..router::plan::Plan::new(&settings, &segments, &[]) }
+        router::plan::RouterPlan { vpn, ..router::plan::RouterPlan::new(&settings, &segments, &[]) }
     };
-    let plugged = Plugged::default();
+    let plugged = PortBindings::default();
     let changes = |vpn, observed: &Observed| {
         let (router, network) = (router(vpn), NetworkSettings::default());
-        let known = (&Leased::Unknown, &Advertised::Unknown);
-        Plan::new(&network, Some((&router, &plugged)), known, observed, NOW).changes(observed)
+        let known = (&UplinkLeaseState::Unknown, &AdvertisementState::Unknown);
+        KernelPlan::new(&network, Some((&router, &plugged)), known, observed, NOW).changes(observed)
     };
     let mut observed = Observed { links: links(false), forwards: true, ..Observed::default() };
     let on = changes(true, &observed);
     let ip = |text: &str| text.parse::<IpAddr>().unwrap();
     let (four, six) = (ip("0.0.0.0"), ip("::"));
-    let inside = |network: &str, prefix| Rule::inside("eth5", (ip(network), prefix));
+    let inside = |network: &str, prefix| RoutingRule::inside("eth5", (ip(network), prefix));
     let expected = [
-        Change::AddDeadEnd(four),
-        Change::AddDeadEnd(six),
-        Change::AddRule(inside("10.20.0.0", 16)),
-        Change::AddRule(inside("fd6f:6374:6574::", 48)),
-        Change::AddRule(inside("fc00::", 8)),
-        Change::AddRule(Rule::outside("eth5", four)),
-        Change::AddRule(Rule::outside("eth5", six)),
-        Change::Up(1),
+        PlanStep::AddDeadEnd(four),
+        PlanStep::AddDeadEnd(six),
+        PlanStep::AddRule(inside("10.20.0.0", 16)),
+        PlanStep::AddRule(inside("fd6f:6374:6574::", 48)),
+        PlanStep::AddRule(inside("fc00::", 8)),
+        PlanStep::AddRule(RoutingRule::outside("eth5", four)),
+        PlanStep::AddRule(RoutingRule::outside("eth5", six)),
+        PlanStep::Up(1),
     ];
     assert_eq!(on[..8], expected);
     let rules: Vec<_> = expected[2..7]
         .iter()
         .filter_map(|it| match it {
-            Change::AddRule(rule) => Some((rule.priority, rule.table)),
+            PlanStep::AddRule(rule) => Some((rule.priority, rule.table)),
             _ => None,
         })
         .collect();
     // Those about the inside come first.
     assert_eq!(rules, [(20_100, 254), (20_100, 254), (20_100, 254), (20_101, 201), (20_101, 201)]);
     carry_out(&mut observed, &on);
-    let is_way = |it: &Change| !matches!(it, Change::Up(_) | Change::SetAddress(_));
+    let is_way = |it: &PlanStep| !matches!(it, PlanStep::Up(_) | PlanStep::SetAddress(_));
     assert_eq!(changes(true, &observed).into_iter().filter(is_way).count(), 0);
     let off: Vec<_> = changes(false, &observed).into_iter().filter(is_way).collect();
     assert_eq!(off.len(), 7);
@@ -279,7 +315,7 @@ fn any_observed() -> impl Strategy<Value = Observed> {
             observed.addresses.push(one);
         }
         observed.routes =
-            gateways.iter().map(|text| Route::out(text.parse().unwrap(), index)).collect();
+            gateways.iter().map(|text| KernelRoute::out(text.parse().unwrap(), index)).collect();
         observed
     })
 }
@@ -289,13 +325,13 @@ proptest! {
     #[test]
     fn it_settles(settings in any_settings(), mut observed in any_observed(), leased in 0..3) {
         let leased =
-            [Leased::Unknown, Leased::Nothing, Leased::Lease(lease())][leased as usize].clone();
-        let plan = Plan::new(&settings, None, (&leased, &Advertised::Unknown), &observed, NOW);
+            [UplinkLeaseState::Unknown, UplinkLeaseState::Nothing, UplinkLeaseState::Lease(lease())][leased as usize].clone();
+        let plan = KernelPlan::new(&settings, None, (&leased, &AdvertisementState::Unknown), &observed, NOW);
         let others: Vec<_> =
             observed.addresses.iter().filter(|it| [1, 4].contains(&it.link)).cloned().collect();
         let changes = plan.changes(&observed);
         carry_out(&mut observed, &changes);
-        prop_assert_eq!(Plan::new(&settings, None, (&leased, &Advertised::Unknown), &observed, NOW).changes(&observed), []);
+        prop_assert_eq!(KernelPlan::new(&settings, None, (&leased, &AdvertisementState::Unknown), &observed, NOW).changes(&observed), []);
         // What is not a port of the board is left alone.
         let after: Vec<_> =
             observed.addresses.iter().filter(|it| [1, 4].contains(&it.link)).cloned().collect();
@@ -310,13 +346,13 @@ proptest! {
     fn half_a_change_is_mended(
         settings in any_settings(), observed in any_observed(), cuts in prop::collection::vec(0usize..6, 0..4),
     ) {
-        let leased = Leased::Unknown;
+        let leased = UplinkLeaseState::Unknown;
         let mut whole = observed.clone();
-        let changes = Plan::new(&settings, None, (&leased, &Advertised::Unknown), &whole, NOW).changes(&whole);
+        let changes = KernelPlan::new(&settings, None, (&leased, &AdvertisementState::Unknown), &whole, NOW).changes(&whole);
         carry_out(&mut whole, &changes);
         let mut cut = observed;
         for count in cuts.into_iter().chain([usize::MAX]) {
-            let changes = Plan::new(&settings, None, (&leased, &Advertised::Unknown), &cut, NOW).changes(&cut);
+            let changes = KernelPlan::new(&settings, None, (&leased, &AdvertisementState::Unknown), &cut, NOW).changes(&cut);
             carry_out(&mut cut, &changes[..count.min(changes.len())]);
         }
         let sorted = |mut observed: Observed| {

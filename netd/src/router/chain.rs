@@ -8,11 +8,11 @@ use super::text::list;
 
 /// A rule: one line of nft's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rule(Cow<'static, str>);
+pub struct NftRule(Cow<'static, str>);
 
 /// The rules of a chain, in order. Either all of them change, or none.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Chain(pub Vec<Rule>);
+pub struct NftChain(pub Vec<NftRule>);
 
 /// What a table has from the start and never loses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,12 +45,12 @@ pub struct Hook {
 /// Rules, of texts as `format!` has them.
 macro_rules! rules {
     ($($line:literal),* $(,)?) => {
-        vec![$($crate::router::chain::Rule::from(format!($line))),*]
+        vec![$($crate::router::chain::NftRule::from(format!($line))),*]
     };
 }
 pub(crate) use rules;
 
-impl Rule {
+impl NftRule {
     /// With what a person reads beside it: nft's texts have no way to say a quotation mark, and 128 bytes at most.
     pub fn commented(self, comment: &str) -> Self {
         let comment: String = comment.replace('"', "'").chars().take(100).collect();
@@ -58,26 +58,26 @@ impl Rule {
     }
 }
 
-impl From<&'static str> for Rule {
+impl From<&'static str> for NftRule {
     fn from(line: &'static str) -> Self {
         Self(line.into())
     }
 }
 
-impl From<String> for Rule {
+impl From<String> for NftRule {
     fn from(line: String) -> Self {
         Self(line.into())
     }
 }
 
-impl<R: Into<Rule>, const N: usize> From<[R; N]> for Chain {
+impl<R: Into<NftRule>, const N: usize> From<[R; N]> for NftChain {
     fn from(rules: [R; N]) -> Self {
         Self(rules.map(Into::into).into())
     }
 }
 
-impl From<Vec<Rule>> for Chain {
-    fn from(rules: Vec<Rule>) -> Self {
+impl From<Vec<NftRule>> for NftChain {
+    fn from(rules: Vec<NftRule>) -> Self {
         Self(rules)
     }
 }
@@ -99,13 +99,13 @@ impl Declared {
     }
 }
 
-impl fmt::Display for Rule {
+impl fmt::Display for NftRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl fmt::Display for Chain {
+impl fmt::Display for NftChain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|rule| writeln!(f, "    {rule}"))
     }
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn as_nft_reads_them() {
         let port = "eth1";
-        let chain = Chain(rules!["iifname {port} accept", "ip protocol {{ tcp, udp }} drop"]);
+        let chain = NftChain(rules!["iifname {port} accept", "ip protocol {{ tcp, udp }} drop"]);
         assert_eq!(
             chain.to_string(),
             "    iifname eth1 accept\n    ip protocol { tcp, udp } drop\n"
@@ -160,7 +160,7 @@ mod tests {
     /// Whatever a person writes, it stays one text.
     #[test]
     fn comments_fit() {
-        let rule = |comment: &str| Rule::from("accept").commented(comment).to_string();
+        let rule = |comment: &str| NftRule::from("accept").commented(comment).to_string();
         assert_eq!(rule("from \"a\""), "accept comment \"from 'a'\"");
         assert_eq!(rule(&"x".repeat(300)).len(), "accept comment \"\"".len() + 100);
     }

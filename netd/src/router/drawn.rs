@@ -2,14 +2,19 @@
 
 use octet_appliance::Zone;
 
-use super::plan::Plan;
+use super::plan::RouterPlan;
 use crate::backend::Drops;
 use crate::observed::Observed;
-use crate::plugged::Plugged;
+use crate::plugged::PortBindings;
 
 /// A line for the router, and one for each of its ports: `●` if something is at the other end, `○`
 /// if not, and `×` if the router has no such device.
-pub fn drawn(plan: &Plan, observed: &Observed, plugged: &Plugged, drops: &Drops) -> Vec<String> {
+pub fn drawn(
+    plan: &RouterPlan,
+    observed: &Observed,
+    plugged: &PortBindings,
+    drops: &Drops,
+) -> Vec<String> {
     let mut lines = vec![format!("router  {}  {}", plan.network, plan.network6)];
     let ports: Vec<_> = std::iter::once((Zone::Uplink, &plan.uplink, None))
         .chain(plan.segments().map(|it| (it.zone, &it.device, Some(it))))

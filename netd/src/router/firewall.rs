@@ -8,15 +8,15 @@ mod standing;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use octet_appliance::{Traffic, Zone};
+use octet_appliance::{TrafficKind, Zone};
 
 use crate::on_board::{self, OnBoard};
-use crate::paths::{self, Paths};
+use crate::paths::{self, PathDevices};
 
-use super::plan::{Plan, Source};
-use super::table::{Set, Table};
+use super::plan::{RouterPlan, RuleSource};
+use super::table::{NftTable, Set};
 use super::text::quoted;
-pub use line::Name;
+pub use line::ChainName;
 use standing::FRAME;
 pub use standing::{ERRORS, LONGEST_ERROR, NOBODY};
 
@@ -33,8 +33,8 @@ pub struct There(pub BTreeSet<String>);
 
 impl There {
     /// What was made for lines that are gone.
-    pub fn gone<'a>(&'a self, table: &'a Table) -> impl Iterator<Item = &'a String> {
-        self.0.iter().filter(|name| Name::is_one(name) && !table.chains.contains_key(*name))
+    pub fn gone<'a>(&'a self, table: &'a NftTable) -> impl Iterator<Item = &'a String> {
+        self.0.iter().filter(|name| ChainName::is_one(name) && !table.chains.contains_key(*name))
     }
 }
 
@@ -60,7 +60,12 @@ enum Compared {
 
 /// The table, with what units of the router itself may say to each other `on_board`, and what the unit `forward`
 /// may, if the image has it.
-pub fn table(plan: &Plan, on_board: &OnBoard, forward: Option<&Paths>, leased: bool) -> Table {
+pub fn table(
+    plan: &RouterPlan,
+    on_board: &OnBoard,
+    forward: Option<&PathDevices>,
+    leased: bool,
+) -> NftTable {
     let set = |name: &str, kind: &str, counts, elements| Set {
         name: name.to_owned(),
         keyword: "set",
@@ -81,19 +86,20 @@ pub fn table(plan: &Plan, on_board: &OnBoard, forward: Option<&Paths>, leased: b
     let mut chains: BTreeMap<_, _> =
         chains.into_iter().map(|(name, chain)| (name.to_owned(), chain)).collect();
     // The same words twice are the same line.
-    let lines: BTreeSet<Source> = plan.lets.values().flatten().map(|it| it.by).collect();
-    let lines = lines.into_iter().map(|by| (Name::of(plan, by).to_string(), line::chain(plan, by)));
+    let lines: BTreeSet<RuleSource> = plan.lets.values().flatten().map(|it| it.by).collect();
+    let lines =
+        lines.into_iter().map(|by| (ChainName::of(plan, by).to_string(), line::chain(plan, by)));
     let lines: BTreeMap<_, _> = lines.collect();
     let counters = lines.keys().cloned().collect();
     chains.extend(lines);
 
     let of_paths = forward.map(|_| paths::FRAME).into_iter().flatten();
     let frame = FRAME.into_iter().chain(on_board::FRAME).chain(of_paths).collect();
-    Table { name: ("inet", TABLE), frame, counters, sets, chains }
+    NftTable { name: ("inet", TABLE), frame, counters, sets, chains }
 }
 
 /// The addresses of boards, each with the device that it is behind: nobody else is there.
-fn members(plan: &Plan) -> [(&'static str, &'static str, Vec<String>); 2] {
+fn members(plan: &RouterPlan) -> [(&'static str, &'static str, Vec<String>); 2] {
     let (mut boards4, mut boards6) = (vec![], vec![]);
     for segment in &plan.boards {
         let Some((ip4, ip6)) = segment.board else { continue };
@@ -108,7 +114,7 @@ fn members(plan: &Plan) -> [(&'static str, &'static str, Vec<String>); 2] {
 }
 
 /// By direction of travel, and by what has to be compared.
-fn maps(plan: &Plan) -> Vec<Set> {
+fn maps(plan: &RouterPlan) -> Vec<Set> {
     let mut maps: Vec<_> = [
         (Direction::Forward, "ifname . ifname"),
         (Direction::Input, "ifname"),
@@ -136,17 +142,17 @@ fn maps(plan: &Plan) -> Vec<Set> {
         };
         for it in lets {
             let (compared, port) = match traffic {
-                Traffic::Ping => (Compared::Ping, String::new()),
-                Traffic::Number(number) => (Compared::Number, format!(" . {number}")),
-                Traffic::Tcp | Traffic::Udp if it.ports.first == it.ports.last => {
+                TrafficKind::Ping => (Compared::Ping, String::new()),
+                TrafficKind::Number(number) => (Compared::Number, format!(" . {number}")),
+                TrafficKind::Tcp | TrafficKind::Udp if it.ports.first == it.ports.last => {
                     (Compared::Port, format!(" . {traffic} . {}", it.ports.first))
                 }
-                Traffic::Tcp | Traffic::Udp => {
+                TrafficKind::Tcp | TrafficKind::Udp => {
                     (Compared::Range, format!(" . {traffic} . {}", it.ports))
                 }
             };
             let map = &mut maps[direction as usize * COMPARED + compared as usize];
-            map.elements.push(format!("{key}{port} : goto {}", Name::of(plan, it.by)));
+            map.elements.push(format!("{key}{port} : goto {}", ChainName::of(plan, it.by)));
         }
     }
     maps

@@ -3,16 +3,16 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use octet_appliance::{Port, Protocol, Traffic, Zone, is_place};
+use octet_appliance::{Port, Protocol, TrafficKind, Zone, is_place};
 
-use super::plan::{Plan, Segment};
-use crate::conntrack::{Ends, Flow};
+use super::plan::{RouterPlan, RouterSegment};
+use crate::conntrack::{FlowEnds, TrackedFlow};
 
 /// Whether some line lets `flow` begin now, on a router whose own addresses are these. Of another address
 /// that is not inside it is not known whether it is somebody outside or on a path: then both count. With a
 /// VPN what the owner's devices say outside has an address that the exit has given, or is none of its.
-pub fn still_lets(plan: &Plan, flow: &Flow, own: &BTreeSet<IpAddr>) -> bool {
-    let Flow { protocol, original, reply, .. } = flow;
+pub fn still_lets(plan: &RouterPlan, flow: &TrackedFlow, own: &BTreeSet<IpAddr>) -> bool {
+    let TrackedFlow { protocol, original, reply, .. } = flow;
     let (from, to) = (zones_of(plan, original.from, own), zones_of(plan, reply.from, own));
     // Within one zone the router has no say; what it speaks with itself is its own.
     if !from.is_empty() && from == to {
@@ -30,10 +30,10 @@ pub fn still_lets(plan: &Plan, flow: &Flow, own: &BTreeSet<IpAddr>) -> bool {
         return false;
     }
     let traffic = match protocol {
-        6 => Traffic::Tcp,
-        17 => Traffic::Udp,
-        1 | 58 => Traffic::Ping,
-        number => Traffic::Number(*number),
+        6 => TrafficKind::Tcp,
+        17 => TrafficKind::Udp,
+        1 | 58 => TrafficKind::Ping,
+        number => TrafficKind::Number(*number),
     };
     let port = original.port.unwrap_or(0);
     let mut pairs = from.iter().flat_map(|from| to.iter().map(move |to| (*from, *to)));
@@ -50,8 +50,8 @@ pub fn still_lets(plan: &Plan, flow: &Flow, own: &BTreeSet<IpAddr>) -> bool {
 }
 
 /// Whether a flow has left by the uplink from a port there that is somebody else's by now.
-fn takes_port(plan: &Plan, flow: &Flow, own: &BTreeSet<IpAddr>) -> bool {
-    let Flow { protocol, original, reply, .. } = flow;
+fn takes_port(plan: &RouterPlan, flow: &TrackedFlow, own: &BTreeSet<IpAddr>) -> bool {
+    let TrackedFlow { protocol, original, reply, .. } = flow;
     let protocol = match protocol {
         6 => Protocol::Tcp,
         17 => Protocol::Udp,
@@ -71,7 +71,7 @@ fn takes_port(plan: &Plan, flow: &Flow, own: &BTreeSet<IpAddr>) -> bool {
     !is_own && plan.reserved(protocol).iter().any(|it| (it.first..=it.last).contains(&port))
 }
 
-fn is_published(plan: &Plan, original: &Ends, reply: &Ends) -> bool {
+fn is_published(plan: &RouterPlan, original: &FlowEnds, reply: &FlowEnds) -> bool {
     plan.published.iter().any(|it| {
         let board = plan.boards.iter().find(|board| board.zone == Zone::Board(it.board));
         let is_board = board.is_some_and(|board| has(board, reply.from));
@@ -80,7 +80,7 @@ fn is_published(plan: &Plan, original: &Ends, reply: &Ends) -> bool {
 }
 
 /// Who may have `address`; nobody, if it is of a segment that is not there (any more).
-fn zones_of(plan: &Plan, address: IpAddr, own: &BTreeSet<IpAddr>) -> Vec<Zone> {
+fn zones_of(plan: &RouterPlan, address: IpAddr, own: &BTreeSet<IpAddr>) -> Vec<Zone> {
     if own.contains(&address) {
         return vec![Zone::Router];
     }
@@ -107,7 +107,7 @@ fn is_node(address: IpAddr) -> bool {
 }
 
 /// Whether `address` is in the networks of `segment`.
-fn has(segment: &Segment, address: IpAddr) -> bool {
+fn has(segment: &RouterSegment, address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => address.octets()[..3] == segment.router.0.octets()[..3],
         IpAddr::V6(address) => address.segments()[..4] == segment.router.1.segments()[..4],
@@ -127,7 +127,7 @@ fn is_of_link(address: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::router::plan::Neighbour;
+    use crate::router::plan::RouterNeighbour;
     use octet_appliance::{Appliance, Segments};
 
     const LINES: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n[network]\naddress = \"dhcp\"\n[cluster]\nboards = 4\n\
@@ -136,12 +136,12 @@ mod tests {
         [[policy]]\nfrom = \"uplink\"\nto = \"router\"\nprotocol = \"tcp\"\nports = [4040]\n\
         [[publish]]\nport = \"tcp/8443\"\nto = \"board-3\"\nat = \"tcp/80\"\n";
 
-    fn flow(protocol: u8, original: (&str, &str, u16), reply_from: &str) -> Flow {
+    fn flow(protocol: u8, original: (&str, &str, u16), reply_from: &str) -> TrackedFlow {
         let ip = |text: &str| text.parse().unwrap();
         let (from, to, port) = original;
-        let original = Ends { from: ip(from), to: ip(to), port: Some(port) };
-        let reply = Ends { from: ip(reply_from), to: ip(from), port: None };
-        Flow::new(protocol, original, reply)
+        let original = FlowEnds { from: ip(from), to: ip(to), port: Some(port) };
+        let reply = FlowEnds { from: ip(reply_from), to: ip(from), port: None };
+        TrackedFlow::new(protocol, original, reply)
     }
 
     /// The router's own links to other boxes, as long as a line names them.
@@ -152,10 +152,13 @@ mod tests {
         let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", LINES)).unwrap();
         let own = ["192.0.2.7"].map(|text| text.parse().unwrap()).into();
         let lets = |at: &[Option<&str>]| {
-            let mut plan = Plan::new(&settings, &segments, &[]);
+            let mut plan = RouterPlan::new(&settings, &segments, &[]);
             plan.neighbours = at
                 .iter()
-                .map(|at| Neighbour { name: "hill".into(), at: at.map(|at| at.parse().unwrap()) })
+                .map(|at| RouterNeighbour {
+                    name: "hill".into(),
+                    at: at.map(|at| at.parse().unwrap()),
+                })
                 .collect();
             [
                 ("203.0.113.9", "192.0.2.7", 51820),
@@ -183,7 +186,7 @@ mod tests {
         let appliance = Appliance::parse("appliance.toml", LINES).unwrap();
         let settings = appliance.cluster_settings().unwrap();
         let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", LINES)).unwrap();
-        let plan = Plan::new(&settings, &segments, &[]);
+        let plan = RouterPlan::new(&settings, &segments, &[]);
         let own = ["10.20.1.1", "fe80::1"].map(|text| text.parse().unwrap()).into();
         let lets = |way: (&str, &str, u16)| still_lets(&plan, &flow(17, way, way.1), &own);
         for way in [
@@ -204,7 +207,7 @@ mod tests {
         let appliance = Appliance::parse("appliance.toml", &lines).unwrap();
         let settings = appliance.cluster_settings().unwrap();
         let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", &lines)).unwrap();
-        let plan = Plan::new(&settings, &segments, &[]);
+        let plan = RouterPlan::new(&settings, &segments, &[]);
         let own = ["192.0.2.7", "10.20.1.1"].map(|text| text.parse().unwrap()).into();
         let left_by = |protocol, from: &str, seen: &str, port| {
             let mut flow = flow(protocol, (from, "203.0.113.9", 443), "203.0.113.9");
@@ -234,7 +237,7 @@ mod tests {
             let appliance = Appliance::parse("appliance.toml", &lines).unwrap();
             let settings = appliance.cluster_settings().unwrap();
             let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", &lines)).unwrap();
-            let plan = Plan::new(&settings, &segments, &[]);
+            let plan = RouterPlan::new(&settings, &segments, &[]);
             ["fc00::9", "fd00::9"].map(|other| {
                 let ends = ("fd6f:6374:6574:1::2", other, 443);
                 still_lets(&plan, &flow(6, ends, other), &BTreeSet::new())
@@ -259,7 +262,7 @@ mod tests {
             let appliance = Appliance::parse("appliance.toml", lines).unwrap();
             let settings = appliance.cluster_settings().unwrap();
             let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", lines)).unwrap();
-            let plan = Plan { vpn, ..Plan::new(&settings, &segments, &[]) };
+            let plan = RouterPlan { vpn, ..RouterPlan::new(&settings, &segments, &[]) };
             let left_as = |from: &str, to: &str, port, seen: &str| {
                 let mut flow = flow(6, (from, to, port), to);
                 flow.reply.to = seen.parse().unwrap();
@@ -285,7 +288,7 @@ mod tests {
         let appliance = Appliance::parse("appliance.toml", LINES).unwrap();
         let settings = appliance.cluster_settings().unwrap();
         let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", LINES)).unwrap();
-        let plan = Plan::new(&settings, &segments, &[]);
+        let plan = RouterPlan::new(&settings, &segments, &[]);
         let own = ["192.0.2.7", "10.20.1.1", "fd6f:6374:6574:1::1"];
         let own: BTreeSet<IpAddr> = own.iter().map(|text| text.parse().unwrap()).collect();
         let straight = |protocol, from, to, port| flow(protocol, (from, to, port), to);

@@ -7,12 +7,12 @@ use std::net::IpAddr;
 
 use octet_appliance::Zone;
 
-use super::chain::{Chain, Declared, Hook, Rule, rules};
-use super::plan::{Plan, Segment};
-use super::table::{Set, Table};
+use super::chain::{Declared, Hook, NftChain, NftRule, rules};
+use super::plan::{RouterPlan, RouterSegment};
+use super::table::{NftTable, Set};
 use super::text::{list, over, quoted};
 use crate::paths::NODES;
-use crate::plugged::Plugged;
+use crate::plugged::PortBindings;
 
 /// The table's name.
 pub const TABLE: &str = "octet_guard";
@@ -58,10 +58,10 @@ const QUESTIONS: u32 = 100;
 
 /// The table for those who are `plugged` in. `leased` says whether the uplink's address is asked for by
 /// DHCP.
-pub fn table(plan: &Plan, plugged: &Plugged, leased: bool) -> Table {
+pub fn table(plan: &RouterPlan, plugged: &PortBindings, leased: bool) -> NftTable {
     let devices: Vec<_> = plan.devices().map(quoted).collect();
-    let fixed =
-        FIXED.map(|(name, rules)| (name, Chain(rules.iter().copied().map(Rule::from).collect())));
+    let fixed = FIXED
+        .map(|(name, rules)| (name, NftChain(rules.iter().copied().map(NftRule::from).collect())));
     let chains = fixed.into_iter().chain(chains(plan, leased));
     let mut chains: BTreeMap<_, _> = chains.map(|(name, chain)| (name.to_owned(), chain)).collect();
     let mut sets = vec![];
@@ -70,7 +70,7 @@ pub fn table(plan: &Plan, plugged: &Plugged, leased: bool) -> Table {
         // The kernel also shows what the router itself sends to everybody, without a header of Ethernet
         // (`dev_loopback_xmit`): that is not a frame of anybody's.
         let counted = format!("ether type >= 0 iifname @of_{name} drop");
-        let counted = Rule::from(counted).commented(reason);
+        let counted = NftRule::from(counted).commented(reason);
         chains.insert(format!("x_{name}"), [counted, "drop".into()].into());
         sets.push(Set {
             name: format!("of_{name}"),
@@ -87,7 +87,7 @@ pub fn table(plan: &Plan, plugged: &Plugged, leased: bool) -> Table {
         Declared::Set("questions", "type ifname . ether_type; size 64; flags dynamic"),
         Declared::Base("ingress", ingress),
     ];
-    Table { name: ("netdev", TABLE), frame, counters: BTreeSet::new(), sets, chains }
+    NftTable { name: ("netdev", TABLE), frame, counters: BTreeSet::new(), sets, chains }
 }
 
 /// What is bound to ports.
@@ -107,7 +107,7 @@ struct Bound {
 }
 
 impl Bound {
-    fn of(plan: &Plan, plugged: &Plugged) -> Self {
+    fn of(plan: &RouterPlan, plugged: &PortBindings) -> Self {
         let mut bound = Self::default();
         for segment in plan.segments() {
             let device = quoted(&segment.device);
@@ -184,9 +184,9 @@ const ADVERTISED: &str =
     "icmpv6 type nd-router-advert icmpv6 code 0 ip6 hoplimit 255 ip6 saddr fe80::/10 accept";
 
 /// The chains that depend on what the file says.
-fn chains(plan: &Plan, leased: bool) -> [(&'static str, Chain); 9] {
+fn chains(plan: &RouterPlan, leased: bool) -> [(&'static str, NftChain); 9] {
     let first = list([6, 17, 58].into_iter().chain(plan.numbers()));
-    let from = |zone: &Segment| match zone.zone {
+    let from = |zone: &RouterSegment| match zone.zone {
         Zone::Lan => "lan",
         _ => "board",
     };
@@ -198,7 +198,7 @@ fn chains(plan: &Plan, leased: bool) -> [(&'static str, Chain); 9] {
     [
         (
             "host4",
-            Chain(rules![
+            NftChain(rules![
                 "meta l4proto udp goto host4_udp",
                 "meta pkttype != host goto x_dst_mac",
                 "ip daddr {{ {nowhere4} }} goto x_dst_ip4",
@@ -209,7 +209,7 @@ fn chains(plan: &Plan, leased: bool) -> [(&'static str, Chain); 9] {
         ),
         (
             "host4_udp",
-            Chain(rules![
+            NftChain(rules![
                 "th sport 67 goto x_dhcp_server",
                 "th dport 68 goto x_dhcp_server",
                 "meta pkttype != host goto x_dst_mac",
@@ -219,7 +219,7 @@ fn chains(plan: &Plan, leased: bool) -> [(&'static str, Chain); 9] {
         ),
         (
             "plain6",
-            Chain(rules![
+            NftChain(rules![
                 "ip6 nexthdr 0 ip6 daddr ff00::/8 goto x_mld",
                 "ip6 nexthdr 44 goto x_fragment",
                 "ip6 nexthdr != {{ {first} }} goto x_ext_header",
@@ -230,7 +230,7 @@ fn chains(plan: &Plan, leased: bool) -> [(&'static str, Chain); 9] {
         ),
         (
             "host6_udp",
-            Chain(rules![
+            NftChain(rules![
                 "th sport 546 th dport 547 ip6 daddr ff02::1:2 accept",
                 "th sport 547 goto x_dhcp_server",
                 "th dport 546 goto x_dhcp_server",
@@ -241,7 +241,7 @@ fn chains(plan: &Plan, leased: bool) -> [(&'static str, Chain); 9] {
         ),
         (
             "host6",
-            Chain(rules![
+            NftChain(rules![
                 "meta l4proto udp goto host6_udp",
                 "icmpv6 type nd-router-solicit ip6 daddr ff02::2 accept",
                 "meta pkttype != host goto x_dst_mac",
@@ -255,14 +255,14 @@ fn chains(plan: &Plan, leased: bool) -> [(&'static str, Chain); 9] {
         ),
         (
             "question",
-            Chain(rules![
+            NftChain(rules![
                 "update @questions {{ iifname . meta protocol {questions} }} goto x_neighbours",
                 "accept",
             ]),
         ),
         (
             "uplink4",
-            Chain(
+            NftChain(
                 [
                     rules![
                         "jump plain4",
@@ -277,7 +277,7 @@ fn chains(plan: &Plan, leased: bool) -> [(&'static str, Chain); 9] {
         ),
         (
             "uplink6",
-            Chain(
+            NftChain(
                 [
                     rules![],
                     if_leased(ADVERTISED),
@@ -293,7 +293,7 @@ fn chains(plan: &Plan, leased: bool) -> [(&'static str, Chain); 9] {
                 .concat(),
             ),
         ),
-        ("ingress", Chain(rules!["iifname vmap {{ {ways} }}", "drop",])),
+        ("ingress", NftChain(rules!["iifname vmap {{ {ways} }}", "drop",])),
     ]
 }
 

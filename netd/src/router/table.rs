@@ -9,12 +9,12 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::Write as _;
 
-use super::chain::{Chain, Declared};
+use super::chain::{Declared, NftChain};
 use super::text::push_list;
 
 /// What is to be in a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Table {
+pub struct NftTable {
     /// The kind of table, and its name.
     pub name: (&'static str, &'static str),
     /// What is declared besides and never taken away: base chains with their hooks, sets that fill
@@ -25,7 +25,7 @@ pub struct Table {
     /// Sets and maps.
     pub sets: Vec<Set>,
     /// Chains, by name.
-    pub chains: BTreeMap<String, Chain>,
+    pub chains: BTreeMap<String, NftChain>,
 }
 
 /// A set or a map.
@@ -43,7 +43,7 @@ pub struct Set {
     pub elements: Vec<String>,
 }
 
-impl Table {
+impl NftTable {
     /// Has the table be so, whatever is there before; of what was there, chains and counters named
     /// `gone` go.
     pub fn whole<'a>(&self, gone: impl Iterator<Item = &'a String>) -> String {
@@ -159,7 +159,7 @@ impl Table {
     }
 }
 
-fn push(text: &mut String, (name, rules): (&String, &Chain)) {
+fn push(text: &mut String, (name, rules): (&String, &NftChain)) {
     let _ = write!(text, "  chain {name} {{\n{rules}  }}\n");
 }
 
@@ -169,12 +169,12 @@ mod tests {
     use crate::router::chain::Hook;
 
     /// A line for each port, and a chain that names the last of them.
-    fn table(ports: &[u16]) -> Table {
+    fn table(ports: &[u16]) -> NftTable {
         let name = |port: &u16| format!("line_{port}");
         let element = |port: &u16| format!("{port} : goto {}", name(port));
-        let rules = |port: &u16| (name(port), Chain::from(["accept"]));
+        let rules = |port: &u16| (name(port), NftChain::from(["accept"]));
         let all = ports.iter().map(|port| [format!("tcp dport {port} accept")].into()).next_back();
-        Table {
+        NftTable {
             name: ("inet", "t"),
             frame: vec![Declared::Base("input", Hook::filter("input", "drop"))],
             counters: ports.iter().map(name).collect(),

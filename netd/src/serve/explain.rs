@@ -1,34 +1,34 @@
 //! The verb `explain`.
 
-use octet_appliance::{Traffic, Unit, Zone};
+use octet_appliance::{TrafficKind, Unit, Zone};
 use octet_node::control::Failure;
 use serde_json::{Value, json};
 
-use super::{Shared, plan};
-use crate::router::explain::Answer;
-use crate::router::kind::Kind;
+use super::{ServeState, plan};
+use crate::router::explain::Explanation;
+use crate::router::kind::FlowKind;
 
 /// Says what becomes of a new flow, and why.
 pub async fn explain<B>(
-    shared: &Shared<B>,
+    shared: &ServeState<B>,
     from: Zone,
     to: Zone,
-    kind: Kind,
+    kind: FlowKind,
 ) -> Result<Value, Failure> {
     let plan = plan(shared).await?;
     let answer = plan.explain(from, to, kind.traffic, kind.port);
     let note = not_served(&shared.node.units, &answer, to, kind);
     let mut told = match answer {
-        Answer::Let { by, text } => {
+        Explanation::Let { by, text } => {
             json!({ "answer": "allowed", "by": by.to_string(), "rule": text })
         }
-        Answer::Neighbour { index, text } => {
+        Explanation::Neighbour { index, text } => {
             json!({ "answer": "allowed", "by": format!("neighbour {}", index + 1), "rule": text })
         }
-        Answer::Published { board, port } => {
+        Explanation::Published { board, port } => {
             json!({ "answer": "published", "board": board, "port": port })
         }
-        Answer::Denied => match plan.policy(from, to, kind) {
+        Explanation::Denied => match plan.policy(from, to, kind) {
             Some(policy) => json!({
                 "answer": "denied",
                 "rule": "no rule allows it; this in appliance.toml would:",
@@ -45,16 +45,16 @@ pub async fn explain<B>(
 
 /// That the board drops what the router forwards to it: a board takes in what one of the `units` of its image has as a
 /// port, and nothing else.
-fn not_served(units: &[Unit], answer: &Answer, to: Zone, kind: Kind) -> Option<String> {
+fn not_served(units: &[Unit], answer: &Explanation, to: Zone, kind: FlowKind) -> Option<String> {
     let (board, number) = match (answer, to) {
-        (Answer::Let { .. }, Zone::Board(board)) => (board, kind.port),
-        (Answer::Published { board, port }, _) => (*board, *port),
+        (Explanation::Let { .. }, Zone::Board(board)) => (board, kind.port),
+        (Explanation::Published { board, port }, _) => (*board, *port),
         _ => return None,
     };
     let mut ports = units.iter().flat_map(|unit| unit.ports.values());
     let is_there =
-        ports.any(|it| Traffic::from(it.protocol) == kind.traffic && it.number == number);
-    let has_ports = matches!(kind.traffic, Traffic::Tcp | Traffic::Udp);
+        ports.any(|it| TrafficKind::from(it.protocol) == kind.traffic && it.number == number);
+    let has_ports = matches!(kind.traffic, TrafficKind::Tcp | TrafficKind::Udp);
     (has_ports && !is_there).then(|| {
         format!(
             "board-{board} drops it: no unit of this image has the port {}/{number}",
@@ -66,7 +66,7 @@ fn not_served(units: &[Unit], answer: &Answer, to: Zone, kind: Kind) -> Option<S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::router::plan::Source;
+    use crate::router::plan::RuleSource;
     use octet_appliance::UnitSource;
 
     #[test]
@@ -74,20 +74,20 @@ mod tests {
         let unit = "name = \"web\"\nexec = \"/a\"\nuser = \"extra-1\"\nports.http = \"tcp/80\"\n\
                     sandbox.network = \"host\"\n";
         let units = [UnitSource::parse("unit.toml".into(), unit.to_owned()).unwrap().unit];
-        let note = |answer: &Answer, to, kind| not_served(&units, answer, to, kind);
-        let by_line = Answer::Let { by: Source::Policy(0), text: String::new() };
+        let note = |answer: &Explanation, to, kind| not_served(&units, answer, to, kind);
+        let by_line = Explanation::Let { by: RuleSource::Policy(0), text: String::new() };
         let board = Zone::Board(3);
-        assert_eq!(note(&by_line, board, Kind::tcp(80)), None);
-        let told = note(&by_line, board, Kind::udp(80)).unwrap();
+        assert_eq!(note(&by_line, board, FlowKind::tcp(80)), None);
+        let told = note(&by_line, board, FlowKind::udp(80)).unwrap();
         assert_eq!(told, "board-3 drops it: no unit of this image has the port udp/80");
         // Others than boards take in what they like, and without ports there is none to have.
-        assert_eq!(note(&by_line, Zone::Uplink, Kind::udp(80)), None);
-        assert_eq!(note(&by_line, board, Kind::PING), None);
-        assert_eq!(note(&Answer::Denied, board, Kind::udp(80)), None);
+        assert_eq!(note(&by_line, Zone::Uplink, FlowKind::udp(80)), None);
+        assert_eq!(note(&by_line, board, FlowKind::PING), None);
+        assert_eq!(note(&Explanation::Denied, board, FlowKind::udp(80)), None);
         // Published is one port as another.
-        let published = |port| Answer::Published { board: 2, port };
-        assert_eq!(note(&published(80), Zone::Router, Kind::tcp(8080)), None);
-        let told = note(&published(81), Zone::Router, Kind::tcp(80)).unwrap();
+        let published = |port| Explanation::Published { board: 2, port };
+        assert_eq!(note(&published(80), Zone::Router, FlowKind::tcp(8080)), None);
+        let told = note(&published(81), Zone::Router, FlowKind::tcp(80)).unwrap();
         assert!(told.starts_with("board-2 drops it") && told.ends_with("tcp/81"), "{told}");
     }
 }

@@ -1,22 +1,22 @@
 //! What an operator has boards send each other, and what has come.
 
-use octet_appliance::{Cluster, Mac, Traffic, Zone};
+use octet_appliance::{Cluster, Mac, TrafficKind, Zone};
 use octet_node::control::{Failure, FailureCode};
 use octet_node::say;
-use octet_router::kind::Kind;
-use octet_router::matrix::Sent;
+use octet_router::kind::FlowKind;
+use octet_router::matrix::SentProbe;
 use serde_json::{Value, json};
 use tokio::task::{spawn_blocking, spawn_local};
 use tokio::time::sleep;
 
-use super::{Shared, failed, kind};
+use super::{ServeState, failed, kind};
 use crate::backend::Backend;
-use crate::probe::{MOST, Own, To};
+use crate::probe::{MOST, OwnPort, ProbeTarget};
 use crate::told;
 use crate::watch::LASTS;
 
 /// Reads a list of kinds.
-pub(super) fn kinds(what: String) -> Result<Vec<Kind>, Failure> {
+pub(super) fn kinds(what: String) -> Result<Vec<FlowKind>, Failure> {
     let kinds = what.split(',').map(kind).collect::<Result<Vec<_>, _>>()?;
     if kinds.len() > MOST {
         let message = format!("{} kinds are more than {MOST}", kinds.len());
@@ -38,7 +38,7 @@ pub(super) fn mac(text: Option<String>) -> Result<Option<Mac>, Failure> {
 
 /// Notes what comes in from now on, and says where this board is.
 pub(super) async fn watch<B: Backend + Clone + 'static>(
-    shared: &Shared<B>,
+    shared: &ServeState<B>,
 ) -> Result<Value, Failure> {
     let (_, own) = board(shared).await?;
     let mut watching = shared.watching.lock().await;
@@ -57,7 +57,7 @@ pub(super) async fn watch<B: Backend + Clone + 'static>(
 }
 
 /// What has come in.
-pub(super) async fn came<B: Backend>(shared: &Shared<B>) -> Result<Value, Failure> {
+pub(super) async fn came<B: Backend>(shared: &ServeState<B>) -> Result<Value, Failure> {
     let came = shared.backend.came().await.map_err(|error| {
         Failure::new(FailureCode::Failed, error.to_string(), "ask `watch` first")
     })?;
@@ -66,18 +66,18 @@ pub(super) async fn came<B: Backend>(shared: &Shared<B>) -> Result<Value, Failur
 
 /// Sends what is asked for.
 pub(super) async fn probe<B: Backend>(
-    shared: &Shared<B>,
+    shared: &ServeState<B>,
     to: Zone,
-    kinds: &[Kind],
+    kinds: &[FlowKind],
     mac: Option<Mac>,
 ) -> Result<Value, Failure> {
     let (cluster, own) = board(shared).await?;
     let to = match to {
-        Zone::Router => To::Router,
+        Zone::Router => ProbeTarget::Router,
         Zone::Board(number)
             if (1..=cluster.boards).contains(&number) && number != own.seat.number =>
         {
-            To::Board(number)
+            ProbeTarget::Board(number)
         }
         zone => {
             let message = format!("nothing is sent to {zone}");
@@ -98,10 +98,12 @@ pub(super) async fn probe<B: Backend>(
 }
 
 /// What it can mean that something was not answered, a line each.
-fn notes(sent: &Sent, kinds: &[Kind]) -> Vec<String> {
+fn notes(sent: &SentProbe, kinds: &[FlowKind]) -> Vec<String> {
     let list = |kinds: Vec<String>| kinds.join(", ");
-    let is_answered = |kind: &&Kind| matches!(kind.traffic, Traffic::Tcp | Traffic::Ping);
-    let silent: Vec<_> = kinds.iter().filter(|it| !is_answered(it)).map(Kind::to_string).collect();
+    let is_answered =
+        |kind: &&FlowKind| matches!(kind.traffic, TrafficKind::Tcp | TrafficKind::Ping);
+    let silent: Vec<_> =
+        kinds.iter().filter(|it| !is_answered(it)).map(FlowKind::to_string).collect();
     let mut notes = vec![];
     if sent.answers.is_empty() {
         notes.push("nothing was sent: this board has no address of the box".to_owned());
@@ -109,7 +111,7 @@ fn notes(sent: &Sent, kinds: &[Kind]) -> Vec<String> {
     for (target, answers) in &sent.answers {
         let asked = kinds.iter().filter(is_answered);
         let missing: Vec<_> =
-            asked.filter(|kind| !answers.contains(kind)).map(Kind::to_string).collect();
+            asked.filter(|kind| !answers.contains(kind)).map(FlowKind::to_string).collect();
         if !missing.is_empty() {
             notes.push(format!(
                 "{target} did not answer {}: no policy allows it (`explain` at the router), nobody listens there, or it is off",
@@ -130,11 +132,11 @@ fn notes(sent: &Sent, kinds: &[Kind]) -> Vec<String> {
 }
 
 /// The box, and this board's port.
-async fn board<B: Backend>(shared: &Shared<B>) -> Result<(Cluster, Own), Failure> {
+async fn board<B: Backend>(shared: &ServeState<B>) -> Result<(Cluster, OwnPort), Failure> {
     let cluster =
         spawn_blocking(told::cluster).await.map_err(|error| failed(error.to_string()))??;
     let observed = shared.backend.observe().await.map_err(|error| failed(error.to_string()))?;
-    let found = cluster.and_then(|cluster| Some((Own::find(&cluster, &observed)?, cluster)));
+    let found = cluster.and_then(|cluster| Some((OwnPort::find(&cluster, &observed)?, cluster)));
     found.map(|(own, cluster)| (cluster, own)).ok_or_else(|| {
         let message = "this node has no address of a board";
         Failure::new(FailureCode::NotFound, message, "ask a board that is plugged in")
@@ -150,14 +152,14 @@ mod tests {
     #[test]
     fn silence_is_explained() {
         let target: IpAddr = "10.20.5.2".parse().unwrap();
-        let sent = |answers: &[Kind], echoed| Sent {
+        let sent = |answers: &[FlowKind], echoed| SentProbe {
             answers: BTreeMap::from([(target, answers.iter().copied().collect::<BTreeSet<_>>())]),
             echoed,
         };
-        let (web, names) = (Kind::tcp(80), Kind::udp(53));
+        let (web, names) = (FlowKind::tcp(80), FlowKind::udp(53));
         let none: &[String] = &[];
         assert_eq!(notes(&sent(&[web], true), &[web]), none);
-        let told = notes(&sent(&[web], false), &[web, Kind::PING, names]);
+        let told = notes(&sent(&[web], false), &[web, FlowKind::PING, names]);
         assert_eq!(told.len(), 3, "{told:?}");
         assert!(
             told[0].starts_with("10.20.5.2 did not answer icmp: no policy allows it"),
@@ -165,7 +167,7 @@ mod tests {
         );
         assert!(told[1].starts_with("an answer to udp/53 is not waited for"), "{told:?}");
         assert!(told[2].starts_with("the router did not answer"), "{told:?}");
-        let nowhere = Sent { answers: BTreeMap::new(), echoed: true };
+        let nowhere = SentProbe { answers: BTreeMap::new(), echoed: true };
         assert_eq!(notes(&nowhere, &[web, names]).len(), 1);
     }
 }

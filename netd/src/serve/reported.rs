@@ -1,12 +1,12 @@
 //! What the unit `lan` reports: handed on to whoever holds it against the plan.
 
 use octet_node::control::{Failure, FailureCode};
-use octet_node::links::{Advertised, Lease};
+use octet_node::links::{LinkLease, RouterAdvertised};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use super::{Shared, Wish, failed};
+use super::{Command, ServeState, failed};
 use crate::lease;
 use crate::network::PlugError;
 
@@ -22,25 +22,25 @@ pub(super) fn read<T: DeserializeOwned>(
 
 /// A DHCP server has given an address, or there is none any more.
 pub(super) async fn leased<B>(
-    shared: &Shared<B>,
+    shared: &ServeState<B>,
     link: String,
-    lease: Option<Lease>,
+    lease: Option<LinkLease>,
 ) -> Result<Value, Failure> {
-    hand_on(shared, |done| Wish::Leased { link, lease, done }).await
+    hand_on(shared, |done| Command::Leased { link, lease, done }).await
 }
 
 /// A router has advertised something, or there is none any more.
 pub(super) async fn advertised<B>(
-    shared: &Shared<B>,
+    shared: &ServeState<B>,
     link: String,
-    advert: Option<Advertised>,
+    advert: Option<RouterAdvertised>,
 ) -> Result<Value, Failure> {
-    hand_on(shared, |done| Wish::Advertised { link, advert, done }).await
+    hand_on(shared, |done| Command::Advertised { link, advert, done }).await
 }
 
 async fn hand_on<B>(
-    shared: &Shared<B>,
-    wish: impl FnOnce(oneshot::Sender<Result<(), lease::Refused>>) -> Wish,
+    shared: &ServeState<B>,
+    wish: impl FnOnce(oneshot::Sender<Result<(), lease::InvalidLease>>) -> Command,
 ) -> Result<Value, Failure> {
     let (done, is_done) = oneshot::channel();
     let gone = |_| failed("netd is about to end".to_owned());
@@ -56,13 +56,13 @@ fn not_taken(message: String) -> Failure {
 
 /// Somebody has asked for an address at a port.
 pub(super) async fn plugged<B>(
-    shared: &Shared<B>,
+    shared: &ServeState<B>,
     device: String,
     mac: String,
 ) -> Result<Value, Failure> {
     let (done, is_done) = oneshot::channel();
     let gone = |_| failed("netd is about to end".to_owned());
-    let wish = Wish::Plugged { device, mac, done };
+    let wish = Command::Plugged { device, mac, done };
     shared.wishes.send(wish).await.map_err(|_| gone(()))?;
     is_done.await.map_err(|_| gone(()))?.map_err(|error| match error {
         PlugError::Rules(error) => failed(error.to_string()),

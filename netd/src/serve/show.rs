@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use octet_node::control::Failure;
 use serde_json::{Value, json};
 
-use super::{Shared, failed, plan};
+use super::{ServeState, failed, plan};
 use crate::backend::Backend;
 use crate::links;
 use crate::observed::{LinkKind, Observed};
@@ -13,7 +13,7 @@ use crate::router::drawn::drawn;
 
 /// All of it, or what is told without running nft.
 pub(super) async fn show<B: Backend>(
-    shared: &Shared<B>,
+    shared: &ServeState<B>,
     only_links: bool,
 ) -> Result<Value, Failure> {
     let observed = shared.backend.observe().await.map_err(|error| failed(error.to_string()))?;
@@ -44,7 +44,7 @@ pub(super) async fn show<B: Backend>(
 }
 
 /// What has passed each link.
-pub(super) async fn traffic<B: Backend>(shared: &Shared<B>) -> Result<Value, Failure> {
+pub(super) async fn traffic<B: Backend>(shared: &ServeState<B>) -> Result<Value, Failure> {
     let observed = shared.backend.observe().await.map_err(|error| failed(error.to_string()))?;
     let passed = links::passed(&shared.links.borrow(), &observed);
     Ok(json!(passed))

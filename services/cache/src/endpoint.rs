@@ -11,7 +11,7 @@ use std::time::Duration;
 use iroh::endpoint::{BindError, PortmapperConfig, QuicTransportConfig, VarInt, presets};
 use iroh::{Endpoint, RelayMode, SecretKey};
 use octet_node::control::PublicKey;
-use octet_node::key::Key;
+use octet_node::key::PrivateKey;
 use octet_node::say;
 use octet_node::sub_key::Certified;
 use tokio::sync::watch;
@@ -53,7 +53,7 @@ pub enum EndpointError {
 ///
 /// # Errors
 /// An address is taken.
-pub async fn open(key: &Key, at: &[SocketAddr]) -> Result<Endpoint, EndpointError> {
+pub async fn open(key: &PrivateKey, at: &[SocketAddr]) -> Result<Endpoint, EndpointError> {
     let idle = VarInt::from_u32(IDLE.as_millis() as u32).into();
     let transport = QuicTransportConfig::builder()
         .max_idle_timeout(Some(idle))
@@ -81,7 +81,7 @@ pub async fn open(key: &Key, at: &[SocketAddr]) -> Result<Endpoint, EndpointErro
 }
 
 /// The same key as iroh has it.
-fn secret(key: &Key) -> SecretKey {
+fn secret(key: &PrivateKey) -> SecretKey {
     let mut seed = [0; 32];
     // The end of the encoding is the seed (RFC 8410, section 7).
     let encoded = key.to_pkcs8();

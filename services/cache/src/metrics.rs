@@ -3,11 +3,11 @@
 
 use std::fmt::{self, Display};
 
-use octet_node::metrics::exposition::Kind::{Counter, Gauge};
+use octet_node::metrics::exposition::MetricKind::{Counter, Gauge};
 use octet_node::metrics::exposition::collector::Collector;
 use octet_node::metrics::exposition::encoding::DescriptorEncoder;
 use octet_node::metrics::exposition::{family, text};
-use octet_node::metrics::server::Source;
+use octet_node::metrics::server::MetricSource;
 
 use crate::http::Gateway;
 
@@ -15,7 +15,7 @@ use crate::http::Gateway;
 #[derive(Debug, Clone)]
 pub struct Numbers(pub Gateway);
 
-impl Source for Numbers {
+impl MetricSource for Numbers {
     async fn text(&self) -> Option<String> {
         self.now()
     }

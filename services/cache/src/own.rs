@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use octet_node::map;
 use octet_node::say;
-use octet_node::sub_key::{self, Certified, News};
+use octet_node::sub_key::{self, Certified, KeyUpdate};
 use tokio::sync::watch;
 
 use crate::peers::{self, Peer};
@@ -29,13 +29,13 @@ pub fn certified(
     let (sender, certified) = watch::channel(None);
     let mut problem = String::new();
     let tell = move |news| match news {
-        News::Certified(next) => {
+        KeyUpdate::Certified(next) => {
             problem.clear();
             sender.send_replace(Some(*next));
         }
         // The same again is not said again.
-        News::Not(why) if why == problem => {}
-        News::Not(why) => {
+        KeyUpdate::Not(why) if why == problem => {}
+        KeyUpdate::Not(why) => {
             say!("this service's key is not certified now: {why}");
             problem = why;
         }

@@ -59,15 +59,15 @@ pub fn turn(mut peers: Vec<Peer>, first: u8) -> Vec<Peer> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use octet_node::certificate::{Certificate, Statement};
-    use octet_node::key::Key;
-    use octet_node::map::{Member, Version};
+    use octet_node::certificate::{Certificate, KeyStatement};
+    use octet_node::key::PrivateKey;
+    use octet_node::map::{MapVersion, Member};
 
     fn member(number: u8, addresses: &[&str], units: &[&str]) -> (Member, PublicKey) {
-        let [node, key] = [(); 2].map(|()| Key::generate().unwrap());
+        let [node, key] = [(); 2].map(|()| PrivateKey::generate().unwrap());
         let certificate = |unit: &&str| {
             let (unit, of) = (unit.parse().unwrap(), node.public());
-            let statement = Statement { node: of, unit, key: key.public(), epoch: 1, issued: 1 };
+            let statement = KeyStatement { node: of, unit, key: key.public(), epoch: 1, issued: 1 };
             Certificate::sign(statement, &node).unwrap()
         };
         let member = Member {
@@ -87,7 +87,7 @@ mod tests {
         let (one, key) = member(1, &["10.20.1.2", "fd00::1"], &["cache", "cluster"]);
         let (two, _) = member(2, &["10.20.2.2"], &["cluster"]);
         let coordinator = router.node;
-        let version = Version { epoch: 1, sequence: 1 };
+        let version = MapVersion { epoch: 1, sequence: 1 };
         let map = Map::new(coordinator, version, vec![router, one.clone(), two], vec![]);
         let addresses = ["10.20.1.2:4433", "[fd00::1]:4433"].map(|at| at.parse().unwrap());
         let expected = Peer { number: 1, node: one.node, key, addresses: addresses.to_vec() };

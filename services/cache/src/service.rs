@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use octet_node::control::SOCKETS;
 use octet_node::say;
 use octet_node::settings::Which;
-use octet_node::{Given, notify_ready};
+use octet_node::{UnitEnvironment, notify_ready};
 
 use crate::limits::Limits;
 use crate::peers::PORT;
@@ -19,7 +19,7 @@ pub fn main() -> ExitCode {
     octet_node::run(|given| run(parts(given)?, notify_ready))
 }
 
-fn parts(mut given: Given) -> io::Result<Parts> {
+fn parts(mut given: UnitEnvironment) -> io::Result<Parts> {
     let quota = settings::quota(Path::new(SOCKETS), Which::InForce).unwrap_or_else(|error| {
         say!("what objects may take is not known: none goes but for what stays free: {error}");
         Some(u64::MAX)

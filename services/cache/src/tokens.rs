@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use octet_node::bytes::Fields;
-use octet_node::durable::{self, Existing};
+use octet_node::durable::{self, ExistingFile};
 use octet_node::key::random;
 use ring::hmac::{HMAC_SHA256, Key, sign, verify};
 
@@ -66,7 +66,7 @@ impl Tokens {
     pub fn revoke(&self) -> io::Result<()> {
         let mut key = self.key.lock().unwrap_or_else(PoisonError::into_inner);
         let next: [u8; KEY] = random().map_err(io::Error::other)?;
-        durable::write(&self.folder.join(FILE), &next, Existing::Replace, |_| Ok(()))?;
+        durable::write(&self.folder.join(FILE), &next, ExistingFile::Replace, |_| Ok(()))?;
         *key = Key::new(HMAC_SHA256, &next);
         Ok(())
     }

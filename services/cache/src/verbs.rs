@@ -15,8 +15,8 @@ use iroh::Endpoint;
 use iroh_blobs::Hash;
 use octet_node::Callers;
 use octet_node::control::file::MAX_WANT;
-use octet_node::control::{Capability, ColumnKind, Failure, FailureCode, Verb};
-use octet_node::serve::threads::{Call, Limits, Verbs, serve};
+use octet_node::control::{ColumnKind, Failure, FailureCode, Permission, Verb};
+use octet_node::serve::threads::{Call, ConnectionLimits, Verbs, serve};
 use octet_node::serve::verbs::{file, flag, nothing, option, optional_integer, text};
 use octet_node::settings::Which;
 use serde_json::{Value, json};
@@ -31,7 +31,7 @@ use crate::policy::Kind;
 use crate::settings;
 
 /// How many clients there may be, how many of them are kept for operators, and how many one user may be.
-const LIMITS: Limits = Limits { all: 16, for_operators: 8, of_one: 4 };
+const LIMITS: ConnectionLimits = ConnectionLimits { all: 16, for_operators: 8, of_one: 4 };
 
 /// How many lines `ls` gives at once.
 const LINES: u64 = 500;
@@ -41,7 +41,7 @@ const AHEAD: usize = 4;
 
 /// All of them.
 pub fn verbs() -> Verbs<Desk> {
-    use Capability::{Operate, Read};
+    use Permission::{Operate, Read};
 
     let object = || text("hash", "The object's hash: 64 hexadecimal digits").parse(hash);
     let bytes = |verb: Verb, fields: &[&str]| verb.shown(ColumnKind::Bytes, fields);

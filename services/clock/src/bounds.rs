@@ -8,23 +8,23 @@ use octet_node::map::{MAP, Update};
 use serde::Deserialize;
 
 use crate::decide::Time;
-use crate::record::Boot;
+use crate::record::BootId;
 
 /// How long `cluster` may take to say what it knows.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What bounds it.
 #[derive(Debug)]
-pub struct Bounds {
+pub struct TimeBounds {
     /// When the image was built.
     pub build: Time,
     /// The boot of now.
-    pub boot: Boot,
+    pub boot: BootId,
     /// The folder of units' sockets.
     pub sockets: PathBuf,
 }
 
-impl Bounds {
+impl TimeBounds {
     /// The boot, as people are shown it.
     pub fn boot(&self) -> String {
         format!("{:032x}", self.boot)
@@ -61,22 +61,23 @@ fn latest(update: &Update) -> Option<Time> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use octet_node::certificate::{Certificate, Statement};
-    use octet_node::key::Key;
-    use octet_node::map::{Map, Member, SignedMap, Version};
+    use octet_node::certificate::{Certificate, KeyStatement};
+    use octet_node::key::PrivateKey;
+    use octet_node::map::{Map, MapVersion, Member, SignedMap};
 
     #[test]
     fn what_another_coordinator_says_counts() {
-        let coordinator = Key::generate().unwrap();
+        let coordinator = PrivateKey::generate().unwrap();
         let certificate = |unit: &str, issued| {
-            let (unit, key) = (unit.parse().unwrap(), Key::generate().unwrap().public());
-            let statement = Statement { node: coordinator.public(), unit, key, epoch: 1, issued };
+            let (unit, key) = (unit.parse().unwrap(), PrivateKey::generate().unwrap().public());
+            let statement =
+                KeyStatement { node: coordinator.public(), unit, key, epoch: 1, issued };
             Certificate::sign(statement, &coordinator).unwrap()
         };
         let certificates =
             vec![certificate("cluster", 1_800_000_000), certificate("gate", 1_700_000_000)];
-        let key = Key::generate().unwrap();
-        let statement = Statement {
+        let key = PrivateKey::generate().unwrap();
+        let statement = KeyStatement {
             node: coordinator.public(),
             unit: "cluster".parse().unwrap(),
             key: key.public(),
@@ -93,7 +94,7 @@ mod tests {
             record,
             drained,
         };
-        let map = Map::new(coordinator.public(), Version::default(), vec![member], vec![]);
+        let map = Map::new(coordinator.public(), MapVersion::default(), vec![member], vec![]);
         let map = SignedMap::sign(map, own, &key).unwrap();
         let update = |number| Update { number, map: Some(map.clone()) };
         assert_eq!(latest(&update(Some(3))), Some(Duration::from_secs(1_800_000_000)));

@@ -13,7 +13,7 @@ const DOUBTED: Duration = Duration::from_secs(86_400);
 
 /// Who knows best.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+pub enum TimeSource {
     /// The clock of the system, which is right as far as can be known: nothing is set.
     System,
     /// The build of the image.
@@ -24,11 +24,11 @@ pub enum Source {
 
 /// What was decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Decision {
+pub struct TimeDecision {
     /// The time that it is now.
     pub time: Time,
     /// Who says so.
-    pub source: Source,
+    pub source: TimeSource,
     /// The system is more than ten years ahead of all else. It is said and left as it is: whether
     /// a clock that was set is right is for an operator to say, and one that is put back could
     /// bring to life again what has expired.
@@ -38,16 +38,16 @@ pub struct Decision {
 /// The latest of the three times; of those that are the same, the one that needs least doing. If the system is
 /// `doubted` (an owner has set it back once, and a machine's own clock goes on as it was), it does not count where it is
 /// far ahead of the others.
-pub fn decide(system: Time, build: Time, kept: Option<Time>, doubted: bool) -> Decision {
+pub fn decide(system: Time, build: Time, kept: Option<Time>, doubted: bool) -> TimeDecision {
     let kept = kept.unwrap_or_default();
     let known = build.max(kept);
     let source = match () {
-        () if system >= known && !(doubted && system > known + DOUBTED) => Source::System,
-        () if kept > build => Source::Kept,
-        () => Source::Build,
+        () if system >= known && !(doubted && system > known + DOUBTED) => TimeSource::System,
+        () if kept > build => TimeSource::Kept,
+        () => TimeSource::Build,
     };
-    let time = if source == Source::System { system } else { known };
-    Decision { time, source, far_ahead: time > known + FAR }
+    let time = if source == TimeSource::System { system } else { known };
+    TimeDecision { time, source, far_ahead: time > known + FAR }
 }
 
 #[cfg(test)]
@@ -64,11 +64,11 @@ mod tests {
     #[test]
     fn the_latest_counts() {
         for (system, build, kept, source, time) in [
-            (0, 50, None, Source::Build, 50),
-            (0, 50, Some(51), Source::Kept, 51),
-            (0, 50, Some(49), Source::Build, 50),
-            (52, 50, Some(51), Source::System, 52),
-            (51, 50, Some(51), Source::System, 51),
+            (0, 50, None, TimeSource::Build, 50),
+            (0, 50, Some(51), TimeSource::Kept, 51),
+            (0, 50, Some(49), TimeSource::Build, 50),
+            (52, 50, Some(51), TimeSource::System, 52),
+            (51, 50, Some(51), TimeSource::System, 51),
         ] {
             let decision = decide(years(system), years(build), kept.map(years), false);
             assert_eq!((decision.source, decision.time), (source, years(time)));
@@ -81,10 +81,10 @@ mod tests {
     #[test]
     fn a_clock_that_was_ahead_once() {
         for (system, kept, source, time) in [
-            (70, Some(55), Source::Kept, 55),
-            (70, None, Source::Build, 50),
-            (55, Some(55), Source::System, 55),
-            (54, Some(55), Source::Kept, 55),
+            (70, Some(55), TimeSource::Kept, 55),
+            (70, None, TimeSource::Build, 50),
+            (55, Some(55), TimeSource::System, 55),
+            (54, Some(55), TimeSource::Kept, 55),
         ] {
             let decision = decide(years(system), years(50), kept.map(years), true);
             assert_eq!((decision.source, decision.time), (source, years(time)));
@@ -104,10 +104,10 @@ mod tests {
             let decision = decide(system, build, kept, false);
             let all = [Some(system), Some(build), kept];
             prop_assert_eq!(Some(decision.time), all.into_iter().flatten().max());
-            prop_assert_eq!(decision.source == Source::System, decision.time == system);
-            prop_assert!(!decision.far_ahead || decision.source == Source::System);
+            prop_assert_eq!(decision.source == TimeSource::System, decision.time == system);
+            prop_assert!(!decision.far_ahead || decision.source == TimeSource::System);
             let again = decide(decision.time, build, kept, false);
-            prop_assert_eq!((again.time, again.source), (decision.time, Source::System));
+            prop_assert_eq!((again.time, again.source), (decision.time, TimeSource::System));
         }
     }
 }

@@ -33,7 +33,7 @@ pub enum Off {
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Decision {
+pub enum Adjustment {
     /// Set it ahead.
     Step(Duration),
     /// Have it run faster or slower until that is made up for.
@@ -58,12 +58,12 @@ impl Discipline {
     }
 
     /// Somebody says that the clock is `off`, at `uptime`.
-    pub fn decide(&mut self, off: Off, uptime: Duration) -> Decision {
+    pub fn decide(&mut self, off: Off, uptime: Duration) -> Adjustment {
         match off {
-            Off::Behind(by) | Off::Ahead(by) if by <= SMALL => Decision::Slew(off),
-            Off::Ahead(by) if by <= AHEAD => Decision::Slew(off),
+            Off::Behind(by) | Off::Ahead(by) if by <= SMALL => Adjustment::Slew(off),
+            Off::Ahead(by) if by <= AHEAD => Adjustment::Slew(off),
             Off::Ahead(_) => {
-                Decision::Refuse("the clock is far ahead of what others say, and never goes back")
+                Adjustment::Refuse("the clock is far ahead of what others say, and never goes back")
             }
             Off::Behind(by) => {
                 self.steps.retain(|(at, _)| *at + DAY > uptime);
@@ -71,30 +71,30 @@ impl Discipline {
                 // The long step stays: who is told first may have followed one that had not been told itself.
                 if by <= STEP && all + by <= IN_A_DAY {
                     self.steps.push((uptime, by));
-                    return Decision::Step(by);
+                    return Adjustment::Step(by);
                 }
                 if self.stepped {
-                    return Decision::Refuse(
+                    return Adjustment::Refuse(
                         "the time of others jumps: that is for an owner to say",
                     );
                 }
                 if by > LONG {
-                    return Decision::Refuse("more than a year at once is for an owner to say");
+                    return Adjustment::Refuse("more than a year at once is for an owner to say");
                 }
                 self.stepped = true;
-                Decision::Step(by)
+                Adjustment::Step(by)
             }
         }
     }
 
     /// An owner says that it is `time`, while the clock shows `now`.
-    pub fn told(&mut self, time: Time, now: Time) -> Decision {
+    pub fn told(&mut self, time: Time, now: Time) -> Adjustment {
         match time.checked_sub(now) {
             Some(by) => {
                 self.stepped = true;
-                Decision::Step(by)
+                Adjustment::Step(by)
             }
-            None => Decision::Refuse("the clock shows a later time, and never goes back"),
+            None => Adjustment::Refuse("the clock shows a later time, and never goes back"),
         }
     }
 }
@@ -112,24 +112,24 @@ mod tests {
     fn one_long_step_and_then_short_ones() {
         let mut discipline = Discipline::new(false);
         let month = seconds(30 * 86_400);
-        assert_eq!(discipline.decide(Off::Behind(month), seconds(9)), Decision::Step(month));
-        let refused = |decision| matches!(decision, Decision::Refuse(_));
+        assert_eq!(discipline.decide(Off::Behind(month), seconds(9)), Adjustment::Step(month));
+        let refused = |decision| matches!(decision, Adjustment::Refuse(_));
         assert!(refused(discipline.decide(Off::Behind(month), seconds(99))));
         for _ in 0..10 {
-            assert_eq!(discipline.decide(Off::Behind(STEP), seconds(99)), Decision::Step(STEP));
+            assert_eq!(discipline.decide(Off::Behind(STEP), seconds(99)), Adjustment::Step(STEP));
         }
         assert!(refused(discipline.decide(Off::Behind(STEP), seconds(99))));
         let tomorrow = seconds(100) + DAY;
-        assert_eq!(discipline.decide(Off::Behind(STEP), tomorrow), Decision::Step(STEP));
+        assert_eq!(discipline.decide(Off::Behind(STEP), tomorrow), Adjustment::Step(STEP));
         assert!(refused(Discipline::new(true).decide(Off::Behind(month), seconds(9))));
         assert!(refused(Discipline::new(false).decide(Off::Behind(2 * LONG), seconds(9))));
         // Before the long step there may be short ones.
         let mut discipline = Discipline::new(false);
-        assert_eq!(discipline.decide(Off::Behind(STEP), seconds(1)), Decision::Step(STEP));
-        assert_eq!(discipline.decide(Off::Behind(month), seconds(9)), Decision::Step(month));
+        assert_eq!(discipline.decide(Off::Behind(STEP), seconds(1)), Adjustment::Step(STEP));
+        assert_eq!(discipline.decide(Off::Behind(month), seconds(9)), Adjustment::Step(month));
         assert!(refused(discipline.decide(Off::Behind(month), seconds(99))));
         let told = Discipline::new(true).told(3 * LONG, seconds(9));
-        assert_eq!(told, Decision::Step(3 * LONG - seconds(9)));
+        assert_eq!(told, Adjustment::Step(3 * LONG - seconds(9)));
         assert!(refused(Discipline::new(true).told(seconds(8), seconds(9))));
     }
 
@@ -145,10 +145,10 @@ mod tests {
                 let by = Duration::from_millis(millis);
                 let off = if behind { Off::Behind(by) } else { Off::Ahead(by) };
                 match discipline.decide(off, uptime) {
-                    Decision::Step(by) => ahead += by,
-                    Decision::Slew(Off::Behind(by)) => prop_assert!(by <= SMALL),
-                    Decision::Slew(Off::Ahead(by)) => prop_assert!(by <= AHEAD),
-                    Decision::Refuse(_) => {}
+                    Adjustment::Step(by) => ahead += by,
+                    Adjustment::Slew(Off::Behind(by)) => prop_assert!(by <= SMALL),
+                    Adjustment::Slew(Off::Ahead(by)) => prop_assert!(by <= AHEAD),
+                    Adjustment::Refuse(_) => {}
                 }
                 let days = u32::try_from(uptime.as_secs() / DAY.as_secs()).unwrap() + 1;
                 prop_assert!(ahead <= LONG + IN_A_DAY * days);

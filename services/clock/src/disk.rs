@@ -6,26 +6,26 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::Builder;
 
 use crate::file;
-use crate::record::Record;
-use crate::run::Event;
+use crate::record::ClockRecord;
+use crate::run::ClockEvent;
 
 /// Room for its stack, in bytes.
 const STACK: usize = 64 << 10;
 
 enum Job {
     Read,
-    Write(Record),
-    SetBack(Record),
+    Write(ClockRecord),
+    SetBack(ClockRecord),
 }
 
 /// The disk, from outside.
 #[derive(Debug)]
-pub struct Disk {
+pub struct ClockDisk {
     jobs: Sender<Job>,
-    done: Receiver<Event>,
+    done: Receiver<ClockEvent>,
 }
 
-impl Disk {
+impl ClockDisk {
     /// Works in `folder`, and calls `wake` when something is done.
     ///
     /// # Errors
@@ -35,12 +35,12 @@ impl Disk {
         let run = move || {
             for job in to_do {
                 let event = match job {
-                    Job::Read => Event::Read(file::read(&folder), file::is_doubted(&folder)),
+                    Job::Read => ClockEvent::Read(file::read(&folder), file::is_doubted(&folder)),
                     Job::SetBack(record) => {
-                        Event::Written(record.until, file::set_back(&folder, record))
+                        ClockEvent::Written(record.until, file::set_back(&folder, record))
                     }
                     Job::Write(record) => {
-                        Event::Written(record.until, file::write(&folder, record, |_| Ok(())))
+                        ClockEvent::Written(record.until, file::write(&folder, record, |_| Ok(())))
                     }
                 };
                 if sender.send(event).is_err() {
@@ -60,17 +60,17 @@ impl Disk {
     }
 
     /// Asks it to keep `record`. It does one thing after the other.
-    pub fn write(&self, record: Record) {
+    pub fn write(&self, record: ClockRecord) {
         let _ = self.jobs.send(Job::Write(record));
     }
 
     /// Asks it to keep `record`, though it is earlier than what was kept.
-    pub fn set_back(&self, record: Record) {
+    pub fn set_back(&self, record: ClockRecord) {
         let _ = self.jobs.send(Job::SetBack(record));
     }
 
     /// What it has done, if anything.
-    pub fn done(&self) -> Option<Event> {
+    pub fn done(&self) -> Option<ClockEvent> {
         self.done.try_recv().ok()
     }
 }

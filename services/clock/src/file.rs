@@ -3,9 +3,9 @@
 use std::io;
 use std::path::Path;
 
-use octet_node::durable::{self, Existing, Step};
+use octet_node::durable::{self, ExistingFile, WriteStep};
 
-use crate::record::Record;
+use crate::record::ClockRecord;
 
 /// The file.
 pub const NAME: &str = "last";
@@ -18,24 +18,26 @@ const LONGEST: u64 = 200;
 
 /// What is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
+pub enum FileState {
     /// Nothing.
     Absent,
     /// Something that is not a record.
     Damaged,
     /// A record.
-    Record(Record),
+    Record(ClockRecord),
 }
 
 /// Reads the file in `folder`.
 ///
 /// # Errors
 /// The disk does not give it.
-pub fn read(folder: &Path) -> io::Result<Found> {
+pub fn read(folder: &Path) -> io::Result<FileState> {
     match durable::read(&folder.join(NAME), LONGEST) {
-        Ok(None) => Ok(Found::Absent),
-        Ok(Some(line)) => Ok(Record::parse(&line).map_or(Found::Damaged, Found::Record)),
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Found::Damaged),
+        Ok(None) => Ok(FileState::Absent),
+        Ok(Some(line)) => {
+            Ok(ClockRecord::parse(&line).map_or(FileState::Damaged, FileState::Record))
+        }
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(FileState::Damaged),
         Err(error) => Err(error),
     }
 }
@@ -50,8 +52,8 @@ pub fn is_doubted(folder: &Path) -> bool {
 ///
 /// # Errors
 /// The disk does not take it.
-pub fn set_back(folder: &Path, record: Record) -> io::Result<()> {
-    durable::write(&folder.join(DOUBTED), b"1\n", Existing::Replace, |_| Ok(()))?;
+pub fn set_back(folder: &Path, record: ClockRecord) -> io::Result<()> {
+    durable::write(&folder.join(DOUBTED), b"1\n", ExistingFile::Replace, |_| Ok(()))?;
     write(folder, record, |_| Ok(()))
 }
 
@@ -62,10 +64,10 @@ pub fn set_back(folder: &Path, record: Record) -> io::Result<()> {
 /// The disk does not take it; the old file is there, or the new one.
 pub fn write(
     folder: &Path,
-    record: Record,
-    before: impl FnMut(Step) -> io::Result<()>,
+    record: ClockRecord,
+    before: impl FnMut(WriteStep) -> io::Result<()>,
 ) -> io::Result<()> {
-    durable::write(&folder.join(NAME), record.to_line().as_bytes(), Existing::Replace, before)
+    durable::write(&folder.join(NAME), record.to_line().as_bytes(), ExistingFile::Replace, before)
 }
 
 #[cfg(test)]
@@ -77,15 +79,15 @@ mod tests {
     #[test]
     fn there_or_damaged_or_absent() {
         let folder = TempDir::new().unwrap();
-        let record = |seconds| Record { until: Duration::from_secs(seconds), boot: 7 };
-        assert_eq!(read(folder.path()).unwrap(), Found::Absent);
+        let record = |seconds| ClockRecord { until: Duration::from_secs(seconds), boot: 7 };
+        assert_eq!(read(folder.path()).unwrap(), FileState::Absent);
         for seconds in [5, 4, 600] {
             write(folder.path(), record(seconds), |_| Ok(())).unwrap();
-            assert_eq!(read(folder.path()).unwrap(), Found::Record(record(seconds)));
+            assert_eq!(read(folder.path()).unwrap(), FileState::Record(record(seconds)));
         }
         for bad in [&b""[..], b"600", &[0; 64], &[b'1'; 10_000]] {
             std::fs::write(folder.path().join(NAME), bad).unwrap();
-            assert_eq!(read(folder.path()).unwrap(), Found::Damaged);
+            assert_eq!(read(folder.path()).unwrap(), FileState::Damaged);
         }
         std::fs::remove_file(folder.path().join(NAME)).unwrap();
         std::fs::create_dir(folder.path().join(NAME)).unwrap();

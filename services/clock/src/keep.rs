@@ -18,7 +18,7 @@ const RETRY: Duration = Duration::from_secs(60);
 
 /// A moment on both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Now {
+pub struct BothClocks {
     /// What the clock shows.
     pub wall: Time,
     /// How long the kernel has been running.
@@ -31,7 +31,7 @@ pub struct Keeping {
     /// The latest time that the clock has shown.
     shown: Time,
     /// The clocks, when they were last looked at.
-    last: Now,
+    last: BothClocks,
     /// What is on disk.
     kept: Option<Time>,
     /// What was kept by the clock before this one in the same boot: it may have shown that much.
@@ -44,13 +44,13 @@ pub struct Keeping {
 
 impl Keeping {
     /// Begins at `now`. `kept` is on disk, and if `same_boot`, it was put there in this boot.
-    pub fn new(now: Now, kept: Option<Time>, same_boot: bool) -> Self {
+    pub fn new(now: BothClocks, kept: Option<Time>, same_boot: bool) -> Self {
         let floor = kept.filter(|_| same_boot).unwrap_or_default();
         Self { shown: now.wall, last: now, kept, floor, asked: false, retry: None }
     }
 
     /// The clocks are at `now`.
-    pub fn see(&mut self, now: Now) {
+    pub fn see(&mut self, now: BothClocks) {
         let passed = now.uptime.saturating_sub(self.last.uptime);
         // Up to now it may have run on as it was, and have been set just before.
         self.shown = self.shown.max(self.last.wall + passed).max(now.wall);
@@ -105,8 +105,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn at(wall: u64, uptime: u64) -> Now {
-        Now { wall: Duration::from_secs(wall), uptime: Duration::from_secs(uptime) }
+    fn at(wall: u64, uptime: u64) -> BothClocks {
+        BothClocks { wall: Duration::from_secs(wall), uptime: Duration::from_secs(uptime) }
     }
 
     fn seconds(seconds: u64) -> Time {
@@ -162,7 +162,7 @@ mod tests {
                     1 => now.wall = now.wall.saturating_sub(seconds(amount)),
                     _ => if let Some(due) = keeping.due() {
                         let passed = due.saturating_sub(now.wall).min(seconds(amount));
-                        now = Now { wall: now.wall + passed, uptime: now.uptime + passed };
+                        now = BothClocks { wall: now.wall + passed, uptime: now.uptime + passed };
                         // Nothing was set, and the disk had worked: so far was known before.
                         shown = shown.max(now.wall);
                         prop_assert!(kept.is_none_or(|kept| kept > shown));

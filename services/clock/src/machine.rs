@@ -17,21 +17,21 @@ use rustix::time::{
 };
 
 use crate::decide::Time;
-use crate::disk::Disk;
-use crate::keep::Now;
-use crate::record::Record;
-use crate::run::{Event, Machine, SetBack, Until};
+use crate::disk::ClockDisk;
+use crate::keep::BothClocks;
+use crate::record::ClockRecord;
+use crate::run::{ClockEvent, ClockMachine, SetBack, Until};
 
 /// A moment that no clock shows: in the year 2200.
 const NEVER: Time = Duration::from_secs(7_258_118_400);
 
 /// The real one.
 #[derive(Debug)]
-pub struct System {
+pub struct SystemClock {
     timer: OwnedFd,
     signal: UnixStream,
     wake: Arc<OwnedFd>,
-    disk: Option<Disk>,
+    disk: Option<ClockDisk>,
     asked: Receiver<SetBack>,
 }
 
@@ -61,7 +61,7 @@ fn ring(wake: &OwnedFd) {
     let _ = rustix::io::write(wake, &1u64.to_ne_bytes());
 }
 
-impl System {
+impl SystemClock {
     /// With the file in `folder`, if there is one; and how others ask.
     ///
     /// # Errors
@@ -73,7 +73,8 @@ impl System {
         let timer = timerfd_create(TimerfdClockId::Realtime, flags)?;
         let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let bell = wake.clone();
-        let disk = folder.map(|folder| Disk::start(folder, move || ring(&bell))).transpose()?;
+        let disk =
+            folder.map(|folder| ClockDisk::start(folder, move || ring(&bell))).transpose()?;
         let (sender, asked) = channel();
         let asking = Asking { asked: sender, wake: wake.clone() };
         Ok((Self { timer, signal, wake, disk, asked }, asking))
@@ -98,21 +99,24 @@ impl System {
     }
 }
 
-impl Machine for System {
-    fn now(&self) -> Now {
+impl ClockMachine for SystemClock {
+    fn now(&self) -> BothClocks {
         let uptime = clock_gettime(ClockId::Boottime);
         let uptime = Duration::new(
             u64::try_from(uptime.tv_sec).unwrap_or(0),
             u32::try_from(uptime.tv_nsec).unwrap_or(0),
         );
-        Now { wall: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(), uptime }
+        BothClocks {
+            wall: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default(),
+            uptime,
+        }
     }
 
     fn set(&mut self, time: Time) -> io::Result<()> {
         Ok(clock_settime(ClockId::Realtime, timespec(time))?)
     }
 
-    fn wait(&mut self, until: Until) -> Event {
+    fn wait(&mut self, until: Until) -> ClockEvent {
         let shown = match until {
             Until::Passed(_) => None,
             Until::Shown(time) => Some(time),
@@ -120,7 +124,7 @@ impl Machine for System {
         };
         let timeout = match (until, shown.map(|time| self.arm(time))) {
             (Until::Passed(time), _) => Some(timespec(time)),
-            (_, Some(Err(Errno::CANCELED))) => return Event::Due, // the clock has just been set
+            (_, Some(Err(Errno::CANCELED))) => return ClockEvent::Due, // the clock has just been set
             // Without a timer it is waited for, though not for somebody who sets the clock.
             (Until::Shown(time), Some(Err(_))) => {
                 Some(timespec(time.saturating_sub(self.now().wall)))
@@ -128,13 +132,13 @@ impl Machine for System {
             _ => None,
         };
         loop {
-            if let Some(event) = self.disk.as_ref().and_then(Disk::done) {
+            if let Some(event) = self.disk.as_ref().and_then(ClockDisk::done) {
                 self.disarm();
                 return event;
             }
             if let Ok(asked) = self.asked.try_recv() {
                 self.disarm();
-                return Event::SetBack(asked);
+                return ClockEvent::SetBack(asked);
             }
             let mut files = [
                 PollFd::from_borrowed_fd(self.signal.as_fd(), PollFlags::IN),
@@ -145,7 +149,7 @@ impl Machine for System {
             let [signal, wake, timer] = files.map(|file| !file.revents().is_empty());
             if signal {
                 let _ = rustix::io::read(&self.signal, &mut [0; 8]);
-                return Event::Stop;
+                return ClockEvent::Stop;
             }
             if wake {
                 let _ = rustix::io::read(&*self.wake, &mut [0; 8]);
@@ -155,7 +159,7 @@ impl Machine for System {
                 let _ = rustix::io::read(&self.timer, &mut [0; 8]);
             }
             if timer || count == Ok(0) {
-                return Event::Due;
+                return ClockEvent::Due;
             }
         }
     }
@@ -164,13 +168,13 @@ impl Machine for System {
         self.disk.as_ref().inspect(|disk| disk.read()).is_some()
     }
 
-    fn write(&mut self, record: Record) {
+    fn write(&mut self, record: ClockRecord) {
         if let Some(disk) = &self.disk {
             disk.write(record);
         }
     }
 
-    fn write_back(&mut self, record: Record) {
+    fn write_back(&mut self, record: ClockRecord) {
         if let Some(disk) = &self.disk {
             disk.set_back(record);
         }
@@ -197,35 +201,38 @@ fn timespec(time: Duration) -> Timespec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::file::Found;
+    use crate::file::FileState;
     use tempfile::TempDir;
 
     /// All but setting the clock, which is this machine's.
     #[test]
     fn waits_for_what_comes_first() {
         let folder = TempDir::new().unwrap();
-        let (mut system, asking) = System::new(Some(folder.path().to_owned())).unwrap();
+        let (mut system, asking) = SystemClock::new(Some(folder.path().to_owned())).unwrap();
         let hour = Duration::from_secs(3600);
         assert!(system.read());
-        assert!(matches!(system.wait(Until::Passed(hour)), Event::Read(Ok(Found::Absent), false)));
-        let record = Record { until: Duration::from_secs(5), boot: 7 };
+        assert!(matches!(
+            system.wait(Until::Passed(hour)),
+            ClockEvent::Read(Ok(FileState::Absent), false)
+        ));
+        let record = ClockRecord { until: Duration::from_secs(5), boot: 7 };
         system.write(record);
         let later = system.now().wall + hour;
         match system.wait(Until::Shown(later)) {
-            Event::Written(time, Ok(())) => assert_eq!(time, record.until),
+            ClockEvent::Written(time, Ok(())) => assert_eq!(time, record.until),
             other => panic!("{other:?}"),
         }
         assert!(system.read());
         match system.wait(Until::Set) {
-            Event::Read(Ok(Found::Record(found)), false) => assert_eq!(found, record),
+            ClockEvent::Read(Ok(FileState::Record(found)), false) => assert_eq!(found, record),
             other => panic!("{other:?}"),
         }
         system.write_back(record);
-        assert!(matches!(system.wait(Until::Set), Event::Written(..)));
-        assert!(system.read() && matches!(system.wait(Until::Set), Event::Read(Ok(_), true)));
+        assert!(matches!(system.wait(Until::Set), ClockEvent::Written(..)));
+        assert!(system.read() && matches!(system.wait(Until::Set), ClockEvent::Read(Ok(_), true)));
         let asks = std::thread::spawn(move || asking.set_back(Duration::from_secs(9)));
         match system.wait(Until::Set) {
-            Event::SetBack(SetBack { to, done }) => {
+            ClockEvent::SetBack(SetBack { to, done }) => {
                 assert_eq!(to, Duration::from_secs(9));
                 done.send(Err("not now".to_owned())).unwrap();
             }
@@ -233,11 +240,11 @@ mod tests {
         }
         assert_eq!(asks.join().unwrap(), Err("not now".to_owned()));
         let soon = system.now();
-        assert!(matches!(system.wait(Until::Shown(soon.wall)), Event::Due));
-        assert!(matches!(system.wait(Until::Shown(Time::ZERO)), Event::Due));
+        assert!(matches!(system.wait(Until::Shown(soon.wall)), ClockEvent::Due));
+        assert!(matches!(system.wait(Until::Shown(Time::ZERO)), ClockEvent::Due));
         let pause = Duration::from_millis(20);
-        assert!(matches!(system.wait(Until::Shown(soon.wall + pause)), Event::Due));
-        assert!(matches!(system.wait(Until::Passed(pause)), Event::Due));
+        assert!(matches!(system.wait(Until::Shown(soon.wall + pause)), ClockEvent::Due));
+        assert!(matches!(system.wait(Until::Passed(pause)), ClockEvent::Due));
         assert!(system.now().uptime >= soon.uptime + pause);
     }
 }

@@ -9,21 +9,21 @@ use std::time::Duration;
 use crate::decide::Time;
 
 /// A boot of the kernel; 0 if it does not tell.
-pub type Boot = u128;
+pub type BootId = u128;
 
 /// The kernel takes no later time (`TIME_SETTOD_SEC_MAX`: in the year 2232), in seconds.
 const LATEST: u64 = 8_277_292_036;
 
 /// What is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Record {
+pub struct ClockRecord {
     /// The clock has shown nothing later.
     pub until: Time,
     /// The boot in which that was said.
-    pub boot: Boot,
+    pub boot: BootId,
 }
 
-impl Record {
+impl ClockRecord {
     /// The line that says it. Parts of a microsecond are rounded up.
     pub fn to_line(self) -> String {
         let micros = self.until.as_nanos().div_ceil(1000);
@@ -39,7 +39,7 @@ impl Record {
         let (seconds, micros) = time.split_once('.')?;
         let seconds: u64 = seconds.parse().ok().filter(|seconds| *seconds < LATEST)?;
         let micros = Duration::from_micros(micros.parse().ok()?);
-        let boot = Boot::from_str_radix(boot, 16).ok()?;
+        let boot = BootId::from_str_radix(boot, 16).ok()?;
         let record = Self { until: Duration::from_secs(seconds).checked_add(micros)?, boot };
         // There is one way to write it; the checksum is in it.
         (record.to_line() == line).then_some(record)
@@ -53,19 +53,19 @@ mod tests {
 
     #[test]
     fn looks_as_documented() {
-        let record = Record { until: Duration::new(1_800_000_120, 5_000), boot: 0xabc };
+        let record = ClockRecord { until: Duration::new(1_800_000_120, 5_000), boot: 0xabc };
         let line = record.to_line();
         assert!(line.starts_with("1800000120.000005 00000000000000000000000000000abc "), "{line}");
-        assert_eq!(Record::parse(line.as_bytes()), Some(record));
-        let late = Record { until: Duration::from_secs(LATEST), boot: 1 };
-        assert_eq!(Record::parse(late.to_line().as_bytes()), None);
+        assert_eq!(ClockRecord::parse(line.as_bytes()), Some(record));
+        let late = ClockRecord { until: Duration::from_secs(LATEST), boot: 1 };
+        assert_eq!(ClockRecord::parse(late.to_line().as_bytes()), None);
     }
 
     proptest! {
         #[test]
         fn comes_back(seconds in 0..LATEST, nanos in 0u32..1_000_000_000, boot: u128) {
-            let record = Record { until: Duration::new(seconds, nanos), boot };
-            if let Some(back) = Record::parse(record.to_line().as_bytes()) {
+            let record = ClockRecord { until: Duration::new(seconds, nanos), boot };
+            if let Some(back) = ClockRecord::parse(record.to_line().as_bytes()) {
                 prop_assert!(back.until >= record.until && back.boot == boot);
                 prop_assert!(back.until - record.until < Duration::from_micros(1));
             } else {
@@ -76,19 +76,19 @@ mod tests {
         /// A byte that went bad, or an end that is not there, is seen.
         #[test]
         fn damage_is_seen(seconds in 0..LATEST, boot: u128, at in any::<prop::sample::Index>(), byte: u8) {
-            let line = Record { until: Duration::from_secs(seconds), boot }.to_line().into_bytes();
-            prop_assert!(Record::parse(&line).is_some());
+            let line = ClockRecord { until: Duration::from_secs(seconds), boot }.to_line().into_bytes();
+            prop_assert!(ClockRecord::parse(&line).is_some());
             let at = at.index(line.len());
-            prop_assert_eq!(Record::parse(&line[..at]), None);
+            prop_assert_eq!(ClockRecord::parse(&line[..at]), None);
             let mut other = line.clone();
             other[at] = byte;
-            prop_assert!(other == line || Record::parse(&other).is_none());
+            prop_assert!(other == line || ClockRecord::parse(&other).is_none());
         }
 
         #[test]
         fn never_panics(line in prop::collection::vec(any::<u8>(), 0..80), near in "[0-9.a-f ]{0,60}") {
-            Record::parse(&line);
-            Record::parse(near.as_bytes());
+            ClockRecord::parse(&line);
+            ClockRecord::parse(near.as_bytes());
         }
     }
 }

@@ -5,10 +5,10 @@ use std::io;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use crate::decide::{Source, Time, decide};
-use crate::file::Found;
-use crate::keep::{AHEAD, Keeping, Now};
-use crate::record::{Boot, Record};
+use crate::decide::{Time, TimeSource, decide};
+use crate::file::FileState;
+use crate::keep::{AHEAD, BothClocks, Keeping};
+use crate::record::{BootId, ClockRecord};
 
 /// How long the disk may take to say what was kept before the boot goes on without it.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -18,11 +18,11 @@ const LAST_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Something that happened.
 #[derive(Debug)]
-pub enum Event {
+pub enum ClockEvent {
     /// What was waited for is over; or the clock was set, and is to be looked at.
     Due,
     /// The disk says what was kept, and whether an owner has set the clock back once.
-    Read(io::Result<Found>, bool),
+    Read(io::Result<FileState>, bool),
     /// An owner sets the clock back.
     SetBack(SetBack),
     /// The disk has kept this, or not.
@@ -52,9 +52,9 @@ pub enum Until {
 }
 
 /// The machine that this runs on.
-pub trait Machine {
+pub trait ClockMachine {
     /// What the clocks show.
-    fn now(&self) -> Now;
+    fn now(&self) -> BothClocks;
 
     /// Sets the clock.
     ///
@@ -63,16 +63,16 @@ pub trait Machine {
     fn set(&mut self, time: Time) -> io::Result<()>;
 
     /// Waits.
-    fn wait(&mut self, until: Until) -> Event;
+    fn wait(&mut self, until: Until) -> ClockEvent;
 
     /// Has the disk asked what was kept. Returns whether there is a disk at all.
     fn read(&mut self) -> bool;
 
     /// Has the disk asked to keep `record`.
-    fn write(&mut self, record: Record);
+    fn write(&mut self, record: ClockRecord);
 
     /// The same, though what was kept is later; from now on the machine's own clock is doubted.
-    fn write_back(&mut self, record: Record);
+    fn write_back(&mut self, record: ClockRecord);
 
     /// The clock is set.
     fn ready(&mut self);
@@ -85,7 +85,7 @@ pub trait Machine {
 ///
 /// # Errors
 /// The clock cannot be set though it must be.
-pub fn run(machine: &mut impl Machine, build: Time, boot: Boot) -> io::Result<()> {
+pub fn run(machine: &mut impl ClockMachine, build: Time, boot: BootId) -> io::Result<()> {
     settle(machine, build, None, false)?;
     let mut keeping: Option<Keeping> = None;
     let mut back: Option<Back> = None;
@@ -100,25 +100,27 @@ pub fn run(machine: &mut impl Machine, build: Time, boot: Boot) -> io::Result<()
     }
     loop {
         match machine.wait(until) {
-            Event::Stop => {
+            ClockEvent::Stop => {
                 if let Some(keeping) = keeping {
                     stop(machine, keeping, boot);
                 }
                 return Ok(());
             }
-            Event::Read(found, doubted) => {
+            ClockEvent::Read(found, doubted) => {
                 keeping = Some(take_over(machine, build, boot, (found, doubted))?);
             }
-            Event::SetBack(asked) if back.is_some() || has_disk && keeping.is_none() => {
+            ClockEvent::SetBack(asked) if back.is_some() || has_disk && keeping.is_none() => {
                 let _ = asked.done.send(Err("the disk is waited for: say it again".to_owned()));
             }
-            Event::SetBack(asked) => back = begin_back(machine, boot, asked, has_disk),
-            Event::Written(time, result) if back.as_ref().is_some_and(|it| it.until == time) => {
+            ClockEvent::SetBack(asked) => back = begin_back(machine, boot, asked, has_disk),
+            ClockEvent::Written(time, result)
+                if back.as_ref().is_some_and(|it| it.until == time) =>
+            {
                 if let Some(back) = back.take() {
                     keeping = end_back(machine, back, result).or(keeping);
                 }
             }
-            Event::Written(time, result) => {
+            ClockEvent::Written(time, result) => {
                 let trouble = result.err().map(|error| error.to_string());
                 match (&mut keeping, &trouble) {
                     (Some(keeping), None) => keeping.taken(time),
@@ -127,10 +129,10 @@ pub fn run(machine: &mut impl Machine, build: Time, boot: Boot) -> io::Result<()
                 }
                 tell(machine, &trouble, &mut told);
             }
-            Event::Due if !ready => {
+            ClockEvent::Due if !ready => {
                 machine.say("the disk does not say what time was kept; going on without it");
             }
-            Event::Due => {}
+            ClockEvent::Due => {}
         }
         if !ready {
             machine.ready();
@@ -150,29 +152,29 @@ struct Back {
     /// What the disk is to keep.
     until: Time,
     /// The time that it was at this uptime.
-    at: Now,
+    at: BothClocks,
     done: Sender<Result<(), String>>,
 }
 
 /// Has the disk keep the earlier time, and then sets the clock; without a disk it is set at once.
 fn begin_back(
-    machine: &mut impl Machine,
-    boot: Boot,
+    machine: &mut impl ClockMachine,
+    boot: BootId,
     SetBack { to, done }: SetBack,
     has_disk: bool,
 ) -> Option<Back> {
-    let at = Now { wall: to, uptime: machine.now().uptime };
+    let at = BothClocks { wall: to, uptime: machine.now().uptime };
     let back = Back { until: to + AHEAD, at, done };
     if !has_disk {
         end_back(machine, back, Ok(()));
         return None;
     }
-    machine.write_back(Record { until: back.until, boot });
+    machine.write_back(ClockRecord { until: back.until, boot });
     Some(back)
 }
 
 /// The disk has kept the earlier time, or not. What is kept from now on, if it has.
-fn end_back(machine: &mut impl Machine, back: Back, kept: io::Result<()>) -> Option<Keeping> {
+fn end_back(machine: &mut impl ClockMachine, back: Back, kept: io::Result<()>) -> Option<Keeping> {
     let Back { until, at, done } = back;
     let passed = machine.now().uptime.saturating_sub(at.uptime);
     let set = kept.and_then(|()| machine.set(at.wall + passed));
@@ -187,7 +189,7 @@ fn end_back(machine: &mut impl Machine, back: Back, kept: io::Result<()>) -> Opt
 
 /// Sets the clock if it is behind what is known, or ahead and doubted. Returns whether it is strangely far ahead.
 fn settle(
-    machine: &mut impl Machine,
+    machine: &mut impl ClockMachine,
     build: Time,
     kept: Option<Time>,
     doubted: bool,
@@ -195,9 +197,9 @@ fn settle(
     let now = machine.now().wall;
     let decision = decide(now, build, kept, doubted);
     let whose = match decision.source {
-        Source::System => return Ok(decision.far_ahead),
-        Source::Build => "the time of the build",
-        Source::Kept => "the last time that was kept",
+        TimeSource::System => return Ok(decision.far_ahead),
+        TimeSource::Build => "the time of the build",
+        TimeSource::Kept => "the last time that was kept",
     };
     let step = Duration::from_secs(decision.time.abs_diff(now).as_secs());
     let step = humantime::format_duration(step);
@@ -213,18 +215,18 @@ fn settle(
 
 /// Takes over what the disk has.
 fn take_over(
-    machine: &mut impl Machine,
+    machine: &mut impl ClockMachine,
     build: Time,
-    boot: Boot,
-    (found, doubted): (io::Result<Found>, bool),
+    boot: BootId,
+    (found, doubted): (io::Result<FileState>, bool),
 ) -> io::Result<Keeping> {
     let record = match found {
-        Ok(Found::Record(record)) => Some(record),
-        Ok(Found::Absent) => {
+        Ok(FileState::Record(record)) => Some(record),
+        Ok(FileState::Absent) => {
             machine.say("no time was kept: this is the first boot, or the file is gone");
             None
         }
-        Ok(Found::Damaged) => {
+        Ok(FileState::Damaged) => {
             machine.say("the time that was kept is damaged; going on without it");
             None
         }
@@ -244,16 +246,16 @@ fn take_over(
 }
 
 /// Has kept what must be, and says how long there is nothing to do then.
-fn go_on(machine: &mut impl Machine, keeping: &mut Keeping, boot: Boot) -> Until {
+fn go_on(machine: &mut impl ClockMachine, keeping: &mut Keeping, boot: BootId) -> Until {
     keeping.see(machine.now());
     if let Some(until) = keeping.ask() {
-        machine.write(Record { until, boot });
+        machine.write(ClockRecord { until, boot });
     }
     keeping.due().map_or(Until::Set, Until::Shown)
 }
 
 /// Says what is wrong with the disk, once, and that it is right again.
-fn tell(machine: &mut impl Machine, trouble: &Option<String>, told: &mut Option<String>) {
+fn tell(machine: &mut impl ClockMachine, trouble: &Option<String>, told: &mut Option<String>) {
     if trouble == told {
         return;
     }
@@ -265,24 +267,24 @@ fn tell(machine: &mut impl Machine, trouble: &Option<String>, told: &mut Option<
 }
 
 /// Replaces the reservation by the time that it is, so that the next boot does not start ahead.
-fn stop(machine: &mut impl Machine, mut keeping: Keeping, boot: Boot) {
+fn stop(machine: &mut impl ClockMachine, mut keeping: Keeping, boot: BootId) {
     // A disk that hangs is not waited for, and is asked nothing further.
     if keeping.is_asked() && !is_written(machine) {
         return;
     }
     keeping.see(machine.now());
-    machine.write(Record { until: keeping.exact(), boot });
+    machine.write(ClockRecord { until: keeping.exact(), boot });
     if !is_written(machine) {
         machine.say("the disk has not kept the last time; the next boot starts a little ahead");
     }
 }
 
-fn is_written(machine: &mut impl Machine) -> bool {
+fn is_written(machine: &mut impl ClockMachine) -> bool {
     loop {
         match machine.wait(Until::Passed(LAST_PATIENCE)) {
-            Event::Written(_, result) => return result.is_ok(),
-            Event::Due => return false,
-            Event::Read(..) | Event::SetBack(_) | Event::Stop => {}
+            ClockEvent::Written(_, result) => return result.is_ok(),
+            ClockEvent::Due => return false,
+            ClockEvent::Read(..) | ClockEvent::SetBack(_) | ClockEvent::Stop => {}
         }
     }
 }

@@ -6,21 +6,21 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use octet_node::Callers;
-use octet_node::control::{Capability, Failure, FailureCode, Verb};
+use octet_node::control::{Failure, FailureCode, Permission, Verb};
 use octet_node::say;
-use octet_node::serve::threads::{self, Limits, Verbs};
+use octet_node::serve::threads::{self, ConnectionLimits, Verbs};
 use octet_node::serve::verbs::{nothing, text};
 use rustix::time::{ClockId, Timespec, clock_gettime, clock_settime};
 use serde_json::{Value, json};
 
-use crate::bounds::Bounds;
-use crate::discipline::{Decision, Discipline, Off};
+use crate::bounds::TimeBounds;
+use crate::discipline::{Adjustment, Discipline, Off};
 use crate::machine::Asking;
 use crate::stepped::Stepped;
 use crate::sys;
 
 /// Almost all that ask are operators.
-const LIMITS: Limits = Limits { all: 8, for_operators: 4, of_one: 2 };
+const LIMITS: ConnectionLimits = ConnectionLimits { all: 8, for_operators: 4, of_one: 2 };
 
 /// What is known beside the kernel's clock.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ struct Known {
     discipline: Discipline,
     stepped: Stepped,
     asking: Asking,
-    bounds: Bounds,
+    bounds: TimeBounds,
     last: Option<Last>,
 }
 
@@ -44,7 +44,7 @@ struct Last {
 }
 
 fn verbs() -> Verbs<Mutex<Known>> {
-    use Capability::{Own, Read};
+    use Permission::{Own, Read};
 
     Verbs::default()
         .with(
@@ -100,7 +100,7 @@ pub fn serve(
     callers: &Callers,
     stepped: Stepped,
     asking: Asking,
-    bounds: Bounds,
+    bounds: TimeBounds,
 ) {
     let discipline = Discipline::new(stepped.was());
     let known = Mutex::new(Known { discipline, stepped, asking, bounds, last: None });
@@ -127,7 +127,7 @@ fn off(known: &mut Known, nanos: i64, by: &str) -> Result<Value, Failure> {
     let who: String = by.chars().take(64).collect();
     let word = carry_out(known, decision).map_err(|error| failed(&error))?;
     let is_news = known.last.as_ref().is_none_or(|last| last.done != word);
-    if is_news && !matches!(decision, Decision::Slew(_)) {
+    if is_news && !matches!(decision, Adjustment::Slew(_)) {
         say!("{who} says that the clock is off by {nanos} ns: {word}");
     }
     known.last = Some(Last { off: nanos, by: who, done: word.clone() });
@@ -136,7 +136,7 @@ fn off(known: &mut Known, nanos: i64, by: &str) -> Result<Value, Failure> {
 
 fn set(known: &mut Known, time: Duration) -> Result<Value, Failure> {
     match known.discipline.told(time, now()) {
-        Decision::Refuse(why) => {
+        Adjustment::Refuse(why) => {
             let help = "an owner sets back a clock that is ahead: `clock set-back`";
             Err(Failure::new(FailureCode::Denied, why, help))
         }
@@ -177,9 +177,9 @@ fn set_back(known: &mut Known, time: Duration, boot: &str) -> Result<Value, Fail
 }
 
 /// Does it, and says so.
-fn carry_out(known: &mut Known, decision: Decision) -> io::Result<String> {
+fn carry_out(known: &mut Known, decision: Adjustment) -> io::Result<String> {
     match decision {
-        Decision::Step(by) => {
+        Adjustment::Step(by) => {
             known.stepped.note();
             let time = now() + by;
             let time = Timespec {
@@ -189,7 +189,7 @@ fn carry_out(known: &mut Known, decision: Decision) -> io::Result<String> {
             clock_settime(ClockId::Realtime, time)?;
             Ok(format!("set {} ahead", humantime::format_duration(by)))
         }
-        Decision::Slew(off) => {
+        Adjustment::Slew(off) => {
             let micros = |by: Duration| i64::try_from(by.as_micros()).unwrap_or(i64::MAX);
             let (micros, word) = match off {
                 Off::Behind(by) => (micros(by), "runs a little faster"),
@@ -198,7 +198,7 @@ fn carry_out(known: &mut Known, decision: Decision) -> io::Result<String> {
             sys::slew(micros)?;
             Ok(if micros == 0 { "is right" } else { word }.to_owned())
         }
-        Decision::Refuse(why) => Ok(format!("nothing: {why}")),
+        Adjustment::Refuse(why) => Ok(format!("nothing: {why}")),
     }
 }
 
@@ -219,19 +219,19 @@ fn uptime() -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::System;
-    use crate::run::{Event, Machine, Until};
+    use crate::machine::SystemClock;
+    use crate::run::{ClockEvent, ClockMachine, Until};
     use std::thread::spawn;
 
     /// Who asks, and a clock that is set back as often as it is asked: for `boot`, of an image that was built at `build`.
     fn known(boot: u128, build: Duration) -> Known {
-        let (mut system, asking) = System::new(None).unwrap();
+        let (mut system, asking) = SystemClock::new(None).unwrap();
         spawn(move || {
-            while let Event::SetBack(asked) = system.wait(Until::Set) {
+            while let ClockEvent::SetBack(asked) = system.wait(Until::Set) {
                 asked.done.send(Ok(())).unwrap();
             }
         });
-        let bounds = Bounds { build, boot, sockets: "/nowhere".into() };
+        let bounds = TimeBounds { build, boot, sockets: "/nowhere".into() };
         let (discipline, stepped) = (Discipline::new(false), Stepped::open(None, boot));
         Known { discipline, stepped, asking, bounds, last: None }
     }
@@ -254,6 +254,6 @@ mod tests {
         assert_eq!(done["done"], "set back");
         // After that nobody else sets it far ahead in this boot.
         let far = Off::Behind(Duration::from_secs(30 * 86_400));
-        assert!(matches!(known.discipline.decide(far, uptime()), Decision::Refuse(_)));
+        assert!(matches!(known.discipline.decide(far, uptime()), Adjustment::Refuse(_)));
     }
 }

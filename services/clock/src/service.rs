@@ -4,28 +4,28 @@ use std::os::unix::net::UnixListener;
 use std::process::ExitCode;
 use std::time::UNIX_EPOCH;
 
-use crate::bounds::Bounds;
+use crate::bounds::TimeBounds;
 use crate::decide::Time;
-use crate::machine::System;
-use crate::record::Boot;
+use crate::machine::SystemClock;
+use crate::record::BootId;
 use crate::run::run;
 use crate::serve::serve;
 use crate::stepped::Stepped;
 use octet_appliance::{SOCKETS, UNITS};
-use octet_node::{Given, say};
+use octet_node::{UnitEnvironment, say};
 
 /// Sets the clock and keeps its time until PID 1 asks for the end.
 pub fn main() -> ExitCode {
-    octet_node::run(|mut given: Given| {
+    octet_node::run(|mut given: UnitEnvironment| {
         let folder = given.state.take();
         let control = given.socket::<UnixListener>("control");
         let callers = given.callers;
-        System::new(folder.clone())
+        SystemClock::new(folder.clone())
             .and_then(|(mut system, asking)| {
                 if let Ok(listener) = control {
                     let serve = move || {
                         let bounds =
-                            Bounds { build: build(), boot: boot(), sockets: SOCKETS.into() };
+                            TimeBounds { build: build(), boot: boot(), sockets: SOCKETS.into() };
                         let stepped = Stepped::open(folder, boot());
                         serve(&listener, &callers, stepped, asking, bounds);
                     };
@@ -49,10 +49,10 @@ fn build() -> Time {
 }
 
 /// The boot of now.
-fn boot() -> Boot {
+fn boot() -> BootId {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
-    Boot::from_str_radix(&digits, 16).unwrap_or_else(|_| {
+    BootId::from_str_radix(&digits, 16).unwrap_or_else(|_| {
         say!("the kernel does not tell which boot this is");
         0
     })

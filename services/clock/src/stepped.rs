@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use octet_node::durable::{self, Existing};
+use octet_node::durable::{self, ExistingFile};
 use octet_node::say;
 
-use crate::record::Boot;
+use crate::record::BootId;
 
 /// The file, which holds the boot's number.
 const NAME: &str = "stepped";
@@ -17,13 +17,13 @@ const LONGEST: u64 = 64;
 #[derive(Debug)]
 pub struct Stepped {
     file: Option<PathBuf>,
-    boot: Boot,
+    boot: BootId,
     was: bool,
 }
 
 impl Stepped {
     /// What the file in `folder` says of `boot`; it may have to wait for the disk.
-    pub fn open(folder: Option<PathBuf>, boot: Boot) -> Self {
+    pub fn open(folder: Option<PathBuf>, boot: BootId) -> Self {
         let file = folder.map(|folder| folder.join(NAME));
         let kept = file.as_deref().and_then(|file| durable::read(file, LONGEST).ok()?);
         let was = kept.is_some_and(|kept| kept == boot.to_string().as_bytes());
@@ -41,7 +41,8 @@ impl Stepped {
             && let Some(file) = &self.file
         {
             let line = self.boot.to_string();
-            if let Err(error) = durable::write(file, line.as_bytes(), Existing::Replace, |_| Ok(()))
+            if let Err(error) =
+                durable::write(file, line.as_bytes(), ExistingFile::Replace, |_| Ok(()))
             {
                 say!("that the clock was set cannot be kept: {error}");
             }

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use octet_clock::discipline::{Decision, Discipline, Off};
+use octet_clock::discipline::{Adjustment, Discipline, Off};
 use proptest::prelude::*;
 
 /// A day, in seconds.
@@ -35,10 +35,10 @@ impl Clock {
         let off = if off < 0 { Off::Ahead(by) } else { Off::Behind(by) };
         let nanos = |by: Duration| i64::try_from(by.as_nanos()).unwrap();
         match self.discipline.decide(off, Duration::from_secs(uptime)) {
-            Decision::Step(by) => (self.shows, self.to_slew) = (self.shows + nanos(by), 0),
-            Decision::Slew(Off::Behind(by)) => self.to_slew = nanos(by),
-            Decision::Slew(Off::Ahead(by)) => self.to_slew = -nanos(by),
-            Decision::Refuse(_) => {}
+            Adjustment::Step(by) => (self.shows, self.to_slew) = (self.shows + nanos(by), 0),
+            Adjustment::Slew(Off::Behind(by)) => self.to_slew = nanos(by),
+            Adjustment::Slew(Off::Ahead(by)) => self.to_slew = -nanos(by),
+            Adjustment::Refuse(_) => {}
         }
     }
 

@@ -11,9 +11,9 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use octet_clock::file::{Found, NAME, read, write};
-use octet_clock::record::Record;
-use octet_node::durable::Step;
+use octet_clock::file::{FileState, NAME, read, write};
+use octet_clock::record::ClockRecord;
+use octet_node::durable::WriteStep;
 use rustix::process::{Pid, Signal, getpid, kill_process};
 use tempfile::TempDir;
 
@@ -27,8 +27,8 @@ const STAGED: &str = "last.new";
 const FOLDER: &str = "CLOCK_TEST_FOLDER";
 const STEP: &str = "CLOCK_TEST_STEP";
 
-fn record(seconds: u64) -> Record {
-    Record { until: Duration::from_secs(seconds), boot: 7 }
+fn record(seconds: u64) -> ClockRecord {
+    ClockRecord { until: Duration::from_secs(seconds), boot: 7 }
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn writes_and_dies() {
     // The long tests are run with all that is ignored.
     let Some(folder) = std::env::var_os(FOLDER).map(PathBuf::from) else { return };
     let last: usize = std::env::var(STEP).unwrap().parse().unwrap();
-    let die_before = Step::ALL.get(last).copied();
+    let die_before = WriteStep::ALL.get(last).copied();
     let die = |step| {
         if Some(step) == die_before {
             kill_process(getpid(), Signal::KILL).unwrap();
@@ -60,7 +60,7 @@ fn kill_before(folder: &Path, last: usize) {
 fn killed_at_every_step() {
     for stale in [false, true] {
         let mut list = vec![];
-        for last in 0..=Step::ALL.len() {
+        for last in 0..=WriteStep::ALL.len() {
             let folder = TempDir::new().unwrap();
             write(folder.path(), record(100), |_| Ok(())).unwrap();
             if stale {
@@ -70,13 +70,13 @@ fn killed_at_every_step() {
             kill_before(folder.path(), last);
             let left = matches!(last, 1..=3) || (stale && last == 0);
             assert_eq!(folder.path().join(STAGED).exists(), left, "killed before step {last}");
-            let Found::Record(found) = read(folder.path()).unwrap() else {
+            let FileState::Record(found) = read(folder.path()).unwrap() else {
                 panic!("killed before step {last}: neither old nor new");
             };
             list.push(found.until.as_secs());
             // And the next one writes as if nothing had been.
             write(folder.path(), record(300), |_| Ok(())).unwrap();
-            assert_eq!(read(folder.path()).unwrap(), Found::Record(record(300)));
+            assert_eq!(read(folder.path()).unwrap(), FileState::Record(record(300)));
             assert!(!folder.path().join(STAGED).exists());
         }
         // Stage, write, sync, rename: the old one; then the new one.
@@ -86,7 +86,7 @@ fn killed_at_every_step() {
 
 /// Starts the program with the state in `folder`, waits until it is ready and until it has kept a
 /// time, ends it by `signal`, and returns the times it had kept before and after.
-fn live(folder: &Path, signal: Signal) -> (Record, Record) {
+fn live(folder: &Path, signal: Signal) -> (ClockRecord, ClockRecord) {
     let state = folder.join("state");
     fs::create_dir_all(&state).unwrap();
     let notify = folder.join("notify");
@@ -104,7 +104,7 @@ fn live(folder: &Path, signal: Signal) -> (Record, Record) {
     let kept = loop {
         let line = fs::read(state.join(NAME)).ok().filter(|line| Some(line) != before.as_ref());
         if let Some(line) = line {
-            break Record::parse(&line).expect("what has its name is whole");
+            break ClockRecord::parse(&line).expect("what has its name is whole");
         }
         assert!(child.try_wait().unwrap().is_none());
         assert!(Instant::now() < deadline, "late: it keeps no time");
@@ -113,7 +113,7 @@ fn live(folder: &Path, signal: Signal) -> (Record, Record) {
     kill_process(Pid::from_child(&child), signal).unwrap();
     let status = child.wait().unwrap();
     assert_eq!(status.success(), signal == Signal::TERM, "{status}");
-    let Found::Record(after) = read(&state).unwrap() else { panic!("it has lost the time") };
+    let FileState::Record(after) = read(&state).unwrap() else { panic!("it has lost the time") };
     (kept, after)
 }
 

@@ -9,10 +9,10 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use octet_clock::decide::Time;
-use octet_clock::file::Found;
-use octet_clock::keep::Now;
-use octet_clock::record::Record;
-use octet_clock::run::{Event, Machine, SetBack, Until, run};
+use octet_clock::file::FileState;
+use octet_clock::keep::BothClocks;
+use octet_clock::record::ClockRecord;
+use octet_clock::run::{ClockEvent, ClockMachine, SetBack, Until, run};
 use proptest::prelude::*;
 
 const BUILD: Time = Duration::from_secs(1_700_000_000);
@@ -47,10 +47,10 @@ enum End {
 
 #[derive(Debug, Default)]
 struct World {
-    now: Now,
+    now: BothClocks,
     /// The latest time that the clock has shown since it was ready first.
     shown: Time,
-    disk: Option<Record>,
+    disk: Option<ClockRecord>,
     damaged: bool,
     may_set: bool,
     has_disk: bool,
@@ -58,7 +58,7 @@ struct World {
     end: Option<End>,
     ended: bool,
     reading: bool,
-    writing: Option<Record>,
+    writing: Option<ClockRecord>,
     works: bool,
     ready: bool,
     said: Vec<String>,
@@ -82,7 +82,7 @@ impl World {
         end: End,
     ) -> io::Result<()> {
         if let Some(wall) = rtc {
-            self.now = Now { wall, uptime: Duration::ZERO };
+            self.now = BothClocks { wall, uptime: Duration::ZERO };
         }
         (self.reading, self.writing, self.ready, self.ended) = (false, None, false, false);
         (self.incidents, self.end) = (incidents.iter().copied().collect(), Some(end));
@@ -102,25 +102,25 @@ impl World {
         }
     }
 
-    fn answer(&mut self, works: bool) -> Option<Event> {
+    fn answer(&mut self, works: bool) -> Option<ClockEvent> {
         let broken = || io::Error::other("broken");
         if std::mem::take(&mut self.reading) {
-            let found = self.disk.map_or(Found::Absent, Found::Record);
-            let found = if self.damaged { Found::Damaged } else { found };
+            let found = self.disk.map_or(FileState::Absent, FileState::Record);
+            let found = if self.damaged { FileState::Damaged } else { found };
             let found = if works { Ok(found) } else { Err(broken()) };
-            return Some(Event::Read(found, self.doubted));
+            return Some(ClockEvent::Read(found, self.doubted));
         }
         let record = self.writing.take()?;
         self.works = works;
         if works {
             (self.disk, self.damaged) = (Some(record), false);
         }
-        Some(Event::Written(record.until, if works { Ok(()) } else { Err(broken()) }))
+        Some(ClockEvent::Written(record.until, if works { Ok(()) } else { Err(broken()) }))
     }
 }
 
-impl Machine for World {
-    fn now(&self) -> Now {
+impl ClockMachine for World {
+    fn now(&self) -> BothClocks {
         self.now
     }
 
@@ -137,7 +137,7 @@ impl Machine for World {
         Ok(())
     }
 
-    fn wait(&mut self, until: Until) -> Event {
+    fn wait(&mut self, until: Until) -> ClockEvent {
         self.waits += 1;
         assert!(self.waits < 100_000, "it goes round and round");
         if self.ready
@@ -155,7 +155,7 @@ impl Machine for World {
         }
         if self.ended {
             // Stopping: the last words of the disk.
-            return self.answer(self.end == Some(End::Ordered)).unwrap_or(Event::Due);
+            return self.answer(self.end == Some(End::Ordered)).unwrap_or(ClockEvent::Due);
         }
         while let Some(incident) = self.incidents.pop_front() {
             match (incident, until) {
@@ -169,26 +169,26 @@ impl Machine for World {
                 (Incident::Ahead(_) | Incident::Back(_), Until::Passed(_)) => {}
                 (Incident::Sleep, Until::Passed(time)) => {
                     self.pass(time);
-                    return Event::Due;
+                    return ClockEvent::Due;
                 }
                 (Incident::Sleep, Until::Shown(time)) => {
                     self.pass(time.saturating_sub(self.now.wall));
-                    return Event::Due;
+                    return ClockEvent::Due;
                 }
                 (Incident::Ahead(seconds), _) => {
                     self.now.wall += Duration::from_secs(seconds);
                     self.look();
-                    return Event::Due;
+                    return ClockEvent::Due;
                 }
                 (Incident::Owner(seconds), _) => {
                     let (done, outcome) = channel();
                     self.owner = Some(outcome);
                     let to = BUILD + Duration::from_secs(seconds);
-                    return Event::SetBack(SetBack { to, done });
+                    return ClockEvent::SetBack(SetBack { to, done });
                 }
                 (Incident::Back(seconds), _) => {
                     self.now.wall = self.now.wall.saturating_sub(Duration::from_secs(seconds));
-                    return Event::Due;
+                    return ClockEvent::Due;
                 }
             }
         }
@@ -197,7 +197,7 @@ impl Machine for World {
             // What is killed asks for nothing any more.
             self.writing = None;
         }
-        Event::Stop
+        ClockEvent::Stop
     }
 
     fn read(&mut self) -> bool {
@@ -205,12 +205,12 @@ impl Machine for World {
         self.has_disk
     }
 
-    fn write(&mut self, record: Record) {
+    fn write(&mut self, record: ClockRecord) {
         assert!(self.has_disk && self.writing.is_none() && !self.reading);
         self.writing = (!self.ended || self.end == Some(End::Ordered)).then_some(record);
     }
 
-    fn write_back(&mut self, record: Record) {
+    fn write_back(&mut self, record: ClockRecord) {
         self.doubted = true;
         self.write(record);
     }
@@ -309,7 +309,7 @@ fn a_dead_disk_keeps_nobody_waiting() {
     use Incident::{Answer, Sleep};
 
     let mut world = World::new();
-    world.disk = Some(Record { until: BUILD + Duration::from_secs(500), boot: 1 });
+    world.disk = Some(ClockRecord { until: BUILD + Duration::from_secs(500), boot: 1 });
     world.boot(2, ZERO, &[Sleep], End::Cut).unwrap();
     assert!(world.ready && world.now.uptime == Duration::from_secs(5));
     assert!(world.said[1].contains("does not say"), "{:?}", world.said);

@@ -8,20 +8,20 @@ mod refusal;
 mod remembered;
 
 pub use by_hand::{CannotBe, Hand};
-pub use join::{Candidate, Verdict};
+pub use join::{Candidate, JoinDecision};
 pub use learn::NotLearned;
-pub use refusal::Refusal;
+pub use refusal::JoinRefusal;
 
 use std::collections::BTreeMap;
 
 use octet_node::certificate::Certificate;
 use octet_node::control::PublicKey;
-use octet_node::map::{Map, Member, Version};
-use octet_node::record::Record;
-use octet_node::statement::Statement;
+use octet_node::map::{Map, MapVersion, Member};
+use octet_node::record::SeatRecord;
+use octet_node::statement::SignedAppointment;
 use serde::{Deserialize, Serialize};
 
-use crate::rules::Rules;
+use crate::rules::EnrolmentRules;
 use remembered::Remembered;
 
 /// The epoch of a box whose coordinator was never changed.
@@ -30,19 +30,19 @@ pub const FIRST_EPOCH: u64 = 1;
 /// What the coordinator knows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Book {
+pub struct NumberRegistry {
     /// The coordinator's own node.
     pub coordinator: PublicKey,
     /// The coordinator's own number: 0 if it is the router, and otherwise that of a board, which has no entry
     /// for a key.
     pub number: u8,
     /// The map that was made last.
-    pub version: Version,
+    pub version: MapVersion,
     /// The last ones that were made or learned from.
     #[serde(default)]
     remembered: Remembered,
     /// What makes it the coordinator, if it was not the first.
-    statement: Option<Statement>,
+    statement: Option<SignedAppointment>,
     /// The newest map of the coordinator before that was learned from.
     learned: Option<Learned>,
     /// What the coordinator says about the keys of its own services.
@@ -57,7 +57,7 @@ pub struct Book {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Learned {
-    version: Version,
+    version: MapVersion,
     /// Which of the old coordinator's keys has signed it.
     key_epoch: u64,
 }
@@ -82,7 +82,7 @@ struct Entry {
 #[serde(deny_unknown_fields)]
 struct Replace {
     /// Which one, if the owner has said that.
-    record: Option<Record>,
+    record: Option<SeatRecord>,
 }
 
 /// A node that is a board.
@@ -94,17 +94,17 @@ pub struct Enrolled {
     /// When it was taken, in seconds since 1970, by the coordinator's clock.
     pub since: u64,
     /// Why it was.
-    pub how: How,
+    pub how: KeyOrigin,
     /// What it says about the keys of its services.
     certificates: Vec<Certificate>,
     /// What an owner says about it.
-    record: Option<Record>,
+    record: Option<SeatRecord>,
 }
 
 /// Why a key was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum How {
+pub enum KeyOrigin {
     /// It was the first one there.
     FirstUse,
     /// The coordinator before had it.
@@ -117,7 +117,7 @@ pub enum How {
 
 /// How a number stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum NumberState {
     /// No key was taken.
     Free,
     /// One was, and is in the map.
@@ -128,10 +128,10 @@ pub enum Standing {
     Revoked,
 }
 
-impl Book {
+impl NumberRegistry {
     /// That of a box that was never seen before.
     pub fn new(coordinator: PublicKey, number: u8) -> Self {
-        let version = Version { epoch: FIRST_EPOCH, sequence: 0 };
+        let version = MapVersion { epoch: FIRST_EPOCH, sequence: 0 };
         let (statement, learned) = (None, None);
         let (remembered, own, entries, revoked) = Default::default();
         Self { coordinator, number, version, remembered, statement, learned, own, entries, revoked }
@@ -147,7 +147,7 @@ impl Book {
     }
 
     /// What makes it the coordinator, if it was not the first.
-    pub fn statement(&self) -> Option<&Statement> {
+    pub fn statement(&self) -> Option<&SignedAppointment> {
         self.statement.as_ref()
     }
 
@@ -167,19 +167,19 @@ impl Book {
     }
 
     /// How `number` stands.
-    pub fn standing(&self, number: u8, rules: &Rules) -> Standing {
+    pub fn standing(&self, number: u8, rules: &EnrolmentRules) -> NumberState {
         match self.entries.get(&number) {
             Some(Entry { member: Some(member), .. }) => {
                 let allowed = rules.check(number, &member.node).is_ok();
-                if allowed { Standing::Enrolled } else { Standing::Forbidden }
+                if allowed { NumberState::Enrolled } else { NumberState::Forbidden }
             }
-            Some(Entry { closed: true, .. }) => Standing::Revoked,
-            _ => Standing::Free,
+            Some(Entry { closed: true, .. }) => NumberState::Revoked,
+            _ => NumberState::Free,
         }
     }
 
     /// Whether `node` is board `number`, and the settings let it be.
-    pub fn has(&self, number: u8, node: &PublicKey, rules: &Rules) -> bool {
+    pub fn has(&self, number: u8, node: &PublicKey, rules: &EnrolmentRules) -> bool {
         self.enrolled(number).is_some_and(|member| member.node == *node)
             && rules.check(number, node).is_ok()
     }
@@ -197,7 +197,7 @@ impl Book {
     }
 
     /// The map that it comes to.
-    pub fn map(&self, rules: &Rules) -> Map {
+    pub fn map(&self, rules: &EnrolmentRules) -> Map {
         let own = Member {
             number: self.number,
             node: self.coordinator,

@@ -13,31 +13,33 @@ use std::rc::Rc;
 use octet_node::control::PublicKey;
 use octet_node::digest::sha256;
 use octet_node::map::{InvalidMap, SignedMap};
-use octet_node::record::Record;
+use octet_node::record::SeatRecord;
 use octet_node::say;
-use octet_node::statement::Statement;
+use octet_node::statement::SignedAppointment;
 use octet_node::sub_key::Certified;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 
-use crate::book::{Book, Candidate, CannotBe, Enrolled, Hand, NotLearned, Refusal, Verdict};
-use crate::node::Node;
-use crate::pin::Kept;
-use crate::rules::{Forbidden, Rules};
-use crate::store::StoreError;
-use present::Present;
-use rate::{Answer, RateLimiter};
+use crate::book::{
+    Candidate, CannotBe, Enrolled, Hand, JoinDecision, JoinRefusal, NotLearned, NumberRegistry,
+};
+use crate::node::ClusterNode;
+use crate::pin::PersistedPin;
+use crate::rules::{EnrolmentRules, Forbidden};
+use crate::store::ClusterStoreError;
+use present::ConnectedNodes;
+use rate::{RateDecision, RateLimiter};
 
 pub use entry::keep;
 
 /// A coordinator.
 pub struct Coordinator {
-    node: Rc<Node>,
-    book: RefCell<Book>,
+    node: Rc<ClusterNode>,
+    book: RefCell<NumberRegistry>,
     /// Held while the book is changed, which takes as long as the disk does.
     changing: Mutex<()>,
     /// Who is there, who waits, and who was refused.
-    present: RefCell<Present>,
+    present: RefCell<ConnectedNodes>,
     /// How often each board may change the map: every change is signed, and written and synced on all nodes.
     changes: RefCell<RateLimiter>,
     /// Since when that is counted.
@@ -51,7 +53,7 @@ pub struct Coordinator {
 pub enum Unchanged {
     /// The disk does not take it.
     #[error("it cannot be kept: {0}")]
-    Store(#[from] StoreError),
+    Store(#[from] ClusterStoreError),
     /// The map cannot be signed.
     #[error("the map cannot be signed: {0}")]
     Map(#[from] InvalidMap),
@@ -78,7 +80,7 @@ pub enum Unchanged {
     CannotBe(#[from] CannotBe),
     /// It is refused.
     #[error(transparent)]
-    Refused(#[from] Refusal),
+    Refused(#[from] JoinRefusal),
 }
 
 impl Unchanged {
@@ -110,7 +112,11 @@ impl Coordinator {
     ///
     /// # Errors
     /// There is a book, and it is damaged or another node's: without it nobody can be told from another.
-    pub fn open(node: Rc<Node>, number: u8, certified: &Certified) -> Result<Rc<Self>, String> {
+    pub fn open(
+        node: Rc<ClusterNode>,
+        number: u8,
+        certified: &Certified,
+    ) -> Result<Rc<Self>, String> {
         let own = certified.certificate.statement().node;
         let book = match node.store.book() {
             Ok(Some(mut book)) if book.coordinator == own => {
@@ -123,7 +129,7 @@ impl Coordinator {
                 return Err(node.trouble.clone().unwrap_or_default());
             }
             Ok(None) => {
-                let mut book = Book::new(own, number);
+                let mut book = NumberRegistry::new(own, number);
                 recover(&mut book, &node.kept.borrow());
                 book
             }
@@ -138,10 +144,10 @@ impl Coordinator {
     }
 
     /// The rules that are in force.
-    fn rules(&self) -> Result<Rules, Unchanged> {
+    fn rules(&self) -> Result<EnrolmentRules, Unchanged> {
         let settings = self.node.settings.borrow();
         let cluster = settings.cluster.as_ref().ok_or(Unchanged::NoCluster)?;
-        Ok(Rules::new(cluster, &settings.boards))
+        Ok(EnrolmentRules::new(cluster, &settings.boards))
     }
 
     fn owners(&self) -> Vec<PublicKey> {
@@ -167,7 +173,7 @@ impl Coordinator {
         &self,
         number: u8,
         candidate: &Candidate,
-    ) -> Result<(Verdict, Option<Instant>), Unchanged> {
+    ) -> Result<(JoinDecision, Option<Instant>), Unchanged> {
         let now = now();
         self.change(|book, hand| {
             let before = book.enrolled(number).cloned();
@@ -191,10 +197,10 @@ impl Coordinator {
     fn too_soon(&self, number: u8) -> Option<Instant> {
         let mut changes = self.changes.borrow_mut();
         let answer = changes.check(number, self.start.elapsed());
-        if answer == Answer::LimitedFromNow {
+        if answer == RateDecision::LimitedFromNow {
             say!("board {number} changes too often, which is in the map later");
         }
-        (answer != Answer::Allowed).then(|| self.start + changes.next(number))
+        (answer != RateDecision::Allowed).then(|| self.start + changes.next(number))
     }
 
     /// The digest of the map that everyone is given.
@@ -248,7 +254,7 @@ impl Coordinator {
     pub async fn approve(
         &self,
         number: u8,
-        record: Option<Record>,
+        record: Option<SeatRecord>,
     ) -> Result<PublicKey, Unchanged> {
         let waits = self.present.borrow().waiting(number).ok_or(CannotBe::NobodyWaits(number))?;
         let now = now();
@@ -260,7 +266,7 @@ impl Coordinator {
     ///
     /// # Errors
     /// It is another, or it cannot be kept.
-    pub async fn record(&self, number: u8, record: Record) -> Result<PublicKey, Unchanged> {
+    pub async fn record(&self, number: u8, record: SeatRecord) -> Result<PublicKey, Unchanged> {
         self.change(|book, hand| Ok(book.record(number, record, hand)?)).await
     }
 
@@ -268,7 +274,7 @@ impl Coordinator {
     ///
     /// # Errors
     /// It cannot be.
-    pub async fn replace(&self, number: u8, record: Option<Record>) -> Result<(), Unchanged> {
+    pub async fn replace(&self, number: u8, record: Option<SeatRecord>) -> Result<(), Unchanged> {
         self.change(|book, hand| Ok(book.replace(number, record, hand)?)).await
     }
 
@@ -292,7 +298,7 @@ impl Coordinator {
     ///
     /// # Errors
     /// The statement does not say so.
-    pub async fn adopt(&self, statement: Statement) -> Result<u64, Unchanged> {
+    pub async fn adopt(&self, statement: SignedAppointment) -> Result<u64, Unchanged> {
         // What this node has itself of the coordinator before is as good as what a board shows.
         let kept = self.node.kept.borrow().clone();
         self.change(|book, hand| {
@@ -308,7 +314,7 @@ impl Coordinator {
     ///
     /// # Errors
     /// It cannot.
-    fn may_hold(&self, book: &Book, rules: &Rules) -> Result<(), Unchanged> {
+    fn may_hold(&self, book: &NumberRegistry, rules: &EnrolmentRules) -> Result<(), Unchanged> {
         rules.check_coordinator(book.number, &book.coordinator)?;
         match self.node.kept.borrow().pin {
             Some(pin) if pin.coordinator != book.coordinator && pin.epoch >= book.version.epoch => {
@@ -322,7 +328,7 @@ impl Coordinator {
     /// told. If that cannot be, all is as before.
     async fn change<T>(
         &self,
-        change: impl FnOnce(&mut Book, Hand<'_>) -> Result<T, Unchanged>,
+        change: impl FnOnce(&mut NumberRegistry, Hand<'_>) -> Result<T, Unchanged>,
     ) -> Result<T, Unchanged> {
         let _one_at_a_time = self.changing.lock().await;
         let (rules, owners) = (self.rules()?, self.owners());
@@ -365,7 +371,7 @@ impl Coordinator {
 }
 
 /// Has `book` learn from the map that this node has itself, if it is of any use.
-fn recover(book: &mut Book, kept: &Kept) {
+fn recover(book: &mut NumberRegistry, kept: &PersistedPin) {
     if let Some(signed) = &kept.map {
         let seen = kept.pin.map_or(0, |pin| pin.key_epoch).max(signed.key_epoch());
         let _ = book.recover(signed, seen, now());

@@ -43,14 +43,14 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::{LocalSet, spawn_local};
 
 use crate::coordinator::Coordinator;
-use crate::limits::Limits;
-use crate::member::Member;
-use crate::node::{Node, Role};
-use crate::pin::Kept;
-use crate::place::{Place, Told, Wiring};
-use crate::report::Report;
+use crate::limits::ClusterLimits;
+use crate::member::MemberConnection;
+use crate::node::{ClusterNode, NodeRole};
+use crate::pin::PersistedPin;
+use crate::place::{NodeConfig, NodePosition, Wiring};
+use crate::report::NodeReport;
 use crate::settings::Settings;
-use crate::store::Store;
+use crate::store::ClusterStore;
 
 /// After how long without work a thread that waits for the disk ends.
 const LINGER: Duration = Duration::from_secs(5);
@@ -59,11 +59,11 @@ const LINGER: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// What a node is made of.
-pub struct Parts {
+pub struct ClusterConfig {
     /// The settings that are in force.
     pub settings: Settings,
     /// What it gives at most.
-    pub limits: Limits,
+    pub limits: ClusterLimits,
     /// How it reaches others.
     pub wiring: Wiring,
     /// Its data folder.
@@ -82,7 +82,7 @@ pub struct Parts {
 ///
 /// # Errors
 /// It cannot begin.
-pub fn run(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+pub fn run(parts: ClusterConfig, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -92,22 +92,22 @@ pub fn run(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Result<(
     LocalSet::new().block_on(&runtime, serve(parts, ready))
 }
 
-async fn serve(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+async fn serve(parts: ClusterConfig, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     let own = own::keep(parts.folder.clone(), &parts.sockets)?;
-    let (sender, told) = watch::channel(Told::default());
+    let (sender, told) = watch::channel(NodeConfig::default());
     place::keep(parts.sockets.clone(), sender)?;
-    let (sender, report) = watch::channel(Report::default());
+    let (sender, report) = watch::channel(NodeReport::default());
     measure::keep(parts.sockets.clone(), parts.limits.beat, sender)?;
-    let store = Store::new(parts.folder);
+    let store = ClusterStore::new(parts.folder);
     let (kept, trouble) = match store.kept() {
         Ok(kept) => (kept, None),
         Err(error) => {
             say!("{error}: nobody is believed to be the coordinator without an owner's statement");
-            (Kept::default(), Some(error.to_string()))
+            (PersistedPin::default(), Some(error.to_string()))
         }
     };
     let update = Update { number: kept.number, map: kept.map.clone() };
-    let node = Rc::new(Node {
+    let node = Rc::new(ClusterNode {
         sockets: parts.sockets,
         store,
         trouble,
@@ -120,7 +120,7 @@ async fn serve(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Resu
         own,
         update: watch::Sender::new(update),
         kept: kept.into(),
-        role: Role::Idle("a node that does not know yet what it is").into(),
+        role: NodeRole::Idle("a node that does not know yet what it is").into(),
     });
     parts.port.set_nonblocking(true)?;
     let port = tokio::net::TcpListener::from_std(parts.port)?;
@@ -158,35 +158,35 @@ async fn say_end(task: impl Future<Output = io::Result<()>>) {
 }
 
 /// Is what a node at `place` is, for good.
-async fn play(node: &Rc<Node>, place: Option<Place>, port: &tokio::net::TcpListener) {
+async fn play(node: &Rc<ClusterNode>, place: Option<NodePosition>, port: &tokio::net::TcpListener) {
     match place {
         None => {
             say!("this box is one board");
-            node.role.replace(Role::Idle("this box is one board"));
+            node.role.replace(NodeRole::Idle("this box is one board"));
             turn_away(port).await;
         }
-        Some(Place::Coordinator(number)) => hold(node, number, port).await,
-        Some(Place::Board(number, coordinator)) => {
-            let member = Member::new(Rc::clone(node), number, coordinator);
-            node.role.replace(Role::Member(Rc::clone(&member)));
+        Some(NodePosition::Coordinator(number)) => hold(node, number, port).await,
+        Some(NodePosition::Board(number, coordinator)) => {
+            let member = MemberConnection::new(Rc::clone(node), number, coordinator);
+            node.role.replace(NodeRole::Member(Rc::clone(&member)));
             tokio::join!(member.keep(), turn_away(port));
         }
-        Some(Place::OtherRouter) => {
+        Some(NodePosition::OtherRouter) => {
             const WHY: &str = "a router that runs Octet, in a box whose settings say `router = \"openwrt\"`: \
                                neither the coordinator nor a board";
             say!("this is {WHY}");
-            node.role.replace(Role::Idle(WHY));
+            node.role.replace(NodeRole::Idle(WHY));
             turn_away(port).await;
         }
-        Some(Place::Unknown) => {
-            node.role.replace(Role::Idle("a board that does not know its number yet"));
+        Some(NodePosition::Unknown) => {
+            node.role.replace(NodeRole::Idle("a board that does not know its number yet"));
             turn_away(port).await;
         }
     }
 }
 
-async fn hold(node: &Rc<Node>, number: u8, port: &tokio::net::TcpListener) {
-    node.role.replace(Role::Idle("the coordinator; its key is not certified yet"));
+async fn hold(node: &Rc<ClusterNode>, number: u8, port: &tokio::net::TcpListener) {
+    node.role.replace(NodeRole::Idle("the coordinator; its key is not certified yet"));
     let mut own = node.own.certified.clone();
     let certified = loop {
         if let Some(certified) = own.borrow_and_update().clone() {
@@ -201,7 +201,7 @@ async fn hold(node: &Rc<Node>, number: u8, port: &tokio::net::TcpListener) {
         match Coordinator::open(Rc::clone(node), number, &certified) {
             Ok(coordinator) => break coordinator,
             Err(why) => {
-                node.role.replace(Role::Idle("the coordinator; its book cannot be read"));
+                node.role.replace(NodeRole::Idle("the coordinator; its book cannot be read"));
                 if why != problem {
                     say!("nobody is enrolled: {why}; put it back, or reset this node");
                     problem = why;
@@ -211,7 +211,7 @@ async fn hold(node: &Rc<Node>, number: u8, port: &tokio::net::TcpListener) {
         }
     };
     say!("this node holds the map");
-    node.role.replace(Role::Coordinator(Rc::clone(&coordinator)));
+    node.role.replace(NodeRole::Coordinator(Rc::clone(&coordinator)));
     coordinator::keep(coordinator, port).await;
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// All bounds.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct ClusterLimits {
     /// How long a peer has to connect, to show its key, and to say who it is.
     pub handshake_time: Duration,
     /// How many boards may be showing a long map; of shorter ones each number may show one.
@@ -30,7 +30,7 @@ pub struct Limits {
     pub longest_pause: Duration,
 }
 
-impl Default for Limits {
+impl Default for ClusterLimits {
     fn default() -> Self {
         Self {
             handshake_time: Duration::from_secs(10),

@@ -10,7 +10,7 @@ use octet_node::control::{CallError, Client, INIT};
 use serde_json::Map;
 use tokio::sync::watch;
 
-use crate::report::{Report, Worked, temperature};
+use crate::report::{NodeReport, Worked, temperature};
 
 /// Room for the thread's stack, in bytes.
 const STACK: usize = 128 << 10;
@@ -31,7 +31,11 @@ const MOST_ZONES: usize = 32;
 ///
 /// # Errors
 /// There are no threads to be had.
-pub fn keep(sockets: PathBuf, every: Duration, report: watch::Sender<Report>) -> io::Result<()> {
+pub fn keep(
+    sockets: PathBuf,
+    every: Duration,
+    report: watch::Sender<NodeReport>,
+) -> io::Result<()> {
     let socket = sockets.join(format!("{INIT}.sock"));
     let run = move || {
         let (mut client, mut before) = (None, None);
@@ -42,7 +46,7 @@ pub fn keep(sockets: PathBuf, every: Duration, report: watch::Sender<Report>) ->
                 Err(_) => {
                     // It comes again with another connection.
                     client = None;
-                    Report::default()
+                    NodeReport::default()
                 }
             };
             next.cpu = worked.zip(before).and_then(|(worked, before)| worked.since(before));
@@ -55,7 +59,7 @@ pub fn keep(sockets: PathBuf, every: Duration, report: watch::Sender<Report>) ->
     Builder::new().name("measure".into()).stack_size(STACK).spawn(run).map(drop)
 }
 
-fn ask(client: &mut Option<Client<UnixStream>>, socket: &Path) -> Result<Report, CallError> {
+fn ask(client: &mut Option<Client<UnixStream>>, socket: &Path) -> Result<NodeReport, CallError> {
     let client = match client {
         Some(client) => client,
         None => {
@@ -64,7 +68,7 @@ fn ask(client: &mut Option<Client<UnixStream>>, socket: &Path) -> Result<Report,
             client.insert(new)
         }
     };
-    client.call("status", Map::new()).map(|status| Report::of_status(&status))
+    client.call("status", Map::new()).map(|status| NodeReport::of_status(&status))
 }
 
 /// The temperature of the warmest zone in `folder`; `None` if there is none.

@@ -11,7 +11,7 @@ use octet_node::frames::{FOR_EVER, Frames, Patience, send};
 use octet_node::map::SignedMap;
 use octet_node::say;
 use octet_node::sub_key::Certified;
-use octet_node::tls::{self, Protocol};
+use octet_node::tls::{self, AlpnProtocol};
 use serde_json::{Value, json};
 use tokio::io::{AsyncWrite, ReadHalf, WriteHalf, split};
 use tokio::net::{TcpSocket, TcpStream};
@@ -20,12 +20,12 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::message::{CoordinatorHello, FromBoard, FromCoordinator, Have, Join, LONGEST};
-use crate::node::Node;
-use crate::pin::{News, Pin, Shown};
+use crate::node::ClusterNode;
+use crate::pin::{CoordinatorProof, MapUpdate, Pin};
 
 /// A board.
-pub struct Member {
-    node: Rc<Node>,
+pub struct MemberConnection {
+    node: Rc<ClusterNode>,
     number: u8,
     coordinator: SocketAddr,
     /// How it stands with the coordinator.
@@ -50,9 +50,9 @@ struct Link {
     pin: Pin,
 }
 
-impl Member {
+impl MemberConnection {
     /// Board `number`, whose coordinator is at `coordinator`.
-    pub fn new(node: Rc<Node>, number: u8, coordinator: SocketAddr) -> Rc<Self> {
+    pub fn new(node: Rc<ClusterNode>, number: u8, coordinator: SocketAddr) -> Rc<Self> {
         Rc::new(Self { node, number, coordinator, state: RefCell::default() })
     }
 
@@ -130,7 +130,7 @@ impl Member {
         let words = |error: &dyn std::fmt::Display| error.to_string();
         let stream = self.tcp().await.map_err(|error| words(&error))?;
         let config =
-            tls::client(&certified.key, Protocol::Cluster).map_err(|error| words(&error))?;
+            tls::client(&certified.key, AlpnProtocol::Cluster).map_err(|error| words(&error))?;
         let connected = TlsConnector::from(config).connect(tls::any_name(), stream).await;
         let stream = connected.map_err(|error| words(&error))?;
         let key = tls::peer_key(stream.get_ref().1.peer_certificates());
@@ -166,7 +166,7 @@ impl Member {
     fn judge(&self, hello: &CoordinatorHello, key: PublicKey) -> Result<(Pin, PublicKey), String> {
         let (node, key_epoch) = hello.node(key).map_err(|error| error.to_string())?;
         let (epoch, statement) = (hello.version.epoch, hello.statement);
-        let shown = Shown { node, key_epoch, epoch, statement };
+        let shown = CoordinatorProof { node, key_epoch, epoch, statement };
         let kept = self.node.kept.borrow();
         if let Some(trouble) = &self.node.trouble
             && kept.pin.is_none()
@@ -231,7 +231,7 @@ impl Member {
                 let version = signed.map().version;
                 let mut next = kept.clone();
                 (next.pin, next.number) = (Some(pin), Some(self.number));
-                if news == News::New {
+                if news == MapUpdate::New {
                     next.map = Some(*signed);
                 }
                 if next != kept {

@@ -3,8 +3,8 @@
 use octet_node::certificate::Certificate;
 use octet_node::control::{MAX_PAYLOAD, PublicKey, is_control_or_format};
 use octet_node::hello::{NotTheBox, node_behind};
-use octet_node::map::{CLUSTER, SignedMap, Version};
-use octet_node::statement::Statement;
+use octet_node::map::{CLUSTER, MapVersion, SignedMap};
+use octet_node::statement::SignedAppointment;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -27,13 +27,13 @@ pub struct CoordinatorHello {
     /// Whose key it shows.
     pub certificate: Certificate,
     /// The map that it has.
-    pub version: Version,
+    pub version: MapVersion,
     /// The SHA-256 of that map's text, in hexadecimal, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
     /// What makes it the coordinator, if it was not the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub statement: Option<Statement>,
+    pub statement: Option<SignedAppointment>,
 }
 
 /// A board's first message.
@@ -63,7 +63,7 @@ pub struct Have {
     /// Who has signed it.
     pub coordinator: PublicKey,
     /// Which it is.
-    pub version: Version,
+    pub version: MapVersion,
 }
 
 /// What a board says after that.
@@ -71,7 +71,7 @@ pub struct Have {
 #[serde(rename_all = "kebab-case")]
 pub enum FromBoard {
     /// It has taken this map, and keeps it.
-    Have(Version),
+    Have(MapVersion),
     /// The keys of its services have changed.
     Certificates(Vec<Certificate>),
     /// How it is; says that it is there, too.
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn each_reads_as_it_was_written() {
-        let version = Version { epoch: 1, sequence: 2 };
+        let version = MapVersion { epoch: 1, sequence: 2 };
         let report = json!({"state": "ready"}).as_object().unwrap().clone();
         for message in
             [FromBoard::Have(version), FromBoard::Certificates(vec![]), FromBoard::Report(report)]

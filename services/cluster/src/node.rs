@@ -8,61 +8,61 @@ use octet_node::map::{SignedMap, Update};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::spawn_blocking;
 
-use crate::book::Book;
+use crate::book::NumberRegistry;
 use crate::coordinator::Coordinator;
-use crate::limits::Limits;
-use crate::member::Member;
-use crate::own::Own;
-use crate::pin::{Kept, Pin};
-use crate::place::{Place, Told, Wiring};
-use crate::report::Report;
+use crate::limits::ClusterLimits;
+use crate::member::MemberConnection;
+use crate::own::OwnNode;
+use crate::pin::{PersistedPin, Pin};
+use crate::place::{NodeConfig, NodePosition, Wiring};
+use crate::report::NodeReport;
 use crate::settings::Settings;
-use crate::store::{Store, StoreError};
+use crate::store::{ClusterStore, ClusterStoreError};
 
 /// A node.
-pub struct Node {
+pub struct ClusterNode {
     /// The folder of the units' sockets.
     pub sockets: PathBuf,
     /// What it keeps.
-    pub store: Store,
+    pub store: ClusterStore,
     /// Why nothing is read from there, if that is so.
     pub trouble: Option<String>,
     /// What it gives at most.
-    pub limits: Limits,
+    pub limits: ClusterLimits,
     /// How it reaches others.
     pub wiring: Wiring,
     /// The settings that are in force.
     pub settings: watch::Sender<Settings>,
     /// What PID 1 says.
-    pub told: watch::Receiver<Told>,
+    pub told: watch::Receiver<NodeConfig>,
     /// How this node is.
-    pub report: watch::Receiver<Report>,
+    pub report: watch::Receiver<NodeReport>,
     /// What `identity` says.
-    pub own: Own,
+    pub own: OwnNode,
     /// The map, for those who follow it.
     pub update: watch::Sender<Update>,
     /// Whom this node believes, and the map that it has.
-    pub kept: RefCell<Kept>,
+    pub kept: RefCell<PersistedPin>,
     /// What it is now.
-    pub role: RefCell<Role>,
+    pub role: RefCell<NodeRole>,
     /// Room for those who show a long map.
     pub long_joins: Semaphore,
 }
 
 /// What a node is.
 #[derive(Clone)]
-pub enum Role {
+pub enum NodeRole {
     /// Nothing yet, or never: why.
     Idle(&'static str),
     /// It has the book.
     Coordinator(Rc<Coordinator>),
     /// It has a coordinator.
-    Member(Rc<Member>),
+    Member(Rc<MemberConnection>),
 }
 
-impl Node {
+impl ClusterNode {
     /// Where this node is; `None` if the box is one board.
-    pub fn place(&self) -> Option<Place> {
+    pub fn place(&self) -> Option<NodePosition> {
         let number = self.told.borrow().number;
         let settings = self.settings.borrow();
         Some(self.wiring.place(settings.cluster.as_ref()?, &settings.boards, number))
@@ -72,7 +72,7 @@ impl Node {
     ///
     /// # Errors
     /// The disk does not take it; all is as before.
-    pub async fn keep(&self, kept: Kept) -> Result<(), StoreError> {
+    pub async fn keep(&self, kept: PersistedPin) -> Result<(), ClusterStoreError> {
         let (store, next) = (self.store.clone(), kept.clone());
         wait_for_disk(move || store.keep_map(&next, |_| Ok(()))).await?;
         let update = Update { number: kept.number, map: kept.map.clone() };
@@ -86,20 +86,26 @@ impl Node {
     ///
     /// # Errors
     /// The same.
-    pub async fn keep_book(&self, book: &Book, map: SignedMap) -> Result<(), StoreError> {
+    pub async fn keep_book(
+        &self,
+        book: &NumberRegistry,
+        map: SignedMap,
+    ) -> Result<(), ClusterStoreError> {
         let (store, next) = (self.store.clone(), book.clone());
         wait_for_disk(move || store.keep_book(&next, |_| Ok(()))).await?;
         let (coordinator, epoch) = (map.map().coordinator, map.map().version.epoch);
         let pin = Some(Pin { coordinator, epoch, key_epoch: map.key_epoch() });
-        self.keep(Kept { pin, number: Some(book.number), map: Some(map) }).await
+        self.keep(PersistedPin { pin, number: Some(book.number), map: Some(map) }).await
     }
 }
 
 /// A thread waits for the disk, and nobody else does.
 async fn wait_for_disk(
-    work: impl FnOnce() -> Result<(), StoreError> + Send + 'static,
-) -> Result<(), StoreError> {
-    let none =
-        |error| StoreError::Disk { file: "the disk".into(), source: std::io::Error::other(error) };
+    work: impl FnOnce() -> Result<(), ClusterStoreError> + Send + 'static,
+) -> Result<(), ClusterStoreError> {
+    let none = |error| ClusterStoreError::Disk {
+        file: "the disk".into(),
+        source: std::io::Error::other(error),
+    };
     spawn_blocking(work).await.unwrap_or_else(|error| Err(none(error)))
 }

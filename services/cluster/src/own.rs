@@ -8,7 +8,7 @@ use std::time::Duration;
 use octet_node::certificate::Certificate;
 use octet_node::control::{CallError, Client};
 use octet_node::say;
-use octet_node::sub_key::{self, CERTIFICATES, Certified, News};
+use octet_node::sub_key::{self, CERTIFICATES, Certified, KeyUpdate};
 use serde::Deserialize;
 use serde_json::Map;
 use tokio::sync::watch;
@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// This node, as it shows itself to others.
 #[derive(Debug)]
-pub struct Own {
+pub struct OwnNode {
     /// The key of this service, once it is certified.
     pub certified: watch::Receiver<Option<Certified>>,
     /// What the node says about the keys of all its services, once `identity` has said so.
@@ -32,18 +32,18 @@ pub struct Own {
 ///
 /// # Errors
 /// There are no threads to be had.
-pub fn keep(folder: Option<PathBuf>, sockets: &Path) -> io::Result<Own> {
+pub fn keep(folder: Option<PathBuf>, sockets: &Path) -> io::Result<OwnNode> {
     let socket = sockets.join("identity.sock");
     let (sender, certified) = watch::channel(None);
     let mut problem = String::new();
     let tell = move |news| match news {
-        News::Certified(next) => {
+        KeyUpdate::Certified(next) => {
             problem.clear();
             sender.send_replace(Some(*next));
         }
         // The same again is not said again.
-        News::Not(why) if why == problem => {}
-        News::Not(why) => {
+        KeyUpdate::Not(why) if why == problem => {}
+        KeyUpdate::Not(why) => {
             say!("this service's key is not certified now: {why}");
             problem = why;
         }
@@ -58,7 +58,7 @@ pub fn keep(folder: Option<PathBuf>, sockets: &Path) -> io::Result<Own> {
         }
     };
     Builder::new().name("certificates".into()).stack_size(STACK).spawn(run)?;
-    Ok(Own { certified, certificates })
+    Ok(OwnNode { certified, certificates })
 }
 
 fn follow(socket: &Path, to: &watch::Sender<Option<Vec<Certificate>>>) -> Result<(), CallError> {

@@ -2,8 +2,8 @@
 //! disk in here.
 
 use octet_node::control::PublicKey;
-use octet_node::map::{SignedMap, Version};
-use octet_node::statement::Statement;
+use octet_node::map::{MapVersion, SignedMap};
+use octet_node::statement::SignedAppointment;
 use serde::{Deserialize, Serialize};
 
 use crate::book::FIRST_EPOCH;
@@ -23,7 +23,7 @@ pub struct Pin {
 /// What a board keeps.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Kept {
+pub struct PersistedPin {
     /// Whom it believes.
     pub pin: Option<Pin>,
     /// Its own number, as the coordinator has told it.
@@ -34,7 +34,7 @@ pub struct Kept {
 
 /// What one who says that it is the coordinator shows of itself. That it has the key is proved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shown {
+pub struct CoordinatorProof {
     /// Its node.
     pub node: PublicKey,
     /// The number of its key of `cluster`.
@@ -42,7 +42,7 @@ pub struct Shown {
     /// The epoch that it says.
     pub epoch: u64,
     /// What makes it the coordinator.
-    pub statement: Option<Statement>,
+    pub statement: Option<SignedAppointment>,
 }
 
 /// Why it is not believed.
@@ -118,27 +118,27 @@ pub enum NotTaken {
     #[error("the map is number {}, and number {} is known: an old one is shown again", shown.sequence, known.sequence)]
     Older {
         /// The map's.
-        shown: Version,
+        shown: MapVersion,
         /// What is known.
-        known: Version,
+        known: MapVersion,
     },
     /// It is another of the same number.
     #[error("there are two maps of number {}", _0.sequence)]
-    Twice(Version),
+    Twice(MapVersion),
 }
 
 /// What is done with a map that is right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum News {
+pub enum MapUpdate {
     /// It is the one that is there.
     Same,
     /// It takes that one's place.
     New,
 }
 
-impl Kept {
+impl PersistedPin {
     /// The version of the map that is there.
-    pub fn version(&self) -> Option<Version> {
+    pub fn version(&self) -> Option<MapVersion> {
         self.map.as_ref().map(|signed| signed.map().version)
     }
 
@@ -147,8 +147,12 @@ impl Kept {
     ///
     /// # Errors
     /// It is not.
-    pub fn judge(&self, shown: &Shown, owners: &[PublicKey]) -> Result<Pin, NotTheCoordinator> {
-        let Shown { node, key_epoch, epoch, statement } = *shown;
+    pub fn judge(
+        &self,
+        shown: &CoordinatorProof,
+        owners: &[PublicKey],
+    ) -> Result<Pin, NotTheCoordinator> {
+        let CoordinatorProof { node, key_epoch, epoch, statement } = *shown;
         let pin = Pin { coordinator: node, epoch, key_epoch };
         let Some(known) = self.pin else {
             return if epoch == FIRST_EPOCH {
@@ -186,7 +190,7 @@ impl Kept {
     ///
     /// # Errors
     /// It is not: it is another's, or old.
-    pub fn accept(&self, pin: &Pin, signed: &SignedMap) -> Result<News, NotTaken> {
+    pub fn accept(&self, pin: &Pin, signed: &SignedMap) -> Result<MapUpdate, NotTaken> {
         let (map, shown) = (signed.map(), signed.map().version);
         if map.coordinator != pin.coordinator {
             return Err(NotTaken::OtherCoordinator(map.coordinator));
@@ -203,18 +207,18 @@ impl Kept {
             }
             Some(kept) if shown == kept.map().version => {
                 if signed.text() == kept.text() {
-                    Ok(News::Same)
+                    Ok(MapUpdate::Same)
                 } else {
                     Err(NotTaken::Twice(shown))
                 }
             }
-            _ => Ok(News::New),
+            _ => Ok(MapUpdate::New),
         }
     }
 }
 
 /// Sees that an owner has said it of this node and this epoch.
-fn appointed(shown: &Shown, owners: &[PublicKey]) -> Result<(), NotTheCoordinator> {
+fn appointed(shown: &CoordinatorProof, owners: &[PublicKey]) -> Result<(), NotTheCoordinator> {
     let statement = shown.statement.ok_or(NotTheCoordinator::NoStatement(shown.epoch))?;
     let said = statement.appointment();
     if (said.coordinator, said.epoch) != (shown.node, shown.epoch) {
@@ -226,36 +230,47 @@ fn appointed(shown: &Shown, owners: &[PublicKey]) -> Result<(), NotTheCoordinato
 #[cfg(test)]
 mod tests {
     use super::*;
-    use octet_node::certificate::{Certificate, Statement as Said};
-    use octet_node::key::Key;
+    use octet_node::certificate::{Certificate, KeyStatement as Said};
+    use octet_node::key::PrivateKey;
     use octet_node::map::{Map, Member};
     use octet_node::statement::Appointment;
 
-    fn key() -> Key {
-        Key::generate().unwrap()
+    fn key() -> PrivateKey {
+        PrivateKey::generate().unwrap()
     }
 
-    fn shown(node: &Key, epoch: u64, statement: Option<Statement>) -> Shown {
-        Shown { node: node.public(), key_epoch: 3, epoch, statement }
+    fn shown(
+        node: &PrivateKey,
+        epoch: u64,
+        statement: Option<SignedAppointment>,
+    ) -> CoordinatorProof {
+        CoordinatorProof { node: node.public(), key_epoch: 3, epoch, statement }
     }
 
-    fn appoint(owner: &Key, coordinator: &Key, epoch: u64) -> Option<Statement> {
+    fn appoint(
+        owner: &PrivateKey,
+        coordinator: &PrivateKey,
+        epoch: u64,
+    ) -> Option<SignedAppointment> {
         let (public, coordinator) = (owner.public(), coordinator.public());
         let appointment = Appointment { owner: public, coordinator, epoch, replaces: None };
-        Some(Statement::sign(appointment, owner).unwrap())
+        Some(SignedAppointment::sign(appointment, owner).unwrap())
     }
 
-    fn pinned(coordinator: &Key, epoch: u64) -> Kept {
+    fn pinned(coordinator: &PrivateKey, epoch: u64) -> PersistedPin {
         let pin = Pin { coordinator: coordinator.public(), epoch, key_epoch: 3 };
-        Kept { pin: Some(pin), ..Kept::default() }
+        PersistedPin { pin: Some(pin), ..PersistedPin::default() }
     }
 
     #[test]
     fn the_first_coordinator_stays() {
         let (coordinator, other, owner) = (key(), key(), key());
         let owners = [owner.public()];
-        let pin = Kept::default().judge(&shown(&coordinator, 1, None), &owners).unwrap();
-        assert_eq!(Kept { pin: Some(pin), ..Kept::default() }, pinned(&coordinator, 1));
+        let pin = PersistedPin::default().judge(&shown(&coordinator, 1, None), &owners).unwrap();
+        assert_eq!(
+            PersistedPin { pin: Some(pin), ..PersistedPin::default() },
+            pinned(&coordinator, 1)
+        );
         let kept = pinned(&coordinator, 1);
         assert_eq!(kept.judge(&shown(&coordinator, 1, None), &owners), Ok(pin));
         let (shown_key, known) = (other.public(), coordinator.public());
@@ -263,7 +278,7 @@ mod tests {
             kept.judge(&shown(&other, 1, None), &owners),
             Err(NotTheCoordinator::Another { shown: shown_key, known })
         );
-        let old = Shown { key_epoch: 2, ..shown(&coordinator, 1, None) };
+        let old = CoordinatorProof { key_epoch: 2, ..shown(&coordinator, 1, None) };
         assert_eq!(
             kept.judge(&old, &owners),
             Err(NotTheCoordinator::Replaced { shown: 2, seen: 3 })
@@ -273,7 +288,7 @@ mod tests {
             Err(NotTheCoordinator::NoStatement(2))
         );
         // A first one does not get away with an epoch that no owner could exceed.
-        let first = Kept::default().judge(&shown(&coordinator, u64::MAX, None), &owners);
+        let first = PersistedPin::default().judge(&shown(&coordinator, u64::MAX, None), &owners);
         assert_eq!(first, Err(NotTheCoordinator::NoStatement(u64::MAX)));
     }
 
@@ -300,7 +315,7 @@ mod tests {
             judge(shown(&coordinator, 3, None)),
             Err(NotTheCoordinator::OldEpoch { shown: 3, known: 4 })
         );
-        let fresh = Kept::default();
+        let fresh = PersistedPin::default();
         let appointed = shown(&other, 5, appoint(&owner, &other, 5));
         assert_eq!(fresh.judge(&appointed, &owners).unwrap().epoch, 5);
         assert!(fresh.judge(&appointed, &[]).is_err());
@@ -316,15 +331,15 @@ mod tests {
             let (addresses, certificates) = (vec![], vec![certificate.clone()]);
             let member =
                 Member { number: 0, node, addresses, certificates, record: None, drained: false };
-            let revoked = vec![Key::from_seed([revoked; 32]).unwrap().public()];
-            let map = Map::new(node, Version { epoch, sequence }, vec![member], revoked);
+            let revoked = vec![PrivateKey::from_seed([revoked; 32]).unwrap().public()];
+            let map = Map::new(node, MapVersion { epoch, sequence }, vec![member], revoked);
             SignedMap::sign(map, certificate, &signing).unwrap()
         };
-        let kept = Kept { map: Some(signed(4, 10, 3, 1)), ..pinned(&coordinator, 4) };
+        let kept = PersistedPin { map: Some(signed(4, 10, 3, 1)), ..pinned(&coordinator, 4) };
         let pin = kept.pin.unwrap();
-        assert_eq!(kept.accept(&pin, &signed(4, 11, 3, 2)), Ok(News::New));
-        assert_eq!(kept.accept(&pin, &signed(4, 10, 3, 1)), Ok(News::Same));
-        let version = |epoch, sequence| Version { epoch, sequence };
+        assert_eq!(kept.accept(&pin, &signed(4, 11, 3, 2)), Ok(MapUpdate::New));
+        assert_eq!(kept.accept(&pin, &signed(4, 10, 3, 1)), Ok(MapUpdate::Same));
+        let version = |epoch, sequence| MapVersion { epoch, sequence };
         assert_eq!(kept.accept(&pin, &signed(4, 10, 3, 2)), Err(NotTaken::Twice(version(4, 10))));
         let old = NotTaken::Older { shown: version(4, 9), known: version(4, 10) };
         assert_eq!(kept.accept(&pin, &signed(4, 9, 3, 2)), Err(old));
@@ -336,7 +351,7 @@ mod tests {
         assert_eq!(kept.accept(&pin, &signed(4, 11, 2, 2)), Err(replaced));
         // A new coordinator begins again at 1, in a higher epoch.
         let next = Pin { epoch: 5, ..pin };
-        assert_eq!(kept.accept(&next, &signed(5, 1, 3, 2)), Ok(News::New));
+        assert_eq!(kept.accept(&next, &signed(5, 1, 3, 2)), Ok(MapUpdate::New));
         let other = Pin { coordinator: key().public(), ..pin };
         assert_eq!(
             kept.accept(&other, &signed(4, 11, 3, 2)),

@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Where this node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum NodePosition {
     /// It does not know its number yet, or the box has no board of that number.
     Unknown,
     /// It is the coordinator, and has this number: 0 if it is the router.
@@ -76,22 +76,24 @@ impl Default for Wiring {
 
 impl Wiring {
     /// Where a node is that PID 1 says is `number`.
-    pub fn place(&self, cluster: &Cluster, boards: &[Board], number: Option<u8>) -> Place {
+    pub fn place(&self, cluster: &Cluster, boards: &[Board], number: Option<u8>) -> NodePosition {
         let manager = cluster.manager(boards);
         match number {
-            Some(number) if number == manager.unwrap_or(ROUTER) => Place::Coordinator(number),
-            Some(ROUTER) => Place::OtherRouter,
-            Some(number) if (1..=cluster.boards).contains(&number) => {
-                Place::Board(number, (self.coordinator_of)(cluster, manager, number))
+            Some(number) if number == manager.unwrap_or(ROUTER) => {
+                NodePosition::Coordinator(number)
             }
-            _ => Place::Unknown,
+            Some(ROUTER) => NodePosition::OtherRouter,
+            Some(number) if (1..=cluster.boards).contains(&number) => {
+                NodePosition::Board(number, (self.coordinator_of)(cluster, manager, number))
+            }
+            _ => NodePosition::Unknown,
         }
     }
 }
 
 /// What PID 1 says of this node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Told {
+pub struct NodeConfig {
     /// Its number.
     pub number: Option<u8>,
 }
@@ -100,7 +102,7 @@ pub struct Told {
 ///
 /// # Errors
 /// There are no threads to be had.
-pub fn keep(sockets: PathBuf, told: watch::Sender<Told>) -> io::Result<()> {
+pub fn keep(sockets: PathBuf, told: watch::Sender<NodeConfig>) -> io::Result<()> {
     let run = move || {
         loop {
             // PID 1 is there as long as the box is; who was turned away comes again.
@@ -122,9 +124,9 @@ pub fn keep(sockets: PathBuf, told: watch::Sender<Told>) -> io::Result<()> {
     Builder::new().name("init".into()).stack_size(STACK).spawn(run).map(drop)
 }
 
-fn read(status: &Value) -> Told {
+fn read(status: &Value) -> NodeConfig {
     let number = status.get("board").and_then(Value::as_u64).and_then(|it| it.try_into().ok());
-    Told { number }
+    NodeConfig { number }
 }
 
 #[cfg(test)]
@@ -140,9 +142,9 @@ mod tests {
         let cluster: Cluster = serde_json::from_value(json!({"boards": 4})).unwrap();
         let wiring = Wiring::default();
         let place = |number| wiring.place(&cluster, &[], number);
-        assert_eq!(place(Some(3)), Place::Board(3, "10.20.3.1:4041".parse().unwrap()));
-        assert_eq!(place(Some(0)), Place::Coordinator(0));
-        assert_eq!((place(None), place(Some(5))), (Place::Unknown, Place::Unknown));
+        assert_eq!(place(Some(3)), NodePosition::Board(3, "10.20.3.1:4041".parse().unwrap()));
+        assert_eq!(place(Some(0)), NodePosition::Coordinator(0));
+        assert_eq!((place(None), place(Some(5))), (NodePosition::Unknown, NodePosition::Unknown));
         let address = "10.20.3.2".parse().unwrap();
         assert_eq!((wiring.number_of)(&cluster, address), Some(3));
     }
@@ -154,9 +156,12 @@ mod tests {
         let boards = json!([{"number": 1, "role": "cache"}, {"number": 2, "role": "manager"}]);
         let boards: Vec<Board> = serde_json::from_value(boards).unwrap();
         let place = |number| Wiring::default().place(&cluster, &boards, number);
-        assert_eq!(place(Some(3)), Place::Board(3, "10.20.2.2:4041".parse().unwrap()));
-        assert_eq!((place(Some(2)), place(Some(0))), (Place::Coordinator(2), Place::OtherRouter));
-        assert_eq!((place(None), place(Some(5))), (Place::Unknown, Place::Unknown));
+        assert_eq!(place(Some(3)), NodePosition::Board(3, "10.20.2.2:4041".parse().unwrap()));
+        assert_eq!(
+            (place(Some(2)), place(Some(0))),
+            (NodePosition::Coordinator(2), NodePosition::OtherRouter)
+        );
+        assert_eq!((place(None), place(Some(5))), (NodePosition::Unknown, NodePosition::Unknown));
     }
 
     /// The unit file says what the code relies on, and has its place among the others.

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use crate::node::Node;
+use crate::node::ClusterNode;
 
 /// PID 1's verb.
 const PLACE: &str = "place";
@@ -34,7 +34,7 @@ enum NotDone {
 }
 
 /// Keeps PID 1 told, for good.
-pub async fn keep(node: Rc<Node>) -> io::Result<()> {
+pub async fn keep(node: Rc<ClusterNode>) -> io::Result<()> {
     let (mut told, mut settings) = (node.told.clone(), node.settings.subscribe());
     let mut update = node.update.subscribe();
     let (mut done, mut problem) = (None, String::new());
@@ -112,13 +112,13 @@ async fn place(sockets: PathBuf, units: String) -> Result<(), NotDone> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use octet_node::certificate::{Certificate, Statement};
-    use octet_node::key::Key;
-    use octet_node::map::{Map as MapOf, Member, Version};
+    use octet_node::certificate::{Certificate, KeyStatement};
+    use octet_node::key::PrivateKey;
+    use octet_node::map::{Map as MapOf, MapVersion, Member};
     use serde_json::json;
 
     fn map(drained: bool) -> Update {
-        let [node, board, key] = [(); 3].map(|()| Key::generate().unwrap());
+        let [node, board, key] = [(); 3].map(|()| PrivateKey::generate().unwrap());
         let member = |number, node, drained| Member {
             number,
             node,
@@ -128,10 +128,10 @@ mod tests {
             drained,
         };
         let members = vec![member(0, node.public(), false), member(3, board.public(), drained)];
-        let map = MapOf::new(node.public(), Version::default(), members, vec![]);
+        let map = MapOf::new(node.public(), MapVersion::default(), members, vec![]);
         let unit = "cluster".parse().unwrap();
         let statement =
-            Statement { node: node.public(), unit, key: key.public(), epoch: 1, issued: 1 };
+            KeyStatement { node: node.public(), unit, key: key.public(), epoch: 1, issued: 1 };
         let certificate = Certificate::sign(statement, &node).unwrap();
         let map = SignedMap::sign(map, certificate, &key).unwrap();
         Update { number: Some(3), map: Some(map) }

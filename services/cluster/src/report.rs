@@ -12,7 +12,7 @@ const LONGEST_TEXT: usize = 64;
 
 /// How a node is; what it does not say is not known.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Report {
+pub struct NodeReport {
     /// How PID 1 says that it is: ready, degraded, …
     pub state: Option<String>,
     /// How long it has been on, in milliseconds.
@@ -31,7 +31,7 @@ pub struct Report {
     pub temperature: Option<i64>,
 }
 
-impl Report {
+impl NodeReport {
     /// What PID 1 says of its node (`status`).
     pub fn of_status(status: &Value) -> Self {
         let number = |at: &str| status.pointer(at).and_then(Value::as_u64);
@@ -130,21 +130,21 @@ mod tests {
         ]);
         let memory = json!({"available": 5, "total": 9, "init_rss": 1});
         let status = json!({"state": "degraded", "uptime": 70, "memory": memory, "units": units});
-        let report = Report::of_status(&status);
+        let report = NodeReport::of_status(&status);
         assert_eq!(
             (report.ready, &report.failed[..]),
             (Some(2), &["lan".into(), "cache".into()][..])
         );
         assert_eq!((report.memory, report.total, report.uptime), (Some(5), Some(9), Some(70)));
-        let full = Report { cpu: Some(12), temperature: Some(-3), ..report };
-        assert_eq!(Report::read(&full.say()), full);
+        let full = NodeReport { cpu: Some(12), temperature: Some(-3), ..report };
+        assert_eq!(NodeReport::read(&full.say()), full);
         for nothing in [json!(null), json!([]), json!(7), json!({"units": 7, "memory": 7})] {
-            assert_eq!(Report::of_status(&nothing).failed.len(), 0);
+            assert_eq!(NodeReport::of_status(&nothing).failed.len(), 0);
         }
         // As long as it gets, it can be said.
         let name = "\u{10ffff}".repeat(1000);
         let units: Vec<_> = (0..100).map(|_| json!({"name": name, "state": "failed"})).collect();
-        let largest = Report::of_status(&json!({"state": name, "units": units}));
+        let largest = NodeReport::of_status(&json!({"state": name, "units": units}));
         let said = serde_json::to_vec(&crate::message::FromBoard::Report(largest.say())).unwrap();
         assert!(said.len() < LONGEST_REPORT, "{}", said.len());
     }
@@ -172,14 +172,14 @@ mod tests {
             ticks in prop::collection::vec(any::<u64>(), 16), failed in prop::collection::vec("\\PC{0,80}", 0..40),
         ) {
             if let Ok(value) = serde_json::from_str::<Value>(&json) {
-                Report::of_status(&value);
-                value.as_object().map(Report::read);
+                NodeReport::of_status(&value);
+                value.as_object().map(NodeReport::read);
             }
             let read = json!({ "failed": failed, "state": json, "cpu": ticks[0] });
-            let read = Report::read(read.as_object().unwrap());
+            let read = NodeReport::read(read.as_object().unwrap());
             prop_assert!(read.failed.len() <= MOST_NAMED && read.cpu.unwrap() <= 100);
             // What was read once reads the same again.
-            prop_assert_eq!(Report::read(&read.say()), read);
+            prop_assert_eq!(NodeReport::read(&read.say()), read);
             let _ = (Worked::parse(&stat), temperature(&stat));
             let line = |ticks: &[u64]| ticks.iter().fold("cpu ".to_owned(), |line, it| format!("{line} {it}"));
             let [before, after] = [&ticks[..8], &ticks[8..]].map(|it| Worked::parse(&line(it)).unwrap());

@@ -8,7 +8,7 @@ use octet_node::control::PublicKey;
 
 /// The rules of enrolment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rules {
+pub struct EnrolmentRules {
     cluster: Cluster,
     /// The keys that are named, each for one board.
     keys: BTreeMap<u8, PublicKey>,
@@ -31,7 +31,7 @@ pub enum Forbidden {
     NoneNamed,
 }
 
-impl Rules {
+impl EnrolmentRules {
     /// As these sections say.
     pub fn new(cluster: &Cluster, boards: &[Board]) -> Self {
         let keys = boards.iter().filter_map(|board| Some((board.number, board.key?)));

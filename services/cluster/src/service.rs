@@ -6,22 +6,22 @@ use std::process::ExitCode;
 
 use octet_node::control::SOCKETS;
 use octet_node::settings::Which;
-use octet_node::{Given, notify_ready};
+use octet_node::{UnitEnvironment, notify_ready};
 
-use crate::limits::Limits;
+use crate::limits::ClusterLimits;
 use crate::place::Wiring;
 use crate::settings::Settings;
-use crate::{Parts, run};
+use crate::{ClusterConfig, run};
 
 /// Serves until PID 1 ends it.
 pub fn main() -> ExitCode {
     octet_node::run(|given| run(parts(given)?, notify_ready))
 }
 
-fn parts(mut given: Given) -> io::Result<Parts> {
-    Ok(Parts {
+fn parts(mut given: UnitEnvironment) -> io::Result<ClusterConfig> {
+    Ok(ClusterConfig {
         settings: Settings::read(Path::new(SOCKETS), Which::InForce).map_err(io::Error::other)?,
-        limits: Limits::default(),
+        limits: ClusterLimits::default(),
         wiring: Wiring::default(),
         folder: given.state.take(),
         sockets: SOCKETS.into(),

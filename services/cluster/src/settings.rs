@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use octet_appliance::operator::{Capability, Operator};
+use octet_appliance::operator::{Operator, Permission};
 use octet_appliance::{Board, Cluster};
 use octet_node::SettingsError;
 use octet_node::control::{PublicKey, UnitName};
@@ -39,7 +39,7 @@ impl Settings {
 /// Those who own the box: `own` is granted whole, so it is the same for each unit.
 fn owners(operator: &Operator) -> Vec<PublicKey> {
     let Ok(unit) = UnitName::try_from(octet_node::map::CLUSTER.to_owned()) else { return vec![] };
-    let own = operator.keys.iter().filter(|key| key.may(Capability::Own, &unit));
+    let own = operator.keys.iter().filter(|key| key.may(Permission::Own, &unit));
     own.map(|operator| operator.key).collect()
 }
 

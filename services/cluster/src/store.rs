@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use octet_node::digest::sha256;
-use octet_node::durable::{self, Existing, Step};
+use octet_node::durable::{self, ExistingFile, WriteStep};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::book::Book;
-use crate::pin::Kept;
+use crate::book::NumberRegistry;
+use crate::pin::PersistedPin;
 
 /// The file of the book.
 pub const BOOK: &str = "book";
@@ -24,7 +24,7 @@ const LONGEST: u64 = 2 << 20;
 
 /// Why it is not known.
 #[derive(Debug, thiserror::Error)]
-pub enum StoreError {
+pub enum ClusterStoreError {
     /// The disk does not give or take it.
     #[error("{file} cannot be read or written: {source}")]
     Disk {
@@ -40,13 +40,13 @@ pub enum StoreError {
 
 /// The service's data folder. Without one all is in memory, and gone with this process.
 #[derive(Debug, Clone)]
-pub struct Store {
+pub struct ClusterStore {
     folder: Option<PathBuf>,
     /// Held while a file is written: whoever waited for that may have given up, and another comes.
     writing: Arc<Mutex<()>>,
 }
 
-impl Store {
+impl ClusterStore {
     /// In `folder`.
     pub fn new(folder: Option<PathBuf>) -> Self {
         Self { folder, writing: Arc::default() }
@@ -56,7 +56,7 @@ impl Store {
     ///
     /// # Errors
     /// It is damaged, or the disk does not give it.
-    pub fn book(&self) -> Result<Option<Book>, StoreError> {
+    pub fn book(&self) -> Result<Option<NumberRegistry>, ClusterStoreError> {
         self.read(BOOK)
     }
 
@@ -64,7 +64,7 @@ impl Store {
     ///
     /// # Errors
     /// It is damaged, or the disk does not give it.
-    pub fn kept(&self) -> Result<Kept, StoreError> {
+    pub fn kept(&self) -> Result<PersistedPin, ClusterStoreError> {
         self.read(MAP).map(Option::unwrap_or_default)
     }
 
@@ -74,9 +74,9 @@ impl Store {
     /// The disk does not take it; the old one is there, or the new one.
     pub fn keep_book(
         &self,
-        book: &Book,
-        before: impl FnMut(Step) -> io::Result<()>,
-    ) -> Result<(), StoreError> {
+        book: &NumberRegistry,
+        before: impl FnMut(WriteStep) -> io::Result<()>,
+    ) -> Result<(), ClusterStoreError> {
         self.write(BOOK, book, before)
     }
 
@@ -86,18 +86,18 @@ impl Store {
     /// The same.
     pub fn keep_map(
         &self,
-        kept: &Kept,
-        before: impl FnMut(Step) -> io::Result<()>,
-    ) -> Result<(), StoreError> {
+        kept: &PersistedPin,
+        before: impl FnMut(WriteStep) -> io::Result<()>,
+    ) -> Result<(), ClusterStoreError> {
         self.write(MAP, kept, before)
     }
 
-    fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, StoreError> {
+    fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, ClusterStoreError> {
         let Some(file) = self.folder.as_ref().map(|folder| folder.join(name)) else {
             return Ok(None);
         };
         match durable::read(&file, LONGEST).map_err(disk(&file))? {
-            Some(bytes) => decode(&bytes).map(Some).ok_or(StoreError::Damaged(file)),
+            Some(bytes) => decode(&bytes).map(Some).ok_or(ClusterStoreError::Damaged(file)),
             None => Ok(None),
         }
     }
@@ -106,21 +106,21 @@ impl Store {
         &self,
         name: &str,
         value: &impl Serialize,
-        before: impl FnMut(Step) -> io::Result<()>,
-    ) -> Result<(), StoreError> {
+        before: impl FnMut(WriteStep) -> io::Result<()>,
+    ) -> Result<(), ClusterStoreError> {
         let Some(file) = self.folder.as_ref().map(|folder| folder.join(name)) else {
             return Ok(());
         };
         let _one_at_a_time = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         encode(value)
             .map_err(io::Error::other)
-            .and_then(|bytes| durable::write(&file, &bytes, Existing::Replace, before))
+            .and_then(|bytes| durable::write(&file, &bytes, ExistingFile::Replace, before))
             .map_err(disk(&file))
     }
 }
 
-fn disk(file: &Path) -> impl FnOnce(io::Error) -> StoreError {
-    move |source| StoreError::Disk { file: file.to_owned(), source }
+fn disk(file: &Path) -> impl FnOnce(io::Error) -> ClusterStoreError {
+    move |source| ClusterStoreError::Disk { file: file.to_owned(), source }
 }
 
 fn encode(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
@@ -141,8 +141,8 @@ mod tests {
     use proptest::prelude::*;
     use tempfile::TempDir;
 
-    fn book(sequence: u64) -> Book {
-        let mut book = Book::new(PublicKey::new([1; 32]), 0);
+    fn book(sequence: u64) -> NumberRegistry {
+        let mut book = NumberRegistry::new(PublicKey::new([1; 32]), 0);
         book.version.sequence = sequence;
         book
     }
@@ -150,15 +150,19 @@ mod tests {
     /// Power goes before each step of writing: there is the old book or the new one.
     #[test]
     fn old_or_new_at_every_step() {
-        for (index, step) in Step::ALL.into_iter().enumerate() {
+        for (index, step) in WriteStep::ALL.into_iter().enumerate() {
             let folder = TempDir::new().unwrap();
-            let store = Store::new(Some(folder.path().to_owned()));
+            let store = ClusterStore::new(Some(folder.path().to_owned()));
             assert_eq!(store.book().unwrap(), None);
             store.keep_book(&book(1), |_| Ok(())).unwrap();
             let cut = |at| if at == step { Err(io::Error::other("cut")) } else { Ok(()) };
             assert!(store.keep_book(&book(2), cut).is_err());
             let found = store.book().unwrap().unwrap().version.sequence;
-            assert_eq!(found, if step == Step::SyncFolder { 2 } else { 1 }, "{index}: {step:?}");
+            assert_eq!(
+                found,
+                if step == WriteStep::SyncFolder { 2 } else { 1 },
+                "{index}: {step:?}"
+            );
             store.keep_book(&book(3), |_| Ok(())).unwrap();
             assert_eq!(store.book().unwrap(), Some(book(3)));
         }
@@ -167,25 +171,25 @@ mod tests {
     #[test]
     fn every_changed_bit_is_seen() {
         let whole = encode(&book(7)).unwrap();
-        assert_eq!(decode::<Book>(&whole), Some(book(7)));
+        assert_eq!(decode::<NumberRegistry>(&whole), Some(book(7)));
         for bit in 0..whole.len() * 8 {
             let mut changed = whole.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(decode::<Book>(&changed), None, "bit {bit}");
+            assert_eq!(decode::<NumberRegistry>(&changed), None, "bit {bit}");
         }
         let folder = TempDir::new().unwrap();
-        let store = Store::new(Some(folder.path().to_owned()));
+        let store = ClusterStore::new(Some(folder.path().to_owned()));
         std::fs::write(folder.path().join(BOOK), "{}").unwrap();
-        assert!(matches!(store.book(), Err(StoreError::Damaged(_))));
-        assert_eq!(store.kept().unwrap(), Kept::default());
-        assert_eq!(Store::new(None).book().unwrap(), None);
+        assert!(matches!(store.book(), Err(ClusterStoreError::Damaged(_))));
+        assert_eq!(store.kept().unwrap(), PersistedPin::default());
+        assert_eq!(ClusterStore::new(None).book().unwrap(), None);
     }
 
     proptest! {
         #[test]
         fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = decode::<Book>(&bytes);
-            let _ = decode::<Kept>(&bytes);
+            let _ = decode::<NumberRegistry>(&bytes);
+            let _ = decode::<PersistedPin>(&bytes);
         }
     }
 }

@@ -1,28 +1,28 @@
 //! What this unit can be asked, and how it answers.
 
-use octet_node::control::{Capability, ColumnKind, Failure, FailureCode, UnitName, Verb};
+use octet_node::control::{ColumnKind, Failure, FailureCode, Permission, UnitName, Verb};
 use octet_node::map::MAP;
-use octet_node::record::Record;
+use octet_node::record::SeatRecord;
 use octet_node::say;
-use octet_node::serve::tasks::{Call, Limits, Verbs};
+use octet_node::serve::tasks::{Call, ConnectionLimits, Verbs};
 use octet_node::serve::verbs::{nothing, option, optional_text, text};
 use octet_node::settings::Which;
-use octet_node::statement::Statement;
+use octet_node::statement::SignedAppointment;
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
 use crate::coordinator::Unchanged;
-use crate::node::{Node, Role};
-use crate::place::Place;
+use crate::node::{ClusterNode, NodeRole};
+use crate::place::NodePosition;
 use crate::settings::Settings;
 use crate::traffic;
 
 /// Each service may stay for the sake of the map.
-pub const LIMITS: Limits = Limits { all: 48, for_operators: 16, of_one: 4 };
+pub const LIMITS: ConnectionLimits = ConnectionLimits { all: 48, for_operators: 16, of_one: 4 };
 
 /// All of them.
-pub fn verbs() -> Verbs<Node> {
-    use Capability::{Operate, Own, Read};
+pub fn verbs() -> Verbs<ClusterNode> {
+    use Permission::{Operate, Own, Read};
 
     let board = || text("number", "The board's number").parse(number);
     let recorded =
@@ -32,7 +32,7 @@ pub fn verbs() -> Verbs<Node> {
             Verb::new("show", Read, "Shows each board: key, enrolment, connection, rejected keys"),
             optional_text("number", "One board in detail, as the board reports it")
                 .parse(|board| board.map(number).transpose()),
-            async |node: &Node, _, board| show(node, board),
+            async |node: &ClusterNode, _, board| show(node, board),
         )
         .with(
             Verb::new(
@@ -129,7 +129,7 @@ pub fn verbs() -> Verbs<Node> {
 }
 
 /// Gives the map at once, and whenever there is a newer one, until the client is gone.
-async fn follow(node: &Node, call: &mut Call<'_>) -> Value {
+async fn follow(node: &ClusterNode, call: &mut Call<'_>) -> Value {
     let mut update = node.update.subscribe();
     loop {
         let item = json!(&*update.borrow_and_update());
@@ -144,7 +144,7 @@ async fn follow(node: &Node, call: &mut Call<'_>) -> Value {
     }
 }
 
-async fn drain(node: &Node, number: u8, drained: bool) -> Result<Value, Failure> {
+async fn drain(node: &ClusterNode, number: u8, drained: bool) -> Result<Value, Failure> {
     let key = coordinator(node)?.drain(number, drained).await.map_err(failure)?;
     say!("board {number} is {}drained", if drained { "" } else { "no longer " });
     let settings = node.settings.borrow();
@@ -165,15 +165,15 @@ fn drain_done(placed: &[&str], drained: bool) -> String {
     }
 }
 
-fn show(node: &Node, board: Option<u8>) -> Result<Value, Failure> {
+fn show(node: &ClusterNode, board: Option<u8>) -> Result<Value, Failure> {
     if let Some(number) = board {
         return coordinator(node)?.show_board(number).map_err(failure);
     }
     let role = node.role.borrow().clone();
     let mut shown = match role {
-        Role::Idle(why) => json!({ "role": why }),
-        Role::Coordinator(coordinator) => coordinator.show().map_err(failure)?,
-        Role::Member(member) => member.show(),
+        NodeRole::Idle(why) => json!({ "role": why }),
+        NodeRole::Coordinator(coordinator) => coordinator.show().map_err(failure)?,
+        NodeRole::Member(member) => member.show(),
     };
     if let Some(trouble) = &node.trouble {
         shown["trouble"] = json!(trouble);
@@ -181,21 +181,23 @@ fn show(node: &Node, board: Option<u8>) -> Result<Value, Failure> {
     Ok(shown)
 }
 
-async fn status(node: &Node) -> Result<Value, Failure> {
+async fn status(node: &ClusterNode) -> Result<Value, Failure> {
     let role = node.role.borrow().clone();
     match role {
-        Role::Idle(why) => Ok(json!({ "role": why })),
-        Role::Coordinator(coordinator) => {
+        NodeRole::Idle(why) => Ok(json!({ "role": why })),
+        NodeRole::Coordinator(coordinator) => {
             let traffic = traffic::ask(node.sockets.clone()).await;
             coordinator.status(&traffic).map_err(failure)
         }
-        Role::Member(member) => Ok(member.status()),
+        NodeRole::Member(member) => Ok(member.status()),
     }
 }
 
-fn coordinator(node: &Node) -> Result<std::rc::Rc<crate::coordinator::Coordinator>, Failure> {
+fn coordinator(
+    node: &ClusterNode,
+) -> Result<std::rc::Rc<crate::coordinator::Coordinator>, Failure> {
     match &*node.role.borrow() {
-        Role::Coordinator(coordinator) => Ok(coordinator.clone()),
+        NodeRole::Coordinator(coordinator) => Ok(coordinator.clone()),
         _ => {
             let help = "ask the coordinator: the router, or the board with the role `manager`";
             Err(Failure::new(FailureCode::Failed, "this node does not hold the map", help))
@@ -221,26 +223,26 @@ fn number(text: String) -> Result<u8, Failure> {
     })
 }
 
-fn maybe_record(text: Option<String>) -> Result<Option<Record>, Failure> {
+fn maybe_record(text: Option<String>) -> Result<Option<SeatRecord>, Failure> {
     text.map(record).transpose()
 }
 
-fn record(text: String) -> Result<Record, Failure> {
-    Record::try_from(text).map_err(|error| {
+fn record(text: String) -> Result<SeatRecord, Failure> {
+    SeatRecord::try_from(text).map_err(|error| {
         let help = "give it as an owner has signed it, or leave it out";
         Failure::new(FailureCode::BadArgument, error.to_string(), help)
     })
 }
 
-fn statement(text: String) -> Result<Statement, Failure> {
-    Statement::try_from(text).map_err(|error| {
+fn statement(text: String) -> Result<SignedAppointment, Failure> {
+    SignedAppointment::try_from(text).map_err(|error| {
         let help = "give it as `octetctl sign-coordinator` has printed it";
         Failure::new(FailureCode::BadArgument, error.to_string(), help)
     })
 }
 
 /// A thread waits for `config`, and nobody else does.
-async fn read(node: &Node, which: Which) -> Result<Settings, Failure> {
+async fn read(node: &ClusterNode, which: Which) -> Result<Settings, Failure> {
     let sockets = node.sockets.clone();
     match spawn_blocking(move || Settings::read(&sockets, which)).await {
         Ok(settings) => settings.map_err(Failure::from),
@@ -251,7 +253,7 @@ async fn read(node: &Node, which: Which) -> Result<Settings, Failure> {
     }
 }
 
-async fn apply(node: &Node) -> Result<(), Failure> {
+async fn apply(node: &ClusterNode) -> Result<(), Failure> {
     let settings = read(node, Which::InForce).await?;
     if *node.settings.borrow() == settings {
         return Ok(());
@@ -261,7 +263,9 @@ async fn apply(node: &Node) -> Result<(), Failure> {
     let role = node.role.borrow().clone();
     match role {
         // It is in force when this is answered. What an owner has not stated yet is no fault of the settings.
-        Role::Coordinator(coordinator) if matches!(node.place(), Some(Place::Coordinator(_))) => {
+        NodeRole::Coordinator(coordinator)
+            if matches!(node.place(), Some(NodePosition::Coordinator(_))) =>
+        {
             match coordinator.renew().await {
                 Ok(()) | Err(Unchanged::NotStated(_)) => Ok(()),
                 Err(problem) => Err(failure(problem)),

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use octet_appliance::{Cluster, Enrol, Router, Section};
+use octet_appliance::{Cluster, Enrol, RouterKind, SettingsSection};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// One value that is different.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Difference {
+pub struct ValueDifference {
     /// Where it is: `operator.keys.1.name`. Lists count from 1, as `netd explain` counts policies.
     pub key: String,
     /// What it was, if it was there.
@@ -20,7 +20,7 @@ pub struct Difference {
 }
 
 /// All that is different between `old` and `new`, in the order of the sections.
-pub fn differences(old: &Map<String, Value>, new: &Map<String, Value>) -> Vec<Difference> {
+pub fn differences(old: &Map<String, Value>, new: &Map<String, Value>) -> Vec<ValueDifference> {
     let mut found = vec![];
     let (old, new) = (Value::Object(old.clone()), Value::Object(new.clone()));
     collect(String::new(), Some(&old), Some(&new), &mut found);
@@ -28,18 +28,21 @@ pub fn differences(old: &Map<String, Value>, new: &Map<String, Value>) -> Vec<Di
 }
 
 /// The sections that are not the same.
-pub fn changed(old: &Map<String, Value>, new: &Map<String, Value>) -> Vec<Section> {
-    let differs = |section: &Section| old.get(section.name()) != new.get(section.name());
-    Section::ALL.into_iter().filter(differs).collect()
+pub fn changed(old: &Map<String, Value>, new: &Map<String, Value>) -> Vec<SettingsSection> {
+    let differs = |section: &SettingsSection| old.get(section.name()) != new.get(section.name());
+    SettingsSection::ALL.into_iter().filter(differs).collect()
 }
 
 /// Those of them in which something is different that only an owner may change: who may do what, whom the
 /// box believes, which key is taken for a board's own, and which node holds the map.
-pub fn changed_of_owners(old: &Map<String, Value>, new: &Map<String, Value>) -> Vec<Section> {
-    let whole = |section: &Section| section.is_owners();
-    let part = |section: &Section| match section {
-        Section::Cluster => enrol(old) != enrol(new) || router(old) != router(new),
-        Section::Board => keys(old) != keys(new) || manager(old) != manager(new),
+pub fn changed_of_owners(
+    old: &Map<String, Value>,
+    new: &Map<String, Value>,
+) -> Vec<SettingsSection> {
+    let whole = |section: &SettingsSection| section.is_owners();
+    let part = |section: &SettingsSection| match section {
+        SettingsSection::Cluster => enrol(old) != enrol(new) || router(old) != router(new),
+        SettingsSection::Board => keys(old) != keys(new) || manager(old) != manager(new),
         _ => false,
     };
     changed(old, new).into_iter().filter(|section| whole(section) || part(section)).collect()
@@ -47,31 +50,36 @@ pub fn changed_of_owners(old: &Map<String, Value>, new: &Map<String, Value>) -> 
 
 /// How keys of boards are taken; a box without boards will take the first that it sees.
 fn enrol(settings: &Map<String, Value>) -> Enrol {
-    let cluster = settings.get(Section::Cluster.name()).and_then(|it| it.get("enrol"));
+    let cluster = settings.get(SettingsSection::Cluster.name()).and_then(|it| it.get("enrol"));
     cluster.and_then(|enrol| Enrol::deserialize(enrol).ok()).unwrap_or_default()
 }
 
 /// What the router is: one of ours holds the map.
-fn router(settings: &Map<String, Value>) -> Router {
-    let cluster = settings.get(Section::Cluster.name()).and_then(|it| it.get("router"));
-    cluster.and_then(|router| Router::deserialize(router).ok()).unwrap_or_default()
+fn router(settings: &Map<String, Value>) -> RouterKind {
+    let cluster = settings.get(SettingsSection::Cluster.name()).and_then(|it| it.get("router"));
+    cluster.and_then(|router| RouterKind::deserialize(router).ok()).unwrap_or_default()
 }
 
 /// The board that holds the map where the router does not.
 fn manager(settings: &Map<String, Value>) -> Option<u8> {
-    let cluster = Cluster::deserialize(settings.get(Section::Cluster.name())?).ok()?;
-    let boards = Vec::deserialize(settings.get(Section::Board.name())?).ok()?;
+    let cluster = Cluster::deserialize(settings.get(SettingsSection::Cluster.name())?).ok()?;
+    let boards = Vec::deserialize(settings.get(SettingsSection::Board.name())?).ok()?;
     cluster.manager(&boards)
 }
 
 /// The keys that are named, with their boards.
 fn keys(settings: &Map<String, Value>) -> BTreeSet<(Option<u64>, Option<&str>)> {
-    let boards = settings.get(Section::Board.name()).and_then(Value::as_array);
+    let boards = settings.get(SettingsSection::Board.name()).and_then(Value::as_array);
     let named = boards.into_iter().flatten().filter(|board| board.get("key").is_some());
     named.map(|board| (board["number"].as_u64(), board["key"].as_str())).collect()
 }
 
-fn collect(key: String, old: Option<&Value>, new: Option<&Value>, found: &mut Vec<Difference>) {
+fn collect(
+    key: String,
+    old: Option<&Value>,
+    new: Option<&Value>,
+    found: &mut Vec<ValueDifference>,
+) {
     if old == new {
         return;
     }
@@ -93,7 +101,7 @@ fn collect(key: String, old: Option<&Value>, new: Option<&Value>, found: &mut Ve
                 collect(inside(&(index + 1).to_string()), old.get(index), new.get(index), found);
             }
         }
-        _ => found.push(Difference { key, old: old.cloned(), new: new.cloned() }),
+        _ => found.push(ValueDifference { key, old: old.cloned(), new: new.cloned() }),
     }
 }
 
@@ -115,9 +123,9 @@ mod tests {
         let keys: Vec<&str> = found.iter().map(|found| found.key.as_str()).collect();
         assert_eq!(keys, ["appliance.name", "operator.keys.2"]);
         assert_eq!((found[0].old.clone(), found[1].new.clone()), (Some(json!("a")), None));
-        assert_eq!(changed(&old, &new), [Section::Appliance, Section::Operator]);
+        assert_eq!(changed(&old, &new), [SettingsSection::Appliance, SettingsSection::Operator]);
         let same = map(json!({ "operator": { "keys": [1, 2] }, "appliance": { "name": "b" } }));
-        assert_eq!(changed(&old, &same), [Section::Appliance]);
+        assert_eq!(changed(&old, &same), [SettingsSection::Appliance]);
         assert!(differences(&old, &old).is_empty() && changed(&old, &old).is_empty());
     }
 
@@ -127,13 +135,25 @@ mod tests {
             map(json!({"cluster": {"boards": 4, "enrol": enrol}, "board": board}))
         };
         let one = boards("approve", json!([{"number": 1, "key": "a"}, {"number": 2}]));
-        let none: &[Section] = &[];
+        let none: &[SettingsSection] = &[];
         for (enrol, board, owned) in [
             ("approve", json!([{"number": 1, "key": "a", "role": "x"}, {"number": 3}]), none),
-            ("first-use", json!([{"number": 1, "key": "a"}, {"number": 2}]), &[Section::Cluster]),
-            ("approve", json!([{"number": 1}, {"number": 2}]), &[Section::Board]),
-            ("approve", json!([{"number": 1}, {"number": 2, "key": "a"}]), &[Section::Board]),
-            ("approve", json!([{"number": 1, "key": "b"}, {"number": 2}]), &[Section::Board]),
+            (
+                "first-use",
+                json!([{"number": 1, "key": "a"}, {"number": 2}]),
+                &[SettingsSection::Cluster],
+            ),
+            ("approve", json!([{"number": 1}, {"number": 2}]), &[SettingsSection::Board]),
+            (
+                "approve",
+                json!([{"number": 1}, {"number": 2, "key": "a"}]),
+                &[SettingsSection::Board],
+            ),
+            (
+                "approve",
+                json!([{"number": 1, "key": "b"}, {"number": 2}]),
+                &[SettingsSection::Board],
+            ),
         ] {
             let other = boards(enrol, board);
             assert_eq!(changed_of_owners(&one, &other), owned, "{other:?}");
@@ -145,14 +165,20 @@ mod tests {
             map(json!({"cluster": {"boards": 4, "router": router}, "board": board}))
         };
         let openwrt = held("openwrt", 1);
-        assert_eq!(changed_of_owners(&openwrt, &held("openwrt", 2)), [Section::Board]);
+        assert_eq!(changed_of_owners(&openwrt, &held("openwrt", 2)), [SettingsSection::Board]);
         let ours = map(json!({"cluster": {"boards": 4}, "board": [{"number": 1, "role": "x"}]}));
-        assert_eq!(changed_of_owners(&ours, &openwrt), [Section::Cluster, Section::Board]);
+        assert_eq!(
+            changed_of_owners(&ours, &openwrt),
+            [SettingsSection::Cluster, SettingsSection::Board]
+        );
         let alone = map(json!({"cluster": null, "board": []}));
         assert_eq!(changed_of_owners(&alone, &boards("first-use", json!([]))), none);
-        assert_eq!(changed_of_owners(&alone, &one), [Section::Cluster, Section::Board]);
+        assert_eq!(
+            changed_of_owners(&alone, &one),
+            [SettingsSection::Cluster, SettingsSection::Board]
+        );
         let operators = map(json!({"operator": {"keys": [1]}, "appliance": {"name": "a"}}));
-        assert_eq!(changed_of_owners(&map(json!({})), &operators), [Section::Operator]);
+        assert_eq!(changed_of_owners(&map(json!({})), &operators), [SettingsSection::Operator]);
     }
 
     proptest! {

@@ -9,7 +9,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 use std::time::{Duration, Instant};
 
-use octet_appliance::Section;
+use octet_appliance::SettingsSection;
 use octet_appliance::operator::Operator;
 use octet_node::control::{By, Failure, FailureCode, PublicKey};
 use octet_node::say;
@@ -18,8 +18,8 @@ use crate::copy::StoredCopy;
 use crate::difference::{changed, changed_of_owners};
 use crate::permit::{is_owner, permit, permit_undoing};
 use crate::settings::Settings;
-use crate::start::Chosen;
-use crate::store::{Folder, Store};
+use crate::start::ChosenConfig;
+use crate::store::{ConfigStore, Folder};
 
 /// Units that read settings.
 pub trait Readers: Send + Sync {
@@ -28,18 +28,18 @@ pub trait Readers: Send + Sync {
     ///
     /// # Errors
     /// One refuses, or does not answer.
-    fn check(&self, sections: &[Section]) -> Result<Vec<String>, Failure>;
+    fn check(&self, sections: &[SettingsSection]) -> Result<Vec<String>, Failure>;
 
     /// Has those that read one of `sections` read what is in force.
     ///
     /// # Errors
     /// One cannot live with it, or does not answer.
-    fn apply(&self, sections: &[Section]) -> Result<(), Failure>;
+    fn apply(&self, sections: &[SettingsSection]) -> Result<(), Failure>;
 }
 
 /// A configuration, and which one it is.
 #[derive(Debug)]
-pub struct Version {
+pub struct ConfigVersion {
     /// Its number; 0 is what the image was built with.
     pub sequence: u64,
     /// What it says.
@@ -48,7 +48,7 @@ pub struct Version {
 
 /// One that is being tried.
 #[derive(Debug, Clone)]
-pub struct Trial {
+pub struct PendingConfig {
     /// Which.
     pub sequence: u64,
     /// When it is undone.
@@ -56,18 +56,18 @@ pub struct Trial {
     /// Who has asked for it.
     by: By,
     /// What was in force before.
-    before: Arc<Version>,
+    before: Arc<ConfigVersion>,
 }
 
 /// What others see.
 #[derive(Debug, Clone)]
 pub struct View {
     /// What is in force.
-    pub in_force: Arc<Version>,
+    pub in_force: Arc<ConfigVersion>,
     /// What units are being asked about.
-    pub next: Option<Arc<Version>>,
+    pub next: Option<Arc<ConfigVersion>>,
     /// That what is in force is being tried.
-    pub trial: Option<Trial>,
+    pub trial: Option<PendingConfig>,
     /// The number that the next one has.
     pub next_number: u64,
     /// What went wrong at the start or while something was undone.
@@ -76,7 +76,7 @@ pub struct View {
 
 /// What somebody wants.
 #[derive(Debug)]
-pub struct Wish {
+pub struct ConfigCommand {
     /// What it would say.
     pub settings: Settings,
     /// Who asks.
@@ -95,7 +95,7 @@ pub struct Wish {
 
 /// What became of a wish.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Outcome {
+pub enum CommandOutcome {
     /// It says what is in force already.
     Same,
     /// It is in force, and being tried.
@@ -112,17 +112,22 @@ pub struct Keeper<F, R> {
     /// Held by whoever changes something, from the first look to the last word of every unit.
     changing: Mutex<()>,
     /// Held for one access each, also by those who only look.
-    store: Mutex<Store<F>>,
+    store: Mutex<ConfigStore<F>>,
     view: RwLock<View>,
     readers: R,
 }
 
 impl<F: Folder, R: Readers> Keeper<F, R> {
     /// Begins with what was `chosen` from `store`; `notes` are those of the store.
-    pub fn new(store: Store<F>, mut notes: Vec<String>, chosen: Chosen, readers: R) -> Self {
-        let Chosen { sequence, settings, skipped } = chosen;
+    pub fn new(
+        store: ConfigStore<F>,
+        mut notes: Vec<String>,
+        chosen: ChosenConfig,
+        readers: R,
+    ) -> Self {
+        let ChosenConfig { sequence, settings, skipped } = chosen;
         notes.extend(skipped);
-        let in_force = Arc::new(Version { sequence, settings });
+        let in_force = Arc::new(ConfigVersion { sequence, settings });
         let view = View { in_force, next: None, trial: None, next_number: store.next(), notes };
         Self {
             changing: Mutex::new(()),
@@ -142,7 +147,7 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
     }
 
     /// The copies, for one access.
-    pub fn store(&self) -> MutexGuard<'_, Store<F>> {
+    pub fn store(&self) -> MutexGuard<'_, ConfigStore<F>> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -180,7 +185,7 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
     /// Tells every unit what is in force: one that runs already may have been told of something that
     /// is undone now.
     pub fn begin(&self) {
-        if let Err(failure) = self.readers.apply(&Section::ALL) {
+        if let Err(failure) = self.readers.apply(&SettingsSection::ALL) {
             self.change(|view| view.notes.push(failure.message));
         }
     }
@@ -189,7 +194,7 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
     ///
     /// # Errors
     /// It was refused, or could not be kept or applied; then what was in force is in force.
-    pub fn apply(&self, wish: Wish, now: Instant) -> Result<Outcome, Failure> {
+    pub fn apply(&self, wish: ConfigCommand, now: Instant) -> Result<CommandOutcome, Failure> {
         let _turn = self.turn()?;
         let View { in_force, trial: others, .. } = self.view();
         let before = others.as_ref().map_or(in_force, |trial| trial.before.clone());
@@ -219,7 +224,7 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
             self.put_back(trial, "an owner changes the settings");
         }
         if wish.settings.text == before.settings.text {
-            return Ok(Outcome::Same);
+            return Ok(CommandOutcome::Same);
         }
         let copy = StoredCopy {
             sequence,
@@ -230,21 +235,22 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
             text: wish.settings.text.clone(),
             settings: serde_json::Value::Object(wish.settings.sections.clone()),
         };
-        let version = Arc::new(Version { sequence, settings: wish.settings });
+        let version = Arc::new(ConfigVersion { sequence, settings: wish.settings });
         self.change(|view| view.next = Some(version.clone()));
         let accepted = self.readers.check(&sections);
         self.change(|view| view.next = None);
         let not_running = accepted?;
         self.store().keep(&copy).map_err(|error| not_kept(&error))?;
         say!("configuration {sequence} of {by} is in force until it is confirmed");
-        let trial = Trial { sequence, until: now + wish.confirm, by, before: before.clone() };
+        let trial =
+            PendingConfig { sequence, until: now + wish.confirm, by, before: before.clone() };
         self.change(|view| {
             view.in_force = version;
             view.trial = Some(trial.clone());
             view.next_number = sequence.saturating_add(1);
         });
         match self.readers.apply(&sections) {
-            Ok(()) => Ok(Outcome::Tried { sequence, not_running }),
+            Ok(()) => Ok(CommandOutcome::Tried { sequence, not_running }),
             Err(failure) => {
                 self.put_back(&trial, &failure.message);
                 Err(failure)
@@ -320,7 +326,7 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
     }
 
     /// Has what was in force before `trial` be in force again.
-    fn put_back(&self, trial: &Trial, why: &str) {
+    fn put_back(&self, trial: &PendingConfig, why: &str) {
         let sequence = trial.sequence;
         say!("configuration {sequence} is undone: {why}");
         let tried = self.view().in_force;

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use octet_config::place::{Image, Places};
+use octet_config::place::{BuiltConfig, ConfigPaths};
 use octet_node::say;
 
 fn main() -> ExitCode {
@@ -18,8 +18,8 @@ fn main() -> ExitCode {
             // That of a life before; whether there is one does not matter.
             let _ = std::fs::remove_file(&socket);
             let (text, settings) = (root.join("appliance.toml"), root.join("settings.json"));
-            let places = Places {
-                image: Image { text, settings },
+            let places = ConfigPaths {
+                image: BuiltConfig { text, settings },
                 units: root.join("units.json"),
                 sockets: root,
                 state: std::env::var_os("STATE_DIRECTORY").map(PathBuf::from),

@@ -5,7 +5,7 @@ use std::fmt;
 
 /// How a copy stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Standing {
+pub enum CopyState {
     /// It was taken back, or never confirmed.
     Undone,
     /// It is in force until it is confirmed, or until its time is over.
@@ -14,7 +14,7 @@ pub enum Standing {
     Confirmed,
 }
 
-impl Standing {
+impl CopyState {
     const ALL: [Self; 3] = [Self::Undone, Self::Trying, Self::Confirmed];
 
     /// In a word.
@@ -33,7 +33,7 @@ pub struct CopyName {
     /// Which copy it is, from 1 on.
     pub sequence: u64,
     /// How it stands.
-    pub standing: Standing,
+    pub standing: CopyState,
 }
 
 impl CopyName {
@@ -42,7 +42,7 @@ impl CopyName {
         let (sequence, standing) = text.split_once('.')?;
         let digits = sequence.len() == 20 && sequence.bytes().all(|byte| byte.is_ascii_digit());
         let sequence = digits.then(|| sequence.parse().ok())?.filter(|sequence| *sequence > 0)?;
-        let standing = Standing::ALL.into_iter().find(|known| known.name() == standing)?;
+        let standing = CopyState::ALL.into_iter().find(|known| known.name() == standing)?;
         Some(Self { sequence, standing })
     }
 }
@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn a_name_is_one_text() {
         let name = CopyName::parse("00000000000000000012.trying").unwrap();
-        assert_eq!((name.sequence, name.standing), (12, Standing::Trying));
+        assert_eq!((name.sequence, name.standing), (12, CopyState::Trying));
         for bad in [
             "12.trying",
             "00000000000000000012",
@@ -79,7 +79,7 @@ mod tests {
     proptest! {
         #[test]
         fn prints_what_it_parses(sequence in 1u64.., standing in 0usize..3, text in "[0-9]{18,21}[.a-z]{0,10}") {
-            let name = CopyName { sequence, standing: Standing::ALL[standing] };
+            let name = CopyName { sequence, standing: CopyState::ALL[standing] };
             prop_assert_eq!(CopyName::parse(&name.to_string()), Some(name));
             if let Some(name) = CopyName::parse(&text) {
                 prop_assert_eq!(name.to_string(), text);

@@ -1,7 +1,7 @@
 //! Who may change what.
 
-use octet_appliance::Section;
-use octet_appliance::operator::{Capability, Operator, OperatorKey};
+use octet_appliance::SettingsSection;
+use octet_appliance::operator::{Operator, OperatorKey, Permission};
 use octet_node::control::{By, Failure, FailureCode, PublicKey, UnitName};
 
 /// Why a change is not permitted.
@@ -33,7 +33,7 @@ pub enum Denied {
         /// Who it is.
         name: String,
         /// What was to be changed.
-        section: Section,
+        section: SettingsSection,
     },
     /// The box would have no owner any more.
     #[error("after this nobody would own the box: the last key with `own` cannot be removed")]
@@ -65,7 +65,7 @@ pub fn permit(
     signer: Option<PublicKey>,
     now: &Operator,
     next: &Operator,
-    owned: &[Section],
+    owned: &[SettingsSection],
 ) -> Result<By, Denied> {
     let by = match (by, signer) {
         (Some(By::Operator(by)), Some(signer)) if by != signer => {
@@ -99,7 +99,7 @@ pub fn permit_undoing(
     by: Option<By>,
     signer: Option<PublicKey>,
     now: &Operator,
-    owned: &[Section],
+    owned: &[SettingsSection],
 ) -> Result<(), Denied> {
     match (by, signer) {
         (Some(By::Operator(by)), Some(signer)) if by != signer => {
@@ -122,12 +122,12 @@ pub fn is_owner(by: By, now: &Operator) -> bool {
     }
 }
 
-fn check(signer: &PublicKey, now: &Operator, owned: &[Section]) -> Result<(), Denied> {
+fn check(signer: &PublicKey, now: &Operator, owned: &[SettingsSection]) -> Result<(), Denied> {
     let operator = now.keys.iter().find(|operator| operator.key == *signer);
     let operator = operator.ok_or(Denied::Unknown(*signer))?;
     let name = || operator.name.to_string();
     let config = UnitName::try_from(octet_appliance::CONFIG.to_owned());
-    if !config.is_ok_and(|config| operator.may(Capability::Configure, &config)) {
+    if !config.is_ok_and(|config| operator.may(Permission::Configure, &config)) {
         return Err(Denied::MayNot(name()));
     }
     match owned.first() {
@@ -139,7 +139,7 @@ fn check(signer: &PublicKey, now: &Operator, owned: &[Section]) -> Result<(), De
 /// Whether the box is the operator's own. `own` is granted whole, so it is the same for each unit.
 fn owns(operator: &OperatorKey) -> bool {
     let init = UnitName::try_from(octet_appliance::INIT.to_owned());
-    init.is_ok_and(|init| operator.may(Capability::Own, &init))
+    init.is_ok_and(|init| operator.may(Permission::Own, &init))
 }
 
 #[cfg(test)]
@@ -169,8 +169,8 @@ mod tests {
         ])
     }
 
-    const NAME: &[Section] = &[];
-    const KEYS: &[Section] = &[Section::Operator];
+    const NAME: &[SettingsSection] = &[];
+    const KEYS: &[SettingsSection] = &[SettingsSection::Operator];
 
     #[test]
     fn configure_changes_settings_and_own_changes_owners() {
@@ -178,7 +178,9 @@ mod tests {
         let ask = |(by, signer), changed| permit(by, signer, &now, &now, changed);
         assert_eq!(ask(key(BEN), NAME), Ok(By::Operator(BEN)));
         assert_eq!(ask(key(ANNA), KEYS), Ok(By::Operator(ANNA)));
-        for owners in [KEYS, &[Section::Trust], &[Section::Cluster, Section::Board]] {
+        for owners in
+            [KEYS, &[SettingsSection::Trust], &[SettingsSection::Cluster, SettingsSection::Board]]
+        {
             assert!(matches!(ask(key(BEN), owners), Err(Denied::NotOwner { .. })), "{owners:?}");
             assert_eq!(ask(key(ANNA), owners), Ok(By::Operator(ANNA)));
         }

@@ -11,9 +11,9 @@ use crate::settings::Settings;
 
 /// Where things are.
 #[derive(Debug, Clone)]
-pub struct Places {
+pub struct ConfigPaths {
     /// What the image was built with.
-    pub image: Image,
+    pub image: BuiltConfig,
     /// The units of the image, as JSON.
     pub units: PathBuf,
     /// The folder of the units' sockets.
@@ -26,18 +26,18 @@ pub struct Places {
 
 /// The configuration that the image was built with.
 #[derive(Debug, Clone)]
-pub struct Image {
+pub struct BuiltConfig {
     /// The text of `appliance.toml`.
     pub text: PathBuf,
     /// What it says, checked, as JSON.
     pub settings: PathBuf,
 }
 
-impl Places {
+impl ConfigPaths {
     /// Those of a box, with `state` as the folder for copies.
     pub fn of_box(state: Option<PathBuf>) -> Self {
         Self {
-            image: Image { text: APPLIANCE.into(), settings: SETTINGS.into() },
+            image: BuiltConfig { text: APPLIANCE.into(), settings: SETTINGS.into() },
             units: UNITS.into(),
             sockets: SOCKETS.into(),
             state,
@@ -46,7 +46,7 @@ impl Places {
     }
 }
 
-impl Image {
+impl BuiltConfig {
     /// The text that the image was built with.
     ///
     /// # Errors

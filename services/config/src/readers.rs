@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use octet_appliance::{Section, UserName};
+use octet_appliance::{SettingsSection, UserName};
 use octet_node::control::settings::{APPLY, CHECK};
 use octet_node::control::{CallError, Client, Failure, FailureCode, INIT, UnitName};
 use serde::Deserialize;
@@ -25,15 +25,15 @@ const NOT_RUNNING: [&str; 5] = ["waiting", "backoff", "stopped", "failed", "exit
 
 /// What of a unit matters here.
 #[derive(Debug, Clone, Deserialize)]
-pub struct Reader {
+pub struct SectionReader {
     /// Its name.
     pub name: UnitName,
     user: UserName,
     #[serde(default)]
-    config: Vec<Section>,
+    config: Vec<SettingsSection>,
 }
 
-impl Reader {
+impl SectionReader {
     /// Those among the units of an image, whose list is `json`.
     ///
     /// # Errors
@@ -45,7 +45,7 @@ impl Reader {
     }
 
     /// Whether it may read `section`.
-    pub fn reads(&self, section: Section) -> bool {
+    pub fn reads(&self, section: SettingsSection) -> bool {
         self.config.contains(&section)
     }
 
@@ -58,13 +58,13 @@ impl Reader {
 /// The units, each at its socket.
 #[derive(Debug)]
 pub struct AtSockets {
-    readers: Vec<Reader>,
+    readers: Vec<SectionReader>,
     folder: PathBuf,
 }
 
 impl AtSockets {
     /// `readers`, whose sockets are in `folder`, as that of PID 1 is.
-    pub fn new(readers: Vec<Reader>, folder: PathBuf) -> Self {
+    pub fn new(readers: Vec<SectionReader>, folder: PathBuf) -> Self {
         Self { readers, folder }
     }
 
@@ -72,12 +72,13 @@ impl AtSockets {
     /// what is wrong with the others.
     fn call_all(
         &self,
-        sections: &[Section],
+        sections: &[SettingsSection],
         verb: &str,
         time: Duration,
     ) -> (Vec<String>, Vec<Failure>) {
         let (mut not_running, mut failures) = (vec![], vec![]);
-        let concerned = |reader: &&Reader| sections.iter().any(|section| reader.reads(*section));
+        let concerned =
+            |reader: &&SectionReader| sections.iter().any(|section| reader.reads(*section));
         let mut concerned = self.readers.iter().filter(concerned).peekable();
         if concerned.peek().is_none() {
             return (not_running, failures);
@@ -131,12 +132,12 @@ impl AtSockets {
 }
 
 impl Readers for AtSockets {
-    fn check(&self, sections: &[Section]) -> Result<Vec<String>, Failure> {
+    fn check(&self, sections: &[SettingsSection]) -> Result<Vec<String>, Failure> {
         let (not_running, failures) = self.call_all(sections, CHECK, TO_CHECK);
         one_of(failures).map_or(Ok(not_running), Err)
     }
 
-    fn apply(&self, sections: &[Section]) -> Result<(), Failure> {
+    fn apply(&self, sections: &[SettingsSection]) -> Result<(), Failure> {
         let (_, failures) = self.call_all(sections, APPLY, TO_APPLY);
         one_of(failures).map_or(Ok(()), Err)
     }
@@ -189,11 +190,14 @@ mod tests {
         let socket = "sockets.control = { path = \"/run/octet/gate.sock\", open = true }";
         let gate = unit("gate", &format!("config = [\"operator\"]\n{socket}"));
         let units = json!([unit("logd", ""), gate]).to_string();
-        let readers = Reader::all(units.as_bytes()).unwrap();
+        let readers = SectionReader::all(units.as_bytes()).unwrap();
         assert_eq!(readers.len(), 1);
         assert_eq!((readers[0].name.as_str(), readers[0].uid()), ("gate", 107));
-        assert!(readers[0].reads(Section::Operator) && !readers[0].reads(Section::Appliance));
-        assert!(Reader::all(b"{}").is_err());
+        assert!(
+            readers[0].reads(SettingsSection::Operator)
+                && !readers[0].reads(SettingsSection::Appliance)
+        );
+        assert!(SectionReader::all(b"{}").is_err());
     }
 
     #[test]

@@ -9,22 +9,22 @@ use std::time::Instant;
 use octet_appliance::Unit;
 use octet_node::control::{CallError, Client, Failure, FailureCode, PublicKey};
 use octet_node::say;
-use octet_node::{Callers, Given, notify_ready};
+use octet_node::{Callers, UnitEnvironment, notify_ready};
 use serde::Deserialize;
 use serde_json::Map;
 
 use crate::keeper::{Keeper, Readers};
-use crate::place::Places;
-use crate::readers::{AtSockets, Reader, socket};
+use crate::place::ConfigPaths;
+use crate::readers::{AtSockets, SectionReader, socket};
 use crate::serve::{Config, serve};
 use crate::start::choose;
-use crate::store::{Folder, InMemory, OnDisk, Store};
+use crate::store::{ConfigStore, Folder, InMemory, OnDisk};
 
 /// Says which settings are in force, and changes them, until PID 1 asks for the end.
 pub fn main() -> ExitCode {
-    octet_node::run(|mut given: Given| {
+    octet_node::run(|mut given: UnitEnvironment| {
         let control = given.socket("control").map_err(|error| error.to_string())?;
-        run(&Places::of_box(given.state), &control).map(|never| match never {})
+        run(&ConfigPaths::of_box(given.state), &control).map(|never| match never {})
     })
 }
 
@@ -32,9 +32,9 @@ pub fn main() -> ExitCode {
 ///
 /// # Errors
 /// It cannot go on, in words.
-pub fn run(places: &Places, listener: &UnixListener) -> Result<Infallible, String> {
+pub fn run(places: &ConfigPaths, listener: &UnixListener) -> Result<Infallible, String> {
     let units = std::fs::read(&places.units).map_err(|error| error.to_string())?;
-    let readers = Reader::all(&units).map_err(|error| error.to_string())?;
+    let readers = SectionReader::all(&units).map_err(|error| error.to_string())?;
     let units: Vec<Unit> = serde_json::from_slice(&units).map_err(|error| error.to_string())?;
     let (store, notes, is_kept) = open(places)?;
     let image = places.image.clone();
@@ -68,19 +68,19 @@ pub fn run(places: &Places, listener: &UnixListener) -> Result<Infallible, Strin
     serve(listener, &config, &callers).map_err(|error| error.to_string())
 }
 
-type Copies = Store<Box<dyn Folder + Send>>;
+type Copies = ConfigStore<Box<dyn Folder + Send>>;
 
 /// The copies, what there is to say of them, and whether they outlive this process.
-fn open(places: &Places) -> Result<(Copies, Vec<String>, bool), String> {
+fn open(places: &ConfigPaths) -> Result<(Copies, Vec<String>, bool), String> {
     let in_memory = |note: Option<String>| {
         let folder: Box<dyn Folder + Send> = Box::new(InMemory::default());
-        let (store, mut notes) = Store::open(folder).map_err(|error| error.to_string())?;
+        let (store, mut notes) = ConfigStore::open(folder).map_err(|error| error.to_string())?;
         notes.extend(note);
         Ok((store, notes, false))
     };
     let Some(folder) = places.state.clone() else { return in_memory(None) };
     let on_disk: Box<dyn Folder + Send> = Box::new(OnDisk(folder));
-    match Store::open(on_disk) {
+    match ConfigStore::open(on_disk) {
         Ok((store, notes)) => Ok((store, notes, true)),
         Err(error) => in_memory(Some(format!("the copies cannot be read: {error}"))),
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use octet_appliance::{Appliance, FileError, Section, Segments, Unit};
+use octet_appliance::{Appliance, FileError, Segments, SettingsSection, Unit};
 use serde_json::{Map, Value};
 
 use crate::copy::StoredCopy;
@@ -75,7 +75,7 @@ impl Settings {
     }
 
     /// What it says in `section`.
-    pub fn section(&self, section: Section) -> Value {
+    pub fn section(&self, section: SettingsSection) -> Value {
         self.sections.get(section.name()).cloned().unwrap_or_default()
     }
 }

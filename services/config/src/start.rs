@@ -1,11 +1,11 @@
 //! Which configuration a start begins with.
 
 use crate::settings::Settings;
-use crate::store::{Folder, Store};
+use crate::store::{ConfigStore, Folder};
 
 /// What is in force, and what was passed over.
 #[derive(Debug)]
-pub struct Chosen {
+pub struct ChosenConfig {
     /// The copy that is in force; 0 is what the image was built with.
     pub sequence: u64,
     /// What it says.
@@ -20,17 +20,17 @@ pub struct Chosen {
 /// # Errors
 /// In words: not even the image's can be used.
 pub fn choose<F: Folder>(
-    store: &Store<F>,
+    store: &ConfigStore<F>,
     image: impl FnOnce() -> Result<Settings, String>,
     shipped: impl Fn() -> String,
-) -> Result<Chosen, String> {
+) -> Result<ChosenConfig, String> {
     let mut skipped = vec![];
     for sequence in store.confirmed() {
         let settings = store.read(sequence).and_then(|copy| Settings::of(copy, &shipped));
         match settings {
-            Ok(settings) => return Ok(Chosen { sequence, settings, skipped }),
+            Ok(settings) => return Ok(ChosenConfig { sequence, settings, skipped }),
             Err(why) => skipped.push(format!("configuration {sequence} cannot be used: {why}")),
         }
     }
-    Ok(Chosen { sequence: 0, settings: image()?, skipped })
+    Ok(ChosenConfig { sequence: 0, settings: image()?, skipped })
 }

@@ -5,10 +5,10 @@ use std::fs::{self, File};
 use std::io;
 use std::path::PathBuf;
 
-use octet_node::durable::{self, Existing};
+use octet_node::durable::{self, ExistingFile};
 
 use crate::copy::{MAX_COPY, StoredCopy};
-use crate::name::{CopyName, Standing};
+use crate::name::{CopyName, CopyState};
 
 /// How many confirmed copies are kept, and how many others.
 const MOST: usize = 16;
@@ -61,7 +61,7 @@ impl Folder for OnDisk {
     }
 
     fn write(&mut self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        durable::write(&self.0.join(name), bytes, Existing::Keep, |_| Ok(()))
+        durable::write(&self.0.join(name), bytes, ExistingFile::Keep, |_| Ok(()))
     }
 
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
@@ -127,12 +127,12 @@ impl<T: Folder + ?Sized> Folder for Box<T> {
 
 /// All copies.
 #[derive(Debug)]
-pub struct Store<F> {
+pub struct ConfigStore<F> {
     folder: F,
-    copies: BTreeMap<u64, Standing>,
+    copies: BTreeMap<u64, CopyState>,
 }
 
-impl<F: Folder> Store<F> {
+impl<F: Folder> ConfigStore<F> {
     /// What is in `folder`. A copy that was being tried is undone: nobody has confirmed it, and
     /// whoever could may have been cut off by it.
     ///
@@ -150,7 +150,7 @@ impl<F: Folder> Store<F> {
                 None => notes.push(format!("`{name}` is not a copy of a configuration")),
             }
         }
-        for sequence in store.with(Standing::Trying) {
+        for sequence in store.with(CopyState::Trying) {
             notes.push(format!("configuration {sequence} was not confirmed, so it is undone"));
             if let Err(error) = store.undo(sequence) {
                 // It is not in force; the next start tries again.
@@ -171,13 +171,13 @@ impl<F: Folder> Store<F> {
         copies.map(|(&sequence, &standing)| CopyName { sequence, standing })
     }
 
-    fn with(&self, standing: Standing) -> Vec<u64> {
+    fn with(&self, standing: CopyState) -> Vec<u64> {
         self.all().filter(|name| name.standing == standing).map(|name| name.sequence).collect()
     }
 
     /// Confirmed copies, the newest first.
     pub fn confirmed(&self) -> Vec<u64> {
-        self.with(Standing::Confirmed)
+        self.with(CopyState::Confirmed)
     }
 
     /// Reads the copy `sequence`.
@@ -200,7 +200,7 @@ impl<F: Folder> Store<F> {
     /// # Errors
     /// Its number is not the next, or the disk does not take it; then nothing has changed.
     pub fn keep(&mut self, copy: &StoredCopy) -> io::Result<()> {
-        let (sequence, standing) = (copy.sequence, Standing::Trying);
+        let (sequence, standing) = (copy.sequence, CopyState::Trying);
         if sequence != self.next() {
             let message = format!("{sequence} is not the next number, {}", self.next());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
@@ -216,8 +216,8 @@ impl<F: Folder> Store<F> {
     /// # Errors
     /// The disk does not take it; then it is still being tried.
     pub fn confirm(&mut self, sequence: u64) -> io::Result<()> {
-        self.move_to(sequence, Standing::Confirmed)?;
-        self.copies.insert(sequence, Standing::Confirmed);
+        self.move_to(sequence, CopyState::Confirmed)?;
+        self.copies.insert(sequence, CopyState::Confirmed);
         self.prune();
         Ok(())
     }
@@ -227,16 +227,16 @@ impl<F: Folder> Store<F> {
     /// # Errors
     /// The disk does not take it; then the next start does that.
     pub fn undo(&mut self, sequence: u64) -> io::Result<()> {
-        let moved = self.move_to(sequence, Standing::Undone);
+        let moved = self.move_to(sequence, CopyState::Undone);
         if moved.is_ok() {
-            self.copies.insert(sequence, Standing::Undone);
+            self.copies.insert(sequence, CopyState::Undone);
             self.prune();
         }
         moved
     }
 
-    fn move_to(&mut self, sequence: u64, standing: Standing) -> io::Result<()> {
-        let from = CopyName { sequence, standing: Standing::Trying };
+    fn move_to(&mut self, sequence: u64, standing: CopyState) -> io::Result<()> {
+        let from = CopyName { sequence, standing: CopyState::Trying };
         self.folder.rename(&from.to_string(), &CopyName { sequence, standing }.to_string())
     }
 
@@ -244,7 +244,7 @@ impl<F: Folder> Store<F> {
     /// again. What cannot be removed is removed another time.
     fn prune(&mut self) {
         let highest = self.next() - 1;
-        for standing in [Standing::Confirmed, Standing::Undone] {
+        for standing in [CopyState::Confirmed, CopyState::Undone] {
             for sequence in self.with(standing).into_iter().skip(MOST) {
                 let name = CopyName { sequence, standing }.to_string();
                 if sequence != highest && self.folder.remove(&name).is_ok() {

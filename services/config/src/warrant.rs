@@ -1,6 +1,6 @@
 //! What an operator has signed: that this box is to have this configuration, as this number.
 
-use octet_node::command::{Command, Order};
+use octet_node::command::{Command, CommandBody};
 use octet_node::control::{Failure, FailureCode, PublicKey};
 use serde_json::{Map, Value};
 
@@ -22,7 +22,7 @@ pub fn check(
 ) -> Result<PublicKey, Failure> {
     let command = Command::try_from(text.to_owned())
         .map_err(|error| denied(&error.to_string(), "sign it with octetctl"))?;
-    let Order { target, operator, unit, verb: wanted, args: signed, .. } = command.order();
+    let CommandBody { target, operator, unit, verb: wanted, args: signed, .. } = command.order();
     if target != node {
         let message = format!("this was signed for the box {target}, and this one is {node}");
         return Err(denied(&message, "sign it for this box"));
@@ -47,7 +47,7 @@ fn denied(message: &str, help: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use octet_node::key::Key;
+    use octet_node::key::PrivateKey;
     use serde_json::json;
 
     fn args(value: Value) -> Map<String, Value> {
@@ -56,9 +56,9 @@ mod tests {
 
     #[test]
     fn only_what_was_signed() {
-        let (node, anna) = (Key::generate().unwrap(), Key::generate().unwrap());
+        let (node, anna) = (PrivateKey::generate().unwrap(), PrivateKey::generate().unwrap());
         let asked = args(json!({ "file": { "sha256": "abc" }, "sequence": 3 }));
-        let order = Order {
+        let order = CommandBody {
             target: node.public(),
             operator: anna.public(),
             id: [1; 16],
@@ -67,16 +67,16 @@ mod tests {
             verb: "apply".into(),
             args: asked.clone(),
         };
-        let sign = |order: Order| String::from(Command::sign(order, &anna).unwrap());
+        let sign = |order: CommandBody| String::from(Command::sign(order, &anna).unwrap());
         let text = sign(order.clone());
         let mut carried = asked.clone();
         carried.insert(SIGNED.into(), text.clone().into());
         assert_eq!(check(&text, &node.public(), "apply", &carried), Ok(anna.public()));
 
-        let other = Key::generate().unwrap().public();
-        let to_other = sign(Order { target: other, ..order.clone() });
-        let of_unit = sign(Order { unit: "logd".parse().unwrap(), ..order.clone() });
-        let no_args = sign(Order { args: Map::new(), ..order });
+        let other = PrivateKey::generate().unwrap().public();
+        let to_other = sign(CommandBody { target: other, ..order.clone() });
+        let of_unit = sign(CommandBody { unit: "logd".parse().unwrap(), ..order.clone() });
+        let no_args = sign(CommandBody { args: Map::new(), ..order });
         let mut changed = carried.clone();
         changed.insert("sequence".into(), 4.into());
         let mut more = carried.clone();

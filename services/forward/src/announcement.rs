@@ -4,7 +4,7 @@ mod signed;
 
 pub use signed::{InvalidAnnouncement, SignedAnnouncement};
 
-use octet_node::address::Address;
+use octet_node::address::NodeAddress;
 use octet_node::bytes::Fields;
 
 /// The most links that a node announces. One that has more names those that it wants used.
@@ -43,14 +43,14 @@ pub struct Announcement {
     /// What it asks for carrying 2^30 bytes, in millionths of the unit of account.
     pub price: u32,
     /// Its links, in the order of the neighbours' addresses, at most [`LINKS`], and none to itself.
-    pub links: Vec<Link>,
+    pub links: Vec<AnnouncedLink>,
 }
 
 /// A link to a neighbour, as the node that announces it has measured it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Link {
+pub struct AnnouncedLink {
     /// The other end.
-    pub neighbour: Address,
+    pub neighbour: NodeAddress,
     /// How much it carries to the neighbour, in kbit/s; 0: nobody knows.
     pub capacity: u32,
     /// How long there and back takes, halved, in tenths of a millisecond.
@@ -66,13 +66,13 @@ impl Announcement {
     }
 
     /// What is said of the link to `neighbour`.
-    pub fn link(&self, neighbour: Address) -> Option<&Link> {
+    pub fn link(&self, neighbour: NodeAddress) -> Option<&AnnouncedLink> {
         let at = self.links.binary_search_by_key(&neighbour, |link| link.neighbour).ok()?;
         Some(&self.links[at])
     }
 
     /// Whether the node with this address may say it.
-    fn check(&self, own: Address) -> Result<(), &'static str> {
+    fn check(&self, own: NodeAddress) -> Result<(), &'static str> {
         if self.lifetime == 0 || self.lifetime > LIFETIME {
             return Err("it counts for no time, or for too long");
         }
@@ -114,13 +114,13 @@ impl Announcement {
         if flags & !(RELAYS | EXIT) != 0 || usize::from(count) > LINKS {
             return None;
         }
-        let links = (0..count).map(|_| Link::read(fields)).collect::<Option<_>>()?;
+        let links = (0..count).map(|_| AnnouncedLink::read(fields)).collect::<Option<_>>()?;
         let (relays, exit) = (flags & RELAYS != 0, flags & EXIT != 0);
         Some(Self { sequence, issued, lifetime, onion_key, relays, exit, price, links })
     }
 }
 
-impl Link {
+impl AnnouncedLink {
     fn read(fields: &mut Fields) -> Option<Self> {
         let neighbour = fields.array::<16>()?.try_into().ok()?;
         let (capacity, latency) = (fields.u32()?, fields.u16()?);

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::control::{LONGEST, Message};
+use crate::control::{LONGEST, LinkMessage};
 
 /// How many messages a train has: 41 kB, a third of a second of 1 Mbit/s.
 pub const TRAIN: u8 = 32;
@@ -50,7 +50,7 @@ struct Coming {
 
 impl Trains {
     /// The next one, if it is time for it: the link is up.
-    pub fn next(&mut self, now: Instant) -> Vec<Message> {
+    pub fn next(&mut self, now: Instant) -> Vec<LinkMessage> {
         match self.due {
             Some(due) if due <= now => {}
             Some(_) => return vec![],
@@ -62,7 +62,7 @@ impl Trains {
         self.due = Some(now + PAUSE);
         self.number = self.number.wrapping_add(1);
         self.is_answered = false;
-        (0..TRAIN).map(|place| Message::Train { number: self.number, place }).collect()
+        (0..TRAIN).map(|place| LinkMessage::Train { number: self.number, place }).collect()
     }
 
     /// The neighbour says how much of the train `number` came: one answer counts, to the last one.
@@ -150,7 +150,7 @@ mod tests {
             let train = trains.next(now);
             assert_eq!(train.len(), usize::from(TRAIN));
             assert!(train.iter().all(|it| it.to_bytes().len() == LONGEST));
-            assert_eq!(train[3], Message::Train { number, place: 3 });
+            assert_eq!(train[3], LinkMessage::Train { number, place: 3 });
             assert!(trains.next(now).is_empty());
             trains.answered(number + 1, 5);
             trains.answered(number, kilobits);

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use octet_node::control::{Failure, FailureCode};
 
-use crate::graph::{HOPS, Limits};
-use octet_node::address::Address;
+use crate::graph::{HOPS, PathConstraints};
+use octet_node::address::NodeAddress;
 use octet_node::bytes::Fields;
 
 /// What `path-add` is asked. Nodes are as people call them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct PathRequest {
     /// The node at its end.
     pub to: String,
     /// `via`: the nodes between, with commas.
@@ -38,10 +38,10 @@ pub struct Wanted {
 /// # Errors
 /// Something that is wanted is what no path can be, or does not go with another; the failure names it.
 pub fn limits(
-    wanted: &Wanted,
-    to: Address,
-    node: impl Fn(&str) -> Result<Address, Failure>,
-) -> Result<Limits, Failure> {
+    wanted: &PathRequest,
+    to: NodeAddress,
+    node: impl Fn(&str) -> Result<NodeAddress, Failure>,
+) -> Result<PathConstraints, Failure> {
     let given = given(wanted);
     if let (Some(_), Some(first)) = (&wanted.via, given.first()) {
         let message = format!("`{first}` and `via` do not go together");
@@ -75,7 +75,7 @@ pub fn limits(
             format!("give 0 to {}: a path has {HOPS} hops at most, its end included", HOPS - 1);
         bad(format!("`hops` is {relays}: no path has as many relays"), &help)
     })?;
-    Ok(Limits {
+    Ok(PathConstraints {
         avoid,
         price: number("max-price", wanted.price)?,
         // There and back in milliseconds; the graph has one way, in tenths.
@@ -86,7 +86,7 @@ pub fn limits(
 }
 
 /// Which arguments say what a path is to be like that nobody has chosen by hand.
-fn given(wanted: &Wanted) -> Vec<&'static str> {
+fn given(wanted: &PathRequest) -> Vec<&'static str> {
     let all = [
         ("avoid", wanted.avoid.is_some()),
         ("max-latency-ms", wanted.milliseconds.is_some()),
@@ -99,8 +99,8 @@ fn given(wanted: &Wanted) -> Vec<&'static str> {
 
 /// As they are kept: relays (1 byte), capacity (4), length and price (4 each; all ones: any), and the addresses
 /// of those that are avoided (16 each). Numbers are big-endian.
-pub fn to_bytes(limits: &Limits) -> Vec<u8> {
-    let Limits { avoid, price, length, capacity, relays } = limits;
+pub fn to_bytes(limits: &PathConstraints) -> Vec<u8> {
+    let PathConstraints { avoid, price, length, capacity, relays } = limits;
     let or_any = |it: &Option<u32>| it.unwrap_or(u32::MAX);
     let mut bytes = vec![*relays as u8];
     for number in [*capacity, or_any(length), or_any(price)] {
@@ -111,15 +111,16 @@ pub fn to_bytes(limits: &Limits) -> Vec<u8> {
 }
 
 /// Reads them. `None` if they are none.
-pub fn from_bytes(bytes: &[u8]) -> Option<Limits> {
+pub fn from_bytes(bytes: &[u8]) -> Option<PathConstraints> {
     let mut fields = Fields(bytes);
     let (relays, capacity) = (usize::from(fields.u8()?), fields.u32()?);
     let or_any = |it: u32| (it < u32::MAX).then_some(it);
     let (length, price) = (or_any(fields.u32()?), or_any(fields.u32()?));
     let (nodes, rest) = fields.0.as_chunks::<16>();
-    let avoid = nodes.iter().map(|node| Address::try_from(*node).ok()).collect::<Option<_>>()?;
+    let avoid =
+        nodes.iter().map(|node| NodeAddress::try_from(*node).ok()).collect::<Option<_>>()?;
     let is_whole = rest.is_empty() && relays < HOPS;
-    is_whole.then_some(Limits { avoid, price, length, capacity, relays })
+    is_whole.then_some(PathConstraints { avoid, price, length, capacity, relays })
 }
 
 fn bad(message: String, help: &str) -> Failure {
@@ -132,27 +133,27 @@ mod tests {
     use octet_node::control::PublicKey;
     use proptest::prelude::*;
 
-    fn board(number: u8) -> Address {
-        Address::of(&PublicKey::new([number; 32]))
+    fn board(number: u8) -> NodeAddress {
+        NodeAddress::of(&PublicKey::new([number; 32]))
     }
 
     /// For a path to board 5.
-    fn read(wanted: &Wanted) -> Result<Limits, Failure> {
+    fn read(wanted: &PathRequest) -> Result<PathConstraints, Failure> {
         let unknown = || Failure::new(FailureCode::BadArgument, "no node", "");
         limits(wanted, board(5), |text| text.parse().map(board).map_err(|_| unknown()))
     }
 
     #[test]
     fn each_is_a_limit() {
-        let all = Wanted {
+        let all = PathRequest {
             avoid: Some("2, 3".into()),
             milliseconds: Some(40),
             kilobits: Some(1000),
             price: Some(7),
             hops: Some(2),
-            ..Wanted::default()
+            ..PathRequest::default()
         };
-        let expected = Limits {
+        let expected = PathConstraints {
             avoid: [board(2), board(3)].into(),
             price: Some(7),
             length: Some(200),
@@ -160,17 +161,17 @@ mod tests {
             relays: 2,
         };
         assert_eq!(read(&all).unwrap(), expected);
-        let via = Wanted { via: Some("2,3".into()), ..Wanted::default() };
-        assert_eq!(read(&via).unwrap(), Limits::default());
+        let via = PathRequest { via: Some("2,3".into()), ..PathRequest::default() };
+        assert_eq!(read(&via).unwrap(), PathConstraints::default());
     }
 
     #[test]
     fn what_cannot_be_is_named() {
         let large = u64::from(u32::MAX) + 1;
-        let none = Wanted::default;
-        let avoid = |text: &str| Wanted { avoid: Some(text.into()), ..none() };
-        let hops = |hops| Wanted { hops: Some(hops), ..none() };
-        let milliseconds = |it| Wanted { milliseconds: Some(it), ..none() };
+        let none = PathRequest::default;
+        let avoid = |text: &str| PathRequest { avoid: Some(text.into()), ..none() };
+        let hops = |hops| PathRequest { hops: Some(hops), ..none() };
+        let milliseconds = |it| PathRequest { milliseconds: Some(it), ..none() };
         for (wanted, named) in [
             (avoid("2,5"), "`avoid`"),
             (avoid(" ,"), "`avoid`"),
@@ -179,9 +180,9 @@ mod tests {
             (hops(u64::MAX), "`hops`"),
             (milliseconds(0), "`max-latency-ms`"),
             (milliseconds(large), "`max-latency-ms`"),
-            (Wanted { kilobits: Some(large), ..none() }, "`min-bandwidth-kbps`"),
-            (Wanted { price: Some(large), ..none() }, "`max-price`"),
-            (Wanted { via: Some("2".into()), ..hops(1) }, "`hops` and `via`"),
+            (PathRequest { kilobits: Some(large), ..none() }, "`min-bandwidth-kbps`"),
+            (PathRequest { price: Some(large), ..none() }, "`max-price`"),
+            (PathRequest { via: Some("2".into()), ..hops(1) }, "`hops` and `via`"),
         ] {
             let failure = read(&wanted).unwrap_err();
             assert!(failure.message.contains(named), "{wanted:?}: {failure:?}");
@@ -201,7 +202,7 @@ mod tests {
             let avoid = avoid.into_iter().map(board).collect();
             let price = price.filter(|it| *it < u32::MAX);
             let length = Some(milliseconds.saturating_sub(1));
-            let limits = Limits { avoid, price, length, capacity, relays };
+            let limits = PathConstraints { avoid, price, length, capacity, relays };
             let bytes = to_bytes(&limits);
             prop_assert_eq!(from_bytes(&bytes), Some(limits));
             prop_assert_eq!(from_bytes(&bytes[..bytes.len() - 1]), None);
@@ -210,7 +211,7 @@ mod tests {
         #[test]
         fn any_are_read_or_refused(avoid in "[0-9, x]{0,12}", hops: u64, milliseconds: u64) {
             let (avoid, hops, milliseconds) = (Some(avoid), Some(hops), Some(milliseconds));
-            if let Ok(limits) = read(&Wanted { avoid, hops, milliseconds, ..Wanted::default() }) {
+            if let Ok(limits) = read(&PathRequest { avoid, hops, milliseconds, ..PathRequest::default() }) {
                 prop_assert!(limits.relays < HOPS && !limits.avoid.contains(&board(5)));
             }
         }

@@ -49,7 +49,7 @@ pub struct Id(pub u64);
 
 /// A message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Message {
+pub enum LinkMessage {
     /// Whether the neighbour is there.
     Probe(u32),
     /// It is.
@@ -103,7 +103,7 @@ pub enum Message {
     MtuProbed(u16),
 }
 
-impl Message {
+impl LinkMessage {
     /// The encoding.
     pub fn to_bytes(&self) -> Vec<u8> {
         let numbered = |kind: u8, number: u32, rest: &[u8]| {
@@ -220,7 +220,7 @@ mod tests {
     fn the_longest_fits() {
         let onion = Box::new([0; crate::onion::SETUP]);
         let back = Label::of_chance(0);
-        assert!(Message::SetUp { id: Id(0), back, onion }.to_bytes().len() <= LONGEST);
+        assert!(LinkMessage::SetUp { id: Id(0), back, onion }.to_bytes().len() <= LONGEST);
     }
 
     proptest! {
@@ -229,30 +229,30 @@ mod tests {
             let (id, label) = (Id(id), Label::of_chance(label));
             let onion = Box::new([byte; crate::onion::SETUP]);
             for message in [
-                Message::Probe(number),
-                Message::Probed(number),
-                Message::Announcement(bytes),
-                Message::SetUp { id, back: label, onion: onion.clone() },
-                Message::Answer { id, there: Some(label), onion: onion.clone() },
-                Message::Answer { id, there: None, onion },
-                Message::Unreadable(id),
-                Message::Change { id, sealed: Box::new([byte; CHANGE]) },
-                Message::Train { number, place: byte },
-                Message::Trained { number, kilobits: label.get() },
-                Message::MtuProbe(32 + (number % 1409) as u16),
-                Message::MtuProbed(number as u16),
+                LinkMessage::Probe(number),
+                LinkMessage::Probed(number),
+                LinkMessage::Announcement(bytes),
+                LinkMessage::SetUp { id, back: label, onion: onion.clone() },
+                LinkMessage::Answer { id, there: Some(label), onion: onion.clone() },
+                LinkMessage::Answer { id, there: None, onion },
+                LinkMessage::Unreadable(id),
+                LinkMessage::Change { id, sealed: Box::new([byte; CHANGE]) },
+                LinkMessage::Train { number, place: byte },
+                LinkMessage::Trained { number, kilobits: label.get() },
+                LinkMessage::MtuProbe(32 + (number % 1409) as u16),
+                LinkMessage::MtuProbed(number as u16),
             ] {
-                let read = Message::from_bytes(&message.to_bytes());
+                let read = LinkMessage::from_bytes(&message.to_bytes());
                 prop_assert_eq!(read.as_ref(), Some(&message));
                 let cut = &message.to_bytes()[..message.to_bytes().len() - 1];
-                prop_assert!(matches!(message, Message::Announcement(_)) || Message::from_bytes(cut).is_none());
+                prop_assert!(matches!(message, LinkMessage::Announcement(_)) || LinkMessage::from_bytes(cut).is_none());
             }
         }
 
         #[test]
         fn any_bytes_are_read_or_not(kind in 0u8..13, bytes in prop::collection::vec(any::<u8>(), 0..1300)) {
             let bytes = [&[VERSION, kind][..], &bytes].concat();
-            if let Some(message) = Message::from_bytes(&bytes) {
+            if let Some(message) = LinkMessage::from_bytes(&bytes) {
                 prop_assert_eq!(message.to_bytes(), bytes);
             }
         }

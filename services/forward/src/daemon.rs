@@ -15,7 +15,7 @@ mod requests;
 mod wanted;
 mod ways;
 
-pub use metrics::Asks;
+pub use metrics::MetricsClient;
 pub use rates::rate;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -35,27 +35,27 @@ use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::capacity::Trains;
-use crate::control::{LONGEST_PROBE, Message, PORT, is_of_forward};
+use crate::control::{LONGEST_PROBE, LinkMessage, PORT, is_of_forward};
 use crate::desired::Desired;
-use crate::engine::{Engine, Link, PathNumber};
+use crate::engine::{Engine, LinkNumber, PathNumber};
 use crate::introduction;
-use crate::kernel::Kernel;
-use crate::kernel::meter::Counts;
-use crate::kernel::wanted::Wanted;
-use crate::memory::Memory;
+use crate::kernel::ForwardKernel;
+use crate::kernel::meter::MeterCounts;
+use crate::kernel::wanted::DesiredState;
+use crate::memory::StateFolder;
 use crate::mtu::{Discovery, NARROW};
-use crate::neighbour::Neighbour;
+use crate::neighbour::LinkNeighbour;
 use crate::onion::OnionSecret;
-use crate::places::Places;
+use crate::places::NumberPool;
 use crate::probe::{FIRST, Probes};
 use crate::records::Records;
 use crate::settings::Settings;
-use crate::stamped::{Came, Stamped};
+use crate::stamped::{Stamped, StampedDatagram};
 use crate::topology::Topology;
-use crate::verbs::Question;
+use crate::verbs::PendingRequest;
 use leaving::Leaving;
 use metrics::Metrics;
-use octet_node::address::Address;
+use octet_node::address::NodeAddress;
 
 /// How often links are probed, and time passes.
 const BEAT: Duration = Duration::from_secs(1);
@@ -65,7 +65,7 @@ const WATCH: Duration = Duration::from_millis(150);
 
 /// What others have to say.
 #[derive(Debug)]
-pub enum News {
+pub enum DaemonEvent {
     /// The key of this service counts.
     Certified(Box<Certified>),
     /// Who belongs to the box.
@@ -73,14 +73,14 @@ pub enum News {
     /// What the file says of links.
     Settings(Settings),
     /// Somebody asks something.
-    Asked(Question),
+    Asked(PendingRequest),
     /// Somebody collects the numbers of this node.
     Collected(oneshot::Sender<Option<String>>),
 }
 
 /// A link as it stands.
 struct Open {
-    neighbour: Neighbour,
+    neighbour: LinkNeighbour,
     probes: Probes,
     trains: Trains,
     /// How long packets are that pass it; of a plain one that is known.
@@ -108,12 +108,12 @@ struct Pinged {
 
 /// The daemon.
 pub struct Daemon {
-    kernel: Kernel,
+    kernel: ForwardKernel,
     /// To whom packets are that have no way.
-    wanted: Wanted,
+    wanted: DesiredState,
     neighbours: Stamped,
     ends: UdpSocket,
-    heard: UnboundedReceiver<News>,
+    heard: UnboundedReceiver<DaemonEvent>,
     own: Option<Certified>,
     map: Option<Map>,
     /// What the file says of links.
@@ -124,15 +124,15 @@ pub struct Daemon {
     topology: Option<Topology>,
     /// How many announcements were told in turn.
     turns: usize,
-    open: BTreeMap<Link, Open>,
+    open: BTreeMap<LinkNumber, Open>,
     /// With which keys of this node, and of its forward, the links were made.
     linked_as: Option<(PublicKey, PublicKey)>,
     /// Why they are not as they are to be.
     unlinked: Option<String>,
-    memory: Memory,
+    memory: StateFolder,
     /// What the daemon before has counted, and which links it had, until its paths are taken over.
-    counts: Counts,
-    linked_before: BTreeMap<Link, Vec<u8>>,
+    counts: MeterCounts,
+    linked_before: BTreeMap<LinkNumber, Vec<u8>>,
     /// What paths have carried that have ended.
     records: Records,
     /// What all of it comes to, for whoever collects that.
@@ -156,13 +156,13 @@ pub struct Daemon {
     /// When they were asked for.
     begun: BTreeMap<PathNumber, Instant>,
     /// The relays of paths that have failed, and when they did last.
-    failed: BTreeMap<Address, Instant>,
+    failed: BTreeMap<NodeAddress, Instant>,
     /// When this node's links were last told, which, and whether it was known how much they carry.
-    told: Option<(u64, Vec<(Link, bool)>)>,
+    told: Option<(u64, Vec<(LinkNumber, bool)>)>,
     /// How the devices of this node's lan leave by another one.
     leaving: Leaving,
     /// Who leaves by this one, by the numbers of their places.
-    places: Places,
+    places: NumberPool,
 }
 
 impl Daemon {
@@ -173,12 +173,12 @@ impl Daemon {
     pub async fn open(
         neighbours: UdpSocket,
         ends: UdpSocket,
-        heard: UnboundedReceiver<News>,
-        memory: Memory,
+        heard: UnboundedReceiver<DaemonEvent>,
+        memory: StateFolder,
         settings: Settings,
     ) -> io::Result<Self> {
-        let kernel = Kernel::connect().await.map_err(io::Error::other)?;
-        let wanted = Wanted::open().await.map_err(io::Error::other)?;
+        let kernel = ForwardKernel::connect().await.map_err(io::Error::other)?;
+        let wanted = DesiredState::open().await.map_err(io::Error::other)?;
         Ok(Self {
             kernel,
             wanted,
@@ -199,7 +199,7 @@ impl Daemon {
             records: records::kept(&memory),
             metrics: Metrics::kept(&memory),
             memory,
-            counts: Counts::new(),
+            counts: MeterCounts::new(),
             linked_before: BTreeMap::new(),
             devices: BTreeMap::new(),
             outdated: BTreeSet::new(),
@@ -213,7 +213,7 @@ impl Daemon {
             failed: BTreeMap::new(),
             told: None,
             leaving: Leaving::default(),
-            places: Places::default(),
+            places: NumberPool::default(),
         })
     }
 
@@ -246,30 +246,30 @@ impl Daemon {
         }
     }
 
-    async fn learn(&mut self, news: News) {
+    async fn learn(&mut self, news: DaemonEvent) {
         match news {
-            News::Certified(own) => {
+            DaemonEvent::Certified(own) => {
                 self.own = Some(*own);
                 self.try_link().await;
             }
-            News::Map(map) => {
+            DaemonEvent::Map(map) => {
                 self.map = map;
                 self.forsake_revoked().await;
                 self.try_link().await;
             }
-            News::Settings(settings) => {
+            DaemonEvent::Settings(settings) => {
                 self.settings = settings;
                 self.try_link().await;
             }
-            News::Asked(question) => self.answer(question).await,
-            News::Collected(answer) => self.collect(answer).await,
+            DaemonEvent::Asked(question) => self.answer(question).await,
+            DaemonEvent::Collected(answer) => self.collect(answer).await,
         }
     }
 
     /// Ends all paths whose other end is a node that the map revokes.
     async fn forsake_revoked(&mut self) {
         let revoked = self.map.iter().flat_map(|map| &map.revoked);
-        for node in revoked.map(Address::of).collect::<Vec<_>>() {
+        for node in revoked.map(NodeAddress::of).collect::<Vec<_>>() {
             self.end_way(node).await;
             let actions = self.engine.forsake(node);
             self.act(actions).await;
@@ -294,40 +294,41 @@ impl Daemon {
     }
 
     /// A neighbour has said something.
-    async fn outer(&mut self, came: &Came, bytes: &[u8]) {
+    async fn outer(&mut self, came: &StampedDatagram, bytes: &[u8]) {
         let is_it = |open: &Open| is_of_forward(open.neighbour.ends.1, came.from);
         let found = self.open.iter().find(|(_, open)| is_it(open));
-        let Some((link, message)) = found.map(|(link, _)| *link).zip(Message::from_bytes(bytes))
+        let Some((link, message)) =
+            found.map(|(link, _)| *link).zip(LinkMessage::from_bytes(bytes))
         else {
             return;
         };
         match message {
-            Message::Probe(number) => {
-                self.say(link, &Message::Probed(number)).await;
+            LinkMessage::Probe(number) => {
+                self.say(link, &LinkMessage::Probed(number)).await;
                 if number == FIRST {
                     self.tell_all(link).await;
                 }
             }
-            Message::Probed(number) => {
+            LinkMessage::Probed(number) => {
                 if let Some(open) = self.open.get_mut(&link) {
                     open.probes.answered(number, Instant::now());
                 }
             }
-            Message::Announcement(bytes) => self.announced(link, &bytes).await,
-            Message::Train { number, place } => {
+            LinkMessage::Announcement(bytes) => self.announced(link, &bytes).await,
+            LinkMessage::Train { number, place } => {
                 let open = self.open.get_mut(&link).zip(came.at);
                 let fast = open.and_then(|(open, at)| open.trains.came(number, place, at));
                 if let Some(kilobits) = fast {
-                    self.say(link, &Message::Trained { number, kilobits }).await;
+                    self.say(link, &LinkMessage::Trained { number, kilobits }).await;
                 }
             }
-            Message::MtuProbe(size) => self.say(link, &Message::MtuProbed(size)).await,
-            Message::MtuProbed(size) => {
+            LinkMessage::MtuProbe(size) => self.say(link, &LinkMessage::MtuProbed(size)).await,
+            LinkMessage::MtuProbed(size) => {
                 if let Some(open) = self.open.get_mut(&link) {
                     open.mtu.answered(size);
                 }
             }
-            Message::Trained { number, kilobits } => {
+            LinkMessage::Trained { number, kilobits } => {
                 if let Some(open) = self.open.get_mut(&link) {
                     open.trains.answered(number, kilobits);
                 }
@@ -340,7 +341,7 @@ impl Daemon {
         }
     }
 
-    async fn say(&self, link: Link, message: &Message) {
+    async fn say(&self, link: LinkNumber, message: &LinkMessage) {
         let Some(open) = self.open.get(&link) else { return };
         let to = SocketAddr::from((open.neighbour.ends.1, PORT));
         // Whatever is lost on its way is said again, or missed by who waits for it.
@@ -377,7 +378,7 @@ impl Daemon {
             })
             .collect();
         for (link, number) in probes {
-            self.say(link, &Message::Probe(number)).await;
+            self.say(link, &LinkMessage::Probe(number)).await;
         }
         for (link, sizes) in sizes {
             self.discover_link(link, sizes).await;

@@ -5,31 +5,31 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use octet_node::address::Address;
+use octet_node::address::NodeAddress;
 use octet_node::bytes::Fields;
 
 use crate::constraints;
 use crate::engine::PathNumber;
-use crate::graph::Limits;
-use crate::routes::Route;
-use crate::status::{Phase, Status};
+use crate::graph::PathConstraints;
+use crate::routes::NodeRoute;
+use crate::status::{RouteStatus, SetupPhase};
 
 /// What is asked of the paths of a route.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Spec {
     /// The relays that were asked for by name, in their order: those of the first path.
-    pub via: Vec<Address>,
+    pub via: Vec<NodeAddress>,
     /// What all of its paths are to be like.
-    pub limits: Limits,
+    pub limits: PathConstraints,
     /// How much each is to carry at most each way, in kbit/s; 0 is no bound.
     pub rate: u32,
 }
 
 /// The way to a node.
 #[derive(Debug, Default)]
-pub struct Way {
+pub struct DesiredRoute {
     /// Its paths.
-    pub route: Route,
+    pub route: NodeRoute,
     /// What they are to be like.
     pub spec: Spec,
     /// When it was wanted last, or seen to be used, if nobody has asked for it but a packet.
@@ -42,9 +42,9 @@ pub struct Way {
 
 /// A `path-add` whose path is not up yet. `W` is who waits for it.
 #[derive(Debug)]
-pub struct Request<W> {
+pub struct PendingPath<W> {
     /// The node at its end.
-    pub to: Address,
+    pub to: NodeAddress,
     /// What is asked of it.
     pub spec: Spec,
     /// Whether it is to be this path only, beside the route to the node.
@@ -59,23 +59,23 @@ pub struct Request<W> {
 #[derive(Debug)]
 pub struct Desired<W> {
     /// Those that stay until somebody drops them, or, of those that began by themselves, until nobody uses them.
-    pub ways: BTreeMap<Address, Way>,
-    requests: BTreeMap<PathNumber, Request<W>>,
+    pub ways: BTreeMap<NodeAddress, DesiredRoute>,
+    requests: BTreeMap<PathNumber, PendingPath<W>>,
 }
 
-impl Way {
+impl DesiredRoute {
     /// The one that a packet has begun.
     pub fn on_demand(now: Instant) -> Self {
-        Self { route: Route::of(true, None, None), wanted: Some(now), ..Self::default() }
+        Self { route: NodeRoute::of(true, None, None), wanted: Some(now), ..Self::default() }
     }
 
     /// How it is while none of its paths is there.
-    pub fn without_path(&self) -> Status {
+    pub fn without_path(&self) -> RouteStatus {
         let reasons: Vec<_> = [&self.failure, &self.unasked].into_iter().flatten().collect();
         match reasons[..] {
-            [] => Status { phase: Phase::Pending, reason: None },
-            [only] => Status::failed(only),
-            [first, second, ..] => Status::failed(format!("{first}; {second}")),
+            [] => RouteStatus { phase: SetupPhase::Pending, reason: None },
+            [only] => RouteStatus::failed(only),
+            [first, second, ..] => RouteStatus::failed(format!("{first}; {second}")),
         }
     }
 
@@ -103,10 +103,10 @@ impl Way {
         let mut path = || Some(Some(fields.u16()?).filter(|it| *it > 0).map(PathNumber));
         let (active, spare) = (path()?, path()?);
         let (rate, count) = (fields.u32()?, fields.u8()?);
-        let via = (0..count).map(|_| Address::try_from(fields.array::<16>()?).ok());
+        let via = (0..count).map(|_| NodeAddress::try_from(fields.array::<16>()?).ok());
         let via = via.collect::<Option<_>>()?;
         let limits = constraints::from_bytes(fields.0)?;
-        let route = Route::of(flags & 1 != 0, active, spare);
+        let route = NodeRoute::of(flags & 1 != 0, active, spare);
         let wanted = (flags & 2 != 0).then_some(now);
         Some(Self { route, spec: Spec { via, limits, rate }, wanted, ..Self::default() })
     }
@@ -120,14 +120,14 @@ impl<W> Default for Desired<W> {
 
 impl<W> Desired<W> {
     /// The route to `to` that somebody has asked for: by a path that is to become it, or as it is.
-    pub fn asked_for(&self, to: Address) -> Option<Result<PathNumber, &Way>> {
+    pub fn asked_for(&self, to: NodeAddress) -> Option<Result<PathNumber, &DesiredRoute>> {
         let request = self.requests.iter().find(|(_, it)| it.to == to && !it.is_alone);
         let way = || self.ways.get(&to).filter(|way| way.wanted.is_none());
         request.map(|(path, _)| Ok(*path)).or_else(|| way().map(Err))
     }
 
     /// Whether there is a request for a path to `to`: then a packet begins no route.
-    pub fn is_requested(&self, to: Address) -> bool {
+    pub fn is_requested(&self, to: NodeAddress) -> bool {
         self.requests.values().any(|it| it.to == to)
     }
 
@@ -135,9 +135,9 @@ impl<W> Desired<W> {
     pub fn request(
         &mut self,
         path: PathNumber,
-        request: Request<W>,
-    ) -> Option<(PathNumber, Request<W>)> {
-        let is_before = |it: &Request<W>| it.to == request.to && !it.is_alone;
+        request: PendingPath<W>,
+    ) -> Option<(PathNumber, PendingPath<W>)> {
+        let is_before = |it: &PendingPath<W>| it.to == request.to && !it.is_alone;
         let before = self.requests.iter().find(|(_, it)| is_before(it)).map(|(path, _)| *path);
         let before = before.filter(|_| request.replaces || !request.is_alone);
         let before = before.and_then(|path| Some((path, self.requests.remove(&path)?)));
@@ -146,35 +146,35 @@ impl<W> Desired<W> {
     }
 
     /// The requests whose path is not up.
-    pub fn requests(&self) -> impl Iterator<Item = (PathNumber, &Request<W>)> {
+    pub fn requests(&self) -> impl Iterator<Item = (PathNumber, &PendingPath<W>)> {
         self.requests.iter().map(|(path, request)| (*path, request))
     }
 
     /// There is no such request any more.
-    pub fn cancel(&mut self, path: PathNumber) -> Option<Request<W>> {
+    pub fn cancel(&mut self, path: PathNumber) -> Option<PendingPath<W>> {
         self.requests.remove(&path)
     }
 
     /// A path is up: if it was requested, it is the route to its node from now on, unless it is alone. The answer is the
     /// request, and the paths of the route of before, which are to end.
-    pub fn up(&mut self, path: PathNumber) -> Option<(Request<W>, Vec<PathNumber>)> {
+    pub fn up(&mut self, path: PathNumber) -> Option<(PendingPath<W>, Vec<PathNumber>)> {
         let request = self.requests.remove(&path)?;
-        let is_on_demand = |way: &Way| way.wanted.is_some();
-        let ends = |way: &Way| !request.is_alone || request.replaces || is_on_demand(way);
+        let is_on_demand = |way: &DesiredRoute| way.wanted.is_some();
+        let ends = |way: &DesiredRoute| !request.is_alone || request.replaces || is_on_demand(way);
         let before = match self.ways.get(&request.to) {
             Some(way) if ends(way) => self.end(request.to),
             _ => vec![],
         };
         if !request.is_alone {
-            let (route, spec) = (Route::of(true, Some(path), None), request.spec.clone());
-            self.ways.insert(request.to, Way { route, spec, ..Way::default() });
+            let (route, spec) = (NodeRoute::of(true, Some(path), None), request.spec.clone());
+            self.ways.insert(request.to, DesiredRoute { route, spec, ..DesiredRoute::default() });
         }
         Some((request, before))
     }
 
     /// The node to which a path is part of the route.
-    pub fn of_path(&self, path: PathNumber) -> Option<Address> {
-        let has = |way: &Way| way.route.paths().any(|it| it == path);
+    pub fn of_path(&self, path: PathNumber) -> Option<NodeAddress> {
+        let has = |way: &DesiredRoute| way.route.paths().any(|it| it == path);
         self.ways.iter().find(|(_, way)| has(way)).map(|(node, _)| *node)
     }
 
@@ -191,7 +191,7 @@ impl<W> Desired<W> {
     }
 
     /// There is no route to `to` any more. The answer is its paths, which are to end.
-    pub fn end(&mut self, to: Address) -> Vec<PathNumber> {
+    pub fn end(&mut self, to: NodeAddress) -> Vec<PathNumber> {
         self.ways.remove(&to).map_or(vec![], |way| way.route.paths().collect())
     }
 }
@@ -203,17 +203,17 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
-    fn board(number: u8) -> Address {
-        Address::of(&PublicKey::new([number; 32]))
+    fn board(number: u8) -> NodeAddress {
+        NodeAddress::of(&PublicKey::new([number; 32]))
     }
 
-    fn request(to: u8, via: &[u8]) -> Request<&'static str> {
+    fn request(to: u8, via: &[u8]) -> PendingPath<&'static str> {
         let spec = Spec { via: via.iter().copied().map(board).collect(), ..Spec::default() };
-        Request { to: board(to), spec, is_alone: false, replaces: false, waiting: "somebody" }
+        PendingPath { to: board(to), spec, is_alone: false, replaces: false, waiting: "somebody" }
     }
 
-    fn replacing(to: u8, via: &[u8]) -> Request<&'static str> {
-        Request { replaces: true, ..request(to, via) }
+    fn replacing(to: u8, via: &[u8]) -> PendingPath<&'static str> {
+        PendingPath { replaces: true, ..request(to, via) }
     }
 
     /// A route whose only path has failed stays, says why, and is replaced or dropped by its node.
@@ -226,7 +226,7 @@ mod tests {
         assert_eq!((before, desired.of_path(PathNumber(1))), (vec![], Some(board(4))));
 
         let way = desired.ways.get_mut(&board(4)).unwrap();
-        way.route = Route::of(true, None, None);
+        way.route = NodeRoute::of(true, None, None);
         assert_eq!(way.without_path().to_string(), "pending");
         way.failure = Some("the link to board-2 is down".to_owned());
         way.unasked = Some("no known links lead there".to_owned());
@@ -252,7 +252,7 @@ mod tests {
         desired.request(PathNumber(1), request(4, &[2]));
         desired.up(PathNumber(1)).unwrap();
         desired.ways.get_mut(&board(4)).unwrap().route =
-            Route::of(true, Some(PathNumber(1)), Some(PathNumber(2)));
+            NodeRoute::of(true, Some(PathNumber(1)), Some(PathNumber(2)));
 
         desired.request(PathNumber(3), replacing(4, &[3]));
         assert_eq!(desired.ways[&board(4)].route.active(), Some(PathNumber(1)));
@@ -272,10 +272,10 @@ mod tests {
     /// one that is alone.
     #[test]
     fn alone_is_beside_what_was_asked_for() {
-        let alone = || Request { is_alone: true, ..request(4, &[2]) };
-        let on_demand = || Way {
-            route: Route::of(true, Some(PathNumber(1)), None),
-            ..Way::on_demand(Instant::now())
+        let alone = || PendingPath { is_alone: true, ..request(4, &[2]) };
+        let on_demand = || DesiredRoute {
+            route: NodeRoute::of(true, Some(PathNumber(1)), None),
+            ..DesiredRoute::on_demand(Instant::now())
         };
         for (asked, stays) in [(alone(), false), (request(4, &[2]), true)] {
             let mut desired = Desired::default();
@@ -287,11 +287,11 @@ mod tests {
             assert_eq!(desired.ways.contains_key(&board(4)), stays);
         }
         let mut desired = Desired::default();
-        desired.ways.insert(board(4), Way { wanted: None, ..on_demand() });
+        desired.ways.insert(board(4), DesiredRoute { wanted: None, ..on_demand() });
         desired.request(PathNumber(2), alone());
         assert_eq!(desired.up(PathNumber(2)).unwrap().1, []);
         assert!(desired.ways.contains_key(&board(4)));
-        desired.request(PathNumber(3), Request { replaces: true, ..alone() });
+        desired.request(PathNumber(3), PendingPath { replaces: true, ..alone() });
         assert_eq!(desired.up(PathNumber(3)).unwrap().1, [PathNumber(1)]);
         assert!(desired.ways.is_empty());
     }
@@ -308,7 +308,7 @@ mod tests {
                 let first = desired.requests().map(|(path, _)| path).next();
                 match (what, first) {
                     (0 | 1, _) => {
-                        let request = Request { is_alone, replaces, ..request(to, &[]) };
+                        let request = PendingPath { is_alone, replaces, ..request(to, &[]) };
                         let before = desired.request(PathNumber(number), request);
                         prop_assert!(before.is_none_or(|(path, _)| paths.remove(&path)));
                         paths.insert(PathNumber(number));
@@ -346,18 +346,18 @@ mod tests {
             let via = via.into_iter().map(board).collect();
             let avoid = avoid.into_iter().map(board).collect();
             let now = Instant::now();
-            let way = Way {
-                route: Route::of(has_spare, path(active), path(spare).filter(|it| path(active) != Some(*it))),
-                spec: Spec { via, limits: Limits { avoid, ..Limits::default() }, rate },
+            let way = DesiredRoute {
+                route: NodeRoute::of(has_spare, path(active), path(spare).filter(|it| path(active) != Some(*it))),
+                spec: Spec { via, limits: PathConstraints { avoid, ..PathConstraints::default() }, rate },
                 wanted: is_on_demand.then_some(now),
-                ..Way::default()
+                ..DesiredRoute::default()
             };
             let bytes = way.to_bytes();
-            let read = Way::from_bytes(&bytes, now).unwrap();
+            let read = DesiredRoute::from_bytes(&bytes, now).unwrap();
             prop_assert_eq!((&read.route, &read.spec), (&way.route, &way.spec));
             prop_assert_eq!(read.wanted, way.wanted);
             for length in 0..bytes.len() {
-                if let Some(read) = Way::from_bytes(&bytes[..length], now) {
+                if let Some(read) = DesiredRoute::from_bytes(&bytes[..length], now) {
                     prop_assert!(read.spec.limits.avoid.len() < way.spec.limits.avoid.len());
                 }
             }

@@ -13,29 +13,29 @@ mod relay;
 mod source;
 mod standing;
 
-pub use action::{Action, Link};
-pub use carried::{Carried, Side};
-pub use end::{PathNumber, Stretch};
+pub use action::{EngineAction, LinkNumber};
+pub use carried::{CounterSide, PathCounters};
+pub use end::{PathEnd, PathNumber};
 pub use kept::LAST_NUMBER;
 pub use rate::HIGHEST as HIGHEST_RATE;
-pub use refusals::Refusal;
-pub use source::{Asked, NotAsked, Path, State};
+pub use refusals::SetupRefusal;
+pub use source::{NotAsked, PathState, RequestedPath, SourcePath};
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::control::{Id, Message};
+use crate::control::{Id, LinkMessage};
 use crate::label::Label;
 use crate::onion::{OnionSecret, Reason};
-use octet_node::address::Address;
+use octet_node::address::NodeAddress;
 
-use end::Ends;
+use end::EndNumbers;
 use labels::Labels;
-use limits::{MOST_CHANGES, MOST_SET_UPS, Rates, Replays};
+use limits::{MOST_CHANGES, MOST_SET_UPS, NeighbourRates, Replays};
 use refusals::Refusals;
-use relay::Segment;
+use relay::Transit;
 
 /// Where random numbers come from.
-pub type Chance<'a> = &'a mut dyn FnMut() -> [u8; 32];
+pub type Rng<'a> = &'a mut dyn FnMut() -> [u8; 32];
 
 /// How many paths go through this node or end here at most.
 const MOST_SEGMENTS: usize = 4096;
@@ -61,40 +61,40 @@ const CLOCKS: u64 = 60;
 #[derive(Debug, Default)]
 pub struct Engine {
     /// The neighbours that there is a link to.
-    links: BTreeMap<Link, Address>,
+    links: BTreeMap<LinkNumber, NodeAddress>,
     labels: Labels,
     /// Those that neighbours have given away: what goes with one of them is counted as that of one path.
-    given: BTreeSet<(Link, Label)>,
-    ends: Ends,
+    given: BTreeSet<(LinkNumber, Label)>,
+    ends: EndNumbers,
     replays: Replays,
-    rates: Rates<MOST_SET_UPS>,
-    changes: Rates<MOST_CHANGES>,
+    rates: NeighbourRates<MOST_SET_UPS>,
+    changes: NeighbourRates<MOST_CHANGES>,
     refusals: Refusals,
     /// By who has asked for them.
-    segments: BTreeMap<(Link, Id), Segment>,
+    segments: BTreeMap<(LinkNumber, Id), Transit>,
     /// Of what was asked on: whose it is.
-    onward: BTreeMap<(Link, Id), (Link, Id)>,
+    onward: BTreeMap<(LinkNumber, Id), (LinkNumber, Id)>,
     /// Those that begin here.
-    paths: BTreeMap<PathNumber, Path>,
+    paths: BTreeMap<PathNumber, SourcePath>,
 }
 
 impl Engine {
     /// There is a link to `neighbour`.
-    pub fn linked(&mut self, link: Link, neighbour: Address) {
+    pub fn linked(&mut self, link: LinkNumber, neighbour: NodeAddress) {
         self.links.insert(link, neighbour);
     }
 
     /// The links that there are.
-    pub fn links(&self) -> &BTreeMap<Link, Address> {
+    pub fn links(&self) -> &BTreeMap<LinkNumber, NodeAddress> {
         &self.links
     }
 
-    fn link_to(&self, neighbour: Address) -> Option<Link> {
+    fn link_to(&self, neighbour: NodeAddress) -> Option<LinkNumber> {
         self.links.iter().find(|(_, it)| **it == neighbour).map(|(link, _)| *link)
     }
 
     /// The link is gone: so is all that went by it.
-    pub fn cut(&mut self, link: Link) -> Vec<Action> {
+    pub fn cut(&mut self, link: LinkNumber) -> Vec<EngineAction> {
         let mut actions = vec![];
         for key in self.using(link) {
             actions.extend(self.remove_segment(key));
@@ -112,51 +112,56 @@ impl Engine {
     /// since 1970.
     pub fn hear(
         &mut self,
-        from: Link,
-        message: Message,
+        from: LinkNumber,
+        message: LinkMessage,
         keys: &[OnionSecret],
         now: u64,
-        chance: Chance<'_>,
-    ) -> Vec<Action> {
+        chance: Rng<'_>,
+    ) -> Vec<EngineAction> {
         if !self.links.contains_key(&from) {
             return vec![];
         }
         match message {
-            Message::SetUp { id, back, onion } => {
+            LinkMessage::SetUp { id, back, onion } => {
                 self.set_up((from, id), back, &onion, keys, now, chance)
             }
-            Message::Answer { id, there, onion } => self.answered((from, id), there, &onion, now),
-            Message::Unreadable(id) => self.unreadable((from, id)),
-            Message::Change { id, sealed } => self.changed((from, id), &sealed, now),
+            LinkMessage::Answer { id, there, onion } => {
+                self.answered((from, id), there, &onion, now)
+            }
+            LinkMessage::Unreadable(id) => self.unreadable((from, id)),
+            LinkMessage::Change { id, sealed } => self.changed((from, id), &sealed, now),
             // They are of the link, and not of a path.
-            Message::Probe(_)
-            | Message::Probed(_)
-            | Message::Announcement(_)
-            | Message::Train { .. }
-            | Message::Trained { .. }
-            | Message::MtuProbe(_)
-            | Message::MtuProbed(_) => vec![],
+            LinkMessage::Probe(_)
+            | LinkMessage::Probed(_)
+            | LinkMessage::Announcement(_)
+            | LinkMessage::Train { .. }
+            | LinkMessage::Trained { .. }
+            | LinkMessage::MtuProbe(_)
+            | LinkMessage::MtuProbed(_) => vec![],
         }
     }
 
     /// The other end of a path has shown which node it is.
-    pub fn introduced(&mut self, number: PathNumber, node: Address) -> Vec<Action> {
+    pub fn introduced(&mut self, number: PathNumber, node: NodeAddress) -> Vec<EngineAction> {
         if let Some(path) = self.paths.get_mut(&number) {
             path.stretch.node = Some(node.ip());
-            return vec![source::keep(number, path), Action::End(number, path.stretch.clone())];
+            return vec![
+                source::keep(number, path),
+                EngineAction::End(number, path.stretch.clone()),
+            ];
         }
-        let is_it = |segment: &Segment| segment.end_here().is_some_and(|(it, _)| it == number);
+        let is_it = |segment: &Transit| segment.end_here().is_some_and(|(it, _)| it == number);
         let found = self.segments.iter_mut().find(|(_, segment)| is_it(segment));
         let Some((key, segment)) = found else { return vec![] };
         let Some(stretch) = segment.end() else { return vec![] };
         stretch.node = Some(node.ip());
-        let end = Action::End(number, stretch.clone());
-        vec![Action::Keep(kept::segment_name(*key), kept::segment(segment)), end]
+        let end = EngineAction::End(number, stretch.clone());
+        vec![EngineAction::Keep(kept::segment_name(*key), kept::segment(segment)), end]
     }
 
     /// A node is not believed any more: no path leads to it, nor ends here that it has asked for.
-    pub fn forsake(&mut self, node: Address) -> Vec<Action> {
-        let is_its = |segment: &Segment| {
+    pub fn forsake(&mut self, node: NodeAddress) -> Vec<EngineAction> {
+        let is_its = |segment: &Transit| {
             segment.end_here().is_some_and(|(_, stretch)| stretch.node == Some(node.ip()))
         };
         let ends = self.segments.iter().filter(|(_, segment)| is_its(segment));
@@ -169,33 +174,34 @@ impl Engine {
     }
 
     /// The end of a path that is here.
-    pub fn stretch(&self, number: PathNumber) -> Option<&Stretch> {
-        let ends = self.segments.values().filter_map(Segment::end_here);
+    pub fn stretch(&self, number: PathNumber) -> Option<&PathEnd> {
+        let ends = self.segments.values().filter_map(Transit::end_here);
         let own = self.paths.iter().map(|(number, path)| (*number, &path.stretch));
         ends.chain(own).find(|(it, _)| *it == number).map(|(_, stretch)| stretch)
     }
 
     /// The link by which a path goes that begins or ends here.
-    pub fn link_of(&self, number: PathNumber) -> Option<Link> {
-        let is_it = |segment: &Segment| segment.end_here().is_some_and(|(it, _)| it == number);
+    pub fn link_of(&self, number: PathNumber) -> Option<LinkNumber> {
+        let is_it = |segment: &Transit| segment.end_here().is_some_and(|(it, _)| it == number);
         let ends = self.segments.iter().find(|(_, segment)| is_it(segment));
         let own = self.paths.get(&number).map(|path| path.link);
         own.or_else(|| ends.map(|((link, _), _)| *link))
     }
 
     /// A path of this node's own.
-    pub fn path(&self, number: PathNumber) -> Option<&Path> {
+    pub fn path(&self, number: PathNumber) -> Option<&SourcePath> {
         self.paths.get(&number)
     }
 
     /// The node that a path of this node's own is to lead to.
-    pub fn wanted(&self, number: PathNumber) -> Option<Address> {
+    pub fn wanted(&self, number: PathNumber) -> Option<NodeAddress> {
         self.paths.get(&number)?.hops.last().copied()
     }
 
     /// The paths of this node's own whose other end has not shown yet who it is.
     pub fn strangers(&self) -> Vec<PathNumber> {
-        let stands = |path: &Path| path.state == State::Stands && path.stretch.node.is_none();
+        let stands =
+            |path: &SourcePath| path.state == PathState::Stands && path.stretch.node.is_none();
         self.paths.iter().filter(|(_, path)| stands(path)).map(|(number, _)| *number).collect()
     }
 
@@ -205,18 +211,18 @@ impl Engine {
     }
 
     /// How many set-ups were refused here since the start, by why.
-    pub fn refusals(&self) -> impl Iterator<Item = (Refusal, u64)> {
+    pub fn refusals(&self) -> impl Iterator<Item = (SetupRefusal, u64)> {
         self.refusals.counts()
     }
 
     /// Time has passed.
-    pub fn pass(&mut self, now: u64) -> Vec<Action> {
+    pub fn pass(&mut self, now: u64) -> Vec<EngineAction> {
         self.replays.pass(now);
         let late = self.segments.iter().filter(|(_, it)| it.until <= now);
         let late: Vec<_> = late.map(|(key, _)| *key).collect();
         let mut actions: Vec<_> =
             late.into_iter().flat_map(|key| self.give_up(key, Reason::Silent)).collect();
-        let is_strange = |segment: &Segment| {
+        let is_strange = |segment: &Transit| {
             let is_unknown = segment.end_here().is_some_and(|(_, it)| it.node.is_none());
             is_unknown && segment.since + STRANGER <= now
         };

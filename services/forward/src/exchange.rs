@@ -22,7 +22,7 @@ pub fn exchange_key(key: &PublicKey) -> Option<[u8; 32]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use octet_node::key::Key;
+    use octet_node::key::PrivateKey;
     use proptest::prelude::*;
 
     /// The two of them come to one secret, as everything here counts on.
@@ -37,7 +37,7 @@ mod tests {
     #[test]
     fn both_halves_of_a_key_say_the_same() {
         for _ in 0..20 {
-            let key = Key::generate().unwrap();
+            let key = PrivateKey::generate().unwrap();
             assert_eq!(exchange_key(&key.public()), Some(public(&key.exchange_secret())));
         }
     }

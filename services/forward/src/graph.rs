@@ -11,10 +11,10 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::announcement::{Link, SignedAnnouncement};
+use crate::announcement::{AnnouncedLink, SignedAnnouncement};
 pub use crate::onion::HOPS;
 use crate::topology::Topology;
-use octet_node::address::Address;
+use octet_node::address::NodeAddress;
 
 /// The most paths that are asked for at once.
 pub const PATHS: usize = 8;
@@ -30,7 +30,7 @@ const PER_LENGTH: u64 = 16;
 /// The network as it is announced: links that both ends announce.
 #[derive(Debug, Clone, Default)]
 pub struct Graph {
-    addresses: Vec<Address>,
+    addresses: Vec<NodeAddress>,
     nodes: Vec<Node>,
 }
 
@@ -50,9 +50,9 @@ struct Edge {
 
 /// What a path must keep to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Limits {
+pub struct PathConstraints {
     /// Relays that are not wanted.
-    pub avoid: BTreeSet<Address>,
+    pub avoid: BTreeSet<NodeAddress>,
     /// The most that each relay may ask for 2^30 bytes, in millionths of the unit of account.
     pub price: Option<u32>,
     /// The most that the path may be long, as [`Path::length`] has it.
@@ -65,9 +65,9 @@ pub struct Limits {
 
 /// A path, from the source to whom it wants to reach.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Path {
+pub struct CandidatePath {
     /// The nodes after the source, the end included: 1 to [`HOPS`].
-    pub hops: Vec<Address>,
+    pub hops: Vec<NodeAddress>,
     /// The latency one way in tenths of a millisecond, and one millisecond for each 255th that a link loses.
     pub length: u32,
     /// What the weakest link carries, in kbit/s.
@@ -83,7 +83,7 @@ struct Wanted<'a> {
     to: usize,
     /// Of each node whether it may be in between.
     between: Vec<bool>,
-    limits: &'a Limits,
+    limits: &'a PathConstraints,
 }
 
 impl Graph {
@@ -91,11 +91,12 @@ impl Graph {
     pub fn of(topology: &Topology) -> Self {
         let addresses: Vec<_> = topology.iter().map(SignedAnnouncement::address).collect();
         let numbers: BTreeMap<_, _> = addresses.iter().copied().zip(0..).collect();
-        let node = |(from, signed): (&Address, &SignedAnnouncement)| {
+        let node = |(from, signed): (&NodeAddress, &SignedAnnouncement)| {
             let announcement = signed.announcement();
-            let edge = |link: &Link| {
+            let edge = |link: &AnnouncedLink| {
                 let to = *numbers.get(&link.neighbour)?;
-                let Link { capacity, latency, loss, .. } = topology.link(*from, link.neighbour)?;
+                let AnnouncedLink { capacity, latency, loss, .. } =
+                    topology.link(*from, link.neighbour)?;
                 Some(Edge { to, capacity, length: u32::from(latency) + LOSS * u32::from(loss) })
             };
             let edges = announcement.links.iter().filter_map(edge).collect();
@@ -110,7 +111,13 @@ impl Graph {
     /// Where there are to be two relays or more, a path is sought by way of the shortest to each node with each
     /// number of hops. So there may be a shorter one than is found, or one where none is found: to go round is
     /// not to pass a node twice, and to be sure of that takes too long.
-    pub fn paths(&self, from: Address, to: Address, limits: &Limits, count: usize) -> Vec<Path> {
+    pub fn paths(
+        &self,
+        from: NodeAddress,
+        to: NodeAddress,
+        limits: &PathConstraints,
+        count: usize,
+    ) -> Vec<CandidatePath> {
         let Some(wanted) = self.wanted(from, to, limits) else { return Vec::new() };
         wanted.several(count.min(PATHS)).iter().map(|path| self.path(path)).collect()
     }
@@ -121,16 +128,26 @@ impl Graph {
     /// A pair is found whenever there is one, unless each pair that is shortest, or has the fewest hops,
     /// together has a path that is longer than the limits or [`HOPS`] allow. Then it is sought for each of the
     /// [`PATHS`] shortest paths: to find one whenever there is one would take too long (it is NP-hard).
-    pub fn disjoint(&self, from: Address, to: Address, limits: &Limits) -> Option<[Path; 2]> {
+    pub fn disjoint(
+        &self,
+        from: NodeAddress,
+        to: NodeAddress,
+        limits: &PathConstraints,
+    ) -> Option<[CandidatePath; 2]> {
         let pair = self.wanted(from, to, limits)?.disjoint()?;
         Some(pair.map(|path| self.path(&path)))
     }
 
-    fn wanted<'a>(&'a self, from: Address, to: Address, limits: &'a Limits) -> Option<Wanted<'a>> {
+    fn wanted<'a>(
+        &'a self,
+        from: NodeAddress,
+        to: NodeAddress,
+        limits: &'a PathConstraints,
+    ) -> Option<Wanted<'a>> {
         let find = |address| self.addresses.binary_search(&address).ok();
         let (start, end) = (find(from)?, find(to)?);
         let cheap = |node: &Node| limits.price.is_none_or(|most| node.price <= most);
-        let may = |(address, node): (&Address, &Node)| {
+        let may = |(address, node): (&NodeAddress, &Node)| {
             node.relays && cheap(node) && !limits.avoid.contains(address)
         };
         let mut between: Vec<_> = self.addresses.iter().zip(&self.nodes).map(may).collect();
@@ -139,10 +156,10 @@ impl Graph {
     }
 
     /// The path over the nodes with these numbers, the source first.
-    fn path(&self, numbers: &[usize]) -> Path {
+    fn path(&self, numbers: &[usize]) -> CandidatePath {
         let edges: Vec<_> = numbers.windows(2).filter_map(|it| self.edge(it[0], it[1])).collect();
         let relays = numbers.iter().skip(1).take(numbers.len().saturating_sub(2));
-        Path {
+        CandidatePath {
             hops: numbers.iter().skip(1).map(|number| self.addresses[*number]).collect(),
             length: edges.iter().map(|edge| edge.length).sum(),
             capacity: edges.iter().map(|edge| edge.capacity).min().unwrap_or(0),

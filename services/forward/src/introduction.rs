@@ -12,9 +12,9 @@ use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use octet_appliance::is_place;
-use octet_node::address::Address;
+use octet_node::address::NodeAddress;
 use octet_node::certificate::Certificate;
-use octet_node::key::{Domain, Key, SIGNATURE, verify};
+use octet_node::key::{Domain, PrivateKey, SIGNATURE, verify};
 use octet_node::map::Map;
 use octet_node::sub_key::Certified;
 
@@ -55,7 +55,7 @@ pub enum Inner {
     /// They may, with this address.
     Place(Ipv4Addr),
     /// They may not.
-    NoPlace(Why),
+    NoPlace(ExitRefusal),
     /// Whether a packet of this length passes: it has it.
     MtuProbe(u16),
     /// One of this length has come.
@@ -64,7 +64,7 @@ pub enum Inner {
 
 /// Why nobody's devices leave by this node, or not those.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
+pub enum ExitRefusal {
     /// Its owner lets nothing from paths outside.
     Policy,
     /// All places are taken.
@@ -75,7 +75,7 @@ pub enum Why {
     Failed,
 }
 
-impl Why {
+impl ExitRefusal {
     const ALL: [Self; 4] = [Self::Policy, Self::Full, Self::Mutual, Self::Failed];
 
     fn number(self) -> u8 {
@@ -88,7 +88,7 @@ impl Why {
     }
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for ExitRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Policy => "no line there lets anything from `path` to `uplink`",
@@ -101,14 +101,14 @@ impl fmt::Display for Why {
 
 /// Who speaks at a path's end. More may come: a source that does not say which node it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub enum EndRole {
     /// The node that has asked for the path.
     Source,
     /// The node that it was asked for.
     End,
 }
 
-impl Role {
+impl EndRole {
     fn number(self) -> u8 {
         match self {
             Self::Source => 1,
@@ -132,7 +132,7 @@ impl Role {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct About {
     /// The role of who speaks.
-    pub role: Role,
+    pub role: EndRole,
     /// The addresses of both nodes: of who speaks, and of who listens.
     pub nodes: (Ipv6Addr, Ipv6Addr),
     /// The public keys of the path: of who speaks, and of who listens. Only on this path do these meet.
@@ -149,7 +149,7 @@ impl About {
 impl Inner {
     /// Which node this is.
     pub fn introduce(own: &Certified, about: &About, knows: bool) -> Self {
-        let key: &Key = &own.key;
+        let key: &PrivateKey = &own.key;
         let signature = key.sign(Domain::Introduction, &about.body());
         let certificate = Box::new(own.certificate.clone());
         Self::Introduction { certificate, signature, knows }
@@ -206,7 +206,7 @@ impl Inner {
             }
             8 => {
                 let [number] = rest else { return None };
-                Why::ALL.into_iter().find(|why| why.number() == *number).map(Self::NoPlace)
+                ExitRefusal::ALL.into_iter().find(|why| why.number() == *number).map(Self::NoPlace)
             }
             11 => {
                 let (size, filler) = rest.split_first_chunk()?;
@@ -234,7 +234,7 @@ pub fn is_at_the_other_end(
 ) -> bool {
     let statement = certificate.statement();
     statement.unit.as_str() == UNIT
-        && Address::of(&statement.node).ip() == about.nodes.0
+        && NodeAddress::of(&statement.node).ip() == about.nodes.0
         && verify(&statement.key, Domain::Introduction, &about.body(), signature)
 }
 
@@ -252,21 +252,21 @@ pub fn counts(certificate: &Certificate, map: &Map) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use octet_node::certificate::Statement;
-    use octet_node::map::{Member, Version};
+    use octet_node::certificate::KeyStatement;
+    use octet_node::map::{MapVersion, Member};
     use proptest::prelude::*;
     use std::sync::Arc;
 
     fn certified(unit: &str) -> Certified {
-        let (node, key) = (Key::generate().unwrap(), Key::generate().unwrap());
+        let (node, key) = (PrivateKey::generate().unwrap(), PrivateKey::generate().unwrap());
         let unit = unit.parse().unwrap();
         let statement =
-            Statement { node: node.public(), unit, key: key.public(), epoch: 1, issued: 7 };
+            KeyStatement { node: node.public(), unit, key: key.public(), epoch: 1, issued: 7 };
         Certified { certificate: Certificate::sign(statement, &node).unwrap(), key: Arc::new(key) }
     }
 
     fn node(certified: &Certified) -> Ipv6Addr {
-        Address::of(&certified.certificate.statement().node).ip()
+        NodeAddress::of(&certified.certificate.statement().node).ip()
     }
 
     /// Whether who hears it believes it.
@@ -280,13 +280,13 @@ mod tests {
     #[test]
     fn only_on_this_path_and_only_forward() {
         let (one, other, third) = (certified(UNIT), certified(UNIT), certified(UNIT));
-        let (role, keys) = (Role::Source, ([1; 32], [2; 32]));
+        let (role, keys) = (EndRole::Source, ([1; 32], [2; 32]));
         let about = About { role, nodes: (node(&one), node(&other)), keys };
         assert!(is_believed(&one, &about, &about));
         for heard in [
             About { keys: ([1; 32], [3; 32]), ..about },
             About { keys: ([2; 32], [1; 32]), ..about },
-            About { role: Role::End, ..about },
+            About { role: EndRole::End, ..about },
             About { nodes: (node(&one), node(&third)), ..about },
             About { nodes: (node(&third), node(&other)), ..about },
         ] {
@@ -304,7 +304,7 @@ mod tests {
     #[test]
     fn a_node_between_cannot_pass_itself_off_as_the_source() {
         let (source, between, third) = (certified(UNIT), certified(UNIT), certified(UNIT));
-        let (role, keys) = (Role::Source, ([1; 32], [2; 32]));
+        let (role, keys) = (EndRole::Source, ([1; 32], [2; 32]));
         let says = About { role, nodes: (node(&source), node(&between)), keys };
         let hears = About { role, nodes: (node(&source), node(&third)), keys };
         assert!(is_believed(&source, &says, &says) && !is_believed(&source, &says, &hears));
@@ -320,11 +320,11 @@ mod tests {
 
     #[test]
     fn revoked_nodes_and_old_keys_do_not_count() {
-        let key = || Key::generate().unwrap();
+        let key = || PrivateKey::generate().unwrap();
         let (one, other, stranger) = (key(), key(), key());
         let (old, new) = (key().public(), key().public());
-        let certificate = |node: &Key, key, epoch| {
-            let statement = Statement {
+        let certificate = |node: &PrivateKey, key, epoch| {
+            let statement = KeyStatement {
                 node: node.public(),
                 unit: UNIT.parse().unwrap(),
                 key,
@@ -338,7 +338,7 @@ mod tests {
         let member =
             Member { number: 1, node: one.public(), addresses, certificates, record, drained };
         let map =
-            |revoked| Map::new(one.public(), Version::default(), vec![member.clone()], revoked);
+            |revoked| Map::new(one.public(), MapVersion::default(), vec![member.clone()], revoked);
         let before = map(vec![]);
         assert!(counts(&certificate(&one, new, 2), &before));
         // The map may be behind.
@@ -360,7 +360,7 @@ mod tests {
         for said in [Inner::Leave, place("100.127.255.1"), place("100.127.255.254")] {
             assert_eq!(Inner::from_bytes(&said.to_bytes()), Some(said));
         }
-        for why in Why::ALL {
+        for why in ExitRefusal::ALL {
             let said = Inner::NoPlace(why);
             assert_eq!(Inner::from_bytes(&said.to_bytes()), Some(said));
         }

@@ -49,12 +49,12 @@ impl KernelError {
 
 /// The connections to the kernel.
 #[derive(Debug)]
-pub struct Kernel {
+pub struct ForwardKernel {
     route: Handle,
     wireguard: Wireguard,
 }
 
-impl Kernel {
+impl ForwardKernel {
     /// Connects. It has to be called within a runtime of tokio, on which the connections go on.
     ///
     /// # Errors

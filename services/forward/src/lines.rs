@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use octet_appliance::Neighbour;
-use octet_node::address::Address;
+use octet_node::address::NodeAddress;
 use octet_node::control::PublicKey;
 use sha2::{Digest, Sha256};
 
-use crate::engine::Link;
+use crate::engine::LinkNumber;
 
 /// The least number of such a link: boards, of which there are 32 at most, have lower ones.
 const FIRST: u16 = 100;
@@ -23,9 +23,9 @@ const ROUTER: u8 = 0;
 
 /// The lines of a box.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Lines(Vec<Neighbour>);
+pub struct NeighbourSections(Vec<Neighbour>);
 
-impl Lines {
+impl NeighbourSections {
     /// Of these lines, in whatever order: it means nothing.
     pub fn new(mut lines: Vec<Neighbour>) -> Self {
         lines.sort_unstable_by_key(|line| line.card.node());
@@ -45,12 +45,12 @@ impl Lines {
 
     /// The same with the number of each link. It is made of the neighbour's key, so that a link keeps it whatever
     /// becomes of other lines; where two keys come to one number, the higher key has the next that is free.
-    pub fn numbered(&self, number: Option<u8>) -> BTreeMap<Link, &Neighbour> {
+    pub fn numbered(&self, number: Option<u8>) -> BTreeMap<LinkNumber, &Neighbour> {
         let mut numbered = BTreeMap::new();
         for line in self.of(number) {
-            let mut link = Link(drawn(&line.card.node()));
+            let mut link = LinkNumber(drawn(&line.card.node()));
             while numbered.contains_key(&link) {
-                link = Link(link.0.checked_add(1).unwrap_or(FIRST));
+                link = LinkNumber(link.0.checked_add(1).unwrap_or(FIRST));
             }
             numbered.insert(link, line);
         }
@@ -58,15 +58,15 @@ impl Lines {
     }
 
     /// What a node is called.
-    pub fn name(&self, node: Address) -> Option<&str> {
-        let line = self.0.iter().find(|line| Address::of(&line.card.node()) == node);
+    pub fn name(&self, node: NodeAddress) -> Option<&str> {
+        let line = self.0.iter().find(|line| NodeAddress::of(&line.card.node()) == node);
         line.map(|line| line.name.as_str())
     }
 
     /// The node that is called so.
-    pub fn named(&self, name: &str) -> Option<Address> {
+    pub fn named(&self, name: &str) -> Option<NodeAddress> {
         let line = self.0.iter().find(|line| line.name.as_str() == name);
-        line.map(|line| Address::of(&line.card.node()))
+        line.map(|line| NodeAddress::of(&line.card.node()))
     }
 }
 
@@ -82,18 +82,18 @@ fn drawn(node: &PublicKey) -> u16 {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use octet_appliance::Card;
-    use octet_node::certificate::{Certificate, Statement};
-    use octet_node::key::Key;
+    use octet_appliance::PeerDescriptor;
+    use octet_node::certificate::{Certificate, KeyStatement};
+    use octet_node::key::PrivateKey;
     use proptest::prelude::*;
 
     /// A card of a node with a new key, whose `forward` has this one.
-    pub(crate) fn card(key: PublicKey) -> Card {
-        let node = Key::generate().unwrap();
+    pub(crate) fn card(key: PublicKey) -> PeerDescriptor {
+        let node = PrivateKey::generate().unwrap();
         let unit = crate::neighbour::UNIT.parse().unwrap();
-        let statement = Statement { node: node.public(), unit, key, epoch: 1, issued: 0 };
+        let statement = KeyStatement { node: node.public(), unit, key, epoch: 1, issued: 0 };
         let certificate = Certificate::sign(statement, &node).unwrap();
-        let card = Card::from_bytes(&certificate.to_bytes()).unwrap();
+        let card = PeerDescriptor::from_bytes(&certificate.to_bytes()).unwrap();
         // Both read the same of it.
         assert_eq!(String::from(certificate.clone()), card.to_string());
         assert_eq!((card.node(), card.key()), (node.public(), key));
@@ -101,7 +101,7 @@ pub(crate) mod tests {
     }
 
     pub(crate) fn line(name: &str, board: Option<u8>, at: Option<&str>) -> Neighbour {
-        let card = card(Key::generate().unwrap().public());
+        let card = card(PrivateKey::generate().unwrap().public());
         let at = at.map(|at| at.to_owned().try_into().unwrap());
         Neighbour { name: name.parse().unwrap(), card, at, board }
     }
@@ -110,7 +110,7 @@ pub(crate) mod tests {
     fn each_node_has_its_own_lines() {
         let lines =
             [line("hill", None, None), line("lake", Some(3), None), line("wood", None, None)];
-        let all = Lines::new(lines.into());
+        let all = NeighbourSections::new(lines.into());
         let of = |number| {
             let mut names: Vec<_> = all.of(number).map(|line| line.name.as_str()).collect();
             names.sort_unstable();
@@ -133,7 +133,7 @@ pub(crate) mod tests {
         for line in &lines {
             drawn_twice += usize::from(before.insert(drawn(&line.card.node()), line).is_some());
         }
-        let numbered = Lines::new(lines);
+        let numbered = NeighbourSections::new(lines);
         let numbered = numbered.numbered(None);
         assert_eq!(numbered.len(), 2000);
         assert!(drawn_twice > 5, "{drawn_twice}");
@@ -148,8 +148,8 @@ pub(crate) mod tests {
         #[test]
         fn numbers_stay(count in 1usize..33, turn in 0usize..33, gone in 0usize..33) {
             let mut lines: Vec<_> = (0..count).map(|it| line(&format!("n{it}"), None, None)).collect();
-            let of = |lines: &[Neighbour]| -> BTreeMap<String, Link> {
-                let lines = Lines::new(lines.to_vec());
+            let of = |lines: &[Neighbour]| -> BTreeMap<String, LinkNumber> {
+                let lines = NeighbourSections::new(lines.to_vec());
                 let numbered = lines.numbered(Some(0)).into_iter();
                 numbered.map(|(link, line)| (line.name.to_string(), link)).collect()
             };

@@ -9,9 +9,9 @@ const PART: &str = ".part";
 
 /// The folder.
 #[derive(Debug)]
-pub struct Memory(PathBuf);
+pub struct StateFolder(PathBuf);
 
-impl Memory {
+impl StateFolder {
     /// In this folder.
     pub fn new(folder: PathBuf) -> Self {
         Self(folder)
@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn whole_or_not_at_all() {
         let folder = tempfile::tempdir().unwrap();
-        let memory = Memory::new(folder.path().into());
+        let memory = StateFolder::new(folder.path().into());
         memory.put("b", b"one").unwrap();
         memory.put("b", b"two").unwrap();
         memory.put("a", b"").unwrap();

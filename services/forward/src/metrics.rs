@@ -7,7 +7,7 @@ pub mod sums;
 
 use std::fmt;
 
-use octet_node::metrics::exposition::Kind::{Counter, Gauge};
+use octet_node::metrics::exposition::MetricKind::{Counter, Gauge};
 use octet_node::metrics::exposition::collector::Collector;
 use octet_node::metrics::exposition::encoding::DescriptorEncoder;
 use octet_node::metrics::exposition::{family, text};
@@ -17,7 +17,7 @@ use crate::probe::Quality;
 
 /// What a link does.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Link {
+pub struct LinkMetrics {
     /// Its device.
     pub name: String,
     /// `wireguard` or `plain`.
@@ -32,7 +32,7 @@ pub struct Link {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Snapshot {
     /// The links that there are.
-    pub links: Vec<Link>,
+    pub links: Vec<LinkMetrics>,
     /// What has gone by all links that there are or were, by their devices.
     pub carried: Vec<(String, Direction, Count)>,
     /// How many nodes are known, this one too.
@@ -78,7 +78,7 @@ impl Collector for Snapshot {
 
 impl Snapshot {
     fn links(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let of = |link: &Link| vec![("link", link.name.clone())];
+        let of = |link: &LinkMetrics| vec![("link", link.name.clone())];
         let up = self.links.iter().map(|link| {
             let labels = vec![("link", link.name.as_str()), ("by", link.by)];
             (labels, u32::from(link.quality.is_up))
@@ -181,8 +181,13 @@ mod tests {
         let count = |packets| Count { packets, bytes: 100 * packets };
         Snapshot {
             links: vec![
-                Link { name: "fl2".into(), by: "wireguard", quality, kilobits: Some(940_000) },
-                Link { name: "fl3".into(), by: "plain", quality: down, kilobits: None },
+                LinkMetrics {
+                    name: "fl2".into(),
+                    by: "wireguard",
+                    quality,
+                    kilobits: Some(940_000),
+                },
+                LinkMetrics { name: "fl3".into(), by: "plain", quality: down, kilobits: None },
             ],
             carried: vec![
                 ("fl2".into(), Direction::In, count(3)),

@@ -7,10 +7,10 @@ use octet_node::control::PublicKey;
 use octet_node::map::{Map, Member};
 use sha2::{Digest, Sha256};
 
-use crate::engine::Link;
+use crate::engine::LinkNumber;
 use crate::exchange::exchange_key;
 use crate::settings::Settings;
-use octet_node::address::Address;
+use octet_node::address::NodeAddress;
 
 /// The unit whose certificates are looked for.
 pub const UNIT: &str = "forward";
@@ -29,9 +29,9 @@ const PREFIX: &[u8] = b"octet link 1\0";
 
 /// A neighbour.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Neighbour {
+pub struct LinkNeighbour {
     /// Its number here.
-    pub link: Link,
+    pub link: LinkNumber,
     /// Its key.
     pub node: PublicKey,
     /// The key of its forward (X25519).
@@ -44,7 +44,7 @@ pub struct Neighbour {
     pub plain: Option<(Ipv4Addr, Ipv4Addr)>,
 }
 
-impl Neighbour {
+impl LinkNeighbour {
     /// All that a link to it is made of, for comparison.
     pub fn to_bytes(&self) -> Vec<u8> {
         let (near, far) = self.ends;
@@ -62,14 +62,14 @@ impl Neighbour {
     }
 
     /// Its address.
-    pub fn address(&self) -> Address {
-        Address::of(&self.node)
+    pub fn address(&self) -> NodeAddress {
+        NodeAddress::of(&self.node)
     }
 }
 
 /// The address of the neighbour of which these bytes were made ([`Neighbour::to_bytes`]).
-pub fn address_in(bytes: &[u8]) -> Option<Address> {
-    bytes.first_chunk().map(|node| Address::of(&PublicKey::new(*node)))
+pub fn address_in(bytes: &[u8]) -> Option<NodeAddress> {
+    bytes.first_chunk().map(|node| NodeAddress::of(&PublicKey::new(*node)))
 }
 
 /// The key of that neighbour's forward (X25519).
@@ -79,12 +79,12 @@ pub fn key_in(bytes: &[u8]) -> Option<[u8; 32]> {
 
 /// The addresses of the link between two nodes: that of `own`, and that of `other`. Both sides come to the
 /// same ones. Of a node with 32 links one in 4 000 has two with the same addresses; the second is left out.
-fn ends(own: Address, other: Address) -> (Ipv4Addr, Ipv4Addr) {
+fn ends(own: NodeAddress, other: NodeAddress) -> (Ipv4Addr, Ipv4Addr) {
     let (low, high) = if own < other { (own, other) } else { (other, own) };
     let digest = Sha256::new().chain_update(PREFIX);
     let digest = digest.chain_update(low.octets()).chain_update(high.octets()).finalize();
     let drawn = digest.first_chunk().copied().map_or(0, u32::from_be_bytes);
-    let of = |node: Address| {
+    let of = |node: NodeAddress| {
         Ipv4Addr::from_bits(NETWORK | (drawn & BITS) << 1 | u32::from(node == high))
     };
     (of(own), of(other))
@@ -100,7 +100,7 @@ fn ipv4(member: &Member) -> Option<Ipv4Addr> {
 
 /// The neighbours of `own`: all who run forward in the box, if it can be found there, and those that lines of the
 /// file name for it.
-pub fn of(map: Option<&Map>, own: &PublicKey, settings: &Settings) -> Vec<Neighbour> {
+pub fn of(map: Option<&Map>, own: &PublicKey, settings: &Settings) -> Vec<LinkNeighbour> {
     let here = map.and_then(|map| map.of(own));
     // A box with boards has a map, and who is not in it has no lines.
     if settings.has_boards && here.is_none() {
@@ -112,17 +112,17 @@ pub fn of(map: Option<&Map>, own: &PublicKey, settings: &Settings) -> Vec<Neighb
     for (link, line) in settings.lines.numbered(number) {
         let node = line.card.node();
         let Some(key) = exchange_key(&line.card.key()) else { continue };
-        let ends = ends(Address::of(own), Address::of(&node));
+        let ends = ends(NodeAddress::of(own), NodeAddress::of(&node));
         let at = line.at.map(|at| SocketAddr::V4(at.socket()));
         if node != *own {
-            add(&mut found, Neighbour { link, node, key, at, ends, plain: None });
+            add(&mut found, LinkNeighbour { link, node, key, at, ends, plain: None });
         }
     }
     found
 }
 
 /// Those that the map names.
-fn in_the_box(map: &Map, here: &Member, settings: &Settings) -> Vec<Neighbour> {
+fn in_the_box(map: &Map, here: &Member, settings: &Settings) -> Vec<LinkNeighbour> {
     let mut found = vec![];
     // Whom nobody finds has none of them: so is the router, which has an address for each board.
     if here.addresses.is_empty() {
@@ -132,18 +132,18 @@ fn in_the_box(map: &Map, here: &Member, settings: &Settings) -> Vec<Neighbour> {
         let Some(certificate) = member.certificate(UNIT) else { continue };
         let Some(key) = exchange_key(&certificate.statement().key) else { continue };
         let Some(ip) = ipv4(member) else { continue };
-        let ends = ends(Address::of(&here.node), Address::of(&member.node));
+        let ends = ends(NodeAddress::of(&here.node), NodeAddress::of(&member.node));
         let is_plain = settings.plain.is(here.number, member.number);
         let plain = ipv4(here).filter(|_| is_plain).map(|near| (near, ip));
-        let (link, at) = (Link(member.number.into()), Some(SocketAddr::from((ip, PORT))));
-        add(&mut found, Neighbour { link, node: member.node, key, at, ends, plain });
+        let (link, at) = (LinkNumber(member.number.into()), Some(SocketAddr::from((ip, PORT))));
+        add(&mut found, LinkNeighbour { link, node: member.node, key, at, ends, plain });
     }
     found
 }
 
 /// WireGuard knows who it is by one key, and by one address: who has one of them that another has is left out.
-fn add(found: &mut Vec<Neighbour>, one: Neighbour) {
-    let is_like = |other: &Neighbour| {
+fn add(found: &mut Vec<LinkNeighbour>, one: LinkNeighbour) {
+    let is_like = |other: &LinkNeighbour| {
         other.key == one.key || other.ends.0 == one.ends.0 || other.ends.1 == one.ends.1
     };
     if !found.iter().any(is_like) {
@@ -154,19 +154,19 @@ fn add(found: &mut Vec<Neighbour>, one: Neighbour) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lines::Lines;
+    use crate::lines::NeighbourSections;
     use crate::lines::tests::{card, line};
     use crate::plain::Plain;
-    use octet_node::certificate::{Certificate, Statement};
-    use octet_node::key::Key;
-    use octet_node::map::Version;
+    use octet_node::certificate::{Certificate, KeyStatement};
+    use octet_node::key::PrivateKey;
+    use octet_node::map::MapVersion;
     use proptest::prelude::*;
 
     /// A node with the key that `unit` of it has.
     fn member(number: u8, unit: &str, key: PublicKey, addresses: &[&str]) -> Member {
-        let node = Key::generate().unwrap();
+        let node = PrivateKey::generate().unwrap();
         let unit = unit.parse().unwrap();
-        let statement = Statement { node: node.public(), unit, key, epoch: 1, issued: 0 };
+        let statement = KeyStatement { node: node.public(), unit, key, epoch: 1, issued: 0 };
         let certificates = vec![Certificate::sign(statement, &node).unwrap()];
         let addresses = addresses.iter().map(|it| it.parse().unwrap()).collect();
         let (node, record, drained) = (node.public(), None, false);
@@ -174,12 +174,12 @@ mod tests {
     }
 
     fn map(members: Vec<Member>) -> Map {
-        Map::new(members[0].node, Version::default(), members, vec![])
+        Map::new(members[0].node, MapVersion::default(), members, vec![])
     }
 
     #[test]
     fn whoever_runs_forward_and_can_be_reached() {
-        let key = || Key::generate().unwrap().public();
+        let key = || PrivateKey::generate().unwrap().public();
         // The neutral point: every secret comes to the same with it.
         let mut small = [0; 32];
         small[0] = 1;
@@ -197,7 +197,7 @@ mod tests {
         assert_eq!(of(Some(&map), &router, &none), [], "nobody finds it");
         let found = of(Some(&map), &own, &none);
         let [neighbour] = &found[..] else { panic!("{found:?}") };
-        assert_eq!((neighbour.link, neighbour.node), (Link(3), whole.node));
+        assert_eq!((neighbour.link, neighbour.node), (LinkNumber(3), whole.node));
         assert_eq!(neighbour.at, Some("10.20.3.2:51820".parse().unwrap()));
         let certified = whole.certificate(UNIT).unwrap().statement().key;
         assert_eq!(Some(neighbour.key), exchange_key(&certified));
@@ -214,16 +214,16 @@ mod tests {
         let settings = Settings { plain: Plain::lines(&[(1, 3), (3, 1)]), ..none };
         let ends = |near: &str, far: &str| Some((near.parse().unwrap(), far.parse().unwrap()));
         let plain = ends("10.20.1.2", "10.20.3.2");
-        assert_eq!(of(Some(&map), &own, &settings), [Neighbour { plain, ..neighbour.clone() }]);
+        assert_eq!(of(Some(&map), &own, &settings), [LinkNeighbour { plain, ..neighbour.clone() }]);
         let plain = ends("10.20.3.2", "10.20.1.2");
         let found = of(Some(&map), &whole.node, &settings);
-        assert_eq!(found, [Neighbour { plain, ..back.clone() }]);
+        assert_eq!(found, [LinkNeighbour { plain, ..back.clone() }]);
     }
 
     /// The map's neighbours stay as they are whatever lines there are, and a router has only those of its lines.
     #[test]
     fn lines_add_neighbours_to_those_of_the_map() {
-        let key = || Key::generate().unwrap().public();
+        let key = || PrivateKey::generate().unwrap().public();
         let members = vec![
             member(0, UNIT, key(), &[]),
             member(1, UNIT, key(), &["10.20.1.2"]),
@@ -233,7 +233,7 @@ mod tests {
         let map = map(members);
         let hill = line("hill", None, Some("203.0.113.7:4500"));
         let lake = line("lake", Some(3), None);
-        let lines = Lines::new(vec![hill.clone(), lake.clone()]);
+        let lines = NeighbourSections::new(vec![hill.clone(), lake.clone()]);
         let settings = Settings { has_boards: true, lines, ..Settings::default() };
         let none = Settings { has_boards: true, ..Settings::default() };
         let [at_router] = &of(Some(&map), &router, &settings)[..] else { panic!() };
@@ -248,7 +248,7 @@ mod tests {
         assert_eq!((at_three.node, at_three.at), (lake.card.node(), None));
         // Both ends come to the same addresses: the other box has this node in a line of its own.
         let (near, far) = at_three.ends;
-        assert_eq!(ends(Address::of(&lake.card.node()), Address::of(&three)), (far, near));
+        assert_eq!(ends(NodeAddress::of(&lake.card.node()), NodeAddress::of(&three)), (far, near));
         // Before there is a map nobody knows which board this is; and who is not in it has none.
         assert_eq!(of(None, &three, &settings), []);
         assert_eq!(of(Some(&map), &hill.card.node(), &settings), []);
@@ -257,38 +257,43 @@ mod tests {
         assert_eq!(
             of(None, &three, &alone),
             [at_router.clone()].map(|it| {
-                let ends = ends(Address::of(&three), it.address());
-                Neighbour { ends, ..it }
+                let ends = ends(NodeAddress::of(&three), it.address());
+                LinkNeighbour { ends, ..it }
             })
         );
     }
 
     #[test]
     fn who_is_there_already_has_no_second_link() {
-        let key = Key::generate().unwrap().public();
+        let key = PrivateKey::generate().unwrap().public();
         let members =
             vec![member(1, UNIT, key, &["10.20.1.2"]), member(2, UNIT, key, &["10.20.2.2"])];
         let (own, own_line) = (members[0].node, line("self", Some(1), None));
         let map = map(members.clone());
         // A board of the box by a line, this node itself, and one who says of a board's key that it is his.
         let board =
-            octet_appliance::Card::from_bytes(&members[1].certificates[0].to_bytes()).unwrap();
+            octet_appliance::PeerDescriptor::from_bytes(&members[1].certificates[0].to_bytes())
+                .unwrap();
         let [board, thief] =
             [board, card(key)].map(|card| octet_appliance::Neighbour { card, ..own_line.clone() });
         let own_card =
-            octet_appliance::Card::from_bytes(&members[0].certificates[0].to_bytes()).unwrap();
+            octet_appliance::PeerDescriptor::from_bytes(&members[0].certificates[0].to_bytes())
+                .unwrap();
         let own_line = octet_appliance::Neighbour { card: own_card, ..own_line };
         for line in [board, thief, own_line] {
-            let settings =
-                Settings { has_boards: true, lines: Lines::new(vec![line]), ..Settings::default() };
+            let settings = Settings {
+                has_boards: true,
+                lines: NeighbourSections::new(vec![line]),
+                ..Settings::default()
+            };
             let [neighbour] = &of(Some(&map), &own, &settings)[..] else { panic!() };
-            assert_eq!(neighbour.link, Link(2));
+            assert_eq!(neighbour.link, LinkNumber(2));
         }
     }
 
     #[test]
     fn no_two_links_have_one_address() {
-        let key = || Key::generate().unwrap().public();
+        let key = || PrivateKey::generate().unwrap().public();
         let member = |number| member(number, UNIT, key(), &["10.20.0.2"]);
         let settings = Settings { has_boards: true, ..Settings::default() };
         for _ in 0..20 {
@@ -310,14 +315,14 @@ mod tests {
         let node = PublicKey::new([1; 32]);
         let ends = ("100.64.0.2".parse().unwrap(), "100.64.0.3".parse().unwrap());
         let at = Some("10.20.3.2:51820".parse().unwrap());
-        let link = Neighbour { link: Link(3), node, key: [2; 32], at, ends, plain: None };
+        let link = LinkNeighbour { link: LinkNumber(3), node, key: [2; 32], at, ends, plain: None };
         let others = [
-            Neighbour { node: PublicKey::new([3; 32]), ..link.clone() },
-            Neighbour { key: [4; 32], ..link.clone() },
-            Neighbour { at: Some("10.20.3.3:51820".parse().unwrap()), ..link.clone() },
-            Neighbour { at: None, ..link.clone() },
-            Neighbour { ends: (ends.1, ends.0), ..link.clone() },
-            Neighbour { plain: Some(ends), ..link.clone() },
+            LinkNeighbour { node: PublicKey::new([3; 32]), ..link.clone() },
+            LinkNeighbour { key: [4; 32], ..link.clone() },
+            LinkNeighbour { at: Some("10.20.3.3:51820".parse().unwrap()), ..link.clone() },
+            LinkNeighbour { at: None, ..link.clone() },
+            LinkNeighbour { ends: (ends.1, ends.0), ..link.clone() },
+            LinkNeighbour { plain: Some(ends), ..link.clone() },
         ];
         assert_eq!(link.to_bytes(), link.clone().to_bytes());
         assert_eq!(address_in(&link.to_bytes()), Some(link.address()));
@@ -333,7 +338,7 @@ mod tests {
         fn both_sides_agree(one: [u8; 32], other: [u8; 32]) {
             prop_assume!(one != other);
             let (one, other) = (PublicKey::new(one), PublicKey::new(other));
-            let (one, other) = (Address::of(&one), Address::of(&other));
+            let (one, other) = (NodeAddress::of(&one), NodeAddress::of(&other));
             let (near, far) = ends(one, other);
             prop_assert_eq!(ends(other, one), (far, near));
             prop_assert_ne!(near, far);

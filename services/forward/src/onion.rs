@@ -29,13 +29,13 @@ mod source;
 #[cfg(test)]
 mod tests;
 
-pub use change::{Change, PLAIN};
-pub use changes::Changes;
-pub use hop::{Opened, Refused, Reply, open};
+pub use change::{HopChange, PLAIN};
+pub use changes::HopChanges;
+pub use hop::{HopError, OpenedSetup, ReplyKey, open};
 pub use keys::OnionSecret;
-pub use record::{ANSWER, Answer, Grant, RECORD, Reason, Record, Role, Terms};
-pub use session::{SESSION, Session};
-pub use source::{Failed, Granted, Hop, InvalidPath, Pending, build};
+pub use record::{ANSWER, HopGrant, HopRecord, HopReply, HopRole, RECORD, Reason, Terms};
+pub use session::{HopSession, SESSION};
+pub use source::{Granted, InvalidHops, PathFailure, Pending, PlannedHop, build};
 
 /// How many slots a message has.
 pub const SLOTS: usize = 8;

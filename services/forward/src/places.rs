@@ -5,21 +5,21 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use octet_appliance::{MOST_PLACES, place};
-use octet_node::address::Address;
+use octet_node::address::NodeAddress;
 
 /// For how long a place stays for which nobody asks any more.
 const STAYS: Duration = Duration::from_secs(180);
 
 /// Places by their numbers: who has each, and when he has asked for it last.
 #[derive(Debug, Default)]
-pub struct Places(BTreeMap<u8, (Address, Instant)>);
+pub struct NumberPool(BTreeMap<u8, (NodeAddress, Instant)>);
 
-impl Places {
+impl NumberPool {
     /// The place of a node that asks for one, and whether it had none before; `None` if there is none left. None is
     /// given whose address `is_taken` by something else.
     pub fn ask(
         &mut self,
-        client: Address,
+        client: NodeAddress,
         now: Instant,
         is_taken: impl Fn(Ipv4Addr) -> bool,
     ) -> Option<(u8, bool)> {
@@ -31,12 +31,12 @@ impl Places {
     }
 
     /// The place that a node has.
-    pub fn of(&self, client: Address) -> Option<u8> {
+    pub fn of(&self, client: NodeAddress) -> Option<u8> {
         self.0.iter().find(|(_, (of, _))| *of == client).map(|(number, _)| *number)
     }
 
     /// A node has this place from before. Says whether there is such a one.
-    pub fn keep(&mut self, number: u8, client: Address, now: Instant) -> bool {
+    pub fn keep(&mut self, number: u8, client: NodeAddress, now: Instant) -> bool {
         let is_one = (1..=MOST_PLACES).contains(&number) && self.of(client).is_none();
         if is_one {
             self.0.insert(number, (client, now));
@@ -67,13 +67,13 @@ mod tests {
     use octet_node::control::PublicKey;
     use proptest::prelude::*;
 
-    fn node(number: u8) -> Address {
-        Address::of(&PublicKey::new([number; 32]))
+    fn node(number: u8) -> NodeAddress {
+        NodeAddress::of(&PublicKey::new([number; 32]))
     }
 
     #[test]
     fn a_place_stays_as_long_as_it_is_asked_for() {
-        let (mut places, start) = (Places::default(), Instant::now());
+        let (mut places, start) = (NumberPool::default(), Instant::now());
         let at = |seconds| start + Duration::from_secs(seconds);
         let free = |_| false;
         assert_eq!(places.ask(node(1), at(0), free), Some((1, true)));
@@ -94,9 +94,9 @@ mod tests {
         /// Whoever asks, and whatever ends: nobody has two, no two have one, none is lost that was asked for in time.
         #[test]
         fn each_has_one(turns in prop::collection::vec((0u8..40, 0u64..30, any::<bool>()), 0..200), taken in 1u8..17) {
-            let (mut places, start) = (Places::default(), Instant::now());
+            let (mut places, start) = (NumberPool::default(), Instant::now());
             let mut seconds = 0;
-            let mut known = BTreeMap::<Address, (u8, u64)>::new();
+            let mut known = BTreeMap::<NodeAddress, (u8, u64)>::new();
             for (who, later, ends) in turns {
                 seconds += later;
                 let now = start + Duration::from_secs(seconds);

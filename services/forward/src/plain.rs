@@ -5,7 +5,8 @@
 use std::collections::BTreeSet;
 
 use octet_appliance::{
-    Board, Cluster, ClusterSettings, FileError, MPLS_IN_IP, Policy, Segments, Traffic, What, Zone,
+    Board, Cluster, ClusterSettings, FileError, MPLS_IN_IP, Policy, PolicyTraffic, Segments,
+    TrafficKind, Zone,
 };
 
 /// From which board to which other one there is such a line, by their numbers.
@@ -23,7 +24,7 @@ impl Plain {
         mut policies: Vec<Policy>,
     ) -> Result<Self, Box<FileError>> {
         // Other lines may name what this unit does not read.
-        policies.retain(|policy| policy.what == What::Number(MPLS_IN_IP));
+        policies.retain(|policy| policy.what == PolicyTraffic::Number(MPLS_IN_IP));
         let (publish, neighbours) = (vec![], vec![]);
         let settings = ClusterSettings {
             cluster,
@@ -36,7 +37,9 @@ impl Plain {
         };
         let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", ""))?;
         let lines = segments.lets.into_keys().filter_map(|way| match way {
-            (Zone::Board(from), Zone::Board(to), Traffic::Number(MPLS_IN_IP)) => Some((from, to)),
+            (Zone::Board(from), Zone::Board(to), TrafficKind::Number(MPLS_IN_IP)) => {
+                Some((from, to))
+            }
             _ => None,
         });
         Ok(Self(lines.collect()))

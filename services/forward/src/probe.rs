@@ -3,8 +3,8 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::announcement::Link;
-use octet_node::address::Address;
+use crate::announcement::AnnouncedLink;
+use octet_node::address::NodeAddress;
 
 /// The number of the first probe: who sends it knows nothing yet of what was said before.
 pub const FIRST: u32 = 1;
@@ -36,10 +36,10 @@ pub struct Quality {
 
 impl Quality {
     /// How a link to `neighbour` is announced that carries so much, in kbit/s; 0: that is not known.
-    pub fn announced(&self, neighbour: Address, capacity: u32) -> Link {
+    pub fn announced(&self, neighbour: NodeAddress, capacity: u32) -> AnnouncedLink {
         let tenths = self.round_trip.map_or(0, |it| it.as_micros() / 200);
         let (lost, of) = self.lost;
-        Link {
+        AnnouncedLink {
             neighbour,
             capacity,
             latency: u16::try_from(tenths).unwrap_or(u16::MAX),

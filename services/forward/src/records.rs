@@ -4,8 +4,8 @@ use std::collections::{HashMap, VecDeque};
 
 use serde_json::{Value, json};
 
-use crate::engine::{Carried, Side};
-use crate::kernel::meter::{Counts, Direction, Meter};
+use crate::engine::{CounterSide, PathCounters};
+use crate::kernel::meter::{Direction, Meter, MeterCounts};
 use crate::label::Label;
 
 /// How many of paths that have ended are kept.
@@ -34,7 +34,7 @@ impl Records {
 
     /// This path has ended, at so many milliseconds since 1970, and carried what is counted. Numbers grow over
     /// boots too, as long as the clock does.
-    pub fn add(&mut self, carried: &Carried, counts: &Counts, now: u64) {
+    pub fn add(&mut self, carried: &PathCounters, counts: &MeterCounts, now: u64) {
         let number = self.0.back().map_or(now, |(last, _)| now.max(last + 1));
         self.0.push_back((number, record(carried, counts, Some((number, now / 1000)))));
         if self.0.len() > MOST {
@@ -59,7 +59,7 @@ impl Records {
     }
 
     /// One answer: those after this number, and then those of the paths that stand.
-    pub fn shown(&self, after: u64, standing: &[Carried], counts: &Counts) -> Value {
+    pub fn shown(&self, after: u64, standing: &[PathCounters], counts: &MeterCounts) -> Value {
         let ended = self.0.iter().filter(|(number, _)| *number > after).map(|(_, row)| row.clone());
         let standing = standing.iter().map(|carried| record(carried, counts, None));
         ended.chain(standing).take(AT_ONCE).collect()
@@ -67,8 +67,8 @@ impl Records {
 }
 
 /// The record of a path. `ended` is its number and when it has, in seconds since 1970.
-fn record(carried: &Carried, counts: &Counts, ended: Option<(u64, u64)>) -> Value {
-    let Carried { id: (link, id), since, before, behind } = carried;
+fn record(carried: &PathCounters, counts: &MeterCounts, ended: Option<(u64, u64)>) -> Value {
+    let PathCounters { id: (link, id), since, before, behind } = carried;
     let role = match (before, behind) {
         (None, _) => "source",
         (Some(_), None) => "end",
@@ -85,7 +85,7 @@ fn record(carried: &Carried, counts: &Counts, ended: Option<(u64, u64)>) -> Valu
     })
 }
 
-fn side(side: &Side, counts: &Counts) -> Value {
+fn side(side: &CounterSide, counts: &MeterCounts) -> Value {
     let count = |direction, label: Label| {
         let meter = Meter { device: side.link.device(), direction, label };
         let count = counts.get(&meter).copied().unwrap_or_default();
@@ -104,9 +104,9 @@ fn side(side: &Side, counts: &Counts) -> Value {
 mod tests {
     use super::*;
     use crate::control::Id;
-    use crate::engine::Link;
+    use crate::engine::LinkNumber;
     use crate::kernel::meter::Count;
-    use octet_node::address::Address;
+    use octet_node::address::NodeAddress;
     use octet_node::control::PublicKey;
     use proptest::prelude::*;
 
@@ -115,23 +115,23 @@ mod tests {
     }
 
     /// As long as one can be.
-    fn relayed() -> Carried {
-        let node = Address::of(&PublicKey::new([1; 32]));
-        let side = |link, comes, goes| Side {
-            link: Link(link),
+    fn relayed() -> PathCounters {
+        let node = NodeAddress::of(&PublicKey::new([1; 32]));
+        let side = |link, comes, goes| CounterSide {
+            link: LinkNumber(link),
             node,
             comes: label(comes),
             goes: label(goes),
         };
-        Carried {
-            id: (Link(2), Id(0xabc)),
+        PathCounters {
+            id: (LinkNumber(2), Id(0xabc)),
             since: 1_800_000_000,
             before: Some(side(2, 1_000_100, 1_000_200)),
             behind: Some(side(65_535, 1_000_300, 1_000_400)),
         }
     }
 
-    fn counted() -> Counts {
+    fn counted() -> MeterCounts {
         let of = |device: &str, direction, number, count| {
             let meter = Meter { device: device.into(), direction, label: label(number) };
             (meter, Count { packets: count, bytes: u64::MAX - count })
@@ -159,9 +159,9 @@ mod tests {
         assert_eq!(found, [[1, 2, 7], [3, 4, 8]]);
         assert_eq!((&row["role"], &row["id"]), (&json!("relay"), &json!("2-0000000000000abc")));
         assert_eq!((&row["number"], &row["until"]), (&Value::Null, &Value::Null));
-        let role = |carried: Carried| record(&carried, &counted(), None)["role"].clone();
-        assert_eq!(role(Carried { before: None, ..relayed() }), "source");
-        assert_eq!(role(Carried { behind: None, ..relayed() }), "end");
+        let role = |carried: PathCounters| record(&carried, &counted(), None)["role"].clone();
+        assert_eq!(role(PathCounters { before: None, ..relayed() }), "source");
+        assert_eq!(role(PathCounters { behind: None, ..relayed() }), "end");
     }
 
     /// A clock that goes back, or stands, makes no number twice.
@@ -172,14 +172,14 @@ mod tests {
             records.add(&relayed(), &counted(), now);
         }
         let numbers = |records: &Records, after| -> Vec<u64> {
-            let shown = records.shown(after, &[], &Counts::new());
+            let shown = records.shown(after, &[], &MeterCounts::new());
             shown.as_array().unwrap().iter().map(|row| row["number"].as_u64().unwrap()).collect()
         };
         assert_eq!(numbers(&records, 0), [5_000, 5_001, 5_002, 9_999]);
         assert_eq!(numbers(&records, 5_001), [5_002, 9_999]);
         let shown = records.shown(9_999, &[relayed()], &counted());
         assert_eq!(shown, json!([record(&relayed(), &counted(), None)]));
-        assert_eq!(records.shown(5_002, &[], &Counts::new())[0]["until"], 9);
+        assert_eq!(records.shown(5_002, &[], &MeterCounts::new())[0]["until"], 9);
         for _ in 0..2 * MOST {
             records.add(&relayed(), &counted(), 10_000);
         }
@@ -195,12 +195,12 @@ mod tests {
     #[test]
     fn no_neighbour_has_those_of_others_forgotten() {
         let from = |key: u8| {
-            let node = Address::of(&PublicKey::new([key; 32]));
-            let before = relayed().before.map(|side| Side { node, ..side });
-            Carried { before, ..relayed() }
+            let node = NodeAddress::of(&PublicKey::new([key; 32]));
+            let before = relayed().before.map(|side| CounterSide { node, ..side });
+            PathCounters { before, ..relayed() }
         };
         let mut records = Records::default();
-        let few = [from(1), Carried { before: None, ..relayed() }, from(2), from(1)];
+        let few = [from(1), PathCounters { before: None, ..relayed() }, from(2), from(1)];
         few.iter().for_each(|carried| records.add(carried, &counted(), 1_000));
         (0..2 * MOST).for_each(|_| records.add(&from(3), &counted(), 2_000));
         assert_eq!(records.0.len(), MOST);

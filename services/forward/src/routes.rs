@@ -4,27 +4,27 @@
 use std::collections::BTreeSet;
 
 use crate::engine::PathNumber;
-use octet_node::address::Address;
+use octet_node::address::NodeAddress;
 
 /// The pause before another path is asked for after one has failed, in seconds.
 const PAUSE: u64 = 2;
 
 /// How a path does.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Health {
+pub enum PathHealth {
     /// It does not stand yet.
     Asked,
     /// Its other end answers, over these relays.
-    Alive(Vec<Address>),
+    Alive(Vec<NodeAddress>),
     /// It was refused, does not answer any more, or is gone.
     Dead,
 }
 
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub enum RouteStep {
     /// A path is to be asked for that has none of these relays.
-    Ask(BTreeSet<Address>),
+    Ask(BTreeSet<NodeAddress>),
     /// Packets take this path from now on.
     Use(PathNumber),
     /// This path is not wanted any more.
@@ -33,7 +33,7 @@ pub enum Step {
 
 /// The way to a node.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Route {
+pub struct NodeRoute {
     /// Whether there is to be a second path, that has no relay of the first.
     pub has_spare: bool,
     active: Option<PathNumber>,
@@ -43,7 +43,7 @@ pub struct Route {
     next: u64,
 }
 
-impl Route {
+impl NodeRoute {
     /// The path that packets take.
     pub fn active(&self) -> Option<PathNumber> {
         self.active
@@ -71,22 +71,22 @@ impl Route {
     }
 
     /// What is to be done, as all paths are now.
-    pub fn step(&mut self, now: u64, health: impl Fn(PathNumber) -> Health) -> Vec<Step> {
+    pub fn step(&mut self, now: u64, health: impl Fn(PathNumber) -> PathHealth) -> Vec<RouteStep> {
         let mut steps = vec![];
         let mut drop_dead = |path: &mut Option<PathNumber>| {
-            let dead = path.filter(|it| health(*it) == Health::Dead);
+            let dead = path.filter(|it| health(*it) == PathHealth::Dead);
             if let Some(dead) = dead {
-                steps.push(Step::Drop(dead));
+                steps.push(RouteStep::Drop(dead));
                 *path = None;
             }
         };
         drop_dead(&mut self.asked);
         drop_dead(&mut self.spare);
         drop_dead(&mut self.active);
-        let is_alive = |path: &PathNumber| matches!(health(*path), Health::Alive(_));
+        let is_alive = |path: &PathNumber| matches!(health(*path), PathHealth::Alive(_));
         if self.active.is_none() {
             self.active = self.spare.take().or_else(|| self.asked.take_if(|it| is_alive(it)));
-            steps.extend(self.active.map(Step::Use));
+            steps.extend(self.active.map(RouteStep::Use));
         }
         if self.spare.is_none() {
             self.spare = self.asked.take_if(|it| is_alive(it));
@@ -94,10 +94,10 @@ impl Route {
         let wants = self.active.is_none() || self.has_spare && self.spare.is_none();
         if wants && self.asked.is_none() && now >= self.next {
             let relays = match self.active.map(health) {
-                Some(Health::Alive(relays)) => relays.into_iter().collect(),
+                Some(PathHealth::Alive(relays)) => relays.into_iter().collect(),
                 _ => BTreeSet::new(),
             };
-            steps.push(Step::Ask(relays));
+            steps.push(RouteStep::Ask(relays));
         }
         steps
     }
@@ -139,36 +139,39 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
-    fn relay(number: u8) -> Address {
-        Address::of(&PublicKey::new([number; 32]))
+    fn relay(number: u8) -> NodeAddress {
+        NodeAddress::of(&PublicKey::new([number; 32]))
     }
 
     #[test]
     fn one_in_use_and_one_to_fall_back_on() {
-        let mut route = Route { has_spare: true, ..Route::default() };
-        let paths = |of: &[(u16, Health)]| {
+        let mut route = NodeRoute { has_spare: true, ..NodeRoute::default() };
+        let paths = |of: &[(u16, PathHealth)]| {
             let known: BTreeMap<_, _> = of.iter().cloned().collect();
-            move |path: PathNumber| known.get(&path.0).cloned().unwrap_or(Health::Dead)
+            move |path: PathNumber| known.get(&path.0).cloned().unwrap_or(PathHealth::Dead)
         };
-        let alive = |number| Health::Alive(vec![relay(number)]);
+        let alive = |number| PathHealth::Alive(vec![relay(number)]);
         let [one, two, three] = [1, 2, 3].map(PathNumber);
-        assert_eq!(route.step(0, paths(&[])), [Step::Ask(BTreeSet::new())]);
+        assert_eq!(route.step(0, paths(&[])), [RouteStep::Ask(BTreeSet::new())]);
         route.asked(Some(one), 0);
-        assert_eq!(route.step(1, paths(&[(1, Health::Asked)])), []);
+        assert_eq!(route.step(1, paths(&[(1, PathHealth::Asked)])), []);
         // It stands: the second one has other relays.
         let steps = route.step(3, paths(&[(1, alive(1))]));
-        assert_eq!(steps, [Step::Use(one), Step::Ask([relay(1)].into())]);
+        assert_eq!(steps, [RouteStep::Use(one), RouteStep::Ask([relay(1)].into())]);
         route.asked(Some(two), 3);
         assert_eq!(route.step(4, paths(&[(1, alive(1)), (2, alive(2))])), []);
         assert_eq!(route.active(), Some(one));
         // The first one is dead: packets take the second at once, and there is to be a third.
-        let steps = route.step(9, paths(&[(1, Health::Dead), (2, alive(2))]));
-        assert_eq!(steps, [Step::Drop(one), Step::Use(two), Step::Ask([relay(2)].into())]);
+        let steps = route.step(9, paths(&[(1, PathHealth::Dead), (2, alive(2))]));
+        assert_eq!(
+            steps,
+            [RouteStep::Drop(one), RouteStep::Use(two), RouteStep::Ask([relay(2)].into())]
+        );
         route.asked(Some(three), 9);
         // The third is refused: not again at once.
-        let refused = paths(&[(2, alive(2)), (3, Health::Dead)]);
-        assert_eq!(route.step(10, &refused), [Step::Drop(three)]);
-        assert_eq!(route.step(11, &refused), [Step::Ask([relay(2)].into())]);
+        let refused = paths(&[(2, alive(2)), (3, PathHealth::Dead)]);
+        assert_eq!(route.step(10, &refused), [RouteStep::Drop(three)]);
+        assert_eq!(route.step(11, &refused), [RouteStep::Ask([relay(2)].into())]);
     }
 
     /// A node that has a way to another one, which has one back.
@@ -239,27 +242,27 @@ mod tests {
         /// for while another is.
         #[test]
         fn none_is_lost(has_spare: bool, turns in prop::collection::vec((0u8..3, any::<u8>()), 1..200)) {
-            let mut route = Route { has_spare, ..Route::default() };
-            let mut paths = BTreeMap::<PathNumber, Health>::new();
+            let mut route = NodeRoute { has_spare, ..NodeRoute::default() };
+            let mut paths = BTreeMap::<PathNumber, PathHealth>::new();
             let mut last = 0;
             for (now, (what, which)) in turns.into_iter().enumerate() {
                 let known = paths.len().max(1);
                 if let Some(health) = paths.values_mut().nth(usize::from(which) % known) {
                     *health = match what {
-                        0 => Health::Dead,
-                        1 => Health::Alive(vec![relay(which)]),
+                        0 => PathHealth::Dead,
+                        1 => PathHealth::Alive(vec![relay(which)]),
                         _ => health.clone(),
                     };
                 }
                 let seen = paths.clone();
-                for step in route.step(now as u64, |it| seen.get(&it).cloned().unwrap_or(Health::Dead)) {
+                for step in route.step(now as u64, |it| seen.get(&it).cloned().unwrap_or(PathHealth::Dead)) {
                     match step {
-                        Step::Drop(path) => prop_assert_eq!(paths.remove(&path), Some(Health::Dead)),
-                        Step::Use(path) => prop_assert!(matches!(paths[&path], Health::Alive(_))),
-                        Step::Ask(_) => {
-                            prop_assert!(!paths.values().any(|it| *it == Health::Asked));
+                        RouteStep::Drop(path) => prop_assert_eq!(paths.remove(&path), Some(PathHealth::Dead)),
+                        RouteStep::Use(path) => prop_assert!(matches!(paths[&path], PathHealth::Alive(_))),
+                        RouteStep::Ask(_) => {
+                            prop_assert!(!paths.values().any(|it| *it == PathHealth::Asked));
                             last += 1;
-                            paths.insert(PathNumber(last), Health::Asked);
+                            paths.insert(PathNumber(last), PathHealth::Asked);
                             route.asked(Some(PathNumber(last)), now as u64);
                         }
                     }

@@ -10,12 +10,12 @@ use octet_node::control::SOCKETS;
 use octet_node::metrics::server;
 use octet_node::say;
 use octet_node::settings::Which;
-use octet_node::{Given, map, notify_ready, sub_key};
+use octet_node::{UnitEnvironment, map, notify_ready, sub_key};
 use tokio::runtime::Builder;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use crate::daemon::{Asks, Daemon, News};
-use crate::memory::Memory;
+use crate::daemon::{Daemon, DaemonEvent, MetricsClient};
+use crate::memory::StateFolder;
 use crate::settings::Settings;
 use crate::verbs;
 
@@ -33,7 +33,7 @@ pub fn main() -> ExitCode {
     })
 }
 
-async fn run(mut given: Given) -> io::Result<()> {
+async fn run(mut given: UnitEnvironment) -> io::Result<()> {
     let udp = |socket: UdpSocket| {
         socket.set_nonblocking(true)?;
         tokio::net::UdpSocket::from_std(socket)
@@ -41,11 +41,11 @@ async fn run(mut given: Given) -> io::Result<()> {
     let (neighbours, paths) = (udp(given.socket("neighbours")?)?, udp(given.socket("paths")?)?);
     let (news, heard) = unbounded_channel();
     follow(given.state.take(), news.clone())?;
-    let asks = Asks(news.clone());
+    let asks = MetricsClient(news.clone());
     verbs::keep(given.socket("control")?, given.callers.clone(), news)?;
     let memory = given.runtime.take();
     let memory = memory.ok_or_else(|| io::Error::other("PID 1 has given no folder in memory"))?;
-    let memory = Memory::new(memory);
+    let memory = StateFolder::new(memory);
     let settings = Settings::read(Path::new(SOCKETS), Which::InForce).map_err(io::Error::other)?;
     let daemon = Daemon::open(neighbours, paths, heard, memory, settings).await?;
     let metrics: TcpListener = given.socket("metrics")?;
@@ -56,20 +56,20 @@ async fn run(mut given: Given) -> io::Result<()> {
 }
 
 /// Has what `identity` and `cluster` say handed to `news`.
-fn follow(folder: Option<PathBuf>, news: UnboundedSender<News>) -> io::Result<()> {
+fn follow(folder: Option<PathBuf>, news: UnboundedSender<DaemonEvent>) -> io::Result<()> {
     let sockets = Path::new(SOCKETS);
     let certified = news.clone();
     sub_key::keep(folder, sockets.join("identity.sock"), move |said| match said {
-        sub_key::News::Certified(key) => {
-            let _ = certified.send(News::Certified(key));
+        sub_key::KeyUpdate::Certified(key) => {
+            let _ = certified.send(DaemonEvent::Certified(key));
         }
-        sub_key::News::Not(why) => say!("this service's key is not certified: {why}"),
+        sub_key::KeyUpdate::Not(why) => say!("this service's key is not certified: {why}"),
     })?;
     let socket = sockets.join("cluster.sock");
     let follow = move || {
         loop {
             let followed = map::follow(&socket, |update| {
-                news.send(News::Map(update.map.map(|map| map.map().clone()))).is_ok()
+                news.send(DaemonEvent::Map(update.map.map(|map| map.map().clone()))).is_ok()
             });
             if let Err(error) = followed {
                 say!("cluster does not tell who is a neighbour: {error}");

@@ -3,14 +3,14 @@
 
 use std::path::Path;
 
-use octet_appliance::{Board, Cluster, FileError, Neighbour, Policy, Vpn, Who};
-use octet_node::address::{self, Address};
+use octet_appliance::{Board, Cluster, FileError, Neighbour, Policy, PolicyZone, Vpn};
+use octet_node::address::{self, NodeAddress};
 use octet_node::control::{Failure, FailureCode};
 use octet_node::settings::{SettingsError, Which, section_in};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, from_value};
 
-use crate::lines::Lines;
+use crate::lines::NeighbourSections;
 use crate::plain::Plain;
 
 /// All of it.
@@ -21,9 +21,9 @@ pub struct Settings {
     /// Which links between boards are plain.
     pub plain: Plain,
     /// The links to other boxes.
-    pub lines: Lines,
+    pub lines: NeighbourSections,
     /// By which node the devices in the router's lan leave.
-    pub exit: Option<Address>,
+    pub exit: Option<NodeAddress>,
     /// Whether the router lets other nodes leave by it.
     pub is_exit: bool,
 }
@@ -60,14 +60,16 @@ impl Settings {
         let neighbours = neighbours.unwrap_or_default();
         let vpn: Option<Vpn> = section(sockets, "vpn", which)?;
         let exit = vpn.and_then(|vpn| address::exit(&vpn, &neighbours));
-        let lines = Lines::new(neighbours);
+        let lines = NeighbourSections::new(neighbours);
         let Some(cluster) = section::<Cluster>(sockets, "cluster", which)? else {
             return Ok(Self { lines, ..Self::default() });
         };
         let boards: Option<Vec<Board>> = section(sockets, "board", which)?;
         let policies: Option<Vec<Policy>> = section(sockets, "policy", which)?;
         let policies = policies.unwrap_or_default();
-        let leads_out = |it: &Policy| it.from.contains(&Who::Path) && it.to.contains(&Who::Uplink);
+        let leads_out = |it: &Policy| {
+            it.from.contains(&PolicyZone::Path) && it.to.contains(&PolicyZone::Uplink)
+        };
         let is_exit = policies.iter().any(leads_out);
         let plain = Plain::of(cluster, boards.unwrap_or_default(), policies)?;
         Ok(Self { has_boards: true, plain, lines, exit, is_exit })

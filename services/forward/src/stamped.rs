@@ -21,7 +21,7 @@ pub struct Stamped(UdpSocket);
 
 /// A datagram that came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Came {
+pub struct StampedDatagram {
     /// Its length; what is longer than the room for it is cut.
     pub length: usize,
     /// Who has sent it.
@@ -45,7 +45,7 @@ impl Stamped {
     ///
     /// # Errors
     /// Whatever recvmsg(2) says.
-    pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<Came> {
+    pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<StampedDatagram> {
         self.0.async_io(Interest::READABLE, || receive(&self.0, buffer)).await
     }
 
@@ -58,7 +58,7 @@ impl Stamped {
     }
 }
 
-fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Came> {
+fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<StampedDatagram> {
     let mut room = nix::cmsg_space!(TimeSpec);
     let mut buffers = [IoSliceMut::new(buffer)];
     let flags = MsgFlags::empty();
@@ -69,7 +69,7 @@ fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Came> {
     });
     let nobody = || io::Error::other("a datagram of nobody");
     let from = came.address.map(SocketAddrV4::from).ok_or_else(nobody)?;
-    Ok(Came { length: came.bytes, from: from.into(), at: stamp })
+    Ok(StampedDatagram { length: came.bytes, from: from.into(), at: stamp })
 }
 
 #[cfg(test)]

@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use octet_node::address::Address;
+use octet_node::address::NodeAddress;
 
-use crate::engine::State;
-use crate::onion::{Failed, Reason};
+use crate::engine::PathState;
+use crate::onion::{PathFailure, Reason};
 
 /// How far it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
+pub enum SetupPhase {
     /// It is being set up.
     Pending,
     /// It carries packets.
@@ -20,20 +20,20 @@ pub enum Phase {
 
 /// How it is, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Status {
+pub struct RouteStatus {
     /// How far it is.
-    pub phase: Phase,
+    pub phase: SetupPhase,
     /// Why it is not up, as far as that is known.
     pub reason: Option<String>,
 }
 
 /// What the source sees of a path.
 #[derive(Debug, Clone, Copy)]
-pub struct Seen<'a> {
+pub struct PathStatus<'a> {
     /// What its hops have said.
-    pub state: &'a State,
+    pub state: &'a PathState,
     /// Its hops, the last being its end.
-    pub hops: &'a [Address],
+    pub hops: &'a [NodeAddress],
     /// Whether the end has shown by it that it is the node that was meant.
     pub is_introduced: bool,
     /// Whether the end introduces itself as older versions do.
@@ -44,7 +44,7 @@ pub struct Seen<'a> {
     pub is_linked: bool,
 }
 
-impl Phase {
+impl SetupPhase {
     /// As it is shown.
     pub fn name(self) -> &'static str {
         match self {
@@ -55,23 +55,23 @@ impl Phase {
     }
 }
 
-impl Status {
+impl RouteStatus {
     /// It has failed, for this reason.
     pub fn failed(reason: impl Into<String>) -> Self {
-        Self { phase: Phase::Failed, reason: Some(reason.into()) }
+        Self { phase: SetupPhase::Failed, reason: Some(reason.into()) }
     }
 }
 
-impl fmt::Display for Status {
+impl fmt::Display for RouteStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.phase.name())?;
         self.reason.as_ref().map_or(Ok(()), |reason| write!(f, ": {reason}"))
     }
 }
 
-impl Seen<'_> {
+impl PathStatus<'_> {
     /// How the path is; `called` says what people call a node.
-    pub fn status(&self, called: impl Fn(Address) -> String) -> Status {
+    pub fn status(&self, called: impl Fn(NodeAddress) -> String) -> RouteStatus {
         let hop = |at: usize| self.hops.get(at).map_or("a hop".to_owned(), |node| called(*node));
         let end = || hop(self.hops.len().saturating_sub(1));
         let no_answer = |what: String| match self.is_linked {
@@ -86,25 +86,27 @@ impl Seen<'_> {
             }
         };
         let reason = match self.state {
-            State::Asked => return Status { phase: Phase::Pending, reason: None },
-            State::Stands if !self.is_introduced && self.is_outdated => {
+            PathState::Asked => return RouteStatus { phase: SetupPhase::Pending, reason: None },
+            PathState::Stands if !self.is_introduced && self.is_outdated => {
                 let reason = format!("{} introduces itself as older versions do: update it", end());
-                return Status { phase: Phase::Pending, reason: Some(reason) };
+                return RouteStatus { phase: SetupPhase::Pending, reason: Some(reason) };
             }
-            State::Stands if !self.is_introduced => {
+            PathState::Stands if !self.is_introduced => {
                 let reason = no_answer(format!("{} has not answered{} yet", end(), over()));
-                return Status { phase: Phase::Pending, reason: Some(reason) };
+                return RouteStatus { phase: SetupPhase::Pending, reason: Some(reason) };
             }
-            State::Stands if !self.is_silent => return Status { phase: Phase::Up, reason: None },
-            State::Stands => no_answer(format!("{} does not answer{}", end(), over())),
-            State::Silent => no_answer(format!("{} has not answered", hop(0))),
-            State::Unreadable => {
+            PathState::Stands if !self.is_silent => {
+                return RouteStatus { phase: SetupPhase::Up, reason: None };
+            }
+            PathState::Stands => no_answer(format!("{} does not answer{}", end(), over())),
+            PathState::Silent => no_answer(format!("{} has not answered", hop(0))),
+            PathState::Unreadable => {
                 format!("{} could not read the set-up: it has another onion key by now", hop(0))
             }
-            State::Failed(Failed::Broken(at)) => {
+            PathState::Failed(PathFailure::Broken(at)) => {
                 format!("the answer of {}, or of a node behind it, was altered", hop(*at))
             }
-            State::Failed(Failed::Refused(at, reason)) => {
+            PathState::Failed(PathFailure::Refused(at, reason)) => {
                 let (says, next) = (hop(*at), || hop(at + 1));
                 match reason {
                     Reason::NoLink => format!("{says} has no link to {}", next()),
@@ -122,7 +124,7 @@ impl Seen<'_> {
                 }
             }
         };
-        Status::failed(reason)
+        RouteStatus::failed(reason)
     }
 }
 
@@ -131,26 +133,32 @@ mod tests {
     use super::*;
     use octet_node::control::PublicKey;
 
-    fn board(number: u8) -> Address {
-        Address::of(&PublicKey::new([number; 32]))
+    fn board(number: u8) -> NodeAddress {
+        NodeAddress::of(&PublicKey::new([number; 32]))
     }
 
     /// A path over boards 2 and 3 to board 4, as its source shows it.
-    fn shown(state: State, is_introduced: bool, is_silent: bool, is_linked: bool) -> String {
+    fn shown(state: PathState, is_introduced: bool, is_silent: bool, is_linked: bool) -> String {
         let hops = [2, 3, 4].map(board);
         let is_outdated = false;
-        let seen =
-            Seen { state: &state, hops: &hops, is_introduced, is_outdated, is_silent, is_linked };
+        let seen = PathStatus {
+            state: &state,
+            hops: &hops,
+            is_introduced,
+            is_outdated,
+            is_silent,
+            is_linked,
+        };
         let called = |node| (2..=4).find(|it| board(*it) == node).map(|it| format!("board-{it}"));
         seen.status(|node| called(node).unwrap()).to_string()
     }
 
     #[test]
     fn the_node_that_failed_is_named() {
-        let refused = |at, reason| State::Failed(Failed::Refused(at, reason));
+        let refused = |at, reason| PathState::Failed(PathFailure::Refused(at, reason));
         for (state, expected) in [
-            (State::Asked, "pending"),
-            (State::Silent, "failed: board-2 has not answered"),
+            (PathState::Asked, "pending"),
+            (PathState::Silent, "failed: board-2 has not answered"),
             (
                 refused(0, Reason::Silent),
                 "failed: board-3, or a node behind it, has not answered board-2",
@@ -158,7 +166,7 @@ mod tests {
             (refused(1, Reason::NoLink), "failed: board-3 has no link to board-4"),
             (refused(2, Reason::Full), "failed: board-4 refuses: it takes no more paths now"),
             (
-                State::Failed(Failed::Broken(1)),
+                PathState::Failed(PathFailure::Broken(1)),
                 "failed: the answer of board-3, or of a node behind it, was altered",
             ),
         ] {
@@ -166,7 +174,7 @@ mod tests {
         }
         let unreadable = shown(refused(0, Reason::Unreadable), false, false, true);
         assert!(unreadable.starts_with("failed: board-3 could not read"), "{unreadable}");
-        let unreadable = shown(State::Unreadable, false, false, true);
+        let unreadable = shown(PathState::Unreadable, false, false, true);
         assert!(unreadable.starts_with("failed: board-2 could not read"), "{unreadable}");
     }
 
@@ -175,8 +183,8 @@ mod tests {
     fn an_end_that_is_of_an_older_version_is_named() {
         let hops = [2, 3].map(board);
         let outdated = |is_introduced| {
-            let seen = Seen {
-                state: &State::Stands,
+            let seen = PathStatus {
+                state: &PathState::Stands,
                 hops: &hops,
                 is_introduced,
                 is_outdated: true,
@@ -193,7 +201,8 @@ mod tests {
     /// All hops have agreed, and that is not enough.
     #[test]
     fn it_is_up_while_its_end_answers() {
-        let stands = |introduced, silent, linked| shown(State::Stands, introduced, silent, linked);
+        let stands =
+            |introduced, silent, linked| shown(PathState::Stands, introduced, silent, linked);
         assert_eq!(
             stands(false, false, true),
             "pending: board-4 has not answered over board-2, board-3 yet"
@@ -206,7 +215,7 @@ mod tests {
         // Who is next to the source is known to be gone.
         assert_eq!(stands(true, true, false), "failed: the link to board-2 is down");
         assert_eq!(
-            shown(State::Silent, false, false, false),
+            shown(PathState::Silent, false, false, false),
             "failed: the link to board-2 is down"
         );
     }

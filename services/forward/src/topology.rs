@@ -8,9 +8,9 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::announcement::{Link, SignedAnnouncement};
-use octet_node::address::Address;
-use pace::Pace;
+use crate::announcement::{AnnouncedLink, SignedAnnouncement};
+use octet_node::address::NodeAddress;
+use pace::ReadPace;
 
 /// The most nodes that are kept.
 pub const NODES: usize = 4096;
@@ -27,7 +27,7 @@ pub const AHEAD: u64 = 60;
 
 /// What came of an announcement that was heard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Heard {
+pub enum AnnouncementResult {
     /// It is kept, and is to be sent to all other neighbours.
     New,
     /// It is that which is kept.
@@ -50,21 +50,21 @@ pub enum Heard {
 /// The last announcement of each node.
 #[derive(Debug)]
 pub struct Topology {
-    own: Address,
+    own: NodeAddress,
     /// The most nodes that are kept.
     room: usize,
-    neighbours: BTreeSet<Address>,
-    nodes: BTreeMap<Address, Node>,
-    marks: BTreeMap<Address, Mark>,
+    neighbours: BTreeSet<NodeAddress>,
+    nodes: BTreeMap<NodeAddress, Node>,
+    marks: BTreeMap<NodeAddress, Mark>,
     /// Of the neighbours that have said anything.
-    paces: BTreeMap<Address, Pace>,
+    paces: BTreeMap<NodeAddress, ReadPace>,
 }
 
 #[derive(Debug)]
 struct Node {
     signed: Arc<SignedAnnouncement>,
     /// Who has sent it; nobody if it is one's own.
-    from: Option<Address>,
+    from: Option<NodeAddress>,
     /// When, in seconds since 1970.
     heard: u64,
 }
@@ -80,18 +80,18 @@ struct Mark {
 
 impl Topology {
     /// Of the node with this address, which knows nobody yet.
-    pub fn new(own: Address) -> Self {
+    pub fn new(own: NodeAddress) -> Self {
         Self::with_room(own, NODES)
     }
 
     /// The same, with room for another number of nodes than [`NODES`].
-    pub fn with_room(own: Address, room: usize) -> Self {
+    pub fn with_room(own: NodeAddress, room: usize) -> Self {
         let (nodes, marks, paces) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         Self { own, room, neighbours: BTreeSet::new(), nodes, marks, paces }
     }
 
     /// Says who the neighbours are: what they announce is not dropped for others.
-    pub fn set_neighbours(&mut self, neighbours: BTreeSet<Address>) {
+    pub fn set_neighbours(&mut self, neighbours: BTreeSet<NodeAddress>) {
         self.paces.retain(|neighbour, _| neighbours.contains(neighbour));
         self.neighbours = neighbours;
     }
@@ -105,8 +105,8 @@ impl Topology {
 
     /// Whether one more that is not known is read of the neighbour `from`, at `now` in seconds since 1970: its
     /// signatures are verified then.
-    pub fn may_read(&mut self, from: Address, now: u64) -> bool {
-        self.paces.entry(from).or_insert_with(|| Pace::new(now)).may(now)
+    pub fn may_read(&mut self, from: NodeAddress, now: u64) -> bool {
+        self.paces.entry(from).or_insert_with(|| ReadPace::new(now)).may(now)
     }
 
     /// Takes an announcement, at `now` in seconds since 1970, that the neighbour `from` has sent; nobody has if
@@ -115,26 +115,26 @@ impl Topology {
         &mut self,
         signed: impl Into<Arc<SignedAnnouncement>>,
         now: u64,
-        from: Option<Address>,
-    ) -> Heard {
+        from: Option<NodeAddress>,
+    ) -> AnnouncementResult {
         let signed = signed.into();
         let node = signed.address();
         if node == self.own && from.is_some() {
-            return Heard::Own;
+            return AnnouncementResult::Own;
         }
         let announcement = signed.announcement();
         let order = (signed.epoch(), announcement.sequence);
         let expires = announcement.expires();
         if expires <= now {
-            return Heard::Expired;
+            return AnnouncementResult::Expired;
         }
         if announcement.issued > now.saturating_add(AHEAD) {
-            return Heard::Ahead;
+            return AnnouncementResult::Ahead;
         }
         let mark = self.marks.get(&node).copied();
         match mark {
-            Some(mark) if order < mark.order => return Heard::Older,
-            Some(mark) if order == mark.order => return Heard::Known,
+            Some(mark) if order < mark.order => return AnnouncementResult::Older,
+            Some(mark) if order == mark.order => return AnnouncementResult::Known,
             _ => {}
         }
         let before = self.nodes.get(&node);
@@ -143,15 +143,15 @@ impl Topology {
             && before
                 .is_some_and(|it| (it.heard..it.heard.saturating_add(MIN_INTERVAL)).contains(&now))
         {
-            return Heard::TooSoon;
+            return AnnouncementResult::TooSoon;
         }
         if before.is_none() && !self.make_room(node, from, expires, now) {
-            return Heard::TooMany;
+            return AnnouncementResult::TooMany;
         }
         let until = expires.max(mark.map_or(0, |mark| mark.until));
         self.nodes.insert(node, Node { signed, from, heard: now });
         self.mark(node, Mark { order, until });
-        Heard::New
+        AnnouncementResult::New
     }
 
     /// Drops what counts no more; says whether anything was dropped.
@@ -168,15 +168,15 @@ impl Topology {
     }
 
     /// That of one node.
-    pub fn get(&self, node: Address) -> Option<&SignedAnnouncement> {
+    pub fn get(&self, node: NodeAddress) -> Option<&SignedAnnouncement> {
         self.nodes.get(&node).map(|node| node.signed.as_ref())
     }
 
     /// The link between two nodes, if both announce it: the worse of what they say, so that nobody makes a link
     /// better than the other end finds it.
-    pub fn link(&self, from: Address, to: Address) -> Option<Link> {
+    pub fn link(&self, from: NodeAddress, to: NodeAddress) -> Option<AnnouncedLink> {
         let (there, back) = (self.half(from, to)?, self.half(to, from)?);
-        Some(Link {
+        Some(AnnouncedLink {
             neighbour: to,
             capacity: there.capacity.min(back.capacity),
             latency: there.latency.max(back.latency),
@@ -184,12 +184,18 @@ impl Topology {
         })
     }
 
-    fn half(&self, from: Address, to: Address) -> Option<&Link> {
+    fn half(&self, from: NodeAddress, to: NodeAddress) -> Option<&AnnouncedLink> {
         self.get(from)?.announcement().link(to)
     }
 
     /// Whether there is room for `node`, if need be after another was dropped.
-    fn make_room(&mut self, node: Address, from: Option<Address>, expires: u64, now: u64) -> bool {
+    fn make_room(
+        &mut self,
+        node: NodeAddress,
+        from: Option<NodeAddress>,
+        expires: u64,
+        now: u64,
+    ) -> bool {
         if self.nodes.len() < self.room {
             return true;
         }
@@ -218,13 +224,14 @@ impl Topology {
     }
 
     /// Those that may be dropped: neither oneself, nor a neighbour.
-    fn strangers(&self) -> impl Iterator<Item = (&Address, &Node)> {
-        let kept = |address: &Address| *address == self.own || self.neighbours.contains(address);
+    fn strangers(&self) -> impl Iterator<Item = (&NodeAddress, &Node)> {
+        let kept =
+            |address: &NodeAddress| *address == self.own || self.neighbours.contains(address);
         self.nodes.iter().filter(move |(address, _)| !kept(address))
     }
 
     /// How many of them each neighbour has brought.
-    fn brought(&self) -> BTreeMap<Option<Address>, usize> {
+    fn brought(&self) -> BTreeMap<Option<NodeAddress>, usize> {
         let mut brought = BTreeMap::new();
         for (_, node) in self.strangers() {
             *brought.entry(node.from).or_default() += 1;
@@ -232,7 +239,7 @@ impl Topology {
         brought
     }
 
-    fn mark(&mut self, node: Address, mark: Mark) {
+    fn mark(&mut self, node: NodeAddress, mark: Mark) {
         self.marks.insert(node, mark);
         if self.marks.len() > MARKS * self.room {
             let gone = self.marks.iter().filter(|(node, _)| !self.nodes.contains_key(*node));

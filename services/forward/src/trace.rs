@@ -1,15 +1,15 @@
 //! A path hop by hop, as its source can know it. Relays do not answer: what they measure of their links is what
 //! they announce to everybody.
 
-use crate::announcement::Link;
+use crate::announcement::AnnouncedLink;
 use crate::label::Label;
-use octet_node::address::Address;
+use octet_node::address::NodeAddress;
 
 /// A hop.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Hop {
+pub struct TracedHop {
     /// The node.
-    pub node: Address,
+    pub node: NodeAddress,
     /// What packets to it have. The source knows that of the first hop, and of no other: each of the others gave
     /// its own to the one before it alone.
     pub label: Option<Label>,
@@ -19,16 +19,16 @@ pub struct Hop {
 
 /// The hops of a path of the node `own`; `link` says what is announced of the link between two nodes.
 pub fn hops(
-    own: Address,
-    hops: &[Address],
+    own: NodeAddress,
+    hops: &[NodeAddress],
     first: Option<Label>,
-    link: impl Fn(Address, Address) -> Option<Link>,
-) -> Vec<Hop> {
+    link: impl Fn(NodeAddress, NodeAddress) -> Option<AnnouncedLink>,
+) -> Vec<TracedHop> {
     let before = std::iter::once(own).chain(hops.iter().copied());
     let labels = std::iter::once(first).chain(std::iter::repeat(None));
-    let hop = |((from, node), label): ((Address, &Address), Option<Label>)| {
+    let hop = |((from, node), label): ((NodeAddress, &NodeAddress), Option<Label>)| {
         let milliseconds = link(from, *node).map(|link| f64::from(link.latency) / 5.0);
-        Hop { node: *node, label, milliseconds }
+        TracedHop { node: *node, label, milliseconds }
     };
     before.zip(hops).zip(labels).map(hop).collect()
 }
@@ -41,8 +41,8 @@ mod tests {
     #[test]
     fn what_is_known_of_each() {
         let [own, one, two, three] =
-            [0, 1, 2, 3].map(|number| Address::of(&PublicKey::new([number; 32])));
-        let known = |from: Address, to: Address| {
+            [0, 1, 2, 3].map(|number| NodeAddress::of(&PublicKey::new([number; 32])));
+        let known = |from: NodeAddress, to: NodeAddress| {
             let latency = if (from, to) == (own, one) {
                 4
             } else if (from, to) == (two, three) {
@@ -50,11 +50,11 @@ mod tests {
             } else {
                 return None;
             };
-            Some(Link { neighbour: to, capacity: 0, latency, loss: 0 })
+            Some(AnnouncedLink { neighbour: to, capacity: 0, latency, loss: 0 })
         };
         let label = Label::new(4711);
         let found = hops(own, &[one, two, three], label, known);
-        let hop = |node, label, milliseconds| Hop { node, label, milliseconds };
+        let hop = |node, label, milliseconds| TracedHop { node, label, milliseconds };
         let wanted =
             [hop(one, label, Some(0.8)), hop(two, None, None), hop(three, None, Some(25.0))];
         assert_eq!(found, wanted);

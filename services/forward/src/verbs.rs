@@ -6,35 +6,35 @@ use std::path::Path;
 use std::time::Duration;
 
 use octet_node::Callers;
-use octet_node::control::{Capability, ColumnKind, Failure, FailureCode, SOCKETS, Verb};
+use octet_node::control::{ColumnKind, Failure, FailureCode, Permission, SOCKETS, Verb};
 use octet_node::say;
-use octet_node::serve::threads::{Call, Limits, Verbs, serve};
+use octet_node::serve::threads::{Call, ConnectionLimits, Verbs, serve};
 use octet_node::serve::verbs::{Takes, flag, integer, nothing, option, optional_integer, text};
 use octet_node::settings::Which;
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
-use crate::constraints::Wanted;
-use crate::daemon::{News, rate};
+use crate::constraints::PathRequest;
+use crate::daemon::{DaemonEvent, rate};
 use crate::engine::PathNumber;
 use crate::settings::{Settings, UnknownSettings};
 
 /// How many clients there may be, how many of them are kept for operators, and how many one user may be.
-const LIMITS: Limits = Limits { all: 16, for_operators: 8, of_one: 4 };
+const LIMITS: ConnectionLimits = ConnectionLimits { all: 16, for_operators: 8, of_one: 4 };
 
 /// A question of a client's, and where the answer goes.
 #[derive(Debug)]
-pub struct Question {
+pub struct PendingRequest {
     /// What is asked.
-    pub asked: Asked,
+    pub asked: DaemonRequest,
     /// Where the answer goes.
     pub answer: oneshot::Sender<Result<Value, Failure>>,
 }
 
 /// What the daemon is asked, a verb each.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Asked {
+pub enum DaemonRequest {
     /// `status`
     Status,
     /// `card`
@@ -51,20 +51,20 @@ pub enum Asked {
         after: u64,
     },
     /// `path-add`
-    Add(Box<Wanted>),
+    Add(Box<PathRequest>),
     /// `trace`
     Trace(PathNumber),
     /// `ping`
-    Ping(Target),
+    Ping(PathTarget),
     /// `rate`, in kbit/s; 0 is no bound.
     Rate(PathNumber, u32),
     /// `drop`
-    Drop(Target),
+    Drop(PathTarget),
 }
 
 /// A path by its number, or the route to a node, which need not have a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
+pub enum PathTarget {
     /// `--path`
     Path(PathNumber),
     /// `--to`: the node as people call it.
@@ -75,14 +75,15 @@ pub enum Target {
 pub const PATIENCE: Duration = Duration::from_secs(25);
 
 /// Where questions go.
-type Desk = UnboundedSender<News>;
+type Desk = UnboundedSender<DaemonEvent>;
 
 /// All of them.
 pub fn verbs() -> Verbs<Desk> {
-    use Capability::{Operate, Read};
+    use Permission::{Operate, Read};
 
     let path = || integer("path", "The path's number").parse(path_number);
-    let show = |asked: Asked| move |desk: &Desk, _: &mut Call<'_>, ()| ask(desk, asked.clone());
+    let show =
+        |asked: DaemonRequest| move |desk: &Desk, _: &mut Call<'_>, ()| ask(desk, asked.clone());
     Verbs::default()
         .with(
             Verb::new(
@@ -91,7 +92,7 @@ pub fn verbs() -> Verbs<Desk> {
                 "Shows this node's address, numbers of links, routes and paths, and the VPN exit",
             ),
             nothing(),
-            show(Asked::Status),
+            show(DaemonRequest::Status),
         )
         .with(
             Verb::new(
@@ -100,17 +101,17 @@ pub fn verbs() -> Verbs<Desk> {
                 "Prints this node's peer descriptor, for [[neighbour]] in another box's appliance.toml",
             ),
             nothing(),
-            show(Asked::Card),
+            show(DaemonRequest::Card),
         )
         .with(
             Verb::new("links", Read, "Shows the links to neighbours"),
             nothing(),
-            show(Asked::Links),
+            show(DaemonRequest::Links),
         )
         .with(
             Verb::new("paths", Read, "Shows the routes of this node and their paths"),
             nothing(),
-            show(Asked::Paths),
+            show(DaemonRequest::Paths),
         )
         .with(
             Verb::new(
@@ -120,56 +121,56 @@ pub fn verbs() -> Verbs<Desk> {
             )
             .shown(ColumnKind::Bytes, &["bytes"]),
             nothing(),
-            show(Asked::Labels),
+            show(DaemonRequest::Labels),
         )
         .with(
             Verb::new("records", Read, "Shows the accounting records of the paths through this node")
                 .shown(ColumnKind::Bytes, &["bytes"])
                 .shown(ColumnKind::Date, &["since", "until"]),
             optional_integer("after", "Only records of ended paths after this number"),
-            |desk, _, after| ask(desk, Asked::Records { after: after.unwrap_or_default() }),
+            |desk, _, after| ask(desk, DaemonRequest::Records { after: after.unwrap_or_default() }),
         )
         .with(Verb::new("path-add", Operate, "Sets up a path and keeps a route to its end"), wanted(), |desk, _, wanted| {
-            ask(desk, Asked::Add(Box::new(wanted)))
+            ask(desk, DaemonRequest::Add(Box::new(wanted)))
         })
         .with(
             Verb::new("trace", Read, "Shows the hops of a path, and measures the round trip"),
             path(),
-            |desk, _, path| ask(desk, Asked::Trace(path)),
+            |desk, _, path| ask(desk, DaemonRequest::Trace(path)),
         )
         .with(
             Verb::new("ping", Read, "Measures the round trip of a path"),
             target(),
-            |desk, _, target| ask(desk, Asked::Ping(target)),
+            |desk, _, target| ask(desk, DaemonRequest::Ping(target)),
         )
         .with(
             Verb::new("rate", Operate, "Changes the rate limit of a path"),
             path().and(
                 integer("rate", "The limit for each direction in kbit/s; 0: none").parse(rate),
             ),
-            |desk, _, (path, rate)| ask(desk, Asked::Rate(path, rate)),
+            |desk, _, (path, rate)| ask(desk, DaemonRequest::Rate(path, rate)),
         )
         .with(
             Verb::new("drop", Operate, "Tears a path down and removes its route"),
             target(),
-            |desk, _, target| ask(desk, Asked::Drop(target)),
+            |desk, _, target| ask(desk, DaemonRequest::Drop(target)),
         )
         .with_metrics(|desk| {
             let (answer, answered) = oneshot::channel();
-            desk.send(News::Collected(answer)).ok()?;
+            desk.send(DaemonEvent::Collected(answer)).ok()?;
             answered.blocking_recv().ok()?
         })
         .with_settings(
             |_| Ok(settings(Which::Next).map(drop)?),
             |desk| {
                 let settings = settings(Which::InForce)?;
-                desk.send(News::Settings(settings)).map_err(|_| gone())
+                desk.send(DaemonEvent::Settings(settings)).map_err(|_| gone())
             },
         )
 }
 
 /// What `path-add` takes.
-fn wanted() -> Takes<Wanted> {
+fn wanted() -> Takes<PathRequest> {
     let to = text(
         "to",
         "The node at its end: public key, address, board number, or the name of a [[neighbour]]",
@@ -202,17 +203,28 @@ fn wanted() -> Takes<Wanted> {
         let ((to, via), avoid) = nodes;
         let (((milliseconds, kilobits), price), hops) = limits;
         let (alone, replace) = flags;
-        Ok(Wanted { to, via, avoid, milliseconds, kilobits, price, hops, rate, alone, replace })
+        Ok(PathRequest {
+            to,
+            via,
+            avoid,
+            milliseconds,
+            kilobits,
+            price,
+            hops,
+            rate,
+            alone,
+            replace,
+        })
     })
 }
 
 /// What `ping` and `drop` take: one of the two.
-fn target() -> Takes<Target> {
+fn target() -> Takes<PathTarget> {
     let path = optional_integer("path", "The path's number");
     let to = option("to", "The node at the end of a route");
     path.and(to).parse(|given| match given {
-        (Some(number), None) => path_number(number).map(Target::Path),
-        (None, Some(node)) => Ok(Target::To(node)),
+        (Some(number), None) => path_number(number).map(PathTarget::Path),
+        (None, Some(node)) => Ok(PathTarget::To(node)),
         _ => {
             let help = "give the number of a path, or the node; `forward paths` lists both";
             let message = "exactly one of `path` and `to` is needed";
@@ -233,9 +245,9 @@ fn settings(which: Which) -> Result<Settings, UnknownSettings> {
 }
 
 /// The daemon's answer.
-fn ask(desk: &Desk, asked: Asked) -> Result<Value, Failure> {
+fn ask(desk: &Desk, asked: DaemonRequest) -> Result<Value, Failure> {
     let (answer, answered) = oneshot::channel();
-    desk.send(News::Asked(Question { asked, answer })).map_err(|_| gone())?;
+    desk.send(DaemonEvent::Asked(PendingRequest { asked, answer })).map_err(|_| gone())?;
     answered.blocking_recv().map_err(|_| gone())?
 }
 
@@ -251,7 +263,7 @@ fn gone() -> Failure {
 pub fn keep(
     listener: UnixListener,
     callers: Callers,
-    news: UnboundedSender<News>,
+    news: UnboundedSender<DaemonEvent>,
 ) -> io::Result<()> {
     let run = move || {
         let Err(error) = serve(&listener, &callers, LIMITS, verbs(), news);
@@ -270,10 +282,10 @@ mod tests {
     use tokio::sync::mpsc::unbounded_channel;
 
     /// What the daemon is asked; or why it is not.
-    fn asked(verb: &str, args: Value) -> Result<Asked, Failure> {
+    fn asked(verb: &str, args: Value) -> Result<DaemonRequest, Failure> {
         let (desk, mut news) = unbounded_channel();
         let daemon = std::thread::spawn(move || match news.blocking_recv() {
-            Some(News::Asked(Question { asked, answer })) => {
+            Some(DaemonEvent::Asked(PendingRequest { asked, answer })) => {
                 answer.send(Ok(Value::Null)).unwrap();
                 Some(asked)
             }
@@ -291,12 +303,12 @@ mod tests {
     /// A route without a path has no number: it is named by its node.
     #[test]
     fn a_path_or_a_node_is_named() {
-        let node = || Target::To("board-4".to_owned());
-        let path = || Target::Path(PathNumber(7));
-        assert_eq!(asked("drop", json!({ "to": "board-4" })), Ok(Asked::Drop(node())));
-        assert_eq!(asked("drop", json!({ "path": 7 })), Ok(Asked::Drop(path())));
-        assert_eq!(asked("ping", json!({ "to": "board-4" })), Ok(Asked::Ping(node())));
-        assert_eq!(asked("ping", json!({ "path": 7 })), Ok(Asked::Ping(path())));
+        let node = || PathTarget::To("board-4".to_owned());
+        let path = || PathTarget::Path(PathNumber(7));
+        assert_eq!(asked("drop", json!({ "to": "board-4" })), Ok(DaemonRequest::Drop(node())));
+        assert_eq!(asked("drop", json!({ "path": 7 })), Ok(DaemonRequest::Drop(path())));
+        assert_eq!(asked("ping", json!({ "to": "board-4" })), Ok(DaemonRequest::Ping(node())));
+        assert_eq!(asked("ping", json!({ "path": 7 })), Ok(DaemonRequest::Ping(path())));
         for args in [json!({}), json!({ "path": 7, "to": "board-4" })] {
             let refused = asked("drop", args).unwrap_err();
             assert!(refused.message.contains("exactly one"), "{refused:?}");
@@ -308,13 +320,13 @@ mod tests {
     fn a_route_is_replaced_if_that_is_said() {
         for replace in [false, true] {
             let args = json!({ "to": "4", "via": "3", "replace": replace });
-            let wanted = Wanted {
+            let wanted = PathRequest {
                 to: "4".to_owned(),
                 via: Some("3".to_owned()),
                 replace,
-                ..Wanted::default()
+                ..PathRequest::default()
             };
-            assert_eq!(asked("path-add", args), Ok(Asked::Add(Box::new(wanted))));
+            assert_eq!(asked("path-add", args), Ok(DaemonRequest::Add(Box::new(wanted))));
         }
     }
 }

@@ -98,7 +98,7 @@ fn find(map: &Map, number: u64, port: u16) -> Option<Board> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use octet_node::map::Version;
+    use octet_node::map::MapVersion;
 
     #[test]
     fn boards_of_the_map_and_no_others() {
@@ -113,7 +113,7 @@ mod tests {
         };
         let members =
             vec![member(0, router, &["10.20.0.1"]), member(3, board, &["fd00::2", "10.20.3.2"])];
-        let map = Map::new(router, Version::default(), members, vec![]);
+        let map = Map::new(router, MapVersion::default(), members, vec![]);
         let found = find(&map, 3, 4040).unwrap();
         assert_eq!(found.address.to_string(), "10.20.3.2:4040");
         assert_eq!(found.entry["node"], json!(board));
@@ -123,7 +123,7 @@ mod tests {
         }
         // A coordinator that is a board is one like others.
         let members = vec![member(2, router, &["10.20.2.2"]), member(3, board, &["10.20.3.2"])];
-        let managed = Map::new(router, Version::default(), members, vec![]);
+        let managed = Map::new(router, MapVersion::default(), members, vec![]);
         for (number, node) in [(2, router), (3, board)] {
             let found = find(&managed, number, 4040).unwrap();
             assert_eq!(found.address.to_string(), format!("10.20.{number}.2:4040"));

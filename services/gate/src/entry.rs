@@ -43,7 +43,7 @@ impl Shown {
     /// # Errors
     /// TLS does not take the key.
     pub fn new(certified: &Certified) -> Result<Self, rustls::Error> {
-        let tls = tls::server(&certified.key, tls::Protocol::Control)?;
+        let tls = tls::server(&certified.key, tls::AlpnProtocol::Control)?;
         Ok(Self { tls, hello: Hello::new(certified.certificate.clone()) })
     }
 }

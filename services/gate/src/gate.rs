@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use octet_node::control::operator::{Operator, OperatorKey};
-use octet_node::control::{Capability, DESCRIBE, Failure, FailureCode, PublicKey, UnitName};
+use octet_node::control::{DESCRIBE, Failure, FailureCode, Permission, PublicKey, UnitName};
 use octet_node::hello::GATE;
 use octet_node::say;
 use serde_json::{Map, Value};
@@ -114,7 +114,7 @@ impl Gate {
             return Ok(());
         }
         let needed = verb.capability.name();
-        let help = if verb.capability == Capability::Own {
+        let help = if verb.capability == Permission::Own {
             "only an operator with `own` may".to_owned()
         } else {
             format!("an owner grants it in appliance.toml: `may = [\"{needed}:{unit}\"]`")
@@ -145,7 +145,7 @@ impl Who<'_> {
 
 /// Whether `operator` has `own`.
 pub fn owns(operator: &OperatorKey) -> bool {
-    operator.may.iter().any(|grant| grant.to_string() == Capability::Own.name())
+    operator.may.iter().any(|grant| grant.to_string() == Permission::Own.name())
 }
 
 /// The arguments of a command, as the log shows them: JSON has no control characters.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use octet_node::command::CommandId;
 use octet_node::control::PublicKey;
-use octet_node::durable::{self, Existing, Step};
+use octet_node::durable::{self, ExistingFile, WriteStep};
 
 /// How many commands are remembered at once. When there is no room, none is run.
 const MOST: usize = 1024;
@@ -161,15 +161,15 @@ impl Ids {
         id: CommandId,
         expires: u64,
         now: u64,
-        before: impl FnMut(Step) -> io::Result<()>,
+        before: impl FnMut(WriteStep) -> io::Result<()>,
     ) -> Result<(), Refused> {
         let known = self.known.as_mut().map_err(|problem| Refused::Store(problem.clone()))?;
         let path = self.path.as_ref().ok_or_else(|| Refused::Store("it has no place".into()))?;
         let next = known.with(by, id, expires, now)?;
         let store = |error: io::Error| Refused::Store(error.to_string());
-        durable::write(&signers(path), &encode_signers(&next), Existing::Replace, |_| Ok(()))
+        durable::write(&signers(path), &encode_signers(&next), ExistingFile::Replace, |_| Ok(()))
             .map_err(store)?;
-        durable::write(path, &encode(&next), Existing::Replace, before).map_err(store)?;
+        durable::write(path, &encode(&next), ExistingFile::Replace, before).map_err(store)?;
         *known = next;
         Ok(())
     }
@@ -267,7 +267,7 @@ fn parse_signers(bytes: &[u8]) -> Option<HashMap<CommandId, PublicKey>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use octet_node::key::Key;
+    use octet_node::key::PrivateKey;
     use proptest::prelude::*;
     use tempfile::TempDir;
 
@@ -282,7 +282,7 @@ mod tests {
     }
 
     fn other(key: u8) -> Signer {
-        Signer { key: Key::from_seed([key; 32]).unwrap().public(), own: false }
+        Signer { key: PrivateKey::from_seed([key; 32]).unwrap().public(), own: false }
     }
 
     fn run(ids: &mut Ids, number: u16, expires: u64, now: u64) -> Result<(), Refused> {
@@ -385,7 +385,7 @@ mod tests {
     /// still be run, or is remembered.
     #[test]
     fn cut_at_every_step() {
-        for cut in Step::ALL {
+        for cut in WriteStep::ALL {
             let folder = TempDir::new().unwrap();
             let mut ids = Ids::open(Some(folder.path()));
             assert_eq!(run(&mut ids, 1, NOW + 60, NOW), Ok(()));
@@ -396,7 +396,7 @@ mod tests {
             let mut ids = Ids::open(Some(folder.path()));
             assert_eq!(run(&mut ids, 1, NOW + 60, NOW), Err(Refused::Again), "{cut:?}");
             let second = run(&mut ids, 2, NOW + 60, NOW);
-            let wanted = if cut == Step::SyncFolder { Err(Refused::Again) } else { Ok(()) };
+            let wanted = if cut == WriteStep::SyncFolder { Err(Refused::Again) } else { Ok(()) };
             assert_eq!(second, wanted, "{cut:?}");
         }
     }

@@ -37,7 +37,7 @@ use octet_node::Callers;
 use octet_node::control::operator::Operator;
 use octet_node::say;
 use octet_node::serve::tasks;
-use octet_node::sub_key::{self, News};
+use octet_node::sub_key::{self, KeyUpdate};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::{LocalSet, spawn_local};
 
@@ -126,14 +126,14 @@ async fn serve(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Resu
 async fn follow(
     gate: &Gate,
     entry: &Entry,
-    mut news: UnboundedReceiver<News>,
+    mut news: UnboundedReceiver<KeyUpdate>,
     ready: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<()> {
     let mut ready = Some(ready);
     let mut problem = String::new();
     while let Some(news) = news.recv().await {
         match news {
-            News::Certified(certified) => {
+            KeyUpdate::Certified(certified) => {
                 let shown = Shown::new(&certified).map_err(io::Error::other)?;
                 let statement = certified.certificate.statement();
                 say!(
@@ -146,8 +146,8 @@ async fn follow(
                 problem.clear();
             }
             // The same again is not said again.
-            News::Not(why) if why == problem => {}
-            News::Not(why) => {
+            KeyUpdate::Not(why) if why == problem => {}
+            KeyUpdate::Not(why) => {
                 say!("the gate's key is not certified now: {why}");
                 problem = why;
             }

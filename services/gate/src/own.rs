@@ -6,9 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use humantime::{format_rfc3339_seconds, parse_rfc3339};
 use octet_node::PID_1;
 use octet_node::control::operator::Operator;
-use octet_node::control::{By, Capability, Failure, FailureCode, PublicKey, ReplyBody, Verb};
+use octet_node::control::{By, Failure, FailureCode, Permission, PublicKey, ReplyBody, Verb};
 use octet_node::say;
-use octet_node::serve::tasks::{Call, Limits, Verbs};
+use octet_node::serve::tasks::{Call, ConnectionLimits, Verbs};
 use octet_node::serve::verbs::{flag, integer, nothing, text};
 use octet_node::settings::{Which, section_in};
 use serde_json::{Value, json};
@@ -20,11 +20,11 @@ use crate::relay::RELAY;
 use crate::run::RUN;
 
 /// Operators who come from elsewhere come by another door.
-pub const LIMITS: Limits = Limits { all: 32, for_operators: 16, of_one: 8 };
+pub const LIMITS: ConnectionLimits = ConnectionLimits { all: 32, for_operators: 16, of_one: 8 };
 
 /// All of them.
 pub fn verbs() -> Verbs<Gate> {
-    use Capability::{Own, Read};
+    use Permission::{Own, Read};
 
     Verbs::default()
         .with(

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, PoisonError};
 
-use octet_node::command::{Command, Order};
+use octet_node::command::{Command, CommandBody};
 use octet_node::control::operator::OperatorKey;
 use octet_node::control::{ArgKind, DESCRIBE, Failure, FailureCode, ReplyBody, Request};
 use octet_node::hello::GATE;
@@ -20,7 +20,7 @@ pub const RUN: &str = "run";
 pub struct Running {
     asked: Asked,
     operator: OperatorKey,
-    order: Order,
+    order: CommandBody,
     from: String,
 }
 
@@ -84,7 +84,7 @@ impl Gate {
 
     /// Has the disk keep that this command of `operator` was run, if it is in time and new. `describe`
     /// changes nothing, however often it is run: it takes no room.
-    async fn remember(&self, operator: &OperatorKey, order: &Order) -> Result<(), Failure> {
+    async fn remember(&self, operator: &OperatorKey, order: &CommandBody) -> Result<(), Failure> {
         let Some(now) = self.trusted.borrow().now() else {
             let help = "an owner states it: `octetctl gate trust-time TIME`";
             return Err(refused("the time is not trusted, so nothing can be in time", help));

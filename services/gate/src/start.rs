@@ -7,14 +7,14 @@ use crate::limits::Limits;
 use crate::{Parts, run};
 use octet_node::control::SOCKETS;
 use octet_node::hello::GATE_PORT;
-use octet_node::{Given, notify_ready, section};
+use octet_node::{UnitEnvironment, notify_ready, section};
 
 /// Serves until PID 1 ends it.
 pub fn main() -> ExitCode {
     octet_node::run(|given| run(parts(given)?, notify_ready))
 }
 
-fn parts(mut given: Given) -> io::Result<Parts> {
+fn parts(mut given: UnitEnvironment) -> io::Result<Parts> {
     Ok(Parts {
         operators: section("operator").map_err(io::Error::other)?,
         limits: Limits::default(),

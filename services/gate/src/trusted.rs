@@ -4,7 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use octet_node::durable::{self, Existing};
+use octet_node::durable::{self, ExistingFile};
 use rustix::time::{ClockId, clock_gettime};
 
 /// What the file begins with: the version of the format.
@@ -49,7 +49,7 @@ impl Trusted {
         let uptime = uptime();
         if let Some(path) = &self.path {
             let line = format!("{VERSION} {} {time} {uptime}\n", self.boot);
-            durable::write(path, line.as_bytes(), Existing::Replace, |_| Ok(()))?;
+            durable::write(path, line.as_bytes(), ExistingFile::Replace, |_| Ok(()))?;
         }
         self.stated = Some((time, uptime));
         Ok(())

@@ -16,14 +16,14 @@ const FOR_REVOKED: usize = 64;
 /// What is remembered about all services.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Book {
-    units: BTreeMap<UnitName, Entry>,
+pub struct KeyRegistry {
+    units: BTreeMap<UnitName, ServiceEntry>,
 }
 
 /// What is remembered about one service.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Entry {
+pub struct ServiceEntry {
     /// How many keys it has had, the next one included while it has none.
     pub epoch: u64,
     /// The key that counts.
@@ -46,7 +46,7 @@ pub struct Current {
 
 /// What becomes of a service's key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum KeyDecision {
     /// It is the one that counts, as it was before.
     Counts {
         /// Which key of the service it is.
@@ -62,7 +62,7 @@ pub enum Verdict {
 
 /// Why a key ceases to count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
+pub enum RevocationReason {
     /// Another takes its place.
     Replaced,
     /// It may be in others' hands.
@@ -79,9 +79,9 @@ pub struct Full {
     pub gone: usize,
 }
 
-impl Book {
+impl KeyRegistry {
     /// What is remembered of each service.
-    pub fn units(&self) -> impl Iterator<Item = (&UnitName, &Entry)> {
+    pub fn units(&self) -> impl Iterator<Item = (&UnitName, &ServiceEntry)> {
         self.units.iter()
     }
 
@@ -91,14 +91,14 @@ impl Book {
     }
 
     /// What is to become of `key`, which `unit` says is its own.
-    pub fn judge(&self, unit: &UnitName, key: &PublicKey) -> Verdict {
-        let Some(entry) = self.units.get(unit) else { return Verdict::New };
+    pub fn judge(&self, unit: &UnitName, key: &PublicKey) -> KeyDecision {
+        let Some(entry) = self.units.get(unit) else { return KeyDecision::New };
         match entry.key {
             Some(current) if current.key == *key => {
-                Verdict::Counts { epoch: entry.epoch, issued: current.issued }
+                KeyDecision::Counts { epoch: entry.epoch, issued: current.issued }
             }
-            _ if entry.replaced.contains(key) || entry.revoked.contains(key) => Verdict::Gone,
-            _ => Verdict::New,
+            _ if entry.replaced.contains(key) || entry.revoked.contains(key) => KeyDecision::Gone,
+            _ => KeyDecision::New,
         }
     }
 
@@ -107,7 +107,7 @@ impl Book {
     /// # Errors
     /// That one cannot be remembered.
     pub fn accept(&mut self, unit: &UnitName, key: PublicKey, now: u64) -> Result<(), Full> {
-        self.end(unit, Why::Replaced)?;
+        self.end(unit, RevocationReason::Replaced)?;
         let entry = self.units.entry(unit.clone()).or_default();
         entry.epoch = entry.epoch.max(1);
         entry.key = Some(Current { key, issued: now });
@@ -119,12 +119,12 @@ impl Book {
     ///
     /// # Errors
     /// It cannot be remembered.
-    pub fn end(&mut self, unit: &UnitName, why: Why) -> Result<(), Full> {
+    pub fn end(&mut self, unit: &UnitName, why: RevocationReason) -> Result<(), Full> {
         let Some(entry) = self.units.get_mut(unit) else { return Ok(()) };
         if let Some(current) = entry.key {
             let room = match why {
-                Why::Replaced => MOST_GONE - FOR_REVOKED,
-                Why::Revoked => MOST_GONE,
+                RevocationReason::Replaced => MOST_GONE - FOR_REVOKED,
+                RevocationReason::Revoked => MOST_GONE,
             };
             let gone = entry.replaced.len() + entry.revoked.len();
             if gone >= room {
@@ -134,7 +134,7 @@ impl Book {
             entry.key = None;
             entry.epoch += 1;
         }
-        if why == Why::Revoked {
+        if why == RevocationReason::Revoked {
             entry.revoked.append(&mut entry.replaced);
         }
         Ok(())
@@ -158,44 +158,44 @@ mod tests {
 
     #[test]
     fn a_key_counts_until_it_is_replaced() {
-        let (mut book, gate) = (Book::default(), unit("gate"));
-        assert_eq!(book.judge(&gate, &key(1)), Verdict::New);
+        let (mut book, gate) = (KeyRegistry::default(), unit("gate"));
+        assert_eq!(book.judge(&gate, &key(1)), KeyDecision::New);
         book.accept(&gate, key(1), 10).unwrap();
-        assert_eq!(book.judge(&gate, &key(1)), Verdict::Counts { epoch: 1, issued: 10 });
-        assert_eq!(book.judge(&unit("cache"), &key(1)), Verdict::New);
+        assert_eq!(book.judge(&gate, &key(1)), KeyDecision::Counts { epoch: 1, issued: 10 });
+        assert_eq!(book.judge(&unit("cache"), &key(1)), KeyDecision::New);
         book.accept(&gate, key(2), 20).unwrap();
-        assert_eq!(book.judge(&gate, &key(1)), Verdict::Gone);
-        assert_eq!(book.judge(&gate, &key(2)), Verdict::Counts { epoch: 2, issued: 20 });
-        book.end(&gate, Why::Revoked).unwrap();
-        assert_eq!(book.judge(&gate, &key(2)), Verdict::Gone);
+        assert_eq!(book.judge(&gate, &key(1)), KeyDecision::Gone);
+        assert_eq!(book.judge(&gate, &key(2)), KeyDecision::Counts { epoch: 2, issued: 20 });
+        book.end(&gate, RevocationReason::Revoked).unwrap();
+        assert_eq!(book.judge(&gate, &key(2)), KeyDecision::Gone);
         book.accept(&gate, key(3), 30).unwrap();
-        assert_eq!(book.judge(&gate, &key(3)), Verdict::Counts { epoch: 3, issued: 30 });
+        assert_eq!(book.judge(&gate, &key(3)), KeyDecision::Counts { epoch: 3, issued: 30 });
         let (_, entry) = book.units().next().unwrap();
         assert_eq!((&entry.revoked[..], &entry.replaced[..]), (&[key(1), key(2)][..], &[][..]));
     }
 
     #[test]
     fn a_full_book_forgets_nothing() {
-        let (mut book, gate) = (Book::default(), unit("gate"));
+        let (mut book, gate) = (KeyRegistry::default(), unit("gate"));
         let room = MOST_GONE - FOR_REVOKED;
         for number in 0..=room as u16 {
             book.accept(&gate, key(number), 0).unwrap();
         }
         let full = |gone| Err(Full { unit: gate.clone(), gone });
         assert_eq!(book.accept(&gate, key(9999), 0), full(room));
-        assert_eq!(book.end(&gate, Why::Replaced), full(room));
+        assert_eq!(book.end(&gate, RevocationReason::Replaced), full(room));
         // An owner ends the one that counts all the same, and those that come after it.
         for number in 0..FOR_REVOKED {
             assert!(matches!(
                 book.judge(&gate, &key((room + number) as u16)),
-                Verdict::Counts { .. }
+                KeyDecision::Counts { .. }
             ));
-            book.end(&gate, Why::Revoked).unwrap();
+            book.end(&gate, RevocationReason::Revoked).unwrap();
             book.accept(&gate, key((room + number + 1) as u16), 0).unwrap();
         }
-        assert_eq!(book.end(&gate, Why::Revoked), full(MOST_GONE));
-        assert_eq!(book.judge(&gate, &key(0)), Verdict::Gone);
-        assert!(matches!(book.judge(&gate, &key(MOST_GONE as u16)), Verdict::Counts { .. }));
+        assert_eq!(book.end(&gate, RevocationReason::Revoked), full(MOST_GONE));
+        assert_eq!(book.judge(&gate, &key(0)), KeyDecision::Gone);
+        assert!(matches!(book.judge(&gate, &key(MOST_GONE as u16)), KeyDecision::Counts { .. }));
         // Others are not touched by it.
         book.accept(&unit("cache"), key(9999), 0).unwrap();
     }
@@ -205,23 +205,23 @@ mod tests {
         /// epoch never goes back and is another for another key.
         #[test]
         fn no_key_comes_back(steps in prop::collection::vec((0u8..3, 0u16..6), 1..60)) {
-            let (mut book, gate) = (Book::default(), unit("gate"));
+            let (mut book, gate) = (KeyRegistry::default(), unit("gate"));
             let (mut gone, mut last) = (vec![], 0);
             for (kind, number) in steps {
-                let before = (0..6).find(|n| matches!(book.judge(&gate, &key(*n)), Verdict::Counts { .. }));
+                let before = (0..6).find(|n| matches!(book.judge(&gate, &key(*n)), KeyDecision::Counts { .. }));
                 match kind {
-                    0 => book.end(&gate, Why::Replaced).unwrap(),
-                    1 => book.end(&gate, Why::Revoked).unwrap(),
-                    _ if book.judge(&gate, &key(number)) == Verdict::New => {
+                    0 => book.end(&gate, RevocationReason::Replaced).unwrap(),
+                    1 => book.end(&gate, RevocationReason::Revoked).unwrap(),
+                    _ if book.judge(&gate, &key(number)) == KeyDecision::New => {
                         book.accept(&gate, key(number), 0).unwrap();
                     }
                     _ => continue,
                 }
                 gone.extend(before);
-                let count = (0..6).filter(|n| matches!(book.judge(&gate, &key(*n)), Verdict::Counts { .. }));
+                let count = (0..6).filter(|n| matches!(book.judge(&gate, &key(*n)), KeyDecision::Counts { .. }));
                 prop_assert!(count.count() <= 1);
                 for number in &gone {
-                    prop_assert_eq!(book.judge(&gate, &key(*number)), Verdict::Gone);
+                    prop_assert_eq!(book.judge(&gate, &key(*number)), KeyDecision::Gone);
                 }
                 let epoch = book.units().next().map_or(0, |(_, entry)| entry.epoch);
                 prop_assert!(epoch > last || before.is_none() && epoch == last || last == 0);

@@ -3,10 +3,10 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use octet_node::key::{Domain, Key, verify};
+use octet_node::key::{Domain, PrivateKey, verify};
 use serde::{Deserialize, Serialize};
 
-use crate::book::Book;
+use crate::book::KeyRegistry;
 
 /// The version of the format.
 const VERSION: u32 = 1;
@@ -15,21 +15,21 @@ const VERSION: u32 = 1;
 #[serde(deny_unknown_fields)]
 struct Record {
     version: u32,
-    book: Book,
+    book: KeyRegistry,
 }
 
 /// The lines.
 ///
 /// # Errors
 /// Never: a book is JSON.
-pub fn encode(book: &Book, node: &Key) -> serde_json::Result<Vec<u8>> {
+pub fn encode(book: &KeyRegistry, node: &PrivateKey) -> serde_json::Result<Vec<u8>> {
     let json = serde_json::to_string(&Record { version: VERSION, book: book.clone() })?;
     let signature = STANDARD.encode(node.sign(Domain::Book, json.as_bytes()));
     Ok(format!("{json}\n{signature}\n").into_bytes())
 }
 
 /// What the lines say; `None` if they are not `node`'s, or damaged.
-pub fn decode(bytes: &[u8], node: &Key) -> Option<Book> {
+pub fn decode(bytes: &[u8], node: &PrivateKey) -> Option<KeyRegistry> {
     let (json, signature) = lines(bytes)?;
     let signature = STANDARD.decode(signature).ok()?;
     if !verify(&node.public(), Domain::Book, json.as_bytes(), &signature) {
@@ -47,7 +47,7 @@ fn lines(bytes: &[u8]) -> Option<(&str, &str)> {
     std::str::from_utf8(bytes).ok()?.strip_suffix('\n')?.split_once('\n')
 }
 
-fn parse(json: &str) -> Option<Book> {
+fn parse(json: &str) -> Option<KeyRegistry> {
     let record: Record = serde_json::from_str(json).ok()?;
     (record.version == VERSION).then_some(record.book)
 }
@@ -57,20 +57,20 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn book(key: &Key) -> Book {
-        let mut book = Book::default();
+    fn book(key: &PrivateKey) -> KeyRegistry {
+        let mut book = KeyRegistry::default();
         book.accept(&"gate".parse().unwrap(), key.public(), 7).unwrap();
         book
     }
 
     #[test]
     fn every_changed_bit_is_seen() {
-        let (node, other) = (Key::generate().unwrap(), Key::generate().unwrap());
+        let (node, other) = (PrivateKey::generate().unwrap(), PrivateKey::generate().unwrap());
         let book = book(&other);
         let whole = encode(&book, &node).unwrap();
         assert_eq!(decode(&whole, &node), Some(book.clone()));
         assert_eq!(decode(&whole, &other), None);
-        assert!(!is_empty(&whole) && is_empty(&encode(&Book::default(), &node).unwrap()));
+        assert!(!is_empty(&whole) && is_empty(&encode(&KeyRegistry::default(), &node).unwrap()));
         for bit in 0..whole.len() * 8 {
             let mut changed = whole.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
@@ -84,7 +84,7 @@ mod tests {
     proptest! {
         #[test]
         fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let node = Key::generate().unwrap();
+            let node = PrivateKey::generate().unwrap();
             prop_assert_eq!(decode(&bytes, &node), None);
             is_empty(&bytes);
         }

@@ -4,40 +4,40 @@ use std::cell::RefCell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use octet_node::control::{
-    Capability, ColumnKind, Failure, FailureCode, PublicKey, UnitName, Verb,
+    ColumnKind, Failure, FailureCode, Permission, PublicKey, UnitName, Verb,
 };
 use octet_node::say;
-use octet_node::serve::places::Places;
-use octet_node::serve::tasks::{Call, Limits, Verbs};
+use octet_node::serve::places::ConnectionLimit;
+use octet_node::serve::tasks::{Call, ConnectionLimits, Verbs};
 use octet_node::serve::verbs::{nothing, text};
 use octet_node::sub_key::{CERTIFICATES, CERTIFY};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-use crate::book::{Entry, Verdict, Why};
-use crate::store::{Store, StoreError};
+use crate::book::{KeyDecision, RevocationReason, ServiceEntry};
+use crate::store::{IdentityStore, IdentityStoreError};
 
 /// Each service may stay for the sake of its key, and of all certificates.
-pub const LIMITS: Limits = Limits { all: 64, for_operators: 16, of_one: 4 };
+pub const LIMITS: ConnectionLimits = ConnectionLimits { all: 64, for_operators: 16, of_one: 4 };
 
 /// How many may wait to hear of other certificates; operators together are one of them, so that they keep no service
 /// out.
-const FOLLOWING: Limits = Limits { all: 8, for_operators: 0, of_one: 4 };
+const FOLLOWING: ConnectionLimits = ConnectionLimits { all: 8, for_operators: 0, of_one: 4 };
 
 /// identity, as its socket shows it.
-pub struct Identity {
-    store: RefCell<Result<Store, StoreError>>,
+pub struct IdentityService {
+    store: RefCell<Result<IdentityStore, IdentityStoreError>>,
     /// Tells the unit that a user runs.
     unit_of: fn(u32) -> Option<UnitName>,
     /// Those who are to hear of other certificates.
-    following: Places,
+    following: ConnectionLimit,
     /// Told when keys may be others.
     changed: watch::Sender<()>,
 }
 
 /// All verbs.
-pub fn verbs() -> Verbs<Identity> {
-    use Capability::{Operate, Own, Read};
+pub fn verbs() -> Verbs<IdentityService> {
+    use Permission::{Operate, Own, Read};
 
     let service = || text("unit", "The service");
     Verbs::default()
@@ -49,7 +49,7 @@ pub fn verbs() -> Verbs<Identity> {
             )
             .shown(ColumnKind::Date, &["issued"]),
             nothing(),
-            async |identity: &Identity, _, ()| Ok(identity.show()),
+            async |identity: &IdentityService, _, ()| Ok(identity.show()),
         )
         .with(
             Verb::new(CERTIFY, Own, "Certifies the key of the service that asks").internal(),
@@ -72,12 +72,12 @@ pub fn verbs() -> Verbs<Identity> {
                 "Makes a service generate a new key; the old key's certificate expires",
             ),
             service(),
-            async |identity, _, unit| identity.end(&unit, Why::Replaced),
+            async |identity, _, unit| identity.end(&unit, RevocationReason::Replaced),
         )
         .with(
             Verb::new("revoke", Own, "Revokes a service's keys, which may be compromised; it generates new ones"),
             service(),
-            async |identity, _, unit| identity.end(&unit, Why::Revoked),
+            async |identity, _, unit| identity.end(&unit, RevocationReason::Revoked),
         )
         .with(
             Verb::new(
@@ -90,11 +90,14 @@ pub fn verbs() -> Verbs<Identity> {
         )
 }
 
-impl Identity {
+impl IdentityService {
     /// Without a store that is whole, it still answers, and says what is wrong: nobody could look
     /// at it otherwise.
-    pub fn new(store: Result<Store, StoreError>, unit_of: fn(u32) -> Option<UnitName>) -> Self {
-        let (following, changed) = (Places::new(FOLLOWING), watch::Sender::default());
+    pub fn new(
+        store: Result<IdentityStore, IdentityStoreError>,
+        unit_of: fn(u32) -> Option<UnitName>,
+    ) -> Self {
+        let (following, changed) = (ConnectionLimit::new(FOLLOWING), watch::Sender::default());
         Self { store: store.into(), unit_of, following, changed }
     }
 
@@ -128,7 +131,9 @@ impl Identity {
 
     fn counts(&self, unit: &UnitName, key: &PublicKey) -> bool {
         let store = self.store.borrow();
-        store.as_ref().is_ok_and(|it| matches!(it.book().judge(unit, key), Verdict::Counts { .. }))
+        store
+            .as_ref()
+            .is_ok_and(|it| matches!(it.book().judge(unit, key), KeyDecision::Counts { .. }))
     }
 
     /// Gives all certificates, and again whenever they are others.
@@ -160,7 +165,7 @@ impl Identity {
     /// Changes what is kept, and tells those who wait.
     fn change<T>(
         &self,
-        change: impl FnOnce(&mut Store) -> Result<T, StoreError>,
+        change: impl FnOnce(&mut IdentityStore) -> Result<T, IdentityStoreError>,
     ) -> Result<T, Failure> {
         let mut store = self.store.borrow_mut();
         let changed = change(store.as_mut().map_err(|error| unusable(error))?);
@@ -168,7 +173,7 @@ impl Identity {
         changed.map_err(failed)
     }
 
-    fn end(&self, name: &str, why: Why) -> Result<Value, Failure> {
+    fn end(&self, name: &str, why: RevocationReason) -> Result<Value, Failure> {
         let known: Vec<UnitName> = {
             let store = self.store.borrow();
             let book = store.as_ref().map_err(unusable)?.book();
@@ -233,7 +238,7 @@ const HELP: &str = "the box is no longer the one that its owner knows: put its d
 /// When a reset is done.
 const AT_NEXT_START: &str = "at the next start: `octetctl reboot`";
 
-fn shown(unit: &UnitName, entry: &Entry) -> Value {
+fn shown(unit: &UnitName, entry: &ServiceEntry) -> Value {
     let key = entry.key.map(|current| current.key);
     json!({ "unit": unit, "key": key, "epoch": entry.epoch, "issued": entry.key.map(|key| key.issued) })
 }
@@ -242,13 +247,13 @@ fn renew() -> Value {
     json!({ "renew": true })
 }
 
-fn unusable(error: &StoreError) -> Failure {
+fn unusable(error: &IdentityStoreError) -> Failure {
     Failure::new(FailureCode::Failed, error.to_string(), HELP)
 }
 
-fn failed(error: StoreError) -> Failure {
+fn failed(error: IdentityStoreError) -> Failure {
     let help = match error {
-        StoreError::Full(_) => {
+        IdentityStoreError::Full(_) => {
             "an owner's `revoke` may have room still; a box that is reset has new keys, and so have its services"
         }
         _ => "`octetctl boot` tells how the data partition is",

@@ -6,23 +6,23 @@ use std::os::unix::net::UnixListener;
 use std::process::ExitCode;
 use std::rc::Rc;
 
-use crate::service::{Identity, LIMITS, verbs};
-use crate::store::Store;
+use crate::service::{IdentityService, LIMITS, verbs};
+use crate::store::IdentityStore;
 use octet_node::say;
 use octet_node::serve::tasks;
-use octet_node::{Callers, Given, notify_ready, unit_of};
+use octet_node::{Callers, UnitEnvironment, notify_ready, unit_of};
 use tokio::task::LocalSet;
 
 /// Serves until PID 1 ends it.
 pub fn main() -> ExitCode {
-    octet_node::run(|mut given: Given| {
+    octet_node::run(|mut given: UnitEnvironment| {
         let control = given.socket("control")?;
-        let store = Store::open(given.state, |_| Ok(()));
+        let store = IdentityStore::open(given.state, |_| Ok(()));
         match &store {
             Ok(store) => say!("this node is {}", store.node()),
             Err(error) => say!("{error}; no service's key is certified"),
         }
-        run(Identity::new(store, unit_of), control, notify_ready).map(|never| match never {})
+        run(IdentityService::new(store, unit_of), control, notify_ready).map(|never| match never {})
     })
 }
 
@@ -31,7 +31,7 @@ pub fn main() -> ExitCode {
 /// # Errors
 /// It cannot begin.
 pub fn run(
-    identity: Identity,
+    identity: IdentityService,
     control: UnixListener,
     ready: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<Infallible> {

@@ -3,13 +3,13 @@
 use std::io;
 use std::path::PathBuf;
 
-use octet_node::certificate::{Certificate, InvalidCertificate, Statement};
+use octet_node::certificate::{Certificate, InvalidCertificate, KeyStatement};
 use octet_node::control::{PublicKey, UnitName};
-use octet_node::durable::{self, Existing, Step};
-use octet_node::key::{self, Key, KeyFile};
+use octet_node::durable::{self, ExistingFile, WriteStep};
+use octet_node::key::{self, KeyFile, PrivateKey};
 use rustix::fs::{FsWord, statfs};
 
-use crate::book::{Book, Full, Verdict, Why};
+use crate::book::{Full, KeyDecision, KeyRegistry, RevocationReason};
 use crate::record;
 
 /// The file of the node's key.
@@ -29,7 +29,7 @@ const LONGEST: u64 = 2 << 20;
 
 /// Why there is no node key, or no book, although there was.
 #[derive(Debug, thiserror::Error)]
-pub enum StoreError {
+pub enum IdentityStoreError {
     /// The disk does not give or take it.
     #[error("{file} cannot be read or written: {source}")]
     Disk {
@@ -54,13 +54,13 @@ pub enum StoreError {
 
 /// The node's key and the book.
 #[derive(Debug)]
-pub struct Store {
+pub struct IdentityStore {
     folder: Option<PathBuf>,
-    key: Key,
-    book: Book,
+    key: PrivateKey,
+    book: KeyRegistry,
 }
 
-impl Store {
+impl IdentityStore {
     /// What is kept in `folder`; at the first boot a new key. Without a folder both last as long as
     /// this. `before` is called before each step of writing, and can forbid it.
     ///
@@ -72,35 +72,36 @@ impl Store {
     /// The disk does not give or take it, or something is damaged or missing.
     pub fn open(
         folder: Option<PathBuf>,
-        mut before: impl FnMut(Step) -> io::Result<()>,
-    ) -> Result<Self, StoreError> {
-        let generate = || Key::generate().map_err(io::Error::other);
+        mut before: impl FnMut(WriteStep) -> io::Result<()>,
+    ) -> Result<Self, IdentityStoreError> {
+        let generate = || PrivateKey::generate().map_err(io::Error::other);
         let Some(place) = folder else {
-            let key =
-                generate().map_err(|source| StoreError::Disk { file: NODE_KEY.into(), source })?;
-            return Ok(Self { folder: None, key, book: Book::default() });
+            let key = generate()
+                .map_err(|source| IdentityStoreError::Disk { file: NODE_KEY.into(), source })?;
+            return Ok(Self { folder: None, key, book: KeyRegistry::default() });
         };
         let (key_file, book_file) = (place.join(NODE_KEY), place.join(BOOK));
         let disk = |file: &PathBuf| {
             let file = file.clone();
-            move |source| StoreError::Disk { file, source }
+            move |source| IdentityStoreError::Disk { file, source }
         };
         let kept = durable::read(&book_file, LONGEST).map_err(disk(&book_file))?;
         match (key::read(&key_file).map_err(disk(&key_file))?, kept) {
             (KeyFile::Key(key), Some(bytes)) => {
-                let book = record::decode(&bytes, &key).ok_or(StoreError::Damaged(book_file))?;
+                let book =
+                    record::decode(&bytes, &key).ok_or(IdentityStoreError::Damaged(book_file))?;
                 Ok(Self { folder: Some(place), key, book })
             }
-            (KeyFile::Key(_), None) => Err(StoreError::Missing(book_file)),
-            (KeyFile::Damaged, _) => Err(StoreError::Damaged(key_file)),
+            (KeyFile::Key(_), None) => Err(IdentityStoreError::Missing(book_file)),
+            (KeyFile::Damaged, _) => Err(IdentityStoreError::Damaged(key_file)),
             (KeyFile::Absent, Some(bytes)) if !record::is_empty(&bytes) => {
-                Err(StoreError::Missing(key_file))
+                Err(IdentityStoreError::Missing(key_file))
             }
             (KeyFile::Absent, _) => {
                 let key = generate().map_err(disk(&key_file))?;
-                let store = Self { folder: Some(place), key, book: Book::default() };
-                store.write(&Book::default(), &mut before)?;
-                key::keep(&key_file, &store.key, Existing::Keep, before)
+                let store = Self { folder: Some(place), key, book: KeyRegistry::default() };
+                store.write(&KeyRegistry::default(), &mut before)?;
+                key::keep(&key_file, &store.key, ExistingFile::Keep, before)
                     .map_err(disk(&key_file))?;
                 Ok(store)
             }
@@ -122,12 +123,15 @@ impl Store {
     ///
     /// # Errors
     /// The disk does not take it; then the next boot is as any other, or erases.
-    pub fn reset(&self, before: impl FnMut(Step) -> io::Result<()>) -> Result<(), StoreError> {
+    pub fn reset(
+        &self,
+        before: impl FnMut(WriteStep) -> io::Result<()>,
+    ) -> Result<(), IdentityStoreError> {
         let Some(folder) = &self.folder else { return Ok(()) };
         let file = folder.join(RESET);
         let line = format!("{}\n", self.node());
-        durable::write(&file, line.as_bytes(), Existing::Replace, before)
-            .map_err(|source| StoreError::Disk { file, source })
+        durable::write(&file, line.as_bytes(), ExistingFile::Replace, before)
+            .map_err(|source| IdentityStoreError::Disk { file, source })
     }
 
     /// Whether the next boot is to erase everything.
@@ -136,7 +140,7 @@ impl Store {
     }
 
     /// What is remembered.
-    pub fn book(&self) -> &Book {
+    pub fn book(&self) -> &KeyRegistry {
         &self.book
     }
 
@@ -150,13 +154,13 @@ impl Store {
         unit: &UnitName,
         key: PublicKey,
         now: u64,
-    ) -> Result<Option<Certificate>, StoreError> {
-        if self.book.judge(unit, &key) == Verdict::New {
+    ) -> Result<Option<Certificate>, IdentityStoreError> {
+        if self.book.judge(unit, &key) == KeyDecision::New {
             let mut book = self.book.clone();
             book.accept(unit, key, now)?;
             self.replace(book)?;
         }
-        let Verdict::Counts { epoch, issued } = self.book.judge(unit, &key) else {
+        let KeyDecision::Counts { epoch, issued } = self.book.judge(unit, &key) else {
             return Ok(None);
         };
         Ok(Some(self.sign(unit, key, epoch, issued)?))
@@ -166,7 +170,7 @@ impl Store {
     ///
     /// # Errors
     /// One cannot be signed.
-    pub fn certificates(&self) -> Result<Vec<Certificate>, StoreError> {
+    pub fn certificates(&self) -> Result<Vec<Certificate>, IdentityStoreError> {
         let units = self.book.units();
         let current = units.filter_map(|(unit, entry)| Some((unit, entry.epoch, entry.key?)));
         current.map(|(unit, epoch, key)| self.sign(unit, key.key, epoch, key.issued)).collect()
@@ -178,8 +182,8 @@ impl Store {
         key: PublicKey,
         epoch: u64,
         issued: u64,
-    ) -> Result<Certificate, StoreError> {
-        let statement = Statement { node: self.node(), unit: unit.clone(), key, epoch, issued };
+    ) -> Result<Certificate, IdentityStoreError> {
+        let statement = KeyStatement { node: self.node(), unit: unit.clone(), key, epoch, issued };
         Ok(Certificate::sign(statement, &self.key)?)
     }
 
@@ -187,13 +191,17 @@ impl Store {
     ///
     /// # Errors
     /// That cannot be; then it still counts.
-    pub fn end(&mut self, unit: &UnitName, why: Why) -> Result<(), StoreError> {
+    pub fn end(
+        &mut self,
+        unit: &UnitName,
+        why: RevocationReason,
+    ) -> Result<(), IdentityStoreError> {
         let mut book = self.book.clone();
         book.end(unit, why)?;
         self.replace(book)
     }
 
-    fn replace(&mut self, book: Book) -> Result<(), StoreError> {
+    fn replace(&mut self, book: KeyRegistry) -> Result<(), IdentityStoreError> {
         self.write(&book, &mut |_| Ok(()))?;
         self.book = book;
         Ok(())
@@ -201,15 +209,15 @@ impl Store {
 
     fn write(
         &self,
-        book: &Book,
-        before: &mut impl FnMut(Step) -> io::Result<()>,
-    ) -> Result<(), StoreError> {
+        book: &KeyRegistry,
+        before: &mut impl FnMut(WriteStep) -> io::Result<()>,
+    ) -> Result<(), IdentityStoreError> {
         let Some(folder) = &self.folder else { return Ok(()) };
         let file = folder.join(BOOK);
         record::encode(book, &self.key)
             .map_err(io::Error::other)
-            .and_then(|bytes| durable::write(&file, &bytes, Existing::Replace, before))
-            .map_err(|source| StoreError::Disk { file, source })
+            .and_then(|bytes| durable::write(&file, &bytes, ExistingFile::Replace, before))
+            .map_err(|source| IdentityStoreError::Disk { file, source })
     }
 }
 
@@ -218,18 +226,18 @@ mod tests {
     use super::*;
     use tempfile::TempDir;
 
-    fn open(folder: &TempDir) -> Result<Store, StoreError> {
-        Store::open(Some(folder.path().to_owned()), |_| Ok(()))
+    fn open(folder: &TempDir) -> Result<IdentityStore, IdentityStoreError> {
+        IdentityStore::open(Some(folder.path().to_owned()), |_| Ok(()))
     }
 
     /// The first boot is cut before each of its steps: the next one makes the key, and then it stays.
     #[test]
     fn a_cut_first_boot_begins_again() {
-        let steps = 2 * Step::ALL.len();
+        let steps = 2 * WriteStep::ALL.len();
         for cut in 0..=steps {
             let folder = TempDir::new().unwrap();
             let mut count = 0;
-            let first = Store::open(Some(folder.path().to_owned()), |_| {
+            let first = IdentityStore::open(Some(folder.path().to_owned()), |_| {
                 count += 1;
                 if count > cut { Err(io::Error::other("cut")) } else { Ok(()) }
             });
@@ -246,12 +254,13 @@ mod tests {
     #[test]
     fn a_reset_is_asked_for_or_not() {
         assert_eq!(octet_appliance::RESET, format!("/data/identity/{RESET}"));
-        for cut in Step::ALL {
+        for cut in WriteStep::ALL {
             let folder = TempDir::new().unwrap();
             let store = open(&folder).unwrap();
             let stop = |step| if step == cut { Err(io::Error::other("cut")) } else { Ok(()) };
             assert!(
-                store.reset(stop).is_err() && !store.is_to_be_reset() || cut == Step::SyncFolder
+                store.reset(stop).is_err() && !store.is_to_be_reset()
+                    || cut == WriteStep::SyncFolder
             );
             assert_eq!(open(&folder).unwrap().node(), store.node(), "{cut:?}");
             store.reset(|_| Ok(())).unwrap();
@@ -266,7 +275,7 @@ mod tests {
         {
             let folder = TempDir::new().unwrap();
             let mut store = open(&folder).unwrap();
-            let key = Key::generate().unwrap().public();
+            let key = PrivateKey::generate().unwrap().public();
             store.certify(&"gate".parse().unwrap(), key, 1).unwrap();
             let node = store.node();
             assert_eq!(open(&folder).unwrap().node(), node);
@@ -287,7 +296,7 @@ mod tests {
     fn two_boxes_have_two_keys() {
         let (one, two) = (TempDir::new().unwrap(), TempDir::new().unwrap());
         assert_ne!(open(&one).unwrap().node(), open(&two).unwrap().node());
-        let memory = || Store::open(None, |_| Ok(())).unwrap();
+        let memory = || IdentityStore::open(None, |_| Ok(())).unwrap();
         assert_ne!(memory().node(), memory().node());
         assert!(!memory().is_kept());
     }

@@ -5,12 +5,14 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use octet_appliance::{Cidr, Mac};
-use octet_node::links::{Advertised, AdvertisedRoute, LeadsTo, Link, Links, Segment};
+use octet_node::links::{AdvertisedRoute, LeadsTo, Link, Links, PlannedSegment, RouterAdvertised};
 use octet_node::say;
 
-use crate::icmp::{Came, Icmp};
+use crate::icmp::{Icmp, IcmpMessage};
 use crate::netd::Netd;
-use crate::ra::{Advert, MOST, Prefix, Route, SOLICITATION, is_solicitation};
+use crate::ra::{
+    MOST, PrefixInformation, RouteInformation, RouterAdvertisement, SOLICITATION, is_solicitation,
+};
 
 /// More of a message is not read, in bytes: the largest of a link.
 pub const LARGEST: usize = 1500;
@@ -34,7 +36,7 @@ const SOLICIT_PAUSE: Duration = Duration::from_secs(4);
 
 /// Bits of the networks of the whole box (docs/segments.md), and of the addresses of nodes.
 const BOX_BITS: u8 = 48;
-const NODES: Route = Route {
+const NODES: RouteInformation = RouteInformation {
     network: Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0),
     length: 8,
     seconds: ROUTER_SECONDS as u32,
@@ -67,9 +69,9 @@ struct Heard {
     /// Until when it leads out.
     until: Instant,
     /// The networks of the link, what was said last first; each until when, `None` for ever.
-    prefixes: Vec<(Prefix, Option<Instant>)>,
+    prefixes: Vec<(PrefixInformation, Option<Instant>)>,
     /// The networks elsewhere to which it leads, in the same way.
-    routes: Vec<(Route, Option<Instant>)>,
+    routes: Vec<(RouteInformation, Option<Instant>)>,
     /// Who answers questions about names, in the same way.
     names: Vec<(Ipv6Addr, Option<Instant>)>,
 }
@@ -81,7 +83,7 @@ impl Heard {
     }
 
     /// Takes an advertisement.
-    fn take(&mut self, advert: Advert, now: Instant) {
+    fn take(&mut self, advert: RouterAdvertisement, now: Instant) {
         let end = |seconds: u32| now + Duration::from_secs(seconds.into());
         self.until = end(advert.router_seconds.into());
         let prefixes = advert.prefixes.into_iter().map(|it| (it, it.seconds.map(end)));
@@ -219,7 +221,7 @@ impl Advertising {
     }
 
     /// A message has come.
-    pub async fn came(&mut self, bytes: &[u8], came: Came) {
+    pub async fn came(&mut self, bytes: &[u8], came: IcmpMessage) {
         if !came.is_of_link {
             return;
         }
@@ -234,7 +236,7 @@ impl Advertising {
         if !is_out || !came.from.is_unicast_link_local() {
             return;
         }
-        let Ok(mut advert) = Advert::parse(bytes) else { return };
+        let Ok(mut advert) = RouterAdvertisement::parse(bytes) else { return };
         let now = Instant::now();
         // A board goes by its router to the rest of the box. Whoever is on another uplink has no networks that a node
         // would have to reach without a way out.
@@ -273,7 +275,7 @@ impl Advertising {
         self.reported().is_none_or(|it| it.address.is_none_or(|own| addresses.contains(&own)))
     }
 
-    fn reported(&self) -> Option<Advertised> {
+    fn reported(&self) -> Option<RouterAdvertised> {
         let Heard { from, until, prefixes, routes, .. } = self.heard.as_ref()?;
         let (link, now) = (self.out()?, Instant::now());
         let own = |prefix| own_address(prefix, self.links.is_board, self.board, link.mac);
@@ -284,7 +286,7 @@ impl Advertising {
             let to = Cidr::new(route.network.into(), route.length).ok()?;
             Some(AdvertisedRoute { to, gateway: *from, seconds: end.map(|end| left(end, now)) })
         });
-        Some(Advertised {
+        Some(RouterAdvertised {
             routes: routes.collect(),
             address: address.map(|(address, _)| address),
             address_seconds: address.and_then(|(_, end)| end).map(|end| left(end, now)),
@@ -329,28 +331,39 @@ fn leads_out(links: &Links) -> bool {
 
 /// Whether a route may lead to the networks of a box: those are 48 bits long and drawn from `fd00::/8` (RFC 4193).
 /// Nodes, in the other half, are reached by paths.
-fn is_of_box(route: &Route) -> bool {
+fn is_of_box(route: &RouteInformation) -> bool {
     route.length == BOX_BITS && route.network.octets()[0] == 0xfd
 }
 
 /// What a segment is told of itself. Boards do not make addresses for themselves: theirs follow from
 /// their port. A router that does not lead out is no default router (RFC 7084, G-4), but always one to the rest of the
 /// box (L-3), and to nodes, by paths.
-fn advert(segment: &Segment, autonomous: bool, leads_out: bool) -> Advert {
+fn advert(segment: &PlannedSegment, autonomous: bool, leads_out: bool) -> RouterAdvertisement {
     let router = segment.router.1;
     let whole = u128::MAX << (128 - u32::from(BOX_BITS));
     let whole = Ipv6Addr::from_bits(router.to_bits() & whole);
-    let whole = Route { network: whole, length: BOX_BITS, seconds: ROUTER_SECONDS.into() };
+    let whole =
+        RouteInformation { network: whole, length: BOX_BITS, seconds: ROUTER_SECONDS.into() };
     let network = Ipv6Addr::from_bits(router.to_bits() & !u128::from(u64::MAX));
     let seconds = Some(NETWORK_SECONDS);
-    let prefix = Prefix { network, length: 64, on_link: true, autonomous, seconds };
+    let prefix = PrefixInformation { network, length: 64, on_link: true, autonomous, seconds };
     let names = vec![(router, ROUTER_SECONDS.into())];
     let router_seconds = if leads_out { ROUTER_SECONDS } else { 0 };
-    Advert { router_seconds, prefixes: vec![prefix], routes: vec![whole, NODES], names }
+    RouterAdvertisement {
+        router_seconds,
+        prefixes: vec![prefix],
+        routes: vec![whole, NODES],
+        names,
+    }
 }
 
 /// This node's address in a network that is advertised, if it is to have one there.
-fn own_address(prefix: &Prefix, is_board: bool, board: Option<u8>, mac: Mac) -> Option<Cidr> {
+fn own_address(
+    prefix: &PrefixInformation,
+    is_board: bool,
+    board: Option<u8>,
+    mac: Mac,
+) -> Option<Cidr> {
     let is_wide = prefix.length == 64;
     let host = match board.filter(|_| is_board) {
         // The network of a board has its number.
@@ -373,9 +386,9 @@ mod tests {
 
     use super::*;
 
-    fn segment() -> Segment {
+    fn segment() -> PlannedSegment {
         let router = (std::net::Ipv4Addr::new(10, 20, 3, 1), "fd00:0:0:3::1".parse().unwrap());
-        Segment { number: 3, router, board: None, mac: None }
+        PlannedSegment { number: 3, router, board: None, mac: None }
     }
 
     /// A board with this link, which has lost its cable so often.
@@ -389,7 +402,7 @@ mod tests {
     #[tokio::test]
     async fn one_router_is_heard_until_it_is_gone() {
         let [one, other] = ["fe80::1", "fe80::2"].map(|text| text.parse().unwrap());
-        let came = |from| Came { length: 0, from, link: 2, is_of_link: true };
+        let came = |from| IcmpMessage { length: 0, from, link: 2, is_of_link: true };
         let bytes = advert(&segment(), false, false).bytes();
         let folder = tempfile::tempdir().unwrap();
         let mut advertising = Advertising::new(Netd::new(folder.path()));
@@ -419,7 +432,12 @@ mod tests {
         let now = Instant::now();
         let at = |seconds| now + Duration::from_secs(seconds);
         let whole = advert(&segment(), true, true);
-        let bare = Advert { prefixes: vec![], routes: vec![], names: vec![], ..whole.clone() };
+        let bare = RouterAdvertisement {
+            prefixes: vec![],
+            routes: vec![],
+            names: vec![],
+            ..whole.clone()
+        };
         let (prefix, server) = (whole.prefixes[0], whole.names[0].0);
         let mut heard = Heard::new("fe80::1".parse().unwrap(), now);
         heard.take(whole.clone(), now);
@@ -431,20 +449,22 @@ mod tests {
         heard.take(bare.clone(), at(300));
         assert_eq!((heard.names.len(), heard.prefixes.len()), (0, 1));
         // Another one comes first, and this one is taken back.
-        let other = Prefix { network: "fd00:0:0:4::".parse().unwrap(), ..prefix };
-        heard.take(Advert { prefixes: vec![other], ..bare.clone() }, at(400));
+        let other = PrefixInformation { network: "fd00:0:0:4::".parse().unwrap(), ..prefix };
+        heard.take(RouterAdvertisement { prefixes: vec![other], ..bare.clone() }, at(400));
         assert_eq!(heard.prefixes, [(other, Some(at(4000))), (prefix, Some(at(3600)))]);
-        let gone = Prefix { seconds: Some(0), ..other };
-        heard.take(Advert { prefixes: vec![gone], ..bare.clone() }, at(500));
+        let gone = PrefixInformation { seconds: Some(0), ..other };
+        heard.take(RouterAdvertisement { prefixes: vec![gone], ..bare.clone() }, at(500));
         assert_eq!(heard.prefixes, [(prefix, Some(at(3600)))]);
         // Whoever says ever more of them has no more places.
         for number in 0..9 {
-            let other =
-                Prefix { network: Ipv6Addr::new(0xfd00, 0, 0, 10 + number, 0, 0, 0, 0), ..prefix };
-            heard.take(Advert { prefixes: vec![other], ..bare.clone() }, at(600));
+            let other = PrefixInformation {
+                network: Ipv6Addr::new(0xfd00, 0, 0, 10 + number, 0, 0, 0, 0),
+                ..prefix
+            };
+            heard.take(RouterAdvertisement { prefixes: vec![other], ..bare.clone() }, at(600));
         }
         assert_eq!(heard.prefixes.len(), MOST);
-        heard.take(Advert { router_seconds: 0, ..bare }, at(700));
+        heard.take(RouterAdvertisement { router_seconds: 0, ..bare }, at(700));
         assert_eq!((heard.until, heard.prefixes.len()), (at(700), MOST));
     }
 
@@ -473,10 +493,14 @@ mod tests {
             assert_eq!(leads_out(links), *leads, "{links:?}");
         }
         for leads in [false, true] {
-            let read = Advert::parse(&advert(&segment(), true, leads).bytes()).unwrap();
+            let read =
+                RouterAdvertisement::parse(&advert(&segment(), true, leads).bytes()).unwrap();
             assert_eq!(read.router_seconds, if leads { ROUTER_SECONDS } else { 0 });
             let network = "fd00::".parse().unwrap();
-            assert_eq!(read.routes, [Route { network, length: 48, seconds: 300 }, NODES]);
+            assert_eq!(
+                read.routes,
+                [RouteInformation { network, length: 48, seconds: 300 }, NODES]
+            );
         }
 
         // When the way out comes or goes that is said at once, and not within a minute.
@@ -495,10 +519,11 @@ mod tests {
     #[tokio::test]
     async fn a_board_has_a_route_to_its_box() {
         let folder = tempfile::tempdir().unwrap();
-        let came = Came { length: 0, from: "fe80::1".parse().unwrap(), link: 2, is_of_link: true };
+        let came =
+            IcmpMessage { length: 0, from: "fe80::1".parse().unwrap(), link: 2, is_of_link: true };
         let mut said = advert(&segment(), false, false);
         let network = "2001:db8::".parse().unwrap();
-        said.routes.push(Route { network, ..said.routes[0] });
+        said.routes.push(RouteInformation { network, ..said.routes[0] });
         let bytes = said.bytes();
         for is_board in [true, false] {
             let mut advertising = Advertising::new(Netd::new(folder.path()));
@@ -525,7 +550,7 @@ mod tests {
         assert_eq!(own_address(&prefix, false, None, mac), None);
         let lan = advert(&segment(), true, true).prefixes[0];
         assert_eq!(own_address(&lan, false, Some(3), mac), of("fd00:0:0:3:0:ff:fe00:7/64"));
-        let narrow = Prefix { length: 65, ..lan };
+        let narrow = PrefixInformation { length: 65, ..lan };
         assert_eq!(own_address(&narrow, false, None, mac), None);
     }
 }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use octet_appliance::{Cluster, Identity, NetworkSettings};
+use octet_appliance::{ApplianceSection, Cluster, NetworkSettings};
 use octet_node::say;
 use octet_node::{Callers, notify_ready, unit_of};
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::advertising::{self, Advertising};
 use crate::dns::Dns;
-use crate::dns::prefix::Prefix;
+use crate::dns::prefix::IpPrefix;
 use crate::icmp::Icmp;
 use crate::leasing::{LARGEST, Leasing, Sockets};
 use crate::naming::Naming;
@@ -31,11 +31,11 @@ use crate::serve::{self, Loop};
 use crate::timing::Timing;
 
 /// What the daemon is given.
-pub struct Parts {
+pub struct DaemonConfig {
     /// Where the other units' sockets are.
     pub sockets: PathBuf,
     /// What the file says.
-    pub told: Told,
+    pub told: LanConfig,
     /// Questions about addresses.
     pub dhcp: UdpSocket,
     /// Answers to them.
@@ -56,27 +56,27 @@ pub struct Parts {
 
 /// What `appliance.toml` says that matters here.
 #[derive(Debug, Clone)]
-pub struct Told {
+pub struct LanConfig {
     /// What the box is called.
-    pub identity: Identity,
+    pub identity: ApplianceSection,
     /// How it is reached, and whom it asks.
     pub network: NetworkSettings,
     /// The box, if its router is none of ours, which tells no board its number.
     pub silent: Option<Cluster>,
     /// The networks of the box, if it is one.
-    pub whole: Vec<Prefix>,
+    pub whole: Vec<IpPrefix>,
     /// If the owner's devices leave by another node: who it is. If nobody is, they are told no names of outside.
     pub exit: Option<Vec<IpAddr>>,
 }
 
 /// What is shown, and by whom it is kept.
-pub type Shown = Arc<Mutex<Value>>;
+pub type SharedStatus = Arc<Mutex<Value>>;
 
 /// Serves until SIGTERM.
 ///
 /// # Errors
 /// A socket is gone.
-pub fn run(parts: Parts) -> io::Result<()> {
+pub fn run(parts: DaemonConfig) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(4)
@@ -84,7 +84,7 @@ pub fn run(parts: Parts) -> io::Result<()> {
     LocalSet::new().block_on(&runtime, serve(parts))
 }
 
-async fn serve(parts: Parts) -> io::Result<()> {
+async fn serve(parts: DaemonConfig) -> io::Result<()> {
     let mut end = signal(SignalKind::terminate())?;
     let netd = Netd::new(&parts.sockets);
     let sockets = Sockets::new(parts.dhcp, parts.dhcp_client)?;
@@ -98,7 +98,7 @@ async fn serve(parts: Parts) -> io::Result<()> {
     timing.serve(parts.time)?;
     let (udp, tcp) = parts.dns;
     let mut naming = Naming::new(udp, tcp);
-    let shown = Shown::default();
+    let shown = SharedStatus::default();
     let (control, callers) = (parts.control, parts.callers);
     let served = Arc::clone(&shown);
     let (sender, mut changes) = channel(1);
@@ -175,7 +175,7 @@ async fn serve(parts: Parts) -> io::Result<()> {
 
 /// Whom this node asks for the time: a board its router, all others as the file says, or else whom the
 /// uplink names.
-fn time_servers(told: &Told, leasing: &Leasing) -> Vec<IpAddr> {
+fn time_servers(told: &LanConfig, leasing: &Leasing) -> Vec<IpAddr> {
     let named = &told.network.ntp;
     if !named.is_empty() && !leasing.links().is_board {
         return named.clone();
@@ -185,7 +185,7 @@ fn time_servers(told: &Told, leasing: &Leasing) -> Vec<IpAddr> {
 }
 
 /// Whom this node asks for names, in the same way.
-fn name_servers(told: &Told, leasing: &Leasing, advertising: &Advertising) -> Vec<IpAddr> {
+fn name_servers(told: &LanConfig, leasing: &Leasing, advertising: &Advertising) -> Vec<IpAddr> {
     let named = &told.network.dns;
     if !named.is_empty() && !leasing.links().is_board {
         return named.clone();
@@ -196,6 +196,6 @@ fn name_servers(told: &Told, leasing: &Leasing, advertising: &Advertising) -> Ve
 }
 
 /// What names of the box end in: nobody outside has names in it (ICANN's resolution 2024.07.29.06).
-fn domain(identity: &Identity) -> String {
+fn domain(identity: &ApplianceSection) -> String {
     format!("{}.internal", identity.name)
 }

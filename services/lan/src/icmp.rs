@@ -21,7 +21,7 @@ pub struct Icmp(UdpSocket);
 
 /// A message that came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Came {
+pub struct IcmpMessage {
     /// Its length.
     pub length: usize,
     /// Who has sent it.
@@ -52,7 +52,7 @@ impl Icmp {
     ///
     /// # Errors
     /// The socket is gone.
-    pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<Came> {
+    pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<IcmpMessage> {
         loop {
             let came = self.0.async_io(Interest::READABLE, || receive(&self.0, buffer)).await?;
             if let Some(came) = came {
@@ -71,7 +71,7 @@ impl Icmp {
 }
 
 /// A message, if the kernel says all about it.
-fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Option<Came>> {
+fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Option<IcmpMessage>> {
     let mut room = nix::cmsg_space!(in6_pktinfo, i32);
     let mut buffers = [IoSliceMut::new(buffer)];
     let flags = MsgFlags::empty();
@@ -88,7 +88,7 @@ fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<Option<Came>> {
         return Ok(None);
     };
     let is_of_link = hops == FROM_LINK;
-    Ok(Some(Came { length: came.bytes, from: from.ip(), link, is_of_link }))
+    Ok(Some(IcmpMessage { length: came.bytes, from: from.ip(), link, is_of_link }))
 }
 
 fn send(socket: &UdpSocket, bytes: &[u8], to: Ipv6Addr, link: u32) -> io::Result<()> {

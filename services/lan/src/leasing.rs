@@ -6,18 +6,18 @@ use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::time::{Duration, Instant};
 
 use octet_appliance::{Cidr, Cluster, LinkName, Mac};
-use octet_node::links::{LeadsTo, Link, Links, Segment};
+use octet_node::links::{LeadsTo, Link, Links, PlannedSegment};
 use octet_node::say;
 use serde_json::{Value, json};
 
-use crate::dhcp::client::{Client, Outcome};
+use crate::dhcp::client::{ClientOutput, DhcpClient};
 use crate::dhcp::pool::Pool;
 use crate::dhcp::questions::Questions;
 use crate::dhcp::server::{Gives, answer};
-use crate::dhcp::{Answer, Lease, Leased, To};
+use crate::dhcp::{Destination, Lease, LeaseState, ServerMessage};
 use crate::netd::Netd;
 use crate::numbering::number;
-use crate::udp::{Came, Udp};
+use crate::udp::{Udp, UdpMessage};
 
 /// Where clients are, and where servers are.
 const CLIENT: u16 = 68;
@@ -68,7 +68,7 @@ pub struct Leasing {
 #[derive(Debug)]
 struct Asking {
     link: Link,
-    client: Client,
+    client: DhcpClient,
 }
 
 impl Leasing {
@@ -142,14 +142,14 @@ impl Leasing {
                     std::net::IpAddr::V4(address) => Some(address),
                     std::net::IpAddr::V6(_) => None,
                 });
-                let client = Client::new(link.mac, has, now);
+                let client = DhcpClient::new(link.mac, has, now);
                 self.asking = Some(Asking { link, client });
             }
         }
         // A netd that was started anew does not know the lease.
         let lease = self.lease().cloned();
         match (gone, lease) {
-            (Some(Outcome { leased: Some(_), .. }), _) => self.report(None).await,
+            (Some(ClientOutput { leased: Some(_), .. }), _) => self.report(None).await,
             (_, Some(lease)) if !addresses.contains(&lease.address) => {
                 self.report(Some(lease)).await;
             }
@@ -181,13 +181,13 @@ impl Leasing {
     }
 
     /// A server has answered.
-    pub async fn heard(&mut self, bytes: &[u8], came: Came, sockets: &Sockets) {
+    pub async fn heard(&mut self, bytes: &[u8], came: UdpMessage, sockets: &Sockets) {
         let now = self.now();
         let Some(asking) = self.asking.as_mut() else { return };
         if came.link != asking.link.index || came.from.port() != SERVER {
             return;
         }
-        let Ok(mut answer) = Answer::parse(bytes) else { return };
+        let Ok(mut answer) = ServerMessage::parse(bytes) else { return };
         if self.links.is_board {
             answer.board = number(&answer, self.silent.as_ref());
         }
@@ -195,7 +195,7 @@ impl Leasing {
         self.carry_out(outcome, sockets).await;
     }
 
-    async fn carry_out(&mut self, outcome: Outcome, sockets: &Sockets) {
+    async fn carry_out(&mut self, outcome: ClientOutput, sockets: &Sockets) {
         if let Some(text) = outcome.say {
             say!("{text}");
         }
@@ -206,8 +206,8 @@ impl Leasing {
             }
         }
         match outcome.leased {
-            Some(Leased::Lease(lease)) => self.report(Some(lease)).await,
-            Some(Leased::Nothing) => self.report(None).await,
+            Some(LeaseState::Lease(lease)) => self.report(Some(lease)).await,
+            Some(LeaseState::Nothing) => self.report(None).await,
             None => {}
         }
     }
@@ -221,7 +221,7 @@ impl Leasing {
     }
 
     /// Somebody asks for an address.
-    pub async fn asked(&mut self, bytes: &[u8], came: Came, sockets: &Sockets) {
+    pub async fn asked(&mut self, bytes: &[u8], came: UdpMessage, sockets: &Sockets) {
         let now = self.now();
         let Some(link) = self.links.links.iter().find(|link| link.index == came.link) else {
             return;
@@ -255,7 +255,7 @@ impl Leasing {
         &mut self,
         name: &LinkName,
         downs: u32,
-        segment: &Segment,
+        segment: &PlannedSegment,
         mac: Mac,
     ) -> bool {
         if let Some(said) = segment.mac {
@@ -308,10 +308,10 @@ impl Leasing {
     }
 }
 
-fn address(to: To) -> Ipv4Addr {
+fn address(to: Destination) -> Ipv4Addr {
     match to {
-        To::Everybody => Ipv4Addr::BROADCAST,
-        To::One(address) => address,
+        Destination::Everybody => Ipv4Addr::BROADCAST,
+        Destination::One(address) => address,
     }
 }
 

@@ -5,16 +5,16 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6, TcpListener, UdpSocket};
 use std::rc::Rc;
 
 use octet_node::address::NETWORK;
-use octet_node::links::{LeadsTo, Links, Segment};
+use octet_node::links::{LeadsTo, Links, PlannedSegment};
 use octet_node::say;
 use serde_json::{Value, json};
 use tokio::task::spawn_local;
 
-use crate::daemon::Told;
+use crate::daemon::LanConfig;
 use crate::dns::inside::Inside;
-use crate::dns::own::Own;
-use crate::dns::prefix::Prefix;
-use crate::dns::way::Way;
+use crate::dns::own::BoxZone;
+use crate::dns::prefix::IpPrefix;
+use crate::dns::way::UpstreamPath;
 use crate::dns::{Dns, Settings};
 
 /// The port of every server.
@@ -53,7 +53,7 @@ impl Naming {
         links: &Links,
         domain: &str,
         upstreams: &[IpAddr],
-        told: &Told,
+        told: &LanConfig,
     ) -> Result<(), Changed> {
         if links.links.is_empty() {
             return Ok(());
@@ -70,7 +70,7 @@ impl Naming {
             ..inside(links, exit.is_some())
         };
         let mut refused = dns.set_inside(whole);
-        match Own::new(domain, &hosts(links)) {
+        match BoxZone::new(domain, &hosts(links)) {
             Ok(own) => dns.set_own(own),
             Err(error) => self.tell(vec![format!("the box's hosts have no names: {error}")]),
         }
@@ -116,8 +116,8 @@ impl Naming {
     pub fn show(&self) -> Value {
         let Some((dns, _)) = &self.dns else { return Value::Null };
         json!({
-            "upstreams": dns.upstreams(Way::Own),
-            "lan_upstreams": dns.upstreams(Way::Exit),
+            "upstreams": dns.upstreams(UpstreamPath::Own),
+            "lan_upstreams": dns.upstreams(UpstreamPath::Exit),
             "refused": self.refused,
             "cached_bytes": dns.cached_bytes(),
             "counted": dns.counters(),
@@ -135,7 +135,7 @@ fn server(address: IpAddr, out: u32) -> SocketAddr {
     }
 }
 
-fn segments(links: &Links) -> impl Iterator<Item = &Segment> {
+fn segments(links: &Links) -> impl Iterator<Item = &PlannedSegment> {
     links.links.iter().filter_map(|link| match &link.leads_to {
         LeadsTo::Board(segment) | LeadsTo::Lan(segment) => Some(segment),
         LeadsTo::Out { .. } => None,
@@ -149,9 +149,9 @@ fn addresses((four, six): (std::net::Ipv4Addr, std::net::Ipv6Addr)) -> Vec<IpAdd
 /// Every segment's devices may ask, and this node has an address in each. With a VPN those of the owner's leave by
 /// another node. Who asks a router by a path leaves by it: netd lets nobody else ask.
 fn inside(links: &Links, has_vpn: bool) -> Inside {
-    let of = |segment: &Segment| {
+    let of = |segment: &PlannedSegment| {
         let (four, six) = segment.router;
-        [Prefix::new(four.into(), 24), Prefix::new(six.into(), 64)]
+        [IpPrefix::new(four.into(), 24), IpPrefix::new(six.into(), 64)]
     };
     let networks = segments(links).flat_map(of);
     let lan = links.links.iter().filter_map(|link| match &link.leads_to {
@@ -159,14 +159,14 @@ fn inside(links: &Links, has_vpn: bool) -> Inside {
         _ => None,
     });
     let (nodes, length) = NETWORK;
-    let guests = Prefix::new(nodes.into(), length).filter(|_| !links.is_board);
+    let guests = IpPrefix::new(nodes.into(), length).filter(|_| !links.is_board);
     let out = links.links.iter().flat_map(|link| match &link.leads_to {
         LeadsTo::Out { addresses, .. } => addresses.clone(),
         LeadsTo::Board(_) | LeadsTo::Lan(_) => vec![],
     });
     // A board's network is the box's, too.
     let around = out.clone().filter(|_| links.is_board);
-    let networks = networks.chain(around.map(|it| Prefix::new(it.address(), it.prefix())));
+    let networks = networks.chain(around.map(|it| IpPrefix::new(it.address(), it.prefix())));
     let own = segments(links).flat_map(|segment| addresses(segment.router));
     let node = own.chain(out.map(|it| it.address())).collect();
     Inside {
@@ -180,15 +180,15 @@ fn inside(links: &Links, has_vpn: bool) -> Inside {
 
 /// The networks outside of the box in which this node is. What is around a board is the box; what is around that the
 /// box's router knows, which has looked at all that it says, if it is one of ours and not `silent`.
-fn around(links: &Links, silent: bool) -> Vec<Prefix> {
+fn around(links: &Links, silent: bool) -> Vec<IpPrefix> {
     if links.is_board {
-        return if silent { vec![] } else { vec![Prefix::EVERYTHING] };
+        return if silent { vec![] } else { vec![IpPrefix::EVERYTHING] };
     }
     let out = links.links.iter().flat_map(|link| match &link.leads_to {
         LeadsTo::Out { addresses, .. } => &addresses[..],
         LeadsTo::Board(_) | LeadsTo::Lan(_) => &[],
     });
-    out.filter_map(|it| Prefix::new(it.address(), it.prefix())).collect()
+    out.filter_map(|it| IpPrefix::new(it.address(), it.prefix())).collect()
 }
 
 /// What hosts are called. The router has an address in every segment, and everybody reaches it by any.
@@ -221,13 +221,13 @@ mod tests {
             let six = format!("fd00:0:0:{number:x}::{host}").parse().unwrap();
             (std::net::Ipv4Addr::new(10, 20, number, host), six)
         };
-        let link = |number: u8, leads_to: fn(Segment) -> LeadsTo, board| Link {
+        let link = |number: u8, leads_to: fn(PlannedSegment) -> LeadsTo, board| Link {
             index: number.into(),
             name: format!("eth{number}").try_into().unwrap(),
             mac: octet_appliance::Mac::new([2, 0, 0, 0, 0, number]).unwrap(),
             carrier: true,
             downs: 0,
-            leads_to: leads_to(Segment { number, router: of(number, 1), board, mac: None }),
+            leads_to: leads_to(PlannedSegment { number, router: of(number, 1), board, mac: None }),
         };
         let links = vec![link(3, LeadsTo::Board, Some(of(3, 2))), link(250, LeadsTo::Lan, None)];
         let links = Links { is_board: false, links };
@@ -238,12 +238,12 @@ mod tests {
         let way = |inside: &Inside, text: &str| inside.way(text.parse().unwrap());
         let inside = inside(&links, false);
         for (address, off, on) in [
-            ("10.20.3.2", Some(Way::Own), Some(Way::Own)),
-            ("127.0.0.1", Some(Way::Own), Some(Way::Own)),
-            ("10.20.250.7", Some(Way::Own), Some(Way::Exit)),
-            ("::ffff:10.20.250.7", Some(Way::Own), Some(Way::Exit)),
-            ("fd00:0:0:fa::77", Some(Way::Own), Some(Way::Exit)),
-            ("fc15:3721::1", Some(Way::Guest), Some(Way::Guest)),
+            ("10.20.3.2", Some(UpstreamPath::Own), Some(UpstreamPath::Own)),
+            ("127.0.0.1", Some(UpstreamPath::Own), Some(UpstreamPath::Own)),
+            ("10.20.250.7", Some(UpstreamPath::Own), Some(UpstreamPath::Exit)),
+            ("::ffff:10.20.250.7", Some(UpstreamPath::Own), Some(UpstreamPath::Exit)),
+            ("fd00:0:0:fa::77", Some(UpstreamPath::Own), Some(UpstreamPath::Exit)),
+            ("fc15:3721::1", Some(UpstreamPath::Guest), Some(UpstreamPath::Guest)),
             ("192.0.2.1", None, None),
         ] {
             assert_eq!((way(&inside, address), way(&by_vpn, address)), (off, on), "{address}");

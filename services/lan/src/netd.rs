@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use octet_appliance::{LinkName, Mac};
 use octet_node::control::{CallError, Client};
-use octet_node::links::{ADVERTISED, Advertised, LEASED, LINKS, Lease, Links, PLUGGED};
+use octet_node::links::{ADVERTISED, LEASED, LINKS, LinkLease, Links, PLUGGED, RouterAdvertised};
 use octet_node::say;
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc::{Receiver, channel};
@@ -57,7 +57,7 @@ impl Netd {
     ///
     /// # Errors
     /// It does not take it.
-    pub async fn leased(&self, link: &LinkName, lease: Option<Lease>) -> Result<(), CallError> {
+    pub async fn leased(&self, link: &LinkName, lease: Option<LinkLease>) -> Result<(), CallError> {
         let mut args = Map::from_iter([("link".to_owned(), json!(link))]);
         if let Some(lease) = lease {
             args.insert("lease".to_owned(), json!(lease).to_string().into());
@@ -72,7 +72,7 @@ impl Netd {
     pub async fn advertised(
         &self,
         link: &LinkName,
-        advert: Option<Advertised>,
+        advert: Option<RouterAdvertised>,
     ) -> Result<(), CallError> {
         let mut args = Map::from_iter([("link".to_owned(), json!(link))]);
         if let Some(advert) = advert {

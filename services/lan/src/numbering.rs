@@ -2,14 +2,14 @@
 
 use octet_appliance::Cluster;
 
-use crate::dhcp::Answer;
+use crate::dhcp::ServerMessage;
 
 /// The number of the board that `answer` is for: as the router says, or by the address that it gives, if it is none of
 /// ours (`silent` is the box then). `None` if that address is no board's.
 ///
 /// The address is as good as the router's word: a port gets that of its own board and no other, and what is sent to
 /// another one does not come to it.
-pub fn number(answer: &Answer, silent: Option<&Cluster>) -> Option<u8> {
+pub fn number(answer: &ServerMessage, silent: Option<&Cluster>) -> Option<u8> {
     match silent {
         Some(cluster) => cluster.board_at(answer.address.into()),
         None => answer.board,
@@ -22,15 +22,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::dhcp::{Ask, Kind, Question, Reply};
+    use crate::dhcp::{Ask, ClientRequest, ReplyType, ServerReply};
 
     /// What a client is told that gets `address`, with the number that a router of ours says.
-    fn answer(address: [u8; 4], board: Option<u8>) -> Answer {
+    fn answer(address: [u8; 4], board: Option<u8>) -> ServerMessage {
         let mac = Mac::new([2, 0, 0, 0, 0, 7]).unwrap();
-        let question = Question::parse(&Ask::Discover(None).bytes(1, mac)).unwrap();
+        let question = ClientRequest::parse(&Ask::Discover(None).bytes(1, mac)).unwrap();
         let [a, b, c, _] = address;
-        let reply = Reply {
-            kind: Kind::Ack,
+        let reply = ServerReply {
+            kind: ReplyType::Ack,
             server: [a, b, c, 1].into(),
             address: Some(address.into()),
             seconds: 3600,
@@ -38,7 +38,7 @@ mod tests {
             domain: "octet.internal".to_owned(),
             board,
         };
-        Answer::parse(&reply.bytes(&question)).unwrap()
+        ServerMessage::parse(&reply.bytes(&question)).unwrap()
     }
 
     #[test]

@@ -19,7 +19,7 @@ const ANSWER6: u8 = 129;
 
 /// Those who are asked.
 #[derive(Debug, Default)]
-pub struct Probe {
+pub struct AddressProbe {
     peers: BTreeMap<IpAddr, Asked>,
     /// The number in all questions, by which answers to others are told from ours.
     id: u16,
@@ -36,7 +36,7 @@ struct Asked {
     answers: Option<bool>,
 }
 
-impl Probe {
+impl AddressProbe {
     /// Nobody yet; `id` is random.
     pub fn new(id: u16) -> Self {
         Self { id, ..Self::default() }
@@ -151,7 +151,7 @@ mod tests {
     #[test]
     fn loss_and_return_are_noticed_once() {
         let six: IpAddr = "fe80::1".parse().unwrap();
-        let mut probe = Probe::new(7);
+        let mut probe = AddressProbe::new(7);
         probe.set(&[FOUR, six], seconds(5));
         let (questions, gone) = probe.tick(seconds(5));
         assert_eq!((questions.len(), gone.len()), (2, 0));
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn what_is_no_answer_does_not_count() {
-        let mut probe = Probe::new(7);
+        let mut probe = AddressProbe::new(7);
         probe.set(&[FOUR], seconds(0));
         let (questions, _) = probe.tick(seconds(0));
         let good = answer(FOUR, &questions[0].1);
@@ -194,7 +194,7 @@ mod tests {
     proptest! {
         #[test]
         fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
-            let mut probe = Probe::new(0);
+            let mut probe = AddressProbe::new(0);
             probe.set(&[FOUR], seconds(0));
             probe.received(FOUR, &bytes);
         }

@@ -10,8 +10,8 @@ use octet_node::say;
 use serde_json::{Value, json};
 use tokio::net::UdpSocket;
 
-use crate::icmp::{Came, Icmp};
-use crate::probe::Probe;
+use crate::icmp::{Icmp, IcmpMessage};
+use crate::probe::AddressProbe;
 
 /// More of a message is not read, in bytes.
 pub const LARGEST: usize = 256;
@@ -21,7 +21,7 @@ pub const LARGEST: usize = 256;
 pub struct Reaching {
     /// Only its name is UDP's: tokio has none for ICMP, and waits for any in the same way.
     socket: UdpSocket,
-    probe: Probe,
+    probe: AddressProbe,
     began: Instant,
     link: Option<u32>,
 }
@@ -36,7 +36,7 @@ impl Reaching {
         socket.set_nonblocking(true)?;
         let mut id = [0; 2];
         let _ = rustix::rand::getrandom(&mut id, rustix::rand::GetRandomFlags::empty());
-        let probe = Probe::new(u16::from_ne_bytes(id));
+        let probe = AddressProbe::new(u16::from_ne_bytes(id));
         Ok(Self { socket: UdpSocket::from_std(socket)?, probe, began: Instant::now(), link: None })
     }
 
@@ -102,7 +102,7 @@ impl Reaching {
     }
 
     /// A message of ICMPv6 has come.
-    pub fn came(&mut self, bytes: &[u8], came: Came) {
+    pub fn came(&mut self, bytes: &[u8], came: IcmpMessage) {
         if self.link == Some(came.link) {
             self.answered(came.from.into(), bytes);
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use octet_node::Peer;
 use octet_node::control::{Failure, FailureCode, Request, UnitName};
-use octet_node::names::{Names, parse};
+use octet_node::names::{ServiceNames, parse};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::oneshot;
@@ -14,13 +14,13 @@ use crate::dns::zones::RegisterError;
 
 /// What the loop, which has the names, is asked.
 #[derive(Debug)]
-pub enum Asked {
+pub enum NameRequest {
     /// `unit` has these names from now on, on the connection `by`.
     Take {
         /// The unit, as the kernel has it.
         unit: UnitName,
         /// Its names.
-        names: Names,
+        names: ServiceNames,
         /// A number that no other connection has.
         by: u64,
         /// Told whether it may have them.
@@ -42,23 +42,23 @@ pub struct Registering(BTreeMap<UnitName, u64>);
 impl Registering {
     /// Does what is asked with the names that `dns` tells; it is not there before netd has said which links
     /// this node has.
-    pub fn take(&mut self, asked: Asked, dns: Option<&Dns>) {
+    pub fn take(&mut self, asked: NameRequest, dns: Option<&Dns>) {
         match asked {
-            Asked::Take { unit, names, by, answer } => {
+            NameRequest::Take { unit, names, by, answer } => {
                 let given = self.give(unit.clone(), names, by, dns);
                 // Who has left in the meantime has none.
                 if answer.send(given).is_err() {
                     self.leave(&unit, by, dns);
                 }
             }
-            Asked::Leave { unit, by } => self.leave(&unit, by, dns),
+            NameRequest::Leave { unit, by } => self.leave(&unit, by, dns),
         }
     }
 
     fn give(
         &mut self,
         unit: UnitName,
-        names: Names,
+        names: ServiceNames,
         by: u64,
         dns: Option<&Dns>,
     ) -> Result<(), Failure> {
@@ -102,12 +102,12 @@ pub fn hold(
     unit: &UnitName,
     names: &str,
     by: u64,
-    asks: &Sender<Asked>,
+    asks: &Sender<NameRequest>,
 ) -> Result<Value, Failure> {
     let names = parse(names)?;
     let count = names.len();
     let (answer, answered) = oneshot::channel();
-    let take = Asked::Take { unit: unit.clone(), names, by, answer };
+    let take = NameRequest::Take { unit: unit.clone(), names, by, answer };
     // Without the loop nobody is told anything any more.
     let sent = asks.blocking_send(take).is_ok();
     let given = answered.blocking_recv().ok().filter(|_| sent);
@@ -115,7 +115,7 @@ pub fn hold(
     if peer.item(id, json!({ "names": count })).is_ok() {
         wait(peer);
     }
-    let _ = asks.blocking_send(Asked::Leave { unit: unit.clone(), by });
+    let _ = asks.blocking_send(NameRequest::Leave { unit: unit.clone(), by });
     Ok(Value::Null)
 }
 

@@ -5,36 +5,36 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use octet_node::Callers;
-use octet_node::control::{Capability, Failure, FailureCode, UnitName, Verb};
+use octet_node::control::{Failure, FailureCode, Permission, UnitName, Verb};
 use octet_node::names::REGISTER;
 use octet_node::say;
-use octet_node::serve::threads::{self, Limits, Verbs};
+use octet_node::serve::threads::{self, ConnectionLimits, Verbs};
 use octet_node::serve::verbs::{nothing, text};
 use octet_node::settings::Which;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::Sender;
 use tokio::sync::oneshot;
 
-use crate::daemon::{Shown, Told};
+use crate::daemon::{LanConfig, SharedStatus};
 use crate::lookup::ask;
-use crate::registering::{Asked, hold};
+use crate::registering::{NameRequest, hold};
 use crate::service::told;
 
 /// Each service may stay for the sake of its names; there are fewer users than that.
-const LIMITS: Limits = Limits { all: 32, for_operators: 8, of_one: 2 };
+const LIMITS: ConnectionLimits = ConnectionLimits { all: 32, for_operators: 8, of_one: 2 };
 
 /// What is handed on to the loop.
 #[derive(Debug, Clone)]
 pub struct Loop {
     /// What is in force from now on, and who waits until it is.
-    pub changes: Sender<(Told, oneshot::Sender<()>)>,
+    pub changes: Sender<(LanConfig, oneshot::Sender<()>)>,
     /// Names of services.
-    pub names: Sender<Asked>,
+    pub names: Sender<NameRequest>,
 }
 
 /// What answers.
 struct Desk {
-    shown: Shown,
+    shown: SharedStatus,
     to: Loop,
     /// Tells the unit that a user runs.
     unit_of: fn(u32) -> Option<UnitName>,
@@ -43,7 +43,7 @@ struct Desk {
 }
 
 fn verbs() -> Verbs<Desk> {
-    use Capability::{Own, Read};
+    use Permission::{Own, Read};
 
     Verbs::default()
         .with(
@@ -97,7 +97,7 @@ pub fn serve(
     listener: &UnixListener,
     callers: &Callers,
     unit_of: fn(u32) -> Option<UnitName>,
-    shown: &Shown,
+    shown: &SharedStatus,
     to: Loop,
 ) {
     let desk = Desk { shown: Arc::clone(shown), to, unit_of, registered: AtomicU64::new(0) };
@@ -111,7 +111,7 @@ fn no_service(uid: u32) -> Failure {
 }
 
 /// What this node's resolver says of `name`, as any of its programs hears it.
-fn lookup(shown: &Shown, name: &str) -> Result<Value, Failure> {
+fn lookup(shown: &SharedStatus, name: &str) -> Result<Value, Failure> {
     let domain = shown.lock().unwrap_or_else(PoisonError::into_inner)["domain"].clone();
     let name = match domain.as_str() {
         Some(domain) if !name.contains('.') => format!("{name}.{domain}"),

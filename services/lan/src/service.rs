@@ -8,20 +8,20 @@ use std::process::ExitCode;
 use octet_appliance::{Cluster, Neighbour, Vpn};
 use octet_node::control::SOCKETS;
 use octet_node::settings::{SettingsError, Which, section_in};
-use octet_node::{Given, address};
+use octet_node::{UnitEnvironment, address};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::daemon::{Parts, Told, run};
-use crate::dns::prefix::Prefix;
+use crate::daemon::{DaemonConfig, LanConfig, run};
+use crate::dns::prefix::IpPrefix;
 
 /// Serves until PID 1 ends it.
 pub fn main() -> ExitCode {
     octet_node::run(|given| run(parts(given)?))
 }
 
-fn parts(mut given: Given) -> io::Result<Parts> {
-    Ok(Parts {
+fn parts(mut given: UnitEnvironment) -> io::Result<DaemonConfig> {
+    Ok(DaemonConfig {
         sockets: SOCKETS.into(),
         told: told(Which::InForce).map_err(io::Error::other)?,
         dhcp: given.socket("dhcp")?,
@@ -39,7 +39,7 @@ fn parts(mut given: Given) -> io::Result<Parts> {
 ///
 /// # Errors
 /// `config` does not say it.
-pub fn told(which: Which) -> Result<Told, SettingsError> {
+pub fn told(which: Which) -> Result<LanConfig, SettingsError> {
     let sockets = Path::new(SOCKETS);
     let identity = section_in(sockets, "appliance", which)?;
     let vpn: Option<Vpn> = may_be(section_in(sockets, "vpn", which)?, "vpn")?;
@@ -52,13 +52,13 @@ pub fn told(which: Which) -> Result<Told, SettingsError> {
     let cluster: Option<Cluster> = may_be(section_in(sockets, "cluster", which)?, "cluster")?;
     let whole = cluster.as_ref().map(whole).unwrap_or_default();
     let silent = cluster.filter(|cluster| !cluster.router.is_octet());
-    Ok(Told { identity, network: section_in(sockets, "network", which)?, silent, whole, exit })
+    Ok(LanConfig { identity, network: section_in(sockets, "network", which)?, silent, whole, exit })
 }
 
 /// The networks of the box, as its segments are in them.
-fn whole(cluster: &Cluster) -> Vec<Prefix> {
+fn whole(cluster: &Cluster) -> Vec<IpPrefix> {
     let (four, six) = (cluster.network.host(0, 0), cluster.network6.host(0, 0));
-    [Prefix::new(four.into(), 16), Prefix::new(six.into(), 48)].into_iter().flatten().collect()
+    [IpPrefix::new(four.into(), 16), IpPrefix::new(six.into(), 48)].into_iter().flatten().collect()
 }
 
 /// A section that may not be there: of one an image without `config` says nothing at all.

@@ -16,7 +16,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::{spawn_blocking, spawn_local};
 use tokio::time::timeout;
 
-use crate::time::client::{self, Sample, Todo};
+use crate::time::client::{self, NtpSample, Todo};
 use crate::time::server::{SetBy, answer, sent};
 
 /// The port of every server (RFC 5905, 7.2).
@@ -42,12 +42,12 @@ type Answered = (IpAddr, Vec<u8>, Instant);
 pub struct Timing {
     clock: Arc<PathBuf>,
     began: Instant,
-    client: client::Client,
+    client: client::NtpClient,
     answers: (Sender<Answered>, Receiver<Answered>),
     set_by: Rc<Cell<Option<SetBy>>>,
     /// What was told last, so that it is told once.
     told: Option<&'static str>,
-    last: Option<Sample>,
+    last: Option<NtpSample>,
 }
 
 impl Timing {
@@ -56,7 +56,7 @@ impl Timing {
         Self {
             clock: Arc::new(sockets.join("clock.sock")),
             began: Instant::now(),
-            client: client::Client::default(),
+            client: client::NtpClient::default(),
             answers: channel(WAITING),
             set_by: Rc::default(),
             told: None,
@@ -143,11 +143,11 @@ impl Timing {
         });
     }
 
-    async fn off(&mut self, sample: Sample) {
+    async fn off(&mut self, sample: NtpSample) {
         (self.told, self.last) = (None, Some(sample));
         match tell(Arc::clone(&self.clock), sample).await {
             Ok(()) => {
-                let Sample { stratum, .. } = sample;
+                let NtpSample { stratum, .. } = sample;
                 self.set_by.set(Some(SetBy { stratum, at: shown() }));
             }
             Err(error) => say!("clock does not take how far it is off: {error}"),
@@ -174,7 +174,7 @@ async fn connected(server: IpAddr) -> io::Result<net::UdpSocket> {
     Ok(socket)
 }
 
-async fn tell(clock: Arc<PathBuf>, sample: Sample) -> Result<(), CallError> {
+async fn tell(clock: Arc<PathBuf>, sample: NtpSample) -> Result<(), CallError> {
     let call = move || {
         let mut client = Client::connect(&clock)?;
         client.stream().set_read_timeout(Some(CLOCK_PATIENCE))?;

@@ -19,7 +19,7 @@ pub struct Udp(net::UdpSocket);
 
 /// A message that came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Came {
+pub struct UdpMessage {
     /// Its length.
     pub length: usize,
     /// Who has sent it.
@@ -44,7 +44,7 @@ impl Udp {
     ///
     /// # Errors
     /// The socket is gone.
-    pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<Came> {
+    pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<UdpMessage> {
         self.0.async_io(Interest::READABLE, || receive(&self.0, buffer)).await
     }
 
@@ -57,7 +57,7 @@ impl Udp {
     }
 }
 
-fn receive(socket: &net::UdpSocket, buffer: &mut [u8]) -> io::Result<Came> {
+fn receive(socket: &net::UdpSocket, buffer: &mut [u8]) -> io::Result<UdpMessage> {
     let mut room = nix::cmsg_space!(in_pktinfo);
     let mut buffers = [IoSliceMut::new(buffer)];
     let flags = MsgFlags::empty();
@@ -68,7 +68,7 @@ fn receive(socket: &net::UdpSocket, buffer: &mut [u8]) -> io::Result<Came> {
     });
     let missing = || io::Error::other("the kernel does not say where a message comes from");
     let from = came.address.ok_or_else(missing)?;
-    Ok(Came { length: came.bytes, from: from.into(), link: link.ok_or_else(missing)? })
+    Ok(UdpMessage { length: came.bytes, from: from.into(), link: link.ok_or_else(missing)? })
 }
 
 fn send(socket: &net::UdpSocket, bytes: &[u8], to: SocketAddrV4, link: u32) -> io::Result<()> {

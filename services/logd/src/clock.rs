@@ -6,14 +6,14 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// A moment on both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Now {
+pub struct BothClocks {
     /// Microseconds since 1970 (UTC); 0 before that.
     pub wall: u64,
     /// Microseconds since the kernel started (`CLOCK_BOOTTIME`).
     pub uptime: u64,
 }
 
-impl Now {
+impl BothClocks {
     /// This moment.
     pub fn read() -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

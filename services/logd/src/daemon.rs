@@ -7,15 +7,15 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::clock::Now;
-use crate::intake::{Intake, Taken};
-use crate::poll::{Poll, Source};
-use crate::serve::Clients;
+use crate::clock::BothClocks;
+use crate::intake::{LogIntake, PipeRead};
+use crate::poll::{EventSource, Poll};
+use crate::serve::LogClients;
 use crate::settings::Settings;
 use crate::tail::Tail;
 use crate::wake::Wake;
 
-use crate::inputs::Inputs;
+use crate::inputs::InheritedFds;
 use crate::start;
 
 /// How often each pipe is read at most when logd ends: more than a pipe holds.
@@ -25,8 +25,8 @@ struct Daemon {
     poll: Poll,
     wake: Wake,
     tail: Arc<Tail>,
-    intake: Intake,
-    clients: Clients,
+    intake: LogIntake,
+    clients: LogClients,
     signal: UnixStream,
 }
 
@@ -40,7 +40,7 @@ pub fn run(settings: &Settings, inherited: Vec<(String, OwnedFd)>) -> io::Result
     signal_hook::low_level::pipe::register(signal_hook::consts::SIGTERM, sender)?;
     let wake = Wake::new()?;
     let tail = Arc::new(Tail::new(settings.memory, start::boot(), wake.clone()));
-    let mut inputs = Inputs::new(inherited);
+    let mut inputs = InheritedFds::new(inherited);
     let (keeper, opened) = start::keeper(settings, &tail)?.unzip();
     let clients = start::clients(settings, &tail, &wake, inputs.listener()?)?;
     let intake = start::intake(settings, &tail, inputs, opened.as_ref());
@@ -57,17 +57,17 @@ pub fn run(settings: &Settings, inherited: Vec<(String, OwnedFd)>) -> io::Result
 
 impl Daemon {
     fn watch(&self) -> io::Result<()> {
-        self.poll.add(&self.signal, Source::Signal)?;
-        self.poll.add(&self.wake, Source::Wake)?;
-        self.poll.add(self.clients.listener(), Source::Listener)?;
+        self.poll.add(&self.signal, EventSource::Signal)?;
+        self.poll.add(&self.wake, EventSource::Wake)?;
+        self.poll.add(self.clients.listener(), EventSource::Listener)?;
         for (index, (unit, file)) in self.intake.pipes().enumerate() {
             let index = u32::try_from(index).map_err(io::Error::other)?;
-            if let Err(error) = self.poll.add(file, Source::Pipe(index)) {
+            if let Err(error) = self.poll.add(file, EventSource::Pipe(index)) {
                 self.tail.say(&format!("the output of {unit} cannot be read: {error}"));
             }
         }
         if let Some(kernel) = self.intake.kernel()
-            && let Err(error) = self.poll.add(kernel, Source::Kernel)
+            && let Err(error) = self.poll.add(kernel, EventSource::Kernel)
         {
             self.tail.say(&format!("the kernel's log cannot be waited for: {error}"));
         }
@@ -80,15 +80,15 @@ impl Daemon {
             let ready = self.poll.wait(self.timeout());
             for ready in ready {
                 match ready.source {
-                    Source::Pipe(index) => self.take(index as usize),
-                    Source::Kernel => drop(self.intake.take_kernel()),
-                    Source::Signal => ended = true,
-                    Source::Wake => {
+                    EventSource::Pipe(index) => self.take(index as usize),
+                    EventSource::Kernel => drop(self.intake.take_kernel()),
+                    EventSource::Signal => ended = true,
+                    EventSource::Wake => {
                         self.wake.heard();
                         self.intake.stored();
                     }
-                    Source::Listener => self.clients.accept(&self.poll),
-                    Source::Client(token) => self.clients.serve(token, ready),
+                    EventSource::Listener => self.clients.accept(&self.poll),
+                    EventSource::Client(token) => self.clients.serve(token, ready),
                 }
             }
             self.tell();
@@ -101,13 +101,13 @@ impl Daemon {
     fn timeout(&self) -> Option<Duration> {
         let due = self.intake.due()?;
         // A little later rather than a little too early, and then again.
-        Some(due.saturating_sub(Now::read().since_start()) + Duration::from_millis(1))
+        Some(due.saturating_sub(BothClocks::read().since_start()) + Duration::from_millis(1))
     }
 
     fn take(&mut self, index: usize) {
         match self.intake.take(index) {
-            Ok(Taken::Some | Taken::Nothing) => {}
-            Ok(Taken::Closed) => self.leave(index),
+            Ok(PipeRead::Some | PipeRead::Nothing) => {}
+            Ok(PipeRead::Closed) => self.leave(index),
             Err(error) => {
                 self.tail.say(&format!("the output of a unit cannot be read: {error}"));
                 self.leave(index);
@@ -122,7 +122,7 @@ impl Daemon {
     }
 
     fn tell(&mut self) {
-        let now = Now::read().since_start();
+        let now = BothClocks::read().since_start();
         self.intake.tell_dropped(now);
         self.intake.tell_no_room(now);
     }
@@ -131,13 +131,13 @@ impl Daemon {
     fn end(mut self, keeper: Option<JoinHandle<()>>) {
         for index in 0..self.intake.pipes().count() {
             for _ in 0..LAST_READS {
-                if !matches!(self.intake.take(index), Ok(Taken::Some)) {
+                if !matches!(self.intake.take(index), Ok(PipeRead::Some)) {
                     break;
                 }
             }
         }
         for _ in 0..LAST_READS {
-            if self.intake.take_kernel() != Taken::Some {
+            if self.intake.take_kernel() != PipeRead::Some {
                 break;
             }
         }

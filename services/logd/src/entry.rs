@@ -42,7 +42,7 @@ pub struct Entry {
     /// Whose line it is.
     pub unit: Arc<str>,
     /// Where it came from.
-    pub source: Source,
+    pub source: LogSource,
     /// The line without its end; any bytes.
     pub text: Box<[u8]>,
 }
@@ -56,7 +56,7 @@ impl Entry {
 
 /// Where a line came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+pub enum LogSource {
     /// A unit's standard output or error.
     Output,
     /// The kernel, with its level (0 emergency to 7 debug, as syslog(2)).
@@ -65,7 +65,7 @@ pub enum Source {
     Logd,
 }
 
-impl Source {
+impl LogSource {
     /// As a number on disk.
     pub fn to_byte(self) -> u8 {
         match self {

@@ -21,7 +21,7 @@ const CONTROL: &str = "control";
 
 /// What came with this process.
 #[derive(Debug, Default)]
-pub struct Inputs {
+pub struct InheritedFds {
     /// The units' pipes.
     pub pipes: Vec<(String, OwnedFd)>,
     /// The kernel's log.
@@ -33,7 +33,7 @@ pub struct Inputs {
     control: Option<OwnedFd>,
 }
 
-impl Inputs {
+impl InheritedFds {
     /// Sorts what was `inherited`.
     pub fn new(inherited: Vec<(String, OwnedFd)>) -> Self {
         let mut inputs = Self::default();
@@ -89,12 +89,13 @@ mod tests {
     fn everything_has_its_name() {
         let file = || OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
         let names = ["output/init", "kmsg", "output/lan", "journal", "control", "lan", "output/No"];
-        let inputs = Inputs::new(names.iter().map(|&name| (name.to_owned(), file())).collect());
+        let inputs =
+            InheritedFds::new(names.iter().map(|&name| (name.to_owned(), file())).collect());
         let pipes: Vec<&str> = inputs.pipes.iter().map(|(unit, _)| unit.as_str()).collect();
         assert_eq!(pipes, ["init", "lan"]);
         assert!(inputs.kmsg.is_some() && inputs.journal.is_some() && inputs.control.is_some());
         assert_eq!(inputs.unknown, ["lan", "output/No"]);
-        let mut without = Inputs::new(vec![("output/lan".to_owned(), file())]);
+        let mut without = InheritedFds::new(vec![("output/lan".to_owned(), file())]);
         assert!(without.listener().unwrap_err().to_string().contains("`control`"));
     }
 

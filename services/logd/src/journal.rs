@@ -20,7 +20,7 @@ use std::os::unix::fs::FileExt;
 use rustix::fs::FallocateFlags;
 use rustix::pipe::{SpliceFlags, splice};
 
-use crate::clock::Now;
+use crate::clock::BothClocks;
 
 const MAGIC: [u8; 8] = *b"OCTETJNL";
 const RECORD: [u8; 4] = *b"OCTJ";
@@ -47,11 +47,11 @@ pub struct Journal {
 
 /// Bytes of one pipe.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Chunk {
+pub struct PipeChunk {
     /// Whose.
     pub unit: String,
     /// When they were read.
-    pub now: Now,
+    pub now: BothClocks,
     /// Position of the first.
     pub at: u64,
     /// The bytes.
@@ -65,7 +65,7 @@ impl Journal {
     ///
     /// # Errors
     /// It cannot be read or written. What is in it but makes no sense is dropped.
-    pub fn open(file: OwnedFd) -> io::Result<(Self, Vec<Chunk>)> {
+    pub fn open(file: OwnedFd) -> io::Result<(Self, Vec<PipeChunk>)> {
         let file = File::from(file);
         let length = file.metadata()?.len();
         let mut page = [0; 24];
@@ -96,7 +96,7 @@ impl Journal {
     }
 
     /// The record at the end of those that are known.
-    fn read_record(&mut self, length: u64) -> io::Result<Option<Chunk>> {
+    fn read_record(&mut self, length: u64) -> io::Result<Option<PipeChunk>> {
         let data = self.end + HEADER as u64;
         let mut header = [0; HEADER];
         if data > length || self.file.read_exact_at(&mut header, self.end).is_err() {
@@ -118,8 +118,8 @@ impl Journal {
         self.records.push_back((self.end, data + count));
         self.end = data + count;
         let unit = String::from_utf8_lossy(name).into_owned();
-        let now = Now { wall: number(8), uptime: number(16) };
-        Ok(Some(Chunk { unit, now, at: data, bytes, restates }))
+        let now = BothClocks { wall: number(8), uptime: number(16) };
+        Ok(Some(PipeChunk { unit, now, at: data, bytes, restates }))
     }
 
     /// Its number, not 0.
@@ -151,9 +151,9 @@ impl Journal {
         &mut self,
         pipe: impl AsFd,
         unit: &str,
-        now: Now,
+        now: BothClocks,
         most: usize,
-    ) -> io::Result<Option<Chunk>> {
+    ) -> io::Result<Option<PipeChunk>> {
         self.file.write_all_at(&header(RECORD, NOT_KNOWN, unit, now), self.end)?;
         let data = self.end + HEADER as u64;
         let mut offset = data;
@@ -165,14 +165,14 @@ impl Journal {
         };
         let unit = unit.to_owned();
         if count == 0 {
-            return Ok(Some(Chunk { unit, now, at: self.end, bytes: vec![], restates: false }));
+            return Ok(Some(PipeChunk { unit, now, at: self.end, bytes: vec![], restates: false }));
         }
         self.file.write_all_at(&(count as u32).to_le_bytes(), self.end + 4)?;
         let mut bytes = vec![0; count];
         self.file.read_exact_at(&mut bytes, data)?;
         self.records.push_back((self.end, data + count as u64));
         self.end = data + count as u64;
-        Ok(Some(Chunk { unit, now, at: data, bytes, restates: false }))
+        Ok(Some(PipeChunk { unit, now, at: data, bytes, restates: false }))
     }
 
     /// Adds what `unit` has said of a line that is not ended, and returns its position: what was
@@ -180,7 +180,7 @@ impl Journal {
     ///
     /// # Errors
     /// The journal takes no more.
-    pub fn restate(&mut self, unit: &str, now: Now, line: &[u8]) -> io::Result<u64> {
+    pub fn restate(&mut self, unit: &str, now: BothClocks, line: &[u8]) -> io::Result<u64> {
         let length = u32::try_from(line.len()).map_err(io::Error::other)?;
         let record = [&header(RESTATED, length, unit, now)[..], line].concat();
         self.file.write_all_at(&record, self.end)?;
@@ -209,7 +209,7 @@ impl Journal {
     }
 }
 
-fn header(kind: [u8; 4], length: u32, unit: &str, now: Now) -> [u8; HEADER] {
+fn header(kind: [u8; 4], length: u32, unit: &str, now: BothClocks) -> [u8; HEADER] {
     let mut header = [0; HEADER];
     header[..4].copy_from_slice(&kind);
     header[4..8].copy_from_slice(&length.to_le_bytes());
@@ -227,7 +227,7 @@ fn random() -> u64 {
     // Without randomness the time will do: it only tells journals of one boot apart.
     // The kernel's may not be ready so early, and the boot waits.
     if rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::INSECURE).is_err() {
-        bytes = Now::read().uptime.to_le_bytes();
+        bytes = BothClocks::read().uptime.to_le_bytes();
     }
     u64::from_le_bytes(bytes).max(1)
 }

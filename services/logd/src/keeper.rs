@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
-use crate::store::{Boot, Context, Limits, Marks, Recovered, Store};
-use crate::tail::{Item, Tail};
+use crate::store::{BootId, Context, LogStore, Marks, Recovered, StoreLimits};
+use crate::tail::{RingItem, Tail};
 
 /// How many blocks share one sync, at most.
 const BLOCKS_PER_SYNC: u64 = 8;
@@ -16,9 +16,9 @@ pub struct Settings {
     /// The folder of the store.
     pub folder: PathBuf,
     /// Its bounds.
-    pub limits: Limits,
+    pub limits: StoreLimits,
     /// The boot of now.
-    pub boot: Boot,
+    pub boot: BootId,
     /// The pause before a disk that failed is tried again.
     pub retry: Duration,
 }
@@ -30,7 +30,7 @@ pub fn keep(settings: &Settings, tail: &Arc<Tail>, opened: &Sender<Option<Marks>
     let mut opened_before = false;
     let mut told = None;
     loop {
-        let trouble = match Store::open(&settings.folder, settings.limits) {
+        let trouble = match LogStore::open(&settings.folder, settings.limits) {
             Ok((store, recovered)) => {
                 let last = recovered.last.as_ref();
                 tail.opened(last, store.segments(), settings.boot, !opened_before);
@@ -77,7 +77,7 @@ fn tell(tail: &Tail, recovered: &Recovered, after_trouble: bool) {
 }
 
 /// Writes to `store` until the end, or until the disk does not take it.
-fn write(settings: &Settings, tail: &Tail, mut store: Store) -> std::io::Result<()> {
+fn write(settings: &Settings, tail: &Tail, mut store: LogStore) -> std::io::Result<()> {
     while tail.wait_for_block() {
         let result = write_some(settings, tail, &mut store);
         match result {
@@ -91,10 +91,10 @@ fn write(settings: &Settings, tail: &Tail, mut store: Store) -> std::io::Result<
     Ok(())
 }
 
-fn write_some(settings: &Settings, tail: &Tail, store: &mut Store) -> std::io::Result<u64> {
+fn write_some(settings: &Settings, tail: &Tail, store: &mut LogStore) -> std::io::Result<u64> {
     let mut blocks = 0;
     while blocks < BLOCKS_PER_SYNC {
-        let items: Vec<Arc<Item>> = tail.take_block();
+        let items: Vec<Arc<RingItem>> = tail.take_block();
         let Some(last) = items.last() else { break };
         let context = Context { boot: settings.boot, marks: last.marks };
         store.append(items.iter().map(|item| &item.entry), context)?;

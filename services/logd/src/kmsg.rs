@@ -12,7 +12,7 @@ const BUFFER: usize = 16 << 10;
 
 /// One record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record<'a> {
+pub struct KernelRecord<'a> {
     /// 0 emergency to 7 debug.
     pub level: u8,
     /// Counts the records of this boot.
@@ -24,7 +24,7 @@ pub struct Record<'a> {
 }
 
 /// The record that `bytes` is: `priority,sequence,uptime,flags[,…];text`, a line end, properties.
-pub fn parse(bytes: &[u8]) -> Option<Record<'_>> {
+pub fn parse(bytes: &[u8]) -> Option<KernelRecord<'_>> {
     let semicolon = bytes.iter().position(|&byte| byte == b';')?;
     let (prefix, text) = (&bytes[..semicolon], &bytes[semicolon + 1..]);
     let mut fields = std::str::from_utf8(prefix).ok()?.split(',');
@@ -33,27 +33,27 @@ pub fn parse(bytes: &[u8]) -> Option<Record<'_>> {
     let uptime = fields.next()?.parse().ok()?;
     let text = text.split(|&byte| byte == b'\n').next().unwrap_or_default();
     let text = &text[..whole_characters(text, LONGEST)];
-    Some(Record { level: (priority & 7) as u8, sequence, uptime, text })
+    Some(KernelRecord { level: (priority & 7) as u8, sequence, uptime, text })
 }
 
 /// The kernel's log, from the first record that is not kept yet.
-pub struct Kernel {
+pub struct KernelLog {
     file: OwnedFd,
     next: u64,
     buffer: Vec<u8>,
 }
 
 /// What reading came to.
-pub enum Read<'a> {
+pub enum ReadResult<'a> {
     /// A record, and how many before it the kernel has overwritten before they were read.
-    Record(Record<'a>, u64),
+    Record(KernelRecord<'a>, u64),
     /// Something else, or a record that is kept already.
     Other,
     /// Nothing now.
     Nothing,
 }
 
-impl Kernel {
+impl KernelLog {
     /// Reads `file` from its oldest record on, and takes records from number `next` on.
     pub fn new(file: OwnedFd, next: u64) -> io::Result<Self> {
         // Whoever had the descriptor before may have read some. What cannot seek has no past.
@@ -72,23 +72,25 @@ impl Kernel {
     ///
     /// # Errors
     /// The log cannot be read any more.
-    pub fn read(&mut self) -> io::Result<Read<'_>> {
+    pub fn read(&mut self) -> io::Result<ReadResult<'_>> {
         let count = match rustix::io::read(&self.file, &mut self.buffer[..]) {
-            Ok(0) | Err(Errno::AGAIN) => return Ok(Read::Nothing),
+            Ok(0) | Err(Errno::AGAIN) => return Ok(ReadResult::Nothing),
             Ok(count) => count,
             // Records were overwritten; the next read goes on with the oldest that is left, and its
             // number says how many are gone.
-            Err(Errno::PIPE | Errno::INTR) => return Ok(Read::Other),
+            Err(Errno::PIPE | Errno::INTR) => return Ok(ReadResult::Other),
             Err(error) => return Err(error.into()),
         };
-        let Some(record) = parse(&self.buffer[..count]) else { return Ok(Read::Other) };
-        let Some(lost) = record.sequence.checked_sub(self.next) else { return Ok(Read::Other) };
+        let Some(record) = parse(&self.buffer[..count]) else { return Ok(ReadResult::Other) };
+        let Some(lost) = record.sequence.checked_sub(self.next) else {
+            return Ok(ReadResult::Other);
+        };
         self.next = record.sequence + 1;
-        Ok(Read::Record(record, lost))
+        Ok(ReadResult::Record(record, lost))
     }
 }
 
-impl AsFd for Kernel {
+impl AsFd for KernelLog {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
@@ -118,18 +120,18 @@ mod tests {
     #[test]
     fn numbers_tell_what_is_kept_and_what_is_lost() {
         let (ours, theirs) = std::os::unix::net::UnixDatagram::pair().unwrap();
-        let mut kernel = Kernel::new(ours.into(), 5).unwrap();
+        let mut kernel = KernelLog::new(ours.into(), 5).unwrap();
         for number in [4u32, 5, 9] {
             theirs.send(format!("6,{number},100,-;text {number}").as_bytes()).unwrap();
         }
-        assert!(matches!(kernel.read().unwrap(), Read::Other));
+        assert!(matches!(kernel.read().unwrap(), ReadResult::Other));
         assert!(
-            matches!(kernel.read().unwrap(), Read::Record(record, 0) if record.text == b"text 5")
+            matches!(kernel.read().unwrap(), ReadResult::Record(record, 0) if record.text == b"text 5")
         );
         assert!(
-            matches!(kernel.read().unwrap(), Read::Record(record, 3) if record.text == b"text 9")
+            matches!(kernel.read().unwrap(), ReadResult::Record(record, 3) if record.text == b"text 9")
         );
-        assert!(matches!(kernel.read().unwrap(), Read::Nothing));
+        assert!(matches!(kernel.read().unwrap(), ReadResult::Nothing));
         assert_eq!(kernel.next(), 10);
     }
 

@@ -11,7 +11,7 @@ const PERIOD: Duration = Duration::from_secs(1);
 
 /// What a unit may write for as long as it likes, and at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rate {
+pub struct LogRate {
     /// Bytes a second.
     pub bytes: u64,
     /// Bytes at once.
@@ -22,7 +22,7 @@ pub struct Rate {
     pub line_burst: u64,
 }
 
-impl Default for Rate {
+impl Default for LogRate {
     fn default() -> Self {
         // The burst of a unit fits into memory even while the disk takes nothing.
         Self { bytes: 1 << 20, byte_burst: 1 << 20, lines: 10_000, line_burst: 10_000 }
@@ -50,7 +50,7 @@ pub struct Limiter {
 
 impl Limiter {
     /// Lets `rate` through.
-    pub fn new(rate: Rate) -> Self {
+    pub fn new(rate: LogRate) -> Self {
         Self {
             bytes: Cell::new(rate.bytes, rate.byte_burst),
             lines: Cell::new(rate.lines, rate.line_burst),
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const RATE: Rate = Rate { bytes: 1000, byte_burst: 4000, lines: 100, line_burst: 400 };
+    const RATE: LogRate = LogRate { bytes: 1000, byte_burst: 4000, lines: 100, line_burst: 400 };
 
     #[test]
     fn a_burst_then_the_rate() {

@@ -10,7 +10,7 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 
 /// Where something can be waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+pub enum EventSource {
     /// A unit's output: its place among all.
     Pipe(u32),
     /// The kernel's log.
@@ -25,7 +25,7 @@ pub enum Source {
     Client(u32),
 }
 
-impl Source {
+impl EventSource {
     fn to_data(self) -> EventData {
         let (kind, index) = match self {
             Self::Pipe(index) => (0, index),
@@ -56,7 +56,7 @@ impl Source {
 #[derive(Debug, Clone, Copy)]
 pub struct Ready {
     /// Where.
-    pub source: Source,
+    pub source: EventSource,
     /// Nobody is at the other end any more.
     pub hung_up: bool,
 }
@@ -77,7 +77,7 @@ impl Poll {
     ///
     /// # Errors
     /// `file` is nothing that can be waited for.
-    pub fn add(&self, file: impl AsFd, source: Source) -> io::Result<()> {
+    pub fn add(&self, file: impl AsFd, source: EventSource) -> io::Result<()> {
         Ok(epoll::add(&self.0, file, source.to_data(), EventFlags::IN)?)
     }
 
@@ -88,7 +88,7 @@ impl Poll {
     pub fn change(
         &self,
         file: impl AsFd,
-        source: Source,
+        source: EventSource,
         read: bool,
         write: bool,
     ) -> io::Result<()> {
@@ -116,7 +116,7 @@ impl Poll {
         let ready = events.iter().filter_map(|event| {
             let flags = event.flags; // the kernel's struct is packed
             let gone = flags.intersects(EventFlags::HUP | EventFlags::ERR);
-            Some(Ready { source: Source::from_data(event.data.u64())?, hung_up: gone })
+            Some(Ready { source: EventSource::from_data(event.data.u64())?, hung_up: gone })
         });
         ready.collect()
     }
@@ -129,14 +129,14 @@ mod tests {
     #[test]
     fn sources_survive_the_kernel() {
         for source in [
-            Source::Pipe(499),
-            Source::Kernel,
-            Source::Signal,
-            Source::Wake,
-            Source::Listener,
-            Source::Client(u32::MAX),
+            EventSource::Pipe(499),
+            EventSource::Kernel,
+            EventSource::Signal,
+            EventSource::Wake,
+            EventSource::Listener,
+            EventSource::Client(u32::MAX),
         ] {
-            assert_eq!(Source::from_data(source.to_data().u64()), Some(source));
+            assert_eq!(EventSource::from_data(source.to_data().u64()), Some(source));
         }
     }
 }

@@ -2,31 +2,31 @@
 
 use std::collections::BTreeMap;
 
-use crate::limit::Rate;
+use crate::limit::LogRate;
 
 /// The rates of all units.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rates {
-    others: Rate,
-    units: BTreeMap<String, Rate>,
+pub struct UnitRates {
+    others: LogRate,
+    units: BTreeMap<String, LogRate>,
 }
 
-impl Rates {
+impl UnitRates {
     /// From `list`, which PID 1 makes of the unit files (`OCTET_LOG_RATES`): `UNIT=BYTES,BURST`
     /// with spaces between, bytes a second and bytes at once. What it does not say is as in
     /// `others`; a word that makes no sense says nothing.
-    pub fn new(list: &str, others: Rate) -> Self {
+    pub fn new(list: &str, others: LogRate) -> Self {
         let parse = |word: &str| {
             let (unit, bytes) = word.split_once('=')?;
             let (bytes, burst) = bytes.split_once(',')?;
             let (bytes, byte_burst) = (bytes.parse().ok()?, burst.parse().ok()?);
-            Some((unit.to_owned(), Rate { bytes, byte_burst, ..others }))
+            Some((unit.to_owned(), LogRate { bytes, byte_burst, ..others }))
         };
         Self { others, units: list.split_whitespace().filter_map(parse).collect() }
     }
 
     /// That of `unit`.
-    pub fn of(&self, unit: &str) -> Rate {
+    pub fn of(&self, unit: &str) -> LogRate {
         self.units.get(unit).copied().unwrap_or(self.others)
     }
 }
@@ -38,9 +38,9 @@ mod tests {
 
     #[test]
     fn each_unit_has_its_own() {
-        let others = Rate::default();
-        let rates = Rates::new("cache=10,20 lan=5 x=,1 y=a,b", others);
-        assert_eq!(rates.of("cache"), Rate { bytes: 10, byte_burst: 20, ..others });
+        let others = LogRate::default();
+        let rates = UnitRates::new("cache=10,20 lan=5 x=,1 y=a,b", others);
+        assert_eq!(rates.of("cache"), LogRate { bytes: 10, byte_burst: 20, ..others });
         for unit in ["lan", "x", "y", "init"] {
             assert_eq!(rates.of(unit), others, "{unit}");
         }
@@ -49,7 +49,7 @@ mod tests {
     proptest! {
         #[test]
         fn never_panics(list in "\\PC*") {
-            Rates::new(&list, Rate::default());
+            UnitRates::new(&list, LogRate::default());
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::limit::Rate;
-use crate::store::Limits;
+use crate::limit::LogRate;
+use crate::store::StoreLimits;
 
 /// How logd runs.
 #[derive(Debug, Clone)]
@@ -12,9 +12,9 @@ pub struct Settings {
     /// The folder of the store; without one the log is kept in memory.
     pub state: Option<PathBuf>,
     /// Bounds of the store.
-    pub limits: Limits,
+    pub limits: StoreLimits,
     /// What each unit may write.
-    pub rate: Rate,
+    pub rate: LogRate,
     /// How much is held in memory, in bytes.
     pub memory: usize,
     /// The pause before a disk that failed is tried again.
@@ -23,7 +23,7 @@ pub struct Settings {
 
 /// A command line that makes no sense.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SettingsError {
+pub enum LogSettingsError {
     /// There is no such option.
     #[error("there is no option `{0}`; the options are {OPTIONS}")]
     Unknown(String),
@@ -42,8 +42,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             state: None,
-            limits: Limits::default(),
-            rate: Rate::default(),
+            limits: StoreLimits::default(),
+            rate: LogRate::default(),
             memory: 4 << 20,
             retry: Duration::from_secs(10),
         }
@@ -58,14 +58,14 @@ impl Settings {
     pub fn parse(
         mut args: impl Iterator<Item = String>,
         state: Option<PathBuf>,
-    ) -> Result<Self, SettingsError> {
+    ) -> Result<Self, LogSettingsError> {
         let mut settings = Self { state, ..Self::default() };
         while let Some(option) = args.next() {
-            let value = args.next().ok_or_else(|| SettingsError::NoValue(option.clone()))?;
+            let value = args.next().ok_or_else(|| LogSettingsError::NoValue(option.clone()))?;
             let number = || {
                 value
                     .parse::<u64>()
-                    .map_err(|_| SettingsError::NoNumber(option.clone(), value.clone()))
+                    .map_err(|_| LogSettingsError::NoNumber(option.clone(), value.clone()))
             };
             match option.as_str() {
                 "--total" => settings.limits.total = number()?,
@@ -76,7 +76,7 @@ impl Settings {
                 "--lines" => settings.rate.lines = number()?,
                 "--line-burst" => settings.rate.line_burst = number()?,
                 "--retry" => settings.retry = Duration::from_millis(number()?),
-                _ => return Err(SettingsError::Unknown(option)),
+                _ => return Err(LogSettingsError::Unknown(option)),
             }
         }
         Ok(settings)
@@ -87,7 +87,7 @@ impl Settings {
 mod tests {
     use super::*;
 
-    fn parse(line: &str) -> Result<Settings, SettingsError> {
+    fn parse(line: &str) -> Result<Settings, LogSettingsError> {
         Settings::parse(line.split_whitespace().map(str::to_owned), Some("/x".into()))
     }
 
@@ -96,8 +96,8 @@ mod tests {
         let settings = parse("--memory 5 --rate 7").unwrap();
         assert_eq!((settings.memory, settings.rate.bytes), (5, 7));
         assert_eq!(settings.state, Some("/x".into()));
-        assert_eq!(parse("--rate").unwrap_err(), SettingsError::NoValue("--rate".into()));
-        assert!(matches!(parse("--rate x"), Err(SettingsError::NoNumber(..))));
-        assert!(matches!(parse("--colour x"), Err(SettingsError::Unknown(_))));
+        assert_eq!(parse("--rate").unwrap_err(), LogSettingsError::NoValue("--rate".into()));
+        assert!(matches!(parse("--rate x"), Err(LogSettingsError::NoNumber(..))));
+        assert!(matches!(parse("--colour x"), Err(LogSettingsError::Unknown(_))));
     }
 }

@@ -10,19 +10,19 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use crate::intake::Intake;
+use crate::intake::LogIntake;
 use crate::journal::Journal;
 use crate::keeper;
-use crate::rates::Rates;
-use crate::read::{self, Reader};
-use crate::serve::Clients;
+use crate::rates::UnitRates;
+use crate::read::{self, LogReader};
+use crate::serve::LogClients;
 use crate::settings::Settings;
-use crate::store::{Boot, Marks};
+use crate::store::{BootId, Marks};
 use crate::tail::Tail;
 use crate::wake::Wake;
 use octet_node::Callers;
 
-use crate::inputs::{Inputs, lost};
+use crate::inputs::{InheritedFds, lost};
 
 /// How long the store may take to open before a logd that follows another goes on without. What is
 /// on disk and in the journal is then kept twice.
@@ -32,13 +32,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const STACK: usize = 256 << 10;
 
 /// What tells how far the store had come when it was opened.
-pub type Opened = Receiver<Option<Marks>>;
+pub type StoreOpened = Receiver<Option<Marks>>;
 
 /// Starts the thread that writes to disk, if there is a folder to write to.
 pub fn keeper(
     settings: &Settings,
     tail: &Arc<Tail>,
-) -> io::Result<Option<(JoinHandle<()>, Opened)>> {
+) -> io::Result<Option<(JoinHandle<()>, StoreOpened)>> {
     let Some(folder) = settings.state.clone() else {
         tail.stay_in_memory("PID 1 has given no folder to keep it in");
         return Ok(None);
@@ -58,24 +58,24 @@ pub fn clients(
     tail: &Arc<Tail>,
     wake: &Wake,
     listener: UnixListener,
-) -> io::Result<Clients> {
+) -> io::Result<LogClients> {
     let ((jobs, to_do), (sender, done)) = (channel(), channel());
     // Without a folder there are no segments, and nothing is looked for in it.
     let folder = settings.state.clone().unwrap_or_default();
-    let reader = Reader { tail: tail.clone(), folder };
+    let reader = LogReader { tail: tail.clone(), folder };
     let wake = wake.clone();
     let run = move || read::serve(&reader, &to_do, &sender, &wake);
     Builder::new().name("reader".into()).stack_size(STACK).spawn(run)?;
-    Ok(Clients::new(tail.clone(), listener, Callers::from_environment(), jobs, done))
+    Ok(LogClients::new(tail.clone(), listener, Callers::from_environment(), jobs, done))
 }
 
 /// Takes over the pipes, the kernel's log, and what the logd before has left in the journal.
 pub fn intake(
     settings: &Settings,
     tail: &Arc<Tail>,
-    mut inputs: Inputs,
-    opened: Option<&Opened>,
-) -> Intake {
+    mut inputs: InheritedFds,
+    opened: Option<&StoreOpened>,
+) -> LogIntake {
     for name in &inputs.unknown {
         tail.say(&format!("was passed something called `{name}`, which means nothing here"));
     }
@@ -93,8 +93,8 @@ pub fn intake(
     let pipes = std::mem::take(&mut inputs.pipes);
     let kept = kept.unwrap_or_default();
     let rates = std::env::var("OCTET_LOG_RATES").unwrap_or_default();
-    let rates = Rates::new(&rates, settings.rate);
-    let mut intake = Intake::new(tail.clone(), pipes, &rates, journal, kept);
+    let rates = UnitRates::new(&rates, settings.rate);
+    let mut intake = LogIntake::new(tail.clone(), pipes, &rates, journal, kept);
     intake.replay(chunks);
     let none = || io::Error::other("PID 1 has not passed it");
     let kernel = inputs.kmsg.take().ok_or_else(none);
@@ -109,7 +109,7 @@ pub fn intake(
 }
 
 /// The boot of now; where the kernel does not tell, each is as any other.
-pub fn boot() -> Boot {
+pub fn boot() -> BootId {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
     u128::from_str_radix(&digits, 16).unwrap_or(0).to_be_bytes()

@@ -6,8 +6,8 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 
-use octet_logd::clock::Now;
-use octet_logd::journal::{Chunk, Journal};
+use octet_logd::clock::BothClocks;
+use octet_logd::journal::{Journal, PipeChunk};
 use proptest::prelude::*;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -27,7 +27,7 @@ fn moves_bytes_and_gives_them_again() {
     let (reader, mut writer) = pipe();
     let (mut journal, before) = Journal::open(memory.try_clone().unwrap()).unwrap();
     assert!(before.is_empty());
-    let now = Now { wall: 5, uptime: 6 };
+    let now = BothClocks { wall: 5, uptime: 6 };
     assert_eq!(journal.take(&reader, "a", now, 100).unwrap(), None);
     writer.write_all(b"hello world").unwrap();
     let first = journal.take(&reader, "a", now, 5).unwrap().unwrap();
@@ -55,13 +55,13 @@ fn the_last_record_may_lack_its_length() {
     let (reader, mut writer) = pipe();
     let (mut journal, _) = Journal::open(memory.try_clone().unwrap()).unwrap();
     writer.write_all(b"one").unwrap();
-    let chunk = journal.take(&reader, "a", Now::default(), 100).unwrap().unwrap();
+    let chunk = journal.take(&reader, "a", BothClocks::default(), 100).unwrap().unwrap();
     let length_at = chunk.at - 64 + 4;
     rustix::io::pwrite(&memory, &u32::MAX.to_ne_bytes(), length_at).unwrap();
     let (mut again, chunks) = Journal::open(memory.try_clone().unwrap()).unwrap();
     assert_eq!(chunks, std::slice::from_ref(&chunk));
     writer.write_all(b"two").unwrap();
-    let next = again.take(&reader, "a", Now::default(), 100).unwrap().unwrap();
+    let next = again.take(&reader, "a", BothClocks::default(), 100).unwrap().unwrap();
     assert_eq!(Journal::open(memory).unwrap().1, [chunk, next]);
 }
 
@@ -70,7 +70,7 @@ fn the_last_record_may_lack_its_length() {
 fn restates_a_line() {
     let memory = memory();
     let (mut journal, _) = Journal::open(memory.try_clone().unwrap()).unwrap();
-    let at = journal.restate("a", Now::default(), b"begun").unwrap();
+    let at = journal.restate("a", BothClocks::default(), b"begun").unwrap();
     journal.forget(at).unwrap();
     let (_, chunks) = Journal::open(memory).unwrap();
     assert_eq!((chunks.len(), &chunks[0].bytes[..], chunks[0].at), (1, &b"begun"[..], at));
@@ -85,7 +85,7 @@ fn gives_memory_back() {
     let (mut journal, _) = Journal::open(memory.try_clone().unwrap()).unwrap();
     for _ in 0..100 {
         writer.write_all(&[b'x'; 16 << 10]).unwrap();
-        journal.take(&reader, "a", Now::default(), 16 << 10).unwrap().unwrap();
+        journal.take(&reader, "a", BothClocks::default(), 16 << 10).unwrap().unwrap();
     }
     let blocks = || rustix::fs::fstat(&memory).unwrap().st_blocks;
     assert!(blocks() * 512 > 1_600_000);
@@ -111,9 +111,9 @@ proptest! {
         let (mut journal, before) = Journal::open(memory.try_clone().unwrap()).unwrap();
         let (reader, mut writer) = pipe();
         writer.write_all(b"line").unwrap();
-        let chunk = journal.take(&reader, "a", Now::default(), 100).unwrap().unwrap();
+        let chunk = journal.take(&reader, "a", BothClocks::default(), 100).unwrap().unwrap();
         prop_assert_eq!(&chunk.bytes[..], b"line");
-        let all: Vec<Chunk> = before.into_iter().chain([chunk]).collect();
+        let all: Vec<PipeChunk> = before.into_iter().chain([chunk]).collect();
         prop_assert_eq!(Journal::open(memory).unwrap().1, all);
     }
 }

@@ -5,8 +5,8 @@
 use std::fs;
 use std::path::Path;
 
-use octet_logd::entry::{Entry, Source};
-use octet_logd::store::{self, Context, Limits, Marks, Step, Store, Walk};
+use octet_logd::entry::{Entry, LogSource};
+use octet_logd::store::{self, Context, LogStore, Marks, SegmentWalk, StoreLimits, WalkStep};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -30,7 +30,7 @@ fn entry(sequence: u64, length: usize) -> Entry {
         wall: 1_000_000 + sequence,
         uptime: sequence,
         unit: ["a", "b"][sequence as usize % 2].into(),
-        source: Source::Output,
+        source: LogSource::Output,
         text: text(sequence, length),
     }
 }
@@ -41,7 +41,7 @@ fn context(block: u64) -> Context {
 
 /// Writes a block of each of `blocks` and returns where each ends in the first segment.
 fn write(folder: &Path, blocks: &[Vec<Entry>]) -> Vec<u64> {
-    let (mut store, _) = Store::open(folder, Limits::default()).unwrap();
+    let (mut store, _) = LogStore::open(folder, StoreLimits::default()).unwrap();
     let mut ends = vec![];
     for (block, entries) in blocks.iter().enumerate() {
         store.append(entries.iter(), context(block as u64)).unwrap();
@@ -59,12 +59,12 @@ fn read(folder: &Path) -> (Vec<Entry>, usize) {
     for path in names {
         let number = path.file_stem().unwrap().to_str().unwrap().parse().unwrap();
         let file = store::open(folder, number).unwrap();
-        let mut walk = Walk::new(&file, number, 0, file.metadata().unwrap().len());
+        let mut walk = SegmentWalk::new(&file, number, 0, file.metadata().unwrap().len());
         loop {
             match walk.step().unwrap() {
-                Step::End => break,
-                Step::Damaged { .. } => damaged += 1,
-                Step::Block { at, header } => match walk.entries(at, &header).unwrap() {
+                WalkStep::End => break,
+                WalkStep::Damaged { .. } => damaged += 1,
+                WalkStep::Block { at, header } => match walk.entries(at, &header).unwrap() {
                     Some(mut more) => entries.append(&mut more),
                     None => damaged += 1,
                 },
@@ -100,7 +100,7 @@ proptest! {
         let folder = TempDir::new().unwrap();
         write(folder.path(), &blocks);
         prop_assert_eq!(read(folder.path()), (blocks.concat(), 0));
-        let (_, recovered) = Store::open(folder.path(), Limits::default()).unwrap();
+        let (_, recovered) = LogStore::open(folder.path(), StoreLimits::default()).unwrap();
         let last = recovered.last.unwrap();
         prop_assert_eq!(last.last, blocks.concat().last().unwrap().sequence);
         prop_assert_eq!((last.boot, last.marks), (BOOT, context(blocks.len() as u64 - 1).marks));
@@ -118,7 +118,7 @@ proptest! {
         file.set_len(cut).unwrap();
         let whole = ends.iter().filter(|&&end| end <= cut).count();
 
-        let (mut store, recovered) = Store::open(folder.path(), Limits::default()).unwrap();
+        let (mut store, recovered) = LogStore::open(folder.path(), StoreLimits::default()).unwrap();
         let end = if whole > 0 { ends[whole - 1] } else { cut.min(16) };
         prop_assert_eq!((recovered.torn, recovered.damaged), (cut - end, 0));
         let more = [entry(1_000_000, 10)];
@@ -126,7 +126,7 @@ proptest! {
         let mut expected = blocks[..whole].concat();
         expected.extend(more);
         prop_assert_eq!(read(folder.path()).0, expected);
-        let (_, recovered) = Store::open(folder.path(), Limits::default()).unwrap();
+        let (_, recovered) = LogStore::open(folder.path(), StoreLimits::default()).unwrap();
         prop_assert_eq!((recovered.torn, recovered.last.unwrap().last), (0, 1_000_000));
     }
 
@@ -138,7 +138,7 @@ proptest! {
         let end = ends.last().unwrap();
         let file = fs::OpenOptions::new().write(true).open(first_segment(folder.path())).unwrap();
         file.set_len(end + zeros).unwrap();
-        let (_, recovered) = Store::open(folder.path(), Limits::default()).unwrap();
+        let (_, recovered) = LogStore::open(folder.path(), StoreLimits::default()).unwrap();
         prop_assert_eq!(recovered.torn, zeros);
         prop_assert_eq!(read(folder.path()), (blocks.concat(), 0));
     }
@@ -159,7 +159,7 @@ proptest! {
 
         let (entries, damaged) = read(folder.path());
         prop_assert_eq!((&entries, damaged), (&left.concat(), 1));
-        let (_, recovered) = Store::open(folder.path(), Limits::default()).unwrap();
+        let (_, recovered) = LogStore::open(folder.path(), StoreLimits::default()).unwrap();
         let is_last = hit + 1 == blocks.len();
         prop_assert_eq!((recovered.torn > 0, recovered.damaged), (is_last, u64::from(!is_last)));
         prop_assert_eq!(read(folder.path()).0, left.concat());
@@ -181,7 +181,7 @@ proptest! {
         for (number, parts) in files {
             fs::write(folder.path().join(format!("{number:08}.log")), parts.concat()).unwrap();
         }
-        let (mut store, _) = Store::open(folder.path(), Limits::default()).unwrap();
+        let (mut store, _) = LogStore::open(folder.path(), StoreLimits::default()).unwrap();
         let entries = [entry(3, 50)];
         store.append(entries.iter(), context(0)).unwrap();
         prop_assert_eq!(read(folder.path()).0, entries);
@@ -192,11 +192,11 @@ proptest! {
 #[test]
 fn the_bound_holds() {
     let folder = TempDir::new().unwrap();
-    let limits = Limits { segment: 200 << 10, total: 1 << 20 };
+    let limits = StoreLimits { segment: 200 << 10, total: 1 << 20 };
     let mut sequence = 0;
     for _ in 0..3 {
         // Opened anew, as after a restart.
-        let (mut store, _) = Store::open(folder.path(), limits).unwrap();
+        let (mut store, _) = LogStore::open(folder.path(), limits).unwrap();
         for _ in 0..40 {
             let entries: Vec<Entry> = (0..14).map(|i| entry(sequence + i, 4096)).collect();
             assert_eq!(store::fit(entries.iter()), 14);
@@ -247,7 +247,7 @@ fn a_later_version_is_left_alone() {
     let mut bytes = fs::read(&path).unwrap();
     bytes[8] = 2;
     fs::write(&path, &bytes).unwrap();
-    let (mut store, recovered) = Store::open(folder.path(), Limits::default()).unwrap();
+    let (mut store, recovered) = LogStore::open(folder.path(), StoreLimits::default()).unwrap();
     assert_eq!(recovered, store::Recovered::default());
     store.append([entry(2, 10)].iter(), context(0)).unwrap();
     assert_eq!(fs::read(&path).unwrap(), bytes);

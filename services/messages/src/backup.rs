@@ -4,9 +4,9 @@
 use octet_node::bytes::Fields;
 use octet_node::control::PublicKey;
 
-use crate::card::Card;
+use crate::card::ContactCard;
 use crate::limits::PEERS;
-use crate::place::{self, Place};
+use crate::place::{self, MailboxAddress};
 
 /// The version of the encoding, its first byte.
 const VERSION: u8 = 1;
@@ -23,9 +23,9 @@ pub struct Backup {
     /// In which epoch texts were numbered.
     pub epoch: u64,
     /// The mailboxes.
-    pub places: Vec<Place>,
+    pub places: Vec<MailboxAddress>,
     /// Whom they know.
-    pub contacts: Vec<Contact>,
+    pub contacts: Vec<ContactBackup>,
 }
 
 /// Somebody else.
@@ -34,7 +34,7 @@ pub struct Backup {
 /// added or written to (1: 0 or 1), the [places](Place) of an invite, the card (2 bytes of length, which is 0 if there is
 /// none, then itself), in which epoch they were heard last (8), how many texts of that have come (8), and the epoch and
 /// the number of the last text of an earlier one that was shown (8 each).
-pub struct Contact {
+pub struct ContactBackup {
     /// Who they are.
     pub name: PublicKey,
     /// By what name they are known; empty if they have written by themselves.
@@ -42,9 +42,9 @@ pub struct Contact {
     /// Whether they were added or written to.
     pub is_known: bool,
     /// Where an invite said that their mailboxes are.
-    pub places: Vec<Place>,
+    pub places: Vec<MailboxAddress>,
     /// How they are reached, by their own word.
-    pub card: Option<Card>,
+    pub card: Option<ContactCard>,
     /// In which epoch of theirs they were last heard.
     pub epoch: u64,
     /// How many texts of that epoch have come, without a gap.
@@ -76,20 +76,20 @@ impl Backup {
         let places = place::take(&mut fields)?;
         let count = usize::from(fields.u16()?);
         (count <= PEERS).then_some(())?;
-        let contacts = (0..count).map(|_| Contact::take(&mut fields));
-        let contacts: Vec<Contact> = contacts.collect::<Option<_>>()?;
+        let contacts = (0..count).map(|_| ContactBackup::take(&mut fields));
+        let contacts: Vec<ContactBackup> = contacts.collect::<Option<_>>()?;
         let whole = fields.0.is_empty() && contacts.is_sorted_by(|one, next| one.name < next.name);
         whole.then_some(Self { name, seal, epoch, places, contacts })
     }
 }
 
-impl Contact {
+impl ContactBackup {
     fn put(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(self.name.as_bytes());
         put_long(self.alias.as_bytes(), out);
         out.push(self.is_known.into());
         place::put(&self.places, out);
-        put_long(&self.card.as_ref().map(Card::to_bytes).unwrap_or_default(), out);
+        put_long(&self.card.as_ref().map(ContactCard::to_bytes).unwrap_or_default(), out);
         for number in [self.epoch, self.received, self.before.0, self.before.1] {
             out.extend_from_slice(&number.to_be_bytes());
         }
@@ -105,7 +105,7 @@ impl Contact {
         let places = place::take(fields)?;
         let card = match take_long(fields)? {
             [] => None,
-            card => Some(Card::from_bytes(card).ok().filter(|card| card.name() == name)?),
+            card => Some(ContactCard::from_bytes(card).ok().filter(|card| card.name() == name)?),
         };
         let (epoch, received) = (fields.u64()?, fields.u64()?);
         let before = (fields.u64()?, fields.u64()?);

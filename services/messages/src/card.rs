@@ -3,9 +3,9 @@
 use octet_node::bytes::Fields;
 use octet_node::certificate::Certificate;
 use octet_node::control::PublicKey;
-use octet_node::key::{Domain, Key, SIGNATURE, verify};
+use octet_node::key::{Domain, PrivateKey, SIGNATURE, verify};
 
-use crate::place::{self, Place};
+use crate::place::{self, MailboxAddress};
 
 /// The version of the encoding, its first byte.
 const VERSION: u8 = 1;
@@ -23,7 +23,7 @@ pub struct Details {
     /// Of two cards that differ the one with the higher number counts.
     pub serial: u64,
     /// Where letters are left.
-    pub places: Vec<Place>,
+    pub places: Vec<MailboxAddress>,
 }
 
 /// How somebody is reached, signed by the key that they have certified for it.
@@ -32,7 +32,7 @@ pub struct Details {
 /// identity (32), seal (32), serial (8), the [places](Place), and the signature (64) of the certified key over all
 /// before it, in the domain `octet card 1`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Card {
+pub struct ContactCard {
     certificate: Certificate,
     details: Details,
     signature: [u8; SIGNATURE],
@@ -40,7 +40,7 @@ pub struct Card {
 
 /// Bytes that are no card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidCard {
+pub enum InvalidContactCard {
     /// They are none at all.
     #[error("this is not a card of version {VERSION}")]
     Malformed,
@@ -49,7 +49,7 @@ pub enum InvalidCard {
     Forged,
 }
 
-impl Card {
+impl ContactCard {
     /// Signs `details` with the key that `certificate` is about.
     ///
     /// # Errors
@@ -57,11 +57,11 @@ impl Card {
     pub fn sign(
         details: Details,
         certificate: Certificate,
-        key: &Key,
-    ) -> Result<Self, InvalidCard> {
+        key: &PrivateKey,
+    ) -> Result<Self, InvalidContactCard> {
         let said = certificate.statement();
         if said.key != key.public() || said.unit.as_str() != UNIT {
-            return Err(InvalidCard::Forged);
+            return Err(InvalidContactCard::Forged);
         }
         let signature = key.sign(Domain::Card, &body(&details, &certificate));
         Ok(Self { certificate, details, signature })
@@ -106,11 +106,11 @@ impl Card {
     ///
     /// # Errors
     /// It is no card, or not signed as it says.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidCard> {
-        let (card, signed) = parse(bytes).ok_or(InvalidCard::Malformed)?;
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidContactCard> {
+        let (card, signed) = parse(bytes).ok_or(InvalidContactCard::Malformed)?;
         let own = card.certificate.statement().unit.as_str() == UNIT;
         if !own || !verify(&card.key(), Domain::Card, signed, &card.signature) {
-            return Err(InvalidCard::Forged);
+            return Err(InvalidContactCard::Forged);
         }
         Ok(card)
     }
@@ -128,7 +128,7 @@ fn body(details: &Details, certificate: &Certificate) -> Vec<u8> {
     out
 }
 
-fn parse(bytes: &[u8]) -> Option<(Card, &[u8])> {
+fn parse(bytes: &[u8]) -> Option<(ContactCard, &[u8])> {
     let mut fields = Fields(bytes);
     let version = fields.u8()?;
     let length = usize::from(fields.u16()?);
@@ -142,5 +142,5 @@ fn parse(bytes: &[u8]) -> Option<(Card, &[u8])> {
     let signature = fields.array()?;
     let whole = version == VERSION && fields.0.is_empty();
     let signed = &bytes[..bytes.len() - SIGNATURE];
-    whole.then_some((Card { certificate, details, signature }, signed))
+    whole.then_some((ContactCard { certificate, details, signature }, signed))
 }

@@ -6,10 +6,12 @@ use std::time::{Duration, Instant};
 use octet_node::control::PublicKey;
 
 use crate::limits::{MAILBOX_TIME, ROUNDS};
-use crate::person::{Action, Event, Person, Refused};
-use crate::place::Place;
-use crate::request::{Answer, Asked, Letters, Owned, Refusal, Request, to_sign};
-use crate::store::{Store, StoreError};
+use crate::person::{EventError, MailboxAction, Person, PersonEvent};
+use crate::place::MailboxAddress;
+use crate::request::{
+    Letters, MailboxRefusal, MailboxReply, MailboxRequest, Owned, SignedRequest, to_sign,
+};
+use crate::store::{PersonStore, PersonStoreError};
 
 /// By what mailboxes are reached.
 pub trait Wire {
@@ -17,10 +19,14 @@ pub trait Wire {
     ///
     /// # Errors
     /// It is not reached, or does not answer.
-    fn ask(&mut self, place: &Place, request: &Request) -> Result<Answer, Unreached>;
+    fn ask(
+        &mut self,
+        place: &MailboxAddress,
+        request: &SignedRequest,
+    ) -> Result<MailboxReply, Unreached>;
 
     /// Ends the connection with `place`: the next begins anew, as somebody who was never there.
-    fn part(&mut self, place: &Place);
+    fn part(&mut self, place: &MailboxAddress);
 }
 
 /// A mailbox that does not answer.
@@ -33,13 +39,13 @@ pub struct Unreached(pub String);
 pub enum CourierError {
     /// What has changed is not kept. The person in memory is to be dropped.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(#[from] PersonStoreError),
     /// A person would not have it.
     #[error(transparent)]
-    Refused(#[from] Refused),
+    Refused(#[from] EventError),
     /// A mailbox would not have it.
     #[error("the mailbox: {0}")]
-    Mailbox(#[from] Refusal),
+    Mailbox(#[from] MailboxRefusal),
     /// A mailbox gives letters without an end.
     #[error("the mailbox has more messages than are fetched at once: fetch again")]
     More,
@@ -56,7 +62,7 @@ pub enum CourierError {
     Homeless,
     /// It was cut.
     #[error("cut at {0:?}")]
-    Cut(Stage),
+    Cut(CourierStage),
 }
 
 impl CourierError {
@@ -68,7 +74,7 @@ impl CourierError {
 
 /// How far it is: a process can be killed at each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stage {
+pub enum CourierStage {
     /// What a step changes is worked out, and not kept.
     Stepped,
     /// It is kept, and nothing was sent.
@@ -77,7 +83,7 @@ pub enum Stage {
     Answered,
 }
 
-impl Stage {
+impl CourierStage {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Stepped, Self::Kept, Self::Answered];
 }
@@ -85,9 +91,9 @@ impl Stage {
 /// The courier of one person.
 pub struct Courier<W> {
     person: Person,
-    store: Store,
+    store: PersonStore,
     wire: W,
-    goes_on: Box<dyn FnMut(Stage) -> bool>,
+    goes_on: Box<dyn FnMut(CourierStage) -> bool>,
     clock: Box<dyn Fn() -> Instant>,
 }
 
@@ -96,7 +102,7 @@ impl<W: Wire> Courier<W> {
     ///
     /// # Errors
     /// There is nobody, or something is damaged.
-    pub fn new(store: Store, wire: W) -> Result<Self, StoreError> {
+    pub fn new(store: PersonStore, wire: W) -> Result<Self, PersonStoreError> {
         let person = store.load()?;
         let (goes_on, clock) = (Box::new(|_| true), Box::new(Instant::now));
         Ok(Self { person, store, wire, goes_on, clock })
@@ -104,7 +110,7 @@ impl<W: Wire> Courier<W> {
 
     /// The same, as long as `goes_on` says so at each stage.
     #[must_use]
-    pub fn until(mut self, goes_on: impl FnMut(Stage) -> bool + 'static) -> Self {
+    pub fn until(mut self, goes_on: impl FnMut(CourierStage) -> bool + 'static) -> Self {
         self.goes_on = Box::new(goes_on);
         self
     }
@@ -115,7 +121,7 @@ impl<W: Wire> Courier<W> {
     }
 
     /// Where the person is kept.
-    pub fn store(&mut self) -> &mut Store {
+    pub fn store(&mut self) -> &mut PersonStore {
         &mut self.store
     }
 
@@ -128,35 +134,43 @@ impl<W: Wire> Courier<W> {
     ///
     /// # Errors
     /// It is refused, or not kept; after the latter this courier is to be dropped.
-    pub fn tell(&mut self, event: Event, now: u64) -> Result<(), CourierError> {
+    pub fn tell(&mut self, event: PersonEvent, now: u64) -> Result<(), CourierError> {
         let changes = self.person.step(event, now)?;
-        self.pass(Stage::Stepped)?;
+        self.pass(CourierStage::Stepped)?;
         self.store.keep(&changes)?;
-        self.pass(Stage::Kept)
+        self.pass(CourierStage::Kept)
     }
 
-    fn pass(&mut self, stage: Stage) -> Result<(), CourierError> {
+    fn pass(&mut self, stage: CourierStage) -> Result<(), CourierError> {
         (self.goes_on)(stage).then_some(()).ok_or(CourierError::Cut(stage))
     }
 
-    fn ask(&mut self, place: &Place, request: &Request) -> Result<Answer, CourierError> {
+    fn ask(
+        &mut self,
+        place: &MailboxAddress,
+        request: &SignedRequest,
+    ) -> Result<MailboxReply, CourierError> {
         let answer = self.wire.ask(place, request)?;
-        self.pass(Stage::Answered)?;
+        self.pass(CourierStage::Answered)?;
         match answer {
-            Answer::Refused(refusal) => Err(refusal.into()),
+            MailboxReply::Refused(refusal) => Err(refusal.into()),
             answer => Ok(answer),
         }
     }
 
     /// Asks what only the owner of a mailbox may.
-    fn ask_as_owner(&mut self, place: &Place, asked: Asked) -> Result<Answer, CourierError> {
-        let Answer::Nonce(nonce) = self.ask(place, &Request::Nonce)? else {
-            return Err(Refusal::Malformed.into());
+    fn ask_as_owner(
+        &mut self,
+        place: &MailboxAddress,
+        asked: MailboxRequest,
+    ) -> Result<MailboxReply, CourierError> {
+        let MailboxReply::Nonce(nonce) = self.ask(place, &SignedRequest::Nonce)? else {
+            return Err(MailboxRefusal::Malformed.into());
         };
         let name = *self.person.name().as_bytes();
         let signed = to_sign(&place.mailbox, &nonce, &name, &asked);
         let signature = self.person.sign(&signed).to_vec();
-        self.ask(place, &Request::Owner(Owned { name, asked, signature }))
+        self.ask(place, &SignedRequest::Owner(Owned { name, asked, signature }))
     }
 
     /// Does all that is to be done, as far as mailboxes answer. What they would not have, or not now, is returned: it
@@ -175,7 +189,7 @@ impl<W: Wire> Courier<W> {
             let mut claimed = vec![];
             for action in self.person.todo(now) {
                 let (who, mailbox) = about(&action);
-                let is_claim = matches!(action, Action::Claim { .. });
+                let is_claim = matches!(action, MailboxAction::Claim { .. });
                 let is_held = held.contains(&(who, mailbox)) || silent.contains(&mailbox);
                 // What is to be left is other than it was before the key was there.
                 if is_held || claimed.contains(&who) {
@@ -209,26 +223,26 @@ impl<W: Wire> Courier<W> {
         Ok(left)
     }
 
-    fn carry_out(&mut self, action: Action, now: u64) -> Result<(), CourierError> {
+    fn carry_out(&mut self, action: MailboxAction, now: u64) -> Result<(), CourierError> {
         match action {
-            Action::Publish { place, bundle } => {
+            MailboxAction::Publish { place, bundle } => {
                 // Who leaves letters is somebody else, as far as the mailbox sees: now, and before.
                 self.wire.part(&place);
-                let published = self.ask_as_owner(&place, Asked::Publish(bundle));
+                let published = self.ask_as_owner(&place, MailboxRequest::Publish(bundle));
                 self.wire.part(&place);
                 published?;
-                self.tell(Event::Published(place.mailbox), now)
+                self.tell(PersonEvent::Published(place.mailbox), now)
             }
-            Action::Claim { place, peer } => {
-                let answer = self.ask(&place, &Request::Claim(*peer.as_bytes()))?;
-                let Answer::Claimed(card, prekey) = answer else {
-                    return Err(Refusal::Malformed.into());
+            MailboxAction::Claim { place, peer } => {
+                let answer = self.ask(&place, &SignedRequest::Claim(*peer.as_bytes()))?;
+                let MailboxReply::Claimed(card, prekey) = answer else {
+                    return Err(MailboxRefusal::Malformed.into());
                 };
-                self.tell(Event::Claimed(peer, card, prekey), now)
+                self.tell(PersonEvent::Claimed(peer, card, prekey), now)
             }
-            Action::Deposit { place, peer, what, envelope } => {
-                self.ask(&place, &Request::Deposit(*peer.as_bytes(), envelope))?;
-                self.tell(Event::Deposited(peer, place.mailbox, what), now)
+            MailboxAction::Deposit { place, peer, what, envelope } => {
+                self.ask(&place, &SignedRequest::Deposit(*peer.as_bytes(), envelope))?;
+                self.tell(PersonEvent::Deposited(peer, place.mailbox, what), now)
             }
         }
     }
@@ -239,7 +253,7 @@ impl<W: Wire> Courier<W> {
     /// # Errors
     /// Not one of them answers, or something is not kept.
     pub fn fetch(&mut self, now: u64) -> Result<Vec<CourierError>, CourierError> {
-        let places: Vec<Place> = self.person.mailboxes().cloned().collect();
+        let places: Vec<MailboxAddress> = self.person.mailboxes().cloned().collect();
         let (mut left, mut answer) = (vec![], false);
         for place in &places {
             // Who fetches is known there; who leaves letters is not, and comes by another connection.
@@ -263,23 +277,24 @@ impl<W: Wire> Courier<W> {
 
     /// Fetches until nothing is left, or as often and as long as any mailbox takes: one that is malicious has always more,
     /// and gives each answer just in time.
-    fn fetch_all(&mut self, place: &Place, now: u64) -> Result<(), CourierError> {
+    fn fetch_all(&mut self, place: &MailboxAddress, now: u64) -> Result<(), CourierError> {
         let began = (self.clock)();
         for _ in 0..ROUNDS {
             if (self.clock)().duration_since(began) >= MAILBOX_TIME {
                 return Err(CourierError::Slow);
             }
-            let Answer::Letters(found) = self.ask_as_owner(place, Asked::Fetch)? else {
-                return Err(Refusal::Malformed.into());
+            let MailboxReply::Letters(found) = self.ask_as_owner(place, MailboxRequest::Fetch)?
+            else {
+                return Err(MailboxRefusal::Malformed.into());
             };
             let Letters { generation, letters, left } = found;
             let Some(upto) = letters.last().map(|(number, _)| *number) else {
-                return self.tell(Event::Fetched(place.mailbox, vec![], left), now);
+                return self.tell(PersonEvent::Fetched(place.mailbox, vec![], left), now);
             };
             let envelopes = letters.into_iter().map(|(_, envelope)| envelope).collect();
-            self.tell(Event::Fetched(place.mailbox, envelopes, left), now)?;
-            match self.ask_as_owner(place, Asked::Acknowledge(generation, upto)) {
-                Ok(_) | Err(CourierError::Mailbox(Refusal::OtherGeneration)) => {}
+            self.tell(PersonEvent::Fetched(place.mailbox, envelopes, left), now)?;
+            match self.ask_as_owner(place, MailboxRequest::Acknowledge(generation, upto)) {
+                Ok(_) | Err(CourierError::Mailbox(MailboxRefusal::OtherGeneration)) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -288,10 +303,10 @@ impl<W: Wire> Courier<W> {
 }
 
 /// Whom an action is about, and which mailbox it asks; `None` for oneself.
-fn about(action: &Action) -> (Option<PublicKey>, PublicKey) {
+fn about(action: &MailboxAction) -> (Option<PublicKey>, PublicKey) {
     match action {
-        Action::Publish { place, .. } => (None, place.mailbox),
-        Action::Claim { place, peer } | Action::Deposit { place, peer, .. } => {
+        MailboxAction::Publish { place, .. } => (None, place.mailbox),
+        MailboxAction::Claim { place, peer } | MailboxAction::Deposit { place, peer, .. } => {
             (Some(*peer), place.mailbox)
         }
     }
@@ -301,8 +316,8 @@ fn about(action: &Action) -> (Option<PublicKey>, PublicKey) {
 mod tests {
     use super::*;
     use crate::invite::Invite;
-    use crate::person::Fresh;
-    use octet_node::key::{Key, random};
+    use crate::person::NewIdentity;
+    use octet_node::key::{PrivateKey, random};
     use std::cell::Cell;
     use std::rc::Rc;
     use tempfile::TempDir;
@@ -316,12 +331,16 @@ mod tests {
     }
 
     impl Wire for Mailbox {
-        fn ask(&mut self, _: &Place, request: &Request) -> Result<Answer, Unreached> {
+        fn ask(
+            &mut self,
+            _: &MailboxAddress,
+            request: &SignedRequest,
+        ) -> Result<MailboxReply, Unreached> {
             self.now.set(self.now.get() + self.pause);
-            let Request::Owner(Owned { asked: Asked::Fetch, .. }) = request else {
+            let SignedRequest::Owner(Owned { asked: MailboxRequest::Fetch, .. }) = request else {
                 return Ok(match request {
-                    Request::Nonce => Answer::Nonce([7; 32]),
-                    _ => Answer::Done,
+                    SignedRequest::Nonce => MailboxReply::Nonce([7; 32]),
+                    _ => MailboxReply::Done,
                 });
             };
             assert!(self.fetched < 3 * ROUNDS, "it does not end");
@@ -330,10 +349,10 @@ mod tests {
                 false => vec![],
             };
             self.fetched += 1;
-            Ok(Answer::Letters(Letters { generation: [0; 16], letters, left: 50 }))
+            Ok(MailboxReply::Letters(Letters { generation: [0; 16], letters, left: 50 }))
         }
 
-        fn part(&mut self, _: &Place) {}
+        fn part(&mut self, _: &MailboxAddress) {}
     }
 
     /// What a fetch comes to, in how many rounds and how much time.
@@ -350,12 +369,15 @@ mod tests {
     /// Somebody with such a mailbox, and the clock of their courier.
     fn courier(letters: usize, pause: Duration) -> (Courier<Mailbox>, Rc<Cell<Instant>>, TempDir) {
         let (folder, key) = (TempDir::new().unwrap(), random().unwrap());
-        let fresh =
-            Fresh { name: random().unwrap(), key: random().unwrap(), seal: random().unwrap() };
-        let place = Place { mailbox: PublicKey::new([8; 32]), addresses: vec![] };
+        let fresh = NewIdentity {
+            name: random().unwrap(),
+            key: random().unwrap(),
+            seal: random().unwrap(),
+        };
+        let place = MailboxAddress { mailbox: PublicKey::new([8; 32]), addresses: vec![] };
         let (_, rows) = Person::new(fresh, vec![place], 1).unwrap();
-        Store::create(folder.path(), key).unwrap().keep(&rows).unwrap();
-        let store = Store::open(folder.path(), key).unwrap();
+        PersonStore::create(folder.path(), key).unwrap().keep(&rows).unwrap();
+        let store = PersonStore::open(folder.path(), key).unwrap();
         let now = Rc::new(Cell::new(Instant::now()));
         let mailbox = Mailbox { letters, fetched: 0, pause, now: Rc::clone(&now) };
         let mut courier = Courier::new(store, mailbox).unwrap();
@@ -385,12 +407,12 @@ mod tests {
         assert!(rounds > 1 && took <= Duration::from_secs(5 * 60), "{rounds}: {took:?}");
         // So it is with what is left there: the keys of a hundred people are asked for, and none is given.
         let (mut courier, now, _folder) = courier(0, pause);
-        let place = Place { mailbox: PublicKey::new([9; 32]), addresses: vec![] };
+        let place = MailboxAddress { mailbox: PublicKey::new([9; 32]), addresses: vec![] };
         for _ in 0..100 {
-            let name = Key::generate().unwrap().public();
+            let name = PrivateKey::generate().unwrap().public();
             let invite = Invite { name, places: vec![place.clone()] };
-            courier.tell(Event::Add(invite, "ben".to_owned()), 2).unwrap();
-            courier.tell(Event::Write(name, "octet".to_owned()), 2).unwrap();
+            courier.tell(PersonEvent::Add(invite, "ben".to_owned()), 2).unwrap();
+            courier.tell(PersonEvent::Write(name, "octet".to_owned()), 2).unwrap();
         }
         let began = now.get();
         let left = courier.deliver(2).unwrap();

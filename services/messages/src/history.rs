@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// A line of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct HistoryEntry {
     /// With whom.
     pub peer: PublicKey,
     /// Whether the other has written it.

@@ -5,7 +5,7 @@ use octet_node::bytes::Fields;
 use octet_node::control::PublicKey;
 use sha2::{Digest, Sha256};
 
-use crate::place::{self, Place};
+use crate::place::{self, MailboxAddress};
 
 /// What the line begins with.
 const SCHEME: &str = "OCTET-MSG:";
@@ -29,7 +29,7 @@ pub struct Invite {
     /// Who.
     pub name: PublicKey,
     /// Where.
-    pub places: Vec<Place>,
+    pub places: Vec<MailboxAddress>,
 }
 
 /// Text that is not an invite.

@@ -3,7 +3,7 @@
 use octet_node::bytes::Fields;
 use vodozemac::olm::OlmMessage;
 
-use crate::card::Card;
+use crate::card::ContactCard;
 
 /// The version of the encoding, its first byte.
 const VERSION: u8 = 1;
@@ -15,7 +15,7 @@ const VERSION: u8 = 1;
 #[derive(Debug, Clone)]
 pub struct Letter {
     /// Of whom it says it is: and where they are answered.
-    pub card: Card,
+    pub card: ContactCard,
     /// Which text it says that it has, 0 for none: who cannot open it knows what to make of it. What counts is in the
     /// record.
     pub number: u64,
@@ -45,7 +45,7 @@ impl Letter {
         let card = fields.take(length)?;
         let number = fields.u64()?;
         let message = OlmMessage::from_parts(fields.u8()?.into(), fields.0).ok()?;
-        let card = Card::from_bytes(card).ok()?;
+        let card = ContactCard::from_bytes(card).ok()?;
         Some(Self { card, number, message })
     }
 }

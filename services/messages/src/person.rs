@@ -9,8 +9,8 @@ mod restore;
 mod todo;
 mod write;
 
-pub use own::Fresh;
-pub use todo::{Action, What};
+pub use own::NewIdentity;
+pub use todo::{EnvelopeContent, MailboxAction};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,18 +18,18 @@ use octet_node::control::PublicKey;
 use octet_node::sub_key::Certified;
 use vodozemac::olm::Account;
 
-use crate::card::Card;
-use crate::history::Entry;
+use crate::card::ContactCard;
+use crate::history::HistoryEntry;
 use crate::invite::Invite;
 use crate::limits::{ANSWERS, ANSWERS_OF_ONE};
-use crate::place::Place;
-use crate::rows::{Change, Row, encode};
-use own::Own;
-use peer::Peer;
+use crate::place::MailboxAddress;
+use crate::rows::{ChangedRow, RowName, encode};
+use own::OwnKeys;
+use peer::Contact;
 
 /// What has happened.
 #[derive(Debug)]
-pub enum Event {
+pub enum PersonEvent {
     /// Somebody is to be known by a name of one's own.
     Add(Invite, String),
     /// Something is to be written to somebody.
@@ -37,7 +37,7 @@ pub enum Event {
     /// A mailbox has given what sessions with somebody begin with: the encodings of a card and a prekey.
     Claimed(PublicKey, Vec<u8>, Vec<u8>),
     /// Something for somebody, the first, was kept by a mailbox, the second.
-    Deposited(PublicKey, PublicKey, What),
+    Deposited(PublicKey, PublicKey, EnvelopeContent),
     /// One's own mailbox of this key has given these envelopes, and so many one-time keys are left there.
     Fetched(PublicKey, Vec<Vec<u8>>, u32),
     /// One's own mailbox of this key has what is told to others.
@@ -52,12 +52,12 @@ pub enum Event {
     /// Somebody is not to be known any more: nothing of them is kept but what they have written.
     Forget(PublicKey),
     /// A node has this key for letters now, and these mailboxes.
-    Moved(Certified, Vec<Place>),
+    Moved(Certified, Vec<MailboxAddress>),
 }
 
 /// Why an event changes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum EventError {
     /// That is this person.
     #[error("that is your own name: give the invite of somebody else")]
     Oneself,
@@ -82,13 +82,13 @@ pub enum Refused {
 
 /// A person.
 pub struct Person {
-    own: Own,
+    own: OwnKeys,
     account: Account,
-    peers: BTreeMap<PublicKey, Peer>,
+    peers: BTreeMap<PublicKey, Contact>,
     /// Which rows are other than before.
-    touched: BTreeSet<Row>,
+    touched: BTreeSet<RowName>,
     /// New lines of the history.
-    lines: Vec<(u64, Entry)>,
+    lines: Vec<(u64, HistoryEntry)>,
 }
 
 impl std::fmt::Debug for Person {
@@ -99,24 +99,24 @@ impl std::fmt::Debug for Person {
 
 impl Person {
     /// The person of these rows; `None` if there is none in them, or they are damaged.
-    pub fn load(rows: impl IntoIterator<Item = (Row, Vec<u8>)>) -> Option<Self> {
+    pub fn load(rows: impl IntoIterator<Item = (RowName, Vec<u8>)>) -> Option<Self> {
         let (mut own, mut account, mut peers) = (None, None, BTreeMap::new());
         let mut later = vec![];
         for (row, value) in rows {
             match row {
-                Row::Own => own = Some(Own::load(&value)?),
-                Row::Account => account = Some(own::load_account(&value)?),
-                Row::Peer(name) => drop(peers.insert(name, Peer::load(&value)?)),
-                Row::Outgoing(..) | Row::Held(..) => later.push((row, value)),
-                Row::History(_) => {}
+                RowName::Own => own = Some(OwnKeys::load(&value)?),
+                RowName::Account => account = Some(own::load_account(&value)?),
+                RowName::Peer(name) => drop(peers.insert(name, Contact::load(&value)?)),
+                RowName::Outgoing(..) | RowName::Held(..) => later.push((row, value)),
+                RowName::History(_) => {}
             }
         }
         for (row, value) in later {
             match row {
-                Row::Outgoing(name, number) => {
+                RowName::Outgoing(name, number) => {
                     peers.get_mut(&name)?.load_outgoing(number, &value)?;
                 }
-                Row::Held(name, number) => {
+                RowName::Held(name, number) => {
                     peers.get_mut(&name)?.load_held(number, &value)?;
                 }
                 _ => {}
@@ -130,31 +130,31 @@ impl Person {
     ///
     /// # Errors
     /// It cannot be; then nothing is changed.
-    pub fn step(&mut self, event: Event, now: u64) -> Result<Vec<Change>, Refused> {
+    pub fn step(&mut self, event: PersonEvent, now: u64) -> Result<Vec<ChangedRow>, EventError> {
         match event {
-            Event::Add(invite, alias) => self.add(invite, alias)?,
-            Event::Write(to, text) => self.write(to, text, now)?,
-            Event::Claimed(peer, card, prekey) => self.begin(peer, &card, &prekey, now)?,
-            Event::Deposited(peer, mailbox, what) => self.deposited(peer, mailbox, what, now),
-            Event::Fetched(mailbox, envelopes, left) => {
+            PersonEvent::Add(invite, alias) => self.add(invite, alias)?,
+            PersonEvent::Write(to, text) => self.write(to, text, now)?,
+            PersonEvent::Claimed(peer, card, prekey) => self.begin(peer, &card, &prekey, now)?,
+            PersonEvent::Deposited(peer, mailbox, what) => self.deposited(peer, mailbox, what, now),
+            PersonEvent::Fetched(mailbox, envelopes, left) => {
                 for envelope in envelopes {
                     self.read(&envelope, now);
                 }
                 self.owe_receipts(now);
                 self.refill(mailbox, left, now);
             }
-            Event::Published(mailbox) => self.published(mailbox),
-            Event::Shown(upto) => {
+            PersonEvent::Published(mailbox) => self.published(mailbox),
+            PersonEvent::Shown(upto) => {
                 self.own.shown = upto.min(self.own.history);
-                self.touched.insert(Row::Own);
+                self.touched.insert(RowName::Own);
             }
-            Event::Answered(to, answer) => self.answered(to, answer, now)?,
-            Event::Told(to, text) => {
+            PersonEvent::Answered(to, answer) => self.answered(to, answer, now)?,
+            PersonEvent::Told(to, text) => {
                 self.write_answer(to, text, now)?;
                 self.forget_lines();
             }
-            Event::Forget(name) => self.forget(name)?,
-            Event::Moved(certified, places) => self.moved(&certified, places, now),
+            PersonEvent::Forget(name) => self.forget(name)?,
+            PersonEvent::Moved(certified, places) => self.moved(&certified, places, now),
         }
         Ok(self.changes())
     }
@@ -198,36 +198,41 @@ impl Person {
         self.own.refused
     }
 
-    fn add(&mut self, invite: Invite, alias: String) -> Result<(), Refused> {
+    fn add(&mut self, invite: Invite, alias: String) -> Result<(), EventError> {
         if invite.name == self.name() {
-            return Err(Refused::Oneself);
+            return Err(EventError::Oneself);
         }
         let peer = self.peer_or_new(invite.name)?;
         peer.alias = alias;
         peer.is_known = true;
         peer.places = invite.places;
-        self.touched.insert(Row::Peer(invite.name));
+        self.touched.insert(RowName::Peer(invite.name));
         Ok(())
     }
 
-    fn answered(&mut self, to: PublicKey, answer: Option<String>, now: u64) -> Result<(), Refused> {
+    fn answered(
+        &mut self,
+        to: PublicKey,
+        answer: Option<String>,
+        now: u64,
+    ) -> Result<(), EventError> {
         if let Some(answer) = answer {
             self.write_answer(to, answer, now)?;
         }
         self.forget_lines();
         if self.own.shown < self.own.history {
-            self.touched.extend([Row::Own, Row::History(self.own.shown)]);
+            self.touched.extend([RowName::Own, RowName::History(self.own.shown)]);
             self.own.shown += 1;
         }
         Ok(())
     }
 
     /// Writes what was not written by a person, whose disk would be full before their memory.
-    fn write_answer(&mut self, to: PublicKey, text: String, now: u64) -> Result<(), Refused> {
-        let of_one = self.peers.get(&to).map_or(0, Peer::outgoing_bytes);
-        let all: usize = self.peers.values().map(Peer::outgoing_bytes).sum();
+    fn write_answer(&mut self, to: PublicKey, text: String, now: u64) -> Result<(), EventError> {
+        let of_one = self.peers.get(&to).map_or(0, Contact::outgoing_bytes);
+        let all: usize = self.peers.values().map(Contact::outgoing_bytes).sum();
         if of_one + text.len() > ANSWERS_OF_ONE || all + text.len() > ANSWERS {
-            return Err(Refused::OutboxFull);
+            return Err(EventError::OutboxFull);
         }
         self.write(to, text, now)
     }
@@ -238,7 +243,7 @@ impl Person {
         self.lines.clear();
     }
 
-    fn peer_or_new(&mut self, name: PublicKey) -> Result<&mut Peer, Refused> {
+    fn peer_or_new(&mut self, name: PublicKey) -> Result<&mut Contact, EventError> {
         if !self.peers.contains_key(&name) && self.peers.len() >= crate::limits::PEERS {
             self.forget_stranger()?;
         }
@@ -246,50 +251,53 @@ impl Person {
     }
 
     /// Forgets, of those who were neither added nor written to, the one who has written least.
-    fn forget_stranger(&mut self) -> Result<(), Refused> {
+    fn forget_stranger(&mut self) -> Result<(), EventError> {
         let strangers = self.peers.iter().filter(|(_, peer)| !peer.is_known);
         let stranger = strangers.min_by_key(|(_, peer)| peer.received).map(|(name, _)| *name);
-        self.forget(stranger.ok_or(Refused::Crowded)?)
+        self.forget(stranger.ok_or(EventError::Crowded)?)
     }
 
-    fn forget(&mut self, name: PublicKey) -> Result<(), Refused> {
-        let peer = self.peers.remove(&name).ok_or(Refused::Unknown)?;
-        self.touched.insert(Row::Peer(name));
-        self.touched.extend(peer.held.into_keys().map(|number| Row::Held(name, number)));
-        self.touched.extend(peer.outgoing.into_keys().map(|number| Row::Outgoing(name, number)));
+    fn forget(&mut self, name: PublicKey) -> Result<(), EventError> {
+        let peer = self.peers.remove(&name).ok_or(EventError::Unknown)?;
+        self.touched.insert(RowName::Peer(name));
+        self.touched.extend(peer.held.into_keys().map(|number| RowName::Held(name, number)));
+        self.touched
+            .extend(peer.outgoing.into_keys().map(|number| RowName::Outgoing(name, number)));
         Ok(())
     }
 
-    fn card(&self) -> Option<Card> {
+    fn card(&self) -> Option<ContactCard> {
         self.own.card(self.account.curve25519_key())
     }
 
-    fn remember(&mut self, entry: Entry) {
+    fn remember(&mut self, entry: HistoryEntry) {
         let number = self.own.history;
         self.own.history += 1;
-        self.touched.insert(Row::Own);
+        self.touched.insert(RowName::Own);
         self.lines.push((number, entry));
     }
 
     /// All that is other than before.
-    fn changes(&mut self) -> Vec<Change> {
+    fn changes(&mut self) -> Vec<ChangedRow> {
         let touched = std::mem::take(&mut self.touched);
-        let lines = std::mem::take(&mut self.lines).into_iter().map(|(number, entry)| Change {
-            row: Row::History(number),
+        let lines = std::mem::take(&mut self.lines).into_iter().map(|(number, entry)| ChangedRow {
+            row: RowName::History(number),
             value: Some(encode(&entry)),
         });
-        let rows = touched.into_iter().map(|row| Change { value: self.value(&row), row });
+        let rows = touched.into_iter().map(|row| ChangedRow { value: self.value(&row), row });
         rows.chain(lines).collect()
     }
 
-    fn value(&self, row: &Row) -> Option<Vec<u8>> {
+    fn value(&self, row: &RowName) -> Option<Vec<u8>> {
         match row {
-            Row::Own => Some(self.own.save()),
-            Row::Account => Some(own::save_account(&self.account)),
-            Row::Peer(name) => self.peers.get(name).map(Peer::save),
-            Row::Outgoing(name, number) => self.peers.get(name)?.outgoing.get(number).map(encode),
-            Row::Held(name, number) => self.peers.get(name)?.held.get(number).map(encode),
-            Row::History(_) => None,
+            RowName::Own => Some(self.own.save()),
+            RowName::Account => Some(own::save_account(&self.account)),
+            RowName::Peer(name) => self.peers.get(name).map(Contact::save),
+            RowName::Outgoing(name, number) => {
+                self.peers.get(name)?.outgoing.get(number).map(encode)
+            }
+            RowName::Held(name, number) => self.peers.get(name)?.held.get(number).map(encode),
+            RowName::History(_) => None,
         }
     }
 }
@@ -298,7 +306,7 @@ impl Person {
 mod tests {
     use super::*;
     use crate::limits::{PEERS, TEXT};
-    use crate::place::Place;
+    use crate::place::MailboxAddress;
 
     fn name(number: usize) -> PublicKey {
         let mut bytes = [0; 32];
@@ -306,34 +314,37 @@ mod tests {
         PublicKey::new(bytes)
     }
 
-    fn add(person: &mut Person, number: usize) -> Result<Vec<Change>, Refused> {
-        let invite = Invite { name: name(number), places: Vec::<Place>::new() };
-        person.step(Event::Add(invite, "ben".into()), 0)
+    fn add(person: &mut Person, number: usize) -> Result<Vec<ChangedRow>, EventError> {
+        let invite = Invite { name: name(number), places: Vec::<MailboxAddress>::new() };
+        person.step(PersonEvent::Add(invite, "ben".into()), 0)
     }
 
     #[test]
     fn a_row_of_before_there_were_epochs_is_read() {
-        let fresh = Fresh { name: [1; 32], key: [2; 32], seal: [3; 32] };
+        let fresh = NewIdentity { name: [1; 32], key: [2; 32], seal: [3; 32] };
         let (person, _) = Person::new(fresh, vec![], 0).unwrap();
         let row = person.own.save();
         let (added, before) = row.split_last().unwrap();
         assert_eq!(*added, 0);
-        assert!(Own::load(before).unwrap().save() == row && Own::load(&row).unwrap().save() == row);
-        assert!(Own::load(&before[..before.len() - 1]).is_none());
+        assert!(
+            OwnKeys::load(before).unwrap().save() == row
+                && OwnKeys::load(&row).unwrap().save() == row
+        );
+        assert!(OwnKeys::load(&before[..before.len() - 1]).is_none());
     }
 
     /// However many strangers write, there is room for those whom one adds; and whom one has added stays.
     #[test]
     fn strangers_make_room() {
-        let fresh = Fresh { name: [1; 32], key: [2; 32], seal: [3; 32] };
+        let fresh = NewIdentity { name: [1; 32], key: [2; 32], seal: [3; 32] };
         let (mut person, _) = Person::new(fresh, vec![], 0).unwrap();
         add(&mut person, 1000).unwrap();
         for number in 1..PEERS {
             person.peer_or_new(name(number)).unwrap().received = 2;
         }
         person.peers.get_mut(&name(7)).unwrap().received = 1;
-        let gone = |changes: &[Change], number| {
-            let row = Row::Peer(name(number));
+        let gone = |changes: &[ChangedRow], number| {
+            let row = RowName::Peer(name(number));
             changes.iter().any(|change| change.row == row && change.value.is_none())
         };
         assert!(gone(&add(&mut person, 1001).unwrap(), 7));
@@ -344,25 +355,28 @@ mod tests {
             add(&mut person, number).unwrap();
         }
         assert!(person.peers.values().all(|peer| peer.is_known));
-        assert_eq!(add(&mut person, 3000).unwrap_err(), Refused::Crowded);
+        assert_eq!(add(&mut person, 3000).unwrap_err(), EventError::Crowded);
         assert!(person.peer_or_new(name(2001)).is_err());
         // Until one of them is forgotten.
-        let changes = person.step(Event::Forget(name(1000)), 0).unwrap();
+        let changes = person.step(PersonEvent::Forget(name(1000)), 0).unwrap();
         assert!(gone(&changes, 1000));
-        assert_eq!(person.step(Event::Forget(name(1000)), 0).unwrap_err(), Refused::Unknown);
+        assert_eq!(
+            person.step(PersonEvent::Forget(name(1000)), 0).unwrap_err(),
+            EventError::Unknown
+        );
         add(&mut person, 3000).unwrap();
     }
 
     /// Each has room for some, and all together for no more than there is memory.
     #[test]
     fn answers_that_nobody_fetches_are_bounded_by_bytes() {
-        let fresh = Fresh { name: [1; 32], key: [2; 32], seal: [3; 32] };
+        let fresh = NewIdentity { name: [1; 32], key: [2; 32], seal: [3; 32] };
         let (mut person, _) = Person::new(fresh, vec![], 0).unwrap();
         let answer = |length| "x".repeat(length);
         for number in 0..20 {
             add(&mut person, number).unwrap();
             let mut left = 1;
-            while person.step(Event::Answered(name(number), Some(answer(TEXT))), 0).is_ok() {
+            while person.step(PersonEvent::Answered(name(number), Some(answer(TEXT))), 0).is_ok() {
                 left += 1;
             }
             // As many as fit, of one and of all.
@@ -370,10 +384,10 @@ mod tests {
             assert_eq!(left - 1, wanted, "{number}");
         }
         // What a person writes is bounded by number alone: it is not in memory for others to fill.
-        person.step(Event::Write(name(0), answer(TEXT)), 0).unwrap();
+        person.step(PersonEvent::Write(name(0), answer(TEXT)), 0).unwrap();
         // Whoever fetches has room again.
-        person.step(Event::Forget(name(1)), 0).unwrap();
+        person.step(PersonEvent::Forget(name(1)), 0).unwrap();
         add(&mut person, 1).unwrap();
-        person.step(Event::Answered(name(1), Some(answer(TEXT))), 0).unwrap();
+        person.step(PersonEvent::Answered(name(1), Some(answer(TEXT))), 0).unwrap();
     }
 }

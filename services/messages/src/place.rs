@@ -12,7 +12,7 @@ use crate::limits::{ADDRESSES, PLACES};
 /// Its encoding: the key of its endpoint (32 bytes), how many addresses there are (1), and each: 4 or 6 (1), the
 /// address (4 or 16), the port (2).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct MailboxAddress {
     /// The key with which its endpoint proves itself.
     pub mailbox: PublicKey,
     /// Its addresses: the first that answers is taken.
@@ -20,7 +20,7 @@ pub struct Place {
 }
 
 /// Appends `places`, after how many they are.
-pub fn put(places: &[Place], out: &mut Vec<u8>) {
+pub fn put(places: &[MailboxAddress], out: &mut Vec<u8>) {
     let places = &places[..places.len().min(PLACES)];
     out.push(places.len() as u8);
     for place in places {
@@ -44,13 +44,13 @@ pub fn put(places: &[Place], out: &mut Vec<u8>) {
 }
 
 /// What [`put`] has appended.
-pub fn take(fields: &mut Fields) -> Option<Vec<Place>> {
+pub fn take(fields: &mut Fields) -> Option<Vec<MailboxAddress>> {
     let count = usize::from(fields.u8()?);
     (count <= PLACES).then_some(())?;
     (0..count).map(|_| take_one(fields)).collect()
 }
 
-fn take_one(fields: &mut Fields) -> Option<Place> {
+fn take_one(fields: &mut Fields) -> Option<MailboxAddress> {
     let (mailbox, count) = (fields.key()?, usize::from(fields.u8()?));
     (count <= ADDRESSES).then_some(())?;
     let address = |fields: &mut Fields| {
@@ -62,7 +62,7 @@ fn take_one(fields: &mut Fields) -> Option<Place> {
         Some(SocketAddr::new(ip, fields.u16()?))
     };
     let addresses = (0..count).map(|_| address(fields)).collect::<Option<_>>()?;
-    Some(Place { mailbox, addresses })
+    Some(MailboxAddress { mailbox, addresses })
 }
 
 /// A place as a person writes it: `did:key:…@ADDRESS:PORT`, with further addresses after commas.
@@ -72,7 +72,7 @@ fn take_one(fields: &mut Fields) -> Option<Place> {
 )]
 pub struct InvalidPlace;
 
-impl std::str::FromStr for Place {
+impl std::str::FromStr for MailboxAddress {
     type Err = InvalidPlace;
 
     fn from_str(text: &str) -> Result<Self, InvalidPlace> {
@@ -87,7 +87,7 @@ impl std::str::FromStr for Place {
     }
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for MailboxAddress {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let addresses: Vec<String> = self.addresses.iter().map(SocketAddr::to_string).collect();
         write!(f, "{}@{}", self.mailbox, addresses.join(","))

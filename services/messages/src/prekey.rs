@@ -2,9 +2,9 @@
 
 use octet_node::bytes::Fields;
 use octet_node::control::PublicKey;
-use octet_node::key::{Domain, Key, SIGNATURE, verify};
+use octet_node::key::{Domain, PrivateKey, SIGNATURE, verify};
 
-use crate::card::{Card, InvalidCard};
+use crate::card::{ContactCard, InvalidContactCard};
 use crate::limits::ONE_TIME;
 
 /// The version of the encodings, their first byte.
@@ -15,7 +15,7 @@ pub const PREKEY: usize = 1 + 1 + 8 + 32 + 32 + SIGNATURE;
 
 /// How often a prekey is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Use {
+pub enum PrekeyUse {
     /// For one session: its private half is forgotten with the first letter.
     OneTime,
     /// For all that begin while there is no other.
@@ -30,7 +30,7 @@ pub enum Use {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prekey {
     /// How often it is used.
-    pub usage: Use,
+    pub usage: PrekeyUse,
     /// Each has a higher one than those before it.
     pub number: u64,
     /// The key of sessions that it goes with.
@@ -42,14 +42,20 @@ pub struct Prekey {
 
 impl Prekey {
     /// Signs `key`.
-    pub fn sign(usage: Use, number: u64, identity: [u8; 32], key: [u8; 32], signer: &Key) -> Self {
+    pub fn sign(
+        usage: PrekeyUse,
+        number: u64,
+        identity: [u8; 32],
+        key: [u8; 32],
+        signer: &PrivateKey,
+    ) -> Self {
         let mut prekey = Self { usage, number, identity, key, signature: [0; SIGNATURE] };
         prekey.signature = signer.sign(Domain::Prekey, &prekey.body());
         prekey
     }
 
     fn body(&self) -> Vec<u8> {
-        let mut out = vec![VERSION, if self.usage == Use::OneTime { 1 } else { 2 }];
+        let mut out = vec![VERSION, if self.usage == PrekeyUse::OneTime { 1 } else { 2 }];
         out.extend_from_slice(&self.number.to_be_bytes());
         out.extend_from_slice(&self.identity);
         out.extend_from_slice(&self.key);
@@ -68,8 +74,8 @@ impl Prekey {
         let mut fields = Fields(bytes);
         let version = fields.u8()?;
         let usage = match fields.u8()? {
-            1 => Use::OneTime,
-            2 => Use::Fallback,
+            1 => PrekeyUse::OneTime,
+            2 => PrekeyUse::Fallback,
             _ => return None,
         };
         let (number, identity, key) = (fields.u64()?, fields.array()?, fields.array()?);
@@ -79,7 +85,7 @@ impl Prekey {
     }
 
     /// Whether the owner of `card` has signed it, for the key of sessions in that card.
-    pub fn is_of(&self, card: &Card) -> bool {
+    pub fn is_of(&self, card: &ContactCard) -> bool {
         self.identity == card.details().identity
             && verify(&card.key(), Domain::Prekey, &self.body(), &self.signature)
     }
@@ -91,7 +97,7 @@ impl Prekey {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bundle {
     /// How they are reached.
-    pub card: Card,
+    pub card: ContactCard,
     /// With which first letters can begin.
     pub prekeys: Vec<Prekey>,
 }
@@ -114,12 +120,12 @@ impl Bundle {
     ///
     /// # Errors
     /// It is no bundle, or something in it is not signed by whom the card names.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidCard> {
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidContactCard> {
         let mut fields = Fields(bytes);
-        let (card, prekeys) = Self::parse(&mut fields).ok_or(InvalidCard::Malformed)?;
-        let card = Card::from_bytes(card)?;
+        let (card, prekeys) = Self::parse(&mut fields).ok_or(InvalidContactCard::Malformed)?;
+        let card = ContactCard::from_bytes(card)?;
         let are_own = prekeys.iter().all(|prekey| prekey.is_of(&card));
-        are_own.then_some(Self { card, prekeys }).ok_or(InvalidCard::Forged)
+        are_own.then_some(Self { card, prekeys }).ok_or(InvalidContactCard::Forged)
     }
 
     fn parse<'a>(fields: &mut Fields<'a>) -> Option<(&'a [u8], Vec<Prekey>)> {
@@ -135,7 +141,7 @@ impl Bundle {
 }
 
 /// Whether `claimed` is what `name` is reached by: what a mailbox has answered is not believed.
-pub fn check(card: &[u8], prekey: &[u8], name: &PublicKey) -> Option<(Card, Prekey)> {
-    let (card, prekey) = (Card::from_bytes(card).ok()?, Prekey::from_bytes(prekey)?);
+pub fn check(card: &[u8], prekey: &[u8], name: &PublicKey) -> Option<(ContactCard, Prekey)> {
+    let (card, prekey) = (ContactCard::from_bytes(card).ok()?, Prekey::from_bytes(prekey)?);
     (card.name() == *name && prekey.is_of(&card)).then_some((card, prekey))
 }

@@ -16,16 +16,16 @@ use noq::crypto::rustls::QuicClientConfig;
 use noq::rustls::pki_types::CertificateDer;
 use noq::{ClientConfig, Connection, Endpoint, TransportConfig, VarInt};
 use octet_node::control::PublicKey;
-use octet_node::key::Key;
-use octet_node::tls::{self, Protocol};
+use octet_node::key::PrivateKey;
+use octet_node::tls::{self, AlpnProtocol};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::courier::{Unreached, Wire};
 use crate::limits::ANSWER;
-use crate::place::Place;
-use crate::request::{Answer, Request};
+use crate::place::MailboxAddress;
+use crate::request::{MailboxReply, SignedRequest};
 
 /// The UDP port of a mailbox.
 pub const PORT: u16 = 4434;
@@ -49,20 +49,20 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Connections to mailboxes.
-pub struct Client {
+pub struct MailboxClient {
     runtime: Runtime,
     open: BTreeMap<PublicKey, Reached>,
     /// When those were tried that were not reached.
     unreached: BTreeMap<PublicKey, Instant>,
 }
 
-impl std::fmt::Debug for Client {
+impl std::fmt::Debug for MailboxClient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Client").finish_non_exhaustive()
     }
 }
 
-impl Client {
+impl MailboxClient {
     /// None yet.
     ///
     /// # Errors
@@ -73,8 +73,12 @@ impl Client {
     }
 }
 
-impl Wire for Client {
-    fn ask(&mut self, place: &Place, request: &Request) -> Result<Answer, Unreached> {
+impl Wire for MailboxClient {
+    fn ask(
+        &mut self,
+        place: &MailboxAddress,
+        request: &SignedRequest,
+    ) -> Result<MailboxReply, Unreached> {
         let unreached = || Unreached(place.to_string());
         let reached = match self.open.remove(&place.mailbox) {
             Some(open) => open,
@@ -84,7 +88,7 @@ impl Wire for Client {
                     return Err(unreached());
                 }
                 // With a key that nobody has seen before.
-                let key = Key::generate().ok();
+                let key = PrivateKey::generate().ok();
                 let reached = key.and_then(|key| self.runtime.block_on(reach(&key, place)));
                 let Some(reached) = reached else {
                     self.unreached.insert(place.mailbox, Instant::now());
@@ -102,14 +106,14 @@ impl Wire for Client {
         Ok(answer)
     }
 
-    fn part(&mut self, place: &Place) {
+    fn part(&mut self, place: &MailboxAddress) {
         if let Some(reached) = self.open.remove(&place.mailbox) {
             self.runtime.block_on(reached.close());
         }
     }
 }
 
-impl Drop for Client {
+impl Drop for MailboxClient {
     fn drop(&mut self) {
         for (_, reached) in std::mem::take(&mut self.open) {
             self.runtime.block_on(reached.close());
@@ -120,11 +124,11 @@ impl Drop for Client {
 /// Asks the mailbox at `place` one thing, as the one who holds `key`, and returns what it answers within
 /// `answer_timeout` of being reached.
 pub fn ask(
-    key: &Key,
-    place: &Place,
-    request: &Request,
+    key: &PrivateKey,
+    place: &MailboxAddress,
+    request: &SignedRequest,
     answer_timeout: Duration,
-) -> Option<Answer> {
+) -> Option<MailboxReply> {
     runtime().ok()?.block_on(async {
         let reached = reach(key, place).await?;
         let answer = reached.ask(request, answer_timeout).await;
@@ -149,12 +153,12 @@ struct Reached {
 }
 
 impl Reached {
-    async fn ask(&self, request: &Request, answer_timeout: Duration) -> Option<Answer> {
+    async fn ask(&self, request: &SignedRequest, answer_timeout: Duration) -> Option<MailboxReply> {
         let answer = async {
             let (mut send, mut receive) = self.connection.open_bi().await.ok()?;
             send.write_all(&request.to_bytes()).await.ok()?;
             send.finish().ok()?;
-            Answer::from_bytes(&receive.read_to_end(ANSWER).await.ok()?)
+            MailboxReply::from_bytes(&receive.read_to_end(ANSWER).await.ok()?)
         };
         timeout(answer_timeout, answer).await.ok()?
     }
@@ -167,7 +171,7 @@ impl Reached {
 
 /// Connects to the mailbox at `place` as the one who holds `key`: to all its addresses at once, and the first that
 /// proves the mailbox's key counts.
-async fn reach(key: &Key, place: &Place) -> Option<Reached> {
+async fn reach(key: &PrivateKey, place: &MailboxAddress) -> Option<Reached> {
     let config = config(key)?;
     let mut tried = JoinSet::new();
     for address in &place.addresses {
@@ -199,8 +203,9 @@ async fn connect(config: ClientConfig, to: SocketAddr, mailbox: PublicKey) -> Op
     Some(reached)
 }
 
-fn config(key: &Key) -> Option<ClientConfig> {
-    let crypto = QuicClientConfig::try_from(tls::client(key, Protocol::Messenger).ok()?).ok()?;
+fn config(key: &PrivateKey) -> Option<ClientConfig> {
+    let crypto =
+        QuicClientConfig::try_from(tls::client(key, AlpnProtocol::Messenger).ok()?).ok()?;
     let mut transport = TransportConfig::default();
     transport
         .max_idle_timeout(Some(IDLE.try_into().ok()?))

@@ -15,7 +15,7 @@ const VERSION: u8 = 2;
 /// in order (8), whether the others are wanted again (1: 0 or 1, and 0 if there is a text), when it was written, in
 /// seconds since 1970 (8), and the text, in UTF-8.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
+pub struct PersonRecord {
     /// Who says it.
     pub from: PublicKey,
     /// To whom.
@@ -38,7 +38,7 @@ pub struct Record {
     pub text: String,
 }
 
-impl Record {
+impl PersonRecord {
     /// The encoding.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = vec![VERSION];

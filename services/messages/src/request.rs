@@ -8,7 +8,7 @@ use crate::rows::{decode, encode};
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Request {
+pub enum SignedRequest {
     /// A number that is used once, to sign the next thing that an owner asks on this connection.
     Nonce,
     /// What sessions with somebody begin with.
@@ -28,14 +28,14 @@ pub struct Owned {
     /// Whose mailbox it is.
     pub name: [u8; 32],
     /// What.
-    pub asked: Asked,
+    pub asked: MailboxRequest,
     /// The signature over [`to_sign`].
     pub signature: Vec<u8>,
 }
 
 /// The same, without a signature.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Asked {
+pub enum MailboxRequest {
     /// To tell others how one is reached: the encoding of a bundle.
     Publish(Vec<u8>),
     /// The oldest letters.
@@ -46,7 +46,7 @@ pub enum Asked {
 
 /// What is answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Answer {
+pub enum MailboxReply {
     /// The number.
     Nonce([u8; 32]),
     /// It is done, and on disk.
@@ -56,7 +56,7 @@ pub enum Answer {
     /// Letters.
     Letters(Letters),
     /// It is not done.
-    Refused(Refusal),
+    Refused(MailboxRefusal),
     /// What the gate says.
     Said(String),
 }
@@ -74,7 +74,7 @@ pub struct Letters {
 
 /// Why not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-pub enum Refusal {
+pub enum MailboxRefusal {
     /// There is no such mailbox.
     #[error(
         "there is no such mailbox: its box's owner makes one, `octetctl messenger admit did:key:…`"
@@ -113,11 +113,16 @@ pub enum Refusal {
 }
 
 /// What is signed: the mailbox, the number that it gave, whose mailbox it is, and what is asked.
-pub fn to_sign(mailbox: &PublicKey, nonce: &[u8; 32], name: &[u8; 32], asked: &Asked) -> Vec<u8> {
+pub fn to_sign(
+    mailbox: &PublicKey,
+    nonce: &[u8; 32],
+    name: &[u8; 32],
+    asked: &MailboxRequest,
+) -> Vec<u8> {
     [mailbox.as_bytes(), nonce, name, encode(asked).as_slice()].concat()
 }
 
-impl Request {
+impl SignedRequest {
     /// The encoding.
     pub fn to_bytes(&self) -> Vec<u8> {
         encode(self)
@@ -129,7 +134,7 @@ impl Request {
     }
 }
 
-impl Answer {
+impl MailboxReply {
     /// The encoding.
     pub fn to_bytes(&self) -> Vec<u8> {
         encode(self)

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// The name of a row.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Row {
+pub enum RowName {
     /// Its own keys, and what it has told its mailbox.
     Own,
     /// The keys of sessions that have not begun.
@@ -20,7 +20,7 @@ pub enum Row {
     History(u64),
 }
 
-impl Row {
+impl RowName {
     /// Whether it stays for good. What does not is to be unreadable once it is gone.
     pub fn is_history(&self) -> bool {
         matches!(self, Self::History(_))
@@ -29,9 +29,9 @@ impl Row {
 
 /// A row that is other than before.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
+pub struct ChangedRow {
     /// Which.
-    pub row: Row,
+    pub row: RowName,
     /// What is in it now; `None` if it is gone.
     pub value: Option<Vec<u8>>,
 }

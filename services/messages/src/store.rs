@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use octet_node::key::NoRandomness;
 use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition};
 
-use crate::history::Entry;
+use crate::history::HistoryEntry;
 use crate::person::Person;
-use crate::rows::{Change, Row, decode};
-use ring::Ring;
+use crate::rows::{ChangedRow, RowName, decode};
+use ring::KeyRing;
 
 /// All rows.
 const ROWS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("rows");
@@ -27,7 +27,7 @@ const CACHE: usize = 4 << 20;
 
 /// Why nothing is read or kept.
 #[derive(Debug, thiserror::Error)]
-pub enum StoreError {
+pub enum PersonStoreError {
     /// The disk does not give or take it.
     #[error("{0}: see that the folder can be read and written by you, and is not full")]
     Disk(#[from] io::Error),
@@ -51,7 +51,7 @@ pub enum StoreError {
     Randomness(#[from] NoRandomness),
 }
 
-impl From<redb::Error> for StoreError {
+impl From<redb::Error> for PersonStoreError {
     fn from(error: redb::Error) -> Self {
         Self::Rows(Box::new(error))
     }
@@ -59,20 +59,20 @@ impl From<redb::Error> for StoreError {
 
 /// What is kept of a person.
 #[derive(Debug)]
-pub struct Store {
+pub struct PersonStore {
     folder: PathBuf,
     key: [u8; 32],
-    ring: Ring,
+    ring: KeyRing,
     rows: Database,
 }
 
-impl Store {
+impl PersonStore {
     /// A new one in `folder`, whose keys are sealed with `key`.
     ///
     /// # Errors
     /// There is one already, or the disk does not take it.
-    pub fn create(folder: &Path, key: [u8; 32]) -> Result<Self, StoreError> {
-        Ring::new()?.save(folder, &key, true)?;
+    pub fn create(folder: &Path, key: [u8; 32]) -> Result<Self, PersonStoreError> {
+        KeyRing::new()?.save(folder, &key, true)?;
         Self::open(folder, key)
     }
 
@@ -80,12 +80,12 @@ impl Store {
     ///
     /// # Errors
     /// There is none, the key is another, or the disk does not give it.
-    pub fn open(folder: &Path, key: [u8; 32]) -> Result<Self, StoreError> {
-        let ring = Ring::load(folder, &key)?;
+    pub fn open(folder: &Path, key: [u8; 32]) -> Result<Self, PersonStoreError> {
+        let ring = KeyRing::load(folder, &key)?;
         let rows = Database::builder().set_cache_size(CACHE).create(folder.join(FILE));
         let rows = rows.map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => StoreError::Busy,
-            error => StoreError::Rows(Box::new(error.into())),
+            DatabaseError::DatabaseAlreadyOpen => PersonStoreError::Busy,
+            error => PersonStoreError::Rows(Box::new(error.into())),
         })?;
         let mut store = Self { folder: folder.to_owned(), key, ring, rows };
         store.make_table()?;
@@ -95,7 +95,7 @@ impl Store {
         Ok(store)
     }
 
-    fn make_table(&self) -> Result<(), StoreError> {
+    fn make_table(&self) -> Result<(), PersonStoreError> {
         let make = || -> Result<(), redb::Error> {
             let transaction = self.rows.begin_write()?;
             transaction.open_table(ROWS)?;
@@ -108,23 +108,23 @@ impl Store {
     ///
     /// # Errors
     /// There is none, or something is damaged.
-    pub fn load(&self) -> Result<Person, StoreError> {
+    pub fn load(&self) -> Result<Person, PersonStoreError> {
         let mut rows = vec![];
         self.each(|row, value| rows.push((row, value)))?;
         if rows.is_empty() {
-            return Err(StoreError::Absent(self.folder.clone()));
+            return Err(PersonStoreError::Absent(self.folder.clone()));
         }
-        Person::load(rows).ok_or(StoreError::Damaged)
+        Person::load(rows).ok_or(PersonStoreError::Damaged)
     }
 
     /// Hands every row that is not a history to `take`.
-    fn each(&self, mut take: impl FnMut(Row, Vec<u8>)) -> Result<(), StoreError> {
+    fn each(&self, mut take: impl FnMut(RowName, Vec<u8>)) -> Result<(), PersonStoreError> {
         let mut is_whole = true;
         let mut read = || -> Result<(), redb::Error> {
             let table = self.rows.begin_read()?.open_table(ROWS)?;
             for pair in table.iter()? {
                 let (name, sealed) = pair?;
-                if Ring::is_history(sealed.value()) {
+                if KeyRing::is_history(sealed.value()) {
                     continue;
                 }
                 match self.ring.open(name.value(), sealed.value()) {
@@ -135,14 +135,14 @@ impl Store {
             Ok(())
         };
         read()?;
-        is_whole.then_some(()).ok_or(StoreError::Damaged)
+        is_whole.then_some(()).ok_or(PersonStoreError::Damaged)
     }
 
     /// Keeps `changes`, all of them or none. When it returns they have survived a cut.
     ///
     /// # Errors
     /// They are not kept; then what is in memory is to be dropped.
-    pub fn keep(&self, changes: &[Change]) -> Result<(), StoreError> {
+    pub fn keep(&self, changes: &[ChangedRow]) -> Result<(), PersonStoreError> {
         let mut sealed = vec![];
         for change in changes {
             let name = self.ring.name(&change.row);
@@ -173,12 +173,12 @@ impl Store {
     ///
     /// # Errors
     /// Something is damaged.
-    pub fn history(&self, from: u64, to: u64) -> Result<Vec<Entry>, StoreError> {
+    pub fn history(&self, from: u64, to: u64) -> Result<Vec<HistoryEntry>, PersonStoreError> {
         let mut values = vec![];
         let mut read = || -> Result<(), redb::Error> {
             let table = self.rows.begin_read()?.open_table(ROWS)?;
             for number in from..to {
-                let name = self.ring.name(&Row::History(number));
+                let name = self.ring.name(&RowName::History(number));
                 let value = table.get(name.as_slice())?.map(|value| value.value().to_vec());
                 values.push((name, value));
             }
@@ -189,7 +189,7 @@ impl Store {
             let (_, entry) = self.ring.open(&name, &value?)?;
             decode(&entry)
         };
-        values.into_iter().map(|pair| entry(pair).ok_or(StoreError::Damaged)).collect()
+        values.into_iter().map(|pair| entry(pair).ok_or(PersonStoreError::Damaged)).collect()
     }
 
     /// Seals all but the history with a new key, and forgets the old one: what the file still has of older states can
@@ -197,15 +197,15 @@ impl Store {
     ///
     /// # Errors
     /// The disk does not take it; the next [`open`](Self::open) goes on with it.
-    pub fn rotate(&mut self) -> Result<(), StoreError> {
+    pub fn rotate(&mut self) -> Result<(), PersonStoreError> {
         self.ring.begin_turn()?;
         self.ring.save(&self.folder, &self.key, false)?;
         self.turn()
     }
 
-    fn turn(&mut self) -> Result<(), StoreError> {
+    fn turn(&mut self) -> Result<(), PersonStoreError> {
         let mut changes = vec![];
-        self.each(|row, value| changes.push(Change { row, value: Some(value) }))?;
+        self.each(|row, value| changes.push(ChangedRow { row, value: Some(value) }))?;
         self.keep(&changes)?;
         self.ring.end_turn();
         self.ring.save(&self.folder, &self.key, false)

@@ -10,12 +10,12 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use octet_node::control::{Client, INIT, PublicKey};
-use octet_node::durable::{self, Existing};
+use octet_node::durable::{self, ExistingFile};
 use octet_node::say;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::bot::Call;
+use crate::bot::BotEvent;
 
 /// The verb of PID 1 that tells the state, and again whenever it changes.
 const WATCH: &str = "watch";
@@ -34,11 +34,11 @@ const PAUSE: Duration = Duration::from_secs(5);
 
 /// Shared by who watches, who writes, and who is asked.
 #[derive(Debug, Clone)]
-pub struct Alerts(Arc<Mutex<State>>);
+pub struct Alerts(Arc<Mutex<AlertState>>);
 
 /// What there is to be told, and to whom.
 #[derive(Debug)]
-pub struct State {
+pub struct AlertState {
     file: PathBuf,
     kept: Kept,
     wrong: BTreeSet<String>,
@@ -92,11 +92,11 @@ impl Alerts {
             None => Kept::default(),
         };
         let (wrong, known) = (kept.told.clone(), BTreeSet::new());
-        Ok(Self(Arc::new(Mutex::new(State { file, kept, wrong, known }))))
+        Ok(Self(Arc::new(Mutex::new(AlertState { file, kept, wrong, known }))))
     }
 
     /// To read and change it.
-    pub fn lock(&self) -> MutexGuard<'_, State> {
+    pub fn lock(&self) -> MutexGuard<'_, AlertState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -105,7 +105,7 @@ impl Alerts {
     ///
     /// # Errors
     /// There is no thread to be had.
-    pub fn watch(&self, sockets: &Path, bell: SyncSender<Call>) -> io::Result<()> {
+    pub fn watch(&self, sockets: &Path, bell: SyncSender<BotEvent>) -> io::Result<()> {
         let (alerts, socket) = (self.clone(), sockets.join(format!("{INIT}.sock")));
         let run = move || {
             let mut problem = String::new();
@@ -117,7 +117,7 @@ impl Alerts {
                         if state.wrong != wrong {
                             state.wrong = wrong;
                             // No room means that it is about to look anyway.
-                            let _ = bell.try_send(Call::Letter);
+                            let _ = bell.try_send(BotEvent::Letter);
                         }
                         true
                     })
@@ -135,7 +135,7 @@ impl Alerts {
     }
 }
 
-impl State {
+impl AlertState {
     /// Has `who` told from now on. They know what is wrong now from what is returned.
     ///
     /// # Errors
@@ -201,7 +201,7 @@ impl State {
 
     fn keep(&mut self, kept: Kept) -> io::Result<()> {
         let bytes = serde_json::to_vec(&kept)?;
-        durable::write(&self.file, &bytes, Existing::Replace, |_| Ok(()))?;
+        durable::write(&self.file, &bytes, ExistingFile::Replace, |_| Ok(()))?;
         self.kept = kept;
         Ok(())
     }
@@ -230,7 +230,7 @@ fn of(status: &Value) -> BTreeSet<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use octet_node::key::Key;
+    use octet_node::key::PrivateKey;
     use serde_json::json;
 
     fn state(file: &Path) -> Alerts {
@@ -241,7 +241,7 @@ mod tests {
     fn what_has_changed_is_told_once_and_outlives_a_restart() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("alerts");
-        let who = Key::generate().unwrap().public();
+        let who = PrivateKey::generate().unwrap().public();
         let alerts = state(&file);
         assert!(matches!(alerts.lock().subscribe(who), Err(AlertsError::Unknown(_))));
         alerts.lock().known.insert(who);

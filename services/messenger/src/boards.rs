@@ -13,10 +13,10 @@ use octet_node::map::{self, Map};
 use octet_node::say;
 
 use crate::gate;
-use crate::rate::{Rate, Rates};
-use octet_messages::place::Place;
+use crate::rate::{RecentUses, RequestRate};
+use octet_messages::place::MailboxAddress;
 use octet_messages::quic::now;
-use octet_messages::request::{Answer, Refusal};
+use octet_messages::request::{MailboxRefusal, MailboxReply};
 
 /// The unit whose key a node takes letters with.
 const UNIT: &str = "messenger";
@@ -25,16 +25,16 @@ const UNIT: &str = "messenger";
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// How many commands one board brings at once, and then one in so many seconds.
-const BROUGHT: Rate = Rate { burst: 30, seconds: 2 };
+const BROUGHT: RequestRate = RequestRate { burst: 30, seconds: 2 };
 
 /// More nodes than a box has.
 const MOST: usize = 64;
 
 /// The boards that the map names last, each with its node.
 #[derive(Debug, Clone, Default)]
-pub struct Boards(Arc<Mutex<Vec<(PublicKey, Place)>>>);
+pub struct MapBoards(Arc<Mutex<Vec<(PublicKey, MailboxAddress)>>>);
 
-impl Boards {
+impl MapBoards {
     /// Those that `cluster` names in the folder `sockets`, from now on; their messengers listen at `port`.
     ///
     /// # Errors
@@ -65,7 +65,7 @@ impl Boards {
     }
 
     /// Where the messenger of `node` is.
-    pub fn place(&self, node: &PublicKey) -> Option<Place> {
+    pub fn place(&self, node: &PublicKey) -> Option<MailboxAddress> {
         let boards = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         boards.iter().find(|(it, _)| it == node).map(|(_, place)| place.clone())
     }
@@ -83,11 +83,11 @@ impl Boards {
 }
 
 /// Those of `map` that have an address. The router has none in the map.
-fn of(map: &Map, port: u16) -> Vec<(PublicKey, Place)> {
+fn of(map: &Map, port: u16) -> Vec<(PublicKey, MailboxAddress)> {
     let places = map.members.iter().filter_map(|member| {
         let mailbox = member.certificate(UNIT)?.statement().key;
         let addresses = member.addresses.iter().map(|it| SocketAddr::new(*it, port));
-        let place = Place { mailbox, addresses: addresses.collect() };
+        let place = MailboxAddress { mailbox, addresses: addresses.collect() };
         (!place.addresses.is_empty()).then_some((member.node, place))
     });
     places.collect()
@@ -95,59 +95,61 @@ fn of(map: &Map, port: u16) -> Vec<(PublicKey, Place)> {
 
 /// What other boards bring here.
 #[derive(Debug)]
-pub struct Brought {
-    boards: Boards,
+pub struct RelayedCommands {
+    boards: MapBoards,
     gate: PathBuf,
     /// Held as long as one is run: it is one at a time.
-    rates: Mutex<Rates<PublicKey>>,
+    rates: Mutex<RecentUses<PublicKey>>,
 }
 
-impl Brought {
+impl RelayedCommands {
     /// For the gate whose socket is in the folder `sockets`.
-    pub fn new(boards: Boards, sockets: &Path) -> Self {
-        let rates = Mutex::new(Rates::new(BROUGHT, MOST));
+    pub fn new(boards: MapBoards, sockets: &Path) -> Self {
+        let rates = Mutex::new(RecentUses::new(BROUGHT, MOST));
         Self { boards, gate: sockets.join("gate.sock"), rates }
     }
 
     /// Has the gate run `command`, which the messenger with the key `by` brings.
-    pub fn run(&self, by: &PublicKey, command: &str) -> Answer {
+    pub fn run(&self, by: &PublicKey, command: &str) -> MailboxReply {
         if !self.boards.have(by) {
-            return Answer::Refused(Refusal::NoBoard);
+            return MailboxReply::Refused(MailboxRefusal::NoBoard);
         }
-        let Ok(mut rates) = self.rates.try_lock() else { return Answer::Refused(Refusal::Busy) };
+        let Ok(mut rates) = self.rates.try_lock() else {
+            return MailboxReply::Refused(MailboxRefusal::Busy);
+        };
         if !rates.may(*by, now()) {
-            return Answer::Refused(Refusal::Busy);
+            return MailboxReply::Refused(MailboxRefusal::Busy);
         }
         let Ok(signed) = Command::try_from(command.to_owned()) else {
-            return Answer::Refused(Refusal::Malformed);
+            return MailboxReply::Refused(MailboxRefusal::Malformed);
         };
         // A board whose messenger is honest has asked its own gate before, which may have other operators.
         match gate::is_operator(&self.gate, &signed.order().operator) {
             Ok(true) => {}
-            Ok(false) => return Answer::Refused(Refusal::NoOperator),
-            Err(_) => return Answer::Refused(Refusal::Broken),
+            Ok(false) => return MailboxReply::Refused(MailboxRefusal::NoOperator),
+            Err(_) => return MailboxReply::Refused(MailboxRefusal::Broken),
         }
-        Answer::Said(gate::run(&self.gate, command))
+        MailboxReply::Said(gate::run(&self.gate, command))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use octet_node::key::Key;
+    use octet_node::key::PrivateKey;
 
     #[test]
     fn only_boards_of_the_box_bring_commands() {
         let folder = tempfile::tempdir().unwrap();
-        let [own, other] = [(); 2].map(|()| Key::generate().unwrap().public());
-        let place = Place { mailbox: own, addresses: vec![] };
-        let boards = Boards(Arc::new(Mutex::new(vec![(other, place)])));
-        let brought = Brought::new(boards, folder.path());
-        assert_eq!(brought.run(&other, "x"), Answer::Refused(Refusal::NoBoard));
+        let [own, other] = [(); 2].map(|()| PrivateKey::generate().unwrap().public());
+        let place = MailboxAddress { mailbox: own, addresses: vec![] };
+        let boards = MapBoards(Arc::new(Mutex::new(vec![(other, place)])));
+        let brought = RelayedCommands::new(boards, folder.path());
+        assert_eq!(brought.run(&other, "x"), MailboxReply::Refused(MailboxRefusal::NoBoard));
         // The other is heard, so far as what it brings is a command.
-        assert_eq!(brought.run(&own, "x"), Answer::Refused(Refusal::Malformed));
-        let so_many =
-            (1..).take_while(|_| brought.run(&own, "x") != Answer::Refused(Refusal::Busy));
+        assert_eq!(brought.run(&own, "x"), MailboxReply::Refused(MailboxRefusal::Malformed));
+        let so_many = (1..)
+            .take_while(|_| brought.run(&own, "x") != MailboxReply::Refused(MailboxRefusal::Busy));
         assert!(so_many.count() < 2 * BROUGHT.burst as usize);
     }
 }

@@ -12,23 +12,23 @@ use std::time::{Duration, Instant};
 
 use octet_node::command::Command;
 use octet_node::control::PublicKey;
-use octet_node::durable::{self, Existing};
-use octet_node::key::{Key, random};
+use octet_node::durable::{self, ExistingFile};
+use octet_node::key::{PrivateKey, random};
 use octet_node::say;
 use octet_node::sub_key::Certified;
 
 use crate::alerts::Alerts;
-use crate::boards::Boards;
+use crate::boards::MapBoards;
 use crate::gate;
 use crate::local::Local;
 use crate::mailbox::{Bell, Mailbox, MailboxError};
-use crate::rate::{Rate, Rates};
+use crate::rate::{RecentUses, RequestRate};
 use octet_messages::courier::{Courier, CourierError};
-use octet_messages::person::{Event, Person, Refused};
-use octet_messages::place::Place;
+use octet_messages::person::{EventError, Person, PersonEvent};
+use octet_messages::place::MailboxAddress;
 use octet_messages::quic::{ask, now};
-use octet_messages::request::{Answer, Request};
-use octet_messages::store::{Store, StoreError};
+use octet_messages::request::{MailboxReply, SignedRequest};
+use octet_messages::store::{PersonStore, PersonStoreError};
 
 /// The folder of the person, in the service's data folder, and the file of the key of its store.
 const FOLDER: &str = "bot";
@@ -41,7 +41,7 @@ const AGAIN: Duration = Duration::from_secs(60);
 const ALERT: Duration = Duration::from_secs(60);
 
 /// How often one person is answered, and how many are at once.
-const ANSWERS: Rate = Rate { burst: 30, seconds: 2 };
+const ANSWERS: RequestRate = RequestRate { burst: 30, seconds: 2 };
 const ASKERS: usize = 256;
 
 /// How long a board may take to have a command run: longer than its gate.
@@ -49,7 +49,7 @@ const CARRIED: Duration =
     Duration::from_secs(gate::LONGEST.as_secs() + gate::SILENCE.as_secs() + 10);
 
 /// What wakes it.
-pub enum Call {
+pub enum BotEvent {
     /// A letter has come.
     Letter,
     /// The service has this key now.
@@ -66,7 +66,7 @@ pub enum Call {
 #[derive(Debug, thiserror::Error)]
 enum Trouble {
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(#[from] PersonStoreError),
     #[error(transparent)]
     Courier(#[from] CourierError),
     #[error(transparent)]
@@ -80,15 +80,15 @@ enum Trouble {
 struct Bot {
     folder: PathBuf,
     gate: PathBuf,
-    boards: Boards,
+    boards: MapBoards,
     alerts: Alerts,
     /// When it was told last what is wrong.
     told: Option<Instant>,
     mailbox: Arc<Mutex<Mailbox>>,
-    bell: SyncSender<Call>,
+    bell: SyncSender<BotEvent>,
     certified: Option<Certified>,
     courier: Option<Courier<Local>>,
-    answers: Rates<PublicKey>,
+    answers: RecentUses<PublicKey>,
 }
 
 /// Begins a thread that is woken by what is returned; the receiver is disconnected once it has ended. Its files are in
@@ -100,16 +100,16 @@ pub fn keep(
     folder: &Path,
     sockets: &Path,
     mailbox: Arc<Mutex<Mailbox>>,
-    boards: Boards,
+    boards: MapBoards,
     alerts: Alerts,
-) -> io::Result<(SyncSender<Call>, Receiver<()>)> {
+) -> io::Result<(SyncSender<BotEvent>, Receiver<()>)> {
     // A letter that finds no room here is fetched with those that have filled it.
     let (bell, calls) = sync_channel(16);
     let (folder, gate, own) = (folder.join(FOLDER), sockets.join("gate.sock"), bell.clone());
     let (running, ended) = channel();
     let run = move || {
         let _running = running;
-        let answers = Rates::new(ANSWERS, ASKERS);
+        let answers = RecentUses::new(ANSWERS, ASKERS);
         let (certified, courier) = (None, None);
         let told = None;
         let bot = Bot {
@@ -133,7 +133,7 @@ pub fn keep(
 }
 
 impl Bot {
-    fn go_on(mut self, calls: &Receiver<Call>) -> Result<(), Trouble> {
+    fn go_on(mut self, calls: &Receiver<BotEvent>) -> Result<(), Trouble> {
         let mut is_waiting = false;
         loop {
             let call = if is_waiting {
@@ -142,17 +142,17 @@ impl Bot {
                 calls.recv().map_err(|_| RecvTimeoutError::Disconnected)
             };
             match call {
-                Err(RecvTimeoutError::Disconnected) | Ok(Call::Stop) => return Ok(()),
-                Err(RecvTimeoutError::Timeout) | Ok(Call::Letter) => {}
-                Ok(Call::Key(certified)) => {
+                Err(RecvTimeoutError::Disconnected) | Ok(BotEvent::Stop) => return Ok(()),
+                Err(RecvTimeoutError::Timeout) | Ok(BotEvent::Letter) => {}
+                Ok(BotEvent::Key(certified)) => {
                     self.certified = Some(certified);
                     self.load()?;
                 }
-                Ok(Call::Invite(addresses, to)) => {
+                Ok(BotEvent::Invite(addresses, to)) => {
                     // Whoever has asked may have gone.
                     let _ = to.send(self.invite(addresses)?);
                 }
-                Ok(Call::Forget(name, to)) => {
+                Ok(BotEvent::Forget(name, to)) => {
                     let _ = to.send(Ok(self.forget(name)?));
                 }
             }
@@ -165,7 +165,7 @@ impl Bot {
         let Some(certified) = self.certified.clone() else {
             return Ok(Err("this service's key is not certified yet".to_owned()));
         };
-        let place = Place { mailbox: certified.key.public(), addresses };
+        let place = MailboxAddress { mailbox: certified.key.public(), addresses };
         if self.courier.is_none() {
             self.make(&certified, &place)?;
         }
@@ -176,9 +176,9 @@ impl Bot {
     /// Whether `name` was known.
     fn forget(&mut self, name: PublicKey) -> Result<bool, Trouble> {
         let Some(courier) = &mut self.courier else { return Ok(false) };
-        match courier.tell(Event::Forget(name), now()) {
+        match courier.tell(PersonEvent::Forget(name), now()) {
             Ok(()) => Ok(true),
-            Err(CourierError::Refused(Refused::Unknown)) => Ok(false),
+            Err(CourierError::Refused(EventError::Unknown)) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
@@ -187,7 +187,7 @@ impl Bot {
         Some(self.courier.as_ref()?.person().invite().to_string())
     }
 
-    fn make(&mut self, certified: &Certified, place: &Place) -> Result<(), Trouble> {
+    fn make(&mut self, certified: &Certified, place: &MailboxAddress) -> Result<(), Trouble> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
         // What a cut has left was never told to anybody.
         for file in ["keys", "rows"] {
@@ -200,10 +200,10 @@ impl Bot {
         let seal = random().map_err(|_| Trouble::Keys)?;
         let made = Person::of_node(certified, seal, vec![place.clone()], now());
         let (_, rows) = made.ok_or(Trouble::Keys)?;
-        let store = Store::create(&self.folder, secret)?;
+        let store = PersonStore::create(&self.folder, secret)?;
         store.keep(&rows)?;
         // With this file the person is there.
-        durable::write(&self.folder.join(SECRET), &secret, Existing::Replace, |_| Ok(()))?;
+        durable::write(&self.folder.join(SECRET), &secret, ExistingFile::Replace, |_| Ok(()))?;
         self.courier = Some(Courier::new(store, Local::new(Arc::clone(&self.mailbox))?)?);
         Ok(())
     }
@@ -213,22 +213,26 @@ impl Bot {
         let Some(certified) = self.certified.clone() else { return Ok(()) };
         if self.courier.is_none() {
             let Some(bytes) = durable::read(&self.folder.join(SECRET), 32)? else { return Ok(()) };
-            let secret = <[u8; 32]>::try_from(bytes).map_err(|_| StoreError::WrongKey)?;
-            let store = Store::open(&self.folder, secret)?;
+            let secret = <[u8; 32]>::try_from(bytes).map_err(|_| PersonStoreError::WrongKey)?;
+            let store = PersonStore::open(&self.folder, secret)?;
             self.courier = Some(Courier::new(store, Local::new(Arc::clone(&self.mailbox))?)?);
         }
         let kept = self.courier.as_ref().and_then(|courier| courier.person().mailboxes().next());
         let Some(kept) = kept.cloned() else { return Ok(()) };
-        self.become_known(&certified, Place { mailbox: certified.key.public(), ..kept })
+        self.become_known(&certified, MailboxAddress { mailbox: certified.key.public(), ..kept })
     }
 
     /// Has the mailbox know the person, and whoever asks there find it at `place`.
-    fn become_known(&mut self, certified: &Certified, place: Place) -> Result<(), Trouble> {
+    fn become_known(
+        &mut self,
+        certified: &Certified,
+        place: MailboxAddress,
+    ) -> Result<(), Trouble> {
         let Some(courier) = &mut self.courier else { return Ok(()) };
-        courier.tell(Event::Moved(certified.clone(), vec![place]), now())?;
+        courier.tell(PersonEvent::Moved(certified.clone(), vec![place]), now())?;
         let bell = self.bell.clone();
         // No room means that it is about to look anyway.
-        let ring = move || drop(bell.try_send(Call::Letter));
+        let ring = move || drop(bell.try_send(BotEvent::Letter));
         let mut mailbox = self.mailbox.lock().unwrap_or_else(PoisonError::into_inner);
         mailbox.rename(certified.key.public());
         mailbox.admit(&courier.person().name())?;
@@ -279,10 +283,10 @@ impl Bot {
                     None => gate::run(&self.gate, line.text.trim()),
                 }
             });
-            match courier.tell(Event::Answered(line.peer, answer), now()) {
+            match courier.tell(PersonEvent::Answered(line.peer, answer), now()) {
                 // They have not fetched a thousand answers, or were forgotten as strangers.
-                Err(CourierError::Refused(Refused::OutboxFull | Refused::Unknown)) => {
-                    courier.tell(Event::Answered(line.peer, None), now())?;
+                Err(CourierError::Refused(EventError::OutboxFull | EventError::Unknown)) => {
+                    courier.tell(PersonEvent::Answered(line.peer, None), now())?;
                 }
                 told => told?,
             }
@@ -298,7 +302,7 @@ impl Bot {
                 (alerts.who().copied().collect::<Vec<_>>(), alerts.wrong().clone())
             };
             for name in who {
-                match courier.tell(Event::Told(name, letter.clone()), now()) {
+                match courier.tell(PersonEvent::Told(name, letter.clone()), now()) {
                     // They have not fetched a thousand letters.
                     Err(CourierError::Refused(_)) => {}
                     told => told?,
@@ -319,10 +323,10 @@ impl Bot {
 }
 
 /// What the board whose messenger is at `place` answers to `command`.
-fn carried(own: &Key, place: &Place, command: &str) -> String {
-    match ask(own, place, &Request::Run(command.to_owned()), CARRIED) {
-        Some(Answer::Said(said)) => gate::cut(said),
-        Some(Answer::Refused(why)) => format!("not done: the board says: {why}"),
+fn carried(own: &PrivateKey, place: &MailboxAddress, command: &str) -> String {
+    match ask(own, place, &SignedRequest::Run(command.to_owned()), CARRIED) {
+        Some(MailboxReply::Said(said)) => gate::cut(said),
+        Some(MailboxReply::Refused(why)) => format!("not done: the board says: {why}"),
         _ => "not known whether it was done: the board does not answer: see `boards`, and say it again".to_owned(),
     }
 }

@@ -18,4 +18,4 @@ pub mod rate;
 mod service;
 mod verbs;
 
-pub use service::{Parts, main, run};
+pub use service::{MessengerConfig, main, run};

@@ -8,15 +8,15 @@ use octet_node::control::PublicKey;
 
 use crate::mailbox::{Mailbox, Visit};
 use octet_messages::courier::{Unreached, Wire};
-use octet_messages::place::Place;
-use octet_messages::quic::{Client, now};
-use octet_messages::request::{Answer, Request};
+use octet_messages::place::MailboxAddress;
+use octet_messages::quic::{MailboxClient, now};
+use octet_messages::request::{MailboxReply, SignedRequest};
 
 /// The mailbox here, and the way to others.
 pub struct Local {
     mailbox: Arc<Mutex<Mailbox>>,
     visit: Visit,
-    others: Client,
+    others: MailboxClient,
 }
 
 impl Local {
@@ -25,7 +25,7 @@ impl Local {
     /// # Errors
     /// The kernel gives no descriptors.
     pub fn new(mailbox: Arc<Mutex<Mailbox>>) -> io::Result<Self> {
-        Ok(Self { mailbox, visit: visit(), others: Client::new()? })
+        Ok(Self { mailbox, visit: visit(), others: MailboxClient::new()? })
     }
 
     fn is_here(&self, mailbox: &PublicKey) -> bool {
@@ -34,7 +34,11 @@ impl Local {
 }
 
 impl Wire for Local {
-    fn ask(&mut self, place: &Place, request: &Request) -> Result<Answer, Unreached> {
+    fn ask(
+        &mut self,
+        place: &MailboxAddress,
+        request: &SignedRequest,
+    ) -> Result<MailboxReply, Unreached> {
         if !self.is_here(&place.mailbox) {
             return self.others.ask(place, request);
         }
@@ -42,7 +46,7 @@ impl Wire for Local {
         Ok(mailbox.handle(&mut self.visit, request.clone(), now()))
     }
 
-    fn part(&mut self, place: &Place) {
+    fn part(&mut self, place: &MailboxAddress) {
         if self.is_here(&place.mailbox) {
             self.visit = visit();
         } else {

@@ -9,7 +9,7 @@ mod owner;
 mod people;
 mod tables;
 
-pub use bounds::Limits;
+pub use bounds::MailboxLimits;
 pub use people::Resident;
 
 use std::net::IpAddr;
@@ -23,8 +23,8 @@ use octet_node::say;
 use redb::backends::InMemoryBackend;
 use redb::{Database, ReadableDatabase};
 
-use crate::rate::Rates;
-use octet_messages::request::{Answer, Refusal, Request};
+use crate::rate::RecentUses;
+use octet_messages::request::{MailboxRefusal, MailboxReply, SignedRequest};
 use tables::{CACHE, GENERATION, LETTERS, META, PEOPLE, PREKEYS, SEEN};
 
 /// One connection.
@@ -45,7 +45,7 @@ impl Visit {
 
 /// How far a request is: a process can be killed at each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stage {
+pub enum RequestStage {
     /// It has come.
     Come,
     /// All that it changes was worked out, and is not on disk.
@@ -54,7 +54,7 @@ pub enum Stage {
     Kept,
 }
 
-impl Stage {
+impl RequestStage {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::Come, Self::Written, Self::Kept];
 }
@@ -80,16 +80,16 @@ impl From<redb::Error> for MailboxError {
 }
 
 /// What a request comes to, and whether rows are other than before.
-type Outcome = Result<(Answer, bool), Problem>;
+type Outcome = Result<(MailboxReply, bool), Problem>;
 
 /// Why a request comes to nothing.
 enum Problem {
-    Refused(Refusal),
+    Refused(MailboxRefusal),
     Rows(Box<redb::Error>),
 }
 
-impl From<Refusal> for Problem {
-    fn from(refusal: Refusal) -> Self {
+impl From<MailboxRefusal> for Problem {
+    fn from(refusal: MailboxRefusal) -> Self {
         Self::Refused(refusal)
     }
 }
@@ -113,12 +113,12 @@ pub struct Mailbox {
     /// The key of its endpoint, which is in all that its owners sign.
     own: PublicKey,
     generation: [u8; 16],
-    limits: Limits,
+    limits: MailboxLimits,
     /// Bytes of all letters.
     total: u64,
-    keys_of: Rates<[u8; 32]>,
-    claims: Rates<IpAddr>,
-    deposits: Rates<IpAddr>,
+    keys_of: RecentUses<[u8; 32]>,
+    claims: RecentUses<IpAddr>,
+    deposits: RecentUses<IpAddr>,
     /// Whose letters are told of when they come, and to whom.
     bell: Option<([u8; 32], Bell)>,
 }
@@ -138,7 +138,7 @@ impl Mailbox {
     ///
     /// # Errors
     /// The disk does not give or take it.
-    pub fn open(path: &Path, own: PublicKey, limits: Limits) -> Result<Self, MailboxError> {
+    pub fn open(path: &Path, own: PublicKey, limits: MailboxLimits) -> Result<Self, MailboxError> {
         let repairing = repairing(path);
         let opened = Database::builder().set_cache_size(CACHE).create(path);
         drop(repairing);
@@ -150,9 +150,9 @@ impl Mailbox {
             total: 0,
             generation,
             limits,
-            keys_of: Rates::new(limits.keys_of, limits.people),
-            claims: Rates::new(limits.claims, limits.sources),
-            deposits: Rates::new(limits.deposits, limits.sources),
+            keys_of: RecentUses::new(limits.keys_of, limits.people),
+            claims: RecentUses::new(limits.claims, limits.sources),
+            deposits: RecentUses::new(limits.deposits, limits.sources),
             bell: None,
         };
         mailbox.count()?;
@@ -192,31 +192,33 @@ impl Mailbox {
     }
 
     /// Answers a request of `visit` at `now`, in seconds since 1970.
-    pub fn handle(&mut self, visit: &mut Visit, request: Request, now: u64) -> Answer {
+    pub fn handle(&mut self, visit: &mut Visit, request: SignedRequest, now: u64) -> MailboxReply {
         let answer = self.handle_until(visit, request, now, |_| true);
-        answer.unwrap_or(Answer::Refused(Refusal::Broken))
+        answer.unwrap_or(MailboxReply::Refused(MailboxRefusal::Broken))
     }
 
     /// The same, as long as `goes_on` says so at each stage; `None` if it was cut.
     pub fn handle_until(
         &mut self,
         visit: &mut Visit,
-        request: Request,
+        request: SignedRequest,
         now: u64,
-        mut goes_on: impl FnMut(Stage) -> bool,
-    ) -> Option<Answer> {
-        goes_on(Stage::Come).then_some(())?;
-        if request == Request::Nonce {
-            let Ok(nonce) = random() else { return Some(Answer::Refused(Refusal::Broken)) };
+        mut goes_on: impl FnMut(RequestStage) -> bool,
+    ) -> Option<MailboxReply> {
+        goes_on(RequestStage::Come).then_some(())?;
+        if request == SignedRequest::Nonce {
+            let Ok(nonce) = random() else {
+                return Some(MailboxReply::Refused(MailboxRefusal::Broken));
+            };
             visit.nonce = Some(nonce);
-            return Some(Answer::Nonce(nonce));
+            return Some(MailboxReply::Nonce(nonce));
         }
         match self.carry_out(visit, request, now, &mut goes_on) {
             Ok(answer) => answer,
-            Err(Problem::Refused(refusal)) => Some(Answer::Refused(refusal)),
+            Err(Problem::Refused(refusal)) => Some(MailboxReply::Refused(refusal)),
             Err(Problem::Rows(error)) => {
                 say!("a request could not be answered: {error}");
-                Some(Answer::Refused(Refusal::Broken))
+                Some(MailboxReply::Refused(MailboxRefusal::Broken))
             }
         }
     }
@@ -224,26 +226,28 @@ impl Mailbox {
     fn carry_out(
         &mut self,
         visit: &mut Visit,
-        request: Request,
+        request: SignedRequest,
         now: u64,
-        goes_on: &mut impl FnMut(Stage) -> bool,
-    ) -> Result<Option<Answer>, Problem> {
+        goes_on: &mut impl FnMut(RequestStage) -> bool,
+    ) -> Result<Option<MailboxReply>, Problem> {
         let transaction = self.rows.begin_write()?;
         let left = match &request {
-            Request::Deposit(name, envelope) => Some((*name, envelope.len() as u64)),
+            SignedRequest::Deposit(name, envelope) => Some((*name, envelope.len() as u64)),
             _ => None,
         };
         let (answer, is_changed) = match request {
             // Who is to run a command is not the mailbox.
-            Request::Nonce | Request::Run(_) => return Err(Refusal::Malformed.into()),
-            Request::Claim(name) => self.claim(&transaction, &name, visit.source, now)?,
-            Request::Deposit(name, envelope) => {
+            SignedRequest::Nonce | SignedRequest::Run(_) => {
+                return Err(MailboxRefusal::Malformed.into());
+            }
+            SignedRequest::Claim(name) => self.claim(&transaction, &name, visit.source, now)?,
+            SignedRequest::Deposit(name, envelope) => {
                 self.deposit(&transaction, &name, &envelope, visit.source, now)?
             }
-            Request::Owner(owned) => self.owner(&transaction, visit, &owned, now)?,
+            SignedRequest::Owner(owned) => self.owner(&transaction, visit, &owned, now)?,
         };
         if is_changed {
-            if !goes_on(Stage::Written) {
+            if !goes_on(RequestStage::Written) {
                 return Ok(None);
             }
             transaction.commit()?;
@@ -256,9 +260,9 @@ impl Mailbox {
                         bell.0();
                     }
                 }
-                None => self.count().map_err(|_| Refusal::Broken)?,
+                None => self.count().map_err(|_| MailboxRefusal::Broken)?,
             }
-            if !goes_on(Stage::Kept) {
+            if !goes_on(RequestStage::Kept) {
                 return Ok(None);
             }
         }

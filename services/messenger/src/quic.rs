@@ -3,14 +3,14 @@
 
 mod server;
 
-pub use server::{Bounds, Served, serve};
+pub use server::{Served, ServerLimits, serve};
 
 use std::net::SocketAddr;
 
 use iroh::endpoint::{BindError, PortmapperConfig, QuicTransportConfig, VarInt, presets};
 use iroh::{Endpoint, RelayMode, SecretKey};
 use octet_messages::quic::{IDLE, WINDOW};
-use octet_node::tls::Protocol;
+use octet_node::tls::AlpnProtocol;
 
 /// An endpoint that could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +42,7 @@ pub async fn open(seed: &[u8; 32], at: &[SocketAddr]) -> Result<Endpoint, Endpoi
         .build();
     let mut builder = Endpoint::builder(presets::Minimal)
         .secret_key(SecretKey::from_bytes(seed))
-        .alpns(vec![Protocol::Messenger.name().to_vec()])
+        .alpns(vec![AlpnProtocol::Messenger.name().to_vec()])
         .relay_mode(RelayMode::Disabled)
         .clear_address_lookup()
         .portmapper_config(PortmapperConfig::Disabled)

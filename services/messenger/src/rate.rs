@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 /// How often.
 #[derive(Debug, Clone, Copy)]
-pub struct Rate {
+pub struct RequestRate {
     /// So often at once.
     pub burst: u32,
     /// And once more after so many seconds; 0: as often as they like.
@@ -13,16 +13,16 @@ pub struct Rate {
 
 /// Those who have done it of late.
 #[derive(Debug)]
-pub struct Rates<K> {
-    rate: Rate,
+pub struct RecentUses<K> {
+    rate: RequestRate,
     most: usize,
     /// How many seconds each has used, and when that was worked out.
     used: BTreeMap<K, (u64, u64)>,
 }
 
-impl<K: Ord + Copy> Rates<K> {
+impl<K: Ord + Copy> RecentUses<K> {
     /// At `rate`, for at most so many at once.
-    pub fn new(rate: Rate, most: usize) -> Self {
+    pub fn new(rate: RequestRate, most: usize) -> Self {
         Self { rate, most, used: BTreeMap::new() }
     }
 
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn so_often_at_once_and_then_after_a_while() {
-        let mut rates = Rates::new(Rate { burst: 3, seconds: 10 }, 2);
+        let mut rates = RecentUses::new(RequestRate { burst: 3, seconds: 10 }, 2);
         assert!((0..3).all(|_| rates.may('a', 100)));
         assert!(!rates.may('a', 100) && !rates.may('a', 109));
         assert!(rates.may('a', 110) && !rates.may('a', 110));

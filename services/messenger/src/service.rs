@@ -11,18 +11,18 @@ use std::time::Duration;
 
 use octet_node::control::{PublicKey, SOCKETS, notify};
 use octet_node::say;
-use octet_node::sub_key::{self, Certified, News};
-use octet_node::{Callers, Given, notify_ready};
+use octet_node::sub_key::{self, Certified, KeyUpdate};
+use octet_node::{Callers, UnitEnvironment, notify_ready};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{interval, sleep};
 
 use crate::alerts::Alerts;
-use crate::boards::{Boards, Brought};
-use crate::bot::{self, Call};
-use crate::mailbox::{Limits, Mailbox};
-use crate::quic::{self, Bounds, Served};
-use crate::verbs::{self, Known};
+use crate::boards::{MapBoards, RelayedCommands};
+use crate::bot::{self, BotEvent};
+use crate::mailbox::{Mailbox, MailboxLimits};
+use crate::quic::{self, Served, ServerLimits};
+use crate::verbs::{self, Storage};
 use octet_messages::quic::{PORT, now};
 
 /// The file of letters, in the service's data folder.
@@ -48,7 +48,7 @@ const LINGER: Duration = Duration::from_secs(5);
 
 /// What the service is made of.
 #[derive(Debug)]
-pub struct Parts {
+pub struct MessengerConfig {
     /// Its data folder; without one nobody is served.
     pub folder: Option<PathBuf>,
     /// The folder of the units' sockets.
@@ -65,13 +65,13 @@ pub struct Parts {
 
 /// What the verbs tell.
 #[derive(Debug, Default)]
-pub struct Standing {
+pub struct ServiceStatus {
     /// The key by which people know this mailbox, once it is certified.
     pub own: Option<PublicKey>,
     /// Where they reach it.
     pub at: Vec<SocketAddr>,
     /// The boards to which commands are carried.
-    pub boards: Boards,
+    pub boards: MapBoards,
     /// Why nobody is served, if so.
     pub trouble: Option<String>,
 }
@@ -81,8 +81,8 @@ pub fn main() -> ExitCode {
     octet_node::run(|given| run(parts(given)?, notify_ready))
 }
 
-fn parts(mut given: Given) -> io::Result<Parts> {
-    Ok(Parts {
+fn parts(mut given: UnitEnvironment) -> io::Result<MessengerConfig> {
+    Ok(MessengerConfig {
         folder: given.state.take(),
         sockets: SOCKETS.into(),
         control: given.socket("control")?,
@@ -96,7 +96,7 @@ fn parts(mut given: Given) -> io::Result<Parts> {
 ///
 /// # Errors
 /// It cannot begin, or is told of no key any more.
-pub fn run(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+pub fn run(parts: MessengerConfig, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -110,9 +110,9 @@ pub fn run(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Result<(
     ended
 }
 
-async fn serve(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+async fn serve(parts: MessengerConfig, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     let mut stop = signal(SignalKind::terminate())?;
-    let standing = Arc::new(Mutex::new(Standing::default()));
+    let standing = Arc::new(Mutex::new(ServiceStatus::default()));
     let Some(folder) = parts.folder else {
         // A letter that was taken is to outlive this process, and the key by which people know it, too.
         say!("no messages are accepted: {NO_DISK}");
@@ -125,31 +125,31 @@ async fn serve(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Resu
         return Ok(());
     };
     let nobody = PublicKey::new([0; 32]);
-    let opened = Mailbox::open(&folder.join(FILE), nobody, Limits::default());
+    let opened = Mailbox::open(&folder.join(FILE), nobody, MailboxLimits::default());
     let mailbox = Arc::new(Mutex::new(opened.map_err(io::Error::other)?));
-    let boards = Boards::follow(&parts.sockets, parts.board_port)?;
+    let boards = MapBoards::follow(&parts.sockets, parts.board_port)?;
     let alerts = Alerts::open(folder.join(ALERTS))?;
     let (bot, bot_ended) =
         bot::keep(&folder, &parts.sockets, Arc::clone(&mailbox), boards.clone(), alerts.clone())?;
     alerts.watch(&parts.sockets, bot.clone())?;
     standing.lock().unwrap_or_else(PoisonError::into_inner).boards = boards.clone();
-    let brought = Arc::new(Brought::new(boards, &parts.sockets));
+    let brought = Arc::new(RelayedCommands::new(boards, &parts.sockets));
     let at_end = bot.clone();
-    let known = Some(Known { mailbox: Arc::clone(&mailbox), bot: bot.clone(), alerts });
+    let known = Some(Storage { mailbox: Arc::clone(&mailbox), bot: bot.clone(), alerts });
     verbs::keep(parts.control, parts.callers, known, Arc::clone(&standing))?;
     let (news, certified) = watch::channel(None);
     let (said, socket) = (Arc::clone(&standing), parts.sockets.join("identity.sock"));
     let mut problem = String::new();
     sub_key::keep(Some(folder), socket, move |told| match told {
-        News::Certified(key) => {
+        KeyUpdate::Certified(key) => {
             problem.clear();
             // Without it letters are still taken: it has said why it is gone.
-            let _ = bot.send(Call::Key((*key).clone()));
+            let _ = bot.send(BotEvent::Key((*key).clone()));
             news.send_replace(Some(*key));
         }
         // The same again is not said again.
-        News::Not(why) if why == problem => {}
-        News::Not(why) => {
+        KeyUpdate::Not(why) if why == problem => {}
+        KeyUpdate::Not(why) => {
             problem.clone_from(&why);
             let why = format!("this service's key is not certified: {why}");
             say!("{why}");
@@ -175,9 +175,9 @@ async fn serve(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Resu
 }
 
 /// Closes the files of the bot and of the mailbox, so that the next start need not go through all of them.
-fn close(bot: &SyncSender<Call>, ended: &Receiver<()>, mailbox: &Mutex<Mailbox>) {
+fn close(bot: &SyncSender<BotEvent>, ended: &Receiver<()>, mailbox: &Mutex<Mailbox>) {
     // While it waits for a gate its file stays open.
-    let _ = bot.try_send(Call::Stop);
+    let _ = bot.try_send(BotEvent::Stop);
     let _ = ended.recv_timeout(CLOSING);
     let mut mailbox = mailbox.lock().unwrap_or_else(PoisonError::into_inner);
     if let Err(error) = mailbox.close() {
@@ -208,7 +208,7 @@ async fn keep(
     mut certified: watch::Receiver<Option<Certified>>,
     at: Vec<SocketAddr>,
     served: Served,
-    standing: Arc<Mutex<Standing>>,
+    standing: Arc<Mutex<ServiceStatus>>,
 ) {
     let stand = |own, at, trouble| {
         let mut standing = standing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -243,7 +243,7 @@ async fn keep(
         stand(Some(public), endpoint.bound_sockets(), None);
         say!("messages are accepted as {public}");
         let serving =
-            tokio::spawn(quic::serve(endpoint.clone(), served.clone(), Bounds::default()));
+            tokio::spawn(quic::serve(endpoint.clone(), served.clone(), ServerLimits::default()));
         let is_other =
             |now: &Option<Certified>| now.as_ref().is_some_and(|own| own.key.public() != public);
         if certified.wait_for(is_other).await.is_err() {

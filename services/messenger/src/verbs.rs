@@ -8,24 +8,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use octet_node::Callers;
-use octet_node::control::{Capability, ColumnKind, Failure, FailureCode, PublicKey, Verb};
+use octet_node::control::{ColumnKind, Failure, FailureCode, Permission, PublicKey, Verb};
 use octet_node::say;
-use octet_node::serve::threads::{Limits, Verbs, serve};
+use octet_node::serve::threads::{ConnectionLimits, Verbs, serve};
 use octet_node::serve::verbs::{nothing, text};
 use serde_json::{Value, json};
 
 use crate::alerts::{Alerts, AlertsError};
-use crate::bot::Call;
+use crate::bot::BotEvent;
 use crate::mailbox::{Mailbox, MailboxError, Resident};
-use crate::service::{NO_DISK, Standing};
+use crate::service::{NO_DISK, ServiceStatus};
 use octet_messages::limits::ADDRESSES;
 
 /// How many clients there may be, how many of them are kept for operators, and how many one user may be.
-const LIMITS: Limits = Limits { all: 16, for_operators: 8, of_one: 4 };
+const LIMITS: ConnectionLimits = ConnectionLimits { all: 16, for_operators: 8, of_one: 4 };
 
 /// All of them.
-pub fn verbs() -> Verbs<Desk> {
-    use Capability::{Operate, Read};
+pub fn verbs() -> Verbs<MessengerVerbs> {
+    use Permission::{Operate, Read};
 
     let named = || text("name", "The person's public key: did:key:z6Mk…").parse(name);
     Verbs::default()
@@ -36,7 +36,7 @@ pub fn verbs() -> Verbs<Desk> {
                 "Shows this mailbox's public key, and what is stored in it",
             ),
             nothing(),
-            |desk: &Desk, _, ()| desk.status(),
+            |desk: &MessengerVerbs, _, ()| desk.status(),
         )
         .with(
             Verb::new("mailboxes", Read, "Lists the mailboxes here, and what is stored in each")
@@ -105,7 +105,7 @@ pub fn verbs() -> Verbs<Desk> {
             ),
             text("at", "Where it is reached: 192.0.2.7:4434; up to three, separated by commas").parse(addresses),
             |desk, _, at| {
-                asked(&desk.known()?.bot, |to| Call::Invite(at, to))
+                asked(&desk.known()?.bot, |to| BotEvent::Invite(at, to))
                     .map(|line| json!({ "invite": line }))
             },
         )
@@ -119,7 +119,7 @@ pub fn verbs() -> Verbs<Desk> {
             |desk, _, name| {
                 let known = desk.known()?;
                 let was_told = known.alerts.lock().unsubscribe(&name).map_err(untold)?;
-                let was_known = asked(&known.bot, |to| Call::Forget(name, to))?;
+                let was_known = asked(&known.bot, |to| BotEvent::Forget(name, to))?;
                 (was_known || was_told).then_some(Value::Null).ok_or_else(|| {
                     let help = "it is the name that `octet-msg people` shows on their machine";
                     Failure::new(FailureCode::NotFound, format!("{name} is not known here"), help)
@@ -129,26 +129,26 @@ pub fn verbs() -> Verbs<Desk> {
 }
 
 /// What there is on a node with a disk.
-pub struct Known {
+pub struct Storage {
     /// The letters.
     pub mailbox: Arc<Mutex<Mailbox>>,
     /// The node as a person.
-    pub bot: SyncSender<Call>,
+    pub bot: SyncSender<BotEvent>,
     /// Who is told what is wrong.
     pub alerts: Alerts,
 }
 
 /// What answers. Without what is known there is nothing but `status`.
-pub struct Desk {
-    known: Option<Known>,
-    standing: Arc<Mutex<Standing>>,
+pub struct MessengerVerbs {
+    known: Option<Storage>,
+    standing: Arc<Mutex<ServiceStatus>>,
 }
 
 /// How long the bot may take to answer.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-impl Desk {
-    fn known(&self) -> Result<&Known, Failure> {
+impl MessengerVerbs {
+    fn known(&self) -> Result<&Storage, Failure> {
         let help = "`boot` says how the data partition is; ask another node meanwhile";
         self.known.as_ref().ok_or_else(|| Failure::new(FailureCode::Failed, NO_DISK, help))
     }
@@ -198,8 +198,8 @@ fn addresses(at: String) -> Result<Vec<SocketAddr>, Failure> {
 
 /// What the bot answers to a call.
 fn asked<T>(
-    bot: &SyncSender<Call>,
-    call: impl FnOnce(Sender<Result<T, String>>) -> Call,
+    bot: &SyncSender<BotEvent>,
+    call: impl FnOnce(Sender<Result<T, String>>) -> BotEvent,
 ) -> Result<T, Failure> {
     let (to, answer) = channel();
     let gone = |error: String| format!("commands by message are not accepted: {error}");
@@ -220,10 +220,10 @@ fn asked<T>(
 pub fn keep(
     listener: UnixListener,
     callers: Callers,
-    known: Option<Known>,
-    standing: Arc<Mutex<Standing>>,
+    known: Option<Storage>,
+    standing: Arc<Mutex<ServiceStatus>>,
 ) -> io::Result<()> {
-    let desk = Desk { known, standing };
+    let desk = MessengerVerbs { known, standing };
     let run = move || {
         let Err(error) = serve(&listener, &callers, LIMITS, verbs(), desk);
         say!("the socket is gone: {error}");
@@ -252,12 +252,12 @@ mod tests {
     use super::*;
     use octet_node::Peer;
     use octet_node::control::Request;
-    use octet_node::key::Key;
+    use octet_node::key::PrivateKey;
     use serde_json::Map;
     use std::os::unix::net::UnixStream;
     use std::sync::mpsc::sync_channel;
 
-    fn ask(desk: &Desk, verb: &str, name: Option<&str>) -> Result<Value, Failure> {
+    fn ask(desk: &MessengerVerbs, verb: &str, name: Option<&str>) -> Result<Value, Failure> {
         let name = name.map(|name| ("name".to_owned(), Value::from(name)));
         let args = Map::from_iter(name);
         let request = Request { id: 1, unit: None, verb: verb.to_owned(), args, by: None };
@@ -271,16 +271,17 @@ mod tests {
 
     #[test]
     fn a_mailbox_is_made_shown_and_taken_away() {
-        let own = Key::generate().unwrap().public();
+        let own = PrivateKey::generate().unwrap().public();
         let folder = tempfile::tempdir().unwrap();
         let path = |name| folder.path().join(name);
         let mailbox = Mailbox::open(&path("letters"), own, Default::default()).unwrap();
         let alerts = Alerts::open(path("alerts")).unwrap();
         let known =
-            Known { mailbox: Arc::new(Mutex::new(mailbox)), bot: sync_channel(1).0, alerts };
-        let standing = Standing { own: Some(own), ..Standing::default() };
-        let mut desk = Desk { known: Some(known), standing: Arc::new(Mutex::new(standing)) };
-        let name = Key::generate().unwrap().public().to_string();
+            Storage { mailbox: Arc::new(Mutex::new(mailbox)), bot: sync_channel(1).0, alerts };
+        let standing = ServiceStatus { own: Some(own), ..ServiceStatus::default() };
+        let mut desk =
+            MessengerVerbs { known: Some(known), standing: Arc::new(Mutex::new(standing)) };
+        let name = PrivateKey::generate().unwrap().public().to_string();
         assert_eq!(ask(&desk, "mailboxes", None).unwrap(), json!([]));
         assert_eq!(ask(&desk, "admit", Some(&name)).unwrap(), json!({ "admitted": name }));
         assert_eq!(ask(&desk, "mailboxes", None).unwrap()[0]["name"], name);

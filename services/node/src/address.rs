@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::Ipv6Addr;
 
 use data_encoding::BASE32_NOPAD;
-use octet_appliance::{Exit, Neighbour, Vpn};
+use octet_appliance::{ExitNode, Neighbour, Vpn};
 use octet_control::PublicKey;
 use sha2::{Digest, Sha256};
 
@@ -28,14 +28,14 @@ pub const NETWORK: (Ipv6Addr, u8) = (Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0),
 /// To be taken for a certain node one needs another key with the same 120 bits: 2^120 keys to be tried. Two
 /// keys of one's own with one address take 2^60, and give nothing: one has a second key for what is one's own.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Address(Ipv6Addr);
+pub struct NodeAddress(Ipv6Addr);
 
 /// An address that is not a node's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0} is not a node's address: it is not in fc00::/8")]
 pub struct NotANode(Ipv6Addr);
 
-impl Address {
+impl NodeAddress {
     /// Of the node with this key.
     pub fn of(node: &PublicKey) -> Self {
         let digest = Sha256::new().chain_update(PREFIX).chain_update(node.as_bytes()).finalize();
@@ -56,7 +56,7 @@ impl Address {
     }
 }
 
-impl TryFrom<Ipv6Addr> for Address {
+impl TryFrom<Ipv6Addr> for NodeAddress {
     type Error = NotANode;
 
     fn try_from(ip: Ipv6Addr) -> Result<Self, NotANode> {
@@ -64,7 +64,7 @@ impl TryFrom<Ipv6Addr> for Address {
     }
 }
 
-impl TryFrom<[u8; 16]> for Address {
+impl TryFrom<[u8; 16]> for NodeAddress {
     type Error = NotANode;
 
     fn try_from(octets: [u8; 16]) -> Result<Self, NotANode> {
@@ -72,26 +72,26 @@ impl TryFrom<[u8; 16]> for Address {
     }
 }
 
-impl fmt::Display for Address {
+impl fmt::Display for NodeAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl fmt::Debug for Address {
+impl fmt::Debug for NodeAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
 /// The node by which the owner's devices leave; `None` if none of `neighbours` is called so.
-pub fn exit(vpn: &Vpn, neighbours: &[Neighbour]) -> Option<Address> {
+pub fn exit(vpn: &Vpn, neighbours: &[Neighbour]) -> Option<NodeAddress> {
     match &vpn.exit {
-        Exit::Line(name) => {
+        ExitNode::Line(name) => {
             let line = neighbours.iter().find(|line| line.name == *name)?;
-            Some(Address::of(&line.card.node()))
+            Some(NodeAddress::of(&line.card.node()))
         }
-        Exit::Node(ip) => Address::try_from(*ip).ok(),
+        ExitNode::Node(ip) => NodeAddress::try_from(*ip).ok(),
     }
 }
 
@@ -128,15 +128,15 @@ mod tests {
     #[test]
     fn the_known_key() {
         let key = PublicKey::new(KNOWN);
-        assert_eq!(Address::of(&key).to_string(), "fc15:3721:cd76:a4c1:f90b:3b88:f618:593d");
+        assert_eq!(NodeAddress::of(&key).to_string(), "fc15:3721:cd76:a4c1:f90b:3b88:f618:593d");
         assert_eq!(name(&key), "25njqamcweflpvkl73j4szahhihoc4xt3ktcgjnpaingr5yhkena.octet");
     }
 
     #[test]
     fn only_the_network_has_nodes() {
-        assert!(Address::try_from(NETWORK.0).is_ok());
+        assert!(NodeAddress::try_from(NETWORK.0).is_ok());
         for other in ["::", "fd00::1", "fb00::1", "fe80::1"] {
-            assert!(Address::try_from(other.parse::<Ipv6Addr>().unwrap()).is_err(), "{other}");
+            assert!(NodeAddress::try_from(other.parse::<Ipv6Addr>().unwrap()).is_err(), "{other}");
         }
     }
 
@@ -146,7 +146,7 @@ mod tests {
             let key = PublicKey::new(bytes);
             prop_assert_eq!(named(&name(&key)), Some(key));
             prop_assert_eq!(named(&name(&key).to_uppercase()), Some(key));
-            prop_assert_eq!(Address::try_from(Address::of(&key).octets()), Ok(Address::of(&key)));
+            prop_assert_eq!(NodeAddress::try_from(NodeAddress::of(&key).octets()), Ok(NodeAddress::of(&key)));
         }
 
         #[test]

@@ -68,9 +68,9 @@ pub fn connect_as(user: u32, socket: &Path) -> io::Result<UnixStream> {
 
 /// A file in memory.
 #[derive(Debug)]
-pub struct Memory(pub Vec<u8>);
+pub struct MemoryFile(pub Vec<u8>);
 
-impl Source for Memory {
+impl Source for MemoryFile {
     fn describe(&self) -> FileArg {
         FileArg::default()
     }

@@ -6,7 +6,7 @@ use octet_control::{PublicKey, UnitName};
 use serde::{Deserialize, Serialize};
 
 use crate::bytes::{Fields, put_text};
-use crate::key::{Domain, Key, SIGNATURE, verify};
+use crate::key::{Domain, PrivateKey, SIGNATURE, verify};
 
 /// The version of the encoding, its first byte.
 const VERSION: u8 = 1;
@@ -17,7 +17,7 @@ const VERSION: u8 = 1;
 /// issued (8), the unit's name (1 byte of length, then UTF-8), and the node's signature (64) over all
 /// before it, in the domain `octet certificate 1`. As text that is base64 with padding.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Statement {
+pub struct KeyStatement {
     /// The node.
     pub node: PublicKey,
     /// Its service.
@@ -36,7 +36,7 @@ pub struct Statement {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Certificate {
-    statement: Statement,
+    statement: KeyStatement,
     signature: [u8; SIGNATURE],
 }
 
@@ -56,7 +56,7 @@ impl Certificate {
     ///
     /// # Errors
     /// `node` is not the key of the node that it names.
-    pub fn sign(statement: Statement, node: &Key) -> Result<Self, InvalidCertificate> {
+    pub fn sign(statement: KeyStatement, node: &PrivateKey) -> Result<Self, InvalidCertificate> {
         if node.public() != statement.node {
             return Err(InvalidCertificate::Forged);
         }
@@ -65,7 +65,7 @@ impl Certificate {
     }
 
     /// What it says. Whether the node is the one that is wanted is for the reader to see.
-    pub fn statement(&self) -> &Statement {
+    pub fn statement(&self) -> &KeyStatement {
         &self.statement
     }
 
@@ -89,7 +89,7 @@ impl Certificate {
     }
 }
 
-impl Statement {
+impl KeyStatement {
     fn body(&self) -> Vec<u8> {
         let mut out = vec![VERSION];
         out.extend_from_slice(self.node.as_bytes());
@@ -101,14 +101,14 @@ impl Statement {
     }
 }
 
-fn parse(bytes: &[u8]) -> Option<(Statement, [u8; SIGNATURE])> {
+fn parse(bytes: &[u8]) -> Option<(KeyStatement, [u8; SIGNATURE])> {
     let mut fields = Fields(bytes);
     let [version] = fields.array()?;
     let (node, key) = (fields.key()?, fields.key()?);
     let (epoch, issued) = (fields.u64()?, fields.u64()?);
     let (unit, signature) = (fields.unit()?, fields.array()?);
     let whole = version == VERSION && fields.0.is_empty();
-    whole.then_some((Statement { node, unit, key, epoch, issued }, signature))
+    whole.then_some((KeyStatement { node, unit, key, epoch, issued }, signature))
 }
 
 impl TryFrom<String> for Certificate {
@@ -130,15 +130,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn statement(node: &Key) -> Statement {
-        let key = Key::generate().unwrap().public();
+    fn statement(node: &PrivateKey) -> KeyStatement {
+        let key = PrivateKey::generate().unwrap().public();
         let unit = "gate".parse().unwrap();
-        Statement { node: node.public(), unit, key, epoch: 3, issued: 1_700_000_000 }
+        KeyStatement { node: node.public(), unit, key, epoch: 3, issued: 1_700_000_000 }
     }
 
     #[test]
     fn every_changed_bit_is_seen() {
-        let node = Key::generate().unwrap();
+        let node = PrivateKey::generate().unwrap();
         let whole = Certificate::sign(statement(&node), &node).unwrap();
         let bytes = whole.to_bytes();
         assert_eq!(Certificate::from_bytes(&bytes), Ok(whole.clone()));
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn nobody_signs_for_another() {
-        let (node, other) = (Key::generate().unwrap(), Key::generate().unwrap());
+        let (node, other) = (PrivateKey::generate().unwrap(), PrivateKey::generate().unwrap());
         let statement = statement(&node);
         assert!(Certificate::sign(statement.clone(), &other).is_err());
         let signature = other.sign(Domain::Certificate, &statement.body());
@@ -174,7 +174,7 @@ mod tests {
         ) {
             let (node, key) = (PublicKey::new(node), PublicKey::new(key));
             let unit = unit.parse().unwrap();
-            let statement = Statement { node, unit, key, epoch, issued };
+            let statement = KeyStatement { node, unit, key, epoch, issued };
             let bytes = [statement.body(), signature.clone()].concat();
             prop_assert_eq!(parse(&bytes), Some((statement, signature.try_into().unwrap())));
         }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::bytes::{Fields, put_text};
-use crate::key::{Domain, Key, SIGNATURE, verify};
+use crate::key::{Domain, PrivateKey, SIGNATURE, verify};
 
 /// The version of the encoding, its first byte.
 const VERSION: u8 = 1;
@@ -25,7 +25,7 @@ pub type CommandId = [u8; 16];
 /// arguments as JSON without spaces up to the signature, and the operator's signature (64) over all
 /// before it, in the domain `octet command 1`. As text that is base64 for URLs without padding.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Order {
+pub struct CommandBody {
     /// The node that is to do it.
     pub target: PublicKey,
     /// Who says so.
@@ -46,7 +46,7 @@ pub struct Order {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Command {
-    order: Order,
+    order: CommandBody,
     signature: [u8; SIGNATURE],
 }
 
@@ -69,7 +69,7 @@ impl Command {
     ///
     /// # Errors
     /// `operator` is not the key that it names, or it is too long.
-    pub fn sign(order: Order, operator: &Key) -> Result<Self, InvalidCommand> {
+    pub fn sign(order: CommandBody, operator: &PrivateKey) -> Result<Self, InvalidCommand> {
         if operator.public() != order.operator {
             return Err(InvalidCommand::Forged);
         }
@@ -83,7 +83,7 @@ impl Command {
 
     /// What it says. Whether it is for this node, of one who may, and still in time is for the reader
     /// to see.
-    pub fn order(&self) -> &Order {
+    pub fn order(&self) -> &CommandBody {
         &self.order
     }
 
@@ -108,7 +108,7 @@ impl Command {
     }
 }
 
-impl Order {
+impl CommandBody {
     fn body(&self) -> Vec<u8> {
         let mut out = vec![VERSION];
         out.extend_from_slice(self.target.as_bytes());
@@ -126,7 +126,7 @@ fn json(args: &Map<String, Value>) -> String {
     Value::Object(args.clone()).to_string()
 }
 
-fn parse(bytes: &[u8]) -> Option<(Order, [u8; SIGNATURE])> {
+fn parse(bytes: &[u8]) -> Option<(CommandBody, [u8; SIGNATURE])> {
     if bytes.len() > LONGEST {
         return None;
     }
@@ -140,7 +140,7 @@ fn parse(bytes: &[u8]) -> Option<(Order, [u8; SIGNATURE])> {
     let args: Map<String, Value> = serde_json::from_slice(arguments).ok()?;
     // One text for what it means: no spaces, no name twice.
     let whole = version == VERSION && json(&args).as_bytes() == arguments;
-    whole.then_some((Order { target, operator, id, expires, unit, verb, args }, signature))
+    whole.then_some((CommandBody { target, operator, id, expires, unit, verb, args }, signature))
 }
 
 impl TryFrom<String> for Command {
@@ -162,9 +162,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn order(operator: &Key) -> Order {
-        Order {
-            target: Key::generate().unwrap().public(),
+    fn order(operator: &PrivateKey) -> CommandBody {
+        CommandBody {
+            target: PrivateKey::generate().unwrap().public(),
             operator: operator.public(),
             id: [7; 16],
             expires: 1_800_000_000,
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn every_changed_bit_is_seen() {
-        let operator = Key::generate().unwrap();
+        let operator = PrivateKey::generate().unwrap();
         let whole = Command::sign(order(&operator), &operator).unwrap();
         let bytes = whole.to_bytes();
         assert_eq!(Command::from_bytes(&bytes), Ok(whole.clone()));
@@ -196,7 +196,7 @@ mod tests {
     /// A signature does not help an encoding that has another meaning to another reader.
     #[test]
     fn one_text_for_the_arguments() {
-        let operator = Key::generate().unwrap();
+        let operator = PrivateKey::generate().unwrap();
         let body = order(&operator).body();
         let plain = br#"{"unit":"cache"}"#;
         let head = body.strip_suffix(plain).unwrap();
@@ -219,14 +219,14 @@ mod tests {
 
     #[test]
     fn what_cannot_be_carried_is_not_signed() {
-        let operator = Key::generate().unwrap();
+        let operator = PrivateKey::generate().unwrap();
         let mut long = order(&operator);
         long.args.insert("text".into(), "x".repeat(LONGEST).into());
         assert_eq!(Command::sign(long, &operator), Err(InvalidCommand::TooLong));
         let mut long = order(&operator);
         long.verb = "x".repeat(256);
         assert_eq!(Command::sign(long, &operator), Err(InvalidCommand::TooLong));
-        let other = Key::generate().unwrap();
+        let other = PrivateKey::generate().unwrap();
         assert_eq!(Command::sign(order(&operator), &other), Err(InvalidCommand::Forged));
     }
 
@@ -246,7 +246,7 @@ mod tests {
             let key = PublicKey::new([9; 32]);
             let args = Map::from_iter([(name, text.into()), ("n".to_owned(), number.into())]);
             let unit = "cache".parse().unwrap();
-            let order = Order { target: key, operator: key, id, expires, unit, verb, args };
+            let order = CommandBody { target: key, operator: key, id, expires, unit, verb, args };
             let bytes = [&order.body()[..], &[5; SIGNATURE]].concat();
             prop_assert_eq!(parse(&bytes), Some((order, [5; SIGNATURE])));
         }

@@ -10,7 +10,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 /// The steps of writing, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum WriteStep {
     /// Make the staged file, empty, readable by its owner alone.
     Stage,
     /// Write into it.
@@ -24,7 +24,7 @@ pub enum Step {
     SyncFolder,
 }
 
-impl Step {
+impl WriteStep {
     /// All of them.
     pub const ALL: [Self; 5] =
         [Self::Stage, Self::Write, Self::Sync, Self::Rename, Self::SyncFolder];
@@ -32,7 +32,7 @@ impl Step {
 
 /// What becomes of a file that has the name already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Existing {
+pub enum ExistingFile {
     /// It is replaced.
     Replace,
     /// It stays, and that is an error (`AlreadyExists`).
@@ -64,8 +64,8 @@ pub fn read(path: &Path, longest: u64) -> io::Result<Option<Vec<u8>>> {
 pub fn write(
     path: &Path,
     bytes: &[u8],
-    existing: Existing,
-    mut before: impl FnMut(Step) -> io::Result<()>,
+    existing: ExistingFile,
+    mut before: impl FnMut(WriteStep) -> io::Result<()>,
 ) -> io::Result<()> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no path of a file"));
@@ -73,27 +73,27 @@ pub fn write(
     let mut staged = name.to_owned();
     staged.push(".new");
     let staged = folder.join(staged);
-    before(Step::Stage)?;
+    before(WriteStep::Stage)?;
     // What a cut has left is not continued, and may be readable by others.
     match std::fs::remove_file(&staged) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&staged)?;
-    before(Step::Write)?;
+    before(WriteStep::Write)?;
     file.write_all(bytes)?;
-    before(Step::Sync)?;
+    before(WriteStep::Sync)?;
     file.sync_all()?;
-    before(Step::Rename)?;
+    before(WriteStep::Rename)?;
     let flags = match existing {
-        Existing::Replace => RenameFlags::empty(),
-        Existing::Keep => RenameFlags::NOREPLACE,
+        ExistingFile::Replace => RenameFlags::empty(),
+        ExistingFile::Keep => RenameFlags::NOREPLACE,
     };
     if let Err(error) = renameat_with(CWD, &staged, CWD, path, flags) {
         let _ = std::fs::remove_file(&staged);
         return Err(error.into());
     }
-    before(Step::SyncFolder)?;
+    before(WriteStep::SyncFolder)?;
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     File::open(folder)?.sync_all()
 }
@@ -104,23 +104,23 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
     use tempfile::TempDir;
 
-    fn cut(at: Step) -> impl FnMut(Step) -> io::Result<()> {
+    fn cut(at: WriteStep) -> impl FnMut(WriteStep) -> io::Result<()> {
         move |step| if step == at { Err(io::Error::other("cut")) } else { Ok(()) }
     }
 
     #[test]
     fn old_or_new_at_every_step() {
-        for step in Step::ALL {
+        for step in WriteStep::ALL {
             let folder = TempDir::new().unwrap();
             let path = folder.path().join("file");
             assert_eq!(read(&path, 9).unwrap(), None);
-            write(&path, b"old", Existing::Replace, |_| Ok(())).unwrap();
-            assert!(write(&path, b"new", Existing::Replace, cut(step)).is_err());
+            write(&path, b"old", ExistingFile::Replace, |_| Ok(())).unwrap();
+            assert!(write(&path, b"new", ExistingFile::Replace, cut(step)).is_err());
             let found = read(&path, 9).unwrap().unwrap();
-            let wanted: &[u8] = if step == Step::SyncFolder { b"new" } else { b"old" };
+            let wanted: &[u8] = if step == WriteStep::SyncFolder { b"new" } else { b"old" };
             assert_eq!(found, wanted, "{step:?}");
             // What was left is no obstacle.
-            write(&path, b"newer", Existing::Replace, |_| Ok(())).unwrap();
+            write(&path, b"newer", ExistingFile::Replace, |_| Ok(())).unwrap();
             assert_eq!(read(&path, 9).unwrap().unwrap(), b"newer");
             let mode = std::fs::metadata(&path).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600);
@@ -131,8 +131,8 @@ mod tests {
     fn what_is_there_can_be_kept() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("file");
-        write(&path, b"old", Existing::Keep, |_| Ok(())).unwrap();
-        let error = write(&path, b"new", Existing::Keep, |_| Ok(())).unwrap_err();
+        write(&path, b"old", ExistingFile::Keep, |_| Ok(())).unwrap();
+        let error = write(&path, b"new", ExistingFile::Keep, |_| Ok(())).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(read(&path, 9).unwrap().unwrap(), b"old");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);

@@ -94,17 +94,20 @@ pub fn node_behind(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::certificate::Statement;
-    use crate::key::Key;
+    use crate::certificate::KeyStatement;
+    use crate::key::PrivateKey;
     use proptest::prelude::*;
 
     #[test]
     fn only_the_gate_of_the_box_that_is_meant() {
-        let (node, gate, other) =
-            (Key::generate().unwrap(), Key::generate().unwrap().public(), Key::generate().unwrap());
+        let (node, gate, other) = (
+            PrivateKey::generate().unwrap(),
+            PrivateKey::generate().unwrap().public(),
+            PrivateKey::generate().unwrap(),
+        );
         let hello = |unit: &str, epoch| {
             let unit = unit.parse().unwrap();
-            let statement = Statement { node: node.public(), unit, key: gate, epoch, issued: 1 };
+            let statement = KeyStatement { node: node.public(), unit, key: gate, epoch, issued: 1 };
             Hello::new(Certificate::sign(statement, &node).unwrap())
         };
         assert_eq!(hello("gate", 3).check(gate, node.public(), 3), Ok(3));

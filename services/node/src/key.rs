@@ -73,12 +73,12 @@ impl Domain {
 pub struct NoRandomness;
 
 /// A private key. It is never printed.
-pub struct Key {
+pub struct PrivateKey {
     seed: [u8; 32],
     pair: Ed25519KeyPair,
 }
 
-impl Key {
+impl PrivateKey {
     /// A new key, as soon as the kernel has gathered enough randomness (`getrandom(2)` waits).
     ///
     /// # Errors
@@ -130,7 +130,7 @@ impl Key {
     }
 }
 
-impl std::fmt::Debug for Key {
+impl std::fmt::Debug for PrivateKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "the private key of {}", self.public())
     }
@@ -159,10 +159,11 @@ mod tests {
 
     #[test]
     fn a_signature_is_for_one_thing() {
-        let (key, other) = (Key::generate().unwrap(), Key::generate().unwrap());
+        let (key, other) = (PrivateKey::generate().unwrap(), PrivateKey::generate().unwrap());
         let signature = key.sign(Domain::Command, b"reboot");
-        let verify =
-            |public: &Key, domain, body: &[u8]| verify(&public.public(), domain, body, &signature);
+        let verify = |public: &PrivateKey, domain, body: &[u8]| {
+            verify(&public.public(), domain, body, &signature)
+        };
         assert!(verify(&key, Domain::Command, b"reboot"));
         assert!(!verify(&key, Domain::Certificate, b"reboot"));
         assert!(!verify(&key, Domain::Command, b"reboot "));
@@ -179,7 +180,7 @@ mod tests {
                 .collect()
         };
         let seed = bytes("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60");
-        let key = Key::from_seed(seed.try_into().unwrap()).unwrap();
+        let key = PrivateKey::from_seed(seed.try_into().unwrap()).unwrap();
         let public = bytes("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
         assert_eq!(key.public().as_bytes()[..], public);
         let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&key.to_pkcs8()).unwrap();
@@ -189,7 +190,10 @@ mod tests {
 
     #[test]
     fn no_two_are_alike() {
-        assert_ne!(Key::generate().unwrap().public(), Key::generate().unwrap().public());
+        assert_ne!(
+            PrivateKey::generate().unwrap().public(),
+            PrivateKey::generate().unwrap().public()
+        );
         assert_ne!(random::<16>().unwrap(), random::<16>().unwrap());
     }
 }

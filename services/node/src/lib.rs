@@ -59,5 +59,5 @@ pub use init::{own_number, watch_status};
 pub use octet_control as control;
 pub use peer::Peer;
 pub use readiness::notify_ready;
-pub use run::{Given, run};
+pub use run::{UnitEnvironment, run};
 pub use settings::{SettingsError, section};

@@ -80,14 +80,14 @@ pub enum LeadsTo {
         gateways: Vec<IpAddr>,
     },
     /// A board.
-    Board(Segment),
+    Board(PlannedSegment),
     /// The owner's devices.
-    Lan(Segment),
+    Lan(PlannedSegment),
 }
 
 /// A segment of a router, as it was planned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Segment {
+pub struct PlannedSegment {
     /// The number of its networks; of a board also the board's.
     pub number: u8,
     /// The router in it.
@@ -103,7 +103,7 @@ pub struct Segment {
 /// What a DHCP server has given (RFC 2131).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Lease {
+pub struct LinkLease {
     /// The address, and the network that it is in.
     pub address: Cidr,
     /// Where packets to other networks go.
@@ -119,7 +119,7 @@ pub struct Lease {
 /// What a router has advertised (RFC 4861, 4.2).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Advertised {
+pub struct RouterAdvertised {
     /// The address for this node in the network that is advertised; none if it is to have none.
     pub address: Option<Cidr>,
     /// For how many seconds from now on.

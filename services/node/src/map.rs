@@ -14,7 +14,7 @@ use octet_control::PublicKey;
 use serde::{Deserialize, Serialize};
 
 use crate::certificate::Certificate;
-use crate::record::Record;
+use crate::record::SeatRecord;
 
 /// The version of the format.
 const FORMAT: u32 = 1;
@@ -42,7 +42,7 @@ pub use octet_control::CLUSTER;
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
 #[serde(deny_unknown_fields)]
-pub struct Version {
+pub struct MapVersion {
     /// How often the coordinator was changed.
     pub epoch: u64,
     /// How often the map was, by any coordinator of this epoch.
@@ -57,7 +57,7 @@ pub struct Map {
     /// The node that holds it.
     pub coordinator: PublicKey,
     /// Which map it is.
-    pub version: Version,
+    pub version: MapVersion,
     /// All nodes of the box, the coordinator among them, in the order of their numbers.
     pub members: Vec<Member>,
     /// Keys of nodes that are never to be believed again.
@@ -78,7 +78,7 @@ pub struct Member {
     pub certificates: Vec<Certificate>,
     /// What an owner says about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub record: Option<Record>,
+    pub record: Option<SeatRecord>,
     /// Whether nothing is to be placed on it: what runs there but the base units has ended, or is about to.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub drained: bool,
@@ -106,7 +106,7 @@ impl Map {
     /// A map, whose [`rules`](Self::check) are yet to be seen.
     pub fn new(
         coordinator: PublicKey,
-        version: Version,
+        version: MapVersion,
         members: Vec<Member>,
         revoked: Vec<PublicKey>,
     ) -> Self {

@@ -17,7 +17,7 @@ use serde_json::{Map, json};
 pub const REGISTER: &str = "register";
 
 /// Names, each with its addresses: `<unit>.octet`, and what is below that.
-pub type Names = BTreeMap<String, Vec<IpAddr>>;
+pub type ServiceNames = BTreeMap<String, Vec<IpAddr>>;
 
 /// Room for the thread's stack, in bytes.
 const STACK: usize = 128 << 10;
@@ -32,7 +32,7 @@ const MOST: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 /// They are something else.
-pub fn parse(text: &str) -> Result<Names, Failure> {
+pub fn parse(text: &str) -> Result<ServiceNames, Failure> {
     serde_json::from_str(text).map_err(|error| {
         let help = r#"give an object as {"cache.octet": ["10.20.3.2"]}"#;
         Failure::new(FailureCode::BadArgument, format!("these are no names: {error}"), help)
@@ -41,7 +41,7 @@ pub fn parse(text: &str) -> Result<Names, Failure> {
 
 /// What is known of the names.
 #[derive(Debug)]
-pub enum News {
+pub enum NamesUpdate {
     /// `lan` tells them to whoever asks.
     Told,
     /// It does not, for this reason; another try follows. Of those that it told before it still does, unless
@@ -52,7 +52,7 @@ pub enum News {
 /// Names that are told for as long as this is there.
 #[derive(Debug)]
 #[must_use = "without it the names are taken back"]
-pub struct Kept(Arc<Shared>);
+pub struct NameRegistration(Arc<Shared>);
 
 /// Has `lan`, which listens at `socket`, tell `names`, and says to `tell` how that goes. The unit of the
 /// service names `lan = ["register"]` in `talks`.
@@ -61,24 +61,24 @@ pub struct Kept(Arc<Shared>);
 /// There are no threads to be had.
 pub fn keep(
     socket: PathBuf,
-    names: Names,
-    tell: impl FnMut(News) + Send + 'static,
-) -> io::Result<Kept> {
+    names: ServiceNames,
+    tell: impl FnMut(NamesUpdate) + Send + 'static,
+) -> io::Result<NameRegistration> {
     let shared = Arc::new(Shared::default());
     shared.lock().names = Some(names);
     let keeper = Keeper { shared: Arc::clone(&shared), socket, tell, stands: None };
     Builder::new().name("names".into()).stack_size(STACK).spawn(move || keeper.run())?;
-    Ok(Kept(shared))
+    Ok(NameRegistration(shared))
 }
 
-impl Kept {
+impl NameRegistration {
     /// Tells `names` instead. Those from before are told until these are.
-    pub fn set(&self, names: Names) {
+    pub fn set(&self, names: ServiceNames) {
         self.0.set(Some(names));
     }
 }
 
-impl Drop for Kept {
+impl Drop for NameRegistration {
     fn drop(&mut self) {
         self.0.set(None);
     }
@@ -90,7 +90,7 @@ struct Shared(Mutex<State>, Condvar);
 #[derive(Debug, Default)]
 struct State {
     /// What is to be told; nothing once nobody wants that any more.
-    names: Option<Names>,
+    names: Option<ServiceNames>,
     /// Grows with each change of them.
     round: u64,
     /// The connection that an answer is awaited on.
@@ -102,7 +102,7 @@ impl Shared {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set(&self, names: Option<Names>) {
+    fn set(&self, names: Option<ServiceNames>) {
         let mut state = self.lock();
         state.names = names;
         state.round += 1;
@@ -123,7 +123,7 @@ struct Keeper<T> {
     stands: Option<Client<UnixStream>>,
 }
 
-impl<T: FnMut(News)> Keeper<T> {
+impl<T: FnMut(NamesUpdate)> Keeper<T> {
     fn run(mut self) {
         let mut pause = PAUSE;
         loop {
@@ -140,7 +140,7 @@ impl<T: FnMut(News)> Keeper<T> {
             if self.shared.lock().round != round {
                 continue;
             }
-            (self.tell)(News::Not(ended.err().unwrap_or(CallError::Closed).to_string()));
+            (self.tell)(NamesUpdate::Not(ended.err().unwrap_or(CallError::Closed).to_string()));
             let same = |state: &mut State| state.round == round;
             drop(self.shared.1.wait_timeout_while(self.shared.lock(), pause, same));
             pause = (pause * 2).min(MOST);
@@ -161,7 +161,7 @@ impl<T: FnMut(News)> Keeper<T> {
         let ended = client.call_each(REGISTER, args, |_| {
             *told = true;
             self.stands = None;
-            (self.tell)(News::Told);
+            (self.tell)(NamesUpdate::Told);
             true
         });
         let mut state = self.shared.lock();

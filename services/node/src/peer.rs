@@ -207,7 +207,7 @@ pub(crate) fn broken(why: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::as_pid_1::Memory;
+    use crate::as_pid_1::MemoryFile;
     use octet_control::{CallError, Client};
     use serde_json::{Map, json};
 
@@ -250,7 +250,7 @@ mod tests {
         });
         let mut client = Client::new(ours);
         let mut send = |length: u64| {
-            let mut file = Memory(vec![7; length as usize]);
+            let mut file = MemoryFile(vec![7; length as usize]);
             client.call_with("take", Map::new(), Some(&mut file), |_| true)
         };
         for length in [0, 1, u64::from(MAX_WANT), u64::from(MAX_WANT) + 1, longest] {

@@ -6,7 +6,7 @@ use octet_control::PublicKey;
 use serde::{Deserialize, Serialize};
 
 use crate::bytes::Fields;
-use crate::key::{Domain, Key, SIGNATURE, verify};
+use crate::key::{Domain, PrivateKey, SIGNATURE, verify};
 
 /// The version of the encoding, its first byte.
 const VERSION: u8 = 1;
@@ -31,14 +31,14 @@ pub struct Seat {
 /// A seat whose signature is the owner's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Record {
+pub struct SeatRecord {
     seat: Seat,
     signature: [u8; SIGNATURE],
 }
 
 /// Bytes that are no record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidRecord {
+pub enum InvalidSeatRecord {
     /// They are none at all.
     #[error("this is not a record of a board of version {VERSION}")]
     Malformed,
@@ -47,14 +47,14 @@ pub enum InvalidRecord {
     Forged,
 }
 
-impl Record {
+impl SeatRecord {
     /// Signs `seat` with the owner's key.
     ///
     /// # Errors
     /// `owner` is not the key that it names.
-    pub fn sign(seat: Seat, owner: &Key) -> Result<Self, InvalidRecord> {
+    pub fn sign(seat: Seat, owner: &PrivateKey) -> Result<Self, InvalidSeatRecord> {
         if owner.public() != seat.owner {
-            return Err(InvalidRecord::Forged);
+            return Err(InvalidSeatRecord::Forged);
         }
         Ok(Self { seat, signature: owner.sign(Domain::Record, &seat.body()) })
     }
@@ -75,10 +75,10 @@ impl Record {
     ///
     /// # Errors
     /// It is no record, or whom it names has not signed it.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidRecord> {
-        let (seat, signature) = parse(bytes).ok_or(InvalidRecord::Malformed)?;
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidSeatRecord> {
+        let (seat, signature) = parse(bytes).ok_or(InvalidSeatRecord::Malformed)?;
         if !verify(&seat.owner, Domain::Record, &seat.body(), &signature) {
-            return Err(InvalidRecord::Forged);
+            return Err(InvalidSeatRecord::Forged);
         }
         Ok(Self { seat, signature })
     }
@@ -105,16 +105,16 @@ fn parse(bytes: &[u8]) -> Option<(Seat, [u8; SIGNATURE])> {
     whole.then_some((Seat { owner, coordinator, number, node }, signature))
 }
 
-impl TryFrom<String> for Record {
-    type Error = InvalidRecord;
+impl TryFrom<String> for SeatRecord {
+    type Error = InvalidSeatRecord;
 
-    fn try_from(text: String) -> Result<Self, InvalidRecord> {
-        Self::from_bytes(&URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidRecord::Malformed)?)
+    fn try_from(text: String) -> Result<Self, InvalidSeatRecord> {
+        Self::from_bytes(&URL_SAFE_NO_PAD.decode(text).map_err(|_| InvalidSeatRecord::Malformed)?)
     }
 }
 
-impl From<Record> for String {
-    fn from(record: Record) -> String {
+impl From<SeatRecord> for String {
+    fn from(record: SeatRecord) -> String {
         URL_SAFE_NO_PAD.encode(record.to_bytes())
     }
 }
@@ -126,25 +126,25 @@ mod tests {
 
     #[test]
     fn every_changed_bit_is_seen() {
-        let (owner, node) = (Key::generate().unwrap(), Key::generate().unwrap());
+        let (owner, node) = (PrivateKey::generate().unwrap(), PrivateKey::generate().unwrap());
         let seat = Seat {
             owner: owner.public(),
             coordinator: node.public(),
             number: 3,
-            node: Key::generate().unwrap().public(),
+            node: PrivateKey::generate().unwrap().public(),
         };
-        assert!(Record::sign(seat, &node).is_err());
-        let whole = Record::sign(seat, &owner).unwrap();
+        assert!(SeatRecord::sign(seat, &node).is_err());
+        let whole = SeatRecord::sign(seat, &owner).unwrap();
         let bytes = whole.to_bytes();
-        assert_eq!(Record::from_bytes(&bytes), Ok(whole));
-        assert_eq!(Record::try_from(String::from(whole)), Ok(whole));
+        assert_eq!(SeatRecord::from_bytes(&bytes), Ok(whole));
+        assert_eq!(SeatRecord::try_from(String::from(whole)), Ok(whole));
         for bit in 0..bytes.len() * 8 {
             let mut changed = bytes.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
-            assert!(Record::from_bytes(&changed).is_err(), "bit {bit}");
+            assert!(SeatRecord::from_bytes(&changed).is_err(), "bit {bit}");
         }
         for length in 0..bytes.len() {
-            assert!(Record::from_bytes(&bytes[..length]).is_err(), "{length} bytes");
+            assert!(SeatRecord::from_bytes(&bytes[..length]).is_err(), "{length} bytes");
         }
     }
 

@@ -12,7 +12,7 @@ use crate::say;
 
 /// What PID 1 gives a service, as its unit.toml asks for it.
 #[derive(Debug)]
-pub struct Given {
+pub struct UnitEnvironment {
     /// Its sockets and other descriptors, by name.
     pub sockets: Vec<(String, OwnedFd)>,
     /// Its data folder, if there is one and it can be written.
@@ -23,7 +23,7 @@ pub struct Given {
     pub callers: Callers,
 }
 
-impl Given {
+impl UnitEnvironment {
     /// The socket that unit.toml has as `[sockets.NAME]`. It can be taken once.
     ///
     /// # Errors
@@ -37,9 +37,9 @@ impl Given {
 
 /// Runs a service, which `serve` is, and says why if it cannot go on. Call it first of all in
 /// `main`, before anything opens a descriptor.
-pub fn run<E: Display>(serve: impl FnOnce(Given) -> Result<(), E>) -> ExitCode {
+pub fn run<E: Display>(serve: impl FnOnce(UnitEnvironment) -> Result<(), E>) -> ExitCode {
     let folder = |name| std::env::var_os(name).map(PathBuf::from);
-    let given = Given {
+    let given = UnitEnvironment {
         sockets: inherited(),
         state: folder("STATE_DIRECTORY"),
         runtime: folder("RUNTIME_DIRECTORY"),
@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn sockets_are_found_by_name_whatever_their_order() {
         let null = || OwnedFd::from(File::open("/dev/null").unwrap());
-        let mut given = Given {
+        let mut given = UnitEnvironment {
             sockets: vec![("metrics".into(), null()), ("control".into(), null())],
             state: None,
             runtime: None,

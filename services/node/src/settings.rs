@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use octet_control::settings::{APPLY, CHECK, SECTION};
 use octet_control::{
-    CONFIG, CallError, Capability, Client, Failure, FailureCode, SETTINGS, SOCKETS, Verb,
+    CONFIG, CallError, Client, Failure, FailureCode, Permission, SETTINGS, SOCKETS, Verb,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -92,8 +92,8 @@ pub fn section_in<T: DeserializeOwned>(
 /// and of the other says that it cannot live with what is in force.
 pub fn verbs() -> [Verb; 2] {
     [
-        Verb::new(CHECK, Capability::Configure, "Checks the candidate settings").internal(),
-        Verb::new(APPLY, Capability::Configure, "Loads the active settings").internal(),
+        Verb::new(CHECK, Permission::Configure, "Checks the candidate settings").internal(),
+        Verb::new(APPLY, Permission::Configure, "Loads the active settings").internal(),
     ]
 }
 

@@ -6,7 +6,7 @@ use octet_control::PublicKey;
 use serde::{Deserialize, Serialize};
 
 use crate::bytes::Fields;
-use crate::key::{Domain, Key, SIGNATURE, verify};
+use crate::key::{Domain, PrivateKey, SIGNATURE, verify};
 
 /// The version of the encoding, its first byte.
 const VERSION: u8 = 1;
@@ -34,7 +34,7 @@ pub struct Appointment {
 /// An appointment whose signature is the owner's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Statement {
+pub struct SignedAppointment {
     appointment: Appointment,
     signature: [u8; SIGNATURE],
 }
@@ -50,12 +50,12 @@ pub enum InvalidStatement {
     Forged,
 }
 
-impl Statement {
+impl SignedAppointment {
     /// Signs `appointment` with the owner's key.
     ///
     /// # Errors
     /// `owner` is not the key that it names.
-    pub fn sign(appointment: Appointment, owner: &Key) -> Result<Self, InvalidStatement> {
+    pub fn sign(appointment: Appointment, owner: &PrivateKey) -> Result<Self, InvalidStatement> {
         if owner.public() != appointment.owner {
             return Err(InvalidStatement::Forged);
         }
@@ -110,7 +110,7 @@ fn parse(bytes: &[u8]) -> Option<(Appointment, [u8; SIGNATURE])> {
     whole.then_some((Appointment { owner, coordinator, epoch, replaces }, signature))
 }
 
-impl TryFrom<String> for Statement {
+impl TryFrom<String> for SignedAppointment {
     type Error = InvalidStatement;
 
     fn try_from(text: String) -> Result<Self, InvalidStatement> {
@@ -118,8 +118,8 @@ impl TryFrom<String> for Statement {
     }
 }
 
-impl From<Statement> for String {
-    fn from(statement: Statement) -> String {
+impl From<SignedAppointment> for String {
+    fn from(statement: SignedAppointment) -> String {
         URL_SAFE_NO_PAD.encode(statement.to_bytes())
     }
 }
@@ -131,25 +131,25 @@ mod tests {
 
     #[test]
     fn every_changed_bit_is_seen() {
-        let (owner, other) = (Key::generate().unwrap(), Key::generate().unwrap());
+        let (owner, other) = (PrivateKey::generate().unwrap(), PrivateKey::generate().unwrap());
         for replaces in [None, Some(other.public())] {
-            let coordinator = Key::generate().unwrap().public();
+            let coordinator = PrivateKey::generate().unwrap().public();
             let appointment =
                 Appointment { owner: owner.public(), coordinator, epoch: 2, replaces };
-            assert!(Statement::sign(appointment, &other).is_err());
-            let whole = Statement::sign(appointment, &owner).unwrap();
+            assert!(SignedAppointment::sign(appointment, &other).is_err());
+            let whole = SignedAppointment::sign(appointment, &owner).unwrap();
             let bytes = whole.to_bytes();
-            assert_eq!(Statement::from_bytes(&bytes), Ok(whole));
-            assert_eq!(Statement::try_from(String::from(whole)), Ok(whole));
+            assert_eq!(SignedAppointment::from_bytes(&bytes), Ok(whole));
+            assert_eq!(SignedAppointment::try_from(String::from(whole)), Ok(whole));
             for bit in 0..bytes.len() * 8 {
                 let mut changed = bytes.clone();
                 changed[bit / 8] ^= 1 << (bit % 8);
-                assert!(Statement::from_bytes(&changed).is_err(), "bit {bit}");
+                assert!(SignedAppointment::from_bytes(&changed).is_err(), "bit {bit}");
             }
             for length in 0..bytes.len() {
-                assert!(Statement::from_bytes(&bytes[..length]).is_err(), "{length} bytes");
+                assert!(SignedAppointment::from_bytes(&bytes[..length]).is_err(), "{length} bytes");
             }
-            assert!(Statement::from_bytes(&[&bytes[..], b"x"].concat()).is_err());
+            assert!(SignedAppointment::from_bytes(&[&bytes[..], b"x"].concat()).is_err());
         }
     }
 

@@ -2,7 +2,7 @@
 
 mod keeper;
 
-pub use keeper::{News, keep};
+pub use keeper::{KeyUpdate, keep};
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,8 +14,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::certificate::Certificate;
-use crate::durable::{self, Existing};
-use crate::key::{self, Key, KeyFile};
+use crate::durable::{self, ExistingFile};
+use crate::key::{self, KeyFile, PrivateKey};
 
 /// The file of the key, in the service's data folder.
 pub const KEY: &str = "key";
@@ -43,7 +43,7 @@ struct Renew {
 #[derive(Debug, Clone)]
 pub struct Certified {
     /// The key.
-    pub key: Arc<Key>,
+    pub key: Arc<PrivateKey>,
     /// Names its public half.
     pub certificate: Certificate,
 }
@@ -67,7 +67,7 @@ pub enum SubKeyError {
 pub struct SubKey {
     folder: Option<PathBuf>,
     socket: PathBuf,
-    key: Arc<Key>,
+    key: Arc<PrivateKey>,
 }
 
 impl SubKey {
@@ -137,15 +137,15 @@ impl SubKey {
         if let Some(folder) = &self.folder {
             let text = String::from(certificate.clone());
             let path = folder.join(CERTIFICATE);
-            durable::write(&path, text.as_bytes(), Existing::Replace, |_| Ok(()))?;
+            durable::write(&path, text.as_bytes(), ExistingFile::Replace, |_| Ok(()))?;
         }
         Ok(Certified { key, certificate })
     }
 }
 
-fn make(folder: Option<&Path>) -> io::Result<Key> {
+fn make(folder: Option<&Path>) -> io::Result<PrivateKey> {
     match folder {
-        Some(folder) => key::make(&folder.join(KEY), Existing::Replace, |_| Ok(())),
-        None => Key::generate().map_err(io::Error::other),
+        Some(folder) => key::make(&folder.join(KEY), ExistingFile::Replace, |_| Ok(())),
+        None => PrivateKey::generate().map_err(io::Error::other),
     }
 }

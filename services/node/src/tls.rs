@@ -27,11 +27,11 @@ use rustls::{
     PeerMisbehaved, ServerConfig, SignatureScheme,
 };
 
-use crate::key::Key;
+use crate::key::PrivateKey;
 
 /// What is spoken over it (RFC 7301): a key that is also used elsewhere is of no use here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protocol {
+pub enum AlpnProtocol {
     /// The control protocol, with a gate.
     Control,
     /// Enrolment, with the coordinator of the cluster's map.
@@ -40,7 +40,7 @@ pub enum Protocol {
     Messenger,
 }
 
-impl Protocol {
+impl AlpnProtocol {
     /// What TLS calls it (ALPN).
     pub fn name(self) -> &'static [u8] {
         match self {
@@ -58,7 +58,7 @@ const SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0]
 ///
 /// # Errors
 /// rustls does not take the key.
-pub fn server(key: &Key, protocol: Protocol) -> Result<Arc<ServerConfig>, Error> {
+pub fn server(key: &PrivateKey, protocol: AlpnProtocol) -> Result<Arc<ServerConfig>, Error> {
     let provider = provider();
     let resolver = AlwaysResolvesServerRawPublicKeys::new(certified(key)?);
     let mut config = ServerConfig::builder_with_provider(Arc::clone(&provider))
@@ -75,7 +75,7 @@ pub fn server(key: &Key, protocol: Protocol) -> Result<Arc<ServerConfig>, Error>
 ///
 /// # Errors
 /// rustls does not take the key.
-pub fn client(key: &Key, protocol: Protocol) -> Result<Arc<ClientConfig>, Error> {
+pub fn client(key: &PrivateKey, protocol: AlpnProtocol) -> Result<Arc<ClientConfig>, Error> {
     let provider = provider();
     let resolver = AlwaysResolvesClientRawPublicKeys::new(certified(key)?);
     let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -111,7 +111,7 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider { cipher_suites, kx_groups: vec![X25519], ..default_provider() })
 }
 
-fn certified(key: &Key) -> Result<Arc<CertifiedKey>, Error> {
+fn certified(key: &PrivateKey) -> Result<Arc<CertifiedKey>, Error> {
     let signing = any_eddsa_type(&PrivatePkcs8KeyDer::from(key.to_pkcs8()))?;
     let spki = [&SPKI[..], key.public().as_bytes()].concat();
     Ok(Arc::new(CertifiedKey::new(vec![CertificateDer::from(spki)], signing)))
@@ -255,13 +255,13 @@ mod tests {
 
     #[test]
     fn both_see_the_others_key() {
-        let (operator, gate) = (Key::generate().unwrap(), Key::generate().unwrap());
+        let (operator, gate) = (PrivateKey::generate().unwrap(), PrivateKey::generate().unwrap());
         let client =
-            ClientConnection::new(client(&operator, Protocol::Control).unwrap(), any_name())
+            ClientConnection::new(client(&operator, AlpnProtocol::Control).unwrap(), any_name())
                 .unwrap();
         let (mut client, mut server) = (
             client.into(),
-            ServerConnection::new(server(&gate, Protocol::Control).unwrap()).unwrap().into(),
+            ServerConnection::new(server(&gate, AlpnProtocol::Control).unwrap()).unwrap().into(),
         );
         converse(&mut client, &mut server).unwrap();
         assert!(!client.is_handshaking() && !server.is_handshaking());
@@ -272,31 +272,34 @@ mod tests {
     /// Who shows another's key cannot prove to hold it.
     #[test]
     fn a_key_must_be_held() {
-        let (operator, gate) = (Key::generate().unwrap(), Key::generate().unwrap());
-        let thief = Key::generate().unwrap();
-        let stolen = |signing: &Key, shown: &Key| {
+        let (operator, gate) = (PrivateKey::generate().unwrap(), PrivateKey::generate().unwrap());
+        let thief = PrivateKey::generate().unwrap();
+        let stolen = |signing: &PrivateKey, shown: &PrivateKey| {
             let signing = any_eddsa_type(&PrivatePkcs8KeyDer::from(signing.to_pkcs8())).unwrap();
             let spki = [&SPKI[..], shown.public().as_bytes()].concat();
             Arc::new(CertifiedKey::new(vec![CertificateDer::from(spki)], signing))
         };
         for (signing, works) in [(&operator, true), (&thief, false)] {
-            let mut config = (*client(&operator, Protocol::Control).unwrap()).clone();
+            let mut config = (*client(&operator, AlpnProtocol::Control).unwrap()).clone();
             let key = stolen(signing, &operator);
             config.client_auth_cert_resolver =
                 Arc::new(AlwaysResolvesClientRawPublicKeys::new(key));
             let mut client = ClientConnection::new(Arc::new(config), any_name()).unwrap().into();
-            let mut server =
-                ServerConnection::new(server(&gate, Protocol::Control).unwrap()).unwrap().into();
+            let mut server = ServerConnection::new(server(&gate, AlpnProtocol::Control).unwrap())
+                .unwrap()
+                .into();
             assert_eq!(converse(&mut client, &mut server).is_ok(), works);
         }
         for (signing, works) in [(&gate, true), (&thief, false)] {
-            let mut config = (*server(&gate, Protocol::Control).unwrap()).clone();
+            let mut config = (*server(&gate, AlpnProtocol::Control).unwrap()).clone();
             let key = stolen(signing, &gate);
             config.cert_resolver = Arc::new(AlwaysResolvesServerRawPublicKeys::new(key));
-            let mut client =
-                ClientConnection::new(client(&operator, Protocol::Control).unwrap(), any_name())
-                    .unwrap()
-                    .into();
+            let mut client = ClientConnection::new(
+                client(&operator, AlpnProtocol::Control).unwrap(),
+                any_name(),
+            )
+            .unwrap()
+            .into();
             let mut server = ServerConnection::new(Arc::new(config)).unwrap().into();
             assert_eq!(converse(&mut client, &mut server).is_ok(), works);
         }
@@ -305,14 +308,14 @@ mod tests {
     /// Who speaks something else is not spoken to, with whatever key.
     #[test]
     fn one_protocol_on_both_sides() {
-        let (one, other) = (Key::generate().unwrap(), Key::generate().unwrap());
-        for protocol in [Protocol::Cluster, Protocol::Control] {
+        let (one, other) = (PrivateKey::generate().unwrap(), PrivateKey::generate().unwrap());
+        for protocol in [AlpnProtocol::Cluster, AlpnProtocol::Control] {
             let config = client(&one, protocol).unwrap();
             let mut client = ClientConnection::new(config, any_name()).unwrap().into();
-            let config = server(&other, Protocol::Cluster).unwrap();
+            let config = server(&other, AlpnProtocol::Cluster).unwrap();
             let mut server = ServerConnection::new(config).unwrap().into();
             let outcome = converse(&mut client, &mut server);
-            assert_eq!(outcome.is_ok(), protocol == Protocol::Cluster);
+            assert_eq!(outcome.is_ok(), protocol == AlpnProtocol::Cluster);
         }
     }
 }

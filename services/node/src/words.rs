@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use octet_control::{PublicKey, UnitName};
 use serde_json::{Map, Value};
 
-use crate::command::{Command, InvalidCommand, Order};
-use crate::key::{Key, NoRandomness, random};
+use crate::command::{Command, CommandBody, InvalidCommand};
+use crate::key::{NoRandomness, PrivateKey, random};
 
 /// What a person wants done.
 #[derive(Debug, Clone)]
@@ -53,9 +53,9 @@ impl Words<'_> {
     ///
     /// # Errors
     /// It cannot be said.
-    pub fn sign(&self, key: &Key) -> Result<String, WordsError> {
+    pub fn sign(&self, key: &PrivateKey) -> Result<String, WordsError> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let order = Order {
+        let order = CommandBody {
             target: self.target,
             operator: key.public(),
             id: random()?,

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use octet_messages::backup::Backup;
 use octet_messages::sealed;
-use octet_node::durable::{self, Existing};
+use octet_node::durable::{self, ExistingFile};
 use octet_node::key::NoRandomness;
 
-use crate::command::Failed;
+use crate::command::CommandFailure;
 use crate::derivation::{Cost, Derivation, LENGTH};
 
 /// More than a back-up takes, in bytes: with 512 people it has 600 000 at most.
@@ -18,14 +18,14 @@ const LONGEST: u64 = 1 << 20;
 ///
 /// # Errors
 /// There is a file, or the disk does not take it.
-pub fn write(path: &Path, backup: &Backup, passphrase: &[u8]) -> Result<(), Failed> {
+pub fn write(path: &Path, backup: &Backup, passphrase: &[u8]) -> Result<(), CommandFailure> {
     let derivation = Derivation::new(Cost::usual())?;
-    let key = derivation.key(passphrase).ok_or(Failed::Keys)?;
+    let key = derivation.key(passphrase).ok_or(CommandFailure::Keys)?;
     let sealed = seal(derivation, &key, backup)?;
-    let written = durable::write(path, &sealed, Existing::Keep, |_| Ok(()));
+    let written = durable::write(path, &sealed, ExistingFile::Keep, |_| Ok(()));
     written.map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => Failed::ExistingFile(path.to_owned()),
-        _ => Failed::Disk(path.to_owned(), error),
+        io::ErrorKind::AlreadyExists => CommandFailure::ExistingFile(path.to_owned()),
+        _ => CommandFailure::Disk(path.to_owned(), error),
     })
 }
 
@@ -33,14 +33,14 @@ pub fn write(path: &Path, backup: &Backup, passphrase: &[u8]) -> Result<(), Fail
 ///
 /// # Errors
 /// It is no back-up, was altered, or sealed with another passphrase.
-pub fn read(path: &Path, passphrase: &[u8]) -> Result<Backup, Failed> {
-    let disk = |error| Failed::Disk(path.to_owned(), error);
+pub fn read(path: &Path, passphrase: &[u8]) -> Result<Backup, CommandFailure> {
+    let disk = |error| CommandFailure::Disk(path.to_owned(), error);
     let bytes = durable::read(path, LONGEST).map_err(disk)?;
     let bytes = bytes.ok_or_else(|| disk(io::ErrorKind::NotFound.into()))?;
-    let no_backup = || Failed::NoBackup(path.to_owned());
+    let no_backup = || CommandFailure::NoBackup(path.to_owned());
     let derivation = bytes.get(..LENGTH).and_then(Derivation::from_bytes).ok_or_else(no_backup)?;
     let key = derivation.key(passphrase).ok_or_else(no_backup)?;
-    open(&key, &bytes).ok_or_else(|| Failed::Sealed(path.to_owned()))
+    open(&key, &bytes).ok_or_else(|| CommandFailure::Sealed(path.to_owned()))
 }
 
 /// The file: the derivation of the key (29 bytes), and the encoding of `backup` sealed with the key, about the former.

@@ -7,20 +7,20 @@ use std::path::{Path, PathBuf};
 use octet_messages::courier::{Courier, CourierError};
 use octet_messages::invite::{InvalidInvite, Invite};
 use octet_messages::limits::TEXT;
-use octet_messages::person::{Event, Person};
-use octet_messages::quic::{Client, now};
+use octet_messages::person::{Person, PersonEvent};
+use octet_messages::quic::{MailboxClient, now};
 use octet_messages::safety;
-use octet_messages::store::StoreError;
+use octet_messages::store::PersonStoreError;
 use octet_node::control::{PublicKey, print};
 use octet_node::key::NoRandomness;
 use octet_node::words::WordsError;
 
-use crate::line::{Command, Line};
+use crate::line::{CommandAction, CommandLine};
 use crate::{backup, home, order, qr, show};
 
 /// Why a command comes to nothing.
 #[derive(Debug, thiserror::Error)]
-pub enum Failed {
+pub enum CommandFailure {
     /// There is no folder.
     #[error(
         "neither XDG_CONFIG_HOME nor HOME says where your files are: name a folder with --folder"
@@ -98,39 +98,39 @@ pub enum Failed {
     Print(#[from] io::Error),
     /// The letters are not to be had.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(#[from] PersonStoreError),
     /// A mailbox would not.
     #[error(transparent)]
     Courier(#[from] CourierError),
 }
 
 /// Does what `line` says.
-pub fn run(line: Line) -> Result<(), Failed> {
+pub fn run(line: CommandLine) -> Result<(), CommandFailure> {
     let (mut courier, passphrase) = match &line.command {
-        Command::Init { mailbox } => home::make(&line, mailbox.clone())?,
-        Command::Restore { file } => home::restore(&line, file)?,
+        CommandAction::Init { mailbox } => home::make(&line, mailbox.clone())?,
+        CommandAction::Restore { file } => home::restore(&line, file)?,
         _ => home::open(&line)?,
     };
     match line.command {
-        Command::Init { .. } => init(&mut courier)?,
-        Command::Invite { line } => invite(&courier.person().invite(), line)?,
-        Command::Add { name, invite } => add(&mut courier, name, &invite)?,
-        Command::Send { name, text } => send(&mut courier, &name, text)?,
-        Command::Order(order) => {
+        CommandAction::Init { .. } => init(&mut courier)?,
+        CommandAction::Invite { line } => invite(&courier.person().invite(), line)?,
+        CommandAction::Add { name, invite } => add(&mut courier, name, &invite)?,
+        CommandAction::Send { name, text } => send(&mut courier, &name, text)?,
+        CommandAction::Order(order) => {
             let text = order::sign(courier.person(), &order)?;
             send(&mut courier, &order.name, text)?;
         }
-        Command::Receive => receive(&mut courier)?,
-        Command::History { name } => history(&mut courier, name.as_deref())?,
-        Command::Backup { file } => back_up(courier.person(), &file, &passphrase)?,
-        Command::Restore { .. } => restored(&mut courier)?,
-        Command::People => people(courier.person())?,
+        CommandAction::Receive => receive(&mut courier)?,
+        CommandAction::History { name } => history(&mut courier, name.as_deref())?,
+        CommandAction::Backup { file } => back_up(courier.person(), &file, &passphrase)?,
+        CommandAction::Restore { .. } => restored(&mut courier)?,
+        CommandAction::People => people(courier.person())?,
     }
     // What this file had before can be read by nobody from now on.
     Ok(courier.store().rotate()?)
 }
 
-fn init(courier: &mut Courier<Client>) -> Result<(), Failed> {
+fn init(courier: &mut Courier<MailboxClient>) -> Result<(), CommandFailure> {
     print(&format!("you are {}\n", courier.person().name()))?;
     print(&format!(
         "who owns your mailbox lets you in: octetctl messenger admit {}\n",
@@ -139,7 +139,7 @@ fn init(courier: &mut Courier<Client>) -> Result<(), Failed> {
     deliver(courier)
 }
 
-fn back_up(person: &Person, file: &Path, passphrase: &[u8]) -> Result<(), Failed> {
+fn back_up(person: &Person, file: &Path, passphrase: &[u8]) -> Result<(), CommandFailure> {
     backup::write(file, &person.backup(), passphrase)?;
     print(&format!(
         "{} says who you are and whom you know: the passphrase of your messages opens it\n",
@@ -148,13 +148,13 @@ fn back_up(person: &Person, file: &Path, passphrase: &[u8]) -> Result<(), Failed
     Ok(())
 }
 
-fn restored(courier: &mut Courier<Client>) -> Result<(), Failed> {
+fn restored(courier: &mut Courier<MailboxClient>) -> Result<(), CommandFailure> {
     print(&format!("you are {}\n", courier.person().name()))?;
     print("whom you know is asked for what waits for you; be this person in no other folder\n")?;
     deliver(courier)
 }
 
-fn invite(invite: &Invite, line_alone: bool) -> Result<(), Failed> {
+fn invite(invite: &Invite, line_alone: bool) -> Result<(), CommandFailure> {
     print(&format!("{invite}\n"))?;
     if !line_alone && let Some(code) = qr::of(&invite.to_string()) {
         print(&format!("\n{code}"))?;
@@ -162,18 +162,22 @@ fn invite(invite: &Invite, line_alone: bool) -> Result<(), Failed> {
     Ok(())
 }
 
-fn add(courier: &mut Courier<Client>, name: String, invite: &str) -> Result<(), Failed> {
+fn add(
+    courier: &mut Courier<MailboxClient>,
+    name: String,
+    invite: &str,
+) -> Result<(), CommandFailure> {
     let is_letter = |letter: char| letter.is_alphanumeric() || "-_".contains(letter);
     if name.is_empty() || name.chars().count() > 64 || !name.chars().all(is_letter) {
-        return Err(Failed::Name(name));
+        return Err(CommandFailure::Name(name));
     }
     let invite: Invite = invite.parse()?;
     let is_taken = |(who, alias): (&PublicKey, &str)| alias == name && *who != invite.name;
     if courier.person().peers().any(is_taken) {
-        return Err(Failed::Taken(name));
+        return Err(CommandFailure::Taken(name));
     }
     let (me, other) = (courier.person().name(), invite.name);
-    courier.tell(Event::Add(invite, name.clone()), now())?;
+    courier.tell(PersonEvent::Add(invite, name.clone()), now())?;
     print(&format!("{name} is {other}\n"))?;
     print(&format!(
         "both see the same number, if nobody stands between you: {}\n",
@@ -182,10 +186,14 @@ fn add(courier: &mut Courier<Client>, name: String, invite: &str) -> Result<(), 
     Ok(())
 }
 
-fn send(courier: &mut Courier<Client>, name: &str, text: String) -> Result<(), Failed> {
+fn send(
+    courier: &mut Courier<MailboxClient>,
+    name: &str,
+    text: String,
+) -> Result<(), CommandFailure> {
     let to = find(courier.person(), name)?;
     let text = if text == "-" { read_input()? } else { text };
-    courier.tell(Event::Write(to, text), now())?;
+    courier.tell(PersonEvent::Write(to, text), now())?;
     deliver(courier)?;
     let waiting = courier.person().waiting(&to);
     match waiting {
@@ -197,14 +205,14 @@ fn send(courier: &mut Courier<Client>, name: &str, text: String) -> Result<(), F
     Ok(())
 }
 
-fn read_input() -> Result<String, Failed> {
+fn read_input() -> Result<String, CommandFailure> {
     let mut text = String::new();
     let read = io::stdin().take(TEXT as u64 + 1).read_to_string(&mut text);
-    read.map_err(|error| Failed::Disk("the input".into(), error))?;
+    read.map_err(|error| CommandFailure::Disk("the input".into(), error))?;
     Ok(text.trim_end_matches('\n').to_owned())
 }
 
-fn receive(courier: &mut Courier<Client>) -> Result<(), Failed> {
+fn receive(courier: &mut Courier<MailboxClient>) -> Result<(), CommandFailure> {
     // The mailboxes must know whose they are. What is left undone is tried again below, and said there.
     courier.deliver(now())?;
     let fetched = courier.fetch(now());
@@ -219,14 +227,14 @@ fn receive(courier: &mut Courier<Client>) -> Result<(), Failed> {
         io::stdout().lock().write_all(text.as_bytes())?;
     }
     // After a cut at this very moment they are shown once more.
-    courier.tell(Event::Shown(end), now())?;
+    courier.tell(PersonEvent::Shown(end), now())?;
     let mut left = courier.deliver(now())?;
     let fetched = fetched.map(|others| left.extend(others));
     warn(&left);
     Ok(fetched?)
 }
 
-fn history(courier: &mut Courier<Client>, name: Option<&str>) -> Result<(), Failed> {
+fn history(courier: &mut Courier<MailboxClient>, name: Option<&str>) -> Result<(), CommandFailure> {
     let only = name.map(|name| find(courier.person(), name)).transpose()?;
     let (end, _) = courier.person().history();
     for line in courier.store().history(0, end)? {
@@ -237,7 +245,7 @@ fn history(courier: &mut Courier<Client>, name: Option<&str>) -> Result<(), Fail
     Ok(())
 }
 
-fn people(person: &Person) -> Result<(), Failed> {
+fn people(person: &Person) -> Result<(), CommandFailure> {
     print(&format!("you: {}\n", person.name()))?;
     for (name, _) in person.peers() {
         let number = safety::number(&person.name(), name);
@@ -247,7 +255,7 @@ fn people(person: &Person) -> Result<(), Failed> {
 }
 
 /// Does what is to be done, and says what could not be.
-fn deliver(courier: &mut Courier<Client>) -> Result<(), Failed> {
+fn deliver(courier: &mut Courier<MailboxClient>) -> Result<(), CommandFailure> {
     warn(&courier.deliver(now())?);
     Ok(())
 }
@@ -260,12 +268,12 @@ fn warn(left: &[CourierError]) {
 }
 
 /// Whom this person calls `name`, or who is that.
-pub fn find(person: &Person, name: &str) -> Result<PublicKey, Failed> {
+pub fn find(person: &Person, name: &str) -> Result<PublicKey, CommandFailure> {
     let is_called = |(who, alias): &(&PublicKey, &str)| {
         (!alias.is_empty() && *alias == name) || who.to_string() == name
     };
     let found = person.peers().find(is_called).map(|(who, _)| *who);
-    found.ok_or_else(|| Failed::Nobody(name.to_owned()))
+    found.ok_or_else(|| CommandFailure::Nobody(name.to_owned()))
 }
 
 /// What this person calls somebody: who has written by themselves has only their key.

@@ -8,17 +8,17 @@ use std::path::{Path, PathBuf};
 
 use octet_messages::courier::Courier;
 use octet_messages::limits::PLACES;
-use octet_messages::person::{Fresh, Person};
-use octet_messages::place::Place;
-use octet_messages::quic::{Client, now};
-use octet_messages::rows::Change;
-use octet_messages::store::{Store, StoreError};
+use octet_messages::person::{NewIdentity, Person};
+use octet_messages::place::MailboxAddress;
+use octet_messages::quic::{MailboxClient, now};
+use octet_messages::rows::ChangedRow;
+use octet_messages::store::{PersonStore, PersonStoreError};
 use octet_node::control::PublicKey;
 use octet_node::key::random;
 
-use crate::command::Failed;
+use crate::command::CommandFailure;
 use crate::derivation::Cost;
-use crate::line::Line;
+use crate::line::CommandLine;
 use crate::{backup, passphrase};
 
 /// Where this person's settings are (XDG Base Directory Specification).
@@ -30,41 +30,41 @@ pub fn settings() -> Option<PathBuf> {
 }
 
 /// Where a person is kept who names no folder.
-fn folder(line: &Line) -> Result<PathBuf, Failed> {
+fn folder(line: &CommandLine) -> Result<PathBuf, CommandFailure> {
     let usual = || Some(settings()?.join("messages"));
-    line.folder.clone().or_else(usual).ok_or(Failed::Homeless)
+    line.folder.clone().or_else(usual).ok_or(CommandFailure::Homeless)
 }
 
 /// The letters of a person, and the passphrase that they are opened with.
-pub type Opened = (Courier<Client>, Vec<u8>);
+pub type OpenedHome = (Courier<MailboxClient>, Vec<u8>);
 
 /// Makes a new person whose mailboxes are `places`.
-pub fn make(line: &Line, places: Vec<Place>) -> Result<Opened, Failed> {
+pub fn make(line: &CommandLine, places: Vec<MailboxAddress>) -> Result<OpenedHome, CommandFailure> {
     let folder = vacant(line)?;
     let mailboxes: BTreeSet<PublicKey> = places.iter().map(|place| place.mailbox).collect();
     if mailboxes.len() != places.len() || places.len() > PLACES {
-        return Err(Failed::Mailboxes);
+        return Err(CommandFailure::Mailboxes);
     }
     let secret = passphrase::ask_new(line.passphrase_file.as_deref())?;
-    let fresh = Fresh { name: random()?, key: random()?, seal: random()? };
-    let (_, rows) = Person::new(fresh, places, now()).ok_or(Failed::Keys)?;
+    let fresh = NewIdentity { name: random()?, key: random()?, seal: random()? };
+    let (_, rows) = Person::new(fresh, places, now()).ok_or(CommandFailure::Keys)?;
     Ok((move_in(&folder, &secret, &rows)?, secret))
 }
 
 /// Makes the person again of whom `file` is a back-up.
-pub fn restore(line: &Line, file: &Path) -> Result<Opened, Failed> {
+pub fn restore(line: &CommandLine, file: &Path) -> Result<OpenedHome, CommandFailure> {
     let folder = vacant(line)?;
     let secret = passphrase::ask(line.passphrase_file.as_deref())?;
     let backup = backup::read(file, &secret)?;
-    let (_, rows) = Person::restore(backup, random()?, now()).ok_or(Failed::Keys)?;
+    let (_, rows) = Person::restore(backup, random()?, now()).ok_or(CommandFailure::Keys)?;
     Ok((move_in(&folder, &secret, &rows)?, secret))
 }
 
 /// Opens what is kept.
-pub fn open(line: &Line) -> Result<Opened, Failed> {
+pub fn open(line: &CommandLine) -> Result<OpenedHome, CommandFailure> {
     let folder = folder(line)?;
     if !folder.join(passphrase::FILE).exists() {
-        return Err(StoreError::Absent(folder).into());
+        return Err(PersonStoreError::Absent(folder).into());
     }
     let secret = passphrase::ask(line.passphrase_file.as_deref())?;
     let key = passphrase::read(&folder, &secret)?;
@@ -72,18 +72,24 @@ pub fn open(line: &Line) -> Result<Opened, Failed> {
 }
 
 /// The folder of somebody who is not there yet.
-fn vacant(line: &Line) -> Result<PathBuf, Failed> {
+fn vacant(line: &CommandLine) -> Result<PathBuf, CommandFailure> {
     let folder = folder(line)?;
     match std::fs::read_dir(&folder).map(|mut files| files.next().is_some()) {
-        Ok(true) => Err(Failed::Existing(folder)),
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Failed::Disk(folder, error)),
+        Ok(true) => Err(CommandFailure::Existing(folder)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(CommandFailure::Disk(folder, error))
+        }
         _ => Ok(folder),
     }
 }
 
 /// Keeps a person in `folder`, with all of `rows` or not at all: they are made beside their place.
-fn move_in(folder: &Path, secret: &[u8], rows: &[Change]) -> Result<Courier<Client>, Failed> {
-    let disk = |error| Failed::Disk(folder.to_owned(), error);
+fn move_in(
+    folder: &Path,
+    secret: &[u8],
+    rows: &[ChangedRow],
+) -> Result<Courier<MailboxClient>, CommandFailure> {
+    let disk = |error| CommandFailure::Disk(folder.to_owned(), error);
     let name = folder.file_name().ok_or_else(|| disk(io::ErrorKind::InvalidFilename.into()))?;
     let mut staged = name.to_owned();
     staged.push(".new");
@@ -93,7 +99,7 @@ fn move_in(folder: &Path, secret: &[u8], rows: &[Change]) -> Result<Courier<Clie
     DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(disk)?;
     // What is there may be anything: it is for its owner to take away.
     DirBuilder::new().mode(0o700).create(&staged).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => Failed::Cut(staged.clone()),
+        io::ErrorKind::AlreadyExists => CommandFailure::Cut(staged.clone()),
         _ => disk(error),
     })?;
     let kept = fill(&staged, secret, rows).and_then(|key| {
@@ -110,13 +116,14 @@ fn move_in(folder: &Path, secret: &[u8], rows: &[Change]) -> Result<Courier<Clie
 }
 
 /// Keeps `rows` in `folder`, and returns by which key they are opened.
-fn fill(folder: &Path, secret: &[u8], rows: &[Change]) -> Result<[u8; 32], Failed> {
+fn fill(folder: &Path, secret: &[u8], rows: &[ChangedRow]) -> Result<[u8; 32], CommandFailure> {
     let key = passphrase::keep(folder, secret, Cost::usual())?;
-    Store::create(folder, key)?.keep(rows)?;
+    PersonStore::create(folder, key)?.keep(rows)?;
     Ok(key)
 }
 
-fn courier(folder: &Path, key: [u8; 32]) -> Result<Courier<Client>, Failed> {
-    let client = Client::new().map_err(|error| Failed::Disk(folder.to_owned(), error))?;
-    Ok(Courier::new(Store::open(folder, key)?, client)?)
+fn courier(folder: &Path, key: [u8; 32]) -> Result<Courier<MailboxClient>, CommandFailure> {
+    let client =
+        MailboxClient::new().map_err(|error| CommandFailure::Disk(folder.to_owned(), error))?;
+    Ok(Courier::new(PersonStore::open(folder, key)?, client)?)
 }

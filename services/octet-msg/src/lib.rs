@@ -17,10 +17,10 @@ use clap::Parser;
 
 /// Does what the command line says.
 pub fn main() -> ExitCode {
-    match command::run(line::Line::parse()) {
+    match command::run(line::CommandLine::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         // `| head` is not a failure.
-        Err(command::Failed::Print(error)) if error.kind() == ErrorKind::BrokenPipe => {
+        Err(command::CommandFailure::Print(error)) if error.kind() == ErrorKind::BrokenPipe => {
             ExitCode::SUCCESS
         }
         Err(error) => {

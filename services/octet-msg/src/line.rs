@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use octet_messages::place::Place;
+use octet_messages::place::MailboxAddress;
 use octet_node::control::PublicKey;
 
 /// End-to-end encrypted messages to people and boxes, by public key
 #[derive(Debug, Parser)]
 #[command(version, about)]
-pub struct Line {
+pub struct CommandLine {
     /// The folder of your messages [default: ~/.config/octet/messages]
     #[arg(long, global = true, value_name = "FOLDER")]
     pub folder: Option<PathBuf>,
@@ -21,17 +21,17 @@ pub struct Line {
 
     /// What to do
     #[command(subcommand)]
-    pub command: Command,
+    pub command: CommandAction,
 }
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub enum CommandAction {
     /// Generate your keys and set your mailboxes
     Init {
         /// A mailbox, up to three: the public key that `octetctl messenger status` shows there, and its address
         #[arg(long, value_name = "did:key:…@ADDRESS:PORT", required = true)]
-        mailbox: Vec<Place>,
+        mailbox: Vec<MailboxAddress>,
     },
     /// Print your invitation, which others need to write to you, as a line and a QR code
     Invite {
@@ -55,7 +55,7 @@ pub enum Command {
     },
     /// Send a signed command to a box; the answer is a message
     #[command(name = "command")]
-    Order(Order),
+    Order(BoxCommand),
     /// Fetch and print new messages, and send those that wait
     Receive,
     /// Print the messages sent and received
@@ -79,7 +79,7 @@ pub enum Command {
 
 /// A command to a box.
 #[derive(Debug, Args)]
-pub struct Order {
+pub struct BoxCommand {
     /// The operator's key file [default: ~/.config/octet/key]
     #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,

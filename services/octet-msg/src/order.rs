@@ -7,9 +7,9 @@ use octet_node::key::{self, KeyFile};
 use octet_node::map::CLUSTER;
 use octet_node::words::Words;
 
-use crate::command::{Failed, find};
+use crate::command::{CommandFailure, find};
 use crate::home;
-use crate::line::Order;
+use crate::line::BoxCommand;
 
 /// The unit that writes when something is wrong.
 const MESSENGER: &str = "messenger";
@@ -18,18 +18,18 @@ const MESSENGER: &str = "messenger";
 ///
 /// # Errors
 /// There is no key, or it cannot be said.
-pub fn sign(person: &Person, order: &Order) -> Result<String, Failed> {
+pub fn sign(person: &Person, order: &BoxCommand) -> Result<String, CommandFailure> {
     // The box is known, whoever of it is to do it.
     let target = order.board.map_or_else(|| find(person, &order.name), Ok)?;
     let usual = || Some(home::settings()?.join("key"));
-    let path = order.key.clone().or_else(usual).ok_or(Failed::Homeless)?;
+    let path = order.key.clone().or_else(usual).ok_or(CommandFailure::Homeless)?;
     let key = match key::read(&path) {
         Ok(KeyFile::Key(key)) => key,
-        Ok(KeyFile::Absent | KeyFile::Damaged) => return Err(Failed::NoKey(path)),
-        Err(error) => return Err(Failed::Disk(path, error)),
+        Ok(KeyFile::Absent | KeyFile::Damaged) => return Err(CommandFailure::NoKey(path)),
+        Err(error) => return Err(CommandFailure::Disk(path, error)),
     };
     let (unit, verb, args) = split(&order.words, &person.name());
-    let unit = unit.parse().map_err(|_| Failed::NoUnit(unit.to_owned()))?;
+    let unit = unit.parse().map_err(|_| CommandFailure::NoUnit(unit.to_owned()))?;
     Ok(Words { target, unit: &unit, verb, args: &args, good_for: order.good_for }.sign(&key)?)
 }
 

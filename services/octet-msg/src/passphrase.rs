@@ -4,10 +4,10 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::Path;
 
-use octet_node::durable::{self, Existing};
+use octet_node::durable::{self, ExistingFile};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
-use crate::command::Failed;
+use crate::command::CommandFailure;
 use crate::derivation::{self, Cost, Derivation};
 
 /// The file of the [derivation](Derivation) of the key, in the folder of a person.
@@ -20,38 +20,38 @@ const PASSPHRASE: u64 = 1024;
 ///
 /// # Errors
 /// The disk does not take it, or there is one already.
-pub fn keep(folder: &Path, passphrase: &[u8], cost: Cost) -> Result<[u8; 32], Failed> {
+pub fn keep(folder: &Path, passphrase: &[u8], cost: Cost) -> Result<[u8; 32], CommandFailure> {
     let derivation = Derivation::new(cost)?;
     let path = folder.join(FILE);
-    let kept = durable::write(&path, &derivation.to_bytes(), Existing::Keep, |_| Ok(()));
-    kept.map_err(|error| Failed::Disk(path, error))?;
-    derivation.key(passphrase).ok_or(Failed::Damaged)
+    let kept = durable::write(&path, &derivation.to_bytes(), ExistingFile::Keep, |_| Ok(()));
+    kept.map_err(|error| CommandFailure::Disk(path, error))?;
+    derivation.key(passphrase).ok_or(CommandFailure::Damaged)
 }
 
 /// Makes the key again.
 ///
 /// # Errors
 /// The file is not there, or damaged.
-pub fn read(folder: &Path, passphrase: &[u8]) -> Result<[u8; 32], Failed> {
+pub fn read(folder: &Path, passphrase: &[u8]) -> Result<[u8; 32], CommandFailure> {
     let path = folder.join(FILE);
     let bytes = durable::read(&path, derivation::LENGTH as u64);
-    let bytes = bytes.map_err(|error| Failed::Disk(path, error))?;
+    let bytes = bytes.map_err(|error| CommandFailure::Disk(path, error))?;
     let derivation = bytes.as_deref().and_then(Derivation::from_bytes);
-    derivation.and_then(|derivation| derivation.key(passphrase)).ok_or(Failed::Damaged)
+    derivation.and_then(|derivation| derivation.key(passphrase)).ok_or(CommandFailure::Damaged)
 }
 
 /// The passphrase: the first line of `file`, or what is typed.
 ///
 /// # Errors
 /// There is none.
-pub fn ask(file: Option<&Path>) -> Result<Vec<u8>, Failed> {
+pub fn ask(file: Option<&Path>) -> Result<Vec<u8>, CommandFailure> {
     let Some(path) = file else { return type_in("Passphrase: ") };
     let read = || -> io::Result<Vec<u8>> {
         let mut line = vec![];
         BufReader::new(File::open(path)?.take(PASSPHRASE)).read_until(b'\n', &mut line)?;
         Ok(line)
     };
-    let line = read().map_err(|error| Failed::Disk(path.to_owned(), error))?;
+    let line = read().map_err(|error| CommandFailure::Disk(path.to_owned(), error))?;
     check(line)
 }
 
@@ -59,24 +59,24 @@ pub fn ask(file: Option<&Path>) -> Result<Vec<u8>, Failed> {
 ///
 /// # Errors
 /// There is none, or the two are not the same.
-pub fn ask_new(file: Option<&Path>) -> Result<Vec<u8>, Failed> {
+pub fn ask_new(file: Option<&Path>) -> Result<Vec<u8>, CommandFailure> {
     if file.is_some() {
         return ask(file);
     }
     let first = type_in("A passphrase for your messages: ")?;
     let second = type_in("The same again: ")?;
-    (first == second).then_some(first).ok_or(Failed::NotTheSame)
+    (first == second).then_some(first).ok_or(CommandFailure::NotTheSame)
 }
 
-fn check(mut line: Vec<u8>) -> Result<Vec<u8>, Failed> {
+fn check(mut line: Vec<u8>) -> Result<Vec<u8>, CommandFailure> {
     while line.last().is_some_and(|byte| [b'\n', b'\r'].contains(byte)) {
         line.pop();
     }
-    (!line.is_empty()).then_some(line).ok_or(Failed::NoPassphrase)
+    (!line.is_empty()).then_some(line).ok_or(CommandFailure::NoPassphrase)
 }
 
 /// A line of the terminal, which does not show it.
-fn type_in(prompt: &str) -> Result<Vec<u8>, Failed> {
+fn type_in(prompt: &str) -> Result<Vec<u8>, CommandFailure> {
     let read = || -> io::Result<Vec<u8>> {
         let mut terminal = File::options().read(true).write(true).open("/dev/tty")?;
         let before = tcgetattr(&terminal)?;
@@ -93,7 +93,7 @@ fn type_in(prompt: &str) -> Result<Vec<u8>, Failed> {
         writeln!(terminal)?;
         read.map(|_| line)
     };
-    check(read().map_err(|_| Failed::NoTerminal)?)
+    check(read().map_err(|_| CommandFailure::NoTerminal)?)
 }
 
 #[cfg(test)]

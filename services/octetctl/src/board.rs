@@ -5,22 +5,23 @@ use std::fmt;
 
 use octet_control::{Client, PublicKey};
 use octet_node::hello::GATE;
-use octet_node::key::Key;
-use octet_node::record::Record;
+use octet_node::key::PrivateKey;
+use octet_node::record::SeatRecord;
 use rustls::{ClientConnection, StreamOwned};
 use serde_json::{Map, Value};
 
 use crate::boxes::Boxes;
 use crate::remote::{
-    Answer, Greeted, PATIENCE, RemoteError, Stream, confirm, greet, not_revoked, set_patience,
+    Greeted, PATIENCE, PromptAnswer, RemoteError, RemoteStream, confirm, greet, not_revoked,
+    set_patience,
 };
 
 /// What is spoken to.
-pub type Through = StreamOwned<ClientConnection, Stream>;
+pub type Through = StreamOwned<ClientConnection, RemoteStream>;
 
 /// A board, as a person names it: `N` or `N=KEY`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Board {
+pub struct BoardArgument {
     /// Its number.
     pub number: u8,
     /// Its node, if it is said.
@@ -32,7 +33,7 @@ pub struct Board {
 #[error("`{0}` names no board: write its number, or NUMBER=did:key:…")]
 pub struct InvalidBoard(String);
 
-impl std::str::FromStr for Board {
+impl std::str::FromStr for BoardArgument {
     type Err = InvalidBoard;
 
     fn from_str(text: &str) -> Result<Self, InvalidBoard> {
@@ -47,7 +48,7 @@ impl std::str::FromStr for Board {
     }
 }
 
-impl fmt::Display for Board {
+impl fmt::Display for BoardArgument {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.number)
     }
@@ -60,10 +61,10 @@ impl fmt::Display for Board {
 /// # Errors
 /// It is not, or cannot be reached. Nothing was asked of it.
 pub fn connect(
-    mut client: Client<Stream>,
+    mut client: Client<RemoteStream>,
     of: PublicKey,
-    board: Board,
-    key: &Key,
+    board: BoardArgument,
+    key: &PrivateKey,
     boxes: &mut Boxes,
 ) -> Result<(Client<Through>, PublicKey), RemoteError> {
     let number = board.number;
@@ -89,9 +90,9 @@ pub fn connect(
             let node = hello.node(peer).map_err(other)?.0;
             not_revoked(boxes, node)?;
             match confirm(&format!("Board {number}"), node) {
-                Answer::Yes => node,
-                Answer::No => return Err(RemoteError::Declined(format!("board {number}"))),
-                Answer::Nobody => return Err(RemoteError::UnknownBoard(number, node)),
+                PromptAnswer::Yes => node,
+                PromptAnswer::No => return Err(RemoteError::Declined(format!("board {number}"))),
+                PromptAnswer::Nobody => return Err(RemoteError::UnknownBoard(number, node)),
             }
         }
     };
@@ -105,7 +106,7 @@ pub fn connect(
 /// The node of board `number` of the box `of`, if one of `owners` has said so in what the map says about
 /// it, `entry`. What the map says without an owner is the coordinator's word, which is not taken here.
 fn vouched(entry: &Value, of: PublicKey, number: u8, owners: &[PublicKey]) -> Option<PublicKey> {
-    let record = Record::try_from(entry.get("record")?.as_str()?.to_owned()).ok()?;
+    let record = SeatRecord::try_from(entry.get("record")?.as_str()?.to_owned()).ok()?;
     let seat = record.seat();
     let fits = (seat.number, seat.coordinator) == (number, of) && owners.contains(&seat.owner);
     fits.then_some(seat.node)

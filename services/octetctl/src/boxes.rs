@@ -7,10 +7,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use octet_control::PublicKey;
-use octet_node::durable::{self, Existing};
+use octet_node::durable::{self, ExistingFile};
 use serde::{Deserialize, Serialize};
 
-use crate::target::Address;
+use crate::target::GateAddress;
 
 /// More than the file takes, in bytes.
 const LONGEST: u64 = 1 << 20;
@@ -120,7 +120,7 @@ impl Boxes {
         change(&mut known);
         if known != before {
             let text = toml::to_string(&known).map_err(|error| disk(io::Error::other(error)))?;
-            durable::write(&self.path, text.as_bytes(), Existing::Replace, |_| Ok(()))
+            durable::write(&self.path, text.as_bytes(), ExistingFile::Replace, |_| Ok(()))
                 .map_err(disk)?;
         }
         self.known = known;
@@ -128,7 +128,7 @@ impl Boxes {
     }
 
     /// The node that was at `address`.
-    pub fn at(&self, address: &Address) -> Option<PublicKey> {
+    pub fn at(&self, address: &GateAddress) -> Option<PublicKey> {
         self.known.at.get(&address.to_string()).copied()
     }
 
@@ -173,7 +173,7 @@ impl Boxes {
     /// That cannot be kept.
     pub fn remember(
         &mut self,
-        address: &Address,
+        address: &GateAddress,
         node: PublicKey,
         epoch: u64,
     ) -> Result<(), BoxesError> {

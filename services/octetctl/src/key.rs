@@ -3,8 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use octet_node::durable::Existing;
-use octet_node::key::{self, Key, KeyFile};
+use octet_node::durable::ExistingFile;
+use octet_node::key::{self, KeyFile, PrivateKey};
 
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +41,7 @@ impl KeyError {
 ///
 /// # Errors
 /// There is none.
-pub fn read(path: &Path) -> Result<Key, KeyError> {
+pub fn read(path: &Path) -> Result<PrivateKey, KeyError> {
     match key::read(path) {
         Ok(KeyFile::Key(key)) => Ok(key),
         Ok(KeyFile::Absent) => Err(KeyError::Absent(path.to_owned())),
@@ -54,11 +54,11 @@ pub fn read(path: &Path) -> Result<Key, KeyError> {
 ///
 /// # Errors
 /// Something is there, or the disk does not take it.
-pub fn make(path: &Path) -> Result<Key, KeyError> {
+pub fn make(path: &Path) -> Result<PrivateKey, KeyError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     folder
         .map_or(Ok(()), std::fs::create_dir_all)
-        .and_then(|()| key::make(path, Existing::Keep, |_| Ok(())))
+        .and_then(|()| key::make(path, ExistingFile::Keep, |_| Ok(())))
         .map_err(|error| match error.kind() {
             io::ErrorKind::AlreadyExists => KeyError::Existing(path.to_owned()),
             _ => KeyError::Disk(path.to_owned(), error),

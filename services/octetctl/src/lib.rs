@@ -24,10 +24,10 @@ use octet_control::cli::{self, CliError, Program};
 use octet_control::{Client, INIT, SOCKETS};
 use octet_control::{complete, lines};
 
-use crate::board::Board;
+use crate::board::BoardArgument;
 use crate::boxes::Boxes;
-use crate::line::{Line, Lost, Task};
-use crate::target::Target;
+use crate::line::{CommandLine, Lost, Task};
+use crate::target::BoxAddress;
 
 /// Why it did not work.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +44,7 @@ enum Problem {
     #[error(transparent)]
     Openwrt(#[from] openwrt::OpenwrtError),
     #[error("no box is known that was at {0}")]
-    NoBox(target::Address),
+    NoBox(target::GateAddress),
     #[error("this machine is no appliance, and no box is named")]
     NoAppliance,
     #[error("neither XDG_CONFIG_HOME nor HOME says where your files are")]
@@ -84,7 +84,8 @@ pub fn main() -> ExitCode {
             offered(&words).iter().try_for_each(|word| octet_control::print(&format!("{word}\n")));
         return ExitCode::SUCCESS;
     }
-    let outcome = Line::parse(std::env::args()).map_err(CliError::from).map_err(Problem::from);
+    let outcome =
+        CommandLine::parse(std::env::args()).map_err(CliError::from).map_err(Problem::from);
     match outcome.and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(Problem::Cli(CliError::Usage(usage))) => {
@@ -111,7 +112,7 @@ fn print(text: &str) -> Result<(), Problem> {
     Ok(octet_control::print(text).map_err(CliError::Print)?)
 }
 
-fn run(line: Line) -> Result<(), Problem> {
+fn run(line: CommandLine) -> Result<(), Problem> {
     let key =
         |key: Option<PathBuf>| key.map_or_else(|| Ok(config()?.join("key")), Ok::<_, Problem>);
     let board = line.board;
@@ -168,7 +169,7 @@ fn run(line: Line) -> Result<(), Problem> {
             let asks = match line.target {
                 Some(target) => {
                     let key = key::read(&key(line.key)?)?;
-                    Some(openwrt::Asks { target, key, boxes: boxes()? })
+                    Some(openwrt::PacketTest { target, key, boxes: boxes()? })
                 }
                 None => None,
             };
@@ -178,7 +179,7 @@ fn run(line: Line) -> Result<(), Problem> {
             Some(target) => ask_box(&target, board, &key(line.key)?, &args),
             // On the owner's machine there is no appliance that could say what there is.
             None if line::ask_for_help(&args) && !Path::new(SOCKETS).exists() => {
-                Line::help().map_or(Ok(()), |help| Err(CliError::Usage(help).into()))
+                CommandLine::help().map_or(Ok(()), |help| Err(CliError::Usage(help).into()))
             }
             None if !Path::new(SOCKETS).exists() => Err(Problem::NoAppliance),
             None => Ok(ask_here(&args)?),
@@ -188,8 +189,8 @@ fn run(line: Line) -> Result<(), Problem> {
 
 /// Asks the box `target`, or a board of it, whatever unit the first word names.
 fn ask_box(
-    target: &Target,
-    board: Option<Board>,
+    target: &BoxAddress,
+    board: Option<BoardArgument>,
     key: &Path,
     args: &[String],
 ) -> Result<(), Problem> {
@@ -197,14 +198,14 @@ fn ask_box(
     let mut boxes = boxes()?;
     let (mut client, node) = remote::connect(target, &key, &mut boxes)?;
     let name = format!("octetctl --box {}", target.address);
-    let options = &Line::options();
+    let options = &CommandLine::options();
     if let Some(board) = board {
         let (mut client, node) = board::connect(client, node, board, &key, &mut boxes)?;
-        let signer = sign::Caller { node, key: &key };
+        let signer = sign::SigningCaller { node, key: &key };
         let name = &format!("{name} --board {board}");
         return Ok(cli::run_on_box(&mut client, args, Program { name, options }, Some(&signer))?);
     }
-    let signer = sign::Caller { node, key: &key };
+    let signer = sign::SigningCaller { node, key: &key };
     Ok(cli::run_on_box(&mut client, args, Program { name: &name, options }, Some(&signer))?)
 }
 
@@ -212,7 +213,9 @@ fn ask_box(
 fn offered(words: &[String]) -> Vec<String> {
     let Some((begun, before)) = words.split_last() else { return vec![] };
     let before = std::iter::once("octetctl".to_owned()).chain(before.iter().cloned());
-    let Ok(Line { target, board, key, task: Task::Ask(mut asked) }) = Line::parse(before) else {
+    let Ok(CommandLine { target, board, key, task: Task::Ask(mut asked) }) =
+        CommandLine::parse(before)
+    else {
         return vec![];
     };
     let mut offered = if asked.is_empty() { completion::own(begun) } else { vec![] };
@@ -225,8 +228,8 @@ fn offered(words: &[String]) -> Vec<String> {
 
 /// What the box `target`, or a board of it, has for the last of `words`.
 fn offered_by(
-    target: &Target,
-    board: Option<Board>,
+    target: &BoxAddress,
+    board: Option<BoardArgument>,
     key: Option<PathBuf>,
     words: &[String],
 ) -> Result<Vec<String>, Problem> {
@@ -261,7 +264,7 @@ fn ask_here(args: &[String]) -> Result<(), CliError> {
         }
         None => (INIT, args.to_vec(), "octetctl".to_owned()),
     };
-    let program = Program { name: &name, options: &Line::options() };
+    let program = Program { name: &name, options: &CommandLine::options() };
     cli::run(&mut Client::connect(&socket(unit))?, &args, program)
 }
 

@@ -4,17 +4,17 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser};
 
-use crate::board::Board;
+use crate::board::BoardArgument;
 #[cfg(feature = "openwrt")]
 use crate::openwrt::OpenwrtLine;
-use crate::target::{Address, InvalidTarget, Target};
+use crate::target::{BoxAddress, GateAddress, InvalidTarget};
 
 /// What is to be done, and with what.
-pub struct Line {
+pub struct CommandLine {
     /// The box, if it is not this one.
-    pub target: Option<Target>,
+    pub target: Option<BoxAddress>,
     /// The board of that box, if it is not the box itself.
-    pub board: Option<Board>,
+    pub board: Option<BoardArgument>,
     /// The file of the operator's key.
     pub key: Option<PathBuf>,
     /// What is to be done.
@@ -30,7 +30,7 @@ pub enum Task {
     /// Sign who holds the map of a box.
     SignCoordinator(SignCoordinatorLine),
     /// Say which node a board is.
-    Vouch(Board),
+    Vouch(BoardArgument),
     /// List the boxes that are known.
     Boxes,
     /// Never speak to a box again.
@@ -52,10 +52,10 @@ pub enum Task {
 struct Words {
     /// The box: KEY@ADDRESS[:PORT], or ADDRESS[:PORT] of a known box
     #[arg(long = "box", value_name = "BOX")]
-    target: Option<Target>,
+    target: Option<BoxAddress>,
     /// A board of that box, through the box's gate: N, or N=KEY if its key is not known yet
     #[arg(long, value_name = "N")]
-    board: Option<Board>,
+    board: Option<BoardArgument>,
     /// Your key file [default: ~/.config/octet/key]
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
@@ -84,7 +84,7 @@ struct BoxesLine {}
 #[command(name = "octetctl vouch", bin_name = "octetctl --box BOX vouch")]
 struct VouchLine {
     /// The board: N, or N=KEY
-    board: Board,
+    board: BoardArgument,
 }
 
 /// Blocks a lost or stolen box: octetctl never connects to its key again
@@ -101,7 +101,7 @@ pub enum Lost {
     /// By its name.
     Node(octet_control::PublicKey),
     /// By where it was.
-    At(Address),
+    At(GateAddress),
 }
 
 impl std::str::FromStr for Lost {
@@ -111,7 +111,7 @@ impl std::str::FromStr for Lost {
         if let Ok(node) = text.parse() {
             return Ok(Self::Node(node));
         }
-        let target: Target = text.parse()?;
+        let target: BoxAddress = text.parse()?;
         Ok(target.key.map_or(Self::At(target.address), Self::Node))
     }
 }
@@ -176,7 +176,7 @@ impl Words {
     }
 }
 
-impl Line {
+impl CommandLine {
     /// Parses `line`, whose first word is the program's own name.
     ///
     /// # Errors
@@ -236,8 +236,8 @@ pub fn ask_for_help(args: &[String]) -> bool {
 mod tests {
     use super::*;
 
-    fn parse(line: &str) -> Line {
-        Line::parse(line.split(' ').map(str::to_owned)).unwrap()
+    fn parse(line: &str) -> CommandLine {
+        CommandLine::parse(line.split(' ').map(str::to_owned)).unwrap()
     }
 
     #[test]
@@ -260,7 +260,9 @@ mod tests {
             parse(&format!("octetctl --key k sign-coordinator {node} --epoch 3 --replaces {node}"));
         let Task::SignCoordinator(signed) = line.task else { panic!("it is to be signed") };
         assert_eq!((signed.epoch, signed.replaces), (3, Some(signed.coordinator)));
-        assert!(Line::parse(["octetctl", "sign-coordinator", node].map(str::to_owned)).is_err());
+        assert!(
+            CommandLine::parse(["octetctl", "sign-coordinator", node].map(str::to_owned)).is_err()
+        );
         let line = parse(&format!("octetctl --box 192.0.2.1 --board 3={node} status"));
         assert_eq!(line.board.map(|it| (it.number, it.key.is_some())), Some((3, true)));
         for spread in [
@@ -276,24 +278,28 @@ mod tests {
         for own in ["octetctl --box 192.0.2.1 status --box", "octetctl status --box"] {
             assert!(matches!(parse(own).task, Task::Ask(words) if words == ["status", "--box"]));
         }
-        assert!(Line::options().contains("--board <N>"), "{}", Line::options());
+        assert!(CommandLine::options().contains("--board <N>"), "{}", CommandLine::options());
         let line = parse("octetctl --box 192.0.2.1 vouch 3");
-        assert!(matches!(line.task, Task::Vouch(Board { number: 3, key: None })));
+        assert!(matches!(line.task, Task::Vouch(BoardArgument { number: 3, key: None })));
         let line = parse("octetctl openwrt adopt 192.0.2.1");
         assert!(matches!(line.task, Task::Openwrt(_)) && line.target.is_none());
         assert!(
-            Line::parse(["octetctl", "openwrt", "diff", "--password", "a"].map(str::to_owned))
-                .is_err()
+            CommandLine::parse(
+                ["octetctl", "openwrt", "diff", "--password", "a"].map(str::to_owned)
+            )
+            .is_err()
         );
         // Boards are asked about nothing else, and all of them.
         let line = parse("octetctl --box 192.0.2.1 openwrt verify");
         assert!(matches!(line.task, Task::Openwrt(_)) && line.target.is_some());
         for words in ["--box 192.0.2.1 openwrt diff", "--box 192.0.2.1 --board 3 openwrt verify"] {
             let line = format!("octetctl {words}");
-            let refused = Line::parse(line.split(' ').map(str::to_owned)).err().unwrap();
+            let refused = CommandLine::parse(line.split(' ').map(str::to_owned)).err().unwrap();
             assert_eq!(refused.kind(), clap::error::ErrorKind::ArgumentConflict, "{words}");
         }
-        assert!(Line::parse(["octetctl", "--board", "3", "status"].map(str::to_owned)).is_err());
-        assert!(Line::parse(["octetctl", "--box", ""].map(str::to_owned)).is_err());
+        assert!(
+            CommandLine::parse(["octetctl", "--board", "3", "status"].map(str::to_owned)).is_err()
+        );
+        assert!(CommandLine::parse(["octetctl", "--box", ""].map(str::to_owned)).is_err());
     }
 }

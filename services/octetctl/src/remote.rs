@@ -6,38 +6,38 @@ use std::time::Duration;
 
 use octet_control::{Client, Decoder, HEADER, PublicKey};
 use octet_node::hello::{Hello, LONGEST_HELLO, NotTheBox};
-use octet_node::key::Key;
+use octet_node::key::PrivateKey;
 use octet_node::tls;
 use rustls::{ClientConnection, StreamOwned};
 
 use crate::boxes::{Boxes, BoxesError};
 use crate::completion;
-use crate::target::{Address, Target};
+use crate::target::{BoxAddress, GateAddress};
 
 /// How long an address may take to answer, and a gate to say who it is.
 pub const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What is spoken to.
-pub type Stream = StreamOwned<ClientConnection, TcpStream>;
+pub type RemoteStream = StreamOwned<ClientConnection, TcpStream>;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteError {
     /// Nobody answers there.
     #[error("cannot reach {0}: {1}")]
-    Unreachable(Address, io::Error),
+    Unreachable(GateAddress, io::Error),
     /// Whoever answers is no gate.
     #[error("what answers at {0} is not a gate: {1}")]
     NoGate(String, String),
     /// It is another gate than the one that is meant.
     #[error("{0}: {1}")]
-    NotTheBox(Address, NotTheBox),
+    NotTheBox(GateAddress, NotTheBox),
     /// The operator has said that it is in others' hands.
     #[error("{0} was revoked: whoever has that box has its keys, too")]
     Revoked(PublicKey),
     /// The box is not known, and nobody can be asked.
     #[error("the box at {0} is not known; it says that it is {1}")]
-    Unknown(Address, PublicKey),
+    Unknown(GateAddress, PublicKey),
     /// The operator does not know it either.
     #[error("nothing was asked of {0}")]
     Declined(String),
@@ -99,10 +99,10 @@ impl RemoteError {
 /// # Errors
 /// It is not, or cannot be reached. Nothing was asked of it.
 pub fn connect(
-    target: &Target,
-    key: &Key,
+    target: &BoxAddress,
+    key: &PrivateKey,
     boxes: &mut Boxes,
-) -> Result<(Client<Stream>, PublicKey), RemoteError> {
+) -> Result<(Client<RemoteStream>, PublicKey), RemoteError> {
     let address = &target.address;
     let meant = target.key.or_else(|| boxes.at(address));
     meant.map_or(Ok(()), |node| not_revoked(boxes, node))?;
@@ -115,9 +115,9 @@ pub fn connect(
             let node = hello.node(peer).map_err(not_the_box)?.0;
             not_revoked(boxes, node)?;
             match confirm(&format!("The box at {address}"), node) {
-                Answer::Yes => node,
-                Answer::No => return Err(RemoteError::Declined(address.to_string())),
-                Answer::Nobody => return Err(RemoteError::Unknown(address.clone(), node)),
+                PromptAnswer::Yes => node,
+                PromptAnswer::No => return Err(RemoteError::Declined(address.to_string())),
+                PromptAnswer::Nobody => return Err(RemoteError::Unknown(address.clone(), node)),
             }
         }
     };
@@ -142,9 +142,9 @@ pub struct Greeted<S: Read + Write> {
 ///
 /// # Errors
 /// In words: what is there is no gate.
-pub fn greet<S: Read + Write>(stream: S, key: &Key) -> Result<Greeted<S>, String> {
+pub fn greet<S: Read + Write>(stream: S, key: &PrivateKey) -> Result<Greeted<S>, String> {
     let words = |error: &dyn std::fmt::Display| error.to_string();
-    let config = tls::client(key, tls::Protocol::Control).map_err(|error| words(&error))?;
+    let config = tls::client(key, tls::AlpnProtocol::Control).map_err(|error| words(&error))?;
     let connection = ClientConnection::new(config, tls::any_name());
     let mut stream = StreamOwned::new(connection.map_err(|error| words(&error))?, stream);
     let hello = hello(&mut stream).map_err(|error| match error.kind() {
@@ -172,7 +172,7 @@ pub fn not_revoked(boxes: &Boxes, node: PublicKey) -> Result<(), RemoteError> {
     if boxes.is_revoked(node) { Err(RemoteError::Revoked(node)) } else { Ok(()) }
 }
 
-fn reach(address: &Address) -> Result<TcpStream, RemoteError> {
+fn reach(address: &GateAddress) -> Result<TcpStream, RemoteError> {
     let unreachable = |error| RemoteError::Unreachable(address.clone(), error);
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     for found in address.parts().to_socket_addrs().map_err(unreachable)? {
@@ -206,7 +206,7 @@ fn hello(stream: &mut impl Read) -> io::Result<Hello> {
 
 /// What the person at the terminal says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
+pub enum PromptAnswer {
     /// It is.
     Yes,
     /// It is not, or that is not known.
@@ -216,10 +216,10 @@ pub enum Answer {
 }
 
 /// Asks the person at the terminal whether `what` is `node`.
-pub fn confirm(what: &str, node: PublicKey) -> Answer {
+pub fn confirm(what: &str, node: PublicKey) -> PromptAnswer {
     let is_terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
     if !is_terminal || completion::is_asked() {
-        return Answer::Nobody;
+        return PromptAnswer::Nobody;
     }
     eprint!(
         "{what} is not known to you. It says that it is\n\n    {node}\n\n\
@@ -228,8 +228,8 @@ pub fn confirm(what: &str, node: PublicKey) -> Answer {
     let mut answer = String::new();
     let read = io::stderr().flush().and_then(|()| io::stdin().lock().read_line(&mut answer));
     match read {
-        Ok(_) if answer.trim() == "yes" => Answer::Yes,
-        _ => Answer::No,
+        Ok(_) if answer.trim() == "yes" => PromptAnswer::Yes,
+        _ => PromptAnswer::No,
     }
 }
 

@@ -5,9 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use octet_control::cli::Signer;
 use octet_control::{PublicKey, UnitName};
-use octet_node::command::{Command, Order};
-use octet_node::key::{Key, random};
-use octet_node::statement::{Appointment, InvalidStatement, Statement};
+use octet_node::command::{Command, CommandBody};
+use octet_node::key::{PrivateKey, random};
+use octet_node::statement::{Appointment, InvalidStatement, SignedAppointment};
 use octet_node::words::{Words, WordsError};
 use serde_json::{Map, Value};
 
@@ -45,7 +45,7 @@ impl SignError {
 ///
 /// # Errors
 /// It cannot be said.
-pub fn sign(line: &SignLine, key: &Key) -> Result<String, SignError> {
+pub fn sign(line: &SignLine, key: &PrivateKey) -> Result<String, SignError> {
     let words = Words {
         target: line.node,
         unit: &line.unit,
@@ -60,7 +60,7 @@ pub fn sign(line: &SignLine, key: &Key) -> Result<String, SignError> {
 ///
 /// # Errors
 /// It would count nowhere.
-pub fn sign_coordinator(line: &SignCoordinatorLine, key: &Key) -> Result<String, SignError> {
+pub fn sign_coordinator(line: &SignCoordinatorLine, key: &PrivateKey) -> Result<String, SignError> {
     if line.epoch <= FIRST_EPOCH {
         return Err(SignError::Epoch(line.epoch));
     }
@@ -70,21 +70,21 @@ pub fn sign_coordinator(line: &SignCoordinatorLine, key: &Key) -> Result<String,
         epoch: line.epoch,
         replaces: line.replaces,
     };
-    Ok(Statement::sign(appointment, key)?.into())
+    Ok(SignedAppointment::sign(appointment, key)?.into())
 }
 
 /// An operator who asks a box.
-pub struct Caller<'a> {
+pub struct SigningCaller<'a> {
     /// The box.
     pub node: PublicKey,
     /// The operator's key.
-    pub key: &'a Key,
+    pub key: &'a PrivateKey,
 }
 
 /// For how long what an operator asks at once may be carried: not at all, but for clocks that differ.
 const AT_ONCE: Duration = Duration::from_secs(600);
 
-impl Signer for Caller<'_> {
+impl Signer for SigningCaller<'_> {
     fn sign(
         &self,
         unit: &UnitName,
@@ -92,7 +92,7 @@ impl Signer for Caller<'_> {
         args: &Map<String, Value>,
     ) -> Result<String, String> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let order = Order {
+        let order = CommandBody {
             target: self.node,
             operator: self.key.public(),
             id: random().map_err(|error| error.to_string())?,
@@ -122,10 +122,12 @@ mod tests {
 
     #[test]
     fn a_statement_about_the_coordinator() {
-        let (owner, coordinator) = (Key::generate().unwrap(), Key::generate().unwrap().public());
+        let (owner, coordinator) =
+            (PrivateKey::generate().unwrap(), PrivateKey::generate().unwrap().public());
         let mut line =
             SignCoordinatorLine { coordinator, epoch: 2, replaces: Some(owner.public()) };
-        let statement = Statement::try_from(sign_coordinator(&line, &owner).unwrap()).unwrap();
+        let statement =
+            SignedAppointment::try_from(sign_coordinator(&line, &owner).unwrap()).unwrap();
         let said = statement.appointment();
         assert_eq!((said.owner, said.coordinator, said.epoch), (owner.public(), coordinator, 2));
         assert_eq!(said.replaces, line.replaces);
@@ -135,7 +137,7 @@ mod tests {
 
     #[test]
     fn says_what_was_written() {
-        let (node, key) = (Key::generate().unwrap(), Key::generate().unwrap());
+        let (node, key) = (PrivateKey::generate().unwrap(), PrivateKey::generate().unwrap());
         let words = format!(
             "sign --node {} --for 1h init logs unit=cache lines=3 follow=true",
             node.public()

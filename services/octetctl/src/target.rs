@@ -7,18 +7,18 @@ use octet_node::hello::GATE_PORT;
 
 /// Where a gate listens: a name or an address, and a port.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Address {
+pub struct GateAddress {
     host: String,
     port: u16,
 }
 
 /// A box, as a person names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
+pub struct BoxAddress {
     /// The node, if it is said.
     pub key: Option<PublicKey>,
     /// Where its gate listens.
-    pub address: Address,
+    pub address: GateAddress,
 }
 
 /// Text that names no box.
@@ -28,7 +28,7 @@ pub struct Target {
 )]
 pub struct InvalidTarget(String);
 
-impl Address {
+impl GateAddress {
     /// As the system's resolver takes it.
     pub fn parts(&self) -> (&str, u16) {
         (&self.host, self.port)
@@ -56,7 +56,7 @@ impl Address {
     }
 }
 
-impl std::str::FromStr for Target {
+impl std::str::FromStr for BoxAddress {
     type Err = InvalidTarget;
 
     fn from_str(text: &str) -> Result<Self, InvalidTarget> {
@@ -65,11 +65,11 @@ impl std::str::FromStr for Target {
             Some((key, address)) => (Some(key.parse().map_err(|_| invalid())?), address),
             None => (None, text),
         };
-        Ok(Self { key, address: Address::parse(address).ok_or_else(invalid)? })
+        Ok(Self { key, address: GateAddress::parse(address).ok_or_else(invalid)? })
     }
 }
 
-impl fmt::Display for Address {
+impl fmt::Display for GateAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.host.contains(':') {
             write!(f, "[{}]:{}", self.host, self.port)
@@ -79,7 +79,7 @@ impl fmt::Display for Address {
     }
 }
 
-impl std::str::FromStr for Address {
+impl std::str::FromStr for GateAddress {
     type Err = InvalidTarget;
 
     fn from_str(text: &str) -> Result<Self, InvalidTarget> {
@@ -104,9 +104,9 @@ mod tests {
             ("[2001:db8::1]:5000", "[2001:db8::1]:5000"),
             ("fe80::1%eth0", "[fe80::1%eth0]:4040"),
         ] {
-            let target: Target = text.parse().unwrap();
+            let target: BoxAddress = text.parse().unwrap();
             assert_eq!((target.key, target.address.to_string().as_str()), (None, address));
-            let target: Target = format!("{KEY}@{text}").parse().unwrap();
+            let target: BoxAddress = format!("{KEY}@{text}").parse().unwrap();
             assert_eq!(target.key.unwrap().to_string(), KEY);
             assert_eq!(target.address.to_string(), address);
         }
@@ -122,15 +122,15 @@ mod tests {
             "[a]5",
             "a b",
         ] {
-            assert!(bad.parse::<Target>().is_err(), "{bad}");
+            assert!(bad.parse::<BoxAddress>().is_err(), "{bad}");
         }
     }
 
     proptest! {
         #[test]
         fn prints_what_it_parses(text in "\\PC{0,30}") {
-            if let Ok(target) = text.parse::<Target>() {
-                prop_assert_eq!(target.address.to_string().parse::<Address>(), Ok(target.address));
+            if let Ok(target) = text.parse::<BoxAddress>() {
+                prop_assert_eq!(target.address.to_string().parse::<GateAddress>(), Ok(target.address));
             }
         }
     }

@@ -3,14 +3,14 @@
 use std::io::{Read, Write};
 
 use octet_control::{Client, PublicKey};
-use octet_node::key::Key;
+use octet_node::key::PrivateKey;
 use octet_node::map::CLUSTER;
-use octet_node::record::{Record, Seat};
+use octet_node::record::{Seat, SeatRecord};
 use serde_json::{Map, Value, json};
 
-use crate::board::Board;
+use crate::board::BoardArgument;
 use crate::boxes::Boxes;
-use crate::remote::{Answer, RemoteError, confirm, not_revoked};
+use crate::remote::{PromptAnswer, RemoteError, confirm, not_revoked};
 
 /// Signs with the owner's `key` that `board` of the box `of`, which `client` is connected to, is the node
 /// that is there, and has the box keep that in its map. Returns the node.
@@ -20,8 +20,8 @@ use crate::remote::{Answer, RemoteError, confirm, not_revoked};
 pub fn vouch<S: Read + Write>(
     client: &mut Client<S>,
     of: PublicKey,
-    board: Board,
-    key: &Key,
+    board: BoardArgument,
+    key: &PrivateKey,
     boxes: &mut Boxes,
 ) -> Result<PublicKey, RemoteError> {
     let number = board.number;
@@ -34,13 +34,13 @@ pub fn vouch<S: Read + Write>(
         Some(meant) if meant != node => return Err(RemoteError::OtherKey(number, node, meant)),
         Some(_) => {}
         None => match confirm(&format!("Board {number}"), node) {
-            Answer::Yes => {}
-            Answer::No => return Err(RemoteError::Declined(format!("board {number}"))),
-            Answer::Nobody => return Err(RemoteError::UnknownBoard(number, node)),
+            PromptAnswer::Yes => {}
+            PromptAnswer::No => return Err(RemoteError::Declined(format!("board {number}"))),
+            PromptAnswer::Nobody => return Err(RemoteError::UnknownBoard(number, node)),
         },
     }
     let seat = Seat { owner: key.public(), coordinator: of, number, node };
-    let record = Record::sign(seat, key)
+    let record = SeatRecord::sign(seat, key)
         .map_err(|error| RemoteError::NoGate(format!("board {number}"), error.to_string()))?;
     let args = json!({ "number": number.to_string(), "record": String::from(record) });
     client.call(verb, object(args))?;
@@ -80,8 +80,8 @@ mod tests {
     /// Vouches at a box at which `cluster show` says `shown`. Beside the outcome comes what was asked then.
     fn at_box(
         shown: Value,
-        board: Board,
-        key: &Key,
+        board: BoardArgument,
+        key: &PrivateKey,
         boxes: &mut Boxes,
     ) -> (Result<PublicKey, RemoteError>, Option<Asked>) {
         let (ours, theirs) = UnixStream::pair().unwrap();
@@ -106,10 +106,10 @@ mod tests {
     fn an_owner_signs_what_was_compared() {
         let folder = TempDir::new().unwrap();
         let mut boxes = Boxes::open(&folder.path().join("boxes.toml")).unwrap();
-        let key = Key::generate().unwrap();
+        let key = PrivateKey::generate().unwrap();
         let [node, other] = [1, 3].map(|key| PublicKey::new([key; 32]));
         let is = |node: PublicKey| json!({ "node": node, "others": [] });
-        let board = |key| Board { number: 3, key };
+        let board = |key| BoardArgument { number: 3, key };
 
         // Nobody can be asked whether it is the one.
         let (outcome, asked) = at_box(is(node), board(None), &key, &mut boxes);
@@ -122,7 +122,7 @@ mod tests {
                 (outcome.unwrap(), verb.as_str(), &args["number"]),
                 (node, "record", &json!("3"))
             );
-            let record = Record::try_from(args["record"].as_str().unwrap().to_owned()).unwrap();
+            let record = SeatRecord::try_from(args["record"].as_str().unwrap().to_owned()).unwrap();
             let owner = key.public();
             assert_eq!(*record.seat(), Seat { owner, coordinator: BOX, number: 3, node });
         }

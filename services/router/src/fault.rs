@@ -9,7 +9,7 @@ use octet_openwrt::ubus::UbusError;
 
 /// Why it is not done.
 #[derive(Debug, thiserror::Error)]
-pub enum Fault {
+pub enum RouterFault {
     /// It is no box with a router.
     #[error("the settings have no [cluster]")]
     NoCluster,
@@ -59,7 +59,7 @@ pub enum Fault {
     Undone(String),
 }
 
-impl Fault {
+impl RouterFault {
     /// What to do.
     fn help(&self) -> String {
         let help = match self {
@@ -104,8 +104,8 @@ impl Fault {
     }
 }
 
-impl From<Fault> for Failure {
-    fn from(fault: Fault) -> Self {
+impl From<RouterFault> for Failure {
+    fn from(fault: RouterFault) -> Self {
         Self::new(fault.code(), fault.to_string(), fault.help())
     }
 }

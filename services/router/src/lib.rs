@@ -14,4 +14,4 @@ mod told;
 mod verbs;
 mod work;
 
-pub use service::{Parts, main, run};
+pub use service::{RouterServiceConfig, main, run};

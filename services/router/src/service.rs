@@ -9,19 +9,19 @@ use std::process::ExitCode;
 
 use octet_appliance::{UNITS, Unit};
 use octet_node::control::SOCKETS;
-use octet_node::serve::threads::{Limits, serve};
-use octet_node::{Callers, Given, notify_ready};
+use octet_node::serve::threads::{ConnectionLimits, serve};
+use octet_node::{Callers, UnitEnvironment, notify_ready};
 
 use crate::password::Password;
-use crate::told::Place;
+use crate::told::NodePosition;
 use crate::verbs::verbs;
-use crate::work::Work;
+use crate::work::RouterService;
 
 /// An apply may take minutes; others can be told so meanwhile.
-const LIMITS: Limits = Limits { all: 8, for_operators: 4, of_one: 2 };
+const LIMITS: ConnectionLimits = ConnectionLimits { all: 8, for_operators: 4, of_one: 2 };
 
 /// What it works with.
-pub struct Parts {
+pub struct RouterServiceConfig {
     /// Where it is asked.
     pub control: UnixListener,
     /// Who may ask it for what.
@@ -36,8 +36,8 @@ pub struct Parts {
 
 /// Serves until PID 1 ends it. The router undoes a change that is not confirmed then.
 pub fn main() -> ExitCode {
-    octet_node::run(|mut given: Given| -> Result<(), Box<dyn Error>> {
-        let parts = Parts {
+    octet_node::run(|mut given: UnitEnvironment| -> Result<(), Box<dyn Error>> {
+        let parts = RouterServiceConfig {
             control: given.socket("control")?,
             callers: given.callers,
             folder: given.state,
@@ -52,9 +52,12 @@ pub fn main() -> ExitCode {
 ///
 /// # Errors
 /// The socket is gone, or nobody hears that it is ready.
-pub fn run(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Result<Infallible> {
-    let Parts { control, callers, folder, sockets, units } = parts;
-    let work = Work::new(Place { sockets, units }, Password::new(folder));
+pub fn run(
+    parts: RouterServiceConfig,
+    ready: impl FnOnce() -> io::Result<()>,
+) -> io::Result<Infallible> {
+    let RouterServiceConfig { control, callers, folder, sockets, units } = parts;
+    let work = RouterService::new(NodePosition { sockets, units }, Password::new(folder));
     ready()?;
     serve(&control, &callers, LIMITS, verbs(), work)
 }

@@ -2,17 +2,17 @@
 
 use std::path::PathBuf;
 
-use octet_appliance::{Router, RouterContact, Unit};
+use octet_appliance::{RouterContact, RouterKind, Unit};
 use octet_node::control::Failure;
 use octet_node::own_number;
 use octet_node::settings::{Which, cluster};
-use octet_router::plan::Plan;
+use octet_router::plan::RouterPlan;
 
-use crate::fault::Fault;
+use crate::fault::RouterFault;
 
 /// Where this node is asked about itself.
 #[derive(Debug)]
-pub struct Place {
+pub struct NodePosition {
     /// The folder of the units' sockets.
     pub sockets: PathBuf,
     /// The units of the image.
@@ -21,33 +21,33 @@ pub struct Place {
 
 /// What is in force.
 #[derive(Debug)]
-pub struct Told {
+pub struct RouterConfig {
     /// The plan of the box.
-    pub plan: Plan,
+    pub plan: RouterPlan,
     /// Where its router is.
     pub contact: RouterContact,
 }
 
-impl Told {
+impl RouterConfig {
     /// Reads it anew.
     ///
     /// # Errors
     /// It is no box with such a router, or another board holds the map.
-    pub fn read(place: &Place) -> Result<Self, Failure> {
-        let Place { sockets, units } = place;
+    pub fn read(place: &NodePosition) -> Result<Self, Failure> {
+        let NodePosition { sockets, units } = place;
         let which = Which::InForce;
-        let cluster = cluster::cluster(sockets, which)?.ok_or(Fault::NoCluster)?;
+        let cluster = cluster::cluster(sockets, which)?.ok_or(RouterFault::NoCluster)?;
         let contact = match cluster.router.clone() {
-            Router::Octet => return Err(Fault::OwnRouter.into()),
-            Router::OpenWrt(contact) => contact.ok_or(Fault::NoContact)?,
+            RouterKind::Octet => return Err(RouterFault::OwnRouter.into()),
+            RouterKind::OpenWrt(contact) => contact.ok_or(RouterFault::NoContact)?,
         };
         let (settings, segments) = cluster::segments(sockets, which, cluster, units)?;
         let manager = settings.cluster.manager(&settings.boards);
-        let own = own_number(sockets).map_err(Fault::from)?;
+        let own = own_number(sockets).map_err(RouterFault::from)?;
         if own.is_none() || own != manager {
-            return Err(Fault::NotManager { own: name(own), manager: name(manager) }.into());
+            return Err(RouterFault::NotManager { own: name(own), manager: name(manager) }.into());
         }
-        Ok(Self { plan: Plan::new(&settings, &segments, units), contact })
+        Ok(Self { plan: RouterPlan::new(&settings, &segments, units), contact })
     }
 }
 
@@ -55,7 +55,7 @@ impl Told {
 ///
 /// # Errors
 /// It cannot.
-pub fn check(place: &Place) -> Result<(), Failure> {
+pub fn check(place: &NodePosition) -> Result<(), Failure> {
     let which = Which::Next;
     let cluster = cluster::cluster(&place.sockets, which)?.filter(|it| !it.router.is_octet());
     let Some(cluster) = cluster else { return Ok(()) };

@@ -2,34 +2,34 @@
 
 use octet_appliance::{Fingerprint, InvalidFingerprint};
 use octet_node::control::file::FileArg;
-use octet_node::control::{Capability, ColumnKind, Failure, FailureCode, Verb};
+use octet_node::control::{ColumnKind, Failure, FailureCode, Permission, Verb};
 use octet_node::serve::threads::Verbs;
 use octet_node::serve::verbs::{file, nothing, text};
 use serde_json::{Value, json};
 
 use crate::password::LONGEST;
-use crate::work::{Done, Goal, Work};
+use crate::work::{ChangeResult, RouterGoal, RouterService};
 
 /// All verbs.
-pub fn verbs() -> Verbs<Work> {
+pub fn verbs() -> Verbs<RouterService> {
     let verb = Verb::new;
     let told =
-        |name, help| Verb::new(name, Capability::Read, help).shown(ColumnKind::Lines, &["report"]);
+        |name, help| Verb::new(name, Permission::Read, help).shown(ColumnKind::Lines, &["report"]);
     Verbs::default()
         .with(
-            verb("login", Capability::Own, "Stores the password of the router's user `octet`"),
+            verb("login", Permission::Own, "Stores the password of the router's user `octet`"),
             text(
                 "fingerprint",
                 "sha256:… of the router's certificate, as `octetctl openwrt adopt` shows it",
             )
             .parse(fingerprint)
             .and(file("password", "A file whose first line is the password")),
-            |work: &Work, call, (router, _): (Fingerprint, FileArg)| {
+            |work: &RouterService, call, (router, _): (Fingerprint, FileArg)| {
                 let (peer, id) = (&mut *call.peer, call.id);
                 work.login(router, || peer.read_file(id, LONGEST)).map(|()| Value::Null)
             },
         )
-        .with(verb("logout", Capability::Own, "Deletes that password"), nothing(), |work, _, ()| {
+        .with(verb("logout", Permission::Own, "Deletes that password"), nothing(), |work, _, ()| {
             work.logout().map(|()| Value::Null)
         })
         .with(
@@ -43,11 +43,11 @@ pub fn verbs() -> Verbs<Work> {
         .with(
             verb(
                 "apply",
-                Capability::Own,
+                Permission::Own,
                 "Applies the plan to the router, or leaves it unchanged",
             ),
             nothing(),
-            |work, _, ()| change(work, Goal::Plan),
+            |work, _, ()| change(work, RouterGoal::Plan),
         )
         .with(
             told(
@@ -60,13 +60,13 @@ pub fn verbs() -> Verbs<Work> {
         .with(
             verb(
                 "release",
-                Capability::Own,
+                Permission::Own,
                 "Removes everything of Octet from the router's configuration",
             ),
             nothing(),
-            |work, _, ()| change(work, Goal::Nothing),
+            |work, _, ()| change(work, RouterGoal::Nothing),
         )
-        .with_settings(Work::check, |_| Ok(()))
+        .with_settings(RouterService::check, |_| Ok(()))
 }
 
 fn fingerprint(text: String) -> Result<Fingerprint, Failure> {
@@ -80,10 +80,10 @@ fn report(lines: Vec<String>) -> Value {
     json!({ "report": lines })
 }
 
-fn change(work: &Work, goal: Goal) -> Result<Value, Failure> {
+fn change(work: &RouterService, goal: RouterGoal) -> Result<Value, Failure> {
     let outcome = match work.change(goal)? {
-        Done::Nothing => "nothing",
-        Done::Applied => "applied",
+        ChangeResult::Nothing => "nothing",
+        ChangeResult::Applied => "applied",
     };
     Ok(json!({ "outcome": outcome }))
 }

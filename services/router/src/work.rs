@@ -7,22 +7,22 @@ use octet_appliance::{Fingerprint, RouterContact};
 use octet_node::control::Failure;
 use octet_node::say;
 use octet_openwrt::adopt::LOGIN;
-use octet_openwrt::apply::{ApplyError, Outcome, apply};
+use octet_openwrt::apply::{ApplyError, ApplyOutcome, apply};
 use octet_openwrt::diff::diff;
 use octet_openwrt::https::Https;
-use octet_openwrt::kept::Kept;
+use octet_openwrt::kept::SavedCopies;
 use octet_openwrt::ubus::{Login, Ubus, UbusError};
 use octet_openwrt::verify::verify;
-use octet_openwrt::wanted::Wanted;
+use octet_openwrt::wanted::Desired;
 
-use crate::fault::Fault;
+use crate::fault::RouterFault;
 use crate::password::Password;
-use crate::told::{Place, Told, check};
+use crate::told::{NodePosition, RouterConfig, check};
 
 /// The state of the service.
 #[derive(Debug)]
-pub struct Work {
-    place: Place,
+pub struct RouterService {
+    place: NodePosition,
     password: Password,
     /// Held by whoever changes the router, also while that waits for who looks at it.
     changes: Mutex<()>,
@@ -32,7 +32,7 @@ pub struct Work {
 
 /// To what the router is to be brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Goal {
+pub enum RouterGoal {
     /// What the plan says.
     Plan,
     /// Nothing of ours.
@@ -41,16 +41,16 @@ pub enum Goal {
 
 /// How a change has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Done {
+pub enum ChangeResult {
     /// There was nothing to do.
     Nothing,
     /// It is done, and confirmed.
     Applied,
 }
 
-impl Work {
+impl RouterService {
     /// At this place, with what is kept there.
-    pub fn new(place: Place, password: Password) -> Self {
+    pub fn new(place: NodePosition, password: Password) -> Self {
         Self { place, password, changes: Mutex::default(), router: RwLock::default() }
     }
 
@@ -65,9 +65,9 @@ impl Work {
         router: Fingerprint,
         read: impl FnOnce() -> Result<Vec<u8>, Failure>,
     ) -> Result<(), Failure> {
-        let set = Told::read(&self.place)?.contact.fingerprint;
+        let set = RouterConfig::read(&self.place)?.contact.fingerprint;
         if set != router {
-            return Err(Fault::OtherSet(set).into());
+            return Err(RouterFault::OtherSet(set).into());
         }
         Ok(self.password.keep(router, &read()?)?)
     }
@@ -86,8 +86,8 @@ impl Work {
     /// The router does not say what it is, cannot be asked, or is being changed.
     pub fn diff(&self) -> Result<Vec<String>, Failure> {
         let _look = self.look()?;
-        let told = Told::read(&self.place)?;
-        Ok(diff(&mut self.ubus(&told)?, &told.plan).map_err(Fault::from)?)
+        let told = RouterConfig::read(&self.place)?;
+        Ok(diff(&mut self.ubus(&told)?, &told.plan).map_err(RouterFault::from)?)
     }
 
     /// What is not as the plan says.
@@ -96,43 +96,43 @@ impl Work {
     /// As [`diff`](Self::diff).
     pub fn verify(&self) -> Result<Vec<String>, Failure> {
         let _look = self.look()?;
-        let told = Told::read(&self.place)?;
-        Ok(verify(&mut self.ubus(&told)?, &Wanted::Plan(&told.plan)).map_err(Fault::from)?)
+        let told = RouterConfig::read(&self.place)?;
+        Ok(verify(&mut self.ubus(&told)?, &Desired::Plan(&told.plan)).map_err(RouterFault::from)?)
     }
 
     /// Brings the router to `goal`, or leaves it as it was.
     ///
     /// # Errors
     /// It is as it was, or the error says what is not known.
-    pub fn change(&self, goal: Goal) -> Result<Done, Failure> {
+    pub fn change(&self, goal: RouterGoal) -> Result<ChangeResult, Failure> {
         let _alone = match self.changes.try_lock() {
-            Err(TryLockError::WouldBlock) => return Err(Fault::Busy.into()),
+            Err(TryLockError::WouldBlock) => return Err(RouterFault::Busy.into()),
             Err(TryLockError::Poisoned(held)) => held.into_inner(),
             Ok(held) => held,
         };
         let _router = self.router.write().unwrap_or_else(PoisonError::into_inner);
-        let told = Told::read(&self.place)?;
+        let told = RouterConfig::read(&self.place)?;
         let mut ubus = self.ubus(&told)?;
-        let kept = Kept::new(self.password.folder()?, &told.contact.address);
+        let kept = SavedCopies::new(self.password.folder()?, &told.contact.address);
         let wanted = match goal {
-            Goal::Plan => Wanted::Plan(&told.plan),
-            Goal::Nothing => Wanted::Nothing,
+            RouterGoal::Plan => Desired::Plan(&told.plan),
+            RouterGoal::Nothing => Desired::Nothing,
         };
-        match apply(&mut ubus, &wanted, |state| kept.keep(state)).map_err(Fault::from)? {
-            Outcome::Nothing => Ok(Done::Nothing),
-            Outcome::Applied => {
+        match apply(&mut ubus, &wanted, |state| kept.keep(state)).map_err(RouterFault::from)? {
+            ApplyOutcome::Nothing => Ok(ChangeResult::Nothing),
+            ApplyOutcome::Applied => {
                 say!("the router is changed, and that is confirmed");
-                Ok(Done::Applied)
+                Ok(ChangeResult::Applied)
             }
-            Outcome::Undone(why) => Err(Fault::Undone(why).into()),
+            ApplyOutcome::Undone(why) => Err(RouterFault::Undone(why).into()),
         }
     }
 
     /// Nobody changes the router as long as this is held.
-    fn look(&self) -> Result<RwLockReadGuard<'_, ()>, Fault> {
+    fn look(&self) -> Result<RwLockReadGuard<'_, ()>, RouterFault> {
         match self.router.try_read() {
             // A change that waits for others is one, too: who looks again and again does not keep it off.
-            Err(TryLockError::WouldBlock) => Err(Fault::Busy),
+            Err(TryLockError::WouldBlock) => Err(RouterFault::Busy),
             Err(TryLockError::Poisoned(held)) => Ok(held.into_inner()),
             Ok(held) => Ok(held),
         }
@@ -147,7 +147,7 @@ impl Work {
     }
 
     /// The way to the router. Nothing was sent yet.
-    fn ubus(&self, told: &Told) -> Result<Ubus, Fault> {
+    fn ubus(&self, told: &RouterConfig) -> Result<Ubus, RouterFault> {
         let RouterContact { address, fingerprint } = &told.contact;
         let password = self.password.read(*fingerprint)?;
         let login = Login { name: LOGIN.to_owned(), password };

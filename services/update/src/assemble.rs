@@ -2,32 +2,32 @@
 
 use std::collections::HashMap;
 
-use octet_bundle::{Chunk, Digest, File, Hasher, Kind, MAX_CHUNK, Place};
+use octet_bundle::{ChunkPosition, ChunkedFile, Digest, FileChunk, Hasher, MAX_CHUNK, SlotFile};
 use octet_esp::medium::Medium;
-use octet_esp::present::Present;
+use octet_esp::present::EspContents;
 use octet_node::control::Failure;
 use ruzstd::decoding::FrameDecoder;
 
-use crate::install::{Counts, damaged, failed};
-use crate::source::Source;
+use crate::install::{InstallCounts, damaged, failed};
+use crate::source::BundleReader;
 
 /// Memory for no more than that is taken at the word of a frame of zstd, in bytes.
 const WINDOW: u64 = 128 << 10;
 
 /// Where chunks are that the box has. What stands there is looked at before it is believed.
 #[derive(Debug, Default)]
-pub struct Known {
+pub struct KnownChunks {
     files: Vec<String>,
     chunks: HashMap<Digest, (usize, u64, u32)>,
 }
 
-impl Known {
+impl KnownChunks {
     /// The chunks of all slots that stay on `present` once the files of `gone` are not there.
-    pub fn of(present: &Present, gone: &[String]) -> Self {
+    pub fn of(present: &EspContents, gone: &[String]) -> Self {
         let mut known = Self::default();
         for slot in &present.slots {
             let Some(manifest) = &slot.manifest else { continue };
-            for kind in Kind::ALL {
+            for kind in SlotFile::ALL {
                 let Some(path) = slot.path(kind) else { continue };
                 let file = manifest.files.get(kind);
                 if present.files.get(path) == Some(&file.size) && !gone.contains(path) {
@@ -38,16 +38,16 @@ impl Known {
         known
     }
 
-    fn add(&mut self, path: &str, file: &File) {
+    fn add(&mut self, path: &str, file: &ChunkedFile) {
         let number = self.files.len();
         self.files.push(path.to_owned());
-        for Place { at, chunk, .. } in file.places() {
+        for ChunkPosition { at, chunk, .. } in file.places() {
             self.chunks.entry(chunk.sha256).or_insert((number, at, chunk.size));
         }
     }
 
     /// Reads `chunk`, if the box has it and it is what it should be.
-    fn read(&self, medium: &impl Medium, chunk: Chunk) -> Option<Vec<u8>> {
+    fn read(&self, medium: &impl Medium, chunk: FileChunk) -> Option<Vec<u8>> {
         let (file, at, size) = self.chunks.get(&chunk.sha256)?;
         let mut bytes = vec![0; *size as usize];
         medium.read_at(&self.files[*file], *at, &mut bytes).ok()?;
@@ -61,15 +61,15 @@ impl Known {
 /// The bundle is not what was signed, or the medium refuses.
 pub fn assemble(
     medium: &mut impl Medium,
-    source: &mut impl Source,
-    known: &Known,
-    (file, path, start): (&File, &str, u64),
-    counts: &mut Counts,
+    source: &mut impl BundleReader,
+    known: &KnownChunks,
+    (file, path, start): (&ChunkedFile, &str, u64),
+    counts: &mut InstallCounts,
 ) -> Result<(), Failure> {
     medium.create(path).map_err(failed(path))?;
     let mut hasher = Hasher::default();
     let mut missing = Missing::default();
-    for Place { stored_at, chunk, .. } in file.places() {
+    for ChunkPosition { stored_at, chunk, .. } in file.places() {
         let there = known.read(medium, chunk);
         if there.is_some() || missing.stored + chunk.stored > MAX_CHUNK {
             for bytes in missing.fetch(source, start, counts)? {
@@ -98,11 +98,11 @@ pub fn assemble(
 struct Missing {
     at: u64,
     stored: u32,
-    chunks: Vec<Chunk>,
+    chunks: Vec<FileChunk>,
 }
 
 impl Missing {
-    fn add(&mut self, at: u64, chunk: Chunk) {
+    fn add(&mut self, at: u64, chunk: FileChunk) {
         if self.chunks.is_empty() {
             self.at = at;
         }
@@ -113,9 +113,9 @@ impl Missing {
     /// Fetches them; after that there are none.
     fn fetch(
         &mut self,
-        source: &mut impl Source,
+        source: &mut impl BundleReader,
         start: u64,
-        counts: &mut Counts,
+        counts: &mut InstallCounts,
     ) -> Result<Vec<Vec<u8>>, Failure> {
         let missing = std::mem::take(self);
         if missing.chunks.is_empty() {
@@ -134,7 +134,7 @@ impl Missing {
 }
 
 /// The bytes of `chunk`, of which a bundle has `stored`, if they are what they should be.
-fn unpack(stored: &[u8], chunk: Chunk) -> Option<Vec<u8>> {
+fn unpack(stored: &[u8], chunk: FileChunk) -> Option<Vec<u8>> {
     let bytes = if chunk.stored == chunk.size {
         stored.to_vec()
     } else {
@@ -157,7 +157,7 @@ mod tests {
         #[test]
         fn what_was_packed_and_nothing_else(text in "[a-f]{200,800}", at: prop::sample::Index, bit in 0..8u8) {
             let mut stored = compress_to_vec(text.as_bytes(), CompressionLevel::Fastest);
-            let chunk = Chunk { stored: stored.len() as u32, ..Chunk::plain(text.as_bytes()) };
+            let chunk = FileChunk { stored: stored.len() as u32, ..FileChunk::plain(text.as_bytes()) };
             prop_assume!(chunk.stored < chunk.size);
             let unpacked = unpack(&stored, chunk);
             prop_assert_eq!(unpacked.as_deref(), Some(text.as_bytes()));
@@ -169,7 +169,7 @@ mod tests {
 
         #[test]
         fn never_panics(stored in prop::collection::vec(any::<u8>(), 1..100), size in 1..2000u32) {
-            let chunk = Chunk { size, stored: stored.len() as u32, sha256: Digest::of(b"") };
+            let chunk = FileChunk { size, stored: stored.len() as u32, sha256: Digest::of(b"") };
             unpack(&stored, chunk);
             unpack(&[&[0x28, 0xb5, 0x2f, 0xfd][..], &stored].concat(), chunk);
         }

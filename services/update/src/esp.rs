@@ -6,7 +6,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use octet_esp::medium::{Item, Medium};
+use octet_esp::medium::{FolderItem, Medium};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 /// Where it is mounted.
@@ -23,7 +23,7 @@ pub enum Access {
 
 /// The partition, mounted.
 #[derive(Debug)]
-pub struct Esp {
+pub struct UpdateEsp {
     device: PathBuf,
     access: Access,
     /// What was removed and not synced: the kernel frees the clusters of what is open only when it is
@@ -31,7 +31,7 @@ pub struct Esp {
     removed: Vec<File>,
 }
 
-impl Esp {
+impl UpdateEsp {
     /// Mounts the partition `device`.
     ///
     /// # Errors
@@ -66,7 +66,7 @@ fn mount_at(device: &Path, access: Access) -> io::Result<()> {
     })
 }
 
-impl Drop for Esp {
+impl Drop for UpdateEsp {
     fn drop(&mut self) {
         // What is open would keep it mounted.
         self.removed.clear();
@@ -74,8 +74,8 @@ impl Drop for Esp {
     }
 }
 
-impl Medium for Esp {
-    fn list(&self, folder: &str) -> io::Result<Vec<Item>> {
+impl Medium for UpdateEsp {
+    fn list(&self, folder: &str) -> io::Result<Vec<FolderItem>> {
         let entries = match fs::read_dir(Self::path(folder)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
             other => other?,
@@ -84,7 +84,7 @@ impl Medium for Esp {
             let entry = entry?;
             let metadata = entry.metadata()?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            Ok(Item { name, size: metadata.is_file().then_some(metadata.len()) })
+            Ok(FolderItem { name, size: metadata.is_file().then_some(metadata.len()) })
         };
         entries.map(item).collect()
     }

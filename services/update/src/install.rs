@@ -4,25 +4,25 @@
 use std::io;
 
 use octet_appliance::Trust;
-use octet_bundle::{ENTRIES, File, Kind, Manifest};
+use octet_bundle::{ChunkedFile, ENTRIES, Manifest, SlotFile};
 use octet_esp::medium::{Medium, staged, write_whole};
-use octet_esp::plan::{Plan, clear};
-use octet_esp::present::Present;
+use octet_esp::plan::{EspPlan, clear};
+use octet_esp::present::EspContents;
 use octet_esp::steps::{NotThere, finish, make_room, read_back, write_entry};
 use octet_node::control::{Failure, FailureCode};
 use octet_node::say;
 use serde::Serialize;
 
-use crate::assemble::{Known, assemble};
+use crate::assemble::{KnownChunks, assemble};
 use crate::patch::make;
 use crate::plan::{This, kept, plan};
-use crate::refusal::Refusal;
-use crate::source::{Source, read_head};
+use crate::refusal::UpdateRefusal;
+use crate::source::{BundleReader, read_head};
 use crate::trust::check;
 
 /// How much of a slot went which way, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
+pub struct InstallCounts {
     /// All of its files.
     pub size: u64,
     /// Sent for it, the head too.
@@ -37,36 +37,36 @@ pub struct Counts {
 
 /// What is going to be installed: signed by somebody whom the box trusts.
 #[derive(Debug)]
-pub struct Offer {
+pub struct OfferedUpdate {
     /// What it is.
     pub manifest: Manifest,
     /// Where its files begin in the bundle.
-    starts: [(Kind, u64); 2],
+    starts: [(SlotFile, u64); 2],
     /// Where its patches begin there, in the order of the manifest.
     patches: Vec<u64>,
     /// How much of it has come.
     head: u64,
 }
 
-impl Offer {
+impl OfferedUpdate {
     /// Reads what `source` offers. Nothing of the medium is touched.
     ///
     /// # Errors
     /// It is not to be taken, or who sends it is gone.
-    pub fn read(source: &mut impl Source, trust: &Trust) -> Result<Self, Failure> {
-        let head = read_head(source)?.map_err(Refusal::from)?;
+    pub fn read(source: &mut impl BundleReader, trust: &Trust) -> Result<Self, Failure> {
+        let head = read_head(source)?.map_err(UpdateRefusal::from)?;
         let manifest = check(&head, trust)?;
         let wanted = head.size(&manifest);
         if let Some(size) = source.size().filter(|size| *size != wanted) {
-            return Err(Refusal::Size { size, wanted }.into());
+            return Err(UpdateRefusal::Size { size, wanted }.into());
         }
-        let starts = Kind::ALL.map(|kind| (kind, head.place(&manifest, kind)));
+        let starts = SlotFile::ALL.map(|kind| (kind, head.place(&manifest, kind)));
         let patches: Vec<u64> =
             (0..manifest.patches.len()).map(|index| head.patch(&manifest, index)).collect();
         Ok(Self { starts, patches, head: head.patch(&manifest, 0), manifest })
     }
 
-    fn start(&self, kind: Kind) -> u64 {
+    fn start(&self, kind: SlotFile) -> u64 {
         self.starts.iter().find(|(known, _)| *known == kind).map_or(0, |(_, start)| *start)
     }
 }
@@ -77,11 +77,11 @@ impl Offer {
 /// It is not to be taken, the bundle is not what was signed, or the medium refuses.
 pub fn install(
     medium: &mut impl Medium,
-    source: &mut impl Source,
+    source: &mut impl BundleReader,
     this: This<'_>,
-    offer: &Offer,
-) -> Result<Counts, Failure> {
-    let present = Present::read(medium).map_err(failed("the EFI system partition"))?;
+    offer: &OfferedUpdate,
+) -> Result<InstallCounts, Failure> {
+    let present = EspContents::read(medium).map_err(failed("the EFI system partition"))?;
     let plan = plan(&present, this, &offer.manifest)?;
     let result = carry_out(medium, source, &present, offer, &plan);
     if result.is_err() {
@@ -93,19 +93,19 @@ pub fn install(
 
 fn carry_out(
     medium: &mut impl Medium,
-    source: &mut impl Source,
-    present: &Present,
-    offer: &Offer,
-    plan: &Plan,
-) -> Result<Counts, Failure> {
+    source: &mut impl BundleReader,
+    present: &EspContents,
+    offer: &OfferedUpdate,
+    plan: &EspPlan,
+) -> Result<InstallCounts, Failure> {
     let manifest = &offer.manifest;
     make_room(medium, plan).map_err(failed("what is not needed any more"))?;
     let folder = manifest.slot.folder();
     medium.make_folder(&folder).map_err(failed(&folder))?;
-    let known = Known::of(present, &plan.files);
-    let mut counts = Counts { received: offer.head, ..Counts::default() };
+    let known = KnownChunks::of(present, &plan.files);
+    let mut counts = InstallCounts { received: offer.head, ..InstallCounts::default() };
     let mut written = vec![];
-    for kind in Kind::ALL {
+    for kind in SlotFile::ALL {
         let (file, path) = (manifest.files.get(kind), manifest.slot.file(kind));
         counts.size += file.size;
         if plan.written.contains(&kind) {
@@ -136,11 +136,11 @@ fn carry_out(
 /// leads to something else than it should costs nothing but its bytes.
 fn by_patch(
     medium: &mut impl Medium,
-    source: &mut impl Source,
-    (present, plan): (&Present, &Plan),
-    (offer, kind): (&Offer, Kind),
-    (file, path): (&File, &str),
-    counts: &mut Counts,
+    source: &mut impl BundleReader,
+    (present, plan): (&EspContents, &EspPlan),
+    (offer, kind): (&OfferedUpdate, SlotFile),
+    (file, path): (&ChunkedFile, &str),
+    counts: &mut InstallCounts,
 ) -> Result<bool, Failure> {
     let patches = offer.manifest.patches.iter().zip(&offer.patches);
     for (patch, start) in patches.filter(|(patch, _)| patch.makes == kind) {
@@ -165,12 +165,12 @@ fn by_patch(
 /// # Errors
 /// The medium refuses, or the running slot is not there.
 pub fn tidy(medium: &mut impl Medium, running: &str) -> Result<bool, Failure> {
-    let present = Present::read(medium).map_err(failed("the EFI system partition"))?;
+    let present = EspContents::read(medium).map_err(failed("the EFI system partition"))?;
     // Without the one that runs, nobody can tell what is needed.
     kept(&present, running)?;
     let all: Vec<_> = present.slots.iter().collect();
     let plan = clear(&present, &all);
-    let is_there = plan != Plan::default();
+    let is_there = plan != EspPlan::default();
     if is_there {
         make_room(medium, &plan).map_err(failed("what is not needed any more"))?;
     }

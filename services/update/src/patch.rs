@@ -4,13 +4,13 @@
 use std::cell::RefCell;
 use std::io::{self, Read, Seek, SeekFrom};
 
-use octet_bundle::{File, Hasher, MAX_CHUNK, PATCH_WINDOW, Patch};
+use octet_bundle::{ChunkedFile, Hasher, MAX_CHUNK, PATCH_WINDOW, Patch};
 use octet_esp::medium::Medium;
 use octet_node::control::Failure;
 use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 
 use crate::install::{damaged, failed};
-use crate::source::Source;
+use crate::source::BundleReader;
 
 /// Makes `file` at `path` from the file at `old`, which has `old_size` bytes, by `patch`, which begins
 /// at `start` of the bundle.
@@ -19,10 +19,10 @@ use crate::source::Source;
 /// The patch or the old file is not what it should be, or who sends it is gone.
 pub fn make<M: Medium>(
     medium: &mut M,
-    source: &mut impl Source,
+    source: &mut impl BundleReader,
     (patch, start): (&Patch, u64),
     (old, old_size): (&str, u64),
-    (file, path): (&File, &str),
+    (file, path): (&ChunkedFile, &str),
 ) -> Result<(), Failure> {
     medium.create(path).map_err(failed(path))?;
     let medium = RefCell::new(medium);
@@ -47,7 +47,7 @@ fn run<M: Medium>(
     medium: &RefCell<&mut M>,
     sent: impl Read,
     old: Old<'_, '_, M>,
-    file: &File,
+    file: &ChunkedFile,
     path: &str,
 ) -> io::Result<bool> {
     let mut decoder = FrameDecoder::new();
@@ -79,7 +79,7 @@ struct Sent<'a, S> {
     failure: Option<Failure>,
 }
 
-impl<S: Source> Read for Sent<'_, S> {
+impl<S: BundleReader> Read for Sent<'_, S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.piece.is_empty() && self.left > 0 {
             let length = self.left.min(MAX_CHUNK);

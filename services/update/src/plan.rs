@@ -2,10 +2,10 @@
 //! offered to a list, or to the reason why not.
 
 use octet_bundle::Manifest;
-use octet_esp::plan::{Plan, place};
-use octet_esp::present::{Present, Slot};
+use octet_esp::plan::{EspPlan, place};
+use octet_esp::present::{EspContents, PresentSlot};
 
-use crate::refusal::Refusal;
+use crate::refusal::UpdateRefusal;
 
 /// What this box is.
 #[derive(Debug, Clone, Copy)]
@@ -20,8 +20,11 @@ pub struct This<'a> {
 ///
 /// # Errors
 /// The running slot is not there.
-pub fn kept<'a>(present: &'a Present, running: &str) -> Result<Vec<&'a Slot>, Refusal> {
-    let slot = present.slot(running).ok_or(Refusal::NoSlot)?;
+pub fn kept<'a>(
+    present: &'a EspContents,
+    running: &str,
+) -> Result<Vec<&'a PresentSlot>, UpdateRefusal> {
+    let slot = present.slot(running).ok_or(UpdateRefusal::NoSlot)?;
     Ok([Some(slot), present.last_good(running)].into_iter().flatten().collect())
 }
 
@@ -29,33 +32,37 @@ pub fn kept<'a>(present: &'a Present, running: &str) -> Result<Vec<&'a Slot>, Re
 ///
 /// # Errors
 /// It is not to be taken; see [`Refusal`].
-pub fn plan(present: &Present, this: This<'_>, update: &Manifest) -> Result<Plan, Refusal> {
+pub fn plan(
+    present: &EspContents,
+    this: This<'_>,
+    update: &Manifest,
+) -> Result<EspPlan, UpdateRefusal> {
     let kept = kept(present, this.running)?;
     let running = kept[0].manifest.as_ref();
-    let running = running.ok_or_else(|| Refusal::NoManifest(this.running.to_owned()))?;
+    let running = running.ok_or_else(|| UpdateRefusal::NoManifest(this.running.to_owned()))?;
     check(running, present.floor().max(this.floor), update)?;
     if kept.iter().any(|slot| slot.name == update.slot) {
-        return Err(Refusal::InUse(update.slot.to_string()));
+        return Err(UpdateRefusal::InUse(update.slot.to_string()));
     }
     Ok(place(present, &kept, update)?)
 }
 
 /// Whether `update` may follow `running`.
-fn check(running: &Manifest, floor: u64, update: &Manifest) -> Result<(), Refusal> {
+fn check(running: &Manifest, floor: u64, update: &Manifest) -> Result<(), UpdateRefusal> {
     if update.target != running.target {
         let (update, this) = (update.target.to_string(), running.target.to_string());
-        return Err(Refusal::OtherTarget { update, this });
+        return Err(UpdateRefusal::OtherTarget { update, this });
     }
     if update.sequence < floor {
         let what = "the update".to_owned();
-        return Err(Refusal::BelowFloor { what, sequence: update.sequence, floor });
+        return Err(UpdateRefusal::BelowFloor { what, sequence: update.sequence, floor });
     }
     if update.sequence <= running.sequence {
         let (update, running) = (update.sequence, running.sequence);
-        return Err(Refusal::NotNewer { update, running });
+        return Err(UpdateRefusal::NotNewer { update, running });
     }
     if !update.data.can_follow(&running.data) {
-        return Err(Refusal::Data);
+        return Err(UpdateRefusal::Data);
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use octet_node::control::{Failure, FailureCode};
 
 /// Why nothing was changed.
 #[derive(Debug, thiserror::Error)]
-pub enum Refusal {
+pub enum UpdateRefusal {
     /// It is no update, or it is cut off.
     #[error("{0}")]
     Head(#[from] HeadError),
@@ -86,7 +86,7 @@ pub enum Refusal {
     NoManifest(String),
 }
 
-impl Refusal {
+impl UpdateRefusal {
     fn help(&self) -> &'static str {
         match self {
             Self::Head(_) | Self::Size { .. } => {
@@ -104,7 +104,9 @@ impl Refusal {
             Self::NotNewer { .. } | Self::BelowFloor { .. } => {
                 "sign it again with a higher sequence: `cargo image sign --sequence N`"
             }
-            Self::InUse(_) => "`update status` shows the slots; `update rollback` starts the one before",
+            Self::InUse(_) => {
+                "`update status` shows the slots; `update rollback` starts the one before"
+            }
             Self::Data => "go over in two steps: first to a version that reads both formats",
             Self::NoRoom { .. } => "leave packages or modules out of appliance.toml",
             Self::NoOther => "install an update instead",
@@ -114,16 +116,18 @@ impl Refusal {
     }
 }
 
-impl From<NoRoom> for Refusal {
+impl From<NoRoom> for UpdateRefusal {
     fn from(NoRoom { needed, free }: NoRoom) -> Self {
         Self::NoRoom { needed, free }
     }
 }
 
-impl From<Refusal> for Failure {
-    fn from(refusal: Refusal) -> Self {
+impl From<UpdateRefusal> for Failure {
+    fn from(refusal: UpdateRefusal) -> Self {
         let code = match refusal {
-            Refusal::Untrusted | Refusal::Revoked | Refusal::NoKeys => FailureCode::Denied,
+            UpdateRefusal::Untrusted | UpdateRefusal::Revoked | UpdateRefusal::NoKeys => {
+                FailureCode::Denied
+            }
             _ => FailureCode::Failed,
         };
         Self::new(code, refusal.to_string(), refusal.help())

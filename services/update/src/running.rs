@@ -8,7 +8,7 @@ use serde_json::Map;
 
 /// The slot that runs, and where its partition is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Running {
+pub struct RunningSlot {
     /// Its name; nothing if the box was not started by a boot loader.
     pub slot: Option<String>,
     /// Whether it is good.
@@ -41,10 +41,10 @@ struct Data {
 ///
 /// # Errors
 /// It does not answer.
-pub fn ask() -> Result<Running, CallError> {
+pub fn ask() -> Result<RunningSlot, CallError> {
     let mut client = Client::connect(&Path::new(SOCKETS).join(format!("{INIT}.sock")))?;
     let boot: Boot = serde_json::from_value(client.call("boot", Map::new())?)?;
-    Ok(Running {
+    Ok(RunningSlot {
         is_good: boot.slot.as_ref().is_some_and(|slot| slot.verdict == "good"),
         slot: boot.slot.map(|slot| slot.version),
         is_ready: boot.ready_at.is_some(),

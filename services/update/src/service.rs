@@ -3,19 +3,19 @@
 use std::os::unix::net::UnixListener;
 use std::process::ExitCode;
 
-use octet_node::{Given, say};
+use octet_node::{UnitEnvironment, say};
 
-use crate::serve::{Work, serve};
+use crate::serve::{SharedState, serve};
 
 /// Serves operators until PID 1 ends it. An update that is being written then is cut off, and what it
 /// has left goes at the next start.
 pub fn main() -> ExitCode {
-    octet_node::run(|mut given: Given| {
+    octet_node::run(|mut given: UnitEnvironment| {
         let control: UnixListener = given.socket("control")?;
         if given.state.is_none() {
             say!("the version floor is not kept: PID 1 has given no folder to keep it in");
         }
-        let work = Work::new(given.state);
+        let work = SharedState::new(given.state);
         if let Err(error) = octet_node::notify_ready() {
             say!("cannot notify PID 1: {error}");
         }

@@ -1,10 +1,10 @@
 //! The bundle as it can be read: from an operator's connection, or from anywhere in tests.
 
-use octet_bundle::{Head, HeadError, LENGTHS, Lengths, MAX_CHUNK};
+use octet_bundle::{BundleHead, HeadError, LENGTHS, Lengths, MAX_CHUNK};
 use octet_node::control::Failure;
 
 /// A bundle that can be read at any place, at best in one direction.
-pub trait Source {
+pub trait BundleReader {
     /// How long it is in bytes, where that is known.
     fn size(&self) -> Option<u64>;
 
@@ -19,7 +19,7 @@ pub trait Source {
 ///
 /// # Errors
 /// It is none, or cannot be read.
-pub fn read_head(source: &mut impl Source) -> Result<Result<Head, HeadError>, Failure> {
+pub fn read_head(source: &mut impl BundleReader) -> Result<Result<BundleHead, HeadError>, Failure> {
     let mut bytes = source.read(0, LENGTHS as u32)?;
     let end = match Lengths::parse(&bytes) {
         Ok(lengths) => lengths.head(),
@@ -33,5 +33,5 @@ pub fn read_head(source: &mut impl Source) -> Result<Result<Head, HeadError>, Fa
             break;
         }
     }
-    Ok(Head::parse(&bytes))
+    Ok(BundleHead::parse(&bytes))
 }

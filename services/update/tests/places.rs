@@ -9,7 +9,7 @@ use std::time::Duration;
 use octet_node::Callers;
 use octet_node::as_pid_1::{connect_as, open_to_all, unprivileged};
 use octet_node::control::Client;
-use octet_update::serve::{Work, serve};
+use octet_update::serve::{SharedState, serve};
 use tempfile::TempDir;
 
 /// Nothing here takes that long, however slow the machine; then a test fails instead of hanging.
@@ -30,7 +30,7 @@ fn nobody_keeps_operators_out() {
     open_to_all(&socket).unwrap();
     let greedy = unprivileged();
     let callers = Callers::parse(&format!("{greedy}=status")).unwrap();
-    std::thread::spawn(move || serve(&listener, Work::new(None), &callers));
+    std::thread::spawn(move || serve(&listener, SharedState::new(None), &callers));
 
     let all = |user| std::iter::from_fn(|| served(user, &socket)).take(100).collect::<Vec<_>>();
     let held = all(greedy);

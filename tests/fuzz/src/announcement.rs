@@ -1,7 +1,7 @@
 //! What nodes announce of themselves to all others.
 
 use octet_forward::announcement::{LIFETIME, LINKS, LONGEST, SignedAnnouncement};
-use octet_forward::topology::{Heard, Topology};
+use octet_forward::topology::{AnnouncementResult, Topology};
 
 /// Bytes are refused, or are the one encoding of an announcement that keeps to the rules; the same bytes are
 /// known again, and an announcement is taken once.
@@ -21,14 +21,14 @@ pub fn announcement(bytes: &[u8]) {
     }
     let now = announcement.issued;
     let mut topology = Topology::new(signed.address());
-    assert_eq!(topology.hear(signed.clone(), now, Some(signed.address())), Heard::Own);
+    assert_eq!(topology.hear(signed.clone(), now, Some(signed.address())), AnnouncementResult::Own);
     assert!(!topology.knows(bytes));
     let heard = topology.hear(signed.clone(), now, None);
     // One that is issued at the end of time has expired before.
-    if heard == Heard::New {
+    if heard == AnnouncementResult::New {
         assert!(topology.knows(bytes));
-        assert_eq!(topology.hear(signed, now, None), Heard::Known);
+        assert_eq!(topology.hear(signed, now, None), AnnouncementResult::Known);
     } else {
-        assert_eq!(heard, Heard::Expired);
+        assert_eq!(heard, AnnouncementResult::Expired);
     }
 }

@@ -1,6 +1,6 @@
 //! What people tell mailboxes and each other about themselves.
 
-use octet_messages::card::Card;
+use octet_messages::card::ContactCard;
 use octet_messages::invite::Invite;
 use octet_messages::prekey::{Bundle, Prekey, check};
 
@@ -19,7 +19,7 @@ pub fn bundle(bytes: &[u8]) {
             assert_eq!(check(&card, &prekey.to_bytes(), &bundle.card.key()), None);
         }
     }
-    if let Ok(card) = Card::from_bytes(bytes) {
+    if let Ok(card) = ContactCard::from_bytes(bytes) {
         assert_eq!(card.to_bytes(), bytes);
     }
     if let Some(prekey) = Prekey::from_bytes(bytes) {

@@ -1,7 +1,7 @@
 //! Certificates of services' keys, the card of a node, which is one of them, and a gate's first frame, which
 //! carries one.
 
-use octet_appliance::{Card, InvalidCard};
+use octet_appliance::{InvalidPeerDescriptor, PeerDescriptor};
 use octet_node::certificate::Certificate;
 use octet_node::hello::Hello;
 
@@ -14,14 +14,14 @@ const UNIT: &str = "forward";
 /// # Panics
 /// It is not so.
 pub fn certificate(bytes: &[u8]) {
-    let (certificate, card) = (Certificate::from_bytes(bytes), Card::from_bytes(bytes));
+    let (certificate, card) = (Certificate::from_bytes(bytes), PeerDescriptor::from_bytes(bytes));
     if let Ok(certificate) = &certificate {
         assert_eq!(certificate.to_bytes(), bytes);
         let text = String::from(certificate.clone());
         assert_eq!(Certificate::try_from(text), Ok(certificate.clone()));
         // A key that keeps no secret can be certified.
         let is_ours = certificate.statement().unit.as_str() == UNIT;
-        assert_eq!(is_ours, matches!(card, Ok(_) | Err(InvalidCard::Key)), "{card:?}");
+        assert_eq!(is_ours, matches!(card, Ok(_) | Err(InvalidPeerDescriptor::Key)), "{card:?}");
     }
     if let Ok(card) = card {
         let certificate = certificate.expect("a card is a certificate");

@@ -1,6 +1,6 @@
 //! Changes of paths, as neighbours send them, and what a hop keeps to tell whose they are.
 
-use octet_forward::onion::{CHANGE, Change, PLAIN, SESSION, Session};
+use octet_forward::onion::{CHANGE, HopChange, HopSession, PLAIN, SESSION};
 
 /// The input is a session, then a change. A session that is read is written the same; a change that is refused
 /// leaves it as it was; one that is taken is not taken again. What a change says has one encoding.
@@ -9,12 +9,12 @@ use octet_forward::onion::{CHANGE, Change, PLAIN, SESSION, Session};
 /// It is not so.
 pub fn change(bytes: &[u8]) {
     if let Some(plain) = bytes.first_chunk::<PLAIN>()
-        && let Some(change) = Change::from_bytes(plain)
+        && let Some(change) = HopChange::from_bytes(plain)
     {
         assert_eq!(change.to_bytes(), *plain);
     }
     let Some((kept, rest)) = bytes.split_first_chunk::<SESSION>() else { return };
-    let Some(mut session) = Session::from_bytes(kept) else { return };
+    let Some(mut session) = HopSession::from_bytes(kept) else { return };
     assert_eq!(session.to_bytes(), *kept);
     let Some(message) = rest.first_chunk::<CHANGE>() else { return };
     let before = session.clone();

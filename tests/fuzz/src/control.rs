@@ -1,6 +1,6 @@
 //! What neighbours say to each other of paths.
 
-use octet_forward::control::{LONGEST, Message};
+use octet_forward::control::{LONGEST, LinkMessage};
 use octet_forward::label::Label;
 
 /// Bytes are refused, or are the one encoding of a message: no longer than a packet, and with labels that can be.
@@ -8,10 +8,11 @@ use octet_forward::label::Label;
 /// # Panics
 /// It is not so.
 pub fn control(bytes: &[u8]) {
-    let Some(message) = Message::from_bytes(bytes) else { return };
+    let Some(message) = LinkMessage::from_bytes(bytes) else { return };
     assert!(bytes.len() <= LONGEST);
     assert_eq!(message.to_bytes(), bytes);
-    if let Message::SetUp { back: label, .. } | Message::Answer { there: Some(label), .. } = message
+    if let LinkMessage::SetUp { back: label, .. } | LinkMessage::Answer { there: Some(label), .. } =
+        message
     {
         assert_eq!(Label::new(label.get()), Some(label));
     }

@@ -4,11 +4,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use octet_appliance::Mac;
-use octet_lan::dhcp::client::Client;
+use octet_lan::dhcp::client::DhcpClient;
 use octet_lan::dhcp::pool::Pool;
 use octet_lan::dhcp::server::{Gives, answer};
-use octet_lan::dhcp::{Answer, Lease, Leased, Question};
-use octet_node::links::Segment;
+use octet_lan::dhcp::{ClientRequest, Lease, LeaseState, ServerMessage};
+use octet_node::links::PlannedSegment;
 
 /// A time far from netd's start, so that a lease that is counted wrongly is seen.
 const ASKED: Duration = Duration::from_secs(1 << 20);
@@ -21,32 +21,32 @@ const ASKED: Duration = Duration::from_secs(1 << 20);
 /// It is not so.
 pub fn dhcp(bytes: &[u8]) {
     asked(bytes);
-    let Ok(answer) = Answer::parse(bytes) else { return };
+    let Ok(answer) = ServerMessage::parse(bytes) else { return };
     assert!(bytes.len() > 240 && bytes[0] == 2, "shorter than an answer can be");
     if let Ok(lease) = Lease::new(&answer, ASKED) {
         holds(&answer, &lease);
     }
     // To whom it is addressed, at each of the moments at which it may come.
     for replays in 0..3 {
-        let mut client = Client::new(answer.mac, None, ASKED);
+        let mut client = DhcpClient::new(answer.mac, None, ASKED);
         client.tick(ASKED, answer.xid);
         for _ in 0..replays {
             client.received(ASKED, answer.clone());
         }
         let outcome = client.received(ASKED, answer.clone());
-        if let Some(Leased::Lease(lease)) = outcome.leased {
+        if let Some(LeaseState::Lease(lease)) = outcome.leased {
             holds(&answer, &lease);
         }
         // One kind of answer is not enough for an address: it is offered, and then confirmed.
         assert!(client.lease().is_none(), "{answer:?}");
         let stranger = Mac::new([2, 0xff, 0xff, 0xff, 0xff, answer.mac.bytes()[5] ^ 1]);
-        let mut other = Client::new(stranger.expect("of one device"), None, ASKED);
+        let mut other = DhcpClient::new(stranger.expect("of one device"), None, ASKED);
         let outcome = other.received(ASKED, answer.clone());
         assert!(outcome.send.is_none() && outcome.leased.is_none());
     }
 }
 
-fn holds(answer: &Answer, lease: &Lease) {
+fn holds(answer: &ServerMessage, lease: &Lease) {
     let address = lease.ip();
     assert_eq!(address, answer.address);
     assert!(!address.is_unspecified() && !address.is_loopback() && !address.is_multicast());
@@ -62,16 +62,16 @@ fn holds(answer: &Answer, lease: &Lease) {
 }
 
 fn asked(bytes: &[u8]) {
-    let Ok(question) = Question::parse(bytes) else { return };
+    let Ok(question) = ClientRequest::parse(bytes) else { return };
     let of = |number, host| (Ipv4Addr::new(10, 20, number, host), Ipv6Addr::UNSPECIFIED);
-    let port = Segment { number: 3, router: of(3, 1), board: Some(of(3, 2)), mac: None };
-    let lan = Segment { number: 250, router: of(250, 1), board: None, mac: None };
+    let port = PlannedSegment { number: 3, router: of(3, 1), board: Some(of(3, 2)), mac: None };
+    let lan = PlannedSegment { number: 250, router: of(250, 1), board: None, mac: None };
     let (mut pool, from) = (Pool::default(), Ipv4Addr::UNSPECIFIED);
     for (mut gives, number) in [(Gives::Board(&port), 3), (Gives::Lan(&lan, &mut pool), 250)] {
         let Some((reply, _)) = answer(&question, from, &mut gives, "octet.internal", ASKED) else {
             continue;
         };
-        let read = Answer::parse(&reply.bytes(&question)).expect("our own answer");
+        let read = ServerMessage::parse(&reply.bytes(&question)).expect("our own answer");
         assert_eq!((read.xid, read.mac, read.kind), (question.xid, question.mac, reply.kind));
         if let Some(address) = reply.address {
             let [a, b, c, host] = address.octets();

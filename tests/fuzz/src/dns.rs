@@ -4,14 +4,14 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use hickory_proto::rr::RData;
-use octet_lan::dns::exchange::{Exchange, Form, Heard, LONGEST_BY_UDP};
+use octet_lan::dns::exchange::{Exchange, Form, LONGEST_BY_UDP, UpstreamMessage};
 use octet_lan::dns::filter::LONGEST_CHAIN;
-use octet_lan::dns::inside::{Inside, Place};
-use octet_lan::dns::own::Own;
-use octet_lan::dns::prefix::Prefix;
+use octet_lan::dns::inside::{Inside, UpstreamClass};
+use octet_lan::dns::own::BoxZone;
+use octet_lan::dns::prefix::IpPrefix;
 use octet_lan::dns::query::{BY_UDP, Query, Transport};
-use octet_lan::dns::resolver::{Decision, Resolver};
-use octet_lan::dns::way::Way;
+use octet_lan::dns::resolver::{QueryDecision, Resolver};
+use octet_lan::dns::way::UpstreamPath;
 
 /// A time at which everything counts that is kept.
 const NOW: Duration = Duration::from_secs(1 << 20);
@@ -44,32 +44,35 @@ pub fn dns(bytes: &[u8]) {
 
 fn resolver(forwards_inside: bool) -> Resolver {
     let mut resolver = Resolver::new(forwards_inside, 1 << 17);
-    let network = |address: [u8; 4]| Prefix::new(IpAddr::from(address), 16);
+    let network = |address: [u8; 4]| IpPrefix::new(IpAddr::from(address), 16);
     resolver.inside = Inside {
         networks: network([10, 20, 0, 0]).into_iter().collect(),
         node: vec![IpAddr::from([192, 0, 2, 7])],
         ..Inside::default()
     };
     let board = ("board-3".to_owned(), vec![IpAddr::from([10, 20, 3, 2])]);
-    resolver.own = Own::new("octet.internal", &[board].into()).expect("names of a box");
+    resolver.own = BoxZone::new("octet.internal", &[board].into()).expect("names of a box");
     resolver
 }
 
 fn question(resolver: &mut Resolver, bytes: &[u8], forwards_inside: bool) {
-    match resolver.received(NOW, bytes, Transport::Udp, Way::Own) {
-        Decision::Drop => {
+    match resolver.received(NOW, bytes, Transport::Udp, UpstreamPath::Own) {
+        QueryDecision::Drop => {
             assert!(bytes.len() < 12 || bytes[2] & 0x80 != 0, "a question is dropped");
         }
-        Decision::Reply(reply) => {
+        QueryDecision::Reply(reply) => {
             assert!((12..=BY_UDP).contains(&reply.len()));
             assert_eq!((&reply[..2], reply[2] & 0xf8), (&bytes[..2], 0x80 | bytes[2] & 0x78));
             // Nobody who reads it as a question is led to answer it.
-            assert!(resolver.received(NOW, &reply, Transport::Udp, Way::Own) == Decision::Drop);
+            assert!(
+                resolver.received(NOW, &reply, Transport::Udp, UpstreamPath::Own)
+                    == QueryDecision::Drop
+            );
         }
-        Decision::Ask(query) => {
+        QueryDecision::Ask(query) => {
             let place = resolver.inside.place(&query.question.name);
-            let of_the_box = forwards_inside && matches!(place, Place::Inside(_));
-            assert!(place == Place::Outside || of_the_box, "{place:?}");
+            let of_the_box = forwards_inside && matches!(place, UpstreamClass::Inside(_));
+            assert!(place == UpstreamClass::Outside || of_the_box, "{place:?}");
             assert!(Exchange::new(&query.question, Form::default(), &[0xff; 34]).is_some());
         }
     }
@@ -82,7 +85,7 @@ fn answer(bytes: &[u8]) {
     let query = Query::parse(&asked, Transport::Tcp).expect("a question");
     let plain = Form { mixed_case: false, edns: true };
     let exchange = Exchange::new(&query.question, plain, &[0; 34]).expect("a question");
-    let Heard::Answer(message) = exchange.heard(bytes, LONGEST_BY_UDP) else { return };
+    let UpstreamMessage::Answer(message) = exchange.heard(bytes, LONGEST_BY_UDP) else { return };
     let all = message.answers.len();
     let Some(answer) = resolver.answered(NOW, &query.question, *message, true) else { return };
     assert!(answer.records.len() <= all);
@@ -99,8 +102,8 @@ fn answer(bytes: &[u8]) {
         }
     }
     // The same comes from the cache.
-    let later = resolver.received(NOW, &asked, Transport::Tcp, Way::Own);
+    let later = resolver.received(NOW, &asked, Transport::Tcp, UpstreamPath::Own);
     let kept = answer.ttl().is_some();
-    assert_eq!(matches!(later, Decision::Reply(_)), kept, "{answer:?}");
+    assert_eq!(matches!(later, QueryDecision::Reply(_)), kept, "{answer:?}");
     assert_eq!(resolver.cache.bytes() > 0, kept);
 }

@@ -3,13 +3,13 @@
 use std::sync::OnceLock;
 
 use octet_appliance::Cluster;
-use octet_cluster::book::{Book, Candidate, Hand};
+use octet_cluster::book::{Candidate, Hand, NumberRegistry};
 use octet_cluster::message::{CoordinatorHello, FromBoard, FromCoordinator, Join};
-use octet_cluster::pin::Kept;
-use octet_cluster::rules::Rules;
-use octet_node::certificate::{Certificate, Statement};
+use octet_cluster::pin::PersistedPin;
+use octet_cluster::rules::EnrolmentRules;
+use octet_node::certificate::{Certificate, KeyStatement};
 use octet_node::control::PublicKey;
-use octet_node::key::Key;
+use octet_node::key::PrivateKey;
 use octet_node::map::CLUSTER;
 
 /// Nodes that can come, each with two certificates, of which the second is newer: six boards.
@@ -17,10 +17,10 @@ fn nodes() -> &'static [[Certificate; 2]] {
     static NODES: OnceLock<Vec<[Certificate; 2]>> = OnceLock::new();
     NODES.get_or_init(|| {
         let node = |_| {
-            let node = Key::generate().expect("there is randomness");
+            let node = PrivateKey::generate().expect("there is randomness");
             [1, 2].map(|epoch| {
                 let (unit, key) = (CLUSTER.parse().expect("it is a name"), node.public());
-                let statement = Statement { node: key, unit, key, epoch, issued: 0 };
+                let statement = KeyStatement { node: key, unit, key, epoch, issued: 0 };
                 Certificate::sign(statement, &node).expect("it is its own")
             })
         };
@@ -41,12 +41,12 @@ pub fn enrolment(bytes: &[u8]) {
     let join = Join::parse(bytes).ok();
     let cluster = |enrol: &str| {
         let text = serde_json::json!({ "boards": 4, "enrol": enrol });
-        Rules::new(&serde_json::from_value::<Cluster>(text).expect("it is right"), &[])
+        EnrolmentRules::new(&serde_json::from_value::<Cluster>(text).expect("it is right"), &[])
     };
     let rules = [cluster("first-use"), cluster("approve")];
     // The coordinator is the router, or a board.
     let own = if bytes.len().is_multiple_of(2) { 0 } else { 2 };
-    let mut book = Book::new(PublicKey::new([0; 32]), own);
+    let mut book = NumberRegistry::new(PublicKey::new([0; 32]), own);
     if let Some(join) = join {
         let statement = join.certificate.statement();
         let certificates =
@@ -85,11 +85,11 @@ pub fn enrolment(bytes: &[u8]) {
         assert!(changed || book == before);
         holds(&book, rules);
     }
-    let _ = serde_json::from_slice::<Book>(bytes);
-    let _ = serde_json::from_slice::<Kept>(bytes);
+    let _ = serde_json::from_slice::<NumberRegistry>(bytes);
+    let _ = serde_json::from_slice::<PersistedPin>(bytes);
 }
 
-fn holds(book: &Book, rules: &Rules) {
+fn holds(book: &NumberRegistry, rules: &EnrolmentRules) {
     let map = book.map(rules);
     assert_eq!(map.check(), Ok(()));
     assert!(book.revoked().iter().all(|key| map.of(key).is_none()));

@@ -2,9 +2,9 @@
 
 use octet_messages::envelope::{Seal, is_size, seal};
 use octet_messages::letter::Letter;
-use octet_messages::record::Record;
-use octet_messages::request::{Answer, Request};
-use octet_node::key::Key;
+use octet_messages::record::PersonRecord;
+use octet_messages::request::{MailboxReply, SignedRequest};
+use octet_node::key::PrivateKey;
 
 /// The secret to whose other half the inputs in `corpus/` were sealed, and the seed of the key for whom they are.
 const SECRET: [u8; 32] = [1; 32];
@@ -15,13 +15,13 @@ const NAME: [u8; 32] = [2; 32];
 /// # Panics
 /// It is not so.
 pub fn envelope(bytes: &[u8]) {
-    if let Some(request) = Request::from_bytes(bytes) {
-        assert_eq!(Request::from_bytes(&request.to_bytes()), Some(request));
+    if let Some(request) = SignedRequest::from_bytes(bytes) {
+        assert_eq!(SignedRequest::from_bytes(&request.to_bytes()), Some(request));
     }
-    if let Some(answer) = Answer::from_bytes(bytes) {
-        assert_eq!(Answer::from_bytes(&answer.to_bytes()), Some(answer));
+    if let Some(answer) = MailboxReply::from_bytes(bytes) {
+        assert_eq!(MailboxReply::from_bytes(&answer.to_bytes()), Some(answer));
     }
-    if let Some(record) = Record::from_bytes(bytes) {
+    if let Some(record) = PersonRecord::from_bytes(bytes) {
         assert_eq!(record.to_bytes(), bytes);
     }
     if let Some(letter) = Letter::from_bytes(bytes) {
@@ -29,7 +29,8 @@ pub fn envelope(bytes: &[u8]) {
         assert_eq!(again, Some((letter.card, letter.number)));
     }
     let own = Seal::new(SECRET).expect("32 bytes");
-    let [name, other] = [NAME, SECRET].map(|seed| Key::from_seed(seed).expect("32 bytes").public());
+    let [name, other] =
+        [NAME, SECRET].map(|seed| PrivateKey::from_seed(seed).expect("32 bytes").public());
     if own.open(bytes, &name).is_some() {
         assert!(is_size(bytes.len()) && own.open(bytes, &other).is_none());
     }

@@ -3,8 +3,8 @@
 use std::net::Ipv6Addr;
 
 use octet_forward::exchange::public;
-use octet_forward::introduction::{About, Inner, Role, is_at_the_other_end};
-use octet_node::address::Address;
+use octet_forward::introduction::{About, EndRole, Inner, is_at_the_other_end};
+use octet_node::address::NodeAddress;
 
 /// The secrets of the path on which the inputs in `corpus/` were signed: of who speaks, and of who listens.
 const SECRETS: ([u8; 32], [u8; 32]) = ([1; 32], [2; 32]);
@@ -21,13 +21,13 @@ pub fn introduction(bytes: &[u8]) {
     let Some(message) = Inner::from_bytes(bytes) else { return };
     assert_eq!(message.to_bytes(), bytes);
     let Inner::Introduction { certificate, signature, .. } = message else { return };
-    let speaks = Address::of(&certificate.statement().node).ip();
+    let speaks = NodeAddress::of(&certificate.statement().node).ip();
     let keys = (public(&SECRETS.0), public(&SECRETS.1));
-    let about = About { role: Role::Source, nodes: (speaks, LISTENS), keys };
+    let about = About { role: EndRole::Source, nodes: (speaks, LISTENS), keys };
     let is = |about: &About| is_at_the_other_end(&certificate, &signature, about);
     if is(&about) {
         assert_eq!(certificate.statement().unit.as_str(), "forward");
-        assert!(!is(&About { role: Role::End, ..about }));
+        assert!(!is(&About { role: EndRole::End, ..about }));
         assert!(!is(&About { nodes: (speaks, speaks), ..about }));
         assert!(!is(&About { nodes: (LISTENS, LISTENS), ..about }));
         assert!(!is(&About { keys: (keys.1, keys.0), ..about }));

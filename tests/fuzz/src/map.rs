@@ -1,8 +1,8 @@
 //! The cluster's map and what owners state about it, as other nodes and operators send them.
 
 use octet_node::map::{Map, SignedMap};
-use octet_node::record::Record;
-use octet_node::statement::Statement;
+use octet_node::record::SeatRecord;
+use octet_node::statement::SignedAppointment;
 
 /// Bytes are refused, or are the one encoding of a statement or a record. A map that is taken has been signed
 /// by its coordinator, holds the rules for maps, and says the same again.
@@ -10,13 +10,13 @@ use octet_node::statement::Statement;
 /// # Panics
 /// It is not so.
 pub fn map(bytes: &[u8]) {
-    if let Ok(statement) = Statement::from_bytes(bytes) {
+    if let Ok(statement) = SignedAppointment::from_bytes(bytes) {
         assert_eq!(statement.to_bytes(), bytes);
-        assert_eq!(Statement::try_from(String::from(statement)), Ok(statement));
+        assert_eq!(SignedAppointment::try_from(String::from(statement)), Ok(statement));
     }
-    if let Ok(record) = Record::from_bytes(bytes) {
+    if let Ok(record) = SeatRecord::from_bytes(bytes) {
         assert_eq!(record.to_bytes(), bytes);
-        assert_eq!(Record::try_from(String::from(record)), Ok(record));
+        assert_eq!(SeatRecord::try_from(String::from(record)), Ok(record));
     }
     if let Ok(signed) = serde_json::from_slice::<SignedMap>(bytes) {
         let map = signed.map();

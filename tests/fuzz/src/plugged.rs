@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use octet_appliance::{Appliance, Mac, Segments};
-use octet_netd::observed::{Link, LinkKind, Observed, Traffic};
-use octet_netd::plugged::Plugged;
-use octet_netd::router::plan::Plan;
+use octet_netd::observed::{LinkCounters, LinkKind, NetworkDevice, Observed};
+use octet_netd::plugged::PortBindings;
+use octet_netd::router::plan::RouterPlan;
 use octet_netd::{conntrack, generation};
 
 const FILE: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\n\
@@ -20,12 +20,12 @@ const FILE: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrive
 /// It is not so.
 pub fn plugged(bytes: &[u8]) {
     let _ = conntrack::read(bytes);
-    let _ = generation::Heard::default().take(bytes);
+    let _ = generation::EarlyNotice::default().take(bytes);
     let appliance = Appliance::parse("appliance.toml", FILE).expect("it is right");
     let settings = appliance.cluster_settings().expect("it has a cluster");
     let (segments, _) = Segments::of(&settings, &[], ("", FILE)).expect("it has no lines");
-    let plan = Plan::new(&settings, &segments, &[]);
-    let mut plugged = Plugged::default();
+    let plan = RouterPlan::new(&settings, &segments, &[]);
+    let mut plugged = PortBindings::default();
     for line in String::from_utf8_lossy(bytes).lines().take(64) {
         let mut words = line.split(' ');
         let (device, mac) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
@@ -54,14 +54,14 @@ const ROUTER: [u8; 6] = [2, 0, 0, 0, 0, 100];
 /// The router's cards: bit N of `links` says that something is at the other end of card N, those from bit 8 on
 /// how often it was not.
 fn observed(links: u32) -> Observed {
-    let link = |index: u32| Link {
+    let link = |index: u32| NetworkDevice {
         index,
         name: format!("eth{index}"),
         kind: LinkKind::Ethernet([2, 0, 0, 0, 0, 100 + index as u8]),
         up: true,
         carrier: links & 1 << index != 0,
         carrier_downs: links >> 8,
-        traffic: Traffic::default(),
+        traffic: LinkCounters::default(),
     };
     Observed { links: (0..5).map(link).collect(), ..Observed::default() }
 }

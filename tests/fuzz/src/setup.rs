@@ -1,7 +1,8 @@
 //! Set-ups of paths, as neighbours send them and as they come back.
 
 use octet_forward::onion::{
-    ANSWER, Answer, Hop, OnionSecret, RECORD, Reason, Record, Role, SETUP, Terms, build, open,
+    ANSWER, HopRecord, HopReply, HopRole, OnionSecret, PlannedHop, RECORD, Reason, SETUP, Terms,
+    build, open,
 };
 
 /// The hop's secret, by which the inputs in `corpus/` are sealed.
@@ -22,22 +23,22 @@ pub fn setup(bytes: &[u8]) {
     if let Ok(opened) = open(&keys, &message) {
         assert_eq!(open(&keys, &message).map(|again| again.replay), Ok(opened.replay));
         assert!(open(&keys, &opened.forward).is_err());
-        let back = opened.reply.answer(&opened.forward, Answer::Refused(Reason::Policy));
+        let back = opened.reply.answer(&opened.forward, HopReply::Refused(Reason::Policy));
         assert_ne!(back, opened.forward);
     }
     let terms = Terms { issued: 0, lifetime: 1, rate: 0, flags: 0 };
-    let role = Role::End { inner_key: [3; 32], path: 0 };
-    let hop = Hop { onion_key: *keys[0].public(), record: Record { terms, role } };
+    let role = HopRole::End { inner_key: [3; 32], path: 0 };
+    let hop = PlannedHop { onion_key: *keys[0].public(), record: HopRecord { terms, role } };
     let (_, pending) = build(&[hop], SEED).expect("one hop is a path");
     if let Ok(granted) = pending.finish(&message) {
         assert_eq!(granted.hops.len(), 1);
     }
     let record: [u8; RECORD] = begin(bytes);
-    if let Some(read) = Record::from_bytes(&record) {
+    if let Some(read) = HopRecord::from_bytes(&record) {
         assert_eq!(read.to_bytes(), record);
     }
     let answer: [u8; ANSWER] = begin(bytes);
-    if let Some(read) = Answer::from_bytes(&answer) {
+    if let Some(read) = HopReply::from_bytes(&answer) {
         assert_eq!(read.to_bytes(), answer);
     }
 }

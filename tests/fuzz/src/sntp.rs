@@ -3,9 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use octet_lan::time::client::{Client, Todo};
+use octet_lan::time::client::{NtpClient, Todo};
 use octet_lan::time::server::{answer, sent};
-use octet_lan::time::{Packet, Stamp};
+use octet_lan::time::{NtpPacket, Stamp};
 
 /// What the clock shows, and the clock that runs on.
 const SHOWN: Duration = Duration::from_secs(1_800_000_000);
@@ -21,14 +21,17 @@ const RANDOM: u64 = 7;
 /// # Panics
 /// It is not so.
 pub fn sntp(bytes: &[u8]) {
-    let read = Packet::parse(bytes);
+    let read = NtpPacket::parse(bytes);
     if let Some(told) = answer(bytes, None, SHOWN) {
         let question = read.expect("who is answered has asked");
         assert_eq!((question.mode, told.mode, told.origin), (3, 4, question.transmit));
-        assert_eq!(Packet::parse(&sent(told, SHOWN)).map(|it| it.transmit), Some(Stamp::of(SHOWN)));
+        assert_eq!(
+            NtpPacket::parse(&sent(told, SHOWN)).map(|it| it.transmit),
+            Some(Stamp::of(SHOWN))
+        );
         assert_eq!(answer(&sent(told, SHOWN), None, SHOWN), None, "an answer is answered");
     }
-    let mut client = Client::default();
+    let mut client = NtpClient::default();
     client.set_servers(&[SERVER], NOW);
     client.tick(NOW);
     client.ask(SERVER, RANDOM, NOW, SHOWN);

@@ -1,6 +1,6 @@
 //! Updates: the head of a bundle, the manifest, and entries of the boot loader.
 
-use octet_bundle::{EntryName, Head, Kind, Listed, Manifest, settled};
+use octet_bundle::{BundleHead, EntryName, Manifest, ParsedEntry, SlotFile, settled};
 
 /// A head is what was put into it, a manifest is the same when it is read again and its parts lie one
 /// behind the other, and what an entry says is read from any text.
@@ -8,7 +8,7 @@ use octet_bundle::{EntryName, Head, Kind, Listed, Manifest, settled};
 /// # Panics
 /// It is not so.
 pub fn update(bytes: &[u8]) {
-    if let Ok(head) = Head::parse(bytes) {
+    if let Ok(head) = BundleHead::parse(bytes) {
         assert!(bytes.starts_with(&head.render().expect("it was parsed")));
         manifest(&head.manifest);
     }
@@ -19,9 +19,9 @@ pub fn update(bytes: &[u8]) {
             assert_eq!(EntryName::parse(&parsed.to_string()), Some(parsed));
         }
     }
-    let listed = Listed::parse(text);
+    let listed = ParsedEntry::parse(text);
     assert!(listed.files.iter().all(|path| !path.starts_with('/')));
-    assert_eq!(Listed::parse(&settled(text)).files.len(), listed.files.len());
+    assert_eq!(ParsedEntry::parse(&settled(text)).files.len(), listed.files.len());
 }
 
 fn manifest(bytes: &[u8]) {
@@ -29,7 +29,7 @@ fn manifest(bytes: &[u8]) {
     assert_eq!(Manifest::parse(&manifest.render()).expect("it was parsed"), manifest);
     assert!(!manifest.slot.as_str().contains(['/', '\\']) && manifest.slot.as_str() != "..");
     assert!(manifest.floor <= manifest.sequence && manifest.data.can_follow(&manifest.data));
-    for kind in Kind::ALL {
+    for kind in SlotFile::ALL {
         let file = manifest.files.get(kind);
         let mut next = (0, 0);
         for place in file.places() {

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use octet_bundle::{EntryName, Kind, Standing};
+use octet_bundle::{EntryName, SlotFile, SlotState};
 use octet_tests::{DiskFile, Image, Output, Release, USED, must, run, shipped};
 
 use crate::SHIPPED_DATA;
@@ -25,7 +25,7 @@ fn of_a_box() -> (DiskFile, Release) {
         disk.esp_remove(&format!("octet/{}", EntryName::parse(&slot).unwrap().slot));
     }
     let old = Release::of(&shipped(), SEQUENCE).with_kernel(vec![7; 3 << 20]);
-    old.put_on(&disk, Standing::Good);
+    old.put_on(&disk, SlotState::Good);
     disk.esp_put("octet/node.pub", format!("{NODE}\n").as_bytes());
     (disk, old)
 }
@@ -92,14 +92,14 @@ fn slot_and_entry_come_and_all_else_stays() {
     assert_eq!(disk.entries(), entries);
     assert!(file(&format!("octet/{new}/linux")) == fs::read(ships.file("boot/linux")).unwrap());
     let text = String::from_utf8(file(&format!("loader/entries/octet-{new}+3.conf"))).unwrap();
-    let initrd = format!("/{}\n", old.slot().file(Kind::Initrd));
+    let initrd = format!("/{}\n", old.slot().file(SlotFile::Initrd));
     assert!(text.contains(&initrd) && text.contains("octet.trial="), "{text}");
     assert_eq!(disk.esp_names(&format!("octet/{new}")), ["linux", "manifest.json"]);
 
     // All else is as it was.
     assert_eq!(kept.map(file), files);
-    assert!(old.content(Kind::Linux) == file(&old.slot().file(Kind::Linux)));
-    assert!(old.content(Kind::Initrd) == file(&old.slot().file(Kind::Initrd)));
+    assert!(old.content(SlotFile::Linux) == file(&old.slot().file(SlotFile::Linux)));
+    assert!(old.content(SlotFile::Initrd) == file(&old.slot().file(SlotFile::Initrd)));
     let mut with_new = [names, vec![new.clone()]].concat();
     with_new.sort();
     assert_eq!(disk.esp_names("octet"), with_new);

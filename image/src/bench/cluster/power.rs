@@ -9,7 +9,7 @@ use octet_machine::{Cluster, Node};
 use super::BOARDS;
 use crate::build::{self, Built, Options};
 use crate::running::machine;
-use crate::running::together::{self, Size};
+use crate::running::together::{self, MachineSize};
 
 /// MiB of each machine, as `cargo image run` gives them.
 const MEMORY: u32 = 256;
@@ -44,7 +44,7 @@ impl Power {
     /// How long a router and its boards take until they are one box.
     pub fn whole(&self) -> miette::Result<Duration> {
         let folder = tempfile::Builder::new().prefix("octet-").tempdir().into_diagnostic()?;
-        let size = Size { ports: self.ports, boards: BOARDS, memory: MEMORY };
+        let size = MachineSize { ports: self.ports, boards: BOARDS, memory: MEMORY };
         Ok(together::start(&self.built, size, &self.said, None, None, folder.path())?.took)
     }
 }

@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::build;
-use crate::running::Place;
+use crate::running::Registration;
 use crate::target::Target;
 
 /// The operator's key, in the owner's folder.
@@ -78,7 +78,7 @@ impl Owner {
             std::fs::create_dir_all(folder).into_diagnostic()?;
         }
         std::fs::write(clone.join("Cargo.toml"), "").into_diagnostic()?;
-        let place = Place::take(&out, target.name(), machine.folder()).into_diagnostic()?;
+        let place = Registration::take(&out, target.name(), machine.folder()).into_diagnostic()?;
         let (program, first) = (self.builder.clone(), vec!["ctl".into()]);
         Ok(Way { program, first, folder: clone, _place: Some(place), ..self.nothing() })
     }
@@ -110,7 +110,7 @@ pub struct Way {
     folder: PathBuf,
     home: PathBuf,
     /// By which `cargo image ctl` finds the machine.
-    _place: Option<Place>,
+    _place: Option<Registration>,
 }
 
 impl Way {

@@ -61,7 +61,7 @@ fn make(owner: &Owner, options: &Options, name: &str, of: Files<'_>) -> miette::
     let (slot, image) = build::disk_with(options, of.linux, of.initrd)?;
     image.write_to(&File::create(&disk).into_diagnostic()?).into_diagnostic()?;
     let key = owner.file(SIGNER);
-    update::sign(&folder, &disk, &slot, &key, &update::Release::default())?;
+    update::sign(&folder, &disk, &slot, &key, &update::ReleaseInfo::default())?;
     update::bundle(&folder, &disk, &slot, &file)?;
     Ok(file)
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::bench::altered::{PROGRAMS, change, put};
 use crate::bench::{guest, packages};
 use crate::build::{self, Options, Other};
-use crate::tree::{Libc, Node, Program, Tree};
+use crate::tree::{ElfFile, Libc, Tree, TreeNode};
 
 /// The example of forward, and the unit that it is.
 pub const CHAIN: &str = "chain";
@@ -62,7 +62,7 @@ fn add(tree: &mut Tree, unpacked: &Path, program: &'static str) -> miette::Resul
     let bytes = read(program).ok_or_else(|| missing(program))?;
     let mut queue = vec![(program.to_owned(), bytes)];
     while let Some((path, bytes)) = queue.pop() {
-        let needs = Program::parse(&bytes).unwrap_or_default();
+        let needs = ElfFile::parse(&bytes).unwrap_or_default();
         put(tree, &path, 0o755, bytes)?;
         let folders = Libc::Glibc.folders(needs.machine);
         for library in &needs.needed {
@@ -84,7 +84,7 @@ fn load_tun(tree: &mut Tree) -> miette::Result<()> {
     let module = tree.iter().map(|(path, _)| path).find(|path| path.ends_with(TUN));
     let module = module.ok_or_else(|| miette::miette!("the image has no module `tun`"))?;
     let line = format!("{module}\n");
-    let mut list = tree.get(MODULES).and_then(Node::bytes).unwrap_or_default().to_vec();
+    let mut list = tree.get(MODULES).and_then(TreeNode::bytes).unwrap_or_default().to_vec();
     list.extend(line.into_bytes());
     put(tree, MODULES, 0o644, list)
 }
@@ -104,7 +104,7 @@ mod tests {
     fn a_program_brings_what_the_image_lacks() {
         let unpacked = tempfile::tempdir().unwrap();
         let own = std::fs::read(std::env::current_exe().unwrap()).unwrap();
-        let needs = Program::parse(&own).unwrap();
+        let needs = ElfFile::parse(&own).unwrap();
         let folder = Libc::Glibc.folders(needs.machine)[0];
         let place = |path: &str| unpacked.path().join(&path[1..]);
         for path in [OTHERS[0], folder] {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::build::{self, Options};
-use crate::running::together::{self, Size, Together};
+use crate::running::together::{self, MachineSize, Together};
 
 /// Boards that are on: the source, the end, and three relays.
 pub const BOARDS: u8 = 5;
@@ -51,7 +51,7 @@ impl Site {
         let (ports, said) = together::said(options, BOARDS)?;
         let built = build::build(options)?;
         let folder = tempfile::Builder::new().prefix("octet-").tempdir().into_diagnostic()?;
-        let size = Size { ports, boards: BOARDS, memory: MEMORY };
+        let size = MachineSize { ports, boards: BOARDS, memory: MEMORY };
         let together = together::start(&built, size, &said, None, None, folder.path())?;
         let site = Self { together, _folder: folder };
         site.wait_linked()?;

@@ -4,7 +4,7 @@ use octet_appliance::{FileError, UNITS, UnitSource};
 
 use super::programs::Programs;
 use crate::build::{self, Options, Other};
-use crate::tree::{Because, Node, Origin, Units};
+use crate::tree::{Because, ImageUnits, NodeOrigin, TreeNode};
 
 /// Builds it.
 pub fn build(options: &Options, programs: &Programs, units: u32) -> miette::Result<Other> {
@@ -14,10 +14,10 @@ pub fn build(options: &Options, programs: &Programs, units: u32) -> miette::Resu
             [("/usr/lib/octet/idle", &programs.idle), ("/usr/lib/octet/referee", &programs.referee)]
         {
             let because = Because::always("a benchmark runs it");
-            tree.put(path, Node::file(program.clone(), 0o755, Origin::Generated, because))?;
+            tree.put(path, TreeNode::file(program.clone(), 0o755, NodeOrigin::Generated, because))?;
         }
         tree.take(UNITS);
-        Ok(Units::of(list).put_list(tree)?)
+        Ok(ImageUnits::of(list).put_list(tree)?)
     })
 }
 

@@ -10,7 +10,7 @@ use miette::Diagnostic;
 
 use super::loader_cache;
 use crate::output::cpio::Cpio;
-use crate::tree::Program;
+use crate::tree::ElfFile;
 
 /// Where the libraries are in the guest, and first looked for in the packages.
 const LIBRARIES: &str = "/lib/x86_64-linux-gnu";
@@ -79,7 +79,7 @@ impl<'a> Root<'a> {
     }
 
     fn needs(&mut self, bytes: &[u8]) -> Result<(), Unusable> {
-        let Some(program) = Program::parse(bytes) else { return Ok(()) };
+        let Some(program) = ElfFile::parse(bytes) else { return Ok(()) };
         if let Some(loader) = program.interpreter {
             // In its package the loader's own path is a link that leads out of the folder.
             let name = loader.rsplit('/').next().unwrap_or(&loader);
@@ -140,7 +140,7 @@ mod tests {
     fn a_program_brings_its_libraries_or_is_refused() {
         let packages = tempfile::tempdir().unwrap();
         let own = fs::read(std::env::current_exe().unwrap()).unwrap();
-        let program = Program::parse(&own).unwrap();
+        let program = ElfFile::parse(&own).unwrap();
         let loader = program.interpreter.clone().unwrap();
         fs::create_dir_all(packages.path().join(&LIBRARIES[1..])).unwrap();
         fs::write(packages.path().join("it"), &own).unwrap();

@@ -11,18 +11,18 @@ use signal_hook::iterator::Signals;
 use super::{ENDS, POWER_OFF, place, tell, unit_failed};
 use crate::build::Built;
 use crate::report;
-use crate::running::outside::Name;
-use crate::running::together::{self, Size, Together};
-use crate::running::{Existing, Out, SOCKETS, folder_of, whole};
+use crate::running::outside::OutsideName;
+use crate::running::together::{self, MachineSize, Together};
+use crate::running::{ExistingDisk, Out, SOCKETS, folder_of, whole};
 
 /// Boots a box as it is `said`, each machine from a disk of its own, if they have one, in the `network` of other boxes, if
 /// one is named.
 pub fn run(
     built: &Built,
-    size: Size,
+    size: MachineSize,
     said: &[Board],
-    disks: Option<Existing>,
-    network: Option<&Name>,
+    disks: Option<ExistingDisk>,
+    network: Option<&OutsideName>,
 ) -> miette::Result<ExitCode> {
     let mut signals = Signals::new(ENDS).into_diagnostic()?;
     let folder = tempfile::Builder::new().prefix(SOCKETS).tempdir().into_diagnostic()?;

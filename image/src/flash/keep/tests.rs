@@ -5,8 +5,8 @@ mod power;
 mod refused;
 
 use super::*;
-use crate::output::entry::{LOADER_CONF, Of};
-use crate::output::esp::{Item, build};
+use crate::output::entry::{LOADER_CONF, SlotProperties};
+use crate::output::esp::{EspItem, build};
 use crate::output::sparse::Sparse;
 use crate::target::Target;
 use power::{Power, Tree};
@@ -38,8 +38,8 @@ fn noise(seed: u64, size: usize) -> Vec<u8> {
 
 impl Release {
     fn of(sequence: u64, target: Target, linux: Vec<u8>, initrd: Vec<u8>) -> Self {
-        let of = Of { target, version: "1.2.3", sequence, trial: 60 };
-        let manifest = crate::output::entry::Slot::new(&of, &linux, &initrd).unwrap().manifest;
+        let of = SlotProperties { target, version: "1.2.3", sequence, trial: 60 };
+        let manifest = crate::output::entry::NamedSlot::new(&of, &linux, &initrd).unwrap().manifest;
         Self { manifest, linux, initrd }
     }
 
@@ -58,16 +58,16 @@ impl Release {
 
     /// Its files on a disk where its entry has this counter.
     fn files(&self, counter: &str) -> Tree {
-        let of = Of {
+        let of = SlotProperties {
             target: Target::QemuX86_64,
             version: "1.2.3",
             sequence: self.manifest.sequence,
             trial: 60,
         };
-        let slot = crate::output::entry::Slot::new(&of, &self.linux, &self.initrd).unwrap();
+        let slot = crate::output::entry::NamedSlot::new(&of, &self.linux, &self.initrd).unwrap();
         Tree::from([
-            (self.name().file(Kind::Linux), self.linux.clone()),
-            (self.name().file(Kind::Initrd), self.initrd.clone()),
+            (self.name().file(SlotFile::Linux), self.linux.clone()),
+            (self.name().file(SlotFile::Initrd), self.initrd.clone()),
             (self.name().manifest(), self.manifest.render()),
             (self.entry(counter), slot.entry().into_bytes()),
         ])
@@ -83,14 +83,14 @@ fn volume(files: &Tree) -> Sparse {
             }
         }
     }
-    let folders = folders.into_iter().map(|path| Item { path, content: None });
+    let folders = folders.into_iter().map(|path| EspItem { path, content: None });
     let files =
-        files.iter().map(|(path, content)| Item { path: path.clone(), content: Some(content) });
+        files.iter().map(|(path, content)| EspItem { path: path.clone(), content: Some(content) });
     build(SIZE, EPOCH, &folders.chain(files).collect::<Vec<_>>()).unwrap()
 }
 
-fn layout() -> Layout {
-    Layout { esp: 0..SIZE, data: Some(SIZE) }
+fn layout() -> PartitionLayout {
+    PartitionLayout { esp: 0..SIZE, data: Some(SIZE) }
 }
 
 /// What else is on the partition of a box.
@@ -120,7 +120,7 @@ fn decide(image: &Power, disk: &Power) -> Result<Keep, Unkept> {
     keep((image, &layout()), (disk, Some(layout())))
 }
 
-fn flash(image: &Power, disk: &Power) -> Result<u64, Fault> {
+fn flash(image: &Power, disk: &Power) -> Result<u64, FlashFault> {
     let keep = decide(image, disk).unwrap();
     keep.carry_out((image, &layout()), disk)
 }
@@ -170,7 +170,7 @@ fn only_the_slot_and_its_entry_come() {
     let keep = decide(&image(&new), &disk).unwrap();
     assert_eq!(
         (&keep.work, &keep.gone, keep.back.as_ref()),
-        (&Work::Write, &vec![], Some(running.name()))
+        (&SlotWork::Write, &vec![], Some(running.name()))
     );
     keep.carry_out((&image(&new), &layout()), &disk).unwrap();
     let (mut after, found) = disk.look(scratch.path());
@@ -178,15 +178,15 @@ fn only_the_slot_and_its_entry_come() {
     assert!(is(&starts(&after), &new));
     let entry = String::from_utf8(after.remove(&new.entry("+3")).unwrap()).unwrap();
     assert!(entry.contains("octet.trial=60\n") && entry.contains("version      4-"), "{entry}");
-    assert!(entry.contains(&format!("/{}\n", older.name().file(Kind::Linux))), "{entry}");
-    assert_eq!(after.remove(&new.name().file(Kind::Initrd)).as_ref(), Some(&new.initrd));
+    assert!(entry.contains(&format!("/{}\n", older.name().file(SlotFile::Linux))), "{entry}");
+    assert_eq!(after.remove(&new.name().file(SlotFile::Initrd)).as_ref(), Some(&new.initrd));
     let manifest = Manifest::parse(&after.remove(&new.name().manifest()).unwrap()).unwrap();
     assert_eq!(manifest, Manifest { sequence: 4, ..new.manifest.clone() });
     assert_eq!(after, before);
 
     // Once more there is nothing to do.
     let keep = decide(&image(&new), &disk).unwrap();
-    assert!(keep.is_done() && keep.work == Work::Nothing, "{keep:?}");
+    assert!(keep.is_done() && keep.work == SlotWork::Nothing, "{keep:?}");
     let changes = disk.changes.get();
     assert_eq!(keep.carry_out((&image(&new), &layout()), &disk).unwrap(), 0);
     assert_eq!(disk.changes.get(), changes);
@@ -231,7 +231,7 @@ fn after_any_write_old_or_new_starts() {
     let [old, damaged, new] = [1, 2, 3].map(Release::number);
     let mut files: Tree = besides().into_iter().chain(old.files("")).collect();
     files.extend(damaged.files("+0-3"));
-    files.get_mut(&damaged.name().file(Kind::Initrd)).unwrap()[777] ^= 1;
+    files.get_mut(&damaged.name().file(SlotFile::Initrd)).unwrap()[777] ^= 1;
     let made = || (image(&new), Power::new(volume(&files)));
     let (image, disk) = made();
     flash(&image, &disk).unwrap();
@@ -258,7 +258,7 @@ fn a_slot_that_failed_is_tried_again() {
     let [only, other] = [1, 2].map(Release::number);
     let with = disk(&[(&only, "+0-3")]);
     let keep = decide(&image(&only), &with).unwrap();
-    assert!(matches!(keep.work, Work::Again(_)) && keep.gone.is_empty(), "{keep:?}");
+    assert!(matches!(keep.work, SlotWork::Again(_)) && keep.gone.is_empty(), "{keep:?}");
     keep.carry_out((&image(&only), &layout()), &with).unwrap();
     let (tree, found) = with.look(with.scratch().path());
     assert_eq!(found, None);
@@ -277,7 +277,7 @@ fn an_older_slot_that_is_there_is_written_anew() {
     let [older, running] = [1, 2].map(Release::number);
     let with = disk(&[(&older, ""), (&running, "")]);
     let keep = decide(&image(&older), &with).unwrap();
-    assert_eq!((&keep.work, keep.back.as_ref()), (&Work::Write, Some(running.name())));
+    assert_eq!((&keep.work, keep.back.as_ref()), (&SlotWork::Write, Some(running.name())));
     keep.carry_out((&image(&older), &layout()), &with).unwrap();
     let (tree, found) = with.look(with.scratch().path());
     assert_eq!(found, None);
@@ -292,7 +292,7 @@ fn nothing_is_taken_from_a_slot_that_is_damaged() {
     let mut files: Tree = besides();
     files.extend(older.files(""));
     files.extend(running.files(""));
-    files.get_mut(&running.name().file(Kind::Linux)).unwrap()[4_567] ^= 1;
+    files.get_mut(&running.name().file(SlotFile::Linux)).unwrap()[4_567] ^= 1;
     let with = Power::new(volume(&files));
     let keep = decide(&image(&new), &with).unwrap();
     assert_eq!(

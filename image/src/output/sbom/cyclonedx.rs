@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use uuid::Builder;
 
 use super::{IMAGE, Part, SUPPLIER, Subject};
-use crate::source::{Checksum, Kind};
+use crate::source::{Checksum, ComponentKind};
 
 /// The document.
 pub fn document(subject: &Subject<'_>, parts: &[Part<'_>]) -> Value {
@@ -46,7 +46,7 @@ pub fn document(subject: &Subject<'_>, parts: &[Part<'_>]) -> Value {
 fn component(part: &Part<'_>) -> Value {
     let component = part.component;
     let mut value = json!({
-        "type": if component.kind == Kind::File { "application" } else { "library" },
+        "type": if component.kind == ComponentKind::File { "application" } else { "library" },
         "bom-ref": part.id,
         "supplier": { "name": component.supplier },
         "name": component.name,

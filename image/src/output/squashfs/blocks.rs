@@ -12,7 +12,7 @@ use backhand::{BackhandError, FilesystemCompressor, SuperBlock};
 use zstd::bulk;
 
 use super::{SquashfsError, io_error};
-use crate::digest::{Hasher, Sha256};
+use crate::digest::{FieldHasher, Sha256};
 use crate::output::file;
 use crate::steps::Step;
 
@@ -147,7 +147,7 @@ fn parse(file: &[u8], level: i32) -> Option<BTreeMap<Sha256, Vec<u8>>> {
 }
 
 fn checksum(body: &[u8], level: i32) -> Sha256 {
-    let mut hasher = Hasher::default();
+    let mut hasher = FieldHasher::default();
     hasher.field(format!("zstd {level}")).field(body);
     hasher.finish()
 }

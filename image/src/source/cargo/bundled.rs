@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::CargoError;
 use crate::source::purl::purl;
-use crate::source::{Component, Kind};
+use crate::source::{Component, ComponentKind};
 
 /// Both, where `rustc` is what `rustc -Vv` says.
 pub fn components(rustc: &str, musl: &str) -> [Component; 2] {
@@ -15,7 +15,7 @@ pub fn components(rustc: &str, musl: &str) -> [Component; 2] {
     };
     let (release, commit) = (field("release"), field("commit-hash"));
     let bundled = |name: &str, version: &str, license: &str| Component {
-        kind: Kind::Toolchain,
+        kind: ComponentKind::Toolchain,
         name: name.to_owned(),
         version: version.to_owned(),
         supplier: "the Rust project",

@@ -14,16 +14,16 @@ use cargo_metadata::{Artifact, CrateType, Message};
 use memchr::memmem;
 use serde::{Deserialize, Serialize};
 
-use super::crate_cache::{CRATES_FOLDER, CrateCache, Units};
+use super::crate_cache::{CRATES_FOLDER, CompiledCrates, CrateCache};
 use super::environment::{flags, sysroot};
 use super::linker::Linker;
-use super::record::{Compiled, Program};
+use super::record::{Compiled, ProgramRecord};
 use super::{
     COMPILED, CargoError, CargoSource, PROGRAMS, SERVICES_PACKAGE, Unpacked, bundled, crates,
     fingerprint, home,
 };
 use crate::cache;
-use crate::digest::{Hasher, Sha256};
+use crate::digest::{FieldHasher, Sha256};
 use crate::output::file;
 
 /// Into how many pieces the compiler takes a crate apart at most: as many as where cargo compiles for debugging.
@@ -131,7 +131,7 @@ impl<'a> Compiler<'a> {
             text
         });
         let for_target = self.folder.join(self.triple);
-        let mut units = Units::default();
+        let mut units = CompiledCrates::default();
         if let Some(stdout) = child.stdout.take() {
             for message in Message::parse_stream(BufReader::new(stdout)).map_while(Result::ok) {
                 units.note(&self.folder, &message);
@@ -170,7 +170,7 @@ impl<'a> Compiler<'a> {
     /// A digest over what all of these are compiled with. What a crate is compiled with besides, cargo puts into the
     /// names of its files.
     fn key(&self) -> Result<Sha256, CargoError> {
-        let mut hasher = Hasher::default();
+        let mut hasher = FieldHasher::default();
         hasher.field(&self.source.tools.rustc).field(self.triple);
         hasher.field(self.flags.as_encoded_bytes());
         for digest in &self.source.tools.digests {
@@ -328,7 +328,7 @@ impl Artifacts {
                 let (program, root) = (name.to_owned(), root.to_owned());
                 return Err(CargoError::NamesClone { program, root });
             }
-            programs.push(Program { name: name.to_owned(), bytes });
+            programs.push(ProgramRecord { name: name.to_owned(), bytes });
         }
         let crates = crates::list(root, &self.manifests)?;
         Ok(Compiled { programs, crates, musl, also: vec![] })

@@ -27,11 +27,11 @@ use crate::digest::Sha256;
 use crate::output::file::{self, WriteError};
 use crate::steps::Steps;
 
-use self::entry::Entry;
+use self::entry::CachedCrate;
 use self::sources::Sources;
-use self::unit::Unit;
+use self::unit::CrateUnit;
 
-pub use self::unit::Units;
+pub use self::unit::CompiledCrates;
 
 /// Its folder in the builder's cache.
 pub const CRATES_FOLDER: &str = "crates";
@@ -130,7 +130,7 @@ impl<'a> CrateCache<'a> {
     /// Whether the entry at `path` was copied: one that is not for this clone is left alone.
     fn restore_one(&self, path: &Path, now: SystemTime) -> Result<bool, String> {
         // Most of them the clone has, after its first build: their contents need not be read.
-        let named = |unit: &Unit| path.file_name() == Some(unit.file_name().as_ref());
+        let named = |unit: &CrateUnit| path.file_name() == Some(unit.file_name().as_ref());
         if entry::unit(path).is_some_and(|unit| named(&unit) && unit.is_in(self.target)) {
             return Ok(false);
         }
@@ -140,7 +140,7 @@ impl<'a> CrateCache<'a> {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(error.to_string()),
         };
-        let entry = Entry::parse(&bytes)?;
+        let entry = CachedCrate::parse(&bytes)?;
         let unit = &entry.head.unit;
         if !named(unit) {
             return Err(format!("it is {}, which has another name", unit.file_name()));
@@ -169,7 +169,7 @@ impl<'a> CrateCache<'a> {
     ///
     /// # Errors
     /// The store cannot be written.
-    pub fn keep(&self, units: &Units) -> Result<usize, WriteError> {
+    pub fn keep(&self, units: &CompiledCrates) -> Result<usize, WriteError> {
         let part = self.part();
         let make = || DirBuilder::new().recursive(true).mode(0o700).create(&part);
         make().map_err(WriteError::at(&part))?;
@@ -187,7 +187,7 @@ impl<'a> CrateCache<'a> {
             // What is compiled from files of elsewhere, or was patched, is the clone's own.
             let (Some(checksum), Some(sources)) = (checksum, sources) else { continue };
             let path = part.join(unit.file_name());
-            let bytes = Entry::render(self.target, unit, checksum, sources, &files)
+            let bytes = CachedCrate::render(self.target, unit, checksum, sources, &files)
                 .map_err(WriteError::at(&path))?;
             file::write(&path, &bytes)?;
             kept += 1;

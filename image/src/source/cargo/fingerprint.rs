@@ -9,11 +9,11 @@ use cargo_metadata::MetadataCommand;
 
 use super::linker::Linker;
 use super::{CargoError, CargoSource, PROGRAMS, SERVICES_PACKAGE};
-use crate::digest::{Hasher, Sha256};
+use crate::digest::{FieldHasher, Sha256};
 
 /// A digest over the sources of the programs and everything they are compiled with.
 pub fn of(source: &CargoSource<'_>) -> Result<String, CargoError> {
-    let mut hasher = Hasher::default();
+    let mut hasher = FieldHasher::default();
     hasher
         .field(env!("CARGO_PKG_VERSION"))
         // What was compiled with the user's configuration is not taken.
@@ -112,7 +112,7 @@ pub fn packages(root: &Path, services: &[String]) -> Result<BTreeMap<PathBuf, St
 }
 
 /// Adds the files below `folder`, but not those of another package inside it.
-fn walk(package: &Path, folder: &Path, hasher: &mut Hasher) -> Result<(), CargoError> {
+fn walk(package: &Path, folder: &Path, hasher: &mut FieldHasher) -> Result<(), CargoError> {
     let unreadable = |path: &Path| {
         let path = path.to_owned();
         move |why| CargoError::Unreadable { path, why }
@@ -153,7 +153,7 @@ mod tests {
     fn tests_and_examples_are_not_looked_at() {
         let folder = tempfile::tempdir().unwrap();
         let digest = || {
-            let mut hasher = Hasher::default();
+            let mut hasher = FieldHasher::default();
             walk(folder.path(), folder.path(), &mut hasher).unwrap();
             hasher.finish()
         };

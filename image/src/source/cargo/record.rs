@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use super::CargoError;
-use crate::digest::{Hasher, Sha256};
+use crate::digest::{FieldHasher, Sha256};
 use crate::output::file;
 
 /// How many sets of programs are kept: going back and forth between two branches compiles nothing.
@@ -18,7 +18,7 @@ const KEPT: usize = 8;
 #[derive(Debug)]
 pub struct Compiled {
     /// The programs, by name.
-    pub programs: Vec<Program>,
+    pub programs: Vec<ProgramRecord>,
     /// The crates, by name and version.
     pub crates: Vec<Crate>,
     /// The version of musl that the compiler brings along.
@@ -29,7 +29,7 @@ pub struct Compiled {
 
 /// One program.
 #[derive(Debug)]
-pub struct Program {
+pub struct ProgramRecord {
     /// Its name.
     pub name: String,
     /// Its content.
@@ -79,7 +79,7 @@ impl Compiled {
             if Sha256::of(&bytes) != sha256 {
                 return None;
             }
-            programs.push(Program { name, bytes });
+            programs.push(ProgramRecord { name, bytes });
         }
         Some(Self { programs, crates: record.crates, musl: record.musl, also: record.also })
     }
@@ -105,7 +105,7 @@ impl Compiled {
 
     /// A digest over all of it.
     pub fn digest(&self) -> Sha256 {
-        let mut hasher = Hasher::default();
+        let mut hasher = FieldHasher::default();
         for program in &self.programs {
             hasher.field(&program.name).field(&program.bytes);
         }

@@ -8,7 +8,7 @@ use lzma_rust2::XzReader;
 use tar::{Archive, EntryType};
 
 use crate::digest::Sha256;
-use crate::tree::{Origin, Record, RecordText};
+use crate::tree::{NodeOrigin, PackageRecord, RecordText};
 
 /// Bytes that a package may have unpacked. Kernels are the largest ones there are.
 const MOST: u64 = 1 << 30;
@@ -30,7 +30,7 @@ const SCRIPTS: [&str; 5] = ["config", "preinst", "postinst", "prerm", "postrm"];
 
 /// A package, unpacked.
 #[derive(Debug)]
-pub struct Package {
+pub struct DebPackage {
     sha256: Sha256,
     /// The fields of its control file, by name.
     control: BTreeMap<String, String>,
@@ -39,12 +39,12 @@ pub struct Package {
     /// Which of [`SCRIPTS`] it has.
     scripts: Vec<&'static str>,
     /// Its files and links, by absolute path.
-    files: BTreeMap<String, Entry>,
+    files: BTreeMap<String, DebFile>,
 }
 
 /// A file of a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct DebFile {
     /// Its permissions.
     pub mode: u16,
     /// Its owner.
@@ -52,19 +52,19 @@ pub struct Entry {
     /// Its group.
     pub gid: u32,
     /// What it is.
-    pub content: Content,
+    pub content: DebFileContent,
 }
 
 /// What a file of a package is; folders are left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Content {
+pub enum DebFileContent {
     /// A regular file.
     File(Vec<u8>),
     /// A symbolic link to this target.
     Link(String),
 }
 
-impl Package {
+impl DebPackage {
     /// Unpacks the package `deb`; an error says what is wrong with it.
     pub fn read(deb: &[u8]) -> io::Result<Self> {
         let members = members(deb)?;
@@ -81,7 +81,7 @@ impl Package {
         let scripts =
             SCRIPTS.into_iter().filter(|name| control.contains_key(&format!("/{name}"))).collect();
         let text = |path: &str| match control.get(path).map(|entry| &entry.content) {
-            Some(Content::File(bytes)) => Some(String::from_utf8_lossy(bytes).into_owned()),
+            Some(DebFileContent::File(bytes)) => Some(String::from_utf8_lossy(bytes).into_owned()),
             _ => None,
         };
         let Some(stanza) = text("/control") else { return wrong("it has no control file") };
@@ -93,9 +93,13 @@ impl Package {
 
     /// A package of tests, with files of root's.
     #[cfg(test)]
-    pub fn made(scripts: &[&'static str], files: &[(&str, Content)]) -> Self {
-        let entry =
-            |content: &Content| Entry { mode: 0o755, uid: 0, gid: 0, content: content.clone() };
+    pub fn made(scripts: &[&'static str], files: &[(&str, DebFileContent)]) -> Self {
+        let entry = |content: &DebFileContent| DebFile {
+            mode: 0o755,
+            uid: 0,
+            gid: 0,
+            content: content.clone(),
+        };
         let files = files.iter().map(|(path, content)| ((*path).to_owned(), entry(content)));
         let control = BTreeMap::from([("Version".to_owned(), "1-2".to_owned())]);
         let (sha256, texts) = (Sha256::of(b""), Default::default());
@@ -118,9 +122,9 @@ impl Package {
     }
 
     /// What dpkg keeps of it, where it goes by `name`.
-    pub fn record(&self, name: &str) -> Record {
+    pub fn record(&self, name: &str) -> PackageRecord {
         let [control, md5sums] = self.texts.clone();
-        Record {
+        PackageRecord {
             name: name.to_owned(),
             version: self.field("Version").to_owned(),
             text: RecordText::Dpkg { control, md5sums },
@@ -128,20 +132,20 @@ impl Package {
     }
 
     /// What is said of its files, where it goes by `name`.
-    pub fn origin(&self, name: &str) -> Origin {
-        Origin::Package { name: name.to_owned(), version: self.field("Version").to_owned() }
+    pub fn origin(&self, name: &str) -> NodeOrigin {
+        NodeOrigin::Package { name: name.to_owned(), version: self.field("Version").to_owned() }
     }
 
     /// The content of the regular file at the absolute `path`.
     pub fn file(&self, path: &str) -> Option<&[u8]> {
         match &self.files.get(path)?.content {
-            Content::File(bytes) => Some(bytes),
-            Content::Link(_) => None,
+            DebFileContent::File(bytes) => Some(bytes),
+            DebFileContent::Link(_) => None,
         }
     }
 
     /// What is at the absolute `path`, if it is no folder.
-    pub fn entry(&self, path: &str) -> Option<&Entry> {
+    pub fn entry(&self, path: &str) -> Option<&DebFile> {
         self.files.get(path)
     }
 }
@@ -188,7 +192,7 @@ fn unpack<'a>(ending: &str, bytes: &'a [u8]) -> io::Result<Box<dyn Read + 'a>> {
 }
 
 /// The regular files and symbolic links of an inner archive.
-fn files(tar: Box<dyn Read + '_>) -> io::Result<BTreeMap<String, Entry>> {
+fn files(tar: Box<dyn Read + '_>) -> io::Result<BTreeMap<String, DebFile>> {
     let mut files = BTreeMap::new();
     let mut archive = Archive::new(BufReader::new(tar).take(MOST));
     let mut left = MOST;
@@ -203,9 +207,9 @@ fn files(tar: Box<dyn Read + '_>) -> io::Result<BTreeMap<String, Entry>> {
                 left -= entry.size();
                 let mut content = vec![];
                 entry.read_to_end(&mut content)?;
-                Content::File(content)
+                DebFileContent::File(content)
             }
-            EntryType::Symlink => Content::Link(target(entry.link_name_bytes().as_deref())?),
+            EntryType::Symlink => DebFileContent::Link(target(entry.link_name_bytes().as_deref())?),
             _ => return wrong("it has a file that is neither regular, nor a folder, nor a link"),
         };
         let header = entry.header();
@@ -214,7 +218,7 @@ fn files(tar: Box<dyn Read + '_>) -> io::Result<BTreeMap<String, Entry>> {
         };
         let mode = (header.mode()? & 0o7777) as u16;
         let (uid, gid) = (number(header.uid())?, number(header.gid())?);
-        files.insert(path(&entry.path_bytes())?, Entry { mode, uid, gid, content });
+        files.insert(path(&entry.path_bytes())?, DebFile { mode, uid, gid, content });
     }
     Ok(files)
 }

@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::archive::{Content, Entry, Package};
-use super::{DebError, Wanted};
+use super::archive::{DebFile, DebFileContent, DebPackage};
+use super::{DebError, NamedProgram};
 use crate::seed::Handled;
 use crate::target::Target;
-use crate::tree::{Because, Libc, Node, Program, normal};
+use crate::tree::{Because, ElfFile, Libc, TreeNode, normal};
 
 /// Links that lead to further links, at most.
 const MOST_LINKS: usize = 40;
@@ -16,24 +16,24 @@ const MOST_LINKS: usize = 40;
 #[derive(Debug, Default)]
 pub struct Gathered {
     /// Files and links, by path.
-    pub nodes: BTreeMap<String, Node>,
+    pub nodes: BTreeMap<String, TreeNode>,
     /// The names of the packages that each package uses.
     pub uses: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// Files of several packages as one tree.
-struct Files<'a>(&'a [(String, Package)]);
+struct Files<'a>(&'a [(String, DebPackage)]);
 
 /// A file that something is loaded from, after all links.
 struct Found<'a> {
     package: &'a str,
     bytes: &'a [u8],
     /// The links that lead to it, and itself.
-    way: Vec<(String, &'a str, &'a Entry)>,
+    way: Vec<(String, &'a str, &'a DebFile)>,
 }
 
 impl<'a> Files<'a> {
-    fn entry(&self, path: &str) -> Option<(&'a str, &'a Entry)> {
+    fn entry(&self, path: &str) -> Option<(&'a str, &'a DebFile)> {
         let all = self.0.iter();
         all.filter_map(|(name, package)| Some((name.as_str(), package.entry(path)?))).next()
     }
@@ -44,9 +44,9 @@ impl<'a> Files<'a> {
             let (package, entry) = self.entry(&path)?;
             way.push((path.clone(), package, entry));
             match &entry.content {
-                Content::File(bytes) => return Some(Found { package, bytes, way }),
-                Content::Link(target) if target.starts_with('/') => path = normal(target),
-                Content::Link(target) => {
+                DebFileContent::File(bytes) => return Some(Found { package, bytes, way }),
+                DebFileContent::Link(target) if target.starts_with('/') => path = normal(target),
+                DebFileContent::Link(target) => {
                     let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
                     path = normal(&format!("{folder}/{target}"));
                 }
@@ -59,14 +59,14 @@ impl<'a> Files<'a> {
 /// Takes the programs that are `wanted` out of `packages`.
 pub fn gather(
     target: Target,
-    packages: &[(String, Package)],
-    wanted: &[Wanted],
+    packages: &[(String, DebPackage)],
+    wanted: &[NamedProgram],
     handled: &Handled,
 ) -> Result<Gathered, DebError> {
     let files = Files(packages);
     let mut gathered = Gathered::default();
     let mut queue = VecDeque::new();
-    for Wanted { path, because } in wanted {
+    for NamedProgram { path, because } in wanted {
         let found = files.find(path).ok_or_else(|| DebError::NoProgram {
             path: path.clone(),
             because: because.to_string(),
@@ -80,7 +80,7 @@ pub fn gather(
         for (path, package, entry) in &found.way {
             put(&mut gathered, packages, path, package, entry, &because, handled)?;
         }
-        let Some(program) = Program::parse(found.bytes) else { continue };
+        let Some(program) = ElfFile::parse(found.bytes) else { continue };
         let missing = |library: &str| DebError::NoLibrary {
             program: path.clone(),
             package: found.package.to_owned(),
@@ -109,10 +109,10 @@ pub fn gather(
 
 fn put(
     gathered: &mut Gathered,
-    packages: &[(String, Package)],
+    packages: &[(String, DebPackage)],
     path: &str,
     name: &str,
-    entry: &Entry,
+    entry: &DebFile,
     because: &Because,
     handled: &Handled,
 ) -> Result<(), DebError> {
@@ -128,8 +128,10 @@ fn put(
     }
     let origin = package.origin(name);
     let node = match &entry.content {
-        Content::File(bytes) => Node::file(bytes.clone(), entry.mode, origin, because.clone()),
-        Content::Link(target) => Node::link(target.clone(), origin, because.clone()),
+        DebFileContent::File(bytes) => {
+            TreeNode::file(bytes.clone(), entry.mode, origin, because.clone())
+        }
+        DebFileContent::Link(target) => TreeNode::link(target.clone(), origin, because.clone()),
     };
     gathered.nodes.entry(path.to_owned()).or_insert(node.owned(entry.uid, entry.gid));
     Ok(())
@@ -142,16 +144,16 @@ mod tests {
 
     const TARGET: Target = Target::QemuX86_64;
 
-    fn file(needed: &str) -> Content {
-        Content::File(library(TARGET.elf_machine(), needed))
+    fn file(needed: &str) -> DebFileContent {
+        DebFileContent::File(library(TARGET.elf_machine(), needed))
     }
 
     /// A program that needs a library by a link, which needs glibc's.
-    fn packages() -> Vec<(String, Package)> {
-        let link = |to: &str| Content::Link(to.into());
+    fn packages() -> Vec<(String, DebPackage)> {
+        let link = |to: &str| DebFileContent::Link(to.into());
         let tool = [
             ("/usr/sbin/tool", file("liba.so.1")),
-            ("/usr/share/doc/tool/copyright", Content::File(b"GPL".to_vec())),
+            ("/usr/share/doc/tool/copyright", DebFileContent::File(b"GPL".to_vec())),
         ];
         let liba = [
             ("/usr/lib/x86_64-linux-gnu/liba.so.1", link("liba.so.1.2")),
@@ -160,19 +162,26 @@ mod tests {
         ];
         let libc = [
             ("/lib/x86_64-linux-gnu/libc.so.6", file("ld-linux-x86-64.so.2")),
-            ("/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", Content::File(b"\x7fELF".to_vec())),
+            (
+                "/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2",
+                DebFileContent::File(b"\x7fELF".to_vec()),
+            ),
         ];
         vec![
-            ("tool".into(), Package::made(&[], &tool)),
-            ("liba1".into(), Package::made(&[], &liba)),
-            ("libc6".into(), Package::made(&["postinst"], &libc)),
+            ("tool".into(), DebPackage::made(&[], &tool)),
+            ("liba1".into(), DebPackage::made(&[], &liba)),
+            ("libc6".into(), DebPackage::made(&["postinst"], &libc)),
         ]
     }
 
-    fn take(packages: &[(String, Package)], path: &str, handled: &str) -> Result<Gathered, String> {
+    fn take(
+        packages: &[(String, DebPackage)],
+        path: &str,
+        handled: &str,
+    ) -> Result<Gathered, String> {
         let handled = Handled::parse("scripts.toml", handled).unwrap();
         let because = Because::always("debian = tool");
-        let wanted = [Wanted { path: path.to_owned(), because }];
+        let wanted = [NamedProgram { path: path.to_owned(), because }];
         gather(TARGET, packages, &wanted, &handled).map_err(|error| error.to_string())
     }
 

@@ -9,14 +9,14 @@ use flate2::read::GzDecoder;
 
 use self::choice::Choice;
 use super::{Gathered, MOST, NamedModule, SeedError, component, verified};
-use crate::seed::{Disk, Installed, Modules, Package, file_name};
+use crate::seed::{Installed, InstalledPackage, Modules, SeedDisk, file_name};
 use crate::target::Target;
-use crate::tree::{Because, Node, Origin};
+use crate::tree::{Because, NodeOrigin, TreeNode};
 
 /// Takes the modules that are `named`, those before the root, those of the flash, and what all of
 /// them need.
 pub fn gather(
-    disk: &Disk,
+    disk: &SeedDisk,
     installed: &Installed,
     target: Target,
     named: &[NamedModule],
@@ -42,7 +42,7 @@ pub fn gather(
     let entries: BTreeMap<_, _> =
         package.files.iter().map(|entry| (entry.path.as_str(), entry)).collect();
     let origin =
-        || Origin::Package { name: package.name.clone(), version: package.version.clone() };
+        || NodeOrigin::Package { name: package.name.clone(), version: package.version.clone() };
     let unpacked = |name: &str| format!("{folder}/{}", file_name(modules.path(name)));
     for name in &choice.all {
         let packed = format!("{folder}/{}", modules.path(name));
@@ -50,7 +50,7 @@ pub fn gather(
             SeedError::Modules(format!("{packed} belongs to no package, so it cannot be checked"))
         })?;
         let bytes = unpack(verified(disk, package, entry)?, &packed)?;
-        let node = Node::file(bytes, 0o644, origin(), choice.because(name));
+        let node = TreeNode::file(bytes, 0o644, origin(), choice.because(name));
         gathered.nodes.push((unpacked(name), node));
     }
     let paths = |names: &[String]| names.iter().map(|name| unpacked(name)).collect();
@@ -62,16 +62,16 @@ pub fn gather(
 
     let always = || Because::always("loading modules needs it");
     let dep = modules.dep_file(&choice.all).into_bytes();
-    let dep = Node::file(dep, 0o644, Origin::Generated, always());
+    let dep = TreeNode::file(dep, 0o644, NodeOrigin::Generated, always());
     gathered.nodes.push((format!("{folder}/modules.dep"), dep));
-    let builtin = Node::file(builtin.into_bytes(), 0o644, origin(), always());
+    let builtin = TreeNode::file(builtin.into_bytes(), 0o644, origin(), always());
     gathered.nodes.push((format!("{folder}/modules.builtin"), builtin));
     gathered.taken.components.push(component(package, &gathered.release, vec![]));
     Ok(())
 }
 
 /// The package that has the file at `path`: the kernel's.
-fn owner<'a>(installed: &'a Installed, path: &str) -> Result<&'a Package, SeedError> {
+fn owner<'a>(installed: &'a Installed, path: &str) -> Result<&'a InstalledPackage, SeedError> {
     let mut packages = installed.packages.values();
     packages
         .find(|package| package.files.iter().any(|entry| entry.path == path))

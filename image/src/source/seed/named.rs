@@ -6,7 +6,7 @@ use octet_appliance::{FileError, ModuleName};
 use toml::Spanned;
 
 use crate::appliance_file::ApplianceFile;
-use crate::tree::{Because, Units};
+use crate::tree::{Because, ImageUnits};
 
 /// A module, and who names it.
 #[derive(Debug, Clone)]
@@ -37,7 +37,7 @@ pub enum When {
 
 impl NamedModule {
     /// Every module that an image is to have, those that are loaded first.
-    pub fn all(appliance: &ApplianceFile, units: &Units) -> Vec<Self> {
+    pub fn all(appliance: &ApplianceFile, units: &ImageUnits) -> Vec<Self> {
         let image = &appliance.appliance.image;
         let in_appliance = |key: &str, when: When, name: &Spanned<ModuleName>| Self {
             name: name.get_ref().canonical(),

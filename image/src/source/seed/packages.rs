@@ -6,15 +6,15 @@ use octet_appliance::nearest;
 
 use super::{Gathered, SeedError, checksum, component, verified};
 use crate::appliance_file::{ApplianceFile, nearest_hint};
-use crate::seed::{Disk, Handled, Installed, Package, Scripts};
-use crate::tree::{Because, Node, Origin};
+use crate::seed::{Handled, Installed, InstalledPackage, Scripts, SeedDisk};
+use crate::tree::{Because, NodeOrigin, TreeNode};
 
 /// The archive of scripts has 20 kB.
 const SCRIPTS: u64 = 16 << 20;
 
 /// Takes the packages of `appliance`, and those that have the libraries they need.
 pub fn gather(
-    disk: &Disk,
+    disk: &SeedDisk,
     installed: &Installed,
     appliance: &ApplianceFile,
     handled: &Handled,
@@ -77,7 +77,7 @@ pub fn gather(
     Ok(())
 }
 
-fn scripts(disk: &Disk) -> Result<Scripts, SeedError> {
+fn scripts(disk: &SeedDisk) -> Result<Scripts, SeedError> {
     let path = "/lib/apk/db/scripts.tar.gz";
     if !disk.is_file(path)? {
         return Ok(Scripts::default());
@@ -87,26 +87,26 @@ fn scripts(disk: &Disk) -> Result<Scripts, SeedError> {
 }
 
 fn take(
-    disk: &Disk,
-    package: &Package,
+    disk: &SeedDisk,
+    package: &InstalledPackage,
     because: &Because,
     gathered: &mut Gathered,
 ) -> Result<(), SeedError> {
     let origin =
-        || Origin::Package { name: package.name.clone(), version: package.version.clone() };
+        || NodeOrigin::Package { name: package.name.clone(), version: package.version.clone() };
     for folder in package.folders.iter().filter(|folder| folder.path != "/") {
         let node =
-            Node::folder(folder.mode, origin(), because.clone()).owned(folder.uid, folder.gid);
+            TreeNode::folder(folder.mode, origin(), because.clone()).owned(folder.uid, folder.gid);
         gathered.nodes.push((folder.path.clone(), node));
     }
     for file in &package.files {
         let node = match disk.link(&file.path)? {
             Some(target) => {
                 checksum(package, file, target.as_bytes())?;
-                Node::link(target, origin(), because.clone())
+                TreeNode::link(target, origin(), because.clone())
             }
             None => {
-                Node::file(verified(disk, package, file)?, file.mode, origin(), because.clone())
+                TreeNode::file(verified(disk, package, file)?, file.mode, origin(), because.clone())
             }
         };
         gathered.nodes.push((file.path.clone(), node.owned(file.uid, file.gid)));

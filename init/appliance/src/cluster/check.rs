@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Board, Cluster, Lan, Router};
+use super::{Board, Cluster, Lan, RouterKind};
 use crate::document::place;
 use crate::file_error::FileError;
 use crate::network::NetworkSettings;
@@ -119,21 +119,21 @@ impl Cluster {
             Err(FileError::new(file, text, place(text, keys), message, hint))
         };
         match (&self.router, managers.next(), managers.next()) {
-            (Router::Octet, Some((index, number)), _) => {
+            (RouterKind::Octet, Some((index, number)), _) => {
                 let message = format!(
                     "board {number} cannot be the manager: the router, which runs Octet, holds the map"
                 );
                 let hint = "give it another role, or say `router = \"openwrt\"` in [cluster]";
                 wrong(&["board", &index.to_string(), "role"], message, hint)
             }
-            (Router::OpenWrt(_), None, _) => {
+            (RouterKind::OpenWrt(_), None, _) => {
                 let message = "no board has the role `manager`, and a router with OpenWrt cannot \
                                hold the map"
                     .to_owned();
                 let hint = "say `role = \"manager\"` in the [[board]] that is to hold it";
                 wrong(&["cluster", "router"], message, hint)
             }
-            (Router::OpenWrt(_), Some((_, first)), Some((index, second))) => {
+            (RouterKind::OpenWrt(_), Some((_, first)), Some((index, second))) => {
                 let message = format!("boards {first} and {second} cannot both be the manager");
                 let hint = "one board holds the map: give the other one another role";
                 wrong(&["board", &index.to_string(), "role"], message, hint)

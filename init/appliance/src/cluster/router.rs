@@ -11,7 +11,7 @@ use crate::fingerprint::Fingerprint;
 
 /// What the router is: `"octet"`, `"openwrt"`, or a table that says where the latter is.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Router {
+pub enum RouterKind {
     /// A node that runs this image. It holds the cluster's map.
     #[default]
     Octet,
@@ -33,7 +33,7 @@ pub struct RouterContact {
 #[serde(try_from = "String", into = "String")]
 pub struct RouterAddress(String);
 
-impl Router {
+impl RouterKind {
     /// Whether it runs Octet.
     pub fn is_octet(&self) -> bool {
         *self == Self::Octet
@@ -89,7 +89,7 @@ enum Kind {
     OpenWrt,
 }
 
-impl Serialize for Router {
+impl Serialize for RouterKind {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Octet => serializer.serialize_str(OCTET),
@@ -102,7 +102,7 @@ impl Serialize for Router {
     }
 }
 
-impl<'de> Deserialize<'de> for Router {
+impl<'de> Deserialize<'de> for RouterKind {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(TextOrTable)
     }
@@ -111,7 +111,7 @@ impl<'de> Deserialize<'de> for Router {
 struct TextOrTable;
 
 impl<'de> Visitor<'de> for TextOrTable {
-    type Value = Router;
+    type Value = RouterKind;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
@@ -119,18 +119,18 @@ impl<'de> Visitor<'de> for TextOrTable {
         )
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<Router, E> {
+    fn visit_str<E: Error>(self, text: &str) -> Result<RouterKind, E> {
         match text {
-            OCTET => Ok(Router::Octet),
-            OPENWRT => Ok(Router::OpenWrt(None)),
+            OCTET => Ok(RouterKind::Octet),
+            OPENWRT => Ok(RouterKind::OpenWrt(None)),
             other => Err(E::unknown_variant(other, &[OCTET, OPENWRT])),
         }
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Router, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RouterKind, A::Error> {
         let Table { kind: Kind::OpenWrt, address, fingerprint } =
             Table::deserialize(MapAccessDeserializer::new(map))?;
-        Ok(Router::OpenWrt(Some(RouterContact { address, fingerprint })))
+        Ok(RouterKind::OpenWrt(Some(RouterContact { address, fingerprint })))
     }
 }
 

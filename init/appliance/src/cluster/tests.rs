@@ -154,7 +154,9 @@ fn where_the_router_is() {
         )
     };
     let cluster = read(&text(&table)).unwrap().cluster.unwrap();
-    let Router::OpenWrt(Some(contact)) = &cluster.router else { panic!("{:?}", cluster.router) };
+    let RouterKind::OpenWrt(Some(contact)) = &cluster.router else {
+        panic!("{:?}", cluster.router)
+    };
     assert_eq!(contact.address.to_string(), "192.168.1.1");
     assert_eq!(contact.fingerprint.to_string(), format!("sha256:{digits}"));
     let json = serde_json::to_value(&cluster).unwrap();

@@ -10,20 +10,25 @@ fn read(text: &str) -> Result<Policy, Box<crate::FileError>> {
 fn says_who_may_do_what() {
     let policy = read("from = \"board-1\"\nto = [\"role:cache\", \"lan\"]\nservice = \"cache.gateway\"\nrate = 100\n").unwrap();
     let cache = "cache".parse().unwrap();
-    assert_eq!((policy.from, policy.to), (vec![Who::Board(1)], vec![Who::Role(cache), Who::Lan]));
-    assert!(matches!(policy.what, What::Service(name) if name.to_string() == "cache.gateway"));
+    assert_eq!(
+        (policy.from, policy.to),
+        (vec![PolicyZone::Board(1)], vec![PolicyZone::Role(cache), PolicyZone::Lan])
+    );
+    assert!(
+        matches!(policy.what, PolicyTraffic::Service(name) if name.to_string() == "cache.gateway")
+    );
     assert_eq!(policy.rate.map(NonZeroU32::get), Some(100));
     let text =
         "from = \"boards\"\nto = \"uplink\"\nprotocol = \"tcp\"\nports = [80, \"8000-8010\"]\n";
     let ports = vec![PortRange { first: 80, last: 80 }, PortRange { first: 8000, last: 8010 }];
-    assert_eq!(read(text).unwrap().what, What::Ports(Protocol::Tcp, ports));
+    assert_eq!(read(text).unwrap().what, PolicyTraffic::Ports(Protocol::Tcp, ports));
     let one = read(&text.replace("[80, \"8000-8010\"]", "80")).unwrap();
-    assert!(matches!(one.what, What::Ports(_, ports) if ports.len() == 1));
+    assert!(matches!(one.what, PolicyTraffic::Ports(_, ports) if ports.len() == 1));
     let ends =
         |end: &str| read(&format!("from = \"path\"\nto = \"router\"\n{end}\n")).unwrap().what;
-    assert_eq!(ends("protocol = \"icmp\""), What::Ping);
-    assert_eq!(ends("protocol = 47"), What::Number(47));
-    assert_eq!(ends("protocol = \"mpls-in-ip\""), What::Number(137));
+    assert_eq!(ends("protocol = \"icmp\""), PolicyTraffic::Ping);
+    assert_eq!(ends("protocol = 47"), PolicyTraffic::Number(47));
+    assert_eq!(ends("protocol = \"mpls-in-ip\""), PolicyTraffic::Number(137));
 }
 
 #[test]
@@ -68,7 +73,7 @@ fn a_port_is_published_to_one_board() {
     let good = "port = \"tcp/443\"\nto = \"board-3\"\nat = \"tcp/8443\"\n";
     let published = read(good).unwrap();
     assert_eq!((published.board, published.port.number), (3, 443));
-    assert!(matches!(published.target, Target::Port(port) if port.number == 8443));
+    assert!(matches!(published.target, PublishTarget::Port(port) if port.number == 8443));
     for (from, to, words) in [
         ("board-3", "boards", "one board"),
         ("tcp/8443", "udp/8443", "`at` is of udp"),

@@ -47,7 +47,7 @@ fn a_line_stands_for_every_pair_of_its_zones() {
             "board-4 board-3"
         ]
     );
-    let way = (Zone::Board(1), Zone::Board(2), Traffic::Tcp);
+    let way = (Zone::Board(1), Zone::Board(2), TrafficKind::Tcp);
     assert_eq!((segments.line(way, 8080), segments.line(way, 8081)), (Some(0), None));
 }
 
@@ -57,7 +57,7 @@ fn the_earlier_line_is_named() {
         |ports: &str| policy("lan", "board-1", &format!("protocol = \"tcp\"\nports = {ports}"));
     let lines = [tcp("[\"20-30\", 40]"), tcp("\"10-50\""), tcp("[25, \"35-45\"]")].concat();
     let (segments, warnings) = read(&lines).unwrap();
-    let way = (Zone::Lan, Zone::Board(1), Traffic::Tcp);
+    let way = (Zone::Lan, Zone::Board(1), TrafficKind::Tcp);
     let line = |port| segments.line(way, port);
     assert_eq!(
         [9, 10, 19, 20, 30, 31, 39, 40, 41, 50, 51].map(line),
@@ -99,7 +99,7 @@ fn mistakes_are_placed() {
     }
     let plain = "protocol = \"mpls-in-ip\"";
     let (segments, _) = read(&policy("role:cache", "board-1", plain)).unwrap();
-    let way = |from| (Zone::Board(from), Zone::Board(1), Traffic::Number(137));
+    let way = |from| (Zone::Board(from), Zone::Board(1), TrafficKind::Number(137));
     assert_eq!((segments.line(way(2), 0), segments.line(way(4), 0)), (Some(0), None));
     for other in ["lan", "uplink", "router", "path"] {
         for (from, to, line) in [(other, "boards", 18), ("boards", other, 19)] {
@@ -245,7 +245,7 @@ proptest! {
             let expected = kept.iter().position(|(a, b, first, more)| {
                 (*a, *b) == (from, to) && (*first..=first + more).contains(&port)
             });
-            let way = (Zone::Board(from), Zone::Board(to), Traffic::Udp);
+            let way = (Zone::Board(from), Zone::Board(to), TrafficKind::Udp);
             prop_assert_eq!(segments.line(way, port), expected);
         } } }
         for lets in segments.lets.values() {

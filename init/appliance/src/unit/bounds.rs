@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use super::Unit;
 use crate::bytes::Bytes;
-use crate::duration::Span;
+use crate::duration::TimeSpan;
 
 /// One key with a bounded value.
 pub(crate) struct Bound {
@@ -30,7 +30,7 @@ impl Quantity {
         match self {
             Self::Number => value.to_string(),
             Self::Bytes => Bytes::new(value).to_string(),
-            Self::Milliseconds => Span::from_millis(value).to_string(),
+            Self::Milliseconds => TimeSpan::from_millis(value).to_string(),
         }
     }
 }
@@ -54,7 +54,7 @@ const HOUR: u64 = 3600 * SECOND;
 const KIB: u64 = 1 << 10;
 const GIB: u64 = 1 << 30;
 
-fn ms(span: Span) -> Option<u64> {
+fn ms(span: TimeSpan) -> Option<u64> {
     u64::try_from(span.duration().as_millis()).ok()
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::bounds::bounds;
 use super::{Port, Unit};
 use crate::bytes::Bytes;
-use crate::duration::Span;
+use crate::duration::TimeSpan;
 use crate::name::{ModuleName, UnitName};
 use crate::path::{ImagePath, TreePath};
 use crate::user::UserName;
@@ -44,7 +44,7 @@ called! {
     ImagePath: "path",
     TreePath: "path",
     UserName: "user",
-    Span: "time",
+    TimeSpan: "time",
     Bytes: "bytes",
     Port: "protocol/port",
 }

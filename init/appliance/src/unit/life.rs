@@ -2,21 +2,21 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::duration::Span;
+use crate::duration::TimeSpan;
 
 /// Bounds on starting.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
-pub struct Start {
+pub struct StartLimits {
     /// From its start until it must be ready; then it counts as failed and is started again.
-    pub timeout: Span,
+    pub timeout: TimeSpan,
 }
 
-impl Default for Start {
+impl Default for StartLimits {
     fn default() -> Self {
         // Far more than a board needs whose flash is slow and whose other units all start at the same time.
-        Self { timeout: Span::from_secs(60) }
+        Self { timeout: TimeSpan::from_secs(60) }
     }
 }
 
@@ -41,23 +41,23 @@ pub struct Restart {
     /// When it is started again; a daemon's default is always, a one-shot's on-failure.
     pub policy: Option<RestartPolicy>,
     /// The pause before the first restart; each further one doubles it.
-    pub delay: Span,
+    pub delay: TimeSpan,
     /// The longest pause. A unit that was ready for this long starts anew with `delay`.
-    pub max_delay: Span,
+    pub max_delay: TimeSpan,
     /// How many restarts are allowed within `window`; one more and the unit is failed.
     pub budget: u32,
     /// See `budget`.
-    pub window: Span,
+    pub window: TimeSpan,
 }
 
 impl Default for Restart {
     fn default() -> Self {
         Self {
             policy: None,
-            delay: Span::from_millis(100),
-            max_delay: Span::from_secs(10),
+            delay: TimeSpan::from_millis(100),
+            max_delay: TimeSpan::from_secs(10),
             budget: 5,
-            window: Span::from_secs(30),
+            window: TimeSpan::from_secs(30),
         }
     }
 }
@@ -70,12 +70,12 @@ pub struct Stop {
     /// The signal that asks it to end.
     pub signal: Signal,
     /// How long it has before SIGKILL.
-    pub timeout: Span,
+    pub timeout: TimeSpan,
 }
 
 impl Default for Stop {
     fn default() -> Self {
-        Self { signal: Signal::Term, timeout: Span::from_secs(5) }
+        Self { signal: Signal::Term, timeout: TimeSpan::from_secs(5) }
     }
 }
 

@@ -13,10 +13,10 @@ mod sandbox;
 mod socket;
 mod system_calls;
 
-pub use life::{Restart, RestartPolicy, Signal, Start, Stop};
+pub use life::{Restart, RestartPolicy, Signal, StartLimits, Stop};
 pub use limits::{IoMax, Limits};
-pub use sandbox::{Capability, Network, Sandbox};
-pub use socket::{InvalidPort, Port, Protocol, RawProtocol, Socket};
+pub use sandbox::{Capability, NetworkAccess, Sandbox};
+pub use socket::{InvalidPort, Port, Protocol, RawProtocol, UnitSocket};
 pub use system_calls::CallGroup;
 
 use std::collections::BTreeMap;
@@ -27,11 +27,11 @@ use toml::Spanned;
 
 use crate::bytes::Bytes;
 use crate::document::parse;
-use crate::duration::Span;
+use crate::duration::TimeSpan;
 use crate::file_error::FileError;
 use crate::name::{ModuleName, UnitName};
 use crate::path::ImagePath;
-use crate::section::Section;
+use crate::section::SettingsSection;
 use crate::user::UserName;
 
 /// One unit, as PID 1 runs it.
@@ -69,7 +69,7 @@ pub struct Unit {
     /// Where its output goes.
     pub stdio: Stdio,
     /// Bounds on starting.
-    pub start: Start,
+    pub start: StartLimits,
     /// What happens when it ends by itself.
     pub restart: Restart,
     /// How it is stopped.
@@ -78,7 +78,7 @@ pub struct Unit {
     pub reload: Option<Signal>,
     /// It must send `WATCHDOG=1` at least this often once it is ready, or it is killed and counts
     /// as failed.
-    pub watchdog: Option<Span>,
+    pub watchdog: Option<TimeSpan>,
     /// Whether it has a data folder: `/data/<name>`, its own, named by `$STATE_DIRECTORY`.
     pub state: bool,
     /// Whether it has a folder in memory that outlives its restarts, but not a boot: `/run/octet/memory/<name>`,
@@ -88,7 +88,7 @@ pub struct Unit {
     /// The ports it serves, by names that policies use.
     pub ports: BTreeMap<UnitName, Port>,
     /// The sockets that are opened for it and passed to it as `LISTEN_FDS`, by name.
-    pub sockets: BTreeMap<UnitName, Socket>,
+    pub sockets: BTreeMap<UnitName, UnitSocket>,
     /// The verbs that it may call, by the unit that has them.
     pub talks: BTreeMap<UnitName, Vec<String>>,
     /// The ports of other units on the same board that it may reach, by the unit that serves them.
@@ -97,7 +97,7 @@ pub struct Unit {
     /// Sections of `appliance.toml` that it may read. It is asked whether it accepts a change of
     /// one, and told of it, at its socket in the folder of sockets.
     #[serde(default)]
-    pub config: Vec<Section>,
+    pub config: Vec<SettingsSection>,
     /// Whether it brings operators: it may ask every unit for every verb, and has to see to it that
     /// whom it asks for may. Only a unit of Octet's own can be trusted with that.
     pub operators: bool,
@@ -203,13 +203,13 @@ struct Raw {
     #[serde(default)]
     stdio: Stdio,
     #[serde(default)]
-    start: Start,
+    start: StartLimits,
     #[serde(default)]
     restart: Restart,
     #[serde(default)]
     stop: Stop,
     reload: Option<Signal>,
-    watchdog: Option<Span>,
+    watchdog: Option<TimeSpan>,
     #[serde(default)]
     state: bool,
     #[serde(default)]
@@ -217,13 +217,13 @@ struct Raw {
     #[serde(default)]
     ports: BTreeMap<UnitName, Port>,
     #[serde(default)]
-    sockets: BTreeMap<UnitName, Socket>,
+    sockets: BTreeMap<UnitName, UnitSocket>,
     #[serde(default)]
     talks: BTreeMap<UnitName, Vec<String>>,
     #[serde(default)]
     reaches: BTreeMap<UnitName, Vec<UnitName>>,
     #[serde(default)]
-    config: Vec<Section>,
+    config: Vec<SettingsSection>,
     #[serde(default)]
     operators: bool,
     #[serde(default)]
@@ -236,7 +236,7 @@ struct Raw {
 
 /// Where a unit file names something that may not be there.
 #[derive(Debug, Clone)]
-pub(crate) struct Places {
+pub(crate) struct ReferenceSpans {
     /// The units it needs, then those it comes after.
     pub units: Vec<Range<usize>>,
     /// Its kernel modules, then those of a router.
@@ -249,9 +249,9 @@ impl Unit {
     ///
     /// # Errors
     /// The first mistake, with its line and column.
-    pub(crate) fn parse(file: &str, text: &str) -> Result<(Self, Places), Box<FileError>> {
+    pub(crate) fn parse(file: &str, text: &str) -> Result<(Self, ReferenceSpans), Box<FileError>> {
         let raw: Raw = parse(file, text)?;
-        let places = Places {
+        let places = ReferenceSpans {
             units: raw.needs.iter().chain(&raw.after).map(Spanned::span).collect(),
             modules: raw.modules.iter().chain(&raw.router_modules).map(Spanned::span).collect(),
         };

@@ -29,7 +29,7 @@ pub struct Sandbox {
     /// Paths that it sees mounted read-only.
     pub read_only: Vec<TreePath>,
     /// The network that it sees.
-    pub network: Network,
+    pub network: NetworkAccess,
 }
 
 impl Default for Sandbox {
@@ -43,7 +43,7 @@ impl Default for Sandbox {
             private_tmp: true,
             private_dev: true,
             read_only: vec![],
-            network: Network::Own,
+            network: NetworkAccess::Own,
         }
     }
 }
@@ -52,7 +52,7 @@ impl Default for Sandbox {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
-pub enum Network {
+pub enum NetworkAccess {
     /// One without any interface that is up (network_namespaces(7)). Units that can neither change it
     /// nor reach each other in it share one: those with Landlock (`write` is not `/`; Linux 6.12)
     /// and without `NET_ADMIN` and `NET_RAW`. In it a name of an abstract socket, or a port, can be

@@ -77,7 +77,7 @@ impl fmt::Display for Port {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-pub struct Socket {
+pub struct UnitSocket {
     /// A stream socket in the file system: `/run/octet/<unit>.sock`, or
     /// `/run/octet/<unit>.<name>.sock`.
     pub path: Option<ImagePath>,

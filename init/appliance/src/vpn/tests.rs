@@ -22,8 +22,8 @@ fn read(text: &str) -> Result<Option<Vpn>, Box<FileError>> {
 fn by_a_line_or_by_an_address() {
     let hill = neighbour("hill", 1, "");
     let vpn = |exit: &str| read(&format!("{BOX}{hill}[vpn]\nexit = \"{exit}\"\n")).unwrap();
-    assert_eq!(vpn("hill").unwrap().exit, Exit::Line("hill".parse().unwrap()));
-    assert_eq!(vpn(NODE).unwrap().exit, Exit::Node(NODE.parse().unwrap()));
+    assert_eq!(vpn("hill").unwrap().exit, ExitNode::Line("hill".parse().unwrap()));
+    assert_eq!(vpn(NODE).unwrap().exit, ExitNode::Node(NODE.parse().unwrap()));
     assert_eq!(read(&format!("{BOX}{hill}")).unwrap(), None);
     // A board's line may name it, if the router has a link to somebody.
     let lake = neighbour("lake", 2, "board = 3\nat = \"203.0.113.7:51820\"\n");
@@ -79,8 +79,8 @@ fn places_are_told_apart_from_all_else() {
 proptest! {
     #[test]
     fn an_exit_prints_as_it_parses(text in "[a-z0-9:.-]{0,40}") {
-        if let Ok(exit) = Exit::try_from(text) {
-            prop_assert_eq!(Exit::try_from(exit.to_string()), Ok(exit));
+        if let Ok(exit) = ExitNode::try_from(text) {
+            prop_assert_eq!(ExitNode::try_from(exit.to_string()), Ok(exit));
         }
     }
 

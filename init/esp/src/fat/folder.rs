@@ -4,7 +4,7 @@
 use std::mem::take;
 use std::ops::Range;
 
-use super::{Fault, SECTOR, u16_at, u32_at};
+use super::{FatFault, SECTOR, u16_at, u32_at};
 
 /// Bytes of one slot. A file has one, and before it those with parts of its long name.
 pub const SLOT: usize = 32;
@@ -40,7 +40,7 @@ const FORBIDDEN: &[u8] = b"\"*+,./:;<=>?[\\]|";
 
 /// A file or a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct DirectoryEntry {
     /// The long name if it has one.
     pub name: String,
     /// Its slots, those of the long name first.
@@ -55,9 +55,9 @@ pub struct Entry {
 
 /// All that is in a folder.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Content {
+pub struct DirectoryContent {
     /// Its files and folders, without `.` and `..` and without the volume's label.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<DirectoryEntry>,
     /// Slots of long names that belong to none of them.
     pub orphans: Vec<usize>,
 }
@@ -97,8 +97,8 @@ impl LongName {
 ///
 /// # Errors
 /// Something in it is none of a folder.
-pub fn read(bytes: &[u8]) -> Result<Content, Fault> {
-    let mut content = Content::default();
+pub fn read(bytes: &[u8]) -> Result<DirectoryContent, FatFault> {
+    let mut content = DirectoryContent::default();
     let mut long = LongName::default();
     for (index, slot) in bytes.chunks_exact(SLOT).enumerate() {
         let used = !matches!(slot[0], FREE | DELETED);
@@ -122,9 +122,9 @@ pub fn read(bytes: &[u8]) -> Result<Content, Fault> {
             continue;
         }
         if !is_entry(slot) {
-            return Err(Fault::NoFolder);
+            return Err(FatFault::NoFolder);
         }
-        content.entries.push(Entry {
+        content.entries.push(DirectoryEntry {
             name: if is_long {
                 long_name(&bytes[long.slots.start * SLOT..index * SLOT])
             } else {

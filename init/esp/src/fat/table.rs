@@ -1,7 +1,7 @@
 //! The file allocation table: for each cluster, which one comes next.
 
-use super::volume::Volume;
-use super::{Problem, u32_at};
+use super::volume::VolumeGeometry;
+use super::{FatProblem, u32_at};
 
 /// The upper four bits of an entry are not part of it, and stay as they are.
 const BITS: u32 = 0x0FFF_FFFF;
@@ -15,7 +15,7 @@ const CLEAN: u32 = 0x0C00_0000;
 
 /// What the table says about a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Link {
+pub enum ClusterLink {
     /// No file has it.
     Free,
     /// The file goes on there.
@@ -28,19 +28,19 @@ pub enum Link {
 
 /// One table.
 #[derive(Debug, Clone)]
-pub struct Table {
+pub struct FatTable {
     bytes: Vec<u8>,
     clusters: u32,
 }
 
-impl Table {
+impl FatTable {
     /// The table in `bytes`, which are as many as the volume has for it.
     ///
     /// # Errors
     /// It does not begin as a table.
-    pub fn new(bytes: Vec<u8>, volume: &Volume) -> Result<Self, Problem> {
+    pub fn new(bytes: Vec<u8>, volume: &VolumeGeometry) -> Result<Self, FatProblem> {
         if u32_at(&bytes, 0) & BITS != (END & !0xFF) | u32::from(volume.media) {
-            return Err(Problem::Volume("its first table does not begin as one"));
+            return Err(FatProblem::Volume("its first table does not begin as one"));
         }
         Ok(Self { bytes, clusters: volume.clusters })
     }
@@ -56,12 +56,12 @@ impl Table {
     }
 
     /// What it says about a cluster that is there. The next one may be none.
-    pub fn link(&self, cluster: u32) -> Link {
+    pub fn link(&self, cluster: u32) -> ClusterLink {
         match u32_at(&self.bytes, 4 * cluster as usize) & BITS {
-            0 => Link::Free,
-            BAD => Link::Bad,
-            LEAST_END..=END => Link::End,
-            next => Link::Next(next),
+            0 => ClusterLink::Free,
+            BAD => ClusterLink::Bad,
+            LEAST_END..=END => ClusterLink::End,
+            next => ClusterLink::Next(next),
         }
     }
 
@@ -83,7 +83,7 @@ impl Table {
 
     /// How many clusters are free.
     pub fn free(&self) -> u32 {
-        self.numbers().filter(|cluster| self.link(*cluster) == Link::Free).count() as u32
+        self.numbers().filter(|cluster| self.link(*cluster) == ClusterLink::Free).count() as u32
     }
 
     /// Notes that the volume was unmounted.

@@ -21,7 +21,7 @@ fn a_volume_that_is_well_stays_as_it_is() {
     let disk = Disk::made();
     let (said, status) = disk.fsck();
     assert_eq!((&*said, status), WELL);
-    assert_eq!(plan(&disk).unwrap(), Plan::default());
+    assert_eq!(plan(&disk).unwrap(), RepairPlan::default());
     assert_eq!(disk.files().len(), 5 + 2 * FILES);
 }
 

@@ -1,7 +1,7 @@
 //! Where things lie on the volume (the specification's "Boot Sector and BPB" and "FAT32 FSInfo
 //! Sector Structure").
 
-use super::{Problem, SECTOR, u16_at, u32_at};
+use super::{FatProblem, SECTOR, u16_at, u32_at};
 
 /// More clusters are never there: it bounds the memory that a plan needs.
 const MOST: u32 = 1 << 22;
@@ -19,7 +19,7 @@ const UNKNOWN: u32 = u32::MAX;
 
 /// The places and sizes of one volume. All sectors are there: none of the numbers overlap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Volume {
+pub struct VolumeGeometry {
     /// Sectors of one cluster: 1 to 128.
     pub cluster: usize,
     /// How many clusters there are; their numbers start with 2.
@@ -38,13 +38,13 @@ pub struct Volume {
     pub media: u8,
 }
 
-impl Volume {
+impl VolumeGeometry {
     /// Reads sector 0.
     ///
     /// # Errors
     /// It is not as the builder makes it.
-    pub fn read(boot: &[u8]) -> Result<Self, Problem> {
-        let demand = |holds: bool, what| holds.then_some(()).ok_or(Problem::Volume(what));
+    pub fn read(boot: &[u8]) -> Result<Self, FatProblem> {
+        let demand = |holds: bool, what| holds.then_some(()).ok_or(FatProblem::Volume(what));
         demand(boot[510..512] == [0x55, 0xAA], "sector 0 has no signature")?;
         demand(u16_at(boot, 11) == SECTOR as u16, "its sectors do not have 512 bytes")?;
         let cluster = boot[13];
@@ -98,15 +98,15 @@ impl Volume {
 ///
 /// # Errors
 /// It is not.
-pub fn check_info(info: &[u8]) -> Result<(), Problem> {
+pub fn check_info(info: &[u8]) -> Result<(), FatProblem> {
     match SIGNATURES.iter().all(|(at, signature)| u32_at(info, *at) == *signature) {
         true => Ok(()),
-        false => Err(Problem::Volume("FSINFO has no signature")),
+        false => Err(FatProblem::Volume("FSINFO has no signature")),
     }
 }
 
 /// FSINFO with this number of free clusters. The hint where to look for one stays if it can.
-pub fn info(old: &[u8], volume: &Volume, free: u32) -> Vec<u8> {
+pub fn info(old: &[u8], volume: &VolumeGeometry, free: u32) -> Vec<u8> {
     let mut info = old.to_vec();
     info[FREE_COUNT..][..4].copy_from_slice(&free.to_le_bytes());
     if !volume.has(u32_at(old, NEXT_FREE)) {

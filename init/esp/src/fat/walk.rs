@@ -2,10 +2,10 @@
 
 use std::collections::VecDeque;
 
-use super::folder::{self, Entry, SLOT};
-use super::table::{Link, Table};
-use super::volume::Volume;
-use super::{Fault, Problem, ReadAt, Write, add, read};
+use super::folder::{self, DirectoryEntry, SLOT};
+use super::table::{ClusterLink, FatTable};
+use super::volume::VolumeGeometry;
+use super::{FatFault, FatProblem, FatWrite, ReadAt, add, read};
 
 /// How many slots all folders together may have, and how deep they may be: far more than an image
 /// has. Both bound time and memory.
@@ -56,9 +56,9 @@ enum Fate {
 }
 
 /// What was found on the way.
-pub struct Walk<'a> {
-    volume: &'a Volume,
-    table: &'a Table,
+pub struct TreeWalk<'a> {
+    volume: &'a VolumeGeometry,
+    table: &'a FatTable,
     owners: Vec<Owner>,
     /// For each cluster the size of the file that begins with it; 0 if none does.
     sizes: Vec<u32>,
@@ -68,21 +68,21 @@ pub struct Walk<'a> {
     slots: usize,
     /// Clusters that become the last one of their file.
     ends: Vec<u32>,
-    writes: Vec<Write>,
+    writes: Vec<FatWrite>,
     told: Vec<String>,
     untold: usize,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> TreeWalk<'a> {
     /// Goes through all folders, from the root on.
     ///
     /// # Errors
     /// See [`Problem`].
     pub fn through(
         device: &impl ReadAt,
-        volume: &'a Volume,
-        table: &'a Table,
-    ) -> Result<Walked, Problem> {
+        volume: &'a VolumeGeometry,
+        table: &'a FatTable,
+    ) -> Result<Walked, FatProblem> {
         let mut walk = Self {
             volume,
             table,
@@ -106,7 +106,7 @@ impl<'a> Walk<'a> {
         Ok(Walked { writes: walk.writes, done, owners: walk.owners, ends: walk.ends })
     }
 
-    fn look(&mut self, device: &impl ReadAt, folder: &Folder) -> Result<(), Problem> {
+    fn look(&mut self, device: &impl ReadAt, folder: &Folder) -> Result<(), FatProblem> {
         let mut old = vec![];
         for cluster in &folder.clusters {
             old.extend(read(device, self.volume.sector(*cluster), self.volume.cluster)?);
@@ -151,8 +151,8 @@ impl<'a> Walk<'a> {
         device: &impl ReadAt,
         path: &str,
         depth: usize,
-        entry: &Entry,
-    ) -> Result<Fate, Problem> {
+        entry: &DirectoryEntry,
+    ) -> Result<Fate, FatProblem> {
         if !entry.is_folder {
             return self.file(entry).map_err(at(path));
         }
@@ -166,12 +166,12 @@ impl<'a> Walk<'a> {
 
     /// Whether the folder at `first` is one that was being made: its only cluster was never written, or
     /// is nobody's in the table and has no file that was there before.
-    fn is_unmade(&self, device: &impl ReadAt, first: u32) -> Result<bool, Problem> {
+    fn is_unmade(&self, device: &impl ReadAt, first: u32) -> Result<bool, FatProblem> {
         if !self.volume.has(first) || self.owners[first as usize] != Owner::Nobody {
             return Ok(false);
         }
         let link = self.table.link(first);
-        if !matches!(link, Link::Free | Link::End) {
+        if !matches!(link, ClusterLink::Free | ClusterLink::End) {
             return Ok(false);
         }
         let bytes = read(device, self.volume.sector(first), self.volume.cluster)?;
@@ -179,35 +179,37 @@ impl<'a> Walk<'a> {
             return Ok(true);
         }
         Ok(match folder::read(&bytes) {
-            Ok(content) => link == Link::Free && content.entries.iter().all(|it| self.is_new(it)),
+            Ok(content) => {
+                link == ClusterLink::Free && content.entries.iter().all(|it| self.is_new(it))
+            }
             Err(_) => folder::begins_unused(&bytes),
         })
     }
 
     /// Whether this is a file that was being made.
-    fn is_new(&self, entry: &Entry) -> bool {
+    fn is_new(&self, entry: &DirectoryEntry) -> bool {
         let has_clusters = entry.first != 0
-            && !(self.volume.has(entry.first) && self.table.link(entry.first) == Link::Free);
+            && !(self.volume.has(entry.first) && self.table.link(entry.first) == ClusterLink::Free);
         !entry.is_folder && (!has_clusters || is_unfinished(&entry.name))
     }
 
     /// Takes the clusters of a folder, to look into it later.
-    fn folder(&mut self, path: String, depth: usize, first: u32) -> Result<(), Fault> {
+    fn folder(&mut self, path: String, depth: usize, first: u32) -> Result<(), FatFault> {
         let Chain { clusters, whole } = self.follow(first)?;
         if !whole {
-            return Err(Fault::NotWhole);
+            return Err(FatFault::NotWhole);
         }
         self.slots += clusters.len() * self.volume.cluster_bytes() as usize / SLOT;
         if depth > DEEPEST || self.slots > SLOTS {
-            return Err(Fault::TooMany);
+            return Err(FatFault::TooMany);
         }
         self.folders.push_back(Folder { path, depth, clusters });
         Ok(())
     }
 
     /// Takes the clusters of a file; gives back those that it has no use for.
-    fn file(&mut self, entry: &Entry) -> Result<Fate, Fault> {
-        let Entry { first, size, .. } = *entry;
+    fn file(&mut self, entry: &DirectoryEntry) -> Result<Fate, FatFault> {
+        let DirectoryEntry { first, size, .. } = *entry;
         let needed = size.div_ceil(self.volume.cluster_bytes()) as usize;
         if first == 0 && needed == 0 {
             return Ok(Fate::Stays);
@@ -237,26 +239,26 @@ impl<'a> Walk<'a> {
     }
 
     /// Takes all clusters from `first` on. Each is taken once, so this ends.
-    fn follow(&mut self, first: u32) -> Result<Chain, Fault> {
+    fn follow(&mut self, first: u32) -> Result<Chain, FatFault> {
         let mut clusters = vec![];
         let mut cluster = first;
         loop {
             if !self.volume.has(cluster) {
-                return Err(Fault::NoCluster(cluster));
+                return Err(FatFault::NoCluster(cluster));
             }
             let link = self.table.link(cluster);
             match link {
-                Link::Free => return Ok(Chain { clusters, whole: false }),
-                Link::Bad => return Err(Fault::Bad(cluster)),
-                Link::Next(_) | Link::End => {}
+                ClusterLink::Free => return Ok(Chain { clusters, whole: false }),
+                ClusterLink::Bad => return Err(FatFault::Bad(cluster)),
+                ClusterLink::Next(_) | ClusterLink::End => {}
             }
             let owner = &mut self.owners[cluster as usize];
             if *owner != Owner::Nobody {
-                return Err(Fault::Shared(cluster));
+                return Err(FatFault::Shared(cluster));
             }
             *owner = Owner::Kept;
             clusters.push(cluster);
-            let Link::Next(next) = link else { return Ok(Chain { clusters, whole: true }) };
+            let ClusterLink::Next(next) = link else { return Ok(Chain { clusters, whole: true }) };
             cluster = next;
         }
     }
@@ -273,9 +275,9 @@ impl<'a> Walk<'a> {
 /// What a cut keeps from being written is the boot loader's, and small, or named as unfinished. Any
 /// other large file that is not whole may be a kernel whose table was damaged otherwise, and the
 /// other table may still have it: it is left alone.
-fn emptied(entry: &Entry) -> Result<Fate, Fault> {
+fn emptied(entry: &DirectoryEntry) -> Result<Fate, FatFault> {
     match entry.size > LARGE && !is_unfinished(&entry.name) {
-        true => Err(Fault::NotWhole),
+        true => Err(FatFault::NotWhole),
         false => Ok(Fate::Emptied),
     }
 }
@@ -285,14 +287,14 @@ fn is_unfinished(name: &str) -> bool {
     name.to_ascii_lowercase().ends_with(UNFINISHED)
 }
 
-fn at(path: &str) -> impl Fn(Fault) -> Problem {
-    move |fault| Problem::File { path: path.to_owned(), fault }
+fn at(path: &str) -> impl Fn(FatFault) -> FatProblem {
+    move |fault| FatProblem::File { path: path.to_owned(), fault }
 }
 
 /// What is to be done.
 pub struct Walked {
     /// What is written into folders.
-    pub writes: Vec<Write>,
+    pub writes: Vec<FatWrite>,
     /// The same in words.
     pub done: Vec<String>,
     owners: Vec<Owner>,
@@ -301,10 +303,10 @@ pub struct Walked {
 
 impl Walked {
     /// Brings the table in line; returns how many clusters became free.
-    pub fn settle(&self, table: &mut Table) -> usize {
+    pub fn settle(&self, table: &mut FatTable) -> usize {
         self.ends.iter().for_each(|cluster| table.end(*cluster));
         let unused = |cluster: &u32| self.owners[*cluster as usize] != Owner::Kept;
-        let in_use = |link| matches!(link, Link::Next(_) | Link::End);
+        let in_use = |link| matches!(link, ClusterLink::Next(_) | ClusterLink::End);
         let lost: Vec<u32> =
             table.numbers().filter(unused).filter(|it| in_use(table.link(*it))).collect();
         lost.iter().for_each(|cluster| table.clear(*cluster));

@@ -21,8 +21,8 @@ const CACHE: UnitId = UnitId(0);
 const WEB: UnitId = UnitId(1);
 const PLAIN: UnitId = UnitId(2);
 
-fn hold(unit: UnitId, why: &str) -> Event {
-    Event::Hold(unit, why.into())
+fn hold(unit: UnitId, why: &str) -> SupervisorEvent {
+    SupervisorEvent::Hold(unit, why.into())
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn a_unit_runs_where_it_is_placed() {
         (Some(5), Some("is for boards 3, 4"), Some("is for board 4")),
         (Some(0), Some("is for boards 3, 4"), Some("is for board 4")),
     ] {
-        let placement = Placement::new(&units(), board);
+        let placement = BoardPlacement::new(&units(), board);
         assert_eq!((placement.held(CACHE), placement.held(WEB)), (cache, web), "{board:?}");
         assert_eq!(placement.held(PLAIN), None);
     }
@@ -42,34 +42,40 @@ fn a_unit_runs_where_it_is_placed() {
 
 #[test]
 fn it_follows_the_number() {
-    let mut placement = Placement::new(&units(), None);
+    let mut placement = BoardPlacement::new(&units(), None);
     assert_eq!(placement.follow(None), []);
-    assert_eq!(placement.follow(Some(3)), [hold(WEB, "is for board 4"), Event::Release(CACHE)]);
+    assert_eq!(
+        placement.follow(Some(3)),
+        [hold(WEB, "is for board 4"), SupervisorEvent::Release(CACHE)]
+    );
     assert_eq!(placement.follow(Some(3)), []);
-    assert_eq!(placement.follow(Some(4)), [Event::Release(WEB)]);
+    assert_eq!(placement.follow(Some(4)), [SupervisorEvent::Release(WEB)]);
     let away = [hold(WEB, "is for board 4"), hold(CACHE, "is for boards 3, 4")];
     assert_eq!(placement.follow(Some(5)), away, "the last in start order first");
 }
 
 #[test]
 fn what_it_is_told_ranks_above_the_list() {
-    let mut placement = Placement::new(&units(), Some(3));
+    let mut placement = BoardPlacement::new(&units(), Some(3));
     placement.tell("web", None).unwrap();
-    assert_eq!(placement.follow(Some(3)), [hold(CACHE, ELSEWHERE), Event::Release(WEB)]);
+    assert_eq!(placement.follow(Some(3)), [hold(CACHE, ELSEWHERE), SupervisorEvent::Release(WEB)]);
     placement.tell("", None).unwrap();
     assert_eq!(placement.follow(Some(4)), [hold(WEB, ELSEWHERE)]);
     placement.tell(" cache , web,", None).unwrap();
-    assert_eq!(placement.follow(None), [Event::Release(CACHE), Event::Release(WEB)]);
+    assert_eq!(
+        placement.follow(None),
+        [SupervisorEvent::Release(CACHE), SupervisorEvent::Release(WEB)]
+    );
     // Other units than those of the list, and none.
     placement.tell("", Some("plain")).unwrap();
     assert_eq!(placement.follow(None), [hold(PLAIN, ELSEWHERE)]);
     placement.tell("", Some("")).unwrap();
-    assert_eq!(placement.follow(None), [Event::Release(PLAIN)]);
+    assert_eq!(placement.follow(None), [SupervisorEvent::Release(PLAIN)]);
 }
 
 #[test]
 fn only_units_that_can_be_meant() {
-    let mut placement = Placement::new(&units(), Some(3));
+    let mut placement = BoardPlacement::new(&units(), Some(3));
     for (here, placed, words) in [
         ("cahce", None, "there is no unit `cahce`"),
         ("plain", None, "`plain` is not one of some boards"),
@@ -99,7 +105,7 @@ proptest! {
             0..12,
         ),
     ) {
-        let mut placement = Placement::new(&units(), None);
+        let mut placement = BoardPlacement::new(&units(), None);
         let mut core: Vec<_> = (0..4).map(|id| placement.held(UnitId(id)).is_some()).collect();
         for (board, told) in steps {
             if let Some((here, of)) = told {
@@ -109,11 +115,11 @@ proptest! {
                 }
             }
             let events = placement.follow(board);
-            prop_assert!(events.is_sorted_by_key(|event| matches!(event, Event::Release(_))));
+            prop_assert!(events.is_sorted_by_key(|event| matches!(event, SupervisorEvent::Release(_))));
             for event in events {
                 match event {
-                    Event::Hold(id, _) => core[id.0] = true,
-                    Event::Release(id) => prop_assert!(std::mem::take(&mut core[id.0])),
+                    SupervisorEvent::Hold(id, _) => core[id.0] = true,
+                    SupervisorEvent::Release(id) => prop_assert!(std::mem::take(&mut core[id.0])),
                     other => prop_assert!(false, "{other:?}"),
                 }
             }

@@ -62,7 +62,7 @@ impl Disk {
         Self { head, tail, sectors: medium }
     }
 
-    fn plan(&self) -> Result<Plan, Problem> {
+    fn plan(&self) -> Result<GrowthPlan, TableProblem> {
         plan(&self.head, &self.tail, self.sectors, NAME, Some(&OWN))
     }
 
@@ -95,7 +95,10 @@ fn grows_to_the_end_and_is_content() {
     let end = (1_048_576 - TAIL) / ALIGN * ALIGN;
     assert_eq!(
         plan,
-        Plan { data: Extent { first: 526_336, sectors: end - 526_336 }, writes: vec![] }
+        GrowthPlan {
+            data: PartitionExtent { first: 526_336, sectors: end - 526_336 },
+            writes: vec![]
+        }
     );
     assert_eq!(grown.head[MBR_SECTORS..MBR_SECTORS + 4], 1_048_575_u32.to_le_bytes());
 }
@@ -128,21 +131,21 @@ fn says_why_not() {
     assert!(disk.plan().is_ok());
     assert_eq!(
         plan(&disk.head, &disk.tail, disk.sectors, "x", None),
-        Err(Problem::NoPartition("x".into()))
+        Err(TableProblem::NoPartition("x".into()))
     );
     assert_eq!(
         plan(&disk.head, &disk.tail, disk.sectors, "octet-esp", None),
-        Err(Problem::NotLast("octet-esp".into()))
+        Err(TableProblem::NotLast("octet-esp".into()))
     );
     let small = Disk::flashed(561_152, 540_000);
     let name = NAME.to_owned();
-    let expected = Problem::TooSmall { sectors: 540_000, name, last: 559_103 };
+    let expected = TableProblem::TooSmall { sectors: 540_000, name, last: 559_103 };
     assert_eq!(small.plan(), Err(expected));
     let mut none = disk.clone();
     none.head[SECTOR] ^= 1;
     assert!(none.plan().is_ok(), "the backup is whole");
     none.tail[0] ^= 1;
-    assert_eq!(none.plan(), Err(Problem::NoTable));
+    assert_eq!(none.plan(), Err(TableProblem::NoTable));
 }
 
 proptest! {

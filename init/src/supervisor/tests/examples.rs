@@ -7,14 +7,14 @@ use octet_appliance::Readiness;
 #[test]
 fn starts_in_order_and_becomes_ready() {
     let mut state = State::new(vec![settings("a", &[]), settings("b", &[0])], 1);
-    assert_eq!(state.step(Event::Tick, ms(0)), [], "nothing before the boot");
-    assert_eq!(state.step(Event::Boot, ms(0)), [Action::Start(A)]);
+    assert_eq!(state.step(SupervisorEvent::Tick, ms(0)), [], "nothing before the boot");
+    assert_eq!(state.step(SupervisorEvent::Boot, ms(0)), [EdgeAction::Start(A)]);
     assert_eq!(reason(&state, B), "waits for a");
-    assert_eq!(state.step(Event::Spawned(A), ms(1)), []);
-    assert_eq!(state.step(Event::Ready(A), ms(2)), [Action::Start(B)]);
+    assert_eq!(state.step(SupervisorEvent::Spawned(A), ms(1)), []);
+    assert_eq!(state.step(SupervisorEvent::Ready(A), ms(2)), [EdgeAction::Start(B)]);
     assert_eq!(state.box_state(), BoxState::Starting);
     assert_eq!(state.ready_at(), None);
-    state.step(Event::Ready(B), ms(3));
+    state.step(SupervisorEvent::Ready(B), ms(3));
     assert_eq!((state.box_state(), state.ready_at()), (BoxState::Ready, Some(ms(3))));
     let status = &state.units[1].status;
     assert_eq!((status.first_started, status.first_ready), (Some(ms(2)), Some(ms(3))));
@@ -25,22 +25,22 @@ fn after_waits_for_the_outcome_whatever_it_is() {
     let mut b = settings("b", &[]);
     b.after = vec![A];
     let mut state = State::new(vec![settings("a", &[]), b], 1);
-    assert_eq!(state.step(Event::Boot, ms(0)), [Action::Start(A)]);
-    let failed = state.step(Event::SpawnFailed(A, refusal(false)), ms(1));
-    assert_eq!((failed, state_of(&state, 0)), (vec![Action::Start(B)], UnitState::Failed));
+    assert_eq!(state.step(SupervisorEvent::Boot, ms(0)), [EdgeAction::Start(A)]);
+    let failed = state.step(SupervisorEvent::SpawnFailed(A, refusal(false)), ms(1));
+    assert_eq!((failed, state_of(&state, 0)), (vec![EdgeAction::Start(B)], UnitState::Failed));
 }
 
 #[test]
 fn readiness_by_exec_or_socket_comes_with_the_program() {
     for readiness in [Readiness::Exec, Readiness::Socket] {
         let mut state = alone(|settings| settings.readiness = readiness);
-        state.step(Event::Ready(A), ms(1));
+        state.step(SupervisorEvent::Ready(A), ms(1));
         assert!(!state_of(&state, 0).is_ready(), "by {readiness:?}");
-        state.step(Event::Spawned(A), ms(2));
+        state.step(SupervisorEvent::Spawned(A), ms(2));
         assert_eq!(state_of(&state, 0), UnitState::Ready);
     }
     let mut state = alone(|_| {});
-    state.step(Event::Spawned(A), ms(2));
+    state.step(SupervisorEvent::Spawned(A), ms(2));
     assert!(!state_of(&state, 0).is_ready(), "by notify");
 }
 
@@ -50,14 +50,14 @@ fn pauses_double_with_jitter_and_the_budget_ends() {
     let mut now = ms(0);
     let mut pauses = vec![];
     loop {
-        ends(&mut state, A, Exit::Signal(9), now);
+        ends(&mut state, A, ProcessExit::Signal(9), now);
         let UnitState::Backoff { until } = state_of(&state, 0) else { break };
         assert_eq!(state_of(&state, 0).next_try(), Some(until));
         pauses.push(until - now);
         assert!(pauses.len() <= 5, "the budget does not end");
         now = until;
         assert_eq!(state.next_deadline(), Some(until));
-        assert_eq!(state.step(Event::Tick, now), [Action::Start(A)]);
+        assert_eq!(state.step(SupervisorEvent::Tick, now), [EdgeAction::Start(A)]);
     }
     for (pause, around) in pauses.iter().zip([100, 200, 400, 800, 1600]) {
         assert!(*pause >= ms(around * 3 / 4) && *pause <= ms(around * 5 / 4), "{pauses:?}");
@@ -72,7 +72,7 @@ fn pauses_double_with_jitter_and_the_budget_ends() {
 #[test]
 fn a_pause_of_nothing_stays_nothing() {
     let mut state = alone(|settings| settings.delay = Duration::ZERO);
-    assert_eq!(ends(&mut state, A, Exit::Status(1), ms(1)), [Action::Start(A)]);
+    assert_eq!(ends(&mut state, A, ProcessExit::Status(1), ms(1)), [EdgeAction::Start(A)]);
 }
 
 #[test]
@@ -83,11 +83,11 @@ fn pauses_end_at_the_longest() {
     });
     let mut now = ms(0);
     for turn in 0..50 {
-        ends(&mut state, A, Exit::Status(1), now);
+        ends(&mut state, A, ProcessExit::Status(1), now);
         let UnitState::Backoff { until } = state_of(&state, 0) else { panic!("gave up") };
         assert!(until - now <= ms(300) && (turn < 2 || until - now >= ms(225)), "{turn}");
         now = until;
-        state.step(Event::Tick, now);
+        state.step(SupervisorEvent::Tick, now);
     }
 }
 
@@ -96,13 +96,13 @@ fn a_long_good_run_starts_the_pauses_anew() {
     let mut state = alone(|_| {});
     let mut now = ms(0);
     for _ in 0..20 {
-        state.step(Event::Ready(A), now);
+        state.step(SupervisorEvent::Ready(A), now);
         now += Duration::from_secs(40);
-        ends(&mut state, A, Exit::Status(1), now);
+        ends(&mut state, A, ProcessExit::Status(1), now);
         let UnitState::Backoff { until } = state_of(&state, 0) else { panic!("gave up") };
         assert!(until - now <= ms(125));
         now = until;
-        state.step(Event::Tick, now);
+        state.step(SupervisorEvent::Tick, now);
     }
 }
 
@@ -110,17 +110,17 @@ fn a_long_good_run_starts_the_pauses_anew() {
 fn never_ready_is_asked_then_killed_then_failed() {
     let mut state = alone(|_| {});
     assert_eq!(state.next_deadline(), Some(ms(10_000)));
-    assert_eq!(state.step(Event::Tick, ms(10_000)), [Action::Ask(A)]);
-    assert_eq!(state.step(Event::Tick, ms(15_000)), [Action::Kill(A)]);
+    assert_eq!(state.step(SupervisorEvent::Tick, ms(10_000)), [EdgeAction::Ask(A)]);
+    assert_eq!(state.step(SupervisorEvent::Tick, ms(15_000)), [EdgeAction::Kill(A)]);
     assert_eq!(state.next_deadline(), None);
-    ends(&mut state, A, Exit::Signal(9), ms(15_001));
+    ends(&mut state, A, ProcessExit::Signal(9), ms(15_001));
     assert!(matches!(state_of(&state, 0), UnitState::Backoff { .. }));
     // A program that knows nothing of READY=1 is the usual case.
     let told = reason(&state, A);
     assert!(told.starts_with("was not ready within 10s: it did not send READY=1"), "{told}");
     assert!(told.contains("readiness = \"exec\""), "{told}");
     let mut state = alone(|settings| settings.readiness = Readiness::Exit);
-    state.step(Event::Tick, ms(10_000));
+    state.step(SupervisorEvent::Tick, ms(10_000));
     assert_eq!(reason(&state, A), "was not ready within 10s");
 }
 
@@ -129,21 +129,21 @@ fn never_ready_is_asked_then_killed_then_failed() {
 fn who_says_that_it_takes_longer_is_given_time() {
     let mut state = alone(|_| {});
     assert_eq!(state.next_deadline(), Some(ms(10_000)));
-    state.step(Event::Extended(A, ms(30_000)), ms(9_000));
+    state.step(SupervisorEvent::Extended(A, ms(30_000)), ms(9_000));
     assert_eq!(state.next_deadline(), Some(ms(39_000)));
     // What it has is not made less.
-    state.step(Event::Extended(A, ms(1)), ms(10_000));
+    state.step(SupervisorEvent::Extended(A, ms(1)), ms(10_000));
     assert_eq!(
-        (state.step(Event::Tick, ms(10_001)), state.next_deadline()),
+        (state.step(SupervisorEvent::Tick, ms(10_001)), state.next_deadline()),
         (vec![], Some(ms(39_000)))
     );
     for now in (20_000..190_000).step_by(10_000) {
-        state.step(Event::Extended(A, ms(30_000)), ms(now));
+        state.step(SupervisorEvent::Extended(A, ms(30_000)), ms(now));
         assert_eq!(state.next_deadline(), Some(ms((now + 30_000).min(200_000))));
     }
-    assert_eq!(state.step(Event::Tick, ms(200_000)), [Action::Ask(A)]);
+    assert_eq!(state.step(SupervisorEvent::Tick, ms(200_000)), [EdgeAction::Ask(A)]);
     // Who is ready, or to end, has nothing that it could have more time for.
-    state.step(Event::Extended(A, ms(30_000)), ms(200_001));
+    state.step(SupervisorEvent::Extended(A, ms(30_000)), ms(200_001));
     assert_eq!(state.next_deadline(), Some(ms(205_000)));
 }
 
@@ -151,8 +151,8 @@ fn who_says_that_it_takes_longer_is_given_time() {
 fn a_missing_program_fails_at_once_and_says_who_waits() {
     let units = vec![settings("a", &[]), settings("b", &[0]), settings("c", &[1])];
     let mut state = State::new(units, 1);
-    state.step(Event::Boot, ms(0));
-    state.step(Event::SpawnFailed(A, refusal(false)), ms(1));
+    state.step(SupervisorEvent::Boot, ms(0));
+    state.step(SupervisorEvent::SpawnFailed(A, refusal(false)), ms(1));
     assert_eq!(
         (state_of(&state, 0), reason(&state, A)),
         (UnitState::Failed, "no such file".into())
@@ -164,14 +164,14 @@ fn a_missing_program_fails_at_once_and_says_who_waits() {
 #[test]
 fn an_end_is_told_in_words() {
     let mut state = alone(|_| {});
-    state.step(Event::Ready(A), ms(1));
-    ends(&mut state, A, Exit::Status(1), ms(2));
+    state.step(SupervisorEvent::Ready(A), ms(1));
+    ends(&mut state, A, ProcessExit::Status(1), ms(2));
     assert_eq!(reason(&state, A), "ended with status 1");
-    assert_eq!(state.units[0].status.last_exit, Some(Exit::Status(1)));
+    assert_eq!(state.units[0].status.last_exit, Some(ProcessExit::Status(1)));
     let mut state = alone(|settings| {
         (settings.unit_type, settings.readiness) = (UnitType::OneShot, Readiness::Exit);
     });
-    ends(&mut state, A, Exit::Signal(64), ms(2));
+    ends(&mut state, A, ProcessExit::Signal(64), ms(2));
     assert_eq!(reason(&state, A), "was killed by signal 64");
 }
 
@@ -180,8 +180,8 @@ fn who_ends_well_may_rest_and_who_needs_it_waits() {
     let mut a = settings("a", &[]);
     a.policy = RestartPolicy::OnFailure;
     let mut state = State::new(vec![a, settings("b", &[0])], 1);
-    state.step(Event::Boot, ms(0));
-    ends(&mut state, A, Exit::Status(0), ms(1));
+    state.step(SupervisorEvent::Boot, ms(0));
+    ends(&mut state, A, ProcessExit::Status(0), ms(1));
     assert_eq!(state_of(&state, 0), UnitState::Stopped);
     assert_eq!(reason(&state, A), "ended with status 0 before it was ready");
     assert_eq!(reason(&state, B), "needs a, which has ended");
@@ -190,7 +190,7 @@ fn who_ends_well_may_rest_and_who_needs_it_waits() {
 #[test]
 fn a_passing_refusal_is_tried_again() {
     let mut state = alone(|_| {});
-    state.step(Event::SpawnFailed(A, refusal(true)), ms(1));
+    state.step(SupervisorEvent::SpawnFailed(A, refusal(true)), ms(1));
     assert!(matches!(state_of(&state, 0), UnitState::Backoff { .. }));
     assert_eq!(reason(&state, A), "no such file");
 }
@@ -198,24 +198,27 @@ fn a_passing_refusal_is_tried_again() {
 #[test]
 fn the_next_instance_waits_for_the_last_ones_children() {
     let mut state = alone(|settings| settings.delay = Duration::ZERO);
-    assert_eq!(state.step(Event::Exited(A, Exit::Status(1)), ms(1)), [Action::Kill(A)]);
+    assert_eq!(
+        state.step(SupervisorEvent::Exited(A, ProcessExit::Status(1)), ms(1)),
+        [EdgeAction::Kill(A)]
+    );
     assert_eq!(state_of(&state, 0), UnitState::Clearing { then: Then::Fail });
     assert!(state_of(&state, 0).is_running());
-    assert_eq!(state.step(Event::Tick, ms(60_000)), []);
-    assert_eq!(state.step(Event::Emptied(A), ms(60_001)), [Action::Start(A)]);
+    assert_eq!(state.step(SupervisorEvent::Tick, ms(60_000)), []);
+    assert_eq!(state.step(SupervisorEvent::Emptied(A), ms(60_001)), [EdgeAction::Start(A)]);
 }
 
 #[test]
 fn silence_is_death_where_a_watchdog_is_set() {
     let mut state = alone(|settings| settings.watchdog = Some(ms(10_000)));
-    state.step(Event::Ready(A), ms(0));
+    state.step(SupervisorEvent::Ready(A), ms(0));
     assert_eq!(state.next_deadline(), Some(ms(10_000)), "from the first moment on");
-    state.step(Event::Alive(A), ms(9_000));
+    state.step(SupervisorEvent::Alive(A), ms(9_000));
     assert_eq!(state.next_deadline(), Some(ms(19_000)));
-    state.step(Event::Ready(A), ms(10_000));
-    assert_eq!(state.step(Event::Tick, ms(19_999)), []);
-    assert_eq!(state.step(Event::Tick, ms(20_000)), [Action::Kill(A)]);
-    ends(&mut state, A, Exit::Signal(9), ms(20_001));
+    state.step(SupervisorEvent::Ready(A), ms(10_000));
+    assert_eq!(state.step(SupervisorEvent::Tick, ms(19_999)), []);
+    assert_eq!(state.step(SupervisorEvent::Tick, ms(20_000)), [EdgeAction::Kill(A)]);
+    ends(&mut state, A, ProcessExit::Signal(9), ms(20_001));
     assert!(matches!(state_of(&state, 0), UnitState::Backoff { .. }));
     assert_eq!(reason(&state, A), "did not send WATCHDOG=1 within 10s");
 }
@@ -223,23 +226,27 @@ fn silence_is_death_where_a_watchdog_is_set() {
 #[test]
 fn shutdown_reverses_and_is_bounded() {
     let mut state = chain();
-    assert_eq!(state.step(Event::Shutdown(Goal::PowerOff), ms(0)), [Action::Ask(C)]);
+    assert_eq!(
+        state.step(SupervisorEvent::Shutdown(ShutdownGoal::PowerOff), ms(0)),
+        [EdgeAction::Ask(C)]
+    );
     assert_eq!(state.shutdown_progress(), Some((0, 3)));
-    assert_eq!(ends(&mut state, C, Exit::Status(0), ms(10)), [Action::Ask(B)]);
+    assert_eq!(ends(&mut state, C, ProcessExit::Status(0), ms(10)), [EdgeAction::Ask(B)]);
     assert_eq!(state.shutdown_progress(), Some((1, 3)));
     assert_eq!(state.running().collect::<Vec<_>>(), ["a", "b"]);
-    for event in [Event::Start(C), Event::Stop(A), Event::Restart(B)] {
+    for event in [SupervisorEvent::Start(C), SupervisorEvent::Stop(A), SupervisorEvent::Restart(B)]
+    {
         assert_eq!(state.step(event, ms(20)), [], "the operator comes too late");
     }
-    assert_eq!(state.step(Event::Tick, ms(5_010)), [Action::Kill(B)]);
-    let late = state.step(Event::Tick, SHUTDOWN_LIMIT);
-    assert_eq!(late, [Action::Kill(B), Action::Kill(A)]);
+    assert_eq!(state.step(SupervisorEvent::Tick, ms(5_010)), [EdgeAction::Kill(B)]);
+    let late = state.step(SupervisorEvent::Tick, SHUTDOWN_LIMIT);
+    assert_eq!(late, [EdgeAction::Kill(B), EdgeAction::Kill(A)]);
     assert_eq!(state.next_deadline(), Some(SHUTDOWN_LIMIT + KILL_LIMIT));
-    assert_eq!(ends(&mut state, A, Exit::Signal(9), ms(15_001)), []);
-    let end = state.step(Event::Tick, SHUTDOWN_LIMIT + KILL_LIMIT);
-    assert_eq!(end, [Action::Finish(Goal::PowerOff)], "b cannot die");
+    assert_eq!(ends(&mut state, A, ProcessExit::Signal(9), ms(15_001)), []);
+    let end = state.step(SupervisorEvent::Tick, SHUTDOWN_LIMIT + KILL_LIMIT);
+    assert_eq!(end, [EdgeAction::Finish(ShutdownGoal::PowerOff)], "b cannot die");
     assert_eq!(state.next_deadline(), None, "the edge must not spin");
-    assert_eq!(state.step(Event::Exited(B, Exit::Signal(9)), ms(30_000)), []);
+    assert_eq!(state.step(SupervisorEvent::Exited(B, ProcessExit::Signal(9)), ms(30_000)), []);
 }
 
 #[test]
@@ -249,27 +256,36 @@ fn the_one_that_hears_the_others_stops_after_them() {
     logger.stops_last = true;
     let units = vec![settings("a", &[]), settings("b", &[]), settings("c", &[1]), logger];
     let mut state = State::new(units, 0);
-    state.step(Event::Boot, ms(0));
+    state.step(SupervisorEvent::Boot, ms(0));
     for unit in [A, B, C, UnitId(3)] {
-        state.step(Event::Spawned(unit), ms(0));
-        state.step(Event::Ready(unit), ms(0));
+        state.step(SupervisorEvent::Spawned(unit), ms(0));
+        state.step(SupervisorEvent::Ready(unit), ms(0));
     }
-    assert_eq!(state.step(Event::Shutdown(Goal::PowerOff), ms(1)), [Action::Ask(C)]);
-    assert_eq!(ends(&mut state, C, Exit::Status(0), ms(2)), [Action::Ask(B)]);
-    assert_eq!(ends(&mut state, B, Exit::Status(0), ms(3)), [Action::Ask(UnitId(3))]);
-    assert_eq!(ends(&mut state, UnitId(3), Exit::Status(0), ms(4)), [Action::Ask(A)]);
-    assert_eq!(ends(&mut state, A, Exit::Status(0), ms(5)), [Action::Finish(Goal::PowerOff)]);
+    assert_eq!(
+        state.step(SupervisorEvent::Shutdown(ShutdownGoal::PowerOff), ms(1)),
+        [EdgeAction::Ask(C)]
+    );
+    assert_eq!(ends(&mut state, C, ProcessExit::Status(0), ms(2)), [EdgeAction::Ask(B)]);
+    assert_eq!(ends(&mut state, B, ProcessExit::Status(0), ms(3)), [EdgeAction::Ask(UnitId(3))]);
+    assert_eq!(ends(&mut state, UnitId(3), ProcessExit::Status(0), ms(4)), [EdgeAction::Ask(A)]);
+    assert_eq!(
+        ends(&mut state, A, ProcessExit::Status(0), ms(5)),
+        [EdgeAction::Finish(ShutdownGoal::PowerOff)]
+    );
 }
 
 #[test]
 fn shutdown_ends_early_when_all_is_gone() {
     let mut state = chain();
-    state.step(Event::Shutdown(Goal::Reboot), ms(0));
-    state.step(Event::Shutdown(Goal::PowerOff), ms(1));
+    state.step(SupervisorEvent::Shutdown(ShutdownGoal::Reboot), ms(0));
+    state.step(SupervisorEvent::Shutdown(ShutdownGoal::PowerOff), ms(1));
     for unit in [C, B] {
-        ends(&mut state, unit, Exit::Status(0), ms(2));
+        ends(&mut state, unit, ProcessExit::Status(0), ms(2));
     }
-    assert_eq!(ends(&mut state, A, Exit::Status(0), ms(2)), [Action::Finish(Goal::Reboot)]);
+    assert_eq!(
+        ends(&mut state, A, ProcessExit::Status(0), ms(2)),
+        [EdgeAction::Finish(ShutdownGoal::Reboot)]
+    );
 }
 
 #[test]
@@ -298,15 +314,15 @@ fn units_that_do_not_exist_are_ignored() {
     let mut state = chain();
     let unknown = UnitId(3);
     for event in [
-        Event::Spawned(unknown),
-        Event::SpawnFailed(unknown, refusal(true)),
-        Event::Ready(unknown),
-        Event::Alive(unknown),
-        Event::Exited(unknown, Exit::Status(0)),
-        Event::Emptied(unknown),
-        Event::Start(unknown),
-        Event::Stop(unknown),
-        Event::Restart(unknown),
+        SupervisorEvent::Spawned(unknown),
+        SupervisorEvent::SpawnFailed(unknown, refusal(true)),
+        SupervisorEvent::Ready(unknown),
+        SupervisorEvent::Alive(unknown),
+        SupervisorEvent::Exited(unknown, ProcessExit::Status(0)),
+        SupervisorEvent::Emptied(unknown),
+        SupervisorEvent::Start(unknown),
+        SupervisorEvent::Stop(unknown),
+        SupervisorEvent::Restart(unknown),
     ] {
         assert_eq!(state.step(event, ms(1)), []);
     }

@@ -39,8 +39,8 @@ fn settings(name: &str, needs: &[usize]) -> Settings {
     }
 }
 
-fn refusal(may_pass: bool) -> Refusal {
-    Refusal { reason: "no such file".into(), may_pass }
+fn refusal(may_pass: bool) -> SpawnRefusal {
+    SpawnRefusal { reason: "no such file".into(), may_pass }
 }
 
 fn ms(ms: u64) -> Moment {
@@ -62,7 +62,12 @@ const C: UnitId = UnitId(2);
 fn chain() -> State {
     let units = vec![settings("a", &[]), settings("b", &[0]), settings("c", &[1])];
     let mut state = State::new(units, 1);
-    for event in [Event::Boot, Event::Ready(A), Event::Ready(B), Event::Ready(C)] {
+    for event in [
+        SupervisorEvent::Boot,
+        SupervisorEvent::Ready(A),
+        SupervisorEvent::Ready(B),
+        SupervisorEvent::Ready(C),
+    ] {
         state.step(event, ms(0));
     }
     assert_eq!(state.box_state(), BoxState::Ready);
@@ -74,14 +79,14 @@ fn alone(change: impl FnOnce(&mut Settings)) -> State {
     let mut settings = settings("a", &[]);
     change(&mut settings);
     let mut state = State::new(vec![settings], 1);
-    assert_eq!(state.step(Event::Boot, ms(0)), [Action::Start(A)]);
+    assert_eq!(state.step(SupervisorEvent::Boot, ms(0)), [EdgeAction::Start(A)]);
     state
 }
 
 /// The main process of `unit` ends and leaves nothing behind.
-fn ends(state: &mut State, unit: UnitId, exit: Exit, now: Moment) -> Vec<Action> {
-    assert_eq!(state.step(Event::Exited(unit, exit), now)[0], Action::Kill(unit));
-    state.step(Event::Emptied(unit), now)
+fn ends(state: &mut State, unit: UnitId, exit: ProcessExit, now: Moment) -> Vec<EdgeAction> {
+    assert_eq!(state.step(SupervisorEvent::Exited(unit, exit), now)[0], EdgeAction::Kill(unit));
+    state.step(SupervisorEvent::Emptied(unit), now)
 }
 
 fn reason(state: &State, unit: UnitId) -> String {

@@ -49,14 +49,14 @@ impl Processes {
 
 impl Main {
     /// How it ends now, if it does.
-    pub fn ending(&self, settings: &Settings) -> Option<Exit> {
+    pub fn ending(&self, settings: &Settings) -> Option<ProcessExit> {
         let one_shot = settings.unit_type == UnitType::OneShot;
         match self.fate {
             Fate::Undying => None,
-            _ if self.killed => Some(Exit::Signal(9)),
-            Fate::Dies(status) => Some(Exit::Status(status)),
-            Fate::Healthy if self.asked && one_shot => Some(Exit::Signal(15)),
-            Fate::Healthy if self.asked || one_shot => Some(Exit::Status(0)),
+            _ if self.killed => Some(ProcessExit::Signal(9)),
+            Fate::Dies(status) => Some(ProcessExit::Status(status)),
+            Fate::Healthy if self.asked && one_shot => Some(ProcessExit::Signal(15)),
+            Fate::Healthy if self.asked || one_shot => Some(ProcessExit::Status(0)),
             _ => None,
         }
     }

@@ -47,12 +47,12 @@ fn until_quiet(world: &mut World) {
 fn whatever_was_started_is_stopped_in_order() {
     in_every_world("whatever_was_started_is_stopped_in_order", 400, |script| {
         let mut world = World::new(script, true);
-        world.event(Event::Boot);
+        world.event(SupervisorEvent::Boot);
         let turns = world.script.draw(100);
         for _ in 0..turns {
             world.wild_turn();
         }
-        world.event(Event::Shutdown(Goal::PowerOff));
+        world.event(SupervisorEvent::Shutdown(ShutdownGoal::PowerOff));
         while !world.script.is_over() && world.finished.is_none() {
             world.wild_turn();
         }
@@ -63,7 +63,7 @@ fn whatever_was_started_is_stopped_in_order() {
         assert!(finished - began <= Duration::from_secs(17 + 2 * 11), "{:?}", finished - began);
         let given_up = finished - began >= Duration::from_secs(17);
         assert!(given_up || world.processes.iter().all(|it| !it.any()));
-        assert_eq!(world.state.step(Event::Tick, world.now + ms(60_000)), []);
+        assert_eq!(world.state.step(SupervisorEvent::Tick, world.now + ms(60_000)), []);
         assert_eq!(world.state.next_deadline(), None);
     });
 }
@@ -73,7 +73,7 @@ fn whatever_was_started_is_stopped_in_order() {
 fn quiet_means_goal_or_reason() {
     in_every_world("quiet_means_goal_or_reason", 400, |script| {
         let mut world = World::new(script, false);
-        world.event(Event::Boot);
+        world.event(SupervisorEvent::Boot);
         while !world.script.is_over() {
             world.wild_turn();
         }
@@ -122,7 +122,7 @@ fn any_sequence_is_survived() {
                 trace.take(&event);
             }
             for action in state.step(event, now) {
-                if let Action::Start(unit) = action {
+                if let EdgeAction::Start(unit) = action {
                     let before = std::mem::replace(&mut mains[unit.0], Trace::Main);
                     assert_eq!(before, Trace::None, "two instances");
                 }
@@ -141,12 +141,11 @@ enum Trace {
 }
 
 impl Trace {
-    fn take(&mut self, event: &Event) {
+    fn take(&mut self, event: &SupervisorEvent) {
         *self = match (*self, event) {
-            (Self::Main, Event::SpawnFailed(..)) | (Self::Leftovers, Event::Emptied(_)) => {
-                Self::None
-            }
-            (Self::Main, Event::Exited(..)) => Self::Leftovers,
+            (Self::Main, SupervisorEvent::SpawnFailed(..))
+            | (Self::Leftovers, SupervisorEvent::Emptied(_)) => Self::None,
+            (Self::Main, SupervisorEvent::Exited(..)) => Self::Leftovers,
             (trace, _) => trace,
         }
     }
@@ -171,26 +170,26 @@ fn assert_kept_in_step(state: &State) {
 }
 
 /// Any event, also for units that do not exist.
-pub fn any_event(script: &mut Script, count: usize) -> Event {
+pub fn any_event(script: &mut Script, count: usize) -> SupervisorEvent {
     let unit = UnitId(script.draw(count + 1));
     match script.draw(28) {
-        27 => Event::Extended(unit, ms(7_000)),
-        0 | 1 => Event::Boot,
-        2 | 3 => Event::Spawned(unit),
-        4 => Event::SpawnFailed(unit, refusal(true)),
-        5 => Event::SpawnFailed(unit, refusal(false)),
-        6..9 => Event::Ready(unit),
-        9 => Event::Alive(unit),
-        10 | 11 => Event::Exited(unit, Exit::Status(0)),
-        12 => Event::Exited(unit, Exit::Signal(11)),
-        13..16 => Event::Emptied(unit),
-        16 | 17 => Event::Tick,
-        18 | 19 => Event::Start(unit),
-        20 | 21 => Event::Stop(unit),
-        22 => Event::Restart(unit),
-        23 | 24 => Event::Hold(unit, NOT_HERE.into()),
-        25 => Event::Release(unit),
-        _ if script.draw(8) == 1 => Event::Shutdown(Goal::Reboot),
-        _ => Event::Tick,
+        27 => SupervisorEvent::Extended(unit, ms(7_000)),
+        0 | 1 => SupervisorEvent::Boot,
+        2 | 3 => SupervisorEvent::Spawned(unit),
+        4 => SupervisorEvent::SpawnFailed(unit, refusal(true)),
+        5 => SupervisorEvent::SpawnFailed(unit, refusal(false)),
+        6..9 => SupervisorEvent::Ready(unit),
+        9 => SupervisorEvent::Alive(unit),
+        10 | 11 => SupervisorEvent::Exited(unit, ProcessExit::Status(0)),
+        12 => SupervisorEvent::Exited(unit, ProcessExit::Signal(11)),
+        13..16 => SupervisorEvent::Emptied(unit),
+        16 | 17 => SupervisorEvent::Tick,
+        18 | 19 => SupervisorEvent::Start(unit),
+        20 | 21 => SupervisorEvent::Stop(unit),
+        22 => SupervisorEvent::Restart(unit),
+        23 | 24 => SupervisorEvent::Hold(unit, NOT_HERE.into()),
+        25 => SupervisorEvent::Release(unit),
+        _ if script.draw(8) == 1 => SupervisorEvent::Shutdown(ShutdownGoal::Reboot),
+        _ => SupervisorEvent::Tick,
     }
 }

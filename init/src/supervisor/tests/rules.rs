@@ -26,7 +26,7 @@ pub struct Rules {
     seen: Vec<Seen>,
     shutdown: Option<Moment>,
     /// The next event comes because of this.
-    event: Option<Event>,
+    event: Option<SupervisorEvent>,
 }
 
 impl Rules {
@@ -60,27 +60,29 @@ impl Rules {
         self.shutdown
     }
 
-    pub fn before(&mut self, event: &Event, now: Moment) {
+    pub fn before(&mut self, event: &SupervisorEvent, now: Moment) {
         self.event = Some(event.clone());
         match *event {
-            Event::Shutdown(_) => {
+            SupervisorEvent::Shutdown(_) => {
                 self.shutdown.get_or_insert(now);
             }
             _ if self.shutdown.is_some() => {}
-            Event::Hold(unit, _) => {
+            SupervisorEvent::Hold(unit, _) => {
                 let seen = &mut self.seen[unit.0];
                 (seen.elsewhere, seen.held) = (true, false);
             }
-            Event::Release(unit) => {
+            SupervisorEvent::Release(unit) => {
                 let seen = &mut self.seen[unit.0];
                 if std::mem::replace(&mut seen.elsewhere, false) {
                     seen.budget_is_first = false;
                 }
             }
-            Event::Start(unit) | Event::Stop(unit) | Event::Restart(unit)
+            SupervisorEvent::Start(unit)
+            | SupervisorEvent::Stop(unit)
+            | SupervisorEvent::Restart(unit)
                 if self.seen[unit.0].elsewhere => {}
-            Event::Stop(unit) => self.seen[unit.0].held = true,
-            Event::Start(unit) | Event::Restart(unit) => {
+            SupervisorEvent::Stop(unit) => self.seen[unit.0].held = true,
+            SupervisorEvent::Start(unit) | SupervisorEvent::Restart(unit) => {
                 for index in 0..self.seen.len() {
                     let touched = index == unit.0 || self.rests(unit.0, index);
                     if touched && !self.seen[index].elsewhere {
@@ -116,12 +118,12 @@ impl Rules {
         needs.iter().chain(after).any(|id| id.0 == other || self.waits_for(id.0, other))
     }
 
-    pub fn check(&mut self, state: &State, world: &[Processes], action: Action, now: Moment) {
+    pub fn check(&mut self, state: &State, world: &[Processes], action: EdgeAction, now: Moment) {
         match action {
-            Action::Start(unit) => self.check_start(state, world, unit),
-            Action::Ask(unit) => self.check_ask(state, world, unit),
-            Action::Kill(_) => {}
-            Action::Finish(_) => {
+            EdgeAction::Start(unit) => self.check_start(state, world, unit),
+            EdgeAction::Ask(unit) => self.check_ask(state, world, unit),
+            EdgeAction::Kill(_) => {}
+            EdgeAction::Finish(_) => {
                 let began = self.shutdown.unwrap_or(now);
                 let limit = began + Duration::from_secs(17);
                 assert!(now >= limit || world.iter().all(|it| !it.any()), "finished too early");
@@ -130,7 +132,7 @@ impl Rules {
     }
 
     fn check_ask(&self, state: &State, world: &[Processes], unit: UnitId) {
-        let again = matches!(self.event, Some(Event::Spawned(_)));
+        let again = matches!(self.event, Some(SupervisorEvent::Spawned(_)));
         let late = matches!(state_of(state, unit.0), UnitState::Stopping { then: Then::Fail, .. });
         if again || late {
             return;

@@ -20,18 +20,23 @@ fn star() -> Vec<Settings> {
 
 /// Does what the core says as a machine would whose processes are as they should be. Returns the
 /// number of events.
-fn run(state: &mut State, first: Event) -> usize {
+fn run(state: &mut State, first: SupervisorEvent) -> usize {
     let mut events = std::collections::VecDeque::from([first]);
     let mut count = 0;
     while let Some(event) = events.pop_front() {
         count += 1;
         for action in state.step(event, ms(count)) {
             match action {
-                Action::Start(unit) => events.extend([Event::Spawned(unit), Event::Ready(unit)]),
-                Action::Ask(unit) => {
-                    events.extend([Event::Exited(unit, Exit::Status(0)), Event::Emptied(unit)]);
+                EdgeAction::Start(unit) => {
+                    events.extend([SupervisorEvent::Spawned(unit), SupervisorEvent::Ready(unit)])
                 }
-                Action::Kill(_) | Action::Finish(_) => {}
+                EdgeAction::Ask(unit) => {
+                    events.extend([
+                        SupervisorEvent::Exited(unit, ProcessExit::Status(0)),
+                        SupervisorEvent::Emptied(unit),
+                    ]);
+                }
+                EdgeAction::Kill(_) | EdgeAction::Finish(_) => {}
             }
         }
     }
@@ -42,9 +47,9 @@ fn run(state: &mut State, first: Event) -> usize {
 fn five_hundred_come_and_go() {
     for units in [chain(), star()] {
         let mut state = State::new(units, 0);
-        assert_eq!(run(&mut state, Event::Boot), 1 + 2 * COUNT);
+        assert_eq!(run(&mut state, SupervisorEvent::Boot), 1 + 2 * COUNT);
         assert_eq!(state.box_state(), BoxState::Ready);
-        run(&mut state, Event::Shutdown(Goal::PowerOff));
+        run(&mut state, SupervisorEvent::Shutdown(ShutdownGoal::PowerOff));
         assert_eq!(state.shutdown_progress(), Some((COUNT, COUNT)));
     }
 }

@@ -83,12 +83,12 @@ fn explore(script: &mut Script, table: &mut Table) {
         now += if script.once_in(12) { ms(3_000) } else { script.pick(&[ms(0), ms(1), ms(20)]) };
         // What is due comes first, so that every other event is seen alone.
         if state.next_deadline().is_some_and(|due| due <= now) {
-            note(&mut state, Event::Tick, now, table);
+            note(&mut state, SupervisorEvent::Tick, now, table);
             continue;
         }
         until_shutdown = until_shutdown.wrapping_sub(1);
         let event = match until_shutdown {
-            0 => Event::Shutdown(Goal::PowerOff),
+            0 => SupervisorEvent::Shutdown(ShutdownGoal::PowerOff),
             _ if state.going_down.is_none() && !script.once_in(3) => likely_event(script, &state),
             _ => any_event(script, count),
         };
@@ -97,7 +97,7 @@ fn explore(script: &mut Script, table: &mut Table) {
 }
 
 /// Lets an event happen and notes what becomes of the unit it is about, or of all units.
-fn note(state: &mut State, event: Event, now: Moment, table: &mut Table) {
+fn note(state: &mut State, event: SupervisorEvent, now: Moment, table: &mut Table) {
     let all = 0..state.units.len();
     let (kind, unit) = (EventKind::from(&event), event.unit());
     let ids = || all.clone().map(UnitId).filter(|&id| unit.is_none_or(|unit| unit == id));
@@ -110,13 +110,17 @@ fn note(state: &mut State, event: Event, now: Moment, table: &mut Table) {
 }
 
 /// What a unit does that is as it should be, or fails now and then.
-fn likely_event(script: &mut Script, state: &State) -> Event {
+fn likely_event(script: &mut Script, state: &State) -> SupervisorEvent {
     let unit = UnitId(script.draw(state.units.len()));
     match state_of(state, unit.0) {
-        UnitState::Starting { .. } => script.pick(&[Event::Spawned, Event::Ready])(unit),
-        UnitState::Clearing { .. } => Event::Emptied(unit),
-        UnitState::Ready if script.draw(4) == 0 => Event::Exited(unit, Exit::Status(1)),
-        _ => Event::Alive(unit),
+        UnitState::Starting { .. } => {
+            script.pick(&[SupervisorEvent::Spawned, SupervisorEvent::Ready])(unit)
+        }
+        UnitState::Clearing { .. } => SupervisorEvent::Emptied(unit),
+        UnitState::Ready if script.draw(4) == 0 => {
+            SupervisorEvent::Exited(unit, ProcessExit::Status(1))
+        }
+        _ => SupervisorEvent::Alive(unit),
     }
 }
 

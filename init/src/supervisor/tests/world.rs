@@ -22,7 +22,7 @@ enum Next {
     Spawned(UnitId),
     Refused(UnitId, bool),
     Ready(UnitId),
-    Exited(UnitId, Exit),
+    Exited(UnitId, ProcessExit),
     Emptied(UnitId),
 }
 
@@ -41,7 +41,7 @@ impl World {
     }
 
     /// The core takes an event, and what it wants is done.
-    pub fn event(&mut self, event: Event) {
+    pub fn event(&mut self, event: SupervisorEvent) {
         self.rules.before(&event, self.now);
         for action in self.state.step(event, self.now) {
             self.rules.check(&self.state, &self.processes, action, self.now);
@@ -50,9 +50,9 @@ impl World {
         self.rules.after(&self.state, self.now);
     }
 
-    fn act(&mut self, action: Action) {
+    fn act(&mut self, action: EdgeAction) {
         match action {
-            Action::Start(unit) => {
+            EdgeAction::Start(unit) => {
                 let fate = match self.script.draw(9) {
                     0..4 => Fate::Healthy,
                     4 | 5 => Fate::Dies(self.script.draw(2) as i32),
@@ -65,11 +65,11 @@ impl World {
                     Main { fate, spawned: false, said_ready: false, asked: false, killed: false };
                 self.processes[unit.0] = Processes { main: Some(new), ..Processes::default() };
             }
-            Action::Ask(unit) => {
+            EdgeAction::Ask(unit) => {
                 let main = self.processes[unit.0].main.as_mut();
                 main.expect("there is nobody to ask").asked = true;
             }
-            Action::Kill(unit) => {
+            EdgeAction::Kill(unit) => {
                 let Processes { main, leftovers, .. } = &mut self.processes[unit.0];
                 if let Some(main) = main {
                     main.killed = true;
@@ -78,7 +78,7 @@ impl World {
                     *dies = true;
                 }
             }
-            Action::Finish(_) => self.finished = Some(self.now),
+            EdgeAction::Finish(_) => self.finished = Some(self.now),
         }
     }
 
@@ -124,17 +124,17 @@ impl World {
                 if let Some(main) = &mut processes.main {
                     main.spawned = true;
                 }
-                self.event(Event::Spawned(unit));
+                self.event(SupervisorEvent::Spawned(unit));
             }
             Next::Refused(unit, may_pass) => {
                 self.processes[unit.0] = Processes::default();
-                self.event(Event::SpawnFailed(unit, refusal(may_pass)));
+                self.event(SupervisorEvent::SpawnFailed(unit, refusal(may_pass)));
             }
             Next::Ready(unit) => {
                 if let Some(main) = &mut self.processes[unit.0].main {
                     main.said_ready = true;
                 }
-                self.event(Event::Ready(unit));
+                self.event(SupervisorEvent::Ready(unit));
             }
             Next::Exited(unit, exit) => {
                 let leaves = self.script.once_in(3);
@@ -145,11 +145,11 @@ impl World {
                 // An undying child owes no news: nobody will ever hear that it is gone.
                 processes.leftovers = (leaves || undying).then_some(false);
                 processes.owes_emptied = !undying;
-                self.event(Event::Exited(unit, exit));
+                self.event(SupervisorEvent::Exited(unit, exit));
             }
             Next::Emptied(unit) => {
                 self.processes[unit.0] = Processes::default();
-                self.event(Event::Emptied(unit));
+                self.event(SupervisorEvent::Emptied(unit));
             }
         }
     }
@@ -178,7 +178,7 @@ impl World {
         }
         let Some(deadline) = self.state.next_deadline() else { return !nexts.is_empty() };
         self.now = self.now.max(deadline);
-        self.event(Event::Tick);
+        self.event(SupervisorEvent::Tick);
         true
     }
 
@@ -192,7 +192,7 @@ impl World {
     fn live(&mut self) {
         for unit in (0..self.processes.len()).map(UnitId) {
             if self.lives(unit) {
-                self.event(Event::Alive(unit));
+                self.event(SupervisorEvent::Alive(unit));
             }
         }
     }
@@ -202,17 +202,17 @@ impl World {
     pub fn wild_turn(&mut self) -> bool {
         let unit = UnitId(self.script.draw(self.processes.len()));
         match self.script.draw(18) {
-            9 => self.event(Event::Start(unit)),
-            10 | 11 => self.event(Event::Stop(unit)),
-            12 => self.event(Event::Restart(unit)),
-            13 => self.event(Event::Alive(unit)),
-            14 if !self.processes[unit.0].any() => self.event(Event::Emptied(unit)),
-            14 => self.event(Event::Boot),
-            16 => self.event(Event::Hold(unit, NOT_HERE.into())),
-            17 => self.event(Event::Release(unit)),
+            9 => self.event(SupervisorEvent::Start(unit)),
+            10 | 11 => self.event(SupervisorEvent::Stop(unit)),
+            12 => self.event(SupervisorEvent::Restart(unit)),
+            13 => self.event(SupervisorEvent::Alive(unit)),
+            14 if !self.processes[unit.0].any() => self.event(SupervisorEvent::Emptied(unit)),
+            14 => self.event(SupervisorEvent::Boot),
+            16 => self.event(SupervisorEvent::Hold(unit, NOT_HERE.into())),
+            17 => self.event(SupervisorEvent::Release(unit)),
             15 => {
                 self.now += self.script.pick(&[ms(1), ms(500), ms(11_000)]);
-                self.event(Event::Tick);
+                self.event(SupervisorEvent::Tick);
             }
             _ => return self.turn(),
         }

@@ -5,18 +5,18 @@ use std::io;
 use std::time::Duration;
 
 use crate::site::{HEAD, LINES, Site, plan, plan_of, router, set_up};
-use octet_openwrt::apply::{ApplyError, Outcome, apply};
+use octet_openwrt::apply::{ApplyError, ApplyOutcome, apply};
 use octet_openwrt::diff::diff;
 use octet_openwrt::lacks::lacks;
-use octet_openwrt::state::State;
-use octet_openwrt::ubus::{Call, Login, UbusError};
+use octet_openwrt::state::RouterState;
+use octet_openwrt::ubus::{Login, UbusCall, UbusError};
 use octet_openwrt::verify::verify;
-use octet_openwrt::wanted::Wanted;
+use octet_openwrt::wanted::Desired;
 use octet_openwrt_double::Router;
 use octet_openwrt_double::uci::Package;
 use serde_json::json;
 
-pub fn keep(_: &State) -> io::Result<()> {
+pub fn keep(_: &RouterState) -> io::Result<()> {
     Ok(())
 }
 
@@ -30,13 +30,13 @@ fn there_and_back() {
 
     let kept = RefCell::new(String::new());
     site.0.count(None);
-    let outcome = apply(&mut site.ubus(), &Wanted::Plan(&plan), |state| {
+    let outcome = apply(&mut site.ubus(), &Desired::Plan(&plan), |state| {
         // Nothing was touched yet.
         assert_eq!(site.0.writing(), 0);
         *kept.borrow_mut() = state.export();
         Ok(())
     });
-    assert_eq!(outcome.unwrap(), Outcome::Applied);
+    assert_eq!(outcome.unwrap(), ApplyOutcome::Applied);
     let requests = site.0.requests();
     println!("{} requests, {} of them writing", requests.len(), site.0.writing());
     assert!(requests.len() <= 16, "{}", requests.len());
@@ -49,27 +49,30 @@ fn there_and_back() {
     assert_eq!(site.sections(), after);
 
     site.0.count(None);
-    let outcome = apply(&mut site.ubus(), &Wanted::Plan(&plan), keep);
-    assert_eq!(outcome.unwrap(), Outcome::Nothing);
+    let outcome = apply(&mut site.ubus(), &Desired::Plan(&plan), keep);
+    assert_eq!(outcome.unwrap(), ApplyOutcome::Nothing);
     assert_eq!((site.0.requests().len(), site.0.writing()), (2, 0));
 
     // What is other is changed alone.
     let other = crate::site::plan(&LINES.replace("rate = 100", "rate = 50"));
-    assert_eq!(apply(&mut site.ubus(), &Wanted::Plan(&other), keep).unwrap(), Outcome::Applied);
+    assert_eq!(
+        apply(&mut site.ubus(), &Desired::Plan(&other), keep).unwrap(),
+        ApplyOutcome::Applied
+    );
     let changed = site.sections()[0].iter().filter(|it| !after[0].contains(it)).count();
     assert_eq!(changed, 8);
 
-    assert_eq!(apply(&mut site.ubus(), &Wanted::Nothing, keep).unwrap(), Outcome::Applied);
+    assert_eq!(apply(&mut site.ubus(), &Desired::Nothing, keep).unwrap(), ApplyOutcome::Applied);
     assert_eq!(site.sections(), before);
 }
 
 #[test]
 fn what_stands_in_the_way_is_told_before_anything_is_touched() {
     let plan = plan(LINES);
-    let refused = |site: &Site, keep: fn(&State) -> io::Result<()>| {
+    let refused = |site: &Site, keep: fn(&RouterState) -> io::Result<()>| {
         let before = site.sections();
         site.0.count(None);
-        let error = apply(&mut site.ubus(), &Wanted::Plan(&plan), keep).unwrap_err();
+        let error = apply(&mut site.ubus(), &Desired::Plan(&plan), keep).unwrap_err();
         assert_eq!(site.sections(), before);
         error
     };
@@ -94,7 +97,7 @@ fn what_stands_in_the_way_is_told_before_anything_is_touched() {
     // Who may only read.
     let error = apply(
         &mut site.ubus_as(Login { name: "viewer".into(), password: "adapterpw".into() }),
-        &Wanted::Plan(&plan),
+        &Desired::Plan(&plan),
         keep,
     );
     let error = error.unwrap_err();
@@ -103,14 +106,17 @@ fn what_stands_in_the_way_is_told_before_anything_is_touched() {
     // Another's change that waits.
     let mut other = site.ubus_as(Login { name: "root".into(), password: "rootpw".into() });
     let set = json!({ "config": "network", "section": "wan6", "values": { "reqprefix": "no" } });
-    other.ask(&[Call::uci("set", set)]).unwrap().remove(0).unwrap();
+    other.ask(&[UbusCall::uci("set", set)]).unwrap().remove(0).unwrap();
     let timeout = json!({ "rollback": true, "timeout": 60 });
-    other.ask(&[Call::uci("apply", timeout)]).unwrap().remove(0).unwrap();
+    other.ask(&[UbusCall::uci("apply", timeout)]).unwrap().remove(0).unwrap();
     let error = refused(&site, keep);
     assert!(error.to_string().contains("waits to be confirmed"), "{error}");
     assert!(site.0.with(|router| router.is_pending()));
-    other.ask(&[Call::uci("confirm", json!({}))]).unwrap().remove(0).unwrap();
-    assert_eq!(apply(&mut site.ubus(), &Wanted::Plan(&plan), keep).unwrap(), Outcome::Applied);
+    other.ask(&[UbusCall::uci("confirm", json!({}))]).unwrap().remove(0).unwrap();
+    assert_eq!(
+        apply(&mut site.ubus(), &Desired::Plan(&plan), keep).unwrap(),
+        ApplyOutcome::Applied
+    );
 }
 
 /// The owner gives a tag of a board's port a network of his own, when all is as the plan says.
@@ -119,7 +125,7 @@ fn a_way_past_the_vlans_is_told() {
     let site = Site::start(router());
     let plan = plan(LINES);
     let mut ubus = site.ubus();
-    assert_eq!(apply(&mut ubus, &Wanted::Plan(&plan), keep).unwrap(), Outcome::Applied);
+    assert_eq!(apply(&mut ubus, &Desired::Plan(&plan), keep).unwrap(), ApplyOutcome::Applied);
     let set = |router: &mut Router, device: &str| {
         let add = |package: &mut Package| {
             package.follow(&vec![json!("set"), json!("guest"), json!("interface")]);
@@ -129,15 +135,15 @@ fn a_way_past_the_vlans_is_told() {
     };
     // On a port that the plan does not name it is his matter.
     site.0.with(|router| set(router, "lan10.20"));
-    assert_eq!(verify(&mut ubus, &Wanted::Plan(&plan)).unwrap(), [""; 0]);
+    assert_eq!(verify(&mut ubus, &Desired::Plan(&plan)).unwrap(), [""; 0]);
     site.0.with(|router| set(router, "lan1.20"));
     site.0.count(None);
     let wanted = "network interface 'guest' is on lan1.20, which leads to board-1";
-    let found = verify(&mut ubus, &Wanted::Plan(&plan)).unwrap();
+    let found = verify(&mut ubus, &Desired::Plan(&plan)).unwrap();
     assert!(found.len() == 1 && found[0].contains(wanted), "{found:?}");
     let found = diff(&mut ubus, &plan).unwrap();
     assert!(found.iter().any(|it| it.contains(wanted)), "{found:?}");
-    let error = apply(&mut ubus, &Wanted::Plan(&plan), keep).unwrap_err();
+    let error = apply(&mut ubus, &Desired::Plan(&plan), keep).unwrap_err();
     let is_told =
         matches!(&error, ApplyError::Conflicts(all) if all.len() == 1 && all[0].contains(wanted));
     assert!(is_told, "{error}");
@@ -156,21 +162,21 @@ fn a_lock_out_is_undone() {
     let site = Site::start(router);
     let other = |port: &str| plan_of(&HEAD.replace("lan9", port), LINES);
     assert_eq!(
-        apply(&mut site.ubus(), &Wanted::Plan(&other("lan9")), keep).unwrap(),
-        Outcome::Applied
+        apply(&mut site.ubus(), &Desired::Plan(&other("lan9")), keep).unwrap(),
+        ApplyOutcome::Applied
     );
     let before = site.sections();
     site.0.with(|router| router.port = "lan9".to_owned());
-    let outcome = apply(&mut site.ubus(), &Wanted::Plan(&other("lan11")), keep).unwrap();
-    assert!(matches!(&outcome, Outcome::Undone(why) if why.contains("reach")), "{outcome:?}");
+    let outcome = apply(&mut site.ubus(), &Desired::Plan(&other("lan11")), keep).unwrap();
+    assert!(matches!(&outcome, ApplyOutcome::Undone(why) if why.contains("reach")), "{outcome:?}");
     assert_eq!(site.sections(), before);
     site.0.pass(Duration::from_secs(30));
     assert!(site.0.with(|router| router.is_reached()));
     // Asked by a port that stays, it is done.
     site.0.with(|router| router.port = "lan10".to_owned());
     assert_eq!(
-        apply(&mut site.ubus(), &Wanted::Plan(&other("lan11")), keep).unwrap(),
-        Outcome::Applied
+        apply(&mut site.ubus(), &Desired::Plan(&other("lan11")), keep).unwrap(),
+        ApplyOutcome::Applied
     );
 }
 
@@ -182,18 +188,18 @@ fn what_the_daemons_do_is_looked_at() {
     deaf.is_deaf = true;
     let site = Site::start(deaf);
     let before = site.sections();
-    let outcome = apply(&mut site.ubus(), &Wanted::Plan(&plan), keep).unwrap();
+    let outcome = apply(&mut site.ubus(), &Desired::Plan(&plan), keep).unwrap();
     assert!(
-        matches!(&outcome, Outcome::Undone(why) if why.contains("no interface")),
+        matches!(&outcome, ApplyOutcome::Undone(why) if why.contains("no interface")),
         "{outcome:?}"
     );
     assert_eq!(site.sections(), before);
 
     let site = Site::start(router());
     let mut ubus = site.ubus();
-    assert_eq!(apply(&mut ubus, &Wanted::Plan(&plan), keep).unwrap(), Outcome::Applied);
-    let mut state = State::read(&mut ubus).unwrap();
-    let (wanted, _) = Wanted::Plan(&plan).change(&state).unwrap();
+    assert_eq!(apply(&mut ubus, &Desired::Plan(&plan), keep).unwrap(), ApplyOutcome::Applied);
+    let mut state = RouterState::read(&mut ubus).unwrap();
+    let (wanted, _) = Desired::Plan(&plan).change(&state).unwrap();
     assert_eq!(lacks(&wanted, &state.live), [""; 0]);
     for (what, from, to) in [
         ("rules for `built-in dhcp`", "\"!fw4: built-in dhcp\"", "\"!fw4: other\""),

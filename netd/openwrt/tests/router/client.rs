@@ -9,14 +9,14 @@ use std::thread;
 use octet_appliance::Fingerprint;
 use octet_openwrt::adopt;
 use octet_openwrt::https::{Https, HttpsError};
-use octet_openwrt::state::State;
-use octet_openwrt::ubus::{Call, Login, Ubus, UbusError};
+use octet_openwrt::state::RouterState;
+use octet_openwrt::ubus::{Login, Ubus, UbusCall, UbusError};
 use octet_openwrt_double::http::Request;
 use octet_openwrt_double::{Fault, Server};
 use serde_json::json;
 
-fn board() -> [Call; 1] {
-    [Call { object: "system", method: "board", args: json!({}) }]
+fn board() -> [UbusCall; 1] {
+    [UbusCall { object: "system", method: "board", args: json!({}) }]
 }
 
 #[test]
@@ -106,18 +106,18 @@ fn what_a_login_may_not_do_is_told_from_one_that_has_ended() {
         assert_eq!(calls, ["system.board", "session.login", "system.board"]);
     }
 
-    let reboot = Call { object: "system", method: "reboot", args: json!({}) };
+    let reboot = UbusCall { object: "system", method: "reboot", args: json!({}) };
     let [get] = board();
     let error = ubus.read(&[get, reboot]).unwrap_err();
     assert!(matches!(&error, UbusError::Denied(what) if what == "system reboot"), "{error}");
-    let error = ubus.read(&[Call::uci("get", json!({ "config": "rpcd" }))]).unwrap_err();
+    let error = ubus.read(&[UbusCall::uci("get", json!({ "config": "rpcd" }))]).unwrap_err();
     assert!(matches!(&error, UbusError::Refused(what) if what == "uci get rpcd"), "{error}");
-    let error = ubus.read(&[Call::uci("get", json!({ "config": 5 }))]).unwrap_err();
+    let error = ubus.read(&[UbusCall::uci("get", json!({ "config": 5 }))]).unwrap_err();
     assert!(matches!(error, UbusError::Invalid(_)), "{error}");
-    let reload = Call { object: "network", method: "nope", args: json!({}) };
+    let reload = UbusCall { object: "network", method: "nope", args: json!({}) };
     let mut root = site.ubus_as(Login { name: "root".into(), password: "rootpw".into() });
     assert!(matches!(root.read(&[reload]).unwrap_err(), UbusError::NotFound(_)));
-    let call = Call::uci("confirm", json!({}));
+    let call = UbusCall::uci("confirm", json!({}));
     assert!(matches!(ubus.ask(&[call]).unwrap().remove(0), Err(UbusError::NoData(_))));
 }
 
@@ -126,9 +126,9 @@ fn what_a_login_may_not_do_is_told_from_one_that_has_ended() {
 fn what_the_router_itself_cannot_read() {
     let site = Site::start(router());
     let mut ubus = site.ubus();
-    State::read(&mut ubus).unwrap();
+    RouterState::read(&mut ubus).unwrap();
     site.0.with(|router| router.unparsed = Some("firewall"));
-    let error = State::read(&mut ubus).unwrap_err();
+    let error = RouterState::read(&mut ubus).unwrap_err();
     let said = format!("{error}; {}", error.help());
     assert!(
         said.contains("`/etc/config/firewall`") && said.contains("uci show firewall"),
@@ -148,9 +148,9 @@ fn what_the_router_itself_cannot_read() {
         });
     };
     name_rules(200_000);
-    State::read(&mut ubus).unwrap();
+    RouterState::read(&mut ubus).unwrap();
     name_rules(300_000);
-    let error = State::read(&mut ubus).unwrap_err();
+    let error = RouterState::read(&mut ubus).unwrap_err();
     let said = format!("{error}; {}", error.help());
     assert!(said.contains("256 KiB") && said.contains("policy"), "{said}");
 }
@@ -167,7 +167,7 @@ fn an_answer_that_is_lost() {
         assert_eq!(site.0.requests().len(), 2, "{fault:?}");
         site.0.count(Some((0, fault)));
         let revert = json!({ "config": "network" });
-        let error = ubus.ask(&[Call::uci("revert", revert)]).unwrap_err();
+        let error = ubus.ask(&[UbusCall::uci("revert", revert)]).unwrap_err();
         assert!(error.is_lost(), "{fault:?}: {error}");
         assert_eq!(site.0.requests().len(), 1, "{fault:?}");
     }
@@ -181,7 +181,7 @@ fn what_is_too_long_for_one_request_is_sent_in_several() {
     site.0.count(None);
     let long = "x".repeat(9000);
     let set = json!({ "config": "network", "section": "lan", "values": { "x": long } });
-    let calls = vec![Call::uci("set", set); 20];
+    let calls = vec![UbusCall::uci("set", set); 20];
     assert!(ubus.ask(&calls).unwrap().iter().all(Result::is_ok));
     let lengths: Vec<_> = site.0.requests().iter().map(|it| it.body.len()).collect();
     assert!(lengths.len() == 4 && lengths.iter().all(|it| *it < 65536), "{lengths:?}");

@@ -4,22 +4,22 @@
 use std::time::Duration;
 
 use crate::site::{HEAD, LINES, Site, plan_of, router, set_up};
-use octet_openwrt::apply::{Outcome, apply};
-use octet_openwrt::state::State;
-use octet_openwrt::wanted::Wanted;
+use octet_openwrt::apply::{ApplyOutcome, apply};
+use octet_openwrt::state::RouterState;
+use octet_openwrt::wanted::Desired;
 use octet_openwrt_double::http::Request;
 use octet_openwrt_double::{Fault, Router};
-use octet_router::plan::Plan;
+use octet_router::plan::RouterPlan;
 
 /// Longer than a roll-back takes, and what the daemons make of it.
 const LONG: Duration = Duration::from_secs(300);
 
 /// The requests of an apply that nothing happens to.
-fn steps(plan: &Plan, files: &[(&str, &str)]) -> Vec<String> {
+fn steps(plan: &RouterPlan, files: &[(&str, &str)]) -> Vec<String> {
     let site = Site::start(with(files));
     site.0.count(None);
-    let outcome = apply(&mut site.ubus(), &Wanted::Plan(plan), |_| Ok(())).unwrap();
-    assert_eq!(outcome, Outcome::Applied);
+    let outcome = apply(&mut site.ubus(), &Desired::Plan(plan), |_| Ok(())).unwrap();
+    assert_eq!(outcome, ApplyOutcome::Applied);
     let step = |request: &Request| {
         let calls = request.calls();
         match &calls[..] {
@@ -60,12 +60,12 @@ fn every_fault_at_every_request() {
     let [earlier, plan] = [&earlier, &lines].map(|lines| plan_of(&head, lines));
     let old_router = {
         let site = Site::start(router());
-        apply(&mut site.ubus(), &Wanted::Plan(&earlier), |_| Ok(())).unwrap();
+        apply(&mut site.ubus(), &Desired::Plan(&earlier), |_| Ok(())).unwrap();
         ["network", "firewall", "dhcp"].map(|file| (file, site.0.with(|it| it.file(file))))
     };
     let new = {
         let site = Site::start(router());
-        apply(&mut site.ubus(), &Wanted::Plan(&plan), |_| Ok(())).unwrap();
+        apply(&mut site.ubus(), &Desired::Plan(&plan), |_| Ok(())).unwrap();
         site.sections()
     };
     let files: Vec<_> = old_router.iter().map(|(file, text)| (*file, text.as_str())).collect();
@@ -86,11 +86,11 @@ fn every_fault_at_every_request() {
             let old = site.sections();
             assert_eq!(old[1], new[1]);
             site.0.count(Some((number, fault)));
-            let outcome = apply(&mut site.ubus(), &Wanted::Plan(&plan), |_| Ok(()));
+            let outcome = apply(&mut site.ubus(), &Desired::Plan(&plan), |_| Ok(()));
             // Whoever comes then: a new login, by another connection.
             site.0.back();
             site.0.pass(LONG);
-            let state = State::read(&mut site.ubus());
+            let state = RouterState::read(&mut site.ubus());
             let state = state.unwrap_or_else(|error| panic!("{step}, {fault:?}: {error}"));
             let is_waiting = site.0.with(|router| router.is_pending());
             assert!(!is_waiting, "{step}, {fault:?}: {outcome:?}");
@@ -101,15 +101,15 @@ fn every_fault_at_every_request() {
             assert!(is_new || now[0] == old[0], "{step}, {fault:?}: neither old nor new");
             // What was said is so.
             let said = match &outcome {
-                Ok(Outcome::Applied) => {
+                Ok(ApplyOutcome::Applied) => {
                     assert!(is_new, "{step}, {fault:?}: {outcome:?}");
                     "new"
                 }
-                Ok(Outcome::Undone(_)) => {
+                Ok(ApplyOutcome::Undone(_)) => {
                     assert!(!is_new, "{step}, {fault:?}: {outcome:?}");
                     "old"
                 }
-                Ok(Outcome::Nothing) => panic!("{step}, {fault:?}: there was something to do"),
+                Ok(ApplyOutcome::Nothing) => panic!("{step}, {fault:?}: there was something to do"),
                 Err(_) if is_new => "new*",
                 Err(_) => "old*",
             };
@@ -117,8 +117,8 @@ fn every_fault_at_every_request() {
             assert!(!is_known || outcome.is_ok(), "{step}, {fault:?}: {outcome:?}");
             // And the next one gets there.
             if !is_new {
-                let again = apply(&mut site.ubus(), &Wanted::Plan(&plan), |_| Ok(())).unwrap();
-                assert_eq!(again, Outcome::Applied, "{step}, {fault:?}");
+                let again = apply(&mut site.ubus(), &Desired::Plan(&plan), |_| Ok(())).unwrap();
+                assert_eq!(again, ApplyOutcome::Applied, "{step}, {fault:?}");
                 assert_eq!(site.sections(), new, "{step}, {fault:?}");
             }
             olds += usize::from(!is_new);

@@ -2,8 +2,8 @@
 
 use crate::apply::keep;
 use crate::site::{LINES, Site, plan, router, set_up};
-use octet_openwrt::apply::{Outcome, apply};
-use octet_openwrt::wanted::Wanted;
+use octet_openwrt::apply::{ApplyOutcome, apply};
+use octet_openwrt::wanted::Desired;
 use octet_openwrt_double::Router;
 use octet_openwrt_double::http::Request;
 
@@ -20,13 +20,13 @@ fn length(router: &Router) -> usize {
 #[test]
 fn a_flash_that_is_full() {
     let plan = plan(LINES);
-    for wanted in [Wanted::Nothing, Wanted::Plan(&plan)] {
+    for wanted in [Desired::Nothing, Desired::Plan(&plan)] {
         let (mut undone, mut cut, mut applied) = (0, 0, 0);
         for room in [700, 0, 9000, 100_000] {
             let site = Site::start(router());
-            if matches!(wanted, Wanted::Nothing) {
-                let first = apply(&mut site.ubus(), &Wanted::Plan(&plan), keep).unwrap();
-                assert_eq!(first, Outcome::Applied);
+            if matches!(wanted, Desired::Nothing) {
+                let first = apply(&mut site.ubus(), &Desired::Plan(&plan), keep).unwrap();
+                assert_eq!(first, ApplyOutcome::Applied);
             }
             let before = site.sections();
             site.0.with(|router| router.flash = Some(length(router) + room));
@@ -36,12 +36,12 @@ fn a_flash_that_is_full() {
             let is_confirmed = calls.iter().any(|it| it == "uci.confirm");
             let is_before = site.sections() == before;
             let said = match outcome {
-                Ok(Outcome::Applied) => {
+                Ok(ApplyOutcome::Applied) => {
                     assert!(is_confirmed && site.sections()[1] == before[1], "{room}");
                     applied += 1;
                     continue;
                 }
-                Ok(Outcome::Undone(why)) => {
+                Ok(ApplyOutcome::Undone(why)) => {
                     assert!(is_before, "{room}: {why}");
                     undone += 1;
                     why
@@ -52,7 +52,7 @@ fn a_flash_that_is_full() {
                     cut += 1;
                     error.to_string()
                 }
-                Ok(Outcome::Nothing) => panic!("there was something to do"),
+                Ok(ApplyOutcome::Nothing) => panic!("there was something to do"),
             };
             let is_said = said.contains("sections of `/etc/config/");
             assert!(is_said && said.contains("`df /overlay`"), "{room}: {said}");
@@ -79,7 +79,7 @@ fn a_flash_that_is_too_full_to_go_back() {
             }));
         }));
     });
-    let error = apply(&mut site.ubus(), &Wanted::Plan(&plan), keep).unwrap_err();
+    let error = apply(&mut site.ubus(), &Desired::Plan(&plan), keep).unwrap_err();
     let said = format!("{error}; {}", error.help());
     assert!(said.contains("`df /overlay`") && said.contains("a copy of what was there"), "{said}");
     assert_ne!(site.sections(), before);
@@ -95,10 +95,14 @@ fn what_does_not_run_is_read_back() {
     let mut small = Router::with(&[("network", &router().file("network")), ("firewall", firewall)]);
     set_up(&mut small);
     let site = Site::start(small);
-    assert_eq!(apply(&mut site.ubus(), &Wanted::Plan(&plan), keep).unwrap(), Outcome::Applied);
+    assert_eq!(
+        apply(&mut site.ubus(), &Desired::Plan(&plan), keep).unwrap(),
+        ApplyOutcome::Applied
+    );
     let before = site.sections();
     site.0.with(|router| router.flash = Some(length(router) + 200));
-    let outcome = apply(&mut site.ubus(), &Wanted::Nothing, keep).unwrap();
-    let is_said = matches!(&outcome, Outcome::Undone(why) if why.contains("`/etc/config/dhcp`"));
+    let outcome = apply(&mut site.ubus(), &Desired::Nothing, keep).unwrap();
+    let is_said =
+        matches!(&outcome, ApplyOutcome::Undone(why) if why.contains("`/etc/config/dhcp`"));
     assert!(is_said && site.sections() == before, "{outcome:?}");
 }

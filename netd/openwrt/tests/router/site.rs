@@ -9,7 +9,7 @@ use octet_openwrt::ubus::{Login, Ubus};
 use octet_openwrt_double::{Router, Server};
 use octet_router::openwrt::router::is_ours;
 use octet_router::openwrt::uci;
-use octet_router::plan::Plan;
+use octet_router::plan::RouterPlan;
 
 /// A box, and where it is plugged in.
 pub const HEAD: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n\
@@ -26,17 +26,17 @@ pub const LINES: &str = "[[policy]]\nfrom = \"boards\"\nto = [\"boards\", \"upli
 const FILES: [&str; 4] = ["network", "firewall", "dhcp", "system"];
 
 /// The plan of the box with these lines.
-pub fn plan(lines: &str) -> Plan {
+pub fn plan(lines: &str) -> RouterPlan {
     plan_of(HEAD, lines)
 }
 
 /// The plan of another box.
-pub fn plan_of(head: &str, lines: &str) -> Plan {
+pub fn plan_of(head: &str, lines: &str) -> RouterPlan {
     let text = format!("{head}{lines}");
     let appliance = Appliance::parse("a.toml", &text).unwrap_or_else(|error| panic!("{error}"));
     let settings = appliance.cluster_settings().unwrap();
     let (segments, _) = Segments::of(&settings, &[], ("a.toml", &text)).unwrap();
-    Plan::new(&settings, &segments, &[])
+    RouterPlan::new(&settings, &segments, &[])
 }
 
 /// A router whose owner has put his own device, and what is `lan` there, into VLAN 1: nothing is in the way.

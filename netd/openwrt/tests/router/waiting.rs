@@ -4,27 +4,27 @@ use std::time::Duration;
 
 use crate::apply::keep;
 use crate::site::{LINES, Site, plan, router};
-use octet_openwrt::apply::{ApplyError, Outcome, apply};
+use octet_openwrt::apply::{ApplyError, ApplyOutcome, apply};
 use octet_openwrt::diff::diff;
-use octet_openwrt::state::State;
+use octet_openwrt::state::RouterState;
 use octet_openwrt::ubus::Ubus;
 use octet_openwrt::verify::verify;
-use octet_openwrt::wanted::Wanted;
+use octet_openwrt::wanted::Desired;
 use octet_openwrt_double::http::Request;
 use octet_openwrt_double::session::NOBODY;
 use octet_openwrt_double::ubus::Answer;
 use octet_openwrt_double::{Fault, Router};
-use octet_router::plan::Plan;
+use octet_router::plan::RouterPlan;
 use serde_json::{Value, json};
 
 /// Asks a router for something.
-type Ask = fn(&mut Ubus, &Plan) -> Result<(), ApplyError>;
+type Ask = fn(&mut Ubus, &RouterPlan) -> Result<(), ApplyError>;
 
 /// Of the requests of an apply, the one with a call of this method of `uci`.
-fn request(router: Router, plan: &Plan, method: &str) -> usize {
+fn request(router: Router, plan: &RouterPlan, method: &str) -> usize {
     let site = Site::start(router);
     site.0.count(None);
-    apply(&mut site.ubus(), &Wanted::Plan(plan), keep).unwrap();
+    apply(&mut site.ubus(), &Desired::Plan(plan), keep).unwrap();
     let name = format!("uci.{method}");
     site.0.requests().iter().position(|it| it.calls() == [name.as_str()]).unwrap()
 }
@@ -35,10 +35,10 @@ fn looking_confirms_nothing() {
     let plan = plan(LINES);
     let first_look = request(router(), &plan, "apply") + 1;
     let verbs: [(&str, Ask); 4] = [
-        ("read", |ubus, _| Ok(State::read(ubus).map(drop)?)),
+        ("read", |ubus, _| Ok(RouterState::read(ubus).map(drop)?)),
         ("diff", |ubus, plan| diff(ubus, plan).map(drop)),
-        ("verify", |ubus, plan| verify(ubus, &Wanted::Plan(plan)).map(drop)),
-        ("apply", |ubus, plan| apply(ubus, &Wanted::Plan(plan), keep).map(drop)),
+        ("verify", |ubus, plan| verify(ubus, &Desired::Plan(plan)).map(drop)),
+        ("apply", |ubus, plan| apply(ubus, &Desired::Plan(plan), keep).map(drop)),
     ];
     for (verb, ask) in verbs {
         let site = Site::start(router());
@@ -46,7 +46,7 @@ fn looking_confirms_nothing() {
         site.0.count(Some((first_look, Fault::GoneBefore)));
         // It does not wait for the roll-back: no time passes for the router.
         let mut ubus = Ubus::new(site.https(), site.login(), Box::new(|_| ()));
-        apply(&mut ubus, &Wanted::Plan(&plan), keep).unwrap_err();
+        apply(&mut ubus, &Desired::Plan(&plan), keep).unwrap_err();
         assert_ne!(site.sections(), before);
         site.0.back();
         for seconds in [0, 10, 70] {
@@ -82,8 +82,8 @@ fn waiting_for_the_end_confirms_nothing() {
         let site = Site::start(deaf());
         let before = site.sections();
         site.0.count(fault);
-        let outcome = apply(&mut site.ubus(), &Wanted::Plan(&plan), keep);
-        assert!(matches!(outcome, Ok(Outcome::Undone(_))), "{fault:?}: {outcome:?}");
+        let outcome = apply(&mut site.ubus(), &Desired::Plan(&plan), keep);
+        assert!(matches!(outcome, Ok(ApplyOutcome::Undone(_))), "{fault:?}: {outcome:?}");
         assert_eq!(site.sections(), before, "{fault:?}");
     }
 }
@@ -111,21 +111,21 @@ fn applied_by(router: &mut Router, name: &str, password: &str) -> String {
 #[test]
 fn a_read_starts_over_when_a_change_begins_meanwhile() {
     let has_theirs =
-        |state: &State| state.sections.iter().any(|it| it.name.as_deref() == Some("theirs"));
+        |state: &RouterState| state.sections.iter().any(|it| it.name.as_deref() == Some("theirs"));
     // Before the daemons are asked: the configuration has been read by then.
     let mut other = router();
     other.meanwhile = Some(("network.device", |router| {
         applied_by(router, "root", "rootpw");
     }));
     let site = Site::start(other);
-    let read = State::read(&mut site.ubus());
+    let read = RouterState::read(&mut site.ubus());
     let error = read.map(|state| has_theirs(&state)).unwrap_err();
     let said = format!("{error}; {}", error.help());
     assert!(said.starts_with("a change that another login"), "{said}");
     assert!(said.contains("whoever has applied it"), "{said}");
     assert!(site.0.with(|router| router.is_pending()));
     site.0.pass(Duration::from_secs(90));
-    assert!(!has_theirs(&State::read(&mut site.ubus()).unwrap()));
+    assert!(!has_theirs(&RouterState::read(&mut site.ubus()).unwrap()));
 
     // The same login has applied something, and its session, which the router has given us, ends the wait by undoing it: what
     // is staged in it again is nobody's configuration.
@@ -134,7 +134,7 @@ fn a_read_starts_over_when_a_change_begins_meanwhile() {
         applied_by(router, "octet", "secret");
         router.meanwhile = Some(("uci", |router| router.pass(Duration::from_secs(90))));
     });
-    let state = State::read(&mut site.ubus()).unwrap();
+    let state = RouterState::read(&mut site.ubus()).unwrap();
     assert!(!has_theirs(&state) && !site.0.with(|router| router.is_pending()));
 }
 
@@ -144,7 +144,7 @@ fn a_read_starts_over_when_a_change_begins_meanwhile() {
 fn what_another_has_applied_is_not_ended() {
     let site = Site::start(router());
     let plan = plan(LINES);
-    let outcome = apply(&mut site.ubus(), &Wanted::Plan(&plan), |_| {
+    let outcome = apply(&mut site.ubus(), &Desired::Plan(&plan), |_| {
         site.0.with(|router| {
             router.meanwhile = Some(("network.interface", |router| {
                 router.end_sessions();
@@ -159,7 +159,7 @@ fn what_another_has_applied_is_not_ended() {
     assert!(calls.iter().any(|it| it == "uci.apply"), "{calls:?}");
     let ends = calls.iter().filter(|it| ["uci.confirm", "uci.rollback"].contains(&it.as_str()));
     assert_eq!(ends.count(), 0, "{outcome:?}");
-    assert!(matches!(outcome, Ok(Outcome::Undone(_))), "{outcome:?}");
+    assert!(matches!(outcome, Ok(ApplyOutcome::Undone(_))), "{outcome:?}");
 }
 
 /// The router keeps one's own change for good, since its rpcd is killed while that waits, and its daemons do nothing of it: it is said
@@ -170,7 +170,7 @@ fn ones_own_change_is_not_somebody_elses() {
     let mut deaf = router();
     deaf.is_deaf = true;
     let site = Site::start(deaf);
-    let outcome = apply(&mut site.ubus(), &Wanted::Plan(&plan), |_| {
+    let outcome = apply(&mut site.ubus(), &Desired::Plan(&plan), |_| {
         site.0.with(|router| {
             router.meanwhile = Some(("network.interface", Router::kill_rpcd));
         });

@@ -4,16 +4,16 @@
 
 use std::collections::BTreeMap;
 
-use super::router::Router;
+use super::router::OpenwrtRouter;
 use super::sections::{network, vlan_device};
-use super::uci::Section;
-use crate::plan::{Plan, Segment};
+use super::uci::UciSection;
+use crate::plan::{RouterPlan, RouterSegment};
 
 /// Options that name the devices of a device or an interface: `ifname` is how older releases say both, `slaves` a bond.
 const DEVICES: [&str; 4] = ["device", "ifname", "ports", "slaves"];
 
 /// All of these, a line each.
-pub fn bypasses(plan: &Plan, router: &Router) -> Vec<String> {
+pub fn bypasses(plan: &RouterPlan, router: &OpenwrtRouter) -> Vec<String> {
     let reach = Reach::of(plan, router);
     let mut found = vec![];
     found.extend(reach.devices());
@@ -26,13 +26,13 @@ pub fn bypasses(plan: &Plan, router: &Router) -> Vec<String> {
 
 /// Which devices lead to which segments.
 struct Reach<'a> {
-    plan: &'a Plan,
-    router: &'a Router,
-    devices: BTreeMap<String, &'a Segment>,
+    plan: &'a RouterPlan,
+    router: &'a OpenwrtRouter,
+    devices: BTreeMap<String, &'a RouterSegment>,
 }
 
 impl<'a> Reach<'a> {
-    fn of(plan: &'a Plan, router: &'a Router) -> Self {
+    fn of(plan: &'a RouterPlan, router: &'a OpenwrtRouter) -> Self {
         let mut devices = BTreeMap::new();
         for segment in plan.segments() {
             devices.insert(segment.device.as_str().to_owned(), segment);
@@ -63,7 +63,7 @@ impl<'a> Reach<'a> {
     }
 
     /// Where a device leads. `lan1.20` is a VLAN of `lan1`, whether there is a section for it or not.
-    fn leads(&self, device: &str) -> Option<&'a Segment> {
+    fn leads(&self, device: &str) -> Option<&'a RouterSegment> {
         if let Some(segment) = self.devices.get(device) {
             return Some(segment);
         }
@@ -72,7 +72,7 @@ impl<'a> Reach<'a> {
     }
 
     /// Devices of the owner's that are made of others, but for the switch.
-    fn derived(&self) -> impl Iterator<Item = &'a Section> {
+    fn derived(&self) -> impl Iterator<Item = &'a UciSection> {
         let bridge = &self.router.bridge;
         let all = self.router.owners("network", "device");
         all.filter(move |it| it.one("name") != Some(bridge))
@@ -110,7 +110,7 @@ impl<'a> Reach<'a> {
         found
     }
 
-    fn has(&self, section: &Section, device: &str) -> Option<String> {
+    fn has(&self, section: &UciSection, device: &str) -> Option<String> {
         let (label, zone) = (self.router.label(section), self.leads(device)?.zone);
         Some(format!("{label} has {device}, which leads to {zone}: take it out"))
     }
@@ -138,7 +138,7 @@ impl<'a> Reach<'a> {
     }
 
     /// Networks of ours that an option names.
-    fn networks(&self, section: &Section, option: &str) -> Vec<String> {
+    fn networks(&self, section: &UciSection, option: &str) -> Vec<String> {
         let label = self.router.label(section);
         let verb = if option == "interface" { "is about" } else { "has" };
         let of = |name: &str| self.plan.segments().find(|it| network(it) == name);
@@ -149,7 +149,7 @@ impl<'a> Reach<'a> {
 
     /// Why somebody of a segment may be in a zone of the owner's (fw4, `parse_zone`): networks and devices without `!` are
     /// taken in, of them those with `!` are not, and neither is who has an address that is not of `subnet`.
-    fn zone(&self, section: &Section) -> Option<String> {
+    fn zone(&self, section: &UciSection) -> Option<String> {
         if section.one("enabled") == Some("0") {
             return None;
         }
@@ -195,7 +195,7 @@ impl<'a> Reach<'a> {
 }
 
 /// The devices that a section says it is made of; a VLAN is one of its device.
-fn parents(section: &Section) -> impl Iterator<Item = String> {
+fn parents(section: &UciSection) -> impl Iterator<Item = String> {
     let vlan = section.one("ifname").zip(section.one("vid"));
     let vlan = vlan.map(|(device, vid)| format!("{device}.{vid}"));
     let all = DEVICES.iter().flat_map(|option| section.all(option)).map(str::to_owned);

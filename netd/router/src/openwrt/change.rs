@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::bypass::bypasses;
-use super::router::{Router, is_ours};
+use super::router::{OpenwrtRouter, is_ours};
 use super::sections::{OTHERS, VLANS, network, sections, zone};
-use super::uci::{Section, Value, quoted};
-use crate::plan::Plan;
+use super::uci::{UciSection, Value, quoted};
+use crate::plan::RouterPlan;
 
 /// What is to be changed.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Change {
+pub struct UciChange {
     /// What of the owner's has to be changed by him before anything is.
     pub conflicts: Vec<String>,
     /// What of the owner's lets more than the plan does.
@@ -25,14 +25,14 @@ pub struct Change {
     /// Sections that go, file and name; what changes goes first, too. Nothing as long as there are conflicts.
     pub gone: Vec<(String, String)>,
     /// Sections that come then.
-    pub made: Vec<Section>,
+    pub made: Vec<UciSection>,
     /// The same for `uci batch`.
     pub commands: Vec<String>,
 }
 
-impl Change {
+impl UciChange {
     /// What makes `router` so that it is what `plan` says.
-    pub fn of(plan: &Plan, router: &Router) -> Self {
+    pub fn of(plan: &RouterPlan, router: &OpenwrtRouter) -> Self {
         let change = Self::between(&router.sections, &sections(plan, router));
         let (conflicts, lets, needs) =
             (conflicts(plan, router), lets(plan, router), needs(plan, router));
@@ -44,12 +44,12 @@ impl Change {
     }
 
     /// What takes away all that is ours of what a router has.
-    pub fn away(there: &[Section]) -> Self {
+    pub fn away(there: &[UciSection]) -> Self {
         Self::between(there, &[])
     }
 
     /// What makes our sections of those that are `there` the `wanted` ones.
-    fn between(there: &[Section], wanted: &[Section]) -> Self {
+    fn between(there: &[UciSection], wanted: &[UciSection]) -> Self {
         let ours = || there.iter().filter(|it| is_ours(it));
         let mut change = Self::default();
         for old in ours() {
@@ -93,7 +93,7 @@ impl Change {
     }
 
     /// All of it for a person.
-    pub fn report(&self, router: &Router) -> Vec<String> {
+    pub fn report(&self, router: &OpenwrtRouter) -> Vec<String> {
         let mut report =
             vec![format!("{}: the boards' ports are of `{}`", router.model, router.bridge)];
         let mut list = |title: &str, lines: &[String]| {
@@ -125,7 +125,7 @@ impl Change {
 
 /// Which files have a network of ours, where not all have it: every plan puts it in all of them, but the router writes one file
 /// after the other.
-fn half(router: &Router) -> Vec<String> {
+fn half(router: &OpenwrtRouter) -> Vec<String> {
     let ours = |config: &'static str, kind: &'static str| {
         router.ours().filter(move |it| it.config == config && it.kind == kind)
     };
@@ -147,8 +147,8 @@ fn half(router: &Router) -> Vec<String> {
 }
 
 /// Whether both say the same. The router keeps no order of options.
-fn is_same(new: &Section, old: &Section) -> bool {
-    let sorted = |section: &Section| {
+fn is_same(new: &UciSection, old: &UciSection) -> bool {
+    let sorted = |section: &UciSection| {
         let mut options = section.options.clone();
         options.sort_by(|(a, _), (b, _)| a.cmp(b));
         options
@@ -157,7 +157,7 @@ fn is_same(new: &Section, old: &Section) -> bool {
 }
 
 /// The options of a section, in one line.
-fn said(section: &Section) -> String {
+fn said(section: &UciSection) -> String {
     let option = |(key, value): &(String, Value)| match value {
         Value::One(value) => format!("{key} {value}"),
         Value::List(values) => format!("{key} {}", values.join(" ")),
@@ -166,7 +166,7 @@ fn said(section: &Section) -> String {
 }
 
 /// What makes a section.
-fn set(section: &Section) -> Vec<String> {
+fn set(section: &UciSection) -> Vec<String> {
     let path = format!("{}.{}", section.config, section.name.as_deref().unwrap_or_default());
     let mut commands = vec![format!("set {path}={}", section.kind)];
     for (key, value) in &section.options {
@@ -181,7 +181,7 @@ fn set(section: &Section) -> Vec<String> {
 }
 
 /// What the owner has that cannot be beside ours.
-fn conflicts(plan: &Plan, router: &Router) -> Vec<String> {
+fn conflicts(plan: &RouterPlan, router: &OpenwrtRouter) -> Vec<String> {
     let mut found = vec![];
     for vlan in router.owners("network", "bridge-vlan") {
         if vlan.one("device") != Some(&router.bridge) {
@@ -270,12 +270,12 @@ fn conflicts(plan: &Plan, router: &Router) -> Vec<String> {
 }
 
 /// Whether a network of this name is one of ours.
-fn router_has(plan: &Plan, name: &str) -> bool {
+fn router_has(plan: &RouterPlan, name: &str) -> bool {
     plan.segments().any(|segment| network(segment) == name)
 }
 
 /// What the owner lets to or from zones of ours, or all zones.
-fn lets(plan: &Plan, router: &Router) -> Vec<String> {
+fn lets(plan: &RouterPlan, router: &OpenwrtRouter) -> Vec<String> {
     let zones: Vec<_> = plan.segments().map(|it| zone(it.zone, router)).collect();
     let is_ours = |name: Option<&str>| {
         name.is_some_and(|name| name == "*" || zones.iter().any(|zone| zone == name))
@@ -296,9 +296,9 @@ fn lets(plan: &Plan, router: &Router) -> Vec<String> {
 }
 
 /// What services of the owner's have to do for boards. Of a file that was not read nothing is known.
-fn needs(plan: &Plan, router: &Router) -> Vec<String> {
+fn needs(plan: &RouterPlan, router: &OpenwrtRouter) -> Vec<String> {
     let is_read = router.sections.iter().any(|it| it.config == "system");
-    let serves = |it: &Section| it.one("enable_server") == Some("1");
+    let serves = |it: &UciSection| it.one("enable_server") == Some("1");
     let mut found = vec![];
     if is_read && !router.owners("system", "timeserver").any(serves) {
         found.push(
@@ -312,7 +312,7 @@ fn needs(plan: &Plan, router: &Router) -> Vec<String> {
 }
 
 /// Servers of DHCP and DNS that answer at networks that they name, and not at all of ours, unless another one does.
-fn unanswered(plan: &Plan, router: &Router) -> Vec<String> {
+fn unanswered(plan: &RouterPlan, router: &OpenwrtRouter) -> Vec<String> {
     let mut found = vec![];
     for it in router.owners("dhcp", "dnsmasq") {
         let (only, not): (Vec<_>, Vec<_>) =

@@ -4,16 +4,16 @@ use octet_appliance::LinkName;
 use serde::Deserialize;
 
 use super::sections::PREFIX;
-use super::uci::{self, Section, UciError};
-use crate::plan::Plan;
+use super::uci::{self, UciError, UciSection};
+use crate::plan::RouterPlan;
 
 /// A router, as it is.
 #[derive(Debug)]
-pub struct Router {
+pub struct OpenwrtRouter {
     /// What it is, as its maker calls it.
     pub model: String,
     /// Its configuration.
-    pub sections: Vec<Section>,
+    pub sections: Vec<UciSection>,
     /// The bridge that all ports of the plan are in.
     pub bridge: String,
     /// The bridge's other ports.
@@ -99,12 +99,12 @@ struct Model {
     name: String,
 }
 
-impl Router {
+impl OpenwrtRouter {
     /// Reads what `uci export` has said, and behind it `/etc/board.json`, of a router that `plan` is for.
     ///
     /// # Errors
     /// It cannot be read, or is none that the plan can be put on.
-    pub fn read(text: &str, plan: &Plan) -> Result<Self, RouterError> {
+    pub fn read(text: &str, plan: &RouterPlan) -> Result<Self, RouterError> {
         let json = text.find("\n{").map_or(text.len(), |at| at + 1);
         let (exported, board) = text.split_at(json);
         let model = match board.trim() {
@@ -122,7 +122,11 @@ impl Router {
     ///
     /// # Errors
     /// It is none that the plan can be put on.
-    pub fn of(model: String, sections: Vec<Section>, plan: &Plan) -> Result<Self, RouterError> {
+    pub fn of(
+        model: String,
+        sections: Vec<UciSection>,
+        plan: &RouterPlan,
+    ) -> Result<Self, RouterError> {
         let of = |config: &'static str, kind: &'static str| {
             sections.iter().filter(move |it| it.config == config && it.kind == kind)
         };
@@ -162,17 +166,17 @@ impl Router {
     }
 
     /// A section as a person finds it ([`label`]).
-    pub fn label(&self, section: &Section) -> String {
+    pub fn label(&self, section: &UciSection) -> String {
         label(&self.sections, section)
     }
 
     /// The sections that are ours.
-    pub fn ours(&self) -> impl Iterator<Item = &Section> {
+    pub fn ours(&self) -> impl Iterator<Item = &UciSection> {
         self.sections.iter().filter(|it| is_ours(it))
     }
 
     /// The owner's sections of this kind.
-    pub fn owners(&self, config: &str, kind: &str) -> impl Iterator<Item = &Section> {
+    pub fn owners(&self, config: &str, kind: &str) -> impl Iterator<Item = &UciSection> {
         self.sections
             .iter()
             .filter(move |it| !is_ours(it) && it.config == config && it.kind == kind)
@@ -181,8 +185,8 @@ impl Router {
 
 /// A section as a person finds it: `network interface 'lan'`. An anonymous one is named as `uci` takes it, by its place among
 /// those of its type: `firewall rule '@rule[3]' (name 'Allow-Ping')`.
-fn label(sections: &[Section], section: &Section) -> String {
-    let Section { config, kind, name: None, .. } = section else { return section.label() };
+fn label(sections: &[UciSection], section: &UciSection) -> String {
+    let UciSection { config, kind, name: None, .. } = section else { return section.label() };
     let mut alike = sections.iter().filter(|it| it.config == *config && it.kind == *kind);
     let Some(place) = alike.position(|it| std::ptr::eq(it, section)) else {
         return section.label();
@@ -195,7 +199,7 @@ fn label(sections: &[Section], section: &Section) -> String {
 
 /// Why no zone leads out. One may have the port by the beginning of its name (`wan+`), or by the device that a protocol makes
 /// (`pppoe-wan`); `networks` are those by the port.
-fn no_outside(sections: &[Section], networks: &[&str], plan: &Plan) -> RouterError {
+fn no_outside(sections: &[UciSection], networks: &[&str], plan: &RouterPlan) -> RouterError {
     let uplink = plan.uplink.as_str();
     let leads_out = |device: &&str| match device.strip_suffix('+') {
         Some(begin) => !begin.is_empty() && uplink.starts_with(begin),
@@ -215,6 +219,6 @@ fn no_outside(sections: &[Section], networks: &[&str], plan: &Plan) -> RouterErr
 }
 
 /// Whether a section is one of ours.
-pub fn is_ours(section: &Section) -> bool {
+pub fn is_ours(section: &UciSection) -> bool {
     section.name.as_deref().is_some_and(|name| name.starts_with(PREFIX))
 }

@@ -6,11 +6,11 @@
 
 use std::net::IpAddr;
 
-use octet_appliance::{Traffic, Zone};
+use octet_appliance::{TrafficKind, Zone};
 
-use super::router::Router;
-use super::uci::Section;
-use crate::plan::{Let, Plan, Segment, Source};
+use super::router::OpenwrtRouter;
+use super::uci::UciSection;
+use crate::plan::{PlannedAllow, RouterPlan, RouterSegment, RuleSource};
 
 /// All sections that are ours begin with this: what an owner wrote under other names stays.
 pub const PREFIX: &str = "octet_";
@@ -31,10 +31,10 @@ const IS_FOUND: [&str; 3] =
     ["router-advertisement", "neighbour-solicitation", "neighbour-advertisement"];
 
 /// The sections that make `router` what `plan` says: those of `network`, of `dhcp`, of `firewall`.
-pub fn sections(plan: &Plan, router: &Router) -> Vec<Section> {
+pub fn sections(plan: &RouterPlan, router: &OpenwrtRouter) -> Vec<UciSection> {
     let mut sections = vec![];
     if !router.others.is_empty() {
-        let vlan = Section::new("network", "bridge-vlan", format!("{PREFIX}vlan_others"));
+        let vlan = UciSection::new("network", "bridge-vlan", format!("{PREFIX}vlan_others"));
         let ports = router.others.iter().map(|port| format!("{port}:u*"));
         let vlan = vlan.with("device", &router.bridge).with("vlan", OTHERS);
         // The owner's own VLANs say where these ports are, if there are any.
@@ -46,13 +46,13 @@ pub fn sections(plan: &Plan, router: &Router) -> Vec<Section> {
         let vlan = VLANS + u16::from(segment.number);
         let [(ip4, prefix4), (ip6, prefix6)] = segment.addresses();
         sections.push(
-            Section::new("network", "bridge-vlan", format!("{PREFIX}vlan_{}", segment.number))
+            UciSection::new("network", "bridge-vlan", format!("{PREFIX}vlan_{}", segment.number))
                 .with("device", &router.bridge)
                 .with("vlan", vlan)
                 .with_list("ports", [format!("{}:u*", segment.device)]),
         );
         sections.push(
-            Section::new("network", "interface", network(segment))
+            UciSection::new("network", "interface", network(segment))
                 .with("device", vlan_device(segment, router))
                 .with("proto", "static")
                 .with_list("ipaddr", [format!("{ip4}/{prefix4}")])
@@ -62,7 +62,7 @@ pub fn sections(plan: &Plan, router: &Router) -> Vec<Section> {
     sections.extend(plan.segments().flat_map(dhcp));
     for segment in plan.segments() {
         sections.push(
-            Section::new("firewall", "zone", format!("{PREFIX}zone_{}", segment.number))
+            UciSection::new("firewall", "zone", format!("{PREFIX}zone_{}", segment.number))
                 .with("name", zone(segment.zone, router))
                 .with_list("network", [network(segment)])
                 .with("input", "DROP")
@@ -85,7 +85,7 @@ pub fn sections(plan: &Plan, router: &Router) -> Vec<Section> {
         for (family, at) in [("ipv4", IpAddr::V4(ip4)), ("ipv6", IpAddr::V6(ip6))] {
             let name = format!("{PREFIX}publish_{protocol}_{port}_{family}");
             sections.push(
-                Section::new("firewall", "redirect", name)
+                UciSection::new("firewall", "redirect", name)
                     .with("name", format!("publish {}", it.port))
                     .with("src", &router.outside)
                     .with("dest", zone(Zone::Board(it.board), router))
@@ -103,11 +103,11 @@ pub fn sections(plan: &Plan, router: &Router) -> Vec<Section> {
 }
 
 /// One address for the board at a port, and many for the owner's devices.
-fn dhcp(segment: &Segment) -> Vec<Section> {
+fn dhcp(segment: &RouterSegment) -> Vec<UciSection> {
     let (start, limit) = if segment.board.is_some() { (2, 1) } else { (100, 150) };
     let name = network(segment);
     let mut sections = vec![
-        Section::new("dhcp", "dhcp", &name)
+        UciSection::new("dhcp", "dhcp", &name)
             .with("interface", &name)
             .with("start", start)
             .with("limit", limit)
@@ -118,7 +118,7 @@ fn dhcp(segment: &Segment) -> Vec<Section> {
     ];
     if let (Some(mac), Some((ip4, _))) = (segment.mac, segment.board) {
         sections.push(
-            Section::new("dhcp", "host", format!("{PREFIX}host_{}", segment.number))
+            UciSection::new("dhcp", "host", format!("{PREFIX}host_{}", segment.number))
                 .with_list("mac", [mac])
                 .with("ip", ip4),
         );
@@ -128,13 +128,13 @@ fn dhcp(segment: &Segment) -> Vec<Section> {
 
 /// What the plan does not say, since it is so on every network: neighbours find each other, and who
 /// asks for an address is answered.
-fn found(segment: &Segment, router: &Router) -> [Section; 3] {
+fn found(segment: &RouterSegment, router: &OpenwrtRouter) -> [UciSection; 3] {
     let rule = |what: &str| {
-        Section::new("firewall", "rule", format!("{PREFIX}{what}_{}", segment.number))
+        UciSection::new("firewall", "rule", format!("{PREFIX}{what}_{}", segment.number))
             .with("name", format!("built-in {what}"))
     };
     let zone = zone(segment.zone, router);
-    let icmp = |rule: Section, types: [&str; 3]| {
+    let icmp = |rule: UciSection, types: [&str; 3]| {
         rule.with("family", "ipv6")
             .with("proto", "icmp")
             .with_list("icmp_type", types)
@@ -153,22 +153,22 @@ fn found(segment: &Segment, router: &Router) -> [Section; 3] {
 
 /// What lets `traffic` from one zone to another. What concerns paths has no zone there.
 fn rule(
-    plan: &Plan,
-    router: &Router,
+    plan: &RouterPlan,
+    router: &OpenwrtRouter,
     (from, to): (Zone, Zone),
-    traffic: Traffic,
-    it: &Let,
-) -> Option<Section> {
+    traffic: TrafficKind,
+    it: &PlannedAllow,
+) -> Option<UciSection> {
     if from == Zone::Path || to == Zone::Path {
         return None;
     }
     let what = match traffic {
-        Traffic::Tcp | Traffic::Udp => format!("{traffic}_{}", it.ports.first),
-        Traffic::Ping => "ping".to_owned(),
-        Traffic::Number(number) => number.to_string(),
+        TrafficKind::Tcp | TrafficKind::Udp => format!("{traffic}_{}", it.ports.first),
+        TrafficKind::Ping => "ping".to_owned(),
+        TrafficKind::Number(number) => number.to_string(),
     };
     let name = format!("{PREFIX}{}_{}_{what}", word(from), word(to));
-    let mut rule = Section::new("firewall", "rule", name).with("name", it.by);
+    let mut rule = UciSection::new("firewall", "rule", name).with("name", it.by);
     // A rule without `src` is about what the router sends, one without `dest` about what it takes.
     if from != Zone::Router {
         rule = rule.with("src", zone(from, router));
@@ -177,11 +177,13 @@ fn rule(
         rule = rule.with("dest", zone(to, router));
     }
     rule = match traffic {
-        Traffic::Tcp | Traffic::Udp => rule.with("proto", traffic).with("dest_port", it.ports),
-        Traffic::Ping => rule.with("proto", "icmp").with_list("icmp_type", ["echo-request"]),
-        Traffic::Number(number) => rule.with("proto", number),
+        TrafficKind::Tcp | TrafficKind::Udp => {
+            rule.with("proto", traffic).with("dest_port", it.ports)
+        }
+        TrafficKind::Ping => rule.with("proto", "icmp").with_list("icmp_type", ["echo-request"]),
+        TrafficKind::Number(number) => rule.with("proto", number),
     };
-    if let Source::Policy(index) = it.by
+    if let RuleSource::Policy(index) = it.by
         && let Some(rate) = plan.lines.get(index).and_then(|line| line.rate)
     {
         rule = rule.with("limit", format!("{rate}/second")).with("limit_burst", rate);
@@ -190,12 +192,12 @@ fn rule(
 }
 
 /// The name of a segment's interface.
-pub fn network(segment: &Segment) -> String {
+pub fn network(segment: &RouterSegment) -> String {
     format!("{PREFIX}{}", word(segment.zone))
 }
 
 /// The device of a segment's VLAN.
-pub fn vlan_device(segment: &Segment, router: &Router) -> String {
+pub fn vlan_device(segment: &RouterSegment, router: &OpenwrtRouter) -> String {
     format!("{}.{}", router.bridge, VLANS + u16::from(segment.number))
 }
 
@@ -205,7 +207,7 @@ fn word(zone: Zone) -> String {
 }
 
 /// A zone's name there has 11 characters at most.
-pub fn zone(zone: Zone, router: &Router) -> String {
+pub fn zone(zone: Zone, router: &OpenwrtRouter) -> String {
     match zone {
         Zone::Uplink => router.outside.clone(),
         Zone::Board(number) => format!("o_board{number}"),

@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 /// A section of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Section {
+pub struct UciSection {
     /// The file: `network`, `firewall`, `dhcp`.
     pub config: String,
     /// What kind of section it is.
@@ -32,7 +32,7 @@ pub struct UciError {
     what: &'static str,
 }
 
-impl Section {
+impl UciSection {
     /// A section without options yet.
     pub fn new(config: &str, kind: &str, name: impl fmt::Display) -> Self {
         let (config, kind, name) = (config.to_owned(), kind.to_owned(), Some(name.to_string()));
@@ -85,7 +85,7 @@ impl Section {
 }
 
 /// As `uci export` writes it.
-impl fmt::Display for Section {
+impl fmt::Display for UciSection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "config {}", self.kind)?;
         if let Some(name) = &self.name {
@@ -113,8 +113,8 @@ pub fn quoted(text: &str) -> String {
 ///
 /// # Errors
 /// A line is none of UCI.
-pub fn parse(text: &str) -> Result<Vec<Section>, UciError> {
-    let mut sections: Vec<Section> = vec![];
+pub fn parse(text: &str) -> Result<Vec<UciSection>, UciError> {
+    let mut sections: Vec<UciSection> = vec![];
     let mut config = None;
     for (index, line) in text.lines().enumerate() {
         let wrong = |what| UciError { line: index + 1, what };
@@ -126,7 +126,7 @@ pub fn parse(text: &str) -> Result<Vec<Section>, UciError> {
             ["config", kind, ref name @ ..] if name.len() < 2 => {
                 let config = config.clone().ok_or(wrong("a section before any `package`"))?;
                 let name = name.first().map(|name| (*name).to_owned());
-                sections.push(Section { config, kind: kind.to_owned(), name, options: vec![] });
+                sections.push(UciSection { config, kind: kind.to_owned(), name, options: vec![] });
             }
             [how @ ("option" | "list"), key, value] => {
                 let section = sections.last_mut().ok_or(wrong("an option before any section"))?;
@@ -222,7 +222,7 @@ mod tests {
                 0..4,
             ),
         ) {
-            let section = |(kind, name, options): (String, Option<String>, std::collections::BTreeMap<String, Vec<String>>)| Section {
+            let section = |(kind, name, options): (String, Option<String>, std::collections::BTreeMap<String, Vec<String>>)| UciSection {
                 config: "a".into(),
                 kind,
                 name,
@@ -232,7 +232,7 @@ mod tests {
                 }).collect(),
             };
             let sections: Vec<_> = sections.into_iter().map(section).collect();
-            let text: String = sections.iter().map(Section::to_string).collect();
+            let text: String = sections.iter().map(UciSection::to_string).collect();
             prop_assert_eq!(parse(&format!("package a\n\n{text}")), Ok(sections));
         }
 

@@ -1,12 +1,12 @@
 //! What of the owner's reaches a board's port or its VLAN besides ours. Beside each stands what is written alike, and reaches none.
 //! Boards 1 and 2 of the box are at each other's ports.
 
-use octet_router::openwrt::change::Change;
+use octet_router::openwrt::change::UciChange;
 
 use crate::{change, ready, rich};
 
 /// The router of a box with eight boards, whose owner has this in a file, too.
-fn with(config: &str, text: &str) -> Change {
+fn with(config: &str, text: &str) -> UciChange {
     let package = format!("package {config}\n\n");
     let all = ready(8).replacen(&package, &format!("{package}{text}\n\n"), 1);
     assert_ne!(all, ready(8), "{config}");

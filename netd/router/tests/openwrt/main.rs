@@ -11,11 +11,11 @@ use std::path::Path;
 
 use octet_appliance::{Appliance, Segments, Unit, UnitSource};
 use octet_evaluator as evaluator;
-use octet_router::openwrt::change::Change;
-use octet_router::openwrt::router::Router;
+use octet_router::openwrt::change::UciChange;
+use octet_router::openwrt::router::OpenwrtRouter;
 use octet_router::openwrt::sections::sections;
-use octet_router::openwrt::uci::{Section, Value};
-use octet_router::plan::Plan;
+use octet_router::openwrt::uci::{UciSection, Value};
+use octet_router::plan::RouterPlan;
 use proptest::prelude::*;
 
 const LINES: &str = include_str!("../../../tests/testdata/lines.toml");
@@ -43,7 +43,7 @@ fn units() -> Vec<Unit> {
 }
 
 /// The plan of the box that `text` is about, whose router has OpenWrt, ports `lan1` and so on, and `wan`.
-fn plan(text: &str, boards: u8) -> Plan {
+fn plan(text: &str, boards: u8) -> RouterPlan {
     let ports: Vec<_> = (1..=boards).map(|number| format!("\"lan{number}\"")).collect();
     let own = format!(
         "boards = {boards}\nrouter = \"openwrt\"\nuplink = \"wan\"\nports = [{}]",
@@ -55,11 +55,11 @@ fn plan(text: &str, boards: u8) -> Plan {
     let appliance = Appliance::parse("a.toml", &text).unwrap_or_else(|error| panic!("{error}"));
     let settings = appliance.cluster_settings().unwrap();
     let (segments, _) = Segments::of(&settings, &units(), ("a.toml", &text)).unwrap();
-    Plan::new(&settings, &segments, &units())
+    RouterPlan::new(&settings, &segments, &units())
 }
 
 /// Such a box with every kind of line.
-fn rich(boards: u8) -> Plan {
+fn rich(boards: u8) -> RouterPlan {
     plan(
         &LINES.replace(
             "role = \"cache\"",
@@ -80,9 +80,9 @@ fn ready(boards: u8) -> String {
     with_ports(STOCK, boards).replace("option device 'br-lan'", "option device 'br-lan.1'")
 }
 
-fn change(text: &str, plan: &Plan) -> Change {
-    let router = Router::read(text, plan).unwrap_or_else(|error| panic!("{error}"));
-    Change::of(plan, &router)
+fn change(text: &str, plan: &RouterPlan) -> UciChange {
+    let router = OpenwrtRouter::read(text, plan).unwrap_or_else(|error| panic!("{error}"));
+    UciChange::of(plan, &router)
 }
 
 fn is_as_looked_at(name: &str, text: &str) {
@@ -96,7 +96,7 @@ fn is_as_looked_at(name: &str, text: &str) {
 /// What a router's configuration is after `commands`, by somebody who knows no more of them than `uci batch` does.
 fn batch(text: &str, commands: &[String]) -> String {
     let json = text.find("\n{").map_or(text.len(), |at| at + 1);
-    let mut files: BTreeMap<String, Vec<Section>> = BTreeMap::new();
+    let mut files: BTreeMap<String, Vec<UciSection>> = BTreeMap::new();
     for section in octet_router::openwrt::uci::parse(&text[..json]).unwrap() {
         files.entry(section.config.clone()).or_default().push(section);
     }
@@ -112,7 +112,7 @@ fn batch(text: &str, commands: &[String]) -> String {
         let at = file.iter().position(|it| it.name.as_deref() == Some(path[1]));
         match (verb, &path[..]) {
             ("delete", [_, _]) => drop(file.remove(at.unwrap())),
-            ("set", [config, name]) => file.push(Section::new(config, &value, name)),
+            ("set", [config, name]) => file.push(UciSection::new(config, &value, name)),
             ("set", [_, _, key]) => {
                 file[at.unwrap()].options.push(((*key).into(), Value::One(value)));
             }
@@ -163,9 +163,9 @@ fn routers_of_every_size() {
 #[test]
 fn comments_are_said_to_go() {
     let plan = rich(8);
-    let said = |text: &str, plan: &Plan| {
-        let router = Router::read(text, plan).unwrap();
-        let report = Change::of(plan, &router).report(&router);
+    let said = |text: &str, plan: &RouterPlan| {
+        let router = OpenwrtRouter::read(text, plan).unwrap();
+        let report = UciChange::of(plan, &router).report(&router);
         report.into_iter().skip_while(|it| !it.contains("Comments")).collect::<Vec<_>>()
     };
     let before = said(&ready(8), &plan);
@@ -301,7 +301,7 @@ fn routers_are_written_in_several_ways() {
     assert_eq!(other, renamed);
 
     let refused = |text: &str| {
-        let error = Router::read(text, &plan).unwrap_err();
+        let error = OpenwrtRouter::read(text, &plan).unwrap_err();
         format!("{error}; {}", error.help())
     };
     let old = ready(8).replace(
@@ -364,7 +364,7 @@ struct Accepts {
 }
 
 impl Accepts {
-    fn of(section: &Section, port: &str) -> Self {
+    fn of(section: &UciSection, port: &str) -> Self {
         let said = |option: &str| section.one(option).map(str::to_owned);
         let number = |text: &str| text.parse().unwrap();
         let ports = said(port).map(|ports| match ports.split_once('-') {
@@ -389,7 +389,7 @@ impl Accepts {
 }
 
 impl Reader {
-    fn new(sections: &[Section], boards: u8) -> Self {
+    fn new(sections: &[UciSection], boards: u8) -> Self {
         let of = |kind: &'static str| sections.iter().filter(move |it| it.kind == kind);
         let zone = |network: &str| {
             let zone = of("zone").find(|it| it.all("network").any(|name| name == network)).unwrap();
@@ -406,12 +406,12 @@ impl Reader {
         zones.insert(evaluator::Zone::Uplink, "wan".into());
         let mut rules: BTreeMap<_, Vec<_>> = BTreeMap::new();
         // Errors and the search for neighbours are nobody's flow.
-        let is_flow = |it: &&Section| {
+        let is_flow = |it: &&UciSection| {
             it.one("proto") != Some("icmp")
                 || it.all("icmp_type").any(|kind| kind == "echo-request")
         };
         // The answer of a DHCP server is none either.
-        let is_flow = |it: &&Section| {
+        let is_flow = |it: &&UciSection| {
             is_flow(it) && it.options.iter().all(|(_, value)| *value != Value::One("68 546".into()))
         };
         for it in of("rule").filter(is_flow) {
@@ -485,7 +485,7 @@ proptest! {
         // Clients of DHCP are answered whatever the plan says.
         expected.retain(|probe, _| !matches!(probe.2, evaluator::Traffic::Udp(68 | 546)));
         let wanted = plan(&text, boards);
-        let router = Router::read(&ready(boards), &wanted).unwrap();
+        let router = OpenwrtRouter::read(&ready(boards), &wanted).unwrap();
         let told = sections(&wanted, &router);
         // What is more than a policy's rate is no match, and ends with what its zone drops.
         for rule in told.iter().filter(|it| it.kind == "rule") {
@@ -502,8 +502,8 @@ proptest! {
         let before = ready(boards);
         let before = batch(&before, &change(&before, &plan(&earlier, boards)).commands);
         let after = batch(&before, &change(&before, &wanted).commands);
-        let ours = Router::read(&after, &wanted).unwrap();
-        let sorted = |mut it: Section| { it.options.sort_by(|(a, _), (b, _)| a.cmp(b)); it.to_string() };
+        let ours = OpenwrtRouter::read(&after, &wanted).unwrap();
+        let sorted = |mut it: UciSection| { it.options.sort_by(|(a, _), (b, _)| a.cmp(b)); it.to_string() };
         let ours: BTreeSet<_> = ours.ours().cloned().map(sorted).collect();
         let all: BTreeSet<_> = sections(&wanted, &router).into_iter().map(sorted).collect();
         prop_assert_eq!(ours, all);

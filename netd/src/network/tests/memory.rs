@@ -4,15 +4,17 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use octet_router::matrix::Came;
+use octet_router::matrix::Received;
 
 use crate::backend::{Backend, BackendError, Drops};
-use crate::conntrack::Flow;
+use crate::conntrack::TrackedFlow;
 use crate::generation::Author;
-use crate::observed::{Address, Link, LinkKind, Neighbour, Observed, Traffic};
-use crate::plan::Change;
-use crate::plugged::Plugged;
-use crate::rules::Rules;
+use crate::observed::{
+    LinkAddress, LinkCounters, LinkKind, NetworkDevice, Observed, StaticNeighbour,
+};
+use crate::plan::PlanStep;
+use crate::plugged::PortBindings;
+use crate::rules::NodeTables;
 
 /// Whoever has a clone of it has the same one.
 #[derive(Debug, Clone, Default)]
@@ -21,13 +23,13 @@ pub struct Memory(Rc<RefCell<State>>);
 /// What it has.
 #[derive(Debug, Clone, Default)]
 pub struct State {
-    pub rules: Option<Rules>,
+    pub rules: Option<NodeTables>,
     pub observed: Observed,
-    pub flows: Vec<Flow>,
+    pub flows: Vec<TrackedFlow>,
     /// Who is plugged in, as rules know that were there before.
-    pub plugged: Plugged,
+    pub plugged: PortBindings,
     /// What has come in, if that is noted.
-    pub came: Option<Came>,
+    pub came: Option<Received>,
     /// Whether nobody answers who asks what there is.
     pub is_mute: bool,
     /// What was done.
@@ -43,14 +45,14 @@ pub enum Step {
     /// Rules are loaded, in one transaction.
     Rules,
     /// A change is made.
-    Change(Change),
+    Change(PlanStep),
     /// A flow ends.
-    Flow(Flow),
+    Flow(TrackedFlow),
 }
 
 impl State {
     /// What can be taken back: a flow that has ended cannot.
-    pub fn kept(&self) -> (Option<Rules>, Observed) {
+    pub fn kept(&self) -> (Option<NodeTables>, Observed) {
         let mut observed = self.observed.clone();
         observed.addresses.sort_by_key(|it| (it.link, it.address));
         observed.neighbours.sort_by_key(|it| (it.link, it.address));
@@ -71,31 +73,31 @@ impl State {
         Ok(())
     }
 
-    fn apply(&mut self, change: &Change) {
+    fn apply(&mut self, change: &PlanStep) {
         let Observed { links, addresses, routes, rules, dead_ends, neighbours, forwards } =
             &mut self.observed;
         match change {
-            Change::Up(index) => {
+            PlanStep::Up(index) => {
                 let mut links = links.iter_mut();
                 links.find(|link| link.index == *index).unwrap().up = true;
             }
-            Change::SetAddress(it) => {
+            PlanStep::SetAddress(it) => {
                 addresses.retain(|there| (there.link, there.address) != (it.link, it.address));
                 // The kernel does not say whether somebody was asked before.
-                addresses.push(Address { is_sole: false, ..it.clone() });
+                addresses.push(LinkAddress { is_sole: false, ..it.clone() });
             }
-            Change::RemoveAddress(it) => {
+            PlanStep::RemoveAddress(it) => {
                 addresses.retain(|there| (there.link, there.address) != (it.link, it.address));
             }
-            Change::AddRoute(it) => routes.push(*it),
-            Change::RemoveRoute(it) => routes.retain(|there| there != it),
-            Change::AddRule(it) => rules.push(it.clone()),
-            Change::RemoveRule(it) => rules.retain(|there| there != it),
-            Change::AddDeadEnd(it) => dead_ends.push(*it),
-            Change::RemoveDeadEnd(it) => dead_ends.retain(|there| there != it),
-            Change::SetNeighbour(it) => neighbours.push(*it),
-            Change::RemoveNeighbour(it) => neighbours.retain(|there| there != it),
-            Change::Forward => *forwards = true,
+            PlanStep::AddRoute(it) => routes.push(*it),
+            PlanStep::RemoveRoute(it) => routes.retain(|there| there != it),
+            PlanStep::AddRule(it) => rules.push(it.clone()),
+            PlanStep::RemoveRule(it) => rules.retain(|there| there != it),
+            PlanStep::AddDeadEnd(it) => dead_ends.push(*it),
+            PlanStep::RemoveDeadEnd(it) => dead_ends.retain(|there| there != it),
+            PlanStep::SetNeighbour(it) => neighbours.push(*it),
+            PlanStep::RemoveNeighbour(it) => neighbours.retain(|there| there != it),
+            PlanStep::Forward => *forwards = true,
         }
     }
 }
@@ -103,14 +105,14 @@ impl State {
 impl Memory {
     /// With so many ports, `eth0` and so on, that are off and have something at the other end.
     pub fn with_ports(count: u8) -> Self {
-        let link = |number: u8| Link {
+        let link = |number: u8| NetworkDevice {
             index: u32::from(number) + 1,
             name: format!("eth{number}"),
             kind: LinkKind::Ethernet([2, 0, 0, 0, 1, number]),
             up: false,
             carrier: true,
             carrier_downs: 0,
-            traffic: Traffic::default(),
+            traffic: LinkCounters::default(),
         };
         let memory = Self::default();
         memory.change(|state| state.observed.links = (0..count).map(link).collect());
@@ -158,14 +160,18 @@ impl Backend for Memory {
         Ok(state.observed.clone())
     }
 
-    async fn apply(&self, change: &Change) -> Result<(), BackendError> {
+    async fn apply(&self, change: &PlanStep) -> Result<(), BackendError> {
         let mut state = self.0.borrow_mut();
         state.take(Step::Change(change.clone()))?;
         state.apply(change);
         Ok(())
     }
 
-    async fn load(&self, rules: &Rules, before: Option<&Rules>) -> Result<(), BackendError> {
+    async fn load(
+        &self,
+        rules: &NodeTables,
+        before: Option<&NodeTables>,
+    ) -> Result<(), BackendError> {
         let mut state = self.0.borrow_mut();
         if let Some(before) = before {
             assert_eq!(
@@ -186,11 +192,14 @@ impl Backend for Memory {
         *author == self.author()
     }
 
-    async fn plugged(&self) -> Plugged {
+    async fn plugged(&self) -> PortBindings {
         self.0.borrow().plugged.clone()
     }
 
-    fn end_flows(&self, ends: impl Fn(&Flow) -> bool) -> Result<Vec<Flow>, BackendError> {
+    fn end_flows(
+        &self,
+        ends: impl Fn(&TrackedFlow) -> bool,
+    ) -> Result<Vec<TrackedFlow>, BackendError> {
         let mut state = self.0.borrow_mut();
         let ended: Vec<_> = state.flows.iter().filter(|flow| ends(flow)).cloned().collect();
         for flow in &ended {
@@ -213,7 +222,7 @@ impl Backend for Memory {
     }
 
     async fn watch(&self) -> Result<(), BackendError> {
-        self.change(|state| state.came = Some(Came::default()));
+        self.change(|state| state.came = Some(Received::default()));
         Ok(())
     }
 
@@ -222,12 +231,12 @@ impl Backend for Memory {
         Ok(())
     }
 
-    async fn came(&self) -> Result<Came, BackendError> {
+    async fn came(&self) -> Result<Received, BackendError> {
         let nothing = || BackendError("nothing is noted".into());
         self.0.borrow().came.clone().ok_or_else(nothing)
     }
 
-    async fn introduce(&self, _: &Neighbour) -> Result<(), BackendError> {
+    async fn introduce(&self, _: &StaticNeighbour) -> Result<(), BackendError> {
         Ok(())
     }
 }

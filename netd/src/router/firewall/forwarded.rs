@@ -2,15 +2,15 @@
 //! what leaves needs a rule, as everything of a router's own does. Between its ports and them only paths
 //! themselves count: who comes by another one has shown nobody who he is.
 
-use octet_appliance::{MPLS_IN_IP, Traffic, Zone};
+use octet_appliance::{MPLS_IN_IP, TrafficKind, Zone};
 
-use super::super::chain::{Chain, Rule, rules};
-use super::super::plan::Plan;
+use super::super::chain::{NftChain, NftRule, rules};
+use super::super::plan::RouterPlan;
 use super::super::text::{list, over, quoted};
-use super::line::Name;
+use super::line::ChainName;
 use super::standing::NEW_FLOWS;
 use super::{Direction, leaving};
-use crate::paths::{END_PORTS, ENDS, LINKS, Paths};
+use crate::paths::{END_PORTS, ENDS, LINKS, PathDevices};
 
 /// The insides of paths (docs/ARCHITECTURE.md lists who has which devices).
 pub(super) const PATH: &str = "fp*";
@@ -19,17 +19,17 @@ pub(super) const PATH: &str = "fp*";
 const OUT: &str = "fout";
 
 /// The chains behind these.
-pub(super) fn chains(plan: &Plan, forward: &Paths) -> Vec<(&'static str, Chain)> {
+pub(super) fn chains(plan: &RouterPlan, forward: &PathDevices) -> Vec<(&'static str, NftChain)> {
     let [mut tunnels_in, tunnels_out] = leaving::tunnels(plan);
     tunnels_in.extend(lines(plan, Direction::Input));
     let mut chains: Vec<_> = forward.chains(tunnels_in).into();
-    chains.push(("to_forward", Chain(to_forward(plan, forward, tunnels_out))));
+    chains.push(("to_forward", NftChain(to_forward(plan, forward, tunnels_out))));
     chains
 }
 
 /// What the unit itself says, and what lines let to paths. Packets that leave a tunnel pass here once more, as
 /// those of the device that carries it.
-fn to_forward(plan: &Plan, forward: &Paths, tunnels: Vec<Rule>) -> Vec<Rule> {
+fn to_forward(plan: &RouterPlan, forward: &PathDevices, tunnels: Vec<NftRule>) -> Vec<NftRule> {
     let out = |devices: &str, port: Option<u16>| {
         port.map(|port| rules!["oifname {devices} udp dport {port} accept"]).unwrap_or_default()
     };
@@ -49,7 +49,7 @@ fn to_forward(plan: &Plan, forward: &Paths, tunnels: Vec<Rule>) -> Vec<Rule> {
 }
 
 /// What lines let between paths and the zones of `way`: devices of paths come and go, so these are rules.
-pub(super) fn lines(plan: &Plan, way: Direction) -> Vec<Rule> {
+pub(super) fn lines(plan: &RouterPlan, way: Direction) -> Vec<NftRule> {
     let mut rules = vec![];
     for ((from, to, traffic), lets) in &plan.lets {
         let devices: Vec<String> = match (way, from, to) {
@@ -72,13 +72,15 @@ pub(super) fn lines(plan: &Plan, way: Direction) -> Vec<Rule> {
         };
         for it in lets {
             let kinds = match traffic {
-                Traffic::Tcp | Traffic::Udp => vec![format!("{traffic} dport {}", it.ports)],
-                Traffic::Ping => {
+                TrafficKind::Tcp | TrafficKind::Udp => {
+                    vec![format!("{traffic} dport {}", it.ports)]
+                }
+                TrafficKind::Ping => {
                     vec!["icmp type echo-request".into(), "icmpv6 type echo-request".into()]
                 }
-                Traffic::Number(number) => vec![format!("meta l4proto {number}")],
+                TrafficKind::Number(number) => vec![format!("meta l4proto {number}")],
             };
-            let chain = Name::of(plan, it.by);
+            let chain = ChainName::of(plan, it.by);
             for kind in kinds {
                 for devices in &devices {
                     rules.extend(rules!["{devices}{kind} goto {chain}"]);
@@ -91,7 +93,7 @@ pub(super) fn lines(plan: &Plan, way: Direction) -> Vec<Rule> {
 
 /// Links to other boxes, by the uplink: from there, if no more is known of who may be one, so many new flows in a
 /// second, as from a board. WireGuard finds out who it is.
-pub(super) fn links_in(plan: &Plan, forward: &Paths) -> Vec<Rule> {
+pub(super) fn links_in(plan: &RouterPlan, forward: &PathDevices) -> Vec<NftRule> {
     let (Some(port), false) = (forward.links, plan.neighbours.is_empty()) else { return vec![] };
     let uplink = quoted(&plan.uplink);
     let known: Option<Vec<_>> = plan.neighbours.iter().map(|it| it.at.map(|at| *at.ip())).collect();
@@ -116,7 +118,7 @@ pub(super) fn links_in(plan: &Plan, forward: &Paths) -> Vec<Rule> {
 }
 
 /// The other direction: to those of whom it is known where they are.
-pub(super) fn links_out(plan: &Plan, forward: &Paths) -> Vec<Rule> {
+pub(super) fn links_out(plan: &RouterPlan, forward: &PathDevices) -> Vec<NftRule> {
     let mut known: Vec<_> = plan.neighbours.iter().filter_map(|it| it.at).collect();
     known.sort_unstable();
     known.dedup();
@@ -127,7 +129,7 @@ pub(super) fn links_out(plan: &Plan, forward: &Paths) -> Vec<Rule> {
 }
 
 /// On a link nobody is on the way: an error about what is said there is about nothing.
-pub(super) fn error_of_links() -> Vec<Rule> {
+pub(super) fn error_of_links() -> Vec<NftRule> {
     rules!["ct original ip saddr {LINKS} ct reply ip saddr {LINKS} goto stray_error"]
 }
 
@@ -139,7 +141,7 @@ mod tests {
     use crate::on_board::OnBoard;
     use crate::paths::Lets;
     use crate::router::firewall::table;
-    use crate::router::plan::Neighbour;
+    use crate::router::plan::RouterNeighbour;
 
     const LINES: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n[cluster]\nboards = 4\n\
         [[policy]]\nfrom = \"path\"\nto = [\"board-2\", \"router\"]\nprotocol = \"tcp\"\nports = [80]\n\
@@ -156,13 +158,13 @@ mod tests {
         let appliance = Appliance::parse("appliance.toml", LINES).unwrap();
         let settings = appliance.cluster_settings().unwrap();
         let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", LINES)).unwrap();
-        let mut plan = Plan::new(&settings, &segments, units);
-        let neighbour = |at: &Option<&str>| Neighbour {
+        let mut plan = RouterPlan::new(&settings, &segments, units);
+        let neighbour = |at: &Option<&str>| RouterNeighbour {
             name: "hill".into(),
             at: at.map(|at| at.parse().unwrap()),
         };
         plan.neighbours = at.iter().map(neighbour).collect();
-        let forward = Paths::of(units, Lets::default());
+        let forward = PathDevices::of(units, Lets::default());
         let chains = table(&plan, &OnBoard::of(units), forward.as_ref(), false).chains;
         chains.into_iter().map(|(name, chain)| (name, chain.to_string())).collect()
     }

@@ -4,8 +4,8 @@
 
 use octet_appliance::places;
 
-use super::super::chain::{Rule, rules};
-use super::super::plan::{Plan, VPN};
+use super::super::chain::{NftRule, rules};
+use super::super::plan::{RouterPlan, VPN};
 use super::super::text::{over, quoted};
 use super::forwarded::PATH;
 use super::standing::NEW_FLOWS;
@@ -30,7 +30,7 @@ const QUESTIONS: u32 = 1000;
 /// - With a VPN nothing passes between the owner's devices and the uplink's device, whatever there is of `forward`.
 /// - Of what comes by the exit nobody but the owner's devices hears, and nobody inside has said it.
 /// - Whoever leaves by this router does so by its own address, reaches the uplink alone, and nobody else reaches him.
-pub(super) fn handed_on(plan: &Plan, forwards: bool) -> Vec<Rule> {
+pub(super) fn handed_on(plan: &RouterPlan, forwards: bool) -> Vec<NftRule> {
     let (uplink, lan) = (quoted(&plan.uplink), plan.lan.as_ref().map(|lan| quoted(&lan.device)));
     let lan = lan.filter(|_| plan.vpn);
     let mut rules = vec![];
@@ -73,7 +73,7 @@ pub(super) fn handed_on(plan: &Plan, forwards: bool) -> Vec<Rule> {
 }
 
 /// How many flows one who leaves by this router may begin: as many as a board.
-pub(super) fn new(plan: &Plan) -> Vec<Rule> {
+pub(super) fn new(plan: &RouterPlan) -> Vec<NftRule> {
     if !plan.is_exit() {
         return vec![];
     }
@@ -85,7 +85,7 @@ pub(super) fn new(plan: &Plan) -> Vec<Rule> {
 }
 
 /// Errors that come by paths, by the exit, and from those who leave by this router: about flows of theirs.
-pub(super) fn errors(plan: &Plan) -> Vec<Rule> {
+pub(super) fn errors(plan: &RouterPlan) -> Vec<NftRule> {
     let from = |device: &str, direction: &str, end: &str| {
         rules![
             "iifname \"{device}\" ct direction {direction} ct {direction} {end} goto known_error"
@@ -108,7 +108,7 @@ pub(super) fn errors(plan: &Plan) -> Vec<Rule> {
 /// What the router itself sends, as errors are, about what the owner's devices and somebody outside say to each other:
 /// with a VPN nothing of it by the uplink's device. The routes of the VPN are not those of the router itself, so it does
 /// not leave at all.
-pub(super) fn own_errors(plan: &Plan) -> Vec<Rule> {
+pub(super) fn own_errors(plan: &RouterPlan) -> Vec<NftRule> {
     let Some(lan) = plan.lan.as_ref().filter(|_| plan.vpn) else { return vec![] };
     let (uplink, [ip4, ip6]) = (quoted(&plan.uplink), lan.devices());
     let about = |direction: &str| {
@@ -121,7 +121,7 @@ pub(super) fn own_errors(plan: &Plan) -> Vec<Rule> {
 }
 
 /// The tunnels themselves, as they come and go by paths; and how much is asked for names.
-pub(super) fn tunnels(plan: &Plan) -> [Vec<Rule>; 2] {
+pub(super) fn tunnels(plan: &RouterPlan) -> [Vec<NftRule>; 2] {
     if !plan.vpn && !plan.is_exit() {
         return Default::default();
     }

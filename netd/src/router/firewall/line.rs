@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::super::built_in::BuiltIn;
-use super::super::chain::{Chain, Rule};
-use super::super::plan::{Plan, Source};
+use super::super::chain::{NftChain, NftRule};
+use super::super::plan::{RouterPlan, RuleSource};
 use super::super::text::over;
 
 /// How many echo requests the router answers on each port in a second.
@@ -16,19 +16,19 @@ const BUILT_IN: &str = "built_in_";
 
 /// The name of a line's chain, and of its counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Name {
+pub enum ChainName {
     /// That of the policy with this id.
     Policy(u32),
     /// That of a built-in line.
     BuiltIn(BuiltIn),
 }
 
-impl Name {
+impl ChainName {
     /// Of the line `by` of `plan`.
-    pub fn of(plan: &Plan, by: Source) -> Self {
+    pub fn of(plan: &RouterPlan, by: RuleSource) -> Self {
         match by {
-            Source::Policy(index) => Self::Policy(plan.lines[index].id),
-            Source::BuiltIn(line) => Self::BuiltIn(line),
+            RuleSource::Policy(index) => Self::Policy(plan.lines[index].id),
+            RuleSource::BuiltIn(line) => Self::BuiltIn(line),
         }
     }
 
@@ -38,7 +38,7 @@ impl Name {
     }
 }
 
-impl fmt::Display for Name {
+impl fmt::Display for ChainName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Policy(id) => write!(f, "{POLICY}{id:08x}"),
@@ -48,25 +48,25 @@ impl fmt::Display for Name {
 }
 
 /// The chain of the line `by`.
-pub(super) fn chain(plan: &Plan, by: Source) -> Chain {
-    let name = Name::of(plan, by);
+pub(super) fn chain(plan: &RouterPlan, by: RuleSource) -> NftChain {
+    let name = ChainName::of(plan, by);
     let (limit, comment) = match by {
-        Source::Policy(index) => {
+        RuleSource::Policy(index) => {
             let line = &plan.lines[index];
             (line.rate.map(|rate| limit(rate.into())), line.text.clone())
         }
-        Source::BuiltIn(line) => ((line == BuiltIn::Ping).then(pings), by.to_string()),
+        RuleSource::BuiltIn(line) => ((line == BuiltIn::Ping).then(pings), by.to_string()),
     };
-    let accept = Rule::from(format!("counter name {name} accept")).commented(&comment);
-    Chain([Some("jump new".into()), limit, Some(accept)].into_iter().flatten().collect())
+    let accept = NftRule::from(format!("counter name {name} accept")).commented(&comment);
+    NftChain([Some("jump new".into()), limit, Some(accept)].into_iter().flatten().collect())
 }
 
-fn limit(rate: u32) -> Rule {
+fn limit(rate: u32) -> NftRule {
     format!("{} goto too_many", over(rate)).into()
 }
 
 /// The one built-in line that has a rate has it for each port.
-fn pings() -> Rule {
+fn pings() -> NftRule {
     format!("update @pings {{ iifname {} }} goto too_many", over(PINGS)).into()
 }
 
@@ -79,7 +79,7 @@ mod tests {
 
     const BEGINS: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n[cluster]\nboards = 4\n";
 
-    fn plan(ports: &[u16]) -> Plan {
+    fn plan(ports: &[u16]) -> RouterPlan {
         let line = |port: &u16| {
             format!(
                 "[[policy]]\nfrom = \"board-1\"\nto = \"board-2\"\nprotocol = \"tcp\"\nports = [{port}]\nrate = 1\n"
@@ -89,11 +89,11 @@ mod tests {
         let appliance = Appliance::parse("appliance.toml", &text).unwrap();
         let settings = appliance.cluster_settings().unwrap();
         let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", &text)).unwrap();
-        Plan::new(&settings, &segments, &[])
+        RouterPlan::new(&settings, &segments, &[])
     }
 
     /// The policies' elements of the map of ports, and their chains with what stands in them.
-    fn made(plan: &Plan) -> (Vec<String>, Vec<(String, String)>) {
+    fn made(plan: &RouterPlan) -> (Vec<String>, Vec<(String, String)>) {
         let table = table(plan, &OnBoard::default(), None, false);
         let map = table.sets.into_iter().find(|set| set.name == "forward_port").unwrap();
         let mut elements = map.elements;

@@ -6,18 +6,18 @@
 
 use octet_appliance::{MASQUERADE_PORTS, Protocol, Zone, places};
 
-use super::super::chain::{Rule, rules};
-use super::super::plan::{Plan, VPN};
+use super::super::chain::{NftRule, rules};
+use super::super::plan::{RouterPlan, VPN};
 use super::super::text::{list, quoted};
 
 /// Who leaves by the uplink with its address: those inside, and nodes that leave by this router.
-fn senders(plan: &Plan, forwards: bool) -> Vec<String> {
+fn senders(plan: &RouterPlan, forwards: bool) -> Vec<String> {
     let nodes = (forwards && plan.is_exit()).then(places);
     [plan.network.to_string()].into_iter().chain(nodes).collect()
 }
 
 /// The boards' own ports, of a protocol: each with its board's address.
-fn own(plan: &Plan, protocol: Protocol) -> Vec<(String, u16)> {
+fn own(plan: &RouterPlan, protocol: Protocol) -> Vec<(String, u16)> {
     let published = plan.published.iter().filter(|it| it.port.protocol == protocol);
     let own = published.filter_map(|it| {
         let board = plan.boards.iter().find(|board| board.zone == Zone::Board(it.board))?;
@@ -27,7 +27,7 @@ fn own(plan: &Plan, protocol: Protocol) -> Vec<(String, u16)> {
 }
 
 /// What addresses and ports become, if the image has the unit `forward` or not.
-pub(super) fn chain(plan: &Plan, forwards: bool) -> Vec<Rule> {
+pub(super) fn chain(plan: &RouterPlan, forwards: bool) -> Vec<NftRule> {
     let uplink = quoted(&plan.uplink);
     let senders = senders(plan, forwards);
     // The router's own question for an address, which goes out from nobody's: it is no flow of those inside, whose address
@@ -62,7 +62,7 @@ pub(super) fn chain(plan: &Plan, forwards: bool) -> Vec<Rule> {
 
 /// What is asked behind that: where two flows would be one outside the kernel gives the later one any port, and may
 /// take one that is somebody's. That one begins anew, as whatever is lost does, with another.
-pub(super) fn behind(plan: &Plan, forwards: bool) -> Vec<Rule> {
+pub(super) fn behind(plan: &RouterPlan, forwards: bool) -> Vec<NftRule> {
     let uplink = quoted(&plan.uplink);
     let mut rules = vec![];
     for protocol in [Protocol::Tcp, Protocol::Udp] {

@@ -2,11 +2,11 @@
 
 use octet_appliance::{Zone, places};
 
-use super::super::chain::{Chain, Declared, Hook, Rule, rules};
-use super::super::plan::Plan;
+use super::super::chain::{Declared, Hook, NftChain, NftRule, rules};
+use super::super::plan::RouterPlan;
 use super::super::text::{list, over, quoted};
 use super::{Direction, forwarded, leaving, source};
-use crate::paths::{self, ENDS, NODES, Paths};
+use crate::paths::{self, ENDS, NODES, PathDevices};
 
 /// New flows that a board may begin in a second, whatever lets them: enough for a busy service. With a
 /// board's memory the kernel keeps note of 65536 flows (nf_conntrack_core.c, `nf_conntrack_init_start`);
@@ -141,13 +141,13 @@ const FIXED: [(&str, &[&str]); 6] = [
 ///   outside is to see that.
 /// - What a DHCP server says is no answer to the kernel: the question came from nobody's address.
 pub(super) fn chains(
-    plan: &Plan,
-    forward: Option<&Paths>,
+    plan: &RouterPlan,
+    forward: Option<&PathDevices>,
     leased: bool,
-) -> Vec<(&'static str, Chain)> {
+) -> Vec<(&'static str, NftChain)> {
     let uplink = quoted(&plan.uplink);
     let mut chains: Vec<_> = FIXED
-        .map(|(name, rules)| (name, Chain(rules.iter().copied().map(Rule::from).collect())))
+        .map(|(name, rules)| (name, NftChain(rules.iter().copied().map(NftRule::from).collect())))
         .into();
     let forwards = forward.is_some();
     let nobody = [
@@ -157,37 +157,40 @@ pub(super) fn chains(
         source::behind(plan, forwards),
     ];
     chains.extend([
-        ("error_in", Chain(error_in(plan, forward))),
-        ("known_error", Chain(known_error())),
-        ("new", Chain(new(plan, forward))),
-        ("next_hop", Chain(near("iifname"))),
-        ("answer", Chain(near("oifname"))),
-        ("published", Chain(published(plan))),
-        ("source", Chain(source::chain(plan, forwards))),
-        ("nobody", Chain(nobody.concat())),
-        ("forward", Chain(handed_on(plan, forward))),
-        ("input", Chain(input(plan, forward, leased))),
-        ("output", Chain(output(plan, forward))),
+        ("error_in", NftChain(error_in(plan, forward))),
+        ("known_error", NftChain(known_error())),
+        ("new", NftChain(new(plan, forward))),
+        ("next_hop", NftChain(near("iifname"))),
+        ("answer", NftChain(near("oifname"))),
+        ("published", NftChain(published(plan))),
+        ("source", NftChain(source::chain(plan, forwards))),
+        ("nobody", NftChain(nobody.concat())),
+        ("forward", NftChain(handed_on(plan, forward))),
+        ("input", NftChain(input(plan, forward, leased))),
+        ("output", NftChain(output(plan, forward))),
     ]);
     chains
 }
 
 /// What the unit `forward` adds, if it is there.
-fn with(forward: Option<&Paths>, rules: impl FnOnce(&Paths) -> Vec<Rule>) -> Vec<Rule> {
+fn with(
+    forward: Option<&PathDevices>,
+    rules: impl FnOnce(&PathDevices) -> Vec<NftRule>,
+) -> Vec<NftRule> {
     forward.map(rules).unwrap_or_default()
 }
 
 /// The devices of boards.
-fn boards(plan: &Plan) -> String {
+fn boards(plan: &RouterPlan) -> String {
     list(plan.boards.iter().map(|board| quoted(&board.device)))
 }
 
 /// The devices behind which it is not known who is there.
-fn others(plan: &Plan) -> String {
+fn others(plan: &RouterPlan) -> String {
     list(plan.lan.iter().map(|lan| &lan.device).chain([&plan.uplink]).map(quoted))
 }
 
-fn error_in(plan: &Plan, forward: Option<&Paths>) -> Vec<Rule> {
+fn error_in(plan: &RouterPlan, forward: Option<&PathDevices>) -> Vec<NftRule> {
     let (uplink, inside, inside6) = (quoted(&plan.uplink), plan.network, plan.network6);
     let of_lan = plan.lan.iter().flat_map(|lan| {
         let (lan, [ip4, ip6]) = (quoted(&lan.device), lan.devices());
@@ -219,7 +222,7 @@ fn error_in(plan: &Plan, forward: Option<&Paths>) -> Vec<Rule> {
     .concat()
 }
 
-fn known_error() -> Vec<Rule> {
+fn known_error() -> Vec<NftRule> {
     let ([longest, longest6], errors) = (LONGEST_ERROR, over(ERRORS));
     rules![
         "ip length > {longest} goto stray_error",
@@ -229,7 +232,7 @@ fn known_error() -> Vec<Rule> {
     ]
 }
 
-fn new(plan: &Plan, forward: Option<&Paths>) -> Vec<Rule> {
+fn new(plan: &RouterPlan, forward: Option<&PathDevices>) -> Vec<NftRule> {
     let (boards, others, flows) = (boards(plan), others(plan), over(NEW_FLOWS));
     let all = list(plan.devices().map(quoted));
     [
@@ -241,7 +244,7 @@ fn new(plan: &Plan, forward: Option<&Paths>) -> Vec<Rule> {
 }
 
 /// The next hop of what comes or leaves by the device that `way` names is looked for.
-fn near(way: &str) -> Vec<Rule> {
+fn near(way: &str) -> Vec<NftRule> {
     let next_hops = over(NEXT_HOPS);
     rules![
         "{way} . rt ip nexthop @near4 update @near4 {{ {way} . rt ip nexthop }} return",
@@ -252,7 +255,7 @@ fn near(way: &str) -> Vec<Rule> {
     ]
 }
 
-fn published(plan: &Plan) -> Vec<Rule> {
+fn published(plan: &RouterPlan) -> Vec<NftRule> {
     let uplink = quoted(&plan.uplink);
     let mut rules = vec![];
     for it in &plan.published {
@@ -273,7 +276,7 @@ fn published(plan: &Plan) -> Vec<Rule> {
 /// What is no address of anybody outside leaves for it by the uplink never, whichever routes there are or not, and not if
 /// it belongs to a flow either: of those inside; of nodes, and of ends of paths, which are behind devices of `forward`
 /// alone; of those who leave by this router.
-fn never_outside(plan: &Plan, refuse: &str) -> Vec<Rule> {
+fn never_outside(plan: &RouterPlan, refuse: &str) -> Vec<NftRule> {
     let (uplink, inside, inside6) = (quoted(&plan.uplink), plan.network, plan.network6);
     let mut rules = rules![
         "oifname {uplink} ip daddr {{ {inside}, {ENDS} }} goto {refuse}",
@@ -286,7 +289,7 @@ fn never_outside(plan: &Plan, refuse: &str) -> Vec<Rule> {
     rules
 }
 
-fn handed_on(plan: &Plan, forward: Option<&Paths>) -> Vec<Rule> {
+fn handed_on(plan: &RouterPlan, forward: Option<&PathDevices>) -> Vec<NftRule> {
     let (uplink, boards) = (quoted(&plan.uplink), boards(plan));
     let nobody_of_lan = plan.lan.iter().flat_map(|lan| {
         // Addresses of the owner's network that none of his devices can have.
@@ -318,11 +321,11 @@ fn handed_on(plan: &Plan, forward: Option<&Paths>) -> Vec<Rule> {
     .concat()
 }
 
-fn input(plan: &Plan, forward: Option<&Paths>, leased: bool) -> Vec<Rule> {
+fn input(plan: &RouterPlan, forward: Option<&PathDevices>, leased: bool) -> Vec<NftRule> {
     let (uplink, questions) = (quoted(&plan.uplink), over(QUESTIONS));
     let (inside, inside6) = (plan.network, plan.network6);
     let ports = list(plan.segments().map(|it| quoted(&it.device)));
-    let if_leased = |rules: Vec<Rule>| if leased { rules } else { vec![] };
+    let if_leased = |rules: Vec<NftRule>| if leased { rules } else { vec![] };
     [
         rules!["iifname lo accept"],
         with(forward, |_| paths::input()),
@@ -356,10 +359,10 @@ fn input(plan: &Plan, forward: Option<&Paths>, leased: bool) -> Vec<Rule> {
     .concat()
 }
 
-fn output(plan: &Plan, forward: Option<&Paths>) -> Vec<Rule> {
+fn output(plan: &RouterPlan, forward: Option<&PathDevices>) -> Vec<NftRule> {
     let others = others(plan);
     [
-        with(forward, Paths::output),
+        with(forward, PathDevices::output),
         rules![
             "oifname lo goto on_board",
             "icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, nd-router-advert, mld-listener-report, mld-listener-done, mld2-listener-report }} accept",

@@ -15,7 +15,7 @@ use octet_cache::peers::PORT;
 use octet_cache::{Parts, run as run_cache};
 use octet_node::as_pid_1::pass;
 use octet_node::control::{Client, PublicKey};
-use octet_node::key::Key;
+use octet_node::key::PrivateKey;
 use octet_node::map::{SignedMap, Update};
 use octet_node::{Callers, inherited};
 use rustix::process::{Signal, geteuid};
@@ -81,7 +81,7 @@ struct Sockets {
 pub struct Node {
     folder: PathBuf,
     number: u8,
-    owner: Arc<Key>,
+    owner: Arc<PrivateKey>,
     sockets: Sockets,
     /// How many others it knows.
     others: usize,
@@ -100,7 +100,7 @@ impl Node {
     /// Starts one in `folder` that knows the nodes of `map`, and waits until it is asked and can ask.
     pub fn start(folder: &Path, number: u8, map: Option<SignedMap>) -> Result<Self, Failed> {
         fs::create_dir_all(folder.join(STATE))?;
-        let owner = Arc::new(Key::generate()?);
+        let owner = Arc::new(PrivateKey::generate()?);
         let others = map.as_ref().map_or(0, |map| map.map().members.len());
         stand_in::start(folder, Arc::clone(&owner), &Update { number: Some(number), map })?;
         let sockets = Sockets {

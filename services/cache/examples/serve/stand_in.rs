@@ -8,17 +8,17 @@ use std::thread;
 
 use octet_cache::peers::UNIT;
 use octet_node::Peer;
-use octet_node::certificate::{Certificate, Statement};
+use octet_node::certificate::{Certificate, KeyStatement};
 use octet_node::control::{PublicKey, Request};
-use octet_node::key::Key;
-use octet_node::map::{CLUSTER, Map, Member, SignedMap, Update, Version};
+use octet_node::key::PrivateKey;
+use octet_node::map::{CLUSTER, Map, MapVersion, Member, SignedMap, Update};
 use serde_json::{Value, json};
 
 use super::Failed;
 
 /// Plays both in `folder`: the node `owner` certifies whatever key it is asked about, and this is what there is to know
 /// of others.
-pub fn start(folder: &Path, owner: Arc<Key>, update: &Update) -> Result<(), Failed> {
+pub fn start(folder: &Path, owner: Arc<PrivateKey>, update: &Update) -> Result<(), Failed> {
     serve(&folder.join("identity.sock"), move |request| {
         let key = request.args.get("key")?.as_str()?.parse().ok()?;
         Some(json!(certify(&owner, UNIT, key).ok()?))
@@ -47,15 +47,20 @@ fn serve(
     Ok(())
 }
 
-fn certify(owner: &Key, unit: &str, key: PublicKey) -> Result<Certificate, Failed> {
+fn certify(owner: &PrivateKey, unit: &str, key: PublicKey) -> Result<Certificate, Failed> {
     let (node, unit) = (owner.public(), unit.parse()?);
-    let statement = Statement { node, unit, key, epoch: 1, issued: 1 };
+    let statement = KeyStatement { node, unit, key, epoch: 1, issued: 1 };
     Ok(Certificate::sign(statement, owner)?)
 }
 
 /// The map of a box in which the node `owner` has the objects: it is board `number` at `address`, and its cache has
 /// `key`.
-pub fn map(owner: &Key, number: u8, address: IpAddr, key: PublicKey) -> Result<SignedMap, Failed> {
+pub fn map(
+    owner: &PrivateKey,
+    number: u8,
+    address: IpAddr,
+    key: PublicKey,
+) -> Result<SignedMap, Failed> {
     let member = Member {
         number,
         node: owner.public(),
@@ -64,9 +69,9 @@ pub fn map(owner: &Key, number: u8, address: IpAddr, key: PublicKey) -> Result<S
         record: None,
         drained: false,
     };
-    let version = Version { epoch: 1, sequence: 1 };
+    let version = MapVersion { epoch: 1, sequence: 1 };
     let map = Map::new(owner.public(), version, vec![member], vec![]);
-    let signs = Key::generate()?;
+    let signs = PrivateKey::generate()?;
     let certificate = certify(owner, CLUSTER, signs.public())?;
     Ok(SignedMap::sign(map, certificate, &signs)?)
 }

@@ -122,14 +122,14 @@ mod tests {
     use super::*;
     use crate::peers::UNIT;
     use iroh_blobs::Hash;
-    use octet_node::certificate::{Certificate, Statement};
-    use octet_node::key::Key;
+    use octet_node::certificate::{Certificate, KeyStatement};
+    use octet_node::key::PrivateKey;
 
     fn record(path: &str) -> Record {
-        let [node, key] = [(); 2].map(|()| Key::generate().unwrap());
+        let [node, key] = [(); 2].map(|()| PrivateKey::generate().unwrap());
         let unit = UNIT.parse().unwrap();
         let statement =
-            Statement { node: node.public(), unit, key: key.public(), epoch: 1, issued: 1 };
+            KeyStatement { node: node.public(), unit, key: key.public(), epoch: 1, issued: 1 };
         let certificate = Certificate::sign(statement, &node).unwrap();
         let path = path.parse().unwrap();
         let entry = Entry { path, hash: Hash::new(b"it"), sequence: 1, expires: 1_800_000_000 };

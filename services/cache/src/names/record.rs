@@ -6,7 +6,7 @@ use iroh_blobs::Hash;
 use octet_node::bytes::Fields;
 use octet_node::certificate::Certificate;
 use octet_node::control::PublicKey;
-use octet_node::key::{Domain, Key, SIGNATURE, verify};
+use octet_node::key::{Domain, PrivateKey, SIGNATURE, verify};
 
 use crate::peers::UNIT;
 
@@ -99,7 +99,11 @@ impl Record {
     ///
     /// # Errors
     /// `key` is another, or it is not certified for this.
-    pub fn sign(entry: Entry, certificate: Certificate, key: &Key) -> Result<Self, InvalidRecord> {
+    pub fn sign(
+        entry: Entry,
+        certificate: Certificate,
+        key: &PrivateKey,
+    ) -> Result<Self, InvalidRecord> {
         if !is_for(&certificate) || certificate.statement().key != key.public() {
             return Err(InvalidRecord::Forged);
         }
@@ -184,14 +188,14 @@ fn parse(bytes: &[u8]) -> Option<(Entry, &[u8], [u8; SIGNATURE])> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use octet_node::certificate::Statement;
+    use octet_node::certificate::KeyStatement;
     use proptest::prelude::*;
 
-    fn certificate(unit: &str) -> (Certificate, Key) {
-        let [node, key] = [(); 2].map(|()| Key::generate().unwrap());
+    fn certificate(unit: &str) -> (Certificate, PrivateKey) {
+        let [node, key] = [(); 2].map(|()| PrivateKey::generate().unwrap());
         let unit = unit.parse().unwrap();
         let statement =
-            Statement { node: node.public(), unit, key: key.public(), epoch: 3, issued: 1 };
+            KeyStatement { node: node.public(), unit, key: key.public(), epoch: 3, issued: 1 };
         (Certificate::sign(statement, &node).unwrap(), key)
     }
 

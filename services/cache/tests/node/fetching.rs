@@ -16,7 +16,7 @@ use octet_cache::endpoint;
 use octet_cache::fetch::{Missing, PIECE};
 use octet_cache::limits::Limits;
 use octet_node::control::PublicKey;
-use octet_node::key::Key;
+use octet_node::key::PrivateKey;
 
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -84,9 +84,9 @@ fn not_from_who_is_silent_or_lies() {
     let limits = Limits { connect: SILENCE, ..limits() };
     let [origin, node] = [(); 2].map(|()| runtime.block_on(Node::start(limits)));
     let silent = UdpSocket::bind(LOOPBACK).unwrap();
-    let key = Key::generate().unwrap();
+    let key = PrivateKey::generate().unwrap();
     let silent = peer(7, key.public(), vec![silent.local_addr().unwrap()]);
-    let key = Key::generate().unwrap();
+    let key = PrivateKey::generate().unwrap();
     let liar = runtime.block_on(endpoint::open(&key, &[LOOPBACK])).unwrap();
     let lies = peer(8, PublicKey::new(*liar.id().as_bytes()), liar.bound_sockets());
     let _liar = runtime.block_on(async { Router::builder(liar).accept(ALPN, Liar).spawn() });
@@ -331,7 +331,7 @@ fn some_fetches_are_for_operators() {
     let few = Limits { fetches: 4, fetches_of_clients: 2, fetches_of_one: 1, ..limits() };
     let node = runtime.block_on(Node::start(few));
     let silent = UdpSocket::bind(LOOPBACK).unwrap();
-    let key = Key::generate().unwrap().public();
+    let key = PrivateKey::generate().unwrap().public();
     node.peers.send_replace(vec![peer(7, key, vec![silent.local_addr().unwrap()])]);
     let fetcher = &node.gateway.here.as_ref().unwrap().fetcher;
     for (client, is_busy) in [("127.0.0.1", false), ("127.0.0.2", false), ("127.0.0.3", true)] {
@@ -352,7 +352,7 @@ fn few_fetches_for_one_client() {
     let runtime = runtime();
     let node = runtime.block_on(Node::start(Limits { fetches_of_one: 2, ..limits() }));
     let silent = UdpSocket::bind(LOOPBACK).unwrap();
-    let key = Key::generate().unwrap().public();
+    let key = PrivateKey::generate().unwrap().public();
     node.peers.send_replace(vec![peer(7, key, vec![silent.local_addr().unwrap()])]);
     let fetcher = &node.gateway.here.as_ref().unwrap().fetcher;
     // Asks, and does not wait for an answer.

@@ -19,9 +19,9 @@ use octet_cache::objects::{Listed, Objects, StoreError};
 use octet_cache::peers::Peer;
 use octet_cache::policy::Kind;
 use octet_cache::tokens::Tokens;
-use octet_node::certificate::{Certificate, Statement};
+use octet_node::certificate::{Certificate, KeyStatement};
 use octet_node::control::PublicKey;
-use octet_node::key::Key;
+use octet_node::key::PrivateKey;
 use octet_node::sub_key::Certified;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -91,12 +91,12 @@ impl Node {
     pub async fn start_in(folder: TempDir, limits: Limits) -> Self {
         let objects = Arc::new(Objects::open(&folder.path().join("store"), &limits).await.unwrap());
         let counters = Arc::new(Counters::default());
-        let key = Key::generate().unwrap();
-        let key_of_cache = Key::from_seed(*key.seed()).unwrap();
+        let key = PrivateKey::generate().unwrap();
+        let key_of_cache = PrivateKey::from_seed(*key.seed()).unwrap();
         let endpoint = endpoint::open(&key, &[LOOPBACK]).await.unwrap();
         let (opened, watched) = watch::channel(Some(endpoint.clone()));
         let (peers, known) = watch::channel(vec![]);
-        let owner = Key::generate().unwrap();
+        let owner = PrivateKey::generate().unwrap();
         let (key, node) = (key.public(), owner.public());
         let certified = watch::channel(Some(certified(key_of_cache, &owner, 1))).1;
         let file = folder.path().join("names.db");
@@ -176,9 +176,10 @@ pub async fn add(objects: &Arc<Objects>, bytes: &[u8], kind: Kind) -> Result<Lis
 }
 
 /// A key of `cache` as `identity` has it certified for the node `owner`, as the one of this number.
-pub fn certified(key: Key, owner: &Key, epoch: u64) -> Certified {
+pub fn certified(key: PrivateKey, owner: &PrivateKey, epoch: u64) -> Certified {
     let unit = "cache".parse().unwrap();
-    let statement = Statement { node: owner.public(), unit, key: key.public(), epoch, issued: 1 };
+    let statement =
+        KeyStatement { node: owner.public(), unit, key: key.public(), epoch, issued: 1 };
     let certificate = Certificate::sign(statement, owner).unwrap();
     Certified { key: Arc::new(key), certificate }
 }

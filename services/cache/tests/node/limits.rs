@@ -14,7 +14,7 @@ use octet_cache::endpoint;
 use octet_cache::limits::{Limits, Reserve};
 use octet_cache::objects::{Objects, StoreError};
 use octet_cache::policy::Kind;
-use octet_node::key::Key;
+use octet_node::key::PrivateKey;
 use tempfile::TempDir;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
@@ -146,7 +146,8 @@ fn handshakes_from_addresses_that_are_others() {
         for count in 0..20 {
             let wire = UdpSocket::bind(LOOPBACK).await.unwrap();
             // Another one each time: a client remembers where it has looked for somebody.
-            let client = endpoint::open(&Key::generate().unwrap(), &[LOOPBACK]).await.unwrap();
+            let client =
+                endpoint::open(&PrivateKey::generate().unwrap(), &[LOOPBACK]).await.unwrap();
             let mut address = node.address();
             address.addrs = [TransportAddr::Ip(wire.local_addr().unwrap())].into();
             // What a client sends first, as somebody has it who gets no answer to it.

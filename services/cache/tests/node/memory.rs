@@ -11,7 +11,7 @@ use iroh_blobs::protocol::{ERR_LIMIT, GetRequest, Request};
 use iroh_blobs::{ALPN, Hash};
 use octet_cache::endpoint;
 use octet_cache::limits::Limits;
-use octet_node::key::Key;
+use octet_node::key::PrivateKey;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::time::timeout;
 
@@ -70,7 +70,7 @@ fn requests_without_an_end_do_not_fill_its_memory() {
     let address = EndpointAddr { id: id.parse().unwrap(), addrs: at };
 
     runtime().block_on(async {
-        let endpoint = endpoint::open(&Key::generate().unwrap(), &[LOOPBACK]).await.unwrap();
+        let endpoint = endpoint::open(&PrivateKey::generate().unwrap(), &[LOOPBACK]).await.unwrap();
         let get = Request::Get(GetRequest::blob(Hash::new(object())));
         let get = postcard::to_stdvec(&get).unwrap();
         let long = [&get[..], &vec![0; LENGTH]].concat();

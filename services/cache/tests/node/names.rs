@@ -10,7 +10,7 @@ use std::time::Duration;
 use iroh_blobs::Hash;
 use octet_cache::names::{Asker, Entry, Kept, NamePath, NotKept, Record, Unresolved, now};
 use octet_node::control::PublicKey;
-use octet_node::key::Key;
+use octet_node::key::PrivateKey;
 use octet_node::sub_key::Certified;
 use serde_json::json;
 use tempfile::TempDir;
@@ -71,7 +71,7 @@ fn published_here_and_resolved_there_when_its_node_is_off() {
         record
     );
     // Nobody else's key has that name.
-    let unknown = Key::generate().unwrap().public();
+    let unknown = PrivateKey::generate().unwrap().public();
     assert_eq!(get(three.http, &url(unknown, "site/new.html"), &[]).code, 404);
     for bad in ["/n/x/y".to_owned(), url(home.node, "a//b"), url(home.node, "%2e%2e")] {
         assert_eq!(get(three.http, &bad, &[]).code, 400, "{bad}");
@@ -94,8 +94,8 @@ fn a_new_one_takes_the_place_of_the_old_one_and_none_goes_back() {
 
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("names.db");
-    let owner = Key::generate().unwrap();
-    let [old, new] = [1, 2].map(|epoch| certified(Key::generate().unwrap(), &owner, epoch));
+    let owner = PrivateKey::generate().unwrap();
+    let [old, new] = [1, 2].map(|epoch| certified(PrivateKey::generate().unwrap(), &owner, epoch));
     let until = now() + 1000;
     let kept = Kept::open(&file).unwrap();
     kept.keep(&record(&old, b"seven", 7, until)).unwrap();
@@ -119,7 +119,7 @@ fn the_newest_of_those_who_answer_and_none_that_has_expired() {
     let runtime = runtime();
     let nodes = [(); 3].map(|()| runtime.block_on(Node::start(limits())));
     let [one, two, asks] = &nodes;
-    let own = certified(Key::generate().unwrap(), &Key::generate().unwrap(), 1);
+    let own = certified(PrivateKey::generate().unwrap(), &PrivateKey::generate().unwrap(), 1);
     let node = own.certificate.statement().node;
     one.names.kept().keep(&record(&own, b"old", 4, now() + 1000)).unwrap();
     two.names.kept().keep(&record(&own, b"new", 5, now() + 1000)).unwrap();
@@ -127,7 +127,7 @@ fn the_newest_of_those_who_answer_and_none_that_has_expired() {
     let found = runtime.block_on(asks.names.resolve(node, at("a/b.html"), Asker::Client)).unwrap();
     assert_eq!(found.entry().hash, Hash::new(b"new"));
 
-    let own = certified(Key::generate().unwrap(), &Key::generate().unwrap(), 1);
+    let own = certified(PrivateKey::generate().unwrap(), &PrivateKey::generate().unwrap(), 1);
     let node = own.certificate.statement().node;
     one.names.kept().keep(&record(&own, b"past", 1, now())).unwrap();
     let past =
@@ -159,7 +159,7 @@ fn by_verbs() {
         let error = client.call("publish", args(wanted)).unwrap_err();
         assert!(error.to_string().contains(why), "{error}");
     }
-    let key = Key::generate().unwrap().public();
+    let key = PrivateKey::generate().unwrap().public();
     for (name, why) in [("a/b".to_owned(), "not a key"), (format!("{key}/a"), "knows this name")] {
         let error = client.call("resolve", args(json!({ "name": name }))).unwrap_err();
         assert!(error.to_string().contains(why), "{error}");
@@ -174,7 +174,7 @@ const FILE: &str = "OCTET_TEST_NAMES";
 
 /// Whose name it is there.
 fn own() -> Certified {
-    let [key, owner] = [1, 2].map(|seed| Key::from_seed([seed; 32]).unwrap());
+    let [key, owner] = [1, 2].map(|seed| PrivateKey::from_seed([seed; 32]).unwrap());
     certified(key, &owner, 1)
 }
 

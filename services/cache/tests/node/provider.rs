@@ -8,7 +8,7 @@ use iroh_blobs::{ALPN, Hash};
 use octet_cache::endpoint;
 use octet_cache::peers::Peer;
 use octet_node::control::PublicKey;
-use octet_node::key::Key;
+use octet_node::key::PrivateKey;
 use tokio::sync::watch;
 
 use crate::host::{LOOPBACK, peer};
@@ -44,7 +44,7 @@ impl Provider {
     pub async fn start(number: u8, bytes: &[u8], way: Way) -> (Self, Peer, Router) {
         let store = MemStore::new();
         store.blobs().add_slice(bytes).temp_tag().await.unwrap().leak();
-        let endpoint = endpoint::open(&Key::generate().unwrap(), &[LOOPBACK]).await.unwrap();
+        let endpoint = endpoint::open(&PrivateKey::generate().unwrap(), &[LOOPBACK]).await.unwrap();
         let peer =
             peer(number, PublicKey::new(*endpoint.id().as_bytes()), endpoint.bound_sockets());
         let asked = watch::Sender::new(vec![]);

@@ -8,7 +8,7 @@ use octet_cache::endpoint::keep;
 use octet_cache::names::Kept;
 use octet_cache::objects::Objects;
 use octet_cache::policy::Kind;
-use octet_node::key::Key;
+use octet_node::key::PrivateKey;
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -19,7 +19,7 @@ use crate::request::PATIENCE;
 #[test]
 fn with_the_key_that_counts_and_no_other() {
     let runtime = runtime();
-    let node = Key::generate().unwrap();
+    let node = PrivateKey::generate().unwrap();
     let folder = TempDir::new().unwrap();
     runtime.block_on(async {
         let objects = Arc::new(Objects::open(folder.path(), &limits()).await.unwrap());
@@ -34,7 +34,7 @@ fn with_the_key_that_counts_and_no_other() {
         let hash = added.unwrap().hash;
         let mut before: Option<iroh::Endpoint> = None;
         for _ in 0..2 {
-            let next = certified(Key::generate().unwrap(), &node, 1);
+            let next = certified(PrivateKey::generate().unwrap(), &node, 1);
             let public = next.key.public();
             key.send_replace(Some(next));
             let is_it = |it: &Option<iroh::Endpoint>| {

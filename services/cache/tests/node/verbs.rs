@@ -8,7 +8,7 @@ use std::thread;
 use iroh_blobs::Hash;
 use octet_cache::{Parts, run};
 use octet_node::Callers;
-use octet_node::as_pid_1::Memory;
+use octet_node::as_pid_1::MemoryFile;
 use octet_node::control::{CallError, Client, FailureCode};
 use rustix::process::geteuid;
 use serde_json::{Map, Value, json};
@@ -39,7 +39,7 @@ pub fn args(args: Value) -> Map<String, Value> {
 
 /// Adds `bytes`.
 pub fn add(client: &mut Client<UnixStream>, bytes: &[u8]) -> Result<Value, CallError> {
-    let mut file = Memory(bytes.to_vec());
+    let mut file = MemoryFile(bytes.to_vec());
     let size = args(json!({ "file": { "size": bytes.len() } }));
     client.call_with("add", size, Some(&mut file), |_| true)
 }

@@ -4,10 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use octet_cluster::limits::Limits;
+use octet_cluster::limits::ClusterLimits;
 use octet_cluster::place::Wiring;
 use octet_cluster::settings::Settings;
-use octet_cluster::{Parts, run as run_cluster};
+use octet_cluster::{ClusterConfig, run as run_cluster};
 use octet_node::settings::Which;
 use octet_node::{Callers, inherited};
 use rustix::process::{Signal, geteuid, set_parent_process_death_signal};
@@ -49,9 +49,9 @@ pub fn run(folder: &Path, number: u8, coordinator: u16) -> Result<Value, Failed>
         }),
         source_of: Box::new(|number| Some(Ipv4Addr::new(127, 0, 1, number).into())),
     };
-    let parts = Parts {
+    let parts = ClusterConfig {
         settings: Settings::read(folder, Which::InForce)?,
-        limits: Limits::default(),
+        limits: ClusterLimits::default(),
         wiring,
         folder: Some(folder.join(STATE)),
         sockets: folder.to_owned(),

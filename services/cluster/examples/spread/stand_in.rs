@@ -7,9 +7,9 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 
 use octet_node::Peer;
-use octet_node::certificate::{Certificate, Statement};
+use octet_node::certificate::{Certificate, KeyStatement};
 use octet_node::control::{PublicKey, Request};
-use octet_node::key::Key;
+use octet_node::key::PrivateKey;
 use octet_node::map::CLUSTER;
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ pub fn start(folder: &Path, number: u8, boards: u8) -> Result<(), Failed> {
         peer.end(id, Ok(if is_cluster { settings.clone() } else { Value::Null }))
     })?;
     let identity =
-        Identity { node: Key::generate()?, state: Mutex::default(), turned: Condvar::new() };
+        Identity { node: PrivateKey::generate()?, state: Mutex::default(), turned: Condvar::new() };
     serve(&folder.join("identity.sock"), move |peer, request| identity.answer(peer, &request))
 }
 
@@ -71,7 +71,7 @@ fn init(peer: &mut Peer, Request { id, verb, .. }: Request, number: u8) -> io::R
 
 /// One node, and its key of `cluster`.
 struct Identity {
-    node: Key,
+    node: PrivateKey,
     state: Mutex<Option<PublicKey>>,
     turned: Condvar,
 }
@@ -79,7 +79,7 @@ struct Identity {
 impl Identity {
     fn certify(&self, key: PublicKey) -> io::Result<Certificate> {
         let unit = CLUSTER.parse().map_err(io::Error::other)?;
-        let statement = Statement { node: self.node.public(), unit, key, epoch: 1, issued: 1 };
+        let statement = KeyStatement { node: self.node.public(), unit, key, epoch: 1, issued: 1 };
         Certificate::sign(statement, &self.node).map_err(io::Error::other)
     }
 

@@ -1,18 +1,18 @@
 //! What an owner says about a board.
 
 use octet_node::control::PublicKey;
-use octet_node::map::{MOST_REVOKED, Version};
-use octet_node::record::Record;
-use octet_node::statement::Statement;
+use octet_node::map::{MOST_REVOKED, MapVersion};
+use octet_node::record::SeatRecord;
+use octet_node::statement::SignedAppointment;
 
-use super::{Book, Candidate, Entry, Refusal, Replace, Verdict};
-use crate::rules::Rules;
+use super::{Candidate, Entry, JoinDecision, JoinRefusal, NumberRegistry, Replace};
+use crate::rules::EnrolmentRules;
 
 /// An owner's hand: what it knows and may.
 #[derive(Debug, Clone, Copy)]
 pub struct Hand<'a> {
     /// The rules that are in force.
-    pub rules: &'a Rules,
+    pub rules: &'a EnrolmentRules,
     /// The keys of the box's owners.
     pub owners: &'a [PublicKey],
 }
@@ -34,7 +34,7 @@ pub enum CannotBe {
     NotEnrolled(u8),
     /// It is refused all the same.
     #[error("it is refused: {0}")]
-    Refused(#[from] Refusal),
+    Refused(#[from] JoinRefusal),
     /// There is no room.
     #[error("{MOST_REVOKED} keys are revoked, and none is forgotten")]
     Full,
@@ -80,7 +80,7 @@ impl CannotBe {
     }
 }
 
-impl Book {
+impl NumberRegistry {
     /// `candidate`, who waits at `number`, is the board.
     ///
     /// # Errors
@@ -89,14 +89,14 @@ impl Book {
         &mut self,
         number: u8,
         candidate: &Candidate,
-        record: Option<Record>,
+        record: Option<SeatRecord>,
         hand: Hand<'_>,
         now: u64,
     ) -> Result<(), CannotBe> {
         self.check(number, record, Some(candidate.node), hand)?;
         match self.admit(number, candidate, hand.rules, now, Some(record))? {
-            Verdict::Welcome => Ok(()),
-            Verdict::Pending => Err(CannotBe::NobodyWaits(number)),
+            JoinDecision::Welcome => Ok(()),
+            JoinDecision::Pending => Err(CannotBe::NobodyWaits(number)),
         }
     }
 
@@ -107,7 +107,7 @@ impl Book {
     pub fn record(
         &mut self,
         number: u8,
-        record: Record,
+        record: SeatRecord,
         hand: Hand<'_>,
     ) -> Result<PublicKey, CannotBe> {
         let node = self.enrolled(number).map(|member| member.node);
@@ -147,7 +147,7 @@ impl Book {
     pub fn replace(
         &mut self,
         number: u8,
-        record: Option<Record>,
+        record: Option<SeatRecord>,
         hand: Hand<'_>,
     ) -> Result<(), CannotBe> {
         self.check(number, record, None, hand)?;
@@ -179,7 +179,7 @@ impl Book {
     ///
     /// # Errors
     /// No owner has, or it is about something else, or old; the book is as before.
-    pub fn adopt(&mut self, statement: Statement, hand: Hand<'_>) -> Result<(), CannotBe> {
+    pub fn adopt(&mut self, statement: SignedAppointment, hand: Hand<'_>) -> Result<(), CannotBe> {
         let said = statement.appointment();
         if said.coordinator != self.coordinator {
             return Err(CannotBe::OtherCoordinator(said.coordinator));
@@ -192,7 +192,7 @@ impl Book {
         }
         let replaces = self.replaces();
         // The epoch ranks above it.
-        self.version = Version { epoch: said.epoch, sequence: 0 };
+        self.version = MapVersion { epoch: said.epoch, sequence: 0 };
         self.statement = Some(statement);
         if self.replaces() != replaces {
             self.learned = None;
@@ -208,7 +208,7 @@ impl Book {
     fn check(
         &self,
         number: u8,
-        record: Option<Record>,
+        record: Option<SeatRecord>,
         node: Option<PublicKey>,
         hand: Hand<'_>,
     ) -> Result<(), CannotBe> {

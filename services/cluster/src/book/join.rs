@@ -4,10 +4,10 @@ use octet_appliance::Enrol;
 use octet_node::certificate::Certificate;
 use octet_node::control::PublicKey;
 use octet_node::map::{CLUSTER, MOST_CERTIFICATES};
-use octet_node::record::Record;
+use octet_node::record::SeatRecord;
 
-use super::{Book, Enrolled, Entry, How, Refusal};
-use crate::rules::Rules;
+use super::{Enrolled, Entry, JoinRefusal, KeyOrigin, NumberRegistry};
+use crate::rules::EnrolmentRules;
 
 /// A node that has proved its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,14 +26,14 @@ pub struct Candidate {
 
 /// What becomes of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum JoinDecision {
     /// It is the board.
     Welcome,
     /// It waits for an owner.
     Pending,
 }
 
-impl Book {
+impl NumberRegistry {
     /// Takes `candidate`, who is at the port of board `number`, at the time `now`, in seconds since 1970.
     ///
     /// # Errors
@@ -42,9 +42,9 @@ impl Book {
         &mut self,
         number: u8,
         candidate: &Candidate,
-        rules: &Rules,
+        rules: &EnrolmentRules,
         now: u64,
-    ) -> Result<Verdict, Refusal> {
+    ) -> Result<JoinDecision, JoinRefusal> {
         self.admit(number, candidate, rules, now, None)
     }
 
@@ -53,22 +53,22 @@ impl Book {
         &mut self,
         number: u8,
         candidate: &Candidate,
-        rules: &Rules,
+        rules: &EnrolmentRules,
         now: u64,
-        approved: Option<Option<Record>>,
-    ) -> Result<Verdict, Refusal> {
+        approved: Option<Option<SeatRecord>>,
+    ) -> Result<JoinDecision, JoinRefusal> {
         let node = candidate.node;
         if let Some(claims) = candidate.claims.filter(|claims| *claims != number) {
-            return Err(Refusal::ClaimsAnother(claims));
+            return Err(JoinRefusal::ClaimsAnother(claims));
         }
         if node == self.coordinator {
-            return Err(Refusal::CoordinatorsKey);
+            return Err(JoinRefusal::CoordinatorsKey);
         }
         if number == self.number {
-            return Err(Refusal::CoordinatorsPlace(number));
+            return Err(JoinRefusal::CoordinatorsPlace(number));
         }
         if self.revoked.contains(&node) {
-            return Err(Refusal::Revoked);
+            return Err(JoinRefusal::Revoked);
         }
         let certificates = self.certificates(candidate)?;
         rules.check(number, &node)?;
@@ -82,7 +82,7 @@ impl Book {
             self.change(number, |entry| {
                 entry.member.iter_mut().for_each(|it| it.certificates = certificates.clone());
             });
-            return Ok(Verdict::Welcome);
+            return Ok(JoinDecision::Welcome);
         }
         let replace = entry.and_then(|entry| entry.replace);
         match (entry, replace) {
@@ -90,22 +90,22 @@ impl Book {
             (_, Some(replace)) => {
                 let recorded = replace.record.map(|record| record.seat().node);
                 if let Some(recorded) = recorded.filter(|recorded| *recorded != node) {
-                    return Err(Refusal::NotRecorded(recorded));
+                    return Err(JoinRefusal::NotRecorded(recorded));
                 }
             }
             (Some(Entry { member: Some(member), .. }), None) => {
-                return Err(Refusal::Another { number, known: member.node });
+                return Err(JoinRefusal::Another { number, known: member.node });
             }
-            (Some(Entry { closed: true, .. }), None) => return Err(Refusal::Closed(number)),
+            (Some(Entry { closed: true, .. }), None) => return Err(JoinRefusal::Closed(number)),
             _ => {}
         }
         if rules.enrol() == Enrol::Approve && !named && approved.is_none() {
-            return Ok(Verdict::Pending);
+            return Ok(JoinDecision::Pending);
         }
         let how = match () {
-            () if named => How::Named,
-            () if approved.is_some() || replace.is_some() => How::ByHand,
-            () => How::FirstUse,
+            () if named => KeyOrigin::Named,
+            () if approved.is_some() || replace.is_some() => KeyOrigin::ByHand,
+            () => KeyOrigin::FirstUse,
         };
         let record = approved.flatten().or_else(|| replace.and_then(|replace| replace.record));
         let record = record.filter(|record| record.seat().node == node);
@@ -115,7 +115,7 @@ impl Book {
         let member = Enrolled { node, since: now, how, certificates, record };
         let drained = self.is_drained(number);
         self.entries.insert(number, Entry { member: Some(member), drained, ..Entry::default() });
-        Ok(Verdict::Welcome)
+        Ok(JoinDecision::Welcome)
     }
 
     /// Board `number` is as it was `before` it came again with other keys.
@@ -124,7 +124,12 @@ impl Book {
     }
 
     /// The number that `node` has to leave to be board `number`.
-    fn leaves(&self, number: u8, node: &PublicKey, rules: &Rules) -> Result<Option<u8>, Refusal> {
+    fn leaves(
+        &self,
+        number: u8,
+        node: &PublicKey,
+        rules: &EnrolmentRules,
+    ) -> Result<Option<u8>, JoinRefusal> {
         let Some(other) = self.number_of(node).filter(|other| *other != number) else {
             return Ok(None);
         };
@@ -132,22 +137,25 @@ impl Book {
         let free = self.is_to_be_replaced(other)
             || rules.names(number, node)
             || rules.check(other, node).is_err();
-        if free { Ok(Some(other)) } else { Err(Refusal::Elsewhere(other)) }
+        if free { Ok(Some(other)) } else { Err(JoinRefusal::Elsewhere(other)) }
     }
 
     /// What the candidate says of its services, in order.
-    pub(super) fn certificates(&self, candidate: &Candidate) -> Result<Vec<Certificate>, Refusal> {
+    pub(super) fn certificates(
+        &self,
+        candidate: &Candidate,
+    ) -> Result<Vec<Certificate>, JoinRefusal> {
         let node = candidate.node;
         let all = in_order(candidate.certificates.clone());
         let own = all.iter().all(|certificate| certificate.statement().node == node);
         if !own || all.len() > MOST_CERTIFICATES || epoch(&all).is_none() {
-            return Err(Refusal::Certificates);
+            return Err(JoinRefusal::Certificates);
         }
         // What counts is the key that it holds: anybody can say what is in the map.
         let shown = candidate.key_epoch;
         let known = self.number_of(&node).and_then(|number| self.enrolled(number));
         match known.and_then(|member| epoch(&member.certificates)) {
-            Some(seen) if shown < seen => Err(Refusal::Replayed { shown, seen }),
+            Some(seen) if shown < seen => Err(JoinRefusal::Replayed { shown, seen }),
             _ => Ok(all),
         }
     }

@@ -5,7 +5,7 @@ use octet_node::control::PublicKey;
 use octet_node::map::{MOST_REVOKED, Map, Member, SignedMap};
 
 use super::join::epoch;
-use super::{Book, Candidate, Enrolled, Entry, How, Learned, Refusal};
+use super::{Candidate, Enrolled, Entry, JoinRefusal, KeyOrigin, Learned, NumberRegistry};
 
 /// How far ahead of what is known the number of a map may be. No box makes so many, and whoever has a key that
 /// counts needs as many connections to come to the end.
@@ -30,7 +30,7 @@ pub enum NotLearned {
     NotNamed(u8),
     /// Whoever shows it would be refused whatever it shows.
     #[error("who shows it is refused: {0}")]
-    Shower(Refusal),
+    Shower(JoinRefusal),
     /// It is signed by a key that was replaced.
     #[error(
         "it is signed by its coordinator's key number {shown}, and number {seen} was seen before: the old one may be \
@@ -55,7 +55,7 @@ pub enum NotLearned {
     Full,
 }
 
-impl Book {
+impl NumberRegistry {
     /// Learns from `signed`, which `candidate` has shown at the port of board `number`, at the time `now`.
     /// Nobody is admitted yet, so it counts only if it names the candidate there, and if no key that was
     /// replaced has a part in it: not the coordinator's, and not the candidate's.
@@ -73,14 +73,14 @@ impl Book {
         let map = signed.map();
         let node = candidate.node;
         if self.revoked.contains(&node) {
-            return Err(NotLearned::Shower(Refusal::Revoked));
+            return Err(NotLearned::Shower(JoinRefusal::Revoked));
         }
         self.certificates(candidate).map_err(NotLearned::Shower)?;
         let named = map.member(number).filter(|it| it.node == node && node != self.coordinator);
         let named = named.ok_or(NotLearned::NotNamed(number))?;
         let (shown, seen) = (candidate.key_epoch, epoch(&named.certificates).unwrap_or_default());
         if shown < seen {
-            return Err(NotLearned::Shower(Refusal::Replayed { shown, seen }));
+            return Err(NotLearned::Shower(JoinRefusal::Replayed { shown, seen }));
         }
         self.recover(signed, signed.key_epoch(), now)
     }
@@ -159,7 +159,7 @@ impl Book {
         }
         let revoked = self.revoked_with(map)?;
         self.learned = Some(Learned { version: map.version, key_epoch });
-        self.take_over(map, revoked, |member| member.how == How::TakenOver, now);
+        self.take_over(map, revoked, |member| member.how == KeyOrigin::TakenOver, now);
         Ok(())
     }
 
@@ -241,7 +241,7 @@ impl Book {
                 || entry
                     .member
                     .as_ref()
-                    .is_some_and(|it| matches!(it.how, How::ByHand | How::Named))
+                    .is_some_and(|it| matches!(it.how, KeyOrigin::ByHand | KeyOrigin::Named))
         };
         let before = self.number_of(&node);
         let settled = [Some(number), before].into_iter().flatten();
@@ -254,7 +254,7 @@ impl Book {
             self.change(before, |entry| entry.member = None);
         }
         let (certificates, record) = (member.certificates.clone(), member.record);
-        let how = How::TakenOver;
+        let how = KeyOrigin::TakenOver;
         let entry = self.entries.entry(number).or_default();
         entry.member = Some(Enrolled { node, since: now, how, certificates, record });
         entry.drained = member.drained;

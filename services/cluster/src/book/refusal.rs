@@ -7,7 +7,7 @@ use crate::rules::Forbidden;
 
 /// Why it is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum JoinRefusal {
     /// It says that it is another board.
     #[error("it says that it is board {0}: plug it into that port, or tell it its number")]
     ClaimsAnother(u8),

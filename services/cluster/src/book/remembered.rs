@@ -2,10 +2,10 @@
 //! was put back, also when as many have been made since.
 
 use octet_node::digest::sha256;
-use octet_node::map::{SignedMap, Version};
+use octet_node::map::{MapVersion, SignedMap};
 use serde::{Deserialize, Serialize};
 
-use super::Book;
+use super::NumberRegistry;
 
 /// How many are remembered: a board that has missed more is told apart by the number alone.
 const MOST: usize = 64;
@@ -18,7 +18,7 @@ pub(super) struct Remembered(Vec<One>);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct One {
-    version: Version,
+    version: MapVersion,
     /// The SHA-256 of its text.
     digest: String,
 }
@@ -32,7 +32,7 @@ impl Remembered {
     }
 }
 
-impl Book {
+impl NumberRegistry {
     /// `signed` was made, or learned from.
     pub fn remember(&mut self, signed: &SignedMap) {
         let (version, digest) = (signed.map().version, sha256(signed.text().as_bytes()));

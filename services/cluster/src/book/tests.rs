@@ -3,8 +3,8 @@ mod manager;
 
 use super::*;
 use octet_appliance::{Board, Cluster};
-use octet_node::certificate::Statement as Said;
-use octet_node::key::Key;
+use octet_node::certificate::KeyStatement as Said;
+use octet_node::key::PrivateKey;
 use octet_node::map::SignedMap;
 use octet_node::record::Seat;
 use octet_node::statement::Appointment;
@@ -15,13 +15,13 @@ const NOW: u64 = 1_800_000_000;
 
 /// A node with its key of `cluster`.
 struct Node {
-    node: Key,
-    key: Key,
+    node: PrivateKey,
+    key: PrivateKey,
 }
 
 impl Node {
     fn new() -> Self {
-        Self { node: Key::generate().unwrap(), key: Key::generate().unwrap() }
+        Self { node: PrivateKey::generate().unwrap(), key: PrivateKey::generate().unwrap() }
     }
 
     fn public(&self) -> PublicKey {
@@ -44,28 +44,28 @@ impl Node {
     }
 }
 
-fn rules(enrol: &str, keys: &[(u8, PublicKey)]) -> Rules {
+fn rules(enrol: &str, keys: &[(u8, PublicKey)]) -> EnrolmentRules {
     let cluster: Cluster = serde_json::from_value(json!({"boards": 4, "enrol": enrol})).unwrap();
     let boards = keys.iter().map(|(number, key)| json!({"number": number, "key": key}));
     let boards: Vec<Board> = boards.map(|board| serde_json::from_value(board).unwrap()).collect();
-    Rules::new(&cluster, &boards)
+    EnrolmentRules::new(&cluster, &boards)
 }
 
 /// A coordinator, boards, and what the boards come to.
 struct World {
     coordinator: Node,
     boards: Vec<Node>,
-    owner: Key,
-    rules: Rules,
-    book: Book,
+    owner: PrivateKey,
+    rules: EnrolmentRules,
+    book: NumberRegistry,
 }
 
 impl World {
     fn new(enrol: &str) -> Self {
         let coordinator = Node::new();
         let boards = (0..6).map(|_| Node::new()).collect();
-        let book = Book::new(coordinator.public(), 0);
-        let owner = Key::generate().unwrap();
+        let book = NumberRegistry::new(coordinator.public(), 0);
+        let owner = PrivateKey::generate().unwrap();
         Self { coordinator, boards, owner, rules: rules(enrol, &[]), book }
     }
 
@@ -73,13 +73,13 @@ impl World {
     fn whole() -> Self {
         let mut world = Self::new("first-use");
         for number in 1..=4 {
-            assert_eq!(world.join(number, number.into()), Ok(Verdict::Welcome));
+            assert_eq!(world.join(number, number.into()), Ok(JoinDecision::Welcome));
         }
         world
     }
 
     /// The board with this index is plugged into the port `number`, and believes it.
-    fn join(&mut self, number: u8, board: usize) -> Result<Verdict, Refusal> {
+    fn join(&mut self, number: u8, board: usize) -> Result<JoinDecision, JoinRefusal> {
         let candidate = self.boards[board - 1].candidate(Some(number));
         self.book.join(number, &candidate, &self.rules, NOW)
     }
@@ -94,7 +94,7 @@ impl World {
         self.boards[board - 1].public()
     }
 
-    fn by_hand<T>(&mut self, hand: impl FnOnce(&mut Book, Hand<'_>) -> T) -> T {
+    fn by_hand<T>(&mut self, hand: impl FnOnce(&mut NumberRegistry, Hand<'_>) -> T) -> T {
         let owners = [self.owner.public()];
         hand(&mut self.book, Hand { rules: &self.rules, owners: &owners })
     }
@@ -116,10 +116,11 @@ impl World {
         map.members.iter().filter_map(index).collect()
     }
 
-    fn appoint(&self, epoch: u64, replaces: Option<PublicKey>) -> Statement {
+    fn appoint(&self, epoch: u64, replaces: Option<PublicKey>) -> SignedAppointment {
         let coordinator = self.coordinator.public();
         let owner = self.owner.public();
-        Statement::sign(Appointment { owner, coordinator, epoch, replaces }, &self.owner).unwrap()
+        SignedAppointment::sign(Appointment { owner, coordinator, epoch, replaces }, &self.owner)
+            .unwrap()
     }
 }
 
@@ -135,9 +136,9 @@ fn the_first_key_at_each_port_is_the_board() {
     assert_eq!(board.addresses[1].to_string(), "fd6f:6374:6574:3::2");
     // The same again changes nothing; who does not know its number is told.
     let before = world.book.clone();
-    assert_eq!(world.join(3, 3), Ok(Verdict::Welcome));
+    assert_eq!(world.join(3, 3), Ok(JoinDecision::Welcome));
     let unsure = world.boards[2].candidate(None);
-    assert_eq!(world.book.join(3, &unsure, &world.rules, NOW + 9), Ok(Verdict::Welcome));
+    assert_eq!(world.book.join(3, &unsure, &world.rules, NOW + 9), Ok(JoinDecision::Welcome));
     assert_eq!(world.book, before);
 }
 
@@ -147,31 +148,31 @@ fn who_claims_another_number_is_refused() {
     let liar = world.boards[0].candidate(Some(2));
     let before = world.book.clone();
     let refused = world.book.join(1, &liar, &world.rules, NOW);
-    assert_eq!(refused, Err(Refusal::ClaimsAnother(2)));
+    assert_eq!(refused, Err(JoinRefusal::ClaimsAnother(2)));
     assert_eq!(world.book, before);
-    assert_eq!(world.join(1, 1), Ok(Verdict::Welcome));
+    assert_eq!(world.join(1, 1), Ok(JoinDecision::Welcome));
     let outside = world.boards[1].candidate(None);
     let refused = world.book.join(5, &outside, &world.rules, NOW);
-    assert!(matches!(refused, Err(Refusal::Forbidden(_))));
+    assert!(matches!(refused, Err(JoinRefusal::Forbidden(_))));
     let copy = world.coordinator.candidate(Some(2));
-    assert_eq!(world.book.join(2, &copy, &world.rules, NOW), Err(Refusal::CoordinatorsKey));
+    assert_eq!(world.book.join(2, &copy, &world.rules, NOW), Err(JoinRefusal::CoordinatorsKey));
 }
 
 #[test]
 fn another_key_needs_an_owner() {
     let mut world = World::whole();
     let known = world.key(2);
-    assert_eq!(world.join(2, 5), Err(Refusal::Another { number: 2, known }));
+    assert_eq!(world.join(2, 5), Err(JoinRefusal::Another { number: 2, known }));
     world.replace(2).unwrap();
     // The old one may still come, and that uses nothing up.
-    assert_eq!(world.join(2, 2), Ok(Verdict::Welcome));
-    assert_eq!(world.join(2, 5), Ok(Verdict::Welcome));
+    assert_eq!(world.join(2, 2), Ok(JoinDecision::Welcome));
+    assert_eq!(world.join(2, 5), Ok(JoinDecision::Welcome));
     assert_eq!(world.seats(), [(1, 1), (2, 5), (3, 3), (4, 4)]);
     assert!(!world.book.is_to_be_replaced(2));
     // Exactly one.
     let known = world.key(5);
-    assert_eq!(world.join(2, 6), Err(Refusal::Another { number: 2, known }));
-    assert_eq!(world.join(2, 2), Err(Refusal::Another { number: 2, known }));
+    assert_eq!(world.join(2, 6), Err(JoinRefusal::Another { number: 2, known }));
+    assert_eq!(world.join(2, 2), Err(JoinRefusal::Another { number: 2, known }));
     assert_eq!(world.replace(5), Err(CannotBe::NoBoard(5)));
 }
 
@@ -179,15 +180,15 @@ fn another_key_needs_an_owner() {
 fn two_that_are_swapped_are_both_refused() {
     let mut world = World::whole();
     let before = world.book.clone();
-    assert_eq!(world.join(1, 2), Err(Refusal::Elsewhere(2)));
-    assert_eq!(world.join(2, 1), Err(Refusal::Elsewhere(1)));
-    assert_eq!((world.join(3, 3), world.book == before), (Ok(Verdict::Welcome), true));
+    assert_eq!(world.join(1, 2), Err(JoinRefusal::Elsewhere(2)));
+    assert_eq!(world.join(2, 1), Err(JoinRefusal::Elsewhere(1)));
+    assert_eq!((world.join(3, 3), world.book == before), (Ok(JoinDecision::Welcome), true));
     // One alone is not enough: it would leave a hole where the other is.
     world.replace(1).unwrap();
-    assert_eq!(world.join(1, 2), Err(Refusal::Elsewhere(2)));
+    assert_eq!(world.join(1, 2), Err(JoinRefusal::Elsewhere(2)));
     world.replace(2).unwrap();
-    assert_eq!(world.join(1, 2), Ok(Verdict::Welcome));
-    assert_eq!(world.join(2, 1), Ok(Verdict::Welcome));
+    assert_eq!(world.join(1, 2), Ok(JoinDecision::Welcome));
+    assert_eq!(world.join(2, 1), Ok(JoinDecision::Welcome));
     assert_eq!(world.seats(), [(1, 2), (2, 1), (3, 3), (4, 4)]);
 }
 
@@ -197,12 +198,12 @@ fn a_revoked_key_never_comes_back() {
     assert_eq!(world.book.revoke(3), Ok(world.key(3)));
     assert_eq!(world.seats(), [(1, 1), (2, 2), (4, 4)]);
     assert_eq!(world.book.map(&world.rules).revoked, [world.key(3)]);
-    assert_eq!(world.join(3, 3), Err(Refusal::Revoked));
+    assert_eq!(world.join(3, 3), Err(JoinRefusal::Revoked));
     // Who has the board could make another key: that is not taken by itself.
-    assert_eq!(world.join(3, 5), Err(Refusal::Closed(3)));
+    assert_eq!(world.join(3, 5), Err(JoinRefusal::Closed(3)));
     world.replace(3).unwrap();
-    assert_eq!(world.join(3, 3), Err(Refusal::Revoked));
-    assert_eq!(world.join(3, 5), Ok(Verdict::Welcome));
+    assert_eq!(world.join(3, 3), Err(JoinRefusal::Revoked));
+    assert_eq!(world.join(3, 5), Ok(JoinDecision::Welcome));
     assert_eq!(world.book.revoke(3), Ok(world.key(5)));
     assert_eq!(world.book.revoke(3), Err(CannotBe::NotEnrolled(3)));
     world.book.revoked = (0..=255).map(|n| PublicKey::new([n; 32])).collect();
@@ -213,17 +214,17 @@ fn a_revoked_key_never_comes_back() {
 #[test]
 fn approved_by_an_owner() {
     let mut world = World::new("approve");
-    assert_eq!(world.join(1, 1), Ok(Verdict::Pending));
+    assert_eq!(world.join(1, 1), Ok(JoinDecision::Pending));
     assert_eq!(world.seats(), []);
     let candidate = world.boards[0].candidate(Some(1));
     world.by_hand(|book, hand| book.approve(1, &candidate, None, hand, NOW)).unwrap();
-    assert_eq!(world.join(1, 1), Ok(Verdict::Welcome));
-    assert_eq!(world.book.enrolled(1).unwrap().how, How::ByHand);
+    assert_eq!(world.join(1, 1), Ok(JoinDecision::Welcome));
+    assert_eq!(world.book.enrolled(1).unwrap().how, KeyOrigin::ByHand);
     // A replacement is to be approved again.
     let known = world.key(1);
-    assert_eq!(world.join(1, 5), Err(Refusal::Another { number: 1, known }));
+    assert_eq!(world.join(1, 5), Err(JoinRefusal::Another { number: 1, known }));
     world.replace(1).unwrap();
-    assert_eq!(world.join(1, 5), Ok(Verdict::Pending));
+    assert_eq!(world.join(1, 5), Ok(JoinDecision::Pending));
     assert_eq!(world.seats(), [(1, 1)]);
     let candidate = world.boards[4].candidate(Some(1));
     world.by_hand(|book, hand| book.approve(1, &candidate, None, hand, NOW)).unwrap();
@@ -234,25 +235,25 @@ fn approved_by_an_owner() {
 fn a_named_key_is_binding() {
     let mut world = World::new("first-use");
     world.rules = rules("pinned", &[(1, world.key(1)), (2, world.key(2))]);
-    assert_eq!(world.join(1, 1), Ok(Verdict::Welcome));
-    assert!(matches!(world.join(1, 5), Err(Refusal::Forbidden(_))));
-    assert!(matches!(world.join(3, 3), Err(Refusal::Forbidden(_))));
-    assert!(matches!(world.join(3, 2), Err(Refusal::Forbidden(_))));
+    assert_eq!(world.join(1, 1), Ok(JoinDecision::Welcome));
+    assert!(matches!(world.join(1, 5), Err(JoinRefusal::Forbidden(_))));
+    assert!(matches!(world.join(3, 3), Err(JoinRefusal::Forbidden(_))));
+    assert!(matches!(world.join(3, 2), Err(JoinRefusal::Forbidden(_))));
     for enrol in ["first-use", "approve"] {
         world.rules = rules(enrol, &[(1, world.key(1)), (2, world.key(2))]);
-        assert!(matches!(world.join(2, 5), Err(Refusal::Forbidden(_))));
-        assert_eq!(world.join(2, 2), Ok(Verdict::Welcome));
+        assert!(matches!(world.join(2, 5), Err(JoinRefusal::Forbidden(_))));
+        assert_eq!(world.join(2, 2), Ok(JoinDecision::Welcome));
     }
     // The settings are an owner's word: another named key needs no further one.
     world.rules = rules("pinned", &[(1, world.key(6)), (2, world.key(2))]);
     assert_eq!(world.seats(), [(2, 2)]);
-    assert_eq!(world.book.standing(1, &world.rules), Standing::Forbidden);
-    assert_eq!(world.join(1, 6), Ok(Verdict::Welcome));
+    assert_eq!(world.book.standing(1, &world.rules), NumberState::Forbidden);
+    assert_eq!(world.join(1, 6), Ok(JoinDecision::Welcome));
     assert_eq!(world.seats(), [(1, 6), (2, 2)]);
     // And they may name two that have changed places.
     world.rules = rules("pinned", &[(1, world.key(2)), (2, world.key(6))]);
-    assert_eq!(world.join(1, 2), Ok(Verdict::Welcome));
-    assert_eq!(world.join(2, 6), Ok(Verdict::Welcome));
+    assert_eq!(world.join(1, 2), Ok(JoinDecision::Welcome));
+    assert_eq!(world.join(2, 6), Ok(JoinDecision::Welcome));
     assert_eq!(world.seats(), [(1, 2), (2, 6)]);
 }
 
@@ -266,10 +267,10 @@ fn an_old_certificate_is_refused() {
         Candidate { key_epoch: cluster, certificates, ..board.candidate(Some(1)) }
     };
     let newer = with(&world, 3, 1);
-    assert_eq!(world.book.join(1, &newer, &world.rules, NOW), Ok(Verdict::Welcome));
+    assert_eq!(world.book.join(1, &newer, &world.rules, NOW), Ok(JoinDecision::Welcome));
     let old = with(&world, 2, 1);
     let refused = world.book.join(1, &old, &world.rules, NOW);
-    assert_eq!(refused, Err(Refusal::Replayed { shown: 2, seen: 3 }));
+    assert_eq!(refused, Err(JoinRefusal::Replayed { shown: 2, seen: 3 }));
     // What others of its services had before stays if that was newer.
     let newer = with(&world, 3, 5);
     world.book.join(1, &newer, &world.rules, NOW).unwrap();
@@ -280,7 +281,7 @@ fn an_old_certificate_is_refused() {
     // The certificate of its newest key is no secret: what counts is the key that it holds.
     let stolen = Candidate { key_epoch: 2, ..with(&world, 3, 5) };
     let refused = world.book.join(1, &stolen, &world.rules, NOW);
-    assert_eq!(refused, Err(Refusal::Replayed { shown: 2, seen: 3 }));
+    assert_eq!(refused, Err(JoinRefusal::Replayed { shown: 2, seen: 3 }));
     let few = Candidate { complete: false, ..with(&world, 4, 5) };
     // And when it does not know of all of them.
     let few = Candidate { certificates: few.certificates[..1].to_vec(), ..few };
@@ -292,9 +293,9 @@ fn an_old_certificate_is_refused() {
         certificates: vec![world.boards[1].certificate("cluster", 9)],
         ..world.boards[0].candidate(Some(1))
     };
-    assert_eq!(world.book.join(1, &others, &world.rules, NOW), Err(Refusal::Certificates));
+    assert_eq!(world.book.join(1, &others, &world.rules, NOW), Err(JoinRefusal::Certificates));
     let none = Candidate { certificates: vec![], ..others };
-    assert_eq!(world.book.join(1, &none, &world.rules, NOW), Err(Refusal::Certificates));
+    assert_eq!(world.book.join(1, &none, &world.rules, NOW), Err(JoinRefusal::Certificates));
 }
 
 #[test]
@@ -306,16 +307,16 @@ fn an_owners_record_goes_into_the_map() {
         number: 2,
         node: world.key(5),
     };
-    let record = Record::sign(seat, &world.owner).unwrap();
+    let record = SeatRecord::sign(seat, &world.owner).unwrap();
     let wrong = world.by_hand(|book, hand| book.replace(1, Some(record), hand));
     assert_eq!(wrong, Err(CannotBe::OtherRecord));
-    let stranger = Key::generate().unwrap();
-    let forged = Record::sign(Seat { owner: stranger.public(), ..seat }, &stranger).unwrap();
+    let stranger = PrivateKey::generate().unwrap();
+    let forged = SeatRecord::sign(Seat { owner: stranger.public(), ..seat }, &stranger).unwrap();
     let wrong = world.by_hand(|book, hand| book.replace(2, Some(forged), hand));
     assert_eq!(wrong, Err(CannotBe::NoOwner(stranger.public())));
     world.by_hand(|book, hand| book.replace(2, Some(record), hand)).unwrap();
-    assert_eq!(world.join(2, 6), Err(Refusal::NotRecorded(world.key(5))));
-    assert_eq!(world.join(2, 5), Ok(Verdict::Welcome));
+    assert_eq!(world.join(2, 6), Err(JoinRefusal::NotRecorded(world.key(5))));
+    assert_eq!(world.join(2, 5), Ok(JoinDecision::Welcome));
     assert_eq!(world.book.map(&world.rules).member(2).unwrap().record, Some(record));
 }
 
@@ -329,7 +330,7 @@ fn an_owners_record_of_who_is_there_already() {
         node: world.key(board),
     };
     let mut say = |number, board| {
-        let record = Record::sign(seat(&world, 2, board), &world.owner).unwrap();
+        let record = SeatRecord::sign(seat(&world, 2, board), &world.owner).unwrap();
         world.by_hand(|book, hand| book.record(number, record, hand)).map(|node| (node, record))
     };
     let (node, record) = say(2, 2).unwrap();
@@ -353,12 +354,12 @@ fn a_drained_number_stays_so() {
     assert_eq!(none, Err(CannotBe::NoBoard(9)));
     // Another node in its place is drained as well; and a coordinator that has lost it learns it again.
     world.replace(2).unwrap();
-    assert_eq!(world.join(2, 5), Ok(Verdict::Welcome));
+    assert_eq!(world.join(2, 5), Ok(JoinDecision::Welcome));
     assert!(drained(&world, 2));
     world.book.version.sequence += 1;
     let newer = world.coordinator.sign(world.book.map(&world.rules));
     let mut other = World::whole();
-    other.book = Book::new(world.coordinator.public(), 0);
+    other.book = NumberRegistry::new(world.coordinator.public(), 0);
     other.book.recover(&newer, 1, NOW).unwrap();
     assert!(other.book.is_drained(2) && !other.book.is_drained(1));
     world.by_hand(|book, hand| book.drain(2, false, hand)).unwrap();
@@ -372,16 +373,16 @@ fn a_drained_number_stays_so() {
 #[test]
 fn only_an_owner_appoints() {
     let mut world = World::new("first-use");
-    let stranger = Key::generate().unwrap();
+    let stranger = PrivateKey::generate().unwrap();
     let coordinator = world.coordinator.public();
     let appointment =
         Appointment { owner: stranger.public(), coordinator, epoch: 9, replaces: None };
-    let forged = Statement::sign(appointment, &stranger).unwrap();
+    let forged = SignedAppointment::sign(appointment, &stranger).unwrap();
     let refused = world.by_hand(|book, hand| book.adopt(forged, hand));
     assert_eq!(refused, Err(CannotBe::NoOwner(stranger.public())));
     let mut of_another = World::new("first-use");
     let statement = world.appoint(2, None);
-    of_another.owner = Key::generate().unwrap();
+    of_another.owner = PrivateKey::generate().unwrap();
     let refused = of_another.by_hand(|book, hand| book.adopt(statement, hand));
     assert_eq!(refused, Err(CannotBe::OtherCoordinator(coordinator)));
     world.by_hand(|book, hand| book.adopt(statement, hand)).unwrap();
@@ -408,7 +409,7 @@ proptest! {
                 _ => {
                     let verdict = world.join(number, board);
                     prop_assert!(verdict.is_ok() || world.book == before);
-                    prop_assert!(verdict != Ok(Verdict::Pending));
+                    prop_assert!(verdict != Ok(JoinDecision::Pending));
                     let key = world.key(board);
                     prop_assert_eq!(verdict.is_ok(), world.book.has(number, &key, &world.rules));
                 }
@@ -424,7 +425,7 @@ proptest! {
                 prop_assert!(!world.book.revoked().contains(&world.key(*board)));
             }
             let json = serde_json::to_string(&world.book).unwrap();
-            prop_assert_eq!(&serde_json::from_str::<Book>(&json).unwrap(), &world.book);
+            prop_assert_eq!(&serde_json::from_str::<NumberRegistry>(&json).unwrap(), &world.book);
         }
     }
 }

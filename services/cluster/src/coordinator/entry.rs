@@ -10,7 +10,7 @@ use octet_node::control::FrameError;
 use octet_node::frames::{Broken, FOR_EVER, Frames, send};
 use octet_node::say;
 use octet_node::sub_key::Certified;
-use octet_node::tls::{self, Protocol};
+use octet_node::tls::{self, AlpnProtocol};
 use tokio::io::split;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
@@ -19,8 +19,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::Coordinator;
-use super::rate::{Answer, RateLimiter};
-use super::session::{Newcomer, Session, Stream};
+use super::rate::{RateDecision, RateLimiter};
+use super::session::{CoordinatorSession, Newcomer, SessionStream};
 use crate::message::{CoordinatorHello, FromCoordinator, Join, LONGEST};
 
 /// How much of a join each number may send whatever others do, in bytes: more than one takes that shows the map of
@@ -70,7 +70,7 @@ pub async fn keep(coordinator: Rc<Coordinator>, listener: &TcpListener) {
                 },
                 Some(greeted) = greetings.join_next() => {
                     if let Ok(Some(newcomer)) = greeted {
-                        sessions.spawn_local(Session::run(Rc::clone(&coordinator), newcomer));
+                        sessions.spawn_local(CoordinatorSession::run(Rc::clone(&coordinator), newcomer));
                     }
                 }
                 Some(_) = sessions.join_next() => {}
@@ -87,12 +87,12 @@ impl Coordinator {
     fn let_in(&self, peer: SocketAddr, rate: &RefCell<RateLimiter>, now: Duration) -> Option<u8> {
         let number = self.number_of(peer.ip())?;
         match rate.borrow_mut().check(number, now) {
-            Answer::Allowed => Some(number),
-            Answer::LimitedFromNow => {
+            RateDecision::Allowed => Some(number),
+            RateDecision::LimitedFromNow => {
                 say!("board {number} tries too often, and is turned away for a while");
                 None
             }
-            Answer::Limited => None,
+            RateDecision::Limited => None,
         }
     }
 
@@ -122,7 +122,7 @@ impl Coordinator {
     ) -> Result<Newcomer, String> {
         let words = |error: &dyn std::fmt::Display| error.to_string();
         let config =
-            tls::server(&certified.key, Protocol::Cluster).map_err(|error| words(&error))?;
+            tls::server(&certified.key, AlpnProtocol::Cluster).map_err(|error| words(&error))?;
         let _ = rustix::net::sockopt::set_socket_keepalive(&stream, true);
         let _ = stream.set_nodelay(true);
         let accepted = TlsAcceptor::from(config).accept(stream).await;
@@ -150,7 +150,7 @@ impl Coordinator {
         let join = Join::parse(&payload).map_err(|error| words(&error))?;
         match join.node(key) {
             Ok((node, key_epoch)) => {
-                Ok(Newcomer { stream: Stream { frames, to }, number, node, key_epoch, join })
+                Ok(Newcomer { stream: SessionStream { frames, to }, number, node, key_epoch, join })
             }
             Err(error) => {
                 let reason = error.to_string();

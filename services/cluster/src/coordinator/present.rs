@@ -5,41 +5,41 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use octet_node::control::PublicKey;
-use octet_node::map::Version;
+use octet_node::map::MapVersion;
 use serde_json::{Map, Value};
 use tokio::sync::Notify;
 
-use crate::book::{Candidate, Verdict};
+use crate::book::{Candidate, JoinDecision};
 
 /// By number.
 #[derive(Debug, Default)]
-pub struct Present {
-    boards: BTreeMap<u8, Line>,
+pub struct ConnectedNodes {
+    boards: BTreeMap<u8, NumberStatus>,
 }
 
 /// What is known of one number.
 #[derive(Debug, Default)]
-pub struct Line {
+pub struct NumberStatus {
     /// The connection of the board.
-    pub connected: Option<Connection>,
+    pub connected: Option<NodeConnection>,
     /// The connection of one who waits for an owner, and what it has shown.
-    pub waits: Option<(Connection, Candidate)>,
+    pub waits: Option<(NodeConnection, Candidate)>,
     /// When the board last said something, in seconds since 1970.
     pub last_seen: Option<u64>,
     /// The map that it has.
-    pub has: Option<Version>,
+    pub has: Option<MapVersion>,
     /// What it last said of itself.
     pub report: Option<Map<String, Value>>,
     /// Who was refused since the board was last there.
-    pub refused: Option<Refused>,
+    pub refused: Option<RefusedNode>,
 }
 
 /// A connection; when it is notified, it ends.
-pub type Connection = Rc<Notify>;
+pub type NodeConnection = Rc<Notify>;
 
 /// Who was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
+pub struct RefusedNode {
     /// How often.
     pub count: u64,
     /// The last of them.
@@ -48,9 +48,9 @@ pub struct Refused {
     pub reason: String,
 }
 
-impl Present {
+impl ConnectedNodes {
     /// What is known of `number`.
-    pub fn line(&self, number: u8) -> Option<&Line> {
+    pub fn line(&self, number: u8) -> Option<&NumberStatus> {
         self.boards.get(&number)
     }
 
@@ -64,18 +64,18 @@ impl Present {
     pub fn enter(
         &mut self,
         number: u8,
-        connection: &Connection,
+        connection: &NodeConnection,
         candidate: &Candidate,
-        verdict: Verdict,
+        verdict: JoinDecision,
     ) {
         let line = self.boards.entry(number).or_default();
         let old = match verdict {
-            Verdict::Welcome => {
+            JoinDecision::Welcome => {
                 line.waits.take_if(|(waits, _)| Rc::ptr_eq(waits, connection));
                 line.refused = None;
                 line.connected.replace(Rc::clone(connection))
             }
-            Verdict::Pending => {
+            JoinDecision::Pending => {
                 let waits = (Rc::clone(connection), candidate.clone());
                 line.waits.replace(waits).map(|(connection, _)| connection)
             }
@@ -86,14 +86,14 @@ impl Present {
     }
 
     /// `connection` has ended.
-    pub fn leave(&mut self, number: u8, connection: &Connection) {
+    pub fn leave(&mut self, number: u8, connection: &NodeConnection) {
         let Some(line) = self.boards.get_mut(&number) else { return };
         line.connected.take_if(|there| Rc::ptr_eq(there, connection));
         line.waits.take_if(|(there, _)| Rc::ptr_eq(there, connection));
     }
 
     /// The board was heard at `now`.
-    pub fn heard(&mut self, number: u8, now: u64, hear: impl FnOnce(&mut Line)) {
+    pub fn heard(&mut self, number: u8, now: u64, hear: impl FnOnce(&mut NumberStatus)) {
         let line = self.boards.entry(number).or_default();
         line.last_seen = Some(now);
         hear(line);
@@ -106,7 +106,7 @@ impl Present {
         let same = line.refused.as_ref().filter(|last| last.node == node && last.reason == reason);
         let is_new = same.is_none();
         let count = line.refused.as_ref().map_or(0, |last| last.count) + 1;
-        line.refused = Some(Refused { count, node, reason });
+        line.refused = Some(RefusedNode { count, node, reason });
         is_new || count.is_power_of_two()
     }
 }
@@ -127,18 +127,18 @@ mod tests {
 
     #[test]
     fn one_connection_of_a_board_and_one_that_waits() {
-        let (mut present, new) = (Present::default(), || Rc::new(Notify::new()));
+        let (mut present, new) = (ConnectedNodes::default(), || Rc::new(Notify::new()));
         let (board, waits, again) = (new(), new(), new());
-        present.enter(1, &board, &candidate(1), Verdict::Welcome);
-        present.enter(1, &waits, &candidate(2), Verdict::Pending);
+        present.enter(1, &board, &candidate(1), JoinDecision::Welcome);
+        present.enter(1, &waits, &candidate(2), JoinDecision::Pending);
         assert_eq!(present.waiting(1), Some(candidate(2)));
         assert_eq!((Rc::strong_count(&board), Rc::strong_count(&waits)), (2, 2));
-        present.enter(1, &again, &candidate(1), Verdict::Welcome);
+        present.enter(1, &again, &candidate(1), JoinDecision::Welcome);
         assert_eq!(Rc::strong_count(&board), 1);
         // One that has ended in another's favour takes nothing with it.
         present.leave(1, &board);
         assert!(present.line(1).unwrap().connected.is_some());
-        present.enter(1, &waits, &candidate(2), Verdict::Welcome);
+        present.enter(1, &waits, &candidate(2), JoinDecision::Welcome);
         assert_eq!(present.waiting(1), None);
         present.leave(1, &waits);
         assert!(present.line(1).unwrap().connected.is_none());
@@ -146,14 +146,14 @@ mod tests {
 
     #[test]
     fn a_refusal_is_said_when_it_is_new_and_then_rarely() {
-        let mut present = Present::default();
+        let mut present = ConnectedNodes::default();
         let key = PublicKey::new([1; 32]);
         let said: Vec<u64> = (1..=20).filter(|_| present.refuse(1, key, "no".into())).collect();
         assert_eq!(said, [1, 2, 4, 8, 16]);
         assert!(present.refuse(1, key, "never".into()));
         assert!(present.refuse(1, PublicKey::new([2; 32]), "never".into()));
         assert_eq!(present.line(1).unwrap().refused.as_ref().unwrap().count, 22);
-        present.enter(1, &Rc::new(Notify::new()), &candidate(1), Verdict::Welcome);
+        present.enter(1, &Rc::new(Notify::new()), &candidate(1), JoinDecision::Welcome);
         assert_eq!(present.line(1).unwrap().refused, None);
     }
 }

@@ -14,7 +14,7 @@ pub struct RateLimiter {
 
 /// Whether a board may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
+pub enum RateDecision {
     /// It may.
     Allowed,
     /// It has done so too often; from now on.
@@ -30,15 +30,15 @@ impl RateLimiter {
     }
 
     /// Board `number` wants to at `now`.
-    pub fn check(&mut self, number: u8, now: Duration) -> Answer {
+    pub fn check(&mut self, number: u8, now: Duration) -> RateDecision {
         let (used, said) = self.used.entry(number).or_default();
         let next = (*used).max(now) + self.interval;
         if next > now + self.interval * self.burst {
             let before = std::mem::replace(said, true);
-            return if before { Answer::Limited } else { Answer::LimitedFromNow };
+            return if before { RateDecision::Limited } else { RateDecision::LimitedFromNow };
         }
         (*used, *said) = (next, false);
-        Answer::Allowed
+        RateDecision::Allowed
     }
 
     /// From when on board `number` may again.
@@ -58,15 +58,15 @@ mod tests {
         let mut rate = RateLimiter::new(20, interval);
         let now = Duration::from_secs(100);
         for _ in 0..20 {
-            assert_eq!(rate.check(1, now), Answer::Allowed);
+            assert_eq!(rate.check(1, now), RateDecision::Allowed);
         }
-        assert_eq!(rate.check(1, now), Answer::LimitedFromNow);
-        assert_eq!(rate.check(1, now), Answer::Limited);
-        assert_eq!(rate.check(2, now), Answer::Allowed);
+        assert_eq!(rate.check(1, now), RateDecision::LimitedFromNow);
+        assert_eq!(rate.check(1, now), RateDecision::Limited);
+        assert_eq!(rate.check(2, now), RateDecision::Allowed);
         assert_eq!((rate.next(1), rate.next(3)), (now + interval, Duration::ZERO));
         let almost = now + interval - Duration::from_nanos(1);
-        assert_eq!(rate.check(1, almost), Answer::Limited);
-        assert_eq!(rate.check(1, now + interval), Answer::Allowed);
-        assert_eq!(rate.check(1, now + interval), Answer::LimitedFromNow);
+        assert_eq!(rate.check(1, almost), RateDecision::Limited);
+        assert_eq!(rate.check(1, now + interval), RateDecision::Allowed);
+        assert_eq!(rate.check(1, now + interval), RateDecision::LimitedFromNow);
     }
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use octet_node::control::PublicKey;
 use octet_node::frames::{Broken, FOR_EVER, Frames, send};
-use octet_node::map::Version;
+use octet_node::map::MapVersion;
 use octet_node::say;
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
@@ -13,9 +13,9 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, interval, sleep_until, timeout};
 use tokio_rustls::server::TlsStream;
 
-use super::present::Connection;
+use super::present::NodeConnection;
 use super::{Coordinator, Unchanged, now};
-use crate::book::{Candidate, Verdict};
+use crate::book::{Candidate, JoinDecision};
 use crate::message::{FromBoard, FromCoordinator, Join, LONGEST_REPORT};
 
 /// How long a message may be that is not the first, in bytes: a report, or as many certificates as there
@@ -23,7 +23,7 @@ use crate::message::{FromBoard, FromCoordinator, Join, LONGEST_REPORT};
 const LONGEST: usize = LONGEST_REPORT;
 
 /// The two directions of a connection.
-pub struct Stream {
+pub struct SessionStream {
     /// What comes.
     pub frames: Frames<ReadHalf<TlsStream<TcpStream>>>,
     /// Where it goes.
@@ -33,7 +33,7 @@ pub struct Stream {
 /// A board that has said who it is, and shown that it has the key.
 pub struct Newcomer {
     /// The connection.
-    pub stream: Stream,
+    pub stream: SessionStream,
     /// At whose port it is.
     pub number: u8,
     /// Its node.
@@ -45,18 +45,18 @@ pub struct Newcomer {
 }
 
 /// A connection.
-pub struct Session {
+pub struct CoordinatorSession {
     coordinator: Rc<Coordinator>,
-    stream: Stream,
+    stream: SessionStream,
     number: u8,
     candidate: Candidate,
-    connection: Connection,
+    connection: NodeConnection,
     /// What the board was told that it is.
-    told: Option<Verdict>,
+    told: Option<JoinDecision>,
     /// When what it has said of its keys may be in the map, if that was too soon.
     later: Option<Instant>,
     /// The map that was sent last.
-    sent: Option<Version>,
+    sent: Option<MapVersion>,
 }
 
 /// Why a connection ends.
@@ -82,7 +82,7 @@ impl From<io::Error> for Ended {
     }
 }
 
-impl Session {
+impl CoordinatorSession {
     /// Serves a board until one of the two ends it.
     pub async fn run(coordinator: Rc<Coordinator>, newcomer: Newcomer) {
         let Newcomer { mut stream, number, node, key_epoch, join } = newcomer;
@@ -155,30 +155,30 @@ impl Session {
     /// Has the board know what it is, and gives it the map.
     async fn settle(&mut self) -> Result<(), Ended> {
         let (number, node) = (self.number, self.candidate.node);
-        let is_member = self.told == Some(Verdict::Welcome)
+        let is_member = self.told == Some(JoinDecision::Welcome)
             && self
                 .coordinator
                 .rules()
                 .is_ok_and(|it| self.coordinator.book.borrow().has(number, &node, &it));
         let verdict = match is_member {
-            true => Verdict::Welcome,
+            true => JoinDecision::Welcome,
             false => self.join().await?,
         };
         if self.told != Some(verdict) {
             self.enter(verdict);
             match verdict {
-                Verdict::Welcome => {
+                JoinDecision::Welcome => {
                     say!("board {number} is here: {node}");
                     self.say(&FromCoordinator::Welcome { number }).await?;
                 }
-                Verdict::Pending => {
+                JoinDecision::Pending => {
                     say!("{node} waits at board {number}: `cluster approve {number}` takes it");
                     self.say(&FromCoordinator::Pending { number }).await?;
                 }
             }
             self.told = Some(verdict);
         }
-        if verdict == Verdict::Pending {
+        if verdict == JoinDecision::Pending {
             return Ok(());
         }
         let map = self.coordinator.node.kept.borrow().map.clone();
@@ -190,7 +190,7 @@ impl Session {
     }
 
     /// Has the book know what it says of itself.
-    async fn join(&mut self) -> Result<Verdict, Ended> {
+    async fn join(&mut self) -> Result<JoinDecision, Ended> {
         match self.coordinator.join(self.number, &self.candidate).await {
             Ok((verdict, later)) => {
                 self.later = later;
@@ -200,10 +200,10 @@ impl Session {
         }
     }
 
-    fn enter(&self, verdict: Verdict) {
+    fn enter(&self, verdict: JoinDecision) {
         let mut present = self.coordinator.present.borrow_mut();
         present.enter(self.number, &self.connection, &self.candidate, verdict);
-        if verdict == Verdict::Welcome {
+        if verdict == JoinDecision::Welcome {
             present.heard(self.number, now(), |_| {});
         }
     }
@@ -224,8 +224,8 @@ impl Session {
     }
 
     async fn hear(&mut self, message: FromBoard) -> Result<(), Ended> {
-        let (number, is_member) = (self.number, self.told == Some(Verdict::Welcome));
-        let heard = |hear: &dyn Fn(&mut super::present::Line)| {
+        let (number, is_member) = (self.number, self.told == Some(JoinDecision::Welcome));
+        let heard = |hear: &dyn Fn(&mut super::present::NumberStatus)| {
             if is_member {
                 self.coordinator.present.borrow_mut().heard(number, now(), hear);
             }
@@ -258,7 +258,7 @@ impl Session {
 struct Guard {
     coordinator: Rc<Coordinator>,
     number: u8,
-    connection: Connection,
+    connection: NodeConnection,
 }
 
 impl Drop for Guard {

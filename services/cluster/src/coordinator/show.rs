@@ -7,8 +7,8 @@ use octet_node::control::PublicKey;
 use serde_json::{Map, Value, json};
 
 use super::{Coordinator, Unchanged};
-use crate::book::{CannotBe, Standing};
-use crate::rules::Rules;
+use crate::book::{CannotBe, NumberState};
+use crate::rules::EnrolmentRules;
 
 impl Coordinator {
     /// The table of numbers, and of those who are not what they should be.
@@ -62,20 +62,20 @@ impl Coordinator {
     }
 
     /// How `number` stands.
-    pub(super) fn state(&self, number: u8, rules: &Rules) -> &'static str {
+    pub(super) fn state(&self, number: u8, rules: &EnrolmentRules) -> &'static str {
         let (book, present) = (self.book.borrow(), self.present.borrow());
         let line = present.line(number);
         if number == book.number {
             return if book.is_drained(number) { "drained" } else { "coordinator" };
         }
         match book.standing(number, rules) {
-            Standing::Enrolled if book.is_drained(number) => "drained",
-            Standing::Enrolled => "enrolled",
-            Standing::Revoked => "revoked",
+            NumberState::Enrolled if book.is_drained(number) => "drained",
+            NumberState::Enrolled => "enrolled",
+            NumberState::Revoked => "revoked",
             _ if line.is_some_and(|line| line.waits.is_some()) => "pending",
             _ if line.is_some_and(|line| line.refused.is_some()) => "refused",
-            Standing::Forbidden => "refused",
-            Standing::Free => "none",
+            NumberState::Forbidden => "refused",
+            NumberState::Free => "none",
         }
     }
 
@@ -91,7 +91,7 @@ impl Coordinator {
         (line.connected.is_some(), line.last_seen.map(date), has)
     }
 
-    fn row(&self, number: u8, rules: &Rules) -> Value {
+    fn row(&self, number: u8, rules: &EnrolmentRules) -> Value {
         let book = self.book.borrow();
         let member = book.enrolled(number);
         let own = Some(book.coordinator).filter(|_| number == book.number);

@@ -4,7 +4,7 @@ use octet_node::links::Passed;
 use serde_json::{Value, json};
 
 use super::{Coordinator, Unchanged};
-use crate::report::Report;
+use crate::report::NodeReport;
 
 impl Coordinator {
     /// That table; `traffic` is what has passed the ports, or why that is not known.
@@ -26,7 +26,7 @@ impl Coordinator {
                 "last_seen": last_seen,
                 "has_map": has,
             });
-            let report = self.said(number).as_ref().map(Report::read).unwrap_or_default();
+            let report = self.said(number).as_ref().map(NodeReport::read).unwrap_or_default();
             let port = traffic.iter().flatten().find(|port| port.board == Some(number));
             let refused = line.and_then(|line| line.refused.as_ref()).map(|last| &*last.reason);
             with_report(row, &report, port, refused)
@@ -50,7 +50,7 @@ impl Coordinator {
 /// `row` with what a node has said of itself, what its port knows of it, and why one was refused there.
 fn with_report(
     mut row: Value,
-    report: &Report,
+    report: &NodeReport,
     port: Option<&Passed>,
     refused: Option<&str>,
 ) -> Value {

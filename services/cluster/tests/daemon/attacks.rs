@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use octet_cluster::message::{FromCoordinator, Join};
-use octet_node::map::Version;
+use octet_node::map::MapVersion;
 use serde_json::json;
 
 use crate::Cluster;
@@ -119,7 +119,7 @@ fn garbage_costs_only_who_sends_it() {
     let join = serde_json::to_value(one.join(1)).unwrap();
     let mut strange = join.clone();
     strange["x"] = json!(1);
-    let version = Version { epoch: 1, sequence: 1 };
+    let version = MapVersion { epoch: 1, sequence: 1 };
     // Before it has said who it is.
     for bytes in [
         &b"GET / HTTP/1.0\r\n\r\n"[..],

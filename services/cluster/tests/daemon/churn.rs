@@ -1,6 +1,6 @@
 //! A board whose keys change all the time.
 
-use octet_node::map::{SignedMap, Version};
+use octet_node::map::{MapVersion, SignedMap};
 use serde_json::json;
 
 use crate::attacks::{refused, welcome};
@@ -30,7 +30,7 @@ fn flip(cluster: &Cluster, node: &Node, number: u8) -> (u64, Link<Client>) {
         link.say(&json!({"certificates": cluster.chain(more).collect::<Vec<_>>()}));
     }
     // That is heard after all of them.
-    let last = Version { epoch: 1, sequence: 1 << 20 };
+    let last = MapVersion { epoch: 1, sequence: 1 << 20 };
     link.say(&json!({ "have": last }));
     coordinator.row_until(number, |row| row["has_map"] == last.sequence);
     let after = coordinator.map_until(|_| true);

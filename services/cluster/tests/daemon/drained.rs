@@ -1,8 +1,8 @@
 //! Boards on which nothing is to be placed.
 
 use octet_node::control::FailureCode;
-use octet_node::key::Key;
-use octet_node::record::{Record, Seat};
+use octet_node::key::PrivateKey;
+use octet_node::record::{Seat, SeatRecord};
 use serde_json::{Value, json};
 
 use crate::{Cluster, denied};
@@ -95,9 +95,9 @@ fn an_owner_vouches_for_a_board() {
     cluster.boards[0].start();
     cluster.map();
     let (coordinator, board) = (&cluster.coordinator, &cluster.boards[0]);
-    let record = |owner: &Key, node| {
+    let record = |owner: &PrivateKey, node| {
         let seat = Seat { owner: owner.public(), coordinator: coordinator.node(), number: 1, node };
-        let record = Record::sign(seat, owner).unwrap();
+        let record = SeatRecord::sign(seat, owner).unwrap();
         coordinator.ask("record", json!({ "number": "1", "record": record }))
     };
     let said = record(&cluster.owner, board.node()).unwrap();
@@ -106,7 +106,7 @@ fn an_owner_vouches_for_a_board() {
     let seat = *map.map().member(1).unwrap().record.as_ref().unwrap().seat();
     assert_eq!((seat.owner, seat.node), (cluster.owner.public(), board.node()));
     assert!(denied(record(&cluster.owner, coordinator.node())).contains("another key"));
-    let stranger = Key::generate().unwrap();
+    let stranger = PrivateKey::generate().unwrap();
     assert!(denied(record(&stranger, board.node())).contains("does not own"));
     assert!(coordinator.ask("record", json!({ "number": "1", "record": "nonsense" })).is_err());
 }

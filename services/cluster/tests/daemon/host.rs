@@ -9,13 +9,13 @@ use std::process::{Child, Command};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use octet_cluster::limits::Limits;
+use octet_cluster::limits::ClusterLimits;
 use octet_cluster::place::Wiring;
 use octet_cluster::settings::Settings;
-use octet_cluster::{Parts, run};
+use octet_cluster::{ClusterConfig, run};
 use octet_node::as_pid_1::{PATIENCE, PAUSE, pass};
 use octet_node::control::{CallError, Client, PublicKey};
-use octet_node::key::Key;
+use octet_node::key::PrivateKey;
 use octet_node::map::{SignedMap, Update, follow};
 use octet_node::settings::Which;
 use octet_node::{Callers, inherited, notify_ready};
@@ -51,7 +51,7 @@ pub struct Host {
 }
 
 /// What the settings of a box say.
-pub fn settings(enrol: &str, boards: Value, owner: &Key) -> Value {
+pub fn settings(enrol: &str, boards: Value, owner: &PrivateKey) -> Value {
     let key = json!({"key": owner.public(), "name": "anna", "may": ["own"]});
     json!({
         "cluster": {"boards": 4, "enrol": enrol},
@@ -261,7 +261,7 @@ fn cluster() {
     let managers = std::env::var("OCTET_TEST_MANAGERS").unwrap();
     let managers: Vec<(u8, u16)> = serde_json::from_str(&managers).unwrap();
     let patience = |name| Duration::from_millis(std::env::var(name).unwrap().parse().unwrap());
-    let limits = Limits {
+    let limits = ClusterLimits {
         silence: patience("OCTET_TEST_SILENCE"),
         handshake_time: patience("OCTET_TEST_HANDSHAKE"),
         pause: Duration::from_millis(20),
@@ -269,7 +269,7 @@ fn cluster() {
         // The tests' attackers are let in as often as they like.
         burst: 100_000,
         change_interval: patience("OCTET_TEST_CHANGES"),
-        ..Limits::default()
+        ..ClusterLimits::default()
     };
     let wiring = Wiring {
         number_of: Box::new(|_, address| match address {
@@ -284,7 +284,7 @@ fn cluster() {
     };
     let own = rustix::process::geteuid().as_raw();
     let verbs = "show,map,approve,replace,record,revoke,drain,undrain,status,adopt,config-check,config-apply";
-    let parts = Parts {
+    let parts = ClusterConfig {
         settings: Settings::read(&folder, Which::InForce).unwrap(),
         limits,
         wiring,

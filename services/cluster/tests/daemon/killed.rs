@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::{Sender, channel};
 
 use octet_cluster::message::{FromBoard, FromCoordinator, Join};
-use octet_node::map::{SignedMap, Version};
+use octet_node::map::{MapVersion, SignedMap};
 use serde_json::json;
 
 use crate::raw::{Node, plain};
@@ -31,7 +31,7 @@ fn maps(node: &Node, cluster: &Cluster, number: u8, begins: Sender<()>) -> Vec<S
 #[test]
 fn killed_at_any_moment() {
     let mut cluster = Cluster::held("first-use");
-    let (watcher, mut given) = (Node::new(), BTreeMap::<Version, SignedMap>::new());
+    let (watcher, mut given) = (Node::new(), BTreeMap::<MapVersion, SignedMap>::new());
     for round in 0..10u64 {
         let seen = std::thread::scope(|scope| {
             let shared = &cluster;
@@ -127,7 +127,7 @@ fn a_disk_that_was_put_back() {
 #[test]
 fn a_board_that_does_not_know_whom_it_believed() {
     let mut cluster = Cluster::new("first-use", 1);
-    let (one, version) = (Node::new(), Version { epoch: 1, sequence: 7 });
+    let (one, version) = (Node::new(), MapVersion { epoch: 1, sequence: 7 });
     cluster.boards[0].start();
     let (mut link, _) = one.hold(&cluster.port, version, None).unwrap();
     link.say(&FromCoordinator::Map(Box::new(one.map(version))));
@@ -166,7 +166,7 @@ fn who_is_silent_is_gone() {
     cluster.boards[0].silence = 300;
     cluster.boards[0].start();
     for _ in 0..2 {
-        let version = Version { epoch: 1, sequence: 1 };
+        let version = MapVersion { epoch: 1, sequence: 1 };
         let (mut link, join) = one.hold(&cluster.port, version, None).unwrap();
         assert!(join.is_some());
         while link.board_says().is_some() {}

@@ -21,13 +21,13 @@ use std::sync::Arc;
 
 use host::{Host, settings};
 use octet_node::control::{CallError, FailureCode};
-use octet_node::key::Key;
+use octet_node::key::PrivateKey;
 use octet_node::map::SignedMap;
 use serde_json::{Value, json};
 
 /// A coordinator and boards.
 struct Cluster {
-    owner: Key,
+    owner: PrivateKey,
     port: Arc<TcpListener>,
     coordinator: Host,
     boards: Vec<Host>,
@@ -36,7 +36,7 @@ struct Cluster {
 impl Cluster {
     /// None of them runs yet.
     fn new(enrol: &str, boards: u8) -> Self {
-        let owner = Key::generate().unwrap();
+        let owner = PrivateKey::generate().unwrap();
         let settings = settings(enrol, json!([]), &owner);
         let port = Arc::new(TcpListener::bind("127.0.0.1:0").unwrap());
         let host = |number| Host::new(&port, number, &settings);

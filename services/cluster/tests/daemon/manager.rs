@@ -5,9 +5,9 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use octet_node::control::PublicKey;
-use octet_node::key::Key;
+use octet_node::key::PrivateKey;
 use octet_node::map::SignedMap;
-use octet_node::statement::{Appointment, Statement};
+use octet_node::statement::{Appointment, SignedAppointment};
 use serde_json::{Value, json};
 
 use crate::attacks::{refused, welcome};
@@ -17,7 +17,7 @@ use crate::{denied, is_whole};
 
 /// Such a box of four boards.
 struct Box {
-    owner: Key,
+    owner: PrivateKey,
     boards: Vec<Host>,
 }
 
@@ -29,7 +29,7 @@ fn roles(manager: u8) -> Value {
 impl Box {
     /// Whose manager is board `manager`. None of them runs yet.
     fn new(manager: u8) -> Self {
-        let owner = Key::generate().unwrap();
+        let owner = PrivateKey::generate().unwrap();
         let settings = Self::settings(manager, &owner);
         let router = Arc::new(TcpListener::bind("127.0.0.1:0").unwrap());
         let mut boards: Vec<_> =
@@ -40,7 +40,7 @@ impl Box {
         Self { owner, boards }
     }
 
-    fn settings(manager: u8, owner: &Key) -> Value {
+    fn settings(manager: u8, owner: &PrivateKey) -> Value {
         let mut settings = settings("first-use", roles(manager), owner);
         settings["cluster"]["router"] = json!("openwrt");
         settings
@@ -80,7 +80,7 @@ impl Box {
         let (owner, coordinator) = (self.owner.public(), self.board(of).node());
         let replaces = Some(self.board(replaces).node());
         let appointment = Appointment { owner, coordinator, epoch, replaces };
-        json!({ "statement": Statement::sign(appointment, &self.owner).unwrap() })
+        json!({ "statement": SignedAppointment::sign(appointment, &self.owner).unwrap() })
     }
 }
 

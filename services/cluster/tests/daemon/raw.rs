@@ -5,12 +5,12 @@ use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
 
 use octet_cluster::message::{CoordinatorHello, FromBoard, FromCoordinator, Join};
 use octet_node::as_pid_1::PATIENCE;
-use octet_node::certificate::{Certificate, Statement as Said};
+use octet_node::certificate::{Certificate, KeyStatement as Said};
 use octet_node::control::{Decoder, PublicKey, encode};
-use octet_node::key::Key;
-use octet_node::map::{Map, Member, SignedMap, Version};
-use octet_node::statement::Statement;
-use octet_node::tls::{self, Protocol};
+use octet_node::key::PrivateKey;
+use octet_node::map::{Map, MapVersion, Member, SignedMap};
+use octet_node::statement::SignedAppointment;
+use octet_node::tls::{self, AlpnProtocol};
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 use rustls::{ClientConnection, ServerConnection, StreamOwned};
 use serde::Serialize;
@@ -19,8 +19,8 @@ use crate::host::address;
 
 /// A node with its key of `cluster`.
 pub struct Node {
-    pub node: Key,
-    pub key: Key,
+    pub node: PrivateKey,
+    pub key: PrivateKey,
 }
 
 /// A connection, and what has come by it.
@@ -34,7 +34,7 @@ pub type Server = StreamOwned<ServerConnection, TcpStream>;
 
 impl Node {
     pub fn new() -> Self {
-        Self { node: Key::generate().unwrap(), key: Key::generate().unwrap() }
+        Self { node: PrivateKey::generate().unwrap(), key: PrivateKey::generate().unwrap() }
     }
 
     pub fn public(&self) -> PublicKey {
@@ -63,7 +63,7 @@ impl Node {
         port: &TcpListener,
         number: u8,
     ) -> io::Result<(Link<Client>, CoordinatorHello)> {
-        let config = tls::client(&self.key, Protocol::Cluster).unwrap();
+        let config = tls::client(&self.key, AlpnProtocol::Cluster).unwrap();
         let connection = ClientConnection::new(config, tls::any_name()).unwrap();
         let stream = StreamOwned::new(connection, tcp(port, address(number)));
         let mut link = Link::new(stream);
@@ -82,7 +82,7 @@ impl Node {
     }
 
     /// A map that this node has signed as the coordinator.
-    pub fn map(&self, version: Version) -> SignedMap {
+    pub fn map(&self, version: MapVersion) -> SignedMap {
         let (node, certificates) = (self.public(), vec![self.certificate(1)]);
         let member = Member {
             number: 0,
@@ -100,14 +100,14 @@ impl Node {
     pub fn hold(
         &self,
         port: &TcpListener,
-        version: Version,
-        statement: Option<Statement>,
+        version: MapVersion,
+        statement: Option<SignedAppointment>,
     ) -> io::Result<(Link<Server>, Option<Join>)> {
         // The coordinator that had it before did not wait on it.
         port.set_nonblocking(false)?;
         let (stream, _) = port.accept()?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        let config = tls::server(&self.key, Protocol::Cluster).unwrap();
+        let config = tls::server(&self.key, AlpnProtocol::Cluster).unwrap();
         let stream = StreamOwned::new(ServerConnection::new(config).unwrap(), stream);
         let mut link = Link::new(stream);
         let (certificate, digest) = (self.certificate(1), None);

@@ -1,29 +1,29 @@
 //! Coordinators that are not the coordinator, and a new one that is.
 
 use octet_cluster::message::{FromBoard, FromCoordinator};
-use octet_node::key::Key;
-use octet_node::map::Version;
-use octet_node::statement::{Appointment, Statement};
+use octet_node::key::PrivateKey;
+use octet_node::map::MapVersion;
+use octet_node::statement::{Appointment, SignedAppointment};
 use serde_json::json;
 
 use crate::host::{Host, settings};
 use crate::raw::Node;
 use crate::{Cluster, denied};
 
-fn appoint(owner: &Key, coordinator: &Node, epoch: u64) -> Statement {
+fn appoint(owner: &PrivateKey, coordinator: &Node, epoch: u64) -> SignedAppointment {
     let appointment = Appointment {
         owner: owner.public(),
         coordinator: coordinator.public(),
         epoch,
         replaces: None,
     };
-    Statement::sign(appointment, owner).unwrap()
+    SignedAppointment::sign(appointment, owner).unwrap()
 }
 
 #[test]
 fn a_board_believes_the_coordinator_that_it_knows() {
     let mut cluster = Cluster::new("first-use", 1);
-    let (one, version) = (Node::new(), |epoch, sequence| Version { epoch, sequence });
+    let (one, version) = (Node::new(), |epoch, sequence| MapVersion { epoch, sequence });
     let port = &*cluster.port;
     cluster.boards[0].start();
     let board = &cluster.boards[0];
@@ -54,7 +54,7 @@ fn a_board_believes_the_coordinator_that_it_knows() {
     drop(link);
 
     // Another one: without a word of an owner, with a stranger's, about another, and an old one.
-    let stranger = Key::generate().unwrap();
+    let stranger = PrivateKey::generate().unwrap();
     let owner = &cluster.owner;
     for (epoch, statement, part) in [
         (1, None, "octetctl sign-coordinator"),
@@ -116,11 +116,14 @@ fn a_new_coordinator_has_the_boards_of_the_old_one() {
 
     let (owner, coordinator) = (cluster.owner.public(), new.node());
     let replaces = Some(map.map().coordinator);
-    let sign = |key: &Key, epoch| {
+    let sign = |key: &PrivateKey, epoch| {
         let appointment = Appointment { owner: key.public(), coordinator, epoch, replaces };
-        json!({"statement": Statement::sign(appointment, key).unwrap()})
+        json!({"statement": SignedAppointment::sign(appointment, key).unwrap()})
     };
-    assert!(denied(new.ask("adopt", sign(&Key::generate().unwrap(), 2))).contains("does not own"));
+    assert!(
+        denied(new.ask("adopt", sign(&PrivateKey::generate().unwrap(), 2)))
+            .contains("does not own")
+    );
     assert!(denied(new.ask("adopt", sign(&cluster.owner, 1))).contains("of epoch 1"));
     assert!(new.ask("adopt", json!({"statement": "x"})).is_err());
     new.ask("adopt", sign(&cluster.owner, 2)).unwrap();

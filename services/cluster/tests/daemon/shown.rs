@@ -2,9 +2,9 @@
 
 use octet_cluster::message::Join;
 use octet_node::digest::sha256;
-use octet_node::key::Key;
-use octet_node::map::{Map, Member, SignedMap, Version};
-use octet_node::statement::{Appointment, Statement};
+use octet_node::key::PrivateKey;
+use octet_node::map::{Map, MapVersion, Member, SignedMap};
+use octet_node::statement::{Appointment, SignedAppointment};
 use serde_json::{Value, json};
 
 use crate::attacks::{refused, welcome};
@@ -20,7 +20,7 @@ pub fn map(
     stays: &Node,
     gone: &Node,
 ) -> SignedMap {
-    let (key, coordinator) = (Key::generate().unwrap(), &cluster.coordinator);
+    let (key, coordinator) = (PrivateKey::generate().unwrap(), &cluster.coordinator);
     let certificate = coordinator.identity.certify("cluster", key.public(), key_epoch);
     let member = |number, node, certificate| {
         let (addresses, certificates) = (vec![], vec![certificate]);
@@ -30,7 +30,7 @@ pub fn map(
         member(0, coordinator.node(), certificate.clone()),
         member(2, stays.public(), stays.certificate(2)),
     ];
-    let version = Version { epoch: 1, sequence };
+    let version = MapVersion { epoch: 1, sequence };
     let map = Map::new(coordinator.node(), version, members, vec![gone.public()]);
     SignedMap::sign(map, certificate, &key).unwrap()
 }
@@ -121,7 +121,7 @@ fn after_the_last_number_an_owner_begins_again() {
         epoch: 2,
         replaces: None,
     };
-    let statement = Statement::sign(appointment, owner).unwrap();
+    let statement = SignedAppointment::sign(appointment, owner).unwrap();
     coordinator.ask("adopt", json!({ "statement": statement })).unwrap();
     welcome(&one.tries(&cluster.port, 1, &one.join(1)), 1);
     let map = coordinator.map_until(|map| map.map().member(1).is_some());

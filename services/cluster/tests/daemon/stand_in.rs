@@ -8,9 +8,9 @@ use std::thread;
 
 use octet_node::Peer;
 use octet_node::as_pid_1::PATIENCE;
-use octet_node::certificate::{Certificate, Statement};
+use octet_node::certificate::{Certificate, KeyStatement};
 use octet_node::control::{Failure, FailureCode, PublicKey};
-use octet_node::key::Key;
+use octet_node::key::PrivateKey;
 use octet_node::links::{Passed, TRAFFIC};
 use serde_json::{Map, Value, json};
 
@@ -139,7 +139,7 @@ impl Config {
 pub struct Identity(Arc<Inner>);
 
 struct Inner {
-    node: Key,
+    node: PrivateKey,
     gate: PublicKey,
     /// The key of `cluster` that counts, and which it is.
     state: Mutex<(Option<PublicKey>, u64)>,
@@ -148,7 +148,8 @@ struct Inner {
 
 impl Identity {
     pub fn start(folder: &Path) -> Self {
-        let (node, gate) = (Key::generate().unwrap(), Key::generate().unwrap().public());
+        let (node, gate) =
+            (PrivateKey::generate().unwrap(), PrivateKey::generate().unwrap().public());
         let (state, turned) = Default::default();
         let identity = Self(Arc::new(Inner { node, gate, state, turned }));
         let shared = identity.clone();
@@ -168,7 +169,7 @@ impl Identity {
 
     pub fn certify(&self, unit: &str, key: PublicKey, epoch: u64) -> Certificate {
         let unit = unit.parse().unwrap();
-        let statement = Statement { node: self.node(), unit, key, epoch, issued: 1 };
+        let statement = KeyStatement { node: self.node(), unit, key, epoch, issued: 1 };
         Certificate::sign(statement, &self.0.node).unwrap()
     }
 

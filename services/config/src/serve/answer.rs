@@ -4,7 +4,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use humantime::format_rfc3339_seconds;
-use octet_appliance::{FileError, Section, Unit};
+use octet_appliance::{FileError, SettingsSection, Unit};
 use octet_node::control::file::FileArg;
 use octet_node::control::{Failure, FailureCode, PublicKey};
 use octet_node::digest::sha256;
@@ -13,9 +13,9 @@ use serde_json::{Value, json};
 
 use crate::copy::MAX_TEXT;
 use crate::difference::differences;
-use crate::keeper::{Keeper, Outcome, Readers, Version, Wish};
-use crate::place::Image;
-use crate::readers::Reader;
+use crate::keeper::{CommandOutcome, ConfigCommand, ConfigVersion, Keeper, Readers};
+use crate::place::BuiltConfig;
+use crate::readers::SectionReader;
 use crate::settings::Settings;
 use crate::store::Folder;
 use crate::warrant::{self, SIGNED};
@@ -25,9 +25,9 @@ pub struct Config<F, R> {
     /// The configurations.
     pub keeper: Keeper<F, R>,
     /// What the image was built with.
-    pub image: Image,
+    pub image: BuiltConfig,
     /// Who reads which sections.
-    pub readers: Vec<Reader>,
+    pub readers: Vec<SectionReader>,
     /// The units of the image, whose ports policies name.
     pub units: Vec<Unit>,
     /// Whether copies outlive this process.
@@ -95,11 +95,11 @@ impl<F: Folder, R: Readers> Config<F, R> {
         let signed = self.signed(call)?;
         let taken = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let (by, sequence) = (call.by, call.args.integer("sequence"));
-        let wish = Wish { settings, by, signed, sequence, again, taken, confirm };
+        let wish = ConfigCommand { settings, by, signed, sequence, again, taken, confirm };
         let outcome = self.keeper.apply(wish, Instant::now())?;
         Ok(match outcome {
-            Outcome::Same => json!({ "unchanged": self.keeper.view().in_force.sequence }),
-            Outcome::Tried { sequence, not_running } => {
+            CommandOutcome::Same => json!({ "unchanged": self.keeper.view().in_force.sequence }),
+            CommandOutcome::Tried { sequence, not_running } => {
                 *self.tried.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
                 self.tried.1.notify_all();
                 let mut answer = json!({
@@ -154,9 +154,9 @@ impl<F: Folder, R: Readers> Config<F, R> {
         self.change(call, settings, Some(to), confirm)
     }
 
-    pub(super) fn show(&self, section: Option<Section>) -> Result<Value, Failure> {
+    pub(super) fn show(&self, section: Option<SettingsSection>) -> Result<Value, Failure> {
         let view = self.keeper.view();
-        let Version { sequence, settings } = &*view.in_force;
+        let ConfigVersion { sequence, settings } = &*view.in_force;
         if let Some(section) = section {
             return Ok(settings.section(section));
         }
@@ -215,7 +215,12 @@ impl<F: Folder, R: Readers> Config<F, R> {
     }
 
     /// The section that a unit asks for. PID 1 asks for operators, who may see all.
-    pub(super) fn section(&self, uid: u32, section: Section, next: bool) -> Result<Value, Failure> {
+    pub(super) fn section(
+        &self,
+        uid: u32,
+        section: SettingsSection,
+        next: bool,
+    ) -> Result<Value, Failure> {
         let reads = self.readers.iter().any(|unit| unit.uid() == uid && unit.reads(section));
         if uid != self.pid_1 && !reads {
             let message = format!("user {uid} may not read section `{section}`");

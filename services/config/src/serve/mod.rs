@@ -9,14 +9,14 @@ use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 
 use octet_node::Callers;
-use octet_node::serve::threads::{self, Limits};
+use octet_node::serve::threads::{self, ConnectionLimits};
 
 use crate::keeper::Readers;
 use crate::store::Folder;
 pub use answer::Config;
 
 /// Units that read settings ask one question, and go.
-const LIMITS: Limits = Limits { all: 24, for_operators: 8, of_one: 4 };
+const LIMITS: ConnectionLimits = ConnectionLimits { all: 24, for_operators: 8, of_one: 4 };
 
 /// Serves whoever connects to `listener`, for ever.
 ///

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use octet_appliance::Section;
+use octet_appliance::SettingsSection;
 use octet_node::control::file::CALLED;
 use octet_node::control::settings::SECTION;
-use octet_node::control::{Capability, ColumnKind, Failure, FailureCode, Verb};
+use octet_node::control::{ColumnKind, Failure, FailureCode, Permission, Verb};
 use octet_node::serve::threads::Verbs;
 use octet_node::serve::verbs::{
     Takes, file, flag, nothing, option, optional_integer, optional_text, text,
@@ -28,7 +28,7 @@ where
     F: Folder + Send + 'static,
     R: Readers + 'static,
 {
-    use Capability::{Configure, Read};
+    use Permission::{Configure, Read};
 
     let next = |config: &Arc<Config<F, R>>| config.keeper.view().next_number;
     Verbs::default()
@@ -122,9 +122,9 @@ fn number(text: String) -> Result<u64, Failure> {
     text.parse().map_err(|_| bad(&format!("`{text}` is not a number of a configuration")))
 }
 
-fn named(name: String) -> Result<Section, Failure> {
-    Section::named(&name).ok_or_else(|| {
-        let known = Section::ALL.map(Section::name).join(", ");
+fn named(name: String) -> Result<SettingsSection, Failure> {
+    SettingsSection::named(&name).ok_or_else(|| {
+        let known = SettingsSection::ALL.map(SettingsSection::name).join(", ");
         let message = format!("there is no section `{name}` that a box can be given");
         Failure::new(FailureCode::NotFound, message, format!("the sections are: {known}"))
     })

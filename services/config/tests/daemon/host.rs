@@ -9,13 +9,13 @@ use std::sync::{Arc, Mutex};
 
 use octet_appliance::{Appliance, UnitSource};
 use octet_node::Peer;
-use octet_node::as_pid_1::{Memory, PATIENCE, until};
-use octet_node::command::{Command as Signed, Order};
+use octet_node::as_pid_1::{MemoryFile, PATIENCE, until};
+use octet_node::command::{Command as Signed, CommandBody};
 use octet_node::control::file::Source;
 use octet_node::control::settings::{APPLY, CHECK};
 use octet_node::control::{By, CallError, Client, Failure, FailureCode, PublicKey, Request};
 use octet_node::digest::sha256;
-use octet_node::key::Key;
+use octet_node::key::PrivateKey;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
@@ -91,7 +91,7 @@ impl Unit {
 /// What outlives config.
 pub struct Host {
     pub folder: TempDir,
-    pub node: Key,
+    pub node: PrivateKey,
     pub unit: Unit,
     notify: UnixDatagram,
     /// The state that PID 1 tells of the unit.
@@ -123,7 +123,7 @@ impl Host {
             let _ = peer.item(request.id, json!({ "units": [unit] }));
             Ok(Value::Null)
         });
-        let node = Key::generate().unwrap();
+        let node = PrivateKey::generate().unwrap();
         let public = node.public();
         stand_in(path("identity.sock"), move |_, _| Ok(json!({ "node": public })));
         let (hangs, hanging) = channel();
@@ -157,10 +157,10 @@ impl Host {
     }
 
     /// The arguments of `apply` as octetctl signs them for `target`.
-    pub fn signed(&self, key: &Key, text: &str, sequence: u64, target: PublicKey) -> Value {
+    pub fn signed(&self, key: &PrivateKey, text: &str, sequence: u64, target: PublicKey) -> Value {
         let file = json!({ "sha256": sha256(text.as_bytes()) });
         let mut args = json!({ "file": file, "sequence": sequence });
-        let order = Order {
+        let order = CommandBody {
             target,
             operator: key.public(),
             id: [7; 16],
@@ -261,7 +261,7 @@ impl Config<'_> {
     /// Calls `verb` with `text` as its file.
     pub fn send(&self, by: By, verb: &str, text: &str, args: Value) -> Result<Value, CallError> {
         let mut args = object(args);
-        let mut file = Memory(text.as_bytes().to_vec());
+        let mut file = MemoryFile(text.as_bytes().to_vec());
         args.entry("file").or_insert_with(|| json!(file.describe()));
         self.connect().asks_for(by).call_with(verb, args, Some(&mut file), |_| true)
     }
@@ -272,7 +272,12 @@ impl Config<'_> {
     }
 
     /// Applies `text`, signed by `key` as configuration `sequence`.
-    pub fn apply_signed(&self, key: &Key, text: &str, sequence: u64) -> Result<Value, CallError> {
+    pub fn apply_signed(
+        &self,
+        key: &PrivateKey,
+        text: &str,
+        sequence: u64,
+    ) -> Result<Value, CallError> {
         let args = self.host.signed(key, text, sequence, self.host.node.public());
         self.apply(By::Operator(key.public()), text, args)
     }

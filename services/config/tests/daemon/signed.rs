@@ -1,14 +1,14 @@
 //! Who may change what, on a box that has operators.
 
 use octet_node::control::{By, FailureCode};
-use octet_node::key::Key;
+use octet_node::key::PrivateKey;
 use serde_json::json;
 
 use crate::host::{Config, Host, failure};
 
 struct People {
-    anna: Key,
-    ben: Key,
+    anna: PrivateKey,
+    ben: PrivateKey,
 }
 
 impl People {
@@ -26,7 +26,8 @@ impl People {
 /// A box that is Anna's.
 fn owned(host: &Host) -> (Config<'_>, People) {
     let config = host.start();
-    let people = People { anna: Key::generate().unwrap(), ben: Key::generate().unwrap() };
+    let people =
+        People { anna: PrivateKey::generate().unwrap(), ben: PrivateKey::generate().unwrap() };
     // As long as nobody could sign, root may.
     config.apply(By::Root, &people.text("one", ""), json!({})).unwrap();
     config.call(By::Root, "confirm", json!({})).unwrap();
@@ -47,7 +48,7 @@ fn configure_changes_settings_and_own_changes_owners() {
     assert_eq!(shown["by"], people.ben.public().to_string());
     assert_eq!(shown["signed"], true);
 
-    let eve = Key::generate().unwrap();
+    let eve = PrivateKey::generate().unwrap();
     let line = format!("{{ key = \"{}\", name = \"eve\", may = [\"read\"] }},\n", eve.public());
     let with_eve = people.text("two", &line);
     let denied = failure(config.apply_signed(&people.ben, &with_eve, 3));
@@ -77,7 +78,7 @@ fn only_for_this_box_this_text_this_number() {
     let sign = |text: &str, sequence, target| host.signed(&people.ben, text, sequence, target);
     assert!(denied(by, &two, json!({})).contains("signed by one of them"));
     assert!(denied(By::Root, &two, json!({})).contains("signed by one of them"));
-    let other = Key::generate().unwrap().public();
+    let other = PrivateKey::generate().unwrap().public();
     assert!(denied(by, &two, sign(&two, 2, other)).contains("for the box"));
     assert!(denied(by, &three, sign(&two, 2, node)).contains("SHA-256"));
     assert!(denied(by, &two, sign(&two, 1, node)).contains("the next one is 2"));
@@ -87,7 +88,7 @@ fn only_for_this_box_this_text_this_number() {
     let mut longer = sign(&two, 2, node);
     longer["confirm"] = json!(3600);
     assert!(denied(by, &two, longer).contains("other arguments"));
-    let stranger = Key::generate().unwrap();
+    let stranger = PrivateKey::generate().unwrap();
     let args = host.signed(&stranger, &two, 2, node);
     assert!(denied(By::Operator(stranger.public()), &two, args).contains("none of the operators"));
 
@@ -111,8 +112,8 @@ fn only_for_this_box_this_text_this_number() {
 fn what_only_an_owner_may_change_others_do_not_take_back() {
     let host = Host::new();
     let (config, people) = owned(&host);
-    let back = |key: &Key| config.call(By::Operator(key.public()), "rollback", json!({}));
-    let eve = Key::generate().unwrap();
+    let back = |key: &PrivateKey| config.call(By::Operator(key.public()), "rollback", json!({}));
+    let eve = PrivateKey::generate().unwrap();
     let line = format!("{{ key = \"{}\", name = \"eve\", may = [\"read\"] }},\n", eve.public());
     config.apply_signed(&people.anna, &people.text("one", &line), 2).unwrap();
     let denied = failure(back(&people.ben));

@@ -9,7 +9,7 @@ mod world;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use octet_config::keeper::Outcome;
+use octet_config::keeper::CommandOutcome;
 use proptest::prelude::*;
 
 use world::{IMAGE, World};
@@ -221,7 +221,10 @@ fn who_only_looks_takes_nobodys_turn() {
 #[test]
 fn a_number_is_good_once_and_also_after_a_restart() {
     let mut world = World::new();
-    assert!(matches!(world.apply_as(&text_of(1), 1), Ok(Outcome::Tried { sequence: 1, .. })));
+    assert!(matches!(
+        world.apply_as(&text_of(1), 1),
+        Ok(CommandOutcome::Tried { sequence: 1, .. })
+    ));
     world.take_back();
     for _ in 0..2 {
         for used in [0, 1, 3, u64::MAX] {

@@ -3,11 +3,11 @@
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
-use octet_appliance::Section;
-use octet_config::keeper::{Keeper, Outcome, Readers, Wish};
+use octet_appliance::SettingsSection;
+use octet_config::keeper::{CommandOutcome, ConfigCommand, Keeper, Readers};
 use octet_config::settings::{FILE, Settings};
 use octet_config::start::choose;
-use octet_config::store::Store;
+use octet_config::store::ConfigStore;
 use octet_node::control::{By, Failure, FailureCode};
 
 use crate::disk::Disk;
@@ -42,7 +42,7 @@ pub struct UnitState {
 }
 
 impl Readers for Unit {
-    fn check(&self, _: &[Section]) -> Result<Vec<String>, Failure> {
+    fn check(&self, _: &[SettingsSection]) -> Result<Vec<String>, Failure> {
         let alive = self.disk.step();
         let mut state = self.state.lock().unwrap();
         let next = self.keeper().view().next.expect("something is to come");
@@ -53,7 +53,7 @@ impl Readers for Unit {
         Ok(vec![])
     }
 
-    fn apply(&self, _: &[Section]) -> Result<(), Failure> {
+    fn apply(&self, _: &[SettingsSection]) -> Result<(), Failure> {
         if !self.disk.step() {
             return Err(failure());
         }
@@ -114,11 +114,11 @@ impl World {
         self.keeper.begin();
     }
 
-    pub fn apply(&self, text: &str, seconds: u64) -> Result<Outcome, Failure> {
+    pub fn apply(&self, text: &str, seconds: u64) -> Result<CommandOutcome, Failure> {
         self.wish(Settings::parse(FILE, text.to_owned(), IMAGE).unwrap(), seconds, None)
     }
 
-    pub fn apply_as(&self, text: &str, sequence: u64) -> Result<Outcome, Failure> {
+    pub fn apply_as(&self, text: &str, sequence: u64) -> Result<CommandOutcome, Failure> {
         self.wish(Settings::parse(FILE, text.to_owned(), IMAGE).unwrap(), 60, Some(sequence))
     }
 
@@ -127,10 +127,10 @@ impl World {
         settings: Settings,
         seconds: u64,
         sequence: Option<u64>,
-    ) -> Result<Outcome, Failure> {
+    ) -> Result<CommandOutcome, Failure> {
         let confirm = Duration::from_secs(seconds);
         let (by, signed, again, taken) = (Some(By::Port), None, None, 0);
-        let wish = Wish { settings, by, signed, sequence, again, taken, confirm };
+        let wish = ConfigCommand { settings, by, signed, sequence, again, taken, confirm };
         self.keeper.apply(wish, self.now)
     }
 
@@ -167,7 +167,7 @@ impl World {
 }
 
 fn start(disk: &Disk, unit: &Arc<Mutex<UnitState>>) -> Arc<OnDisk> {
-    let (store, notes) = Store::open(disk.clone()).unwrap();
+    let (store, notes) = ConfigStore::open(disk.clone()).unwrap();
     let image =
         || Settings::parse(FILE, IMAGE.to_owned(), IMAGE).map_err(|error| error.to_string());
     let chosen = choose(&store, image, || IMAGE.to_owned()).unwrap();

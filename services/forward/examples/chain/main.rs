@@ -21,8 +21,8 @@ use std::os::unix::net::UnixListener;
 use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 
-use octet_node::control::{Capability, Failure, FailureCode, Verb};
-use octet_node::serve::threads::{Limits, Verbs, serve};
+use octet_node::control::{Failure, FailureCode, Permission, Verb};
+use octet_node::serve::threads::{ConnectionLimits, Verbs, serve};
 use octet_node::serve::verbs::{Takes, integer, nothing, text};
 use octet_node::{Callers, inherited};
 use serde_json::Value;
@@ -35,7 +35,7 @@ use ways::Way;
 type Failed = Box<dyn Error + Send + Sync>;
 
 /// Only one is ever there: PID 1, for the benchmark.
-const CLIENTS: Limits = Limits { all: 4, for_operators: 2, of_one: 2 };
+const CLIENTS: ConnectionLimits = ConnectionLimits { all: 4, for_operators: 2, of_one: 2 };
 
 /// How many nodes there are: as many links as hops, of which the last one is the end.
 const NODES: usize = 4;
@@ -63,7 +63,7 @@ fn run() -> Result<Infallible, Failed> {
 type Made = Mutex<Option<Chain>>;
 
 fn verbs() -> Verbs<Made> {
-    use Capability::Operate;
+    use Permission::Operate;
 
     Verbs::default()
         .with(Verb::new("begin", Operate, "Has a way's programs run"), way(), |made, _, way| {

@@ -7,7 +7,7 @@ use std::thread;
 
 use futures_util::TryStreamExt;
 use nix::sched::{CloneFlags, unshare};
-use octet_forward::kernel::Kernel;
+use octet_forward::kernel::ForwardKernel;
 use rtnetlink::{Handle, LinkUnspec};
 use tokio::runtime::{Builder, Runtime};
 
@@ -30,7 +30,7 @@ pub struct Here {
     /// As a board's own network is made.
     pub route: Handle,
     /// As forward's is.
-    pub kernel: Kernel,
+    pub kernel: ForwardKernel,
 }
 
 impl Node {
@@ -90,8 +90,8 @@ impl Here {
 }
 
 /// The connections to the kernel, for the calling thread's network.
-async fn connect() -> Result<(Handle, Kernel), Failed> {
+async fn connect() -> Result<(Handle, ForwardKernel), Failed> {
     let (connection, route, _) = rtnetlink::new_connection()?;
     tokio::spawn(connection);
-    Ok((route, Kernel::connect().await?))
+    Ok((route, ForwardKernel::connect().await?))
 }

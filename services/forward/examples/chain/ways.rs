@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use octet_forward::exchange::public;
 use octet_forward::kernel::links::{IN, Tunnel};
-use octet_forward::kernel::meter::{self, Count, Direction, Gate, Meter};
-use octet_forward::kernel::paths::End;
+use octet_forward::kernel::meter::{self, Count, Direction, GateChange, Meter};
+use octet_forward::kernel::paths::KernelPathEnd;
 use octet_forward::kernel::used;
 use octet_forward::label::Label;
 use octet_forward::mtu::LONGEST_OF_PATH;
@@ -114,10 +114,10 @@ impl Path {
     }
 
     /// What there is at an end of it.
-    fn at_end(self, end: usize) -> End {
+    fn at_end(self, end: usize) -> KernelPathEnd {
         let port = INNER_PORT + u16::from(self.number);
         let link = |end: usize| Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1 + end as u16);
-        End {
+        KernelPathEnd {
             name: format!("fp{}", self.number),
             secret: self.secret(end),
             key: public(&self.secret(1 - end)),
@@ -197,7 +197,7 @@ async fn labels(
     here: &Here,
     number: usize,
     path: Path,
-    gates: &mut Vec<Gate>,
+    gates: &mut Vec<GateChange>,
 ) -> Result<(), Failed> {
     let end = ENDS.iter().position(|end| *end == number);
     if let Some(end) = end {
@@ -220,7 +220,7 @@ async fn labels(
         let goes = sides[1 - from].map(of).transpose()?;
         for (direction, counted) in [(Direction::In, &came), (Direction::Out, &goes)] {
             gates.extend(counted.clone().map(|(device, label)| {
-                Gate::Let(Meter { device, direction, label }, Count::default())
+                GateChange::Let(Meter { device, direction, label }, Count::default())
             }));
         }
         match (came, goes) {

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use fastrand::Rng;
-use octet_forward::topology::Heard;
+use octet_forward::topology::AnnouncementResult;
 
 use crate::nodes::{BEGIN, Node, on_wire};
 use crate::world::World;
@@ -66,11 +66,11 @@ impl Flood {
             }
             let (says, from_whom) = (Arc::clone(says), nodes[from].address);
             match nodes[to].topology.hear(says, BEGIN + at / SECOND, Some(from_whom)) {
-                Heard::New => {
+                AnnouncementResult::New => {
                     last[whose] = at;
                     self.tell(world, nodes, (at, to, from, whose), &mut wires);
                 }
-                Heard::TooMany => self.refused += 1,
+                AnnouncementResult::TooMany => self.refused += 1,
                 _ => {}
             }
         }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use octet_forward::announcement::{Announcement, LIFETIME, LINKS, SignedAnnouncement, UNIT};
-use octet_forward::control::Message;
+use octet_forward::control::LinkMessage;
 use octet_forward::onion::OnionSecret;
 use octet_forward::probe::Quality;
 use octet_forward::topology::Topology;
-use octet_node::address::Address;
-use octet_node::certificate::{Certificate, Statement};
-use octet_node::key::{Key, random};
+use octet_node::address::NodeAddress;
+use octet_node::certificate::{Certificate, KeyStatement};
+use octet_node::key::{PrivateKey, random};
 
 use crate::world::World;
 
@@ -20,7 +20,7 @@ pub const BEGIN: u64 = 1_800_000_000;
 
 /// A node.
 pub struct Node {
-    pub address: Address,
+    pub address: NodeAddress,
     pub onion: OnionSecret,
     pub topology: Topology,
     /// What it says of itself, signed and verified once, and shared by all who know it.
@@ -31,17 +31,17 @@ pub struct Node {
 
 /// The announcement of a message.
 pub fn on_wire(bytes: &[u8]) -> usize {
-    Message::Announcement(bytes.to_vec()).to_bytes().len()
+    LinkMessage::Announcement(bytes.to_vec()).to_bytes().len()
 }
 
 /// All nodes of `world`, each of which has room for so many others, and knows itself alone.
 pub fn all(world: &World, room: usize) -> Result<Vec<Node>, Box<dyn Error>> {
-    let keys: Vec<(Key, Key)> = world
+    let keys: Vec<(PrivateKey, PrivateKey)> = world
         .links
         .iter()
-        .map(|_| Ok((Key::generate()?, Key::generate()?)))
+        .map(|_| Ok((PrivateKey::generate()?, PrivateKey::generate()?)))
         .collect::<Result<_, Box<dyn Error>>>()?;
-    let addresses: Vec<_> = keys.iter().map(|(node, _)| Address::of(&node.public())).collect();
+    let addresses: Vec<_> = keys.iter().map(|(node, _)| NodeAddress::of(&node.public())).collect();
     let of = |number: usize| {
         let (node, key) = &keys[number];
         let address = addresses[number];
@@ -64,7 +64,7 @@ pub fn all(world: &World, room: usize) -> Result<Vec<Node>, Box<dyn Error>> {
             price: 0,
             links,
         };
-        let statement = Statement {
+        let statement = KeyStatement {
             node: node.public(),
             unit: UNIT.parse()?,
             key: key.public(),

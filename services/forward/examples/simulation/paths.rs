@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use octet_forward::graph::{Graph, Limits, PATHS, Path};
-use octet_node::address::Address;
+use octet_forward::graph::{CandidatePath, Graph, PATHS, PathConstraints};
+use octet_node::address::NodeAddress;
 
 use crate::nodes::Node;
 use crate::world::World;
@@ -40,9 +40,9 @@ impl Paths {
     /// From each of `sources` to each of `ends`.
     pub fn seek(world: &World, nodes: &[Node], sources: &[usize], ends: &[usize]) -> Self {
         let mut all = Self::default();
-        let numbers: BTreeMap<Address, usize> =
+        let numbers: BTreeMap<NodeAddress, usize> =
             nodes.iter().map(|it| it.address).zip(0..).collect();
-        let limits = Limits::default();
+        let limits = PathConstraints::default();
         for source in sources {
             let graph = timed(&mut all.graph, || Graph::of(&nodes[*source].topology));
             let best = world.best(*source);
@@ -65,7 +65,11 @@ impl Paths {
     }
 }
 
-fn with_source(source: usize, path: &Path, numbers: &BTreeMap<Address, usize>) -> Vec<usize> {
+fn with_source(
+    source: usize,
+    path: &CandidatePath,
+    numbers: &BTreeMap<NodeAddress, usize>,
+) -> Vec<usize> {
     let hops = path.hops.iter().filter_map(|hop| numbers.get(hop).copied());
     std::iter::once(source).chain(hops).collect()
 }

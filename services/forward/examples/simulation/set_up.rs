@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
-use octet_forward::control::Message;
-use octet_forward::engine::{Action, Asked, Engine, Link, State};
+use octet_forward::control::LinkMessage;
+use octet_forward::engine::{Engine, EngineAction, LinkNumber, PathState, RequestedPath};
 
 use crate::nodes::{BEGIN, Node};
 use crate::world::World;
@@ -33,7 +33,7 @@ struct Net<'a> {
     nodes: &'a [Node],
     engines: Vec<Engine>,
     wires: BinaryHeap<OnTheWay>,
-    says: BTreeMap<u64, Message>,
+    says: BTreeMap<u64, LinkMessage>,
     count: u64,
     chance: Rng,
 }
@@ -53,7 +53,7 @@ impl<'a> Net<'a> {
         let engine = |near: &Vec<(usize, u64)>| {
             let mut engine = Engine::default();
             for (link, (other, _)) in near.iter().enumerate() {
-                engine.linked(Link(link as u16), nodes[*other].address);
+                engine.linked(LinkNumber(link as u16), nodes[*other].address);
             }
             engine
         };
@@ -74,7 +74,7 @@ impl<'a> Net<'a> {
         let now = BEGIN + done.asked as u64 % 60;
         let chance = &mut self.chance;
         let mut bytes = || std::array::from_fn(|_| chance.u8(..));
-        let asked = self.engines[*source].ask(&Asked { hops, rate: 0 }, now, &mut bytes);
+        let asked = self.engines[*source].ask(&RequestedPath { hops, rate: 0 }, now, &mut bytes);
         let Ok((number, actions)) = asked else { return };
         self.send(0, *source, actions);
         let mut stands = None;
@@ -88,7 +88,7 @@ impl<'a> Net<'a> {
             done.work.push(begin.elapsed());
             self.send(at, to, actions);
             let state = self.engines[*source].path(number).map(|path| &path.state);
-            if stands.is_none() && state == Some(&State::Stands) {
+            if stands.is_none() && state == Some(&PathState::Stands) {
                 stands = Some(at);
             }
         }
@@ -108,14 +108,14 @@ impl<'a> Net<'a> {
         }
     }
 
-    fn link(&self, node: usize, other: usize) -> Link {
+    fn link(&self, node: usize, other: usize) -> LinkNumber {
         let at = self.world.links[node].binary_search_by_key(&other, |(it, _)| *it);
-        Link(at.unwrap_or_default() as u16)
+        LinkNumber(at.unwrap_or_default() as u16)
     }
 
-    fn send(&mut self, at: u64, node: usize, actions: Vec<Action>) {
+    fn send(&mut self, at: u64, node: usize, actions: Vec<EngineAction>) {
         for action in actions {
-            let Action::Send(link, message) = action else { continue };
+            let EngineAction::Send(link, message) = action else { continue };
             let (to, takes) = self.world.links[node][usize::from(link.0)];
             self.wires.push(Reverse((at + takes, self.count, to, node)));
             self.says.insert(self.count, message);

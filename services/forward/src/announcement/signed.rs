@@ -2,10 +2,10 @@
 
 use octet_node::certificate::{Certificate, InvalidCertificate};
 use octet_node::control::PublicKey;
-use octet_node::key::{Domain, Key, SIGNATURE, verify};
+use octet_node::key::{Domain, PrivateKey, SIGNATURE, verify};
 
 use super::{Announcement, LONGEST, UNIT};
-use octet_node::address::Address;
+use octet_node::address::NodeAddress;
 use octet_node::bytes::Fields;
 
 /// The version of the encoding, its first byte.
@@ -21,7 +21,7 @@ const VERSION: u8 = 1;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedAnnouncement {
     certificate: Certificate,
-    address: Address,
+    address: NodeAddress,
     announcement: Announcement,
     signature: [u8; SIGNATURE],
 }
@@ -54,7 +54,7 @@ impl SignedAnnouncement {
     pub fn sign(
         announcement: Announcement,
         certificate: Certificate,
-        key: &Key,
+        key: &PrivateKey,
     ) -> Result<Self, InvalidAnnouncement> {
         let signature = key.sign(Domain::Announcement, &body(&certificate, &announcement)?);
         Self::checked(announcement, certificate, signature)
@@ -71,7 +71,7 @@ impl SignedAnnouncement {
     }
 
     /// The node's address.
-    pub fn address(&self) -> Address {
+    pub fn address(&self) -> NodeAddress {
         self.address
     }
 
@@ -113,11 +113,11 @@ impl SignedAnnouncement {
     }
 
     /// The address of the node that `bytes` say to be from, if they are an announcement. Nothing is verified.
-    pub(crate) fn speaker(bytes: &[u8]) -> Option<Address> {
+    pub(crate) fn speaker(bytes: &[u8]) -> Option<NodeAddress> {
         // The version and the length of the certificate, then its version and its node.
         let mut fields = Fields(bytes);
         fields.take(3)?;
-        fields.array().map(|node| Address::of(&PublicKey::new(node)))
+        fields.array().map(|node| NodeAddress::of(&PublicKey::new(node)))
     }
 
     fn checked(
@@ -129,7 +129,7 @@ impl SignedAnnouncement {
         if statement.unit.as_str() != UNIT {
             return Err(InvalidAnnouncement::Uncertified);
         }
-        let address = Address::of(&statement.node);
+        let address = NodeAddress::of(&statement.node);
         announcement.check(address).map_err(InvalidAnnouncement::Wrong)?;
         let body = body(&certificate, &announcement)?;
         if !verify(&statement.key, Domain::Announcement, &body, &signature) {

@@ -2,35 +2,35 @@
 
 use super::Daemon;
 use super::records::Due;
-use crate::engine::{Action, Link, PathNumber, Stretch};
-use crate::kernel::meter::{Direction, Gate, Meter};
+use crate::engine::{EngineAction, LinkNumber, PathEnd, PathNumber};
+use crate::kernel::meter::{Direction, GateChange, Meter};
 use crate::kernel::{KernelError, paths};
 use crate::label::Label;
-use octet_node::address::Address;
+use octet_node::address::NodeAddress;
 use octet_node::say;
 
 /// What is counted where this is done.
-pub(super) fn counted(action: &Action) -> Option<Meter> {
+pub(super) fn counted(action: &EngineAction) -> Option<Meter> {
     match action {
-        Action::Let(link, label) => Some(meter(Direction::In, *link, *label)),
-        Action::Bound(link, label, _) => Some(meter(Direction::Above, *link, *label)),
-        Action::Swap { to, by, .. } => Some(meter(Direction::Out, *by, *to)),
-        Action::Push { with, by, .. } => Some(meter(Direction::Out, *by, *with)),
+        EngineAction::Let(link, label) => Some(meter(Direction::In, *link, *label)),
+        EngineAction::Bound(link, label, _) => Some(meter(Direction::Above, *link, *label)),
+        EngineAction::Swap { to, by, .. } => Some(meter(Direction::Out, *by, *to)),
+        EngineAction::Push { with, by, .. } => Some(meter(Direction::Out, *by, *with)),
         _ => None,
     }
 }
 
-fn meter(direction: Direction, link: Link, label: Label) -> Meter {
+fn meter(direction: Direction, link: LinkNumber, label: Label) -> Meter {
     Meter { device: link.device(), direction, label }
 }
 
 impl Daemon {
     /// Does all of it. What fails is told; whoever waits for an answer waits in vain then, and begins anew.
-    pub(super) async fn act(&mut self, actions: Vec<Action>) {
+    pub(super) async fn act(&mut self, actions: Vec<EngineAction>) {
         let mut due = Due::default();
         for action in actions {
             // What may come is changed for all at once, and before anybody hears of it.
-            if let Action::Send(..) | Action::Introduce(_) = action
+            if let EngineAction::Send(..) | EngineAction::Introduce(_) = action
                 && let Err(error) = self.settle(std::mem::take(&mut due)).await
             {
                 say!("{error}");
@@ -46,73 +46,73 @@ impl Daemon {
         }
     }
 
-    async fn carry_out(&mut self, action: Action, due: &mut Due) -> Result<(), KernelError> {
+    async fn carry_out(&mut self, action: EngineAction, due: &mut Due) -> Result<(), KernelError> {
         // From where the daemon before has left it.
         if let Some(meter) = counted(&action) {
             let begins = self.counts.get(&meter).copied().unwrap_or_default();
             due.gates.push(match &action {
-                Action::Bound(_, _, rate) => Gate::Bound(meter, *rate, begins),
-                _ => Gate::Let(meter, begins),
+                EngineAction::Bound(_, _, rate) => GateChange::Bound(meter, *rate, begins),
+                _ => GateChange::Let(meter, begins),
             });
         }
         match action {
-            Action::Keep(name, bytes) => self.remember(&name, &bytes),
-            Action::Forget(name) => {
+            EngineAction::Keep(name, bytes) => self.remember(&name, &bytes),
+            EngineAction::Forget(name) => {
                 due.forgotten.push(name);
                 Ok(())
             }
-            Action::Ended(carried) => {
+            EngineAction::Ended(carried) => {
                 due.ended.push(carried);
                 Ok(())
             }
-            Action::Send(link, message) => {
+            EngineAction::Send(link, message) => {
                 self.say(link, &message).await;
                 Ok(())
             }
-            Action::Let(..) | Action::Bound(..) => Ok(()),
-            Action::Unbound(link, label) => {
-                due.gates.push(Gate::Forbid(meter(Direction::Above, link, label)));
+            EngineAction::Let(..) | EngineAction::Bound(..) => Ok(()),
+            EngineAction::Unbound(link, label) => {
+                due.gates.push(GateChange::Forbid(meter(Direction::Above, link, label)));
                 Ok(())
             }
-            Action::Forbid(link, label) => {
-                due.gates.push(Gate::Forbid(meter(Direction::In, link, label)));
+            EngineAction::Forbid(link, label) => {
+                due.gates.push(GateChange::Forbid(meter(Direction::In, link, label)));
                 self.kernel.unlabel(label).await
             }
-            Action::Uncount(link, label) => {
-                due.gates.push(Gate::Forbid(meter(Direction::Out, link, label)));
+            EngineAction::Uncount(link, label) => {
+                due.gates.push(GateChange::Forbid(meter(Direction::Out, link, label)));
                 Ok(())
             }
-            Action::Swap { from, to, by } => self.kernel.swap(from, to, &by.device()).await,
-            Action::Pop(label) => self.kernel.pop(label).await,
-            Action::Push { between: (from, to), with, ttl, by } => {
+            EngineAction::Swap { from, to, by } => self.kernel.swap(from, to, &by.device()).await,
+            EngineAction::Pop(label) => self.kernel.pop(label).await,
+            EngineAction::Push { between: (from, to), with, ttl, by } => {
                 self.kernel.push((to, from), (with, ttl), &by.device()).await
             }
-            Action::End(number, stretch) => self.end(number, &stretch).await,
-            Action::NoEnd(number, between) => {
+            EngineAction::End(number, stretch) => self.end(number, &stretch).await,
+            EngineAction::NoEnd(number, between) => {
                 self.devices.remove(&number);
                 self.outdated.remove(&number);
                 self.mtus.remove(&number);
                 self.uses.retain(|_, path| *path != number);
                 self.kernel.no_end(&number.device(), between).await
             }
-            Action::Introduce(number) => {
+            EngineAction::Introduce(number) => {
                 self.introduce(number).await;
                 Ok(())
             }
         }
     }
 
-    async fn end(&mut self, number: PathNumber, stretch: &Stretch) -> Result<(), KernelError> {
+    async fn end(&mut self, number: PathNumber, stretch: &PathEnd) -> Result<(), KernelError> {
         let Some(node) = self.node() else { return Ok(()) };
         let ((near, far), port) = (stretch.outer(), stretch.port());
-        let end = paths::End {
+        let end = paths::KernelPathEnd {
             name: number.device(),
             secret: stretch.secret,
             key: stretch.key,
             near: (near, port),
             far: (far, port),
             inner: stretch.inner(),
-            nodes: (Address::of(&node).ip(), stretch.node),
+            nodes: (NodeAddress::of(&node).ip(), stretch.node),
         };
         // Nothing of one that this daemon has made ever becomes another, but that the other node is known.
         if self.devices.contains_key(&number) && self.kernel.far(&end).await.is_ok() {

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::{Daemon, milliseconds, seconds};
 use crate::announcement::{self, Announcement, LIFETIME, SignedAnnouncement};
-use crate::control::Message;
-use crate::engine::Link;
-use crate::topology::{Heard, Topology};
+use crate::control::LinkMessage;
+use crate::engine::LinkNumber;
+use crate::topology::{AnnouncementResult, Topology};
 
 /// After how many seconds this node says again what its links are, and after how many at the earliest:
 /// others take no two within [`MIN_INTERVAL`](crate::topology::MIN_INTERVAL).
@@ -23,7 +23,7 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 impl Daemon {
     /// A neighbour hands on what some node says of its links.
-    pub(super) async fn announced(&mut self, from: Link, bytes: &[u8]) {
+    pub(super) async fn announced(&mut self, from: LinkNumber, bytes: &[u8]) {
         let Some(topology) = &mut self.topology else { return };
         let Some(neighbour) = self.open.get(&from).map(|open| open.neighbour.address()) else {
             return;
@@ -32,20 +32,20 @@ impl Daemon {
             return;
         }
         let Ok(announcement) = SignedAnnouncement::from_bytes(bytes) else { return };
-        if topology.hear(announcement, seconds(), Some(neighbour)) == Heard::New {
+        if topology.hear(announcement, seconds(), Some(neighbour)) == AnnouncementResult::New {
             self.flood(bytes, Some(from)).await;
         }
     }
 
-    async fn flood(&mut self, bytes: &[u8], but: Option<Link>) {
+    async fn flood(&mut self, bytes: &[u8], but: Option<LinkNumber>) {
         let up = self.open.iter().filter(|(_, it)| it.is_up).map(|(link, _)| *link);
         for link in up.filter(|link| Some(*link) != but) {
-            self.say(link, &Message::Announcement(bytes.to_vec())).await;
+            self.say(link, &LinkMessage::Announcement(bytes.to_vec())).await;
         }
     }
 
     /// Tells a neighbour all that is known, but not more often than it can have forgotten it.
-    pub(super) async fn tell_all(&mut self, link: Link) {
+    pub(super) async fn tell_all(&mut self, link: LinkNumber) {
         let Some(open) = self.open.get_mut(&link) else { return };
         let now = Instant::now();
         if open.told.is_some_and(|last| now.saturating_duration_since(last) < PAUSE) {
@@ -53,7 +53,7 @@ impl Daemon {
         }
         open.told = Some(now);
         for bytes in self.announcements() {
-            self.say(link, &Message::Announcement(bytes)).await;
+            self.say(link, &LinkMessage::Announcement(bytes)).await;
         }
     }
 

@@ -16,8 +16,8 @@ use crate::label::Label;
 use crate::mtu::{NARROW, PLAIN};
 use crate::topology::Topology;
 use crate::trace;
-use crate::verbs::{Asked, Question, Target};
-use octet_node::address::{Address, name};
+use crate::verbs::{DaemonRequest, PathTarget, PendingRequest};
+use octet_node::address::{NodeAddress, name};
 
 /// The other end of a path has not answered.
 pub(super) fn silent() -> Failure {
@@ -65,22 +65,22 @@ fn uncounted(error: KernelError) -> Failure {
 }
 
 impl Daemon {
-    pub(super) async fn answer(&mut self, question: Question) {
-        let Question { asked, answer } = question;
+    pub(super) async fn answer(&mut self, question: PendingRequest) {
+        let PendingRequest { asked, answer } = question;
         let now = Waiting { answer, since: Instant::now() };
         let answered = match asked {
-            Asked::Ping(target) => return self.ping_target(&target, now).await,
-            Asked::Trace(path) => return self.trace(path, now).await,
-            Asked::Add(wanted) => return self.add(&wanted, now).await,
-            Asked::Status => Ok(self.status()),
-            Asked::Card => self.card(),
-            Asked::Links => Ok(self.shown_links()),
-            Asked::Paths => Ok(self.shown_paths()),
-            Asked::Labels => self.labels().await,
-            Asked::Records { after } => self.shown_records(after).await,
-            Asked::Drop(Target::Path(path)) => self.drop_path(path).await,
-            Asked::Drop(Target::To(node)) => self.drop_to(&node).await,
-            Asked::Rate(path, rate) => self.change_rate(path, rate).await,
+            DaemonRequest::Ping(target) => return self.ping_target(&target, now).await,
+            DaemonRequest::Trace(path) => return self.trace(path, now).await,
+            DaemonRequest::Add(wanted) => return self.add(&wanted, now).await,
+            DaemonRequest::Status => Ok(self.status()),
+            DaemonRequest::Card => self.card(),
+            DaemonRequest::Links => Ok(self.shown_links()),
+            DaemonRequest::Paths => Ok(self.shown_paths()),
+            DaemonRequest::Labels => self.labels().await,
+            DaemonRequest::Records { after } => self.shown_records(after).await,
+            DaemonRequest::Drop(PathTarget::Path(path)) => self.drop_path(path).await,
+            DaemonRequest::Drop(PathTarget::To(node)) => self.drop_to(&node).await,
+            DaemonRequest::Rate(path, rate) => self.change_rate(path, rate).await,
         };
         let _ = now.answer.send(answered);
     }
@@ -88,7 +88,7 @@ impl Daemon {
     fn status(&self) -> Value {
         let node = self.node();
         json!({
-            "address": node.map(|node| Address::of(&node).to_string()),
+            "address": node.map(|node| NodeAddress::of(&node).to_string()),
             "name": node.map(|node| name(&node)),
             "links": self.open.values().filter(|open| open.is_up).count(),
             "nodes": self.topology.iter().flat_map(Topology::iter).count(),
@@ -131,13 +131,13 @@ impl Daemon {
     }
 
     /// The board of the box that this node is.
-    fn member(&self, node: Address) -> Option<&Member> {
+    fn member(&self, node: NodeAddress) -> Option<&Member> {
         let mut of = self.map.iter().flat_map(|map| &map.members);
-        of.find(|member| Address::of(&member.node) == node)
+        of.find(|member| NodeAddress::of(&member.node) == node)
     }
 
     /// How people call a node: a board of the box by its number, one of another box as the file does.
-    pub(super) fn called(&self, node: Address) -> String {
+    pub(super) fn called(&self, node: NodeAddress) -> String {
         let board = self.member(node).map(|member| format!("board-{}", member.number));
         let named = || self.settings.lines.name(node).map(str::to_owned);
         board.or_else(named).unwrap_or_else(|| node.to_string())
@@ -163,15 +163,15 @@ impl Daemon {
     }
 
     /// The node that people call so.
-    pub(super) fn meant(&self, text: &str) -> Result<Address, Failure> {
+    pub(super) fn meant(&self, text: &str) -> Result<NodeAddress, Failure> {
         let known: BTreeMap<_, _> = self
             .map
             .iter()
             .flat_map(|map| &map.members)
-            .map(|member| (member.number.to_string(), Address::of(&member.node)))
+            .map(|member| (member.number.to_string(), NodeAddress::of(&member.node)))
             .collect();
         let number = text.strip_prefix("board-").unwrap_or(text);
-        let by_name = || octet_node::address::named(text).map(|key| Address::of(&key));
+        let by_name = || octet_node::address::named(text).map(|key| NodeAddress::of(&key));
         let by_line = || self.settings.lines.named(text);
         let by_address = || text.parse().ok().and_then(|ip: std::net::Ipv6Addr| ip.try_into().ok());
         let found = known.get(number).copied().or_else(by_line).or_else(by_address);
@@ -191,10 +191,10 @@ impl Daemon {
     fn traced(&self, number: PathNumber) -> Result<(Vec<Value>, bool), Failure> {
         let none = || unknown_path(number);
         let path = self.engine.path(number).ok_or_else(none)?;
-        let own = self.node().map(|node| Address::of(&node)).ok_or_else(none)?;
+        let own = self.node().map(|node| NodeAddress::of(&node)).ok_or_else(none)?;
         let link = |from, to| self.topology.as_ref()?.link(from, to);
         let rows = trace::hops(own, &path.hops, path.label(), link).into_iter().zip(0..);
-        let row = |(hop, at): (trace::Hop, usize)| {
+        let row = |(hop, at): (trace::TracedHop, usize)| {
             json!({
                 "hop": at,
                 "node": self.called(hop.node),
@@ -207,7 +207,7 @@ impl Daemon {
     }
 
     /// Asks the other end of a path, if there is one that can be asked.
-    async fn ping_target(&mut self, target: &Target, waiting: Waiting) {
+    async fn ping_target(&mut self, target: &PathTarget, waiting: Waiting) {
         match self.pinged(target) {
             Ok(number) => self.ping(number, waiting, None).await,
             Err(failure) => drop(waiting.answer.send(Err(failure))),

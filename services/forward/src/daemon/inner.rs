@@ -7,14 +7,14 @@ use serde_json::json;
 
 use super::answer::{no_path, silent, with_whole};
 use super::{Daemon, Pinged, Waiting};
-use crate::desired::Request;
-use crate::engine::{PathNumber, Stretch};
+use crate::desired::PendingPath;
+use crate::engine::{PathEnd, PathNumber};
 use crate::exchange;
-use crate::introduction::{About, Inner, PORT, Role, counts, is_at_the_other_end, is_outdated};
+use crate::introduction::{About, EndRole, Inner, PORT, counts, is_at_the_other_end, is_outdated};
 use crate::routes::Said;
-use crate::status::Phase;
+use crate::status::SetupPhase;
 use crate::verbs::PATIENCE;
-use octet_node::address::Address;
+use octet_node::address::NodeAddress;
 use octet_node::say;
 
 impl Daemon {
@@ -30,8 +30,8 @@ impl Daemon {
         match Inner::from_bytes(bytes) {
             Some(Inner::Introduction { certificate, signature, knows }) => {
                 let Some(stretch) = self.engine.stretch(number) else { return };
-                let Some(own) = self.node().map(|it| Address::of(&it).ip()) else { return };
-                let node = Address::of(&certificate.statement().node);
+                let Some(own) = self.node().map(|it| NodeAddress::of(&it).ip()) else { return };
+                let node = NodeAddress::of(&certificate.statement().node);
                 let about = About {
                     role: role(stretch).other(),
                     nodes: (node.ip(), own),
@@ -122,11 +122,11 @@ impl Daemon {
         let Some(stretch) = self.engine.stretch(number) else { return };
         let Some(to) = self.inner_end(number) else { return };
         // The source says to whom it speaks first: the end does not know yet who asks.
-        let other = stretch.node.or_else(|| self.engine.wanted(number).map(Address::ip));
+        let other = stretch.node.or_else(|| self.engine.wanted(number).map(NodeAddress::ip));
         let Some(other) = other else { return };
         let about = About {
             role: role(stretch),
-            nodes: (Address::of(&own.certificate.statement().node).ip(), other),
+            nodes: (NodeAddress::of(&own.certificate.statement().node).ip(), other),
             keys: (exchange::public(&stretch.secret), stretch.key),
         };
         let said = Inner::introduce(own, &about, stretch.node.is_some());
@@ -148,8 +148,8 @@ impl Daemon {
             let answer = ping.hops.map(|hops| with_whole(hops, None)).ok_or_else(silent);
             let _ = ping.waiting.answer.send(answer);
         }
-        let has_failed = |(number, request): &(PathNumber, &Request<Waiting>)| {
-            late(request.waiting.since) || self.status_of(*number).phase == Phase::Failed
+        let has_failed = |(number, request): &(PathNumber, &PendingPath<Waiting>)| {
+            late(request.waiting.since) || self.status_of(*number).phase == SetupPhase::Failed
         };
         let failed = self.desired.requests().filter(has_failed);
         for number in failed.map(|(number, _)| number).collect::<Vec<_>>() {
@@ -164,6 +164,6 @@ impl Daemon {
 }
 
 /// What this node is on a path.
-fn role(stretch: &Stretch) -> Role {
-    if stretch.is_source { Role::Source } else { Role::End }
+fn role(stretch: &PathEnd) -> EndRole {
+    if stretch.is_source { EndRole::Source } else { EndRole::End }
 }

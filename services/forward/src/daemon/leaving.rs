@@ -6,13 +6,13 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use octet_node::address::Address;
+use octet_node::address::NodeAddress;
 use octet_node::say;
 use serde_json::{Value, json};
 
 use super::Daemon;
 use crate::engine::PathNumber;
-use crate::introduction::{Inner, Why};
+use crate::introduction::{ExitRefusal, Inner};
 use crate::kernel::KernelError;
 use crate::kernel::tunnels::LEAVE;
 
@@ -32,7 +32,7 @@ const COUNTS: Duration = Duration::from_secs(120);
 #[derive(Debug, Default)]
 pub(super) struct Leaving {
     /// By which node; what follows is about this one.
-    exit: Option<Address>,
+    exit: Option<NodeAddress>,
     /// The address that it has given, and when it said so last.
     place: Option<(Ipv4Addr, Instant)>,
     /// When it was asked last.
@@ -60,7 +60,7 @@ impl Daemon {
     }
 
     /// The node by which the devices of this one's lan leave.
-    pub(super) fn exit(&self) -> Option<Address> {
+    pub(super) fn exit(&self) -> Option<NodeAddress> {
         self.settings.exit.filter(|_| self.is_router() == Some(true))
     }
 
@@ -94,7 +94,11 @@ impl Daemon {
     }
 
     /// The node at the other end of a path says whether it gives a place.
-    pub(super) async fn told_of_place(&mut self, by: PathNumber, said: Result<Ipv4Addr, Why>) {
+    pub(super) async fn told_of_place(
+        &mut self,
+        by: PathNumber,
+        said: Result<Ipv4Addr, ExitRefusal>,
+    ) {
         let node = self.engine.stretch(by).and_then(|stretch| stretch.node);
         let Some(exit) = self.leaving.exit.filter(|exit| Some(exit.ip()) == node) else { return };
         match (said, &mut self.leaving.place) {
@@ -122,13 +126,17 @@ impl Daemon {
         self.leaving.refused = refused;
     }
 
-    async fn begin_leaving(&mut self, exit: Address, address: Ipv4Addr) -> Result<(), KernelError> {
+    async fn begin_leaving(
+        &mut self,
+        exit: NodeAddress,
+        address: Ipv4Addr,
+    ) -> Result<(), KernelError> {
         let Some(own) = self.node() else { return Ok(()) };
         // Whoever has it here is given another one.
         self.end_place_at(address).await;
         self.remember(PLACE, &[&exit.octets()[..], &address.octets()].concat())?;
         self.leaving.place = Some((address, Instant::now()));
-        let ends = (Address::of(&own).ip(), exit.ip());
+        let ends = (NodeAddress::of(&own).ip(), exit.ip());
         let left = self.kernel.leave(ends, self.mtu_to(exit), address).await;
         if left.is_err() {
             self.end_leaving().await;
@@ -154,7 +162,7 @@ impl Daemon {
         let read = |bytes: Vec<u8>| {
             let (exit, address) = bytes.split_first_chunk::<16>()?;
             let address = Ipv4Addr::from(<[u8; 4]>::try_from(address).ok()?);
-            Some((Address::try_from(*exit).ok()?, address))
+            Some((NodeAddress::try_from(*exit).ok()?, address))
         };
         let kept = self.memory.get(PLACE).and_then(read);
         let Some((exit, address)) = kept.filter(|(exit, _)| self.exit() == Some(*exit)) else {

@@ -10,18 +10,18 @@ use super::leaving::Leaving;
 use super::records::{Due, RECORDS};
 use super::{Daemon, Open};
 use crate::capacity::Trains;
-use crate::engine::{Action, LAST_NUMBER, Link};
+use crate::engine::{EngineAction, LAST_NUMBER, LinkNumber};
 use crate::kernel::KernelError;
 use crate::kernel::labels::OUT;
 use crate::kernel::links::{IN, LINKS, Tunnel};
-use crate::kernel::meter::{self, Direction, Gate, Meter};
+use crate::kernel::meter::{self, Direction, GateChange, Meter};
 use crate::kernel::used;
 use crate::mtu::Discovery;
-use crate::neighbour::{self, Neighbour};
-use crate::places::Places;
+use crate::neighbour::{self, LinkNeighbour};
+use crate::places::NumberPool;
 use crate::probe::Probes;
 use crate::topology::Topology;
-use octet_node::address::Address;
+use octet_node::address::NodeAddress;
 
 /// The name of what is kept of the keys of this node.
 const OWN: &str = "own";
@@ -29,19 +29,19 @@ const OWN: &str = "own";
 /// That of counts: until paths are taken over.
 const COUNTS: &str = "counts";
 
-fn name(link: Link) -> String {
+fn name(link: LinkNumber) -> String {
     format!("l-{}", link.0)
 }
 
 /// What the kernel is told of a link.
-fn tunnel(neighbour: &Neighbour) -> Tunnel {
+fn tunnel(neighbour: &LinkNeighbour) -> Tunnel {
     let (near, far) = neighbour.ends;
-    let Neighbour { link, key, at, plain, .. } = *neighbour;
+    let LinkNeighbour { link, key, at, plain, .. } = *neighbour;
     Tunnel { name: link.device(), key, at, near, far, plain }
 }
 
 /// Whether what is kept of a link, which these bytes were made of, is what is wanted now.
-fn is_as_before(wanted: &[Neighbour], link: Link, bytes: &[u8]) -> bool {
+fn is_as_before(wanted: &[LinkNeighbour], link: LinkNumber, bytes: &[u8]) -> bool {
     wanted.iter().any(|neighbour| neighbour.link == link && neighbour.to_bytes() == bytes)
 }
 
@@ -130,7 +130,7 @@ impl Daemon {
             }
             self.open.clear();
             self.leaving = Leaving::default();
-            self.places = Places::default();
+            self.places = NumberPool::default();
             for device in self.kernel.devices().await? {
                 self.kernel.remove(&device).await?;
             }
@@ -145,9 +145,9 @@ impl Daemon {
         meter::prepare().await?;
         used::prepare().await?;
         self.recount().await?;
-        self.kernel.catch(Address::of(&node).ip()).await?;
-        say!("this node is {}", Address::of(&node));
-        self.topology = Some(Topology::new(Address::of(&node)));
+        self.kernel.catch(NodeAddress::of(&node).ip()).await?;
+        say!("this node is {}", NodeAddress::of(&node));
+        self.topology = Some(Topology::new(NodeAddress::of(&node)));
         self.told = None;
         Ok(())
     }
@@ -164,7 +164,7 @@ impl Daemon {
     }
 
     /// Ends the links that are not wanted: those of this daemon, and those of the one before.
-    async fn end_links(&mut self, wanted: &[Neighbour]) -> Result<(), KernelError> {
+    async fn end_links(&mut self, wanted: &[LinkNeighbour]) -> Result<(), KernelError> {
         let gone = self.open.values().filter(|it| !wanted.contains(&it.neighbour));
         let gone: Vec<_> = gone.map(|it| it.neighbour.clone()).collect();
         for neighbour in gone {
@@ -189,9 +189,9 @@ impl Daemon {
     }
 
     /// What is kept of links.
-    fn kept_links(&self) -> Vec<(Link, Vec<u8>)> {
+    fn kept_links(&self) -> Vec<(LinkNumber, Vec<u8>)> {
         let names = self.memory.names().unwrap_or_default();
-        let link = |kept: &String| Some(Link(kept.strip_prefix("l-")?.parse().ok()?));
+        let link = |kept: &String| Some(LinkNumber(kept.strip_prefix("l-")?.parse().ok()?));
         names.iter().filter_map(|kept| Some((link(kept)?, self.memory.get(kept)?))).collect()
     }
 
@@ -236,7 +236,7 @@ impl Daemon {
             }
         }
         let strange = meter::counts().await?.into_keys().filter(|it| !counted.contains(it));
-        let forbid: Vec<_> = strange.map(Gate::Forbid).collect();
+        let forbid: Vec<_> = strange.map(GateChange::Forbid).collect();
         self.kernel.change(&forbid).await?;
         self.counts.clear();
         self.linked_before.clear();
@@ -246,8 +246,8 @@ impl Daemon {
     }
 
     /// The links of the daemon before that are not there any more, or are others now, and their neighbours.
-    fn gone(&self) -> Vec<(Link, Address)> {
-        let is_gone = |(link, kept): &(&Link, &Vec<u8>)| {
+    fn gone(&self) -> Vec<(LinkNumber, NodeAddress)> {
+        let is_gone = |(link, kept): &(&LinkNumber, &Vec<u8>)| {
             self.open.get(link).is_none_or(|open| open.neighbour.to_bytes() != **kept)
         };
         let gone = self.linked_before.iter().filter(is_gone);
@@ -255,13 +255,13 @@ impl Daemon {
     }
 
     /// With these links go the paths that went by them. Of their labels nothing is in the kernel that stays.
-    async fn end_with(&mut self, gone: Vec<(Link, Address)>) -> Result<(), KernelError> {
+    async fn end_with(&mut self, gone: Vec<(LinkNumber, NodeAddress)>) -> Result<(), KernelError> {
         let mut due = Due::default();
         for (link, _) in gone {
             for action in self.engine.cut(link) {
                 match action {
-                    Action::Ended(carried) => due.ended.push(carried),
-                    Action::Forget(name) => due.forgotten.push(name),
+                    EngineAction::Ended(carried) => due.ended.push(carried),
+                    EngineAction::Forget(name) => due.forgotten.push(name),
                     _ => {}
                 }
             }
@@ -285,30 +285,31 @@ impl Daemon {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lines::Lines;
+    use crate::lines::NeighbourSections;
     use crate::lines::tests::line;
     use crate::settings::Settings;
-    use octet_node::key::Key;
+    use octet_node::key::PrivateKey;
     use std::collections::BTreeMap;
 
     /// Lines come, change, turn around and go: what ends is what is not as it was, and nothing else.
     #[test]
     fn links_end_with_their_lines() {
-        let own = Key::generate().unwrap().public();
+        let own = PrivateKey::generate().unwrap().public();
         let wanted = |lines: &[octet_appliance::Neighbour]| {
-            let settings = Settings { lines: Lines::new(lines.to_vec()), ..Settings::default() };
+            let settings =
+                Settings { lines: NeighbourSections::new(lines.to_vec()), ..Settings::default() };
             neighbour::of(None, &own, &settings)
         };
         let lines: Vec<_> =
             ["hill", "lake", "wood"].map(|name| line(name, None, Some("203.0.113.7:1"))).into();
         let kept: BTreeMap<_, _> =
             wanted(&lines).iter().map(|it| (it.link, it.to_bytes())).collect();
-        let ended = |lines: &[octet_appliance::Neighbour]| -> Vec<Address> {
+        let ended = |lines: &[octet_appliance::Neighbour]| -> Vec<NodeAddress> {
             let wanted = wanted(lines);
             let others = kept.iter().filter(|(link, bytes)| !is_as_before(&wanted, **link, bytes));
             others.filter_map(|(_, bytes)| neighbour::address_in(bytes)).collect()
         };
-        let lake = Address::of(&lines[1].card.node());
+        let lake = NodeAddress::of(&lines[1].card.node());
         assert_eq!(kept.len(), 3);
         assert_eq!(ended(&lines), []);
         let mut turned = lines.clone();

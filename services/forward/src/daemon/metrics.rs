@@ -1,19 +1,19 @@
 //! Numbers for whoever collects them.
 
-use octet_node::metrics::server::Source;
+use octet_node::metrics::server::MetricSource;
 use octet_node::say;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
-use super::{Daemon, News};
-use crate::engine::{Refusal, State};
+use super::{Daemon, DaemonEvent};
+use crate::engine::{PathState, SetupRefusal};
 use crate::kernel::KernelError;
-use crate::kernel::meter::{self, Counts, Meter};
-use crate::memory::Memory;
+use crate::kernel::meter::{self, Meter, MeterCounts};
+use crate::memory::StateFolder;
 use crate::metrics::sums::Sums;
-use crate::metrics::{Link, Snapshot};
+use crate::metrics::{LinkMetrics, Snapshot};
 use crate::topology::Topology;
 
 /// The name under which sums are kept.
@@ -32,25 +32,25 @@ pub(super) struct Metrics {
 
 impl Metrics {
     /// With what was kept. What is damaged begins anew.
-    pub fn kept(memory: &Memory) -> Self {
+    pub fn kept(memory: &StateFolder) -> Self {
         let sums = memory.get(SUMS).and_then(|bytes| Sums::from_bytes(&bytes));
         Self { sums: sums.unwrap_or_default(), last: None }
     }
 
     /// All that is counted is this.
-    pub fn count(&mut self, counts: &Counts) {
+    pub fn count(&mut self, counts: &MeterCounts) {
         self.sums.count(counts);
     }
 }
 
 /// Asks the daemon.
 #[derive(Debug, Clone)]
-pub struct Asks(pub UnboundedSender<News>);
+pub struct MetricsClient(pub UnboundedSender<DaemonEvent>);
 
-impl Source for Asks {
+impl MetricSource for MetricsClient {
     async fn text(&self) -> Option<String> {
         let (answer, answered) = oneshot::channel();
-        self.0.send(News::Collected(answer)).ok()?;
+        self.0.send(DaemonEvent::Collected(answer)).ok()?;
         answered.await.ok()?
     }
 }
@@ -82,15 +82,15 @@ impl Daemon {
         if self.linked_as.is_some() {
             self.metrics.sums.count(&meter::counts().await?);
         }
-        let links = self.open.values().map(|open| Link {
+        let links = self.open.values().map(|open| LinkMetrics {
             name: open.neighbour.link.device(),
             by: if open.neighbour.plain.is_some() { "plain" } else { "wireguard" },
             quality: open.probes.quality(),
             kilobits: open.trains.capacity(),
         });
-        let stand = self.engine.paths().filter(|(_, it)| it.state == State::Stands).count();
+        let stand = self.engine.paths().filter(|(_, it)| it.state == PathState::Stands).count();
         let refused =
-            self.engine.refusals().map(|(why, count): (Refusal, u64)| (why.name(), count));
+            self.engine.refusals().map(|(why, count): (SetupRefusal, u64)| (why.name(), count));
         Ok(Snapshot {
             links: links.collect(),
             carried: self.metrics.sums.all(),

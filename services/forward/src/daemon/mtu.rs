@@ -3,12 +3,12 @@
 use std::net::Ipv6Addr;
 use std::time::Instant;
 
-use octet_node::address::Address;
+use octet_node::address::NodeAddress;
 use octet_node::say;
 
 use super::Daemon;
-use crate::control::Message;
-use crate::engine::{Link, PathNumber};
+use crate::control::LinkMessage;
+use crate::engine::{LinkNumber, PathNumber};
 use crate::introduction::Inner;
 use crate::kernel::tunnels;
 use crate::mtu::{self, Discovery, LEAST_OF_PATH};
@@ -20,17 +20,17 @@ impl Daemon {
     }
 
     /// The longest packet that goes to a node by the path that packets to it take.
-    pub(super) fn mtu_to(&self, node: Address) -> u16 {
+    pub(super) fn mtu_to(&self, node: NodeAddress) -> u16 {
         self.uses.get(&node.ip()).map_or(LEAST_OF_PATH, |path| self.mtu_of(*path))
     }
 
     /// Asks the neighbour at a link with packets of these lengths, and has the kernel keep to what is found.
-    pub(super) async fn discover_link(&mut self, link: Link, sizes: Vec<u16>) {
+    pub(super) async fn discover_link(&mut self, link: LinkNumber, sizes: Vec<u16>) {
         let before = self.open.get(&link).map(|open| open.reach);
         for size in sizes {
             // What is sent is as long as it may be, so that WireGuard adds nothing.
             self.reach(link, size.max(LEAST_OF_PATH)).await;
-            self.say(link, &Message::MtuProbe(size)).await;
+            self.say(link, &LinkMessage::MtuProbe(size)).await;
         }
         let found = self.open.get(&link).and_then(|open| open.mtu.found());
         self.reach(link, found.unwrap_or(mtu::LINK)).await;
@@ -44,7 +44,7 @@ impl Daemon {
         }
     }
 
-    async fn reach(&mut self, link: Link, mtu: u16) {
+    async fn reach(&mut self, link: LinkNumber, mtu: u16) {
         let Some(open) = self.open.get_mut(&link).filter(|open| open.reach != mtu) else { return };
         match self.kernel.reach(open.neighbour.ends, mtu).await {
             Ok(()) => open.reach = mtu,
@@ -97,7 +97,7 @@ impl Daemon {
 
     /// Tunnels to a node carry what fits the path to it.
     pub(super) async fn fit_tunnels(&self, node: Ipv6Addr) {
-        let Ok(node) = Address::try_from(node) else { return };
+        let Ok(node) = NodeAddress::try_from(node) else { return };
         let leaving = self.leaving.device().filter(|_| self.exit() == Some(node));
         let place = self.places.of(node).map(tunnels::device);
         for name in leaving.into_iter().chain(place) {

@@ -5,12 +5,12 @@ use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use octet_appliance::place;
-use octet_node::address::Address;
+use octet_node::address::NodeAddress;
 use octet_node::say;
 
 use super::Daemon;
 use crate::engine::PathNumber;
-use crate::introduction::Why;
+use crate::introduction::ExitRefusal;
 use crate::kernel::KernelError;
 use crate::kernel::tunnels::device;
 
@@ -29,9 +29,9 @@ impl Daemon {
     pub(super) async fn asked_for_place(
         &mut self,
         by: PathNumber,
-    ) -> Option<Result<Ipv4Addr, Why>> {
+    ) -> Option<Result<Ipv4Addr, ExitRefusal>> {
         let node = self.engine.stretch(by).and_then(|stretch| stretch.node)?;
-        let client = Address::try_from(node).ok()?;
+        let client = NodeAddress::try_from(node).ok()?;
         let given = self.give_place(client).await;
         if given.is_err()
             && let Some(number) = self.places.of(client)
@@ -41,22 +41,22 @@ impl Daemon {
         Some(given)
     }
 
-    async fn give_place(&mut self, client: Address) -> Result<Ipv4Addr, Why> {
+    async fn give_place(&mut self, client: NodeAddress) -> Result<Ipv4Addr, ExitRefusal> {
         if self.is_exit() != Some(true) {
-            return Err(Why::Policy);
+            return Err(ExitRefusal::Policy);
         }
         // Between two nodes there is one tunnel.
         if self.exit() == Some(client) {
-            return Err(Why::Mutual);
+            return Err(ExitRefusal::Mutual);
         }
         let links = self.link_ends();
         let is_taken = |address: Ipv4Addr| self.leaving.has(address) || links.contains(&address);
         let given = self.places.ask(client, Instant::now(), is_taken);
-        let (number, is_new) = given.ok_or(Why::Full)?;
+        let (number, is_new) = given.ok_or(ExitRefusal::Full)?;
         if is_new {
             self.begin_place(number, client).await.map_err(|error| {
                 say!("{error}");
-                Why::Failed
+                ExitRefusal::Failed
             })?;
             say!("{} leaves by this node as {}", self.called(client), place(number));
         }
@@ -64,10 +64,10 @@ impl Daemon {
     }
 
     /// Kept first: a device whose node nobody knows would be another's, next time.
-    async fn begin_place(&self, number: u8, client: Address) -> Result<(), KernelError> {
+    async fn begin_place(&self, number: u8, client: NodeAddress) -> Result<(), KernelError> {
         let Some(own) = self.node() else { return Ok(()) };
         self.remember(&name(number), &client.octets())?;
-        let ends = (Address::of(&own).ip(), client.ip());
+        let ends = (NodeAddress::of(&own).ip(), client.ip());
         self.kernel.place(number, ends, self.mtu_to(client), place(number)).await
     }
 
@@ -104,7 +104,7 @@ impl Daemon {
         for kept in self.memory.names().unwrap_or_default() {
             let number = kept.strip_prefix("x-").and_then(|it| it.parse().ok());
             let bytes = self.memory.get(&kept).and_then(|it| <[u8; 16]>::try_from(it).ok());
-            let client = bytes.and_then(|it| Address::try_from(it).ok());
+            let client = bytes.and_then(|it| NodeAddress::try_from(it).ok());
             let Some((number, client)) = number.zip(client) else { continue };
             if self.places.keep(number, client, Instant::now())
                 && let Err(error) = self.begin_place(number, client).await

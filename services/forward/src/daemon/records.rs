@@ -1,25 +1,25 @@
 //! Paths that have ended: what they have carried is kept, and then they are forgotten.
 
 use super::{Daemon, milliseconds};
-use crate::engine::Carried;
+use crate::engine::PathCounters;
 use crate::kernel::KernelError;
-use crate::kernel::meter::{self, Gate};
-use crate::memory::Memory;
+use crate::kernel::meter::{self, GateChange};
+use crate::memory::StateFolder;
 use crate::records::Records;
 
 /// The name under which records are kept.
 pub(super) const RECORDS: &str = "records";
 
 /// What is kept of them. What is damaged is none: numbers grow with the clock.
-pub(super) fn kept(memory: &Memory) -> Records {
+pub(super) fn kept(memory: &StateFolder) -> Records {
     memory.get(RECORDS).and_then(|bytes| Records::from_bytes(&bytes)).unwrap_or_default()
 }
 
 /// What is done for all at once: all of it, or nothing, and counts are read once (nft takes its time).
 #[derive(Debug, Default)]
 pub(super) struct Due {
-    pub gates: Vec<Gate>,
-    pub ended: Vec<Carried>,
+    pub gates: Vec<GateChange>,
+    pub ended: Vec<PathCounters>,
     /// The names of what is kept of them.
     pub forgotten: Vec<String>,
 }
@@ -40,7 +40,7 @@ impl Daemon {
         self.kernel.change(&due.gates).await?;
         if !due.ended.is_empty() {
             let gone = due.gates.iter().filter_map(|gate| match gate {
-                Gate::Forbid(meter) => Some(meter),
+                GateChange::Forbid(meter) => Some(meter),
                 _ => None,
             });
             self.add_up(gone)?;

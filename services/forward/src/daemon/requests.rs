@@ -1,23 +1,23 @@
 //! The routes that people ask for, see, and drop.
 
 use data_encoding::BASE64;
-use octet_node::address::Address;
+use octet_node::address::NodeAddress;
 use octet_node::control::{Failure, FailureCode};
 use serde_json::{Value, json};
 
 use super::answer::{no_path, unknown_path};
 use super::{Daemon, Waiting};
-use crate::constraints::{self, Wanted};
-use crate::desired::{Request, Spec};
-use crate::engine::{Path, PathNumber, Stretch};
+use crate::constraints::{self, PathRequest};
+use crate::desired::{PendingPath, Spec};
+use crate::engine::{PathEnd, PathNumber, SourcePath};
 use crate::exchange;
 use crate::graph::HOPS;
-use crate::status::{Phase, Status};
-use crate::verbs::Target;
+use crate::status::{RouteStatus, SetupPhase};
+use crate::verbs::PathTarget;
 
 /// `of`, a path or the route to a node, is not up.
-fn not_up(of: &str, status: &Status) -> Failure {
-    let how = if status.phase == Phase::Pending { "is being set up" } else { "has failed" };
+fn not_up(of: &str, status: &RouteStatus) -> Failure {
+    let how = if status.phase == SetupPhase::Pending { "is being set up" } else { "has failed" };
     let reason = status.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
     let help =
         "wait until `forward paths` shows it as up, or ask for others with `path-add --replace`";
@@ -25,22 +25,22 @@ fn not_up(of: &str, status: &Status) -> Failure {
 }
 
 /// A node has a route, and another one was asked for.
-fn occupied(node: &str, status: &Status) -> Failure {
+fn occupied(node: &str, status: &RouteStatus) -> Failure {
     let help =
         format!("replace it with `path-add --replace`, or remove it with `drop --to {node}`");
     Failure::new(FailureCode::Failed, format!("{node} already has a route ({status})"), help)
 }
 
 /// The public keys of the WireGuard of a path: here, and at the other end. As `wg` writes them.
-fn keys(stretch: &Stretch) -> [String; 2] {
+fn keys(stretch: &PathEnd) -> [String; 2] {
     [exchange::public(&stretch.secret), stretch.key].map(|key| BASE64.encode(&key))
 }
 
 impl Daemon {
     pub(super) fn shown_paths(&self) -> Value {
-        let called = |node: &Address| self.called(*node);
-        let names = |nodes: &[Address]| nodes.iter().map(called).collect::<Vec<_>>().join(", ");
-        let path = |(number, path): (PathNumber, &Path)| {
+        let called = |node: &NodeAddress| self.called(*node);
+        let names = |nodes: &[NodeAddress]| nodes.iter().map(called).collect::<Vec<_>>().join(", ");
+        let path = |(number, path): (PathNumber, &SourcePath)| {
             let status = self.status_of(number);
             json!({
                 "path": number.0,
@@ -74,13 +74,13 @@ impl Daemon {
         self.engine.paths().map(path).chain(routes).collect()
     }
 
-    pub(super) async fn add(&mut self, wanted: &Wanted, waiting: Waiting) {
+    pub(super) async fn add(&mut self, wanted: &PathRequest, waiting: Waiting) {
         let (number, to, spec) = match self.ask_first(wanted).await {
             Ok(asked) => asked,
             Err(failure) => return drop(waiting.answer.send(Err(failure))),
         };
         let (is_alone, replaces) = (wanted.alone, wanted.replace);
-        let request = Request { to, spec, is_alone, replaces, waiting };
+        let request = PendingPath { to, spec, is_alone, replaces, waiting };
         if let Some((before, request)) = self.desired.request(number, request) {
             self.end_path(before).await;
             let help = "`forward paths` shows the one that was asked for instead";
@@ -91,7 +91,10 @@ impl Daemon {
     }
 
     /// Asks for the first path to a node, and says to which one it is, and what its paths are to be like.
-    async fn ask_first(&mut self, wanted: &Wanted) -> Result<(PathNumber, Address, Spec), Failure> {
+    async fn ask_first(
+        &mut self,
+        wanted: &PathRequest,
+    ) -> Result<(PathNumber, NodeAddress, Spec), Failure> {
         let to = self.meant(&wanted.to)?;
         if !wanted.alone
             && !wanted.replace
@@ -116,7 +119,7 @@ impl Daemon {
     }
 
     /// How the route is that somebody has asked for to a node, if somebody has.
-    fn route_status(&self, to: Address) -> Option<Status> {
+    fn route_status(&self, to: NodeAddress) -> Option<RouteStatus> {
         Some(match self.desired.asked_for(to)? {
             Ok(request) => self.status_of(request),
             Err(way) => match way.route.paths().next() {
@@ -127,10 +130,10 @@ impl Daemon {
     }
 
     /// The path that is to be asked, which is up: one that was up and whose end is silent is asked, too.
-    pub(super) fn pinged(&self, target: &Target) -> Result<PathNumber, Failure> {
+    pub(super) fn pinged(&self, target: &PathTarget) -> Result<PathNumber, Failure> {
         let number = match target {
-            Target::Path(number) => *number,
-            Target::To(node) => {
+            PathTarget::Path(number) => *number,
+            PathTarget::To(node) => {
                 let to = self.meant(node)?;
                 match self.path_to(to) {
                     Some(number) => number,
@@ -148,22 +151,22 @@ impl Daemon {
     }
 
     /// The path that packets to a node take, or another one that is to lead there.
-    fn path_to(&self, to: Address) -> Option<PathNumber> {
+    fn path_to(&self, to: NodeAddress) -> Option<PathNumber> {
         let is_there = |path: &PathNumber| self.engine.path(*path).is_some();
         let way = self.desired.ways.get(&to);
         let of_way = way.and_then(|way| way.route.paths().find(is_there));
-        let leads = |(_, path): &(PathNumber, &Path)| path.hops.last() == Some(&to);
+        let leads = |(_, path): &(PathNumber, &SourcePath)| path.hops.last() == Some(&to);
         of_way.or_else(|| self.engine.paths().find(leads).map(|(number, _)| number))
     }
 
     /// No path leads to a node.
-    fn without_path(&self, to: Address) -> Failure {
+    fn without_path(&self, to: NodeAddress) -> Failure {
         let of = format!("the route to {}", self.called(to));
         let way = self.desired.ways.get(&to);
         way.map_or_else(|| self.no_route(to), |way| not_up(&of, &way.without_path()))
     }
 
-    fn no_route(&self, to: Address) -> Failure {
+    fn no_route(&self, to: NodeAddress) -> Failure {
         let message = format!("there is no route to {}", self.called(to));
         Failure::new(FailureCode::NotFound, message, "`forward paths` lists those that there are")
     }
@@ -207,7 +210,7 @@ impl Daemon {
         }
     }
 
-    fn dropped(&self, to: Address, paths: Vec<PathNumber>) -> Value {
+    fn dropped(&self, to: NodeAddress, paths: Vec<PathNumber>) -> Value {
         let paths: Vec<_> = paths.into_iter().map(|path| path.0).collect();
         json!({ "to": self.called(to), "paths": paths })
     }
@@ -220,17 +223,17 @@ mod tests {
     /// Whoever asks for what is not up, or is there already, is told how it is and what to do.
     #[test]
     fn a_refusal_says_how_the_route_is() {
-        let failed = Status::failed("the link to board-2 is down");
+        let failed = RouteStatus::failed("the link to board-2 is down");
         let refused = occupied("board-4", &failed);
         let message = "board-4 already has a route (failed: the link to board-2 is down)";
         assert_eq!(refused.message, message);
         assert!(refused.help.contains("`path-add --replace`"), "{refused:?}");
         assert!(refused.help.contains("`drop --to board-4`"), "{refused:?}");
 
-        let message = |of: &str, status: &Status| not_up(of, status).message;
+        let message = |of: &str, status: &RouteStatus| not_up(of, status).message;
         let expected = "the route to board-4 has failed: the link to board-2 is down";
         assert_eq!(message("the route to board-4", &failed), expected);
-        let mut pending = Status { phase: Phase::Pending, reason: None };
+        let mut pending = RouteStatus { phase: SetupPhase::Pending, reason: None };
         assert_eq!(message("path 7", &pending), "path 7 is being set up");
         pending.reason = Some("board-4 has not answered yet".to_owned());
         let expected = "path 7 is being set up: board-4 has not answered yet";

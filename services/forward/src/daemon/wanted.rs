@@ -5,9 +5,9 @@ use std::net::Ipv6Addr;
 use std::time::{Duration, Instant};
 
 use super::Daemon;
-use crate::desired::Way;
+use crate::desired::DesiredRoute;
 use crate::kernel::used;
-use octet_node::address::Address;
+use octet_node::address::NodeAddress;
 use octet_node::say;
 
 /// How many such ways there are at most.
@@ -25,7 +25,7 @@ const IDLE: Duration = Duration::from_secs(600);
 const LOOK: Duration = Duration::from_secs(used::KEPT.as_secs() / 2);
 
 /// Whether a way that begins by itself is over: nobody has wanted it, or used it, for as long as that.
-fn is_over(way: &Way, now: Instant) -> bool {
+fn is_over(way: &DesiredRoute, now: Instant) -> bool {
     let patience = if way.route.active().is_some() { IDLE } else { PATIENCE };
     way.wanted.is_some_and(|at| now.saturating_duration_since(at) >= patience)
 }
@@ -36,16 +36,16 @@ impl Daemon {
         // What was too much to be told of is sent again.
         let now = Instant::now();
         for node in told.unwrap_or_default() {
-            let Ok(node) = Address::try_from(node) else { continue };
+            let Ok(node) = NodeAddress::try_from(node) else { continue };
             if let Some(way) = self.desired.ways.get_mut(&node) {
                 way.wanted = way.wanted.map(|_| now);
                 continue;
             }
             let known = self.topology.as_ref().is_some_and(|it| it.get(node).is_some());
-            let own = self.node().is_some_and(|own| Address::of(&own) == node);
+            let own = self.node().is_some_and(|own| NodeAddress::of(&own) == node);
             let others = self.desired.ways.values().filter(|way| way.wanted.is_some()).count();
             if known && !own && others < MOST && !self.desired.is_requested(node) {
-                self.desired.ways.insert(node, Way::on_demand(now));
+                self.desired.ways.insert(node, DesiredRoute::on_demand(now));
             }
         }
     }
@@ -63,7 +63,7 @@ impl Daemon {
     /// Looks which ways that have begun by themselves programs use. Where that is not known they are used.
     async fn look(&mut self, now: Instant) {
         let is_early = |at: Instant| now.saturating_duration_since(at) < LOOK;
-        let stands = |way: &Way| way.wanted.is_some() && way.route.active().is_some();
+        let stands = |way: &DesiredRoute| way.wanted.is_some() && way.route.active().is_some();
         if self.looked.is_some_and(is_early) || !self.desired.ways.values().any(stands) {
             return;
         }
@@ -87,18 +87,18 @@ impl Daemon {
 mod tests {
     use super::*;
     use crate::engine::PathNumber;
-    use crate::routes::Route;
+    use crate::routes::NodeRoute;
 
     /// One that has a path stays for longer; one that somebody has asked for stays.
     #[test]
     fn each_has_its_time() {
         let start = Instant::now();
-        let way = |wanted: bool, path: Option<u16>| Way {
+        let way = |wanted: bool, path: Option<u16>| DesiredRoute {
             wanted: wanted.then_some(start),
-            route: Route::of(true, path.map(PathNumber), None),
-            ..Way::default()
+            route: NodeRoute::of(true, path.map(PathNumber), None),
+            ..DesiredRoute::default()
         };
-        let until = |way: Way| {
+        let until = |way: DesiredRoute| {
             let ends =
                 (0..10_000).find(|second| is_over(&way, start + Duration::from_secs(*second)));
             ends.map(Duration::from_secs)

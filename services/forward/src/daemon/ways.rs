@@ -8,21 +8,21 @@ use octet_node::say;
 use serde_json::json;
 
 use super::{Daemon, WATCH, chance, seconds};
-use crate::desired::Way;
-use crate::engine::{Asked, PathNumber, State};
-use crate::graph::{Graph, Limits};
+use crate::desired::DesiredRoute;
+use crate::engine::{PathNumber, PathState, RequestedPath};
+use crate::graph::{Graph, PathConstraints};
 use crate::introduction::Inner;
-use crate::routes::{Health, Said, Step, taken};
-use crate::status::{Phase, Seen, Status};
+use crate::routes::{PathHealth, RouteStep, Said, taken};
+use crate::status::{PathStatus, RouteStatus, SetupPhase};
 use crate::verbs::PATIENCE;
-use octet_node::address::Address;
+use octet_node::address::NodeAddress;
 
 /// For how long relays of a path that has failed are taken only where there are no others: announcements tell sooner
 /// or later which of them is gone, and an answer that does not come takes 20 seconds.
 const DOUBT: Duration = Duration::from_secs(30);
 
 /// The name of what is kept of the way to a node.
-fn name(node: Address) -> String {
+fn name(node: NodeAddress) -> String {
     format!("r-{:032x}", node.ip().to_bits())
 }
 
@@ -32,7 +32,7 @@ impl Daemon {
         let now = Instant::now();
         let paths = self.desired.ways.values().flat_map(|way| way.route.paths());
         let stands = |number: PathNumber| {
-            let path = self.engine.path(number).filter(|path| path.state == State::Stands)?;
+            let path = self.engine.path(number).filter(|path| path.state == PathState::Stands)?;
             path.stretch.node.map(|_| number)
         };
         let standing: Vec<_> = paths.filter_map(stands).collect();
@@ -69,11 +69,13 @@ impl Daemon {
     }
 
     /// How a path of this node's own is; while it is set up, why the one before it has failed.
-    pub(super) fn status_of(&self, number: PathNumber) -> Status {
+    pub(super) fn status_of(&self, number: PathNumber) -> RouteStatus {
         let Some(path) = self.engine.path(number) else {
-            return Status::failed("it ended with its first link, or with a restart of forward");
+            return RouteStatus::failed(
+                "it ended with its first link, or with a restart of forward",
+            );
         };
-        let seen = Seen {
+        let seen = PathStatus {
             state: &path.state,
             hops: &path.hops,
             is_introduced: path.stretch.node.is_some(),
@@ -82,7 +84,7 @@ impl Daemon {
             is_linked: self.open.get(&path.link).is_some_and(|it| it.is_up),
         };
         let mut status = seen.status(|node| self.called(node));
-        if status == (Status { phase: Phase::Pending, reason: None }) {
+        if status == (RouteStatus { phase: SetupPhase::Pending, reason: None }) {
             let way = self.desired.of_path(number).and_then(|node| self.desired.ways.get(&node));
             let failure = way.and_then(|way| way.failure.as_ref());
             status.reason = failure.map(|failure| format!("the one before has failed: {failure}"));
@@ -90,27 +92,27 @@ impl Daemon {
         status
     }
 
-    fn health(&self, number: PathNumber, now: Instant) -> Health {
-        let Some(path) = self.engine.path(number) else { return Health::Dead };
+    fn health(&self, number: PathNumber, now: Instant) -> PathHealth {
+        let Some(path) = self.engine.path(number) else { return PathHealth::Dead };
         let silent = self.is_silent(number);
         match path.state {
-            State::Asked => Health::Asked,
-            State::Stands if path.stretch.node.is_none() => {
+            PathState::Asked => PathHealth::Asked,
+            PathState::Stands if path.stretch.node.is_none() => {
                 let since = self.begun.get(&number).copied().unwrap_or(now);
                 let late = now.saturating_duration_since(since) >= PATIENCE;
-                if late { Health::Dead } else { Health::Asked }
+                if late { PathHealth::Dead } else { PathHealth::Asked }
             }
-            State::Stands if !silent => {
+            PathState::Stands if !silent => {
                 let relays = path.hops.split_last().map_or(vec![], |(_, relays)| relays.to_vec());
-                Health::Alive(relays)
+                PathHealth::Alive(relays)
             }
-            _ => Health::Dead,
+            _ => PathHealth::Dead,
         }
     }
 
-    async fn take(&mut self, node: Address, step: Step) {
+    async fn take(&mut self, node: NodeAddress, step: RouteStep) {
         match step {
-            Step::Ask(avoid) => {
+            RouteStep::Ask(avoid) => {
                 let limits = self.other_than(node, avoid);
                 let rate = self.desired.ways.get(&node).map_or(0, |way| way.spec.rate);
                 // Who has just let one down may be dead for longer than it is announced.
@@ -129,11 +131,11 @@ impl Daemon {
                     way.route.asked(path.ok(), seconds());
                 }
             }
-            Step::Use(path) => {
+            RouteStep::Use(path) => {
                 self.turn(node.ip(), path).await;
                 say!("packets to {node} take path {path} now: {}", self.hops(path));
             }
-            Step::Drop(path) => {
+            RouteStep::Drop(path) => {
                 let why = self.fail(node, path).await;
                 if let Some(way) = self.desired.ways.get_mut(&node) {
                     way.failure = Some(why);
@@ -144,7 +146,7 @@ impl Daemon {
     }
 
     /// Ends a path that has failed, and keeps in mind which relays it had. Says why it has failed.
-    pub(super) async fn fail(&mut self, node: Address, path: PathNumber) -> String {
+    pub(super) async fn fail(&mut self, node: NodeAddress, path: PathNumber) -> String {
         let silent = || format!("{} has not answered", self.called(node));
         let why = self.status_of(path).reason.unwrap_or_else(silent);
         say!("path {path} to {node} is given up: {why}");
@@ -164,11 +166,11 @@ impl Daemon {
 
     /// Has packets to a node take the path that is due, of which the other end may just have said something. Of two nodes
     /// that would wait for each other the one with the lower address goes back.
-    pub(super) async fn take_due(&mut self, node: Address, said: Option<Said>) {
-        let own = |way: &Way| way.route.active().map(|path| (path, way.wanted.is_none()));
+    pub(super) async fn take_due(&mut self, node: NodeAddress, said: Option<Said>) {
+        let own = |way: &DesiredRoute| way.route.active().map(|path| (path, way.wanted.is_none()));
         let own = self.desired.ways.get(&node).and_then(own);
         let used = self.uses.get(&node.ip()).copied();
-        let goes_back = self.node().is_some_and(|it| Address::of(&it).ip() < node.ip());
+        let goes_back = self.node().is_some_and(|it| NodeAddress::of(&it).ip() < node.ip());
         match taken(own, used, said, goes_back) {
             Some(due) if used != Some(due) => self.turn(node.ip(), due).await,
             _ => {}
@@ -178,7 +180,7 @@ impl Daemon {
     /// Has packets to a node take a path of this node's own, or one that ends here.
     pub(super) async fn turn(&mut self, other: Ipv6Addr, path: PathNumber) {
         let Some(node) = self.node() else { return };
-        let (own, mtu) = (Address::of(&node).ip(), self.mtu_of(path));
+        let (own, mtu) = (NodeAddress::of(&node).ip(), self.mtu_of(path));
         match self.kernel.node(&path.device(), own, other, mtu).await {
             Ok(()) => {
                 self.uses.insert(other, path);
@@ -195,8 +197,8 @@ impl Daemon {
     }
 
     /// What another path of the way to a node is to be like: as the way says, and without these relays.
-    fn other_than(&self, to: Address, relays: BTreeSet<Address>) -> Limits {
-        let Some(way) = self.desired.ways.get(&to) else { return Limits::default() };
+    fn other_than(&self, to: NodeAddress, relays: BTreeSet<NodeAddress>) -> PathConstraints {
+        let Some(way) = self.desired.ways.get(&to) else { return PathConstraints::default() };
         let mut limits = way.spec.limits.clone();
         limits.avoid.extend(relays);
         // A direct link has no relay that could be avoided: then it is the link that is.
@@ -207,34 +209,42 @@ impl Daemon {
     }
 
     /// The shortest hops to a node within limits.
-    pub(super) fn free_hops(&self, to: Address, limits: &Limits) -> Result<Vec<Address>, String> {
+    pub(super) fn free_hops(
+        &self,
+        to: NodeAddress,
+        limits: &PathConstraints,
+    ) -> Result<Vec<NodeAddress>, String> {
         let (Some(topology), Some(node)) = (&self.topology, self.node()) else {
             return Err("this node has no certified key yet".to_owned());
         };
         let graph = Graph::of(topology);
-        let first = |limits| graph.paths(Address::of(&node), to, limits, 1).pop();
+        let first = |limits| graph.paths(NodeAddress::of(&node), to, limits, 1).pop();
         if let Some(path) = first(limits) {
             return Ok(path.hops);
         }
         let to = self.called(to);
-        Err(match first(&Limits::default()) {
+        Err(match first(&PathConstraints::default()) {
             Some(_) => format!("no known path to {to} is as it was asked for"),
             None => format!("no known links lead to {to}"),
         })
     }
 
     /// A path of this rate over these hops, each with its key for set-ups.
-    pub(super) fn with_keys(&self, hops: &[Address], rate: u32) -> Result<Asked, String> {
+    pub(super) fn with_keys(
+        &self,
+        hops: &[NodeAddress],
+        rate: u32,
+    ) -> Result<RequestedPath, String> {
         let hops = hops.iter().map(|hop| {
             let known = self.topology.as_ref().and_then(|it| it.get(*hop));
             let silent = || format!("{} has not told of itself yet", self.called(*hop));
             known.map(|it| (*hop, it.announcement().onion_key)).ok_or_else(silent)
         });
-        Ok(Asked { hops: hops.collect::<Result<_, _>>()?, rate })
+        Ok(RequestedPath { hops: hops.collect::<Result<_, _>>()?, rate })
     }
 
     /// Asks for a path.
-    pub(super) async fn ask(&mut self, asked: &Asked) -> Result<PathNumber, String> {
+    pub(super) async fn ask(&mut self, asked: &RequestedPath) -> Result<PathNumber, String> {
         let asked = self.engine.ask(asked, seconds(), &mut chance);
         let (number, actions) = asked.map_err(|why| why.to_string())?;
         self.begun.insert(number, Instant::now());
@@ -252,7 +262,7 @@ impl Daemon {
     }
 
     /// Has the way to a node known to the daemon after this one.
-    pub(super) fn keep_way(&self, node: Address) {
+    pub(super) fn keep_way(&self, node: NodeAddress) {
         let kept = match self.desired.ways.get(&node) {
             None => self.unlearn(&name(node)),
             Some(way) => self.remember(&name(node), &way.to_bytes()),
@@ -266,9 +276,9 @@ impl Daemon {
     pub(super) fn take_up_ways(&mut self) {
         for kept in self.memory.names().unwrap_or_default() {
             let node = kept.strip_prefix("r-").and_then(|it| u128::from_str_radix(it, 16).ok());
-            let node = node.and_then(|it| Address::try_from(Ipv6Addr::from_bits(it)).ok());
+            let node = node.and_then(|it| NodeAddress::try_from(Ipv6Addr::from_bits(it)).ok());
             let bytes = self.memory.get(&kept).unwrap_or_default();
-            let way = Way::from_bytes(&bytes, Instant::now());
+            let way = DesiredRoute::from_bytes(&bytes, Instant::now());
             let Some((node, way)) = node.zip(way) else { continue };
             // One that is gone is dead, and another one is asked for.
             let stands = |path: &PathNumber| self.engine.path(*path).is_some();
@@ -279,7 +289,7 @@ impl Daemon {
     }
 
     /// Ends the way to a node, and all of its paths, which are the answer.
-    pub(super) async fn end_way(&mut self, node: Address) -> Vec<PathNumber> {
+    pub(super) async fn end_way(&mut self, node: NodeAddress) -> Vec<PathNumber> {
         let paths = self.desired.end(node);
         for path in &paths {
             self.end_path(*path).await;

@@ -3,23 +3,23 @@
 use std::fmt;
 use std::net::Ipv4Addr;
 
-use super::end::Stretch;
-use super::{Carried, PathNumber};
-use crate::control::Message;
+use super::end::PathEnd;
+use super::{PathCounters, PathNumber};
+use crate::control::LinkMessage;
 use crate::label::Label;
 
 /// The number of a link of this node, and of its device `fl<N>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Link(pub u16);
+pub struct LinkNumber(pub u16);
 
-impl Link {
+impl LinkNumber {
     /// The name of its device.
     pub fn device(self) -> String {
         format!("fl{}", self.0)
     }
 }
 
-impl fmt::Display for Link {
+impl fmt::Display for LinkNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "fl{}", self.0)
     }
@@ -27,24 +27,24 @@ impl fmt::Display for Link {
 
 /// Something that is to be done. What is to be sent is sent only when all before it is done.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
+pub enum EngineAction {
     /// Keep this under the name, instead of what is there, before anything that follows.
     Keep(String, Vec<u8>),
     /// Nothing is kept under the name any more, once all else is done.
     Forget(String),
     /// This path has ended: what it has carried is known when what follows is done.
-    Ended(Carried),
+    Ended(PathCounters),
     /// Tell a neighbour.
-    Send(Link, Message),
+    Send(LinkNumber, LinkMessage),
     /// This label may come from that neighbour.
-    Let(Link, Label),
+    Let(LinkNumber, Label),
     /// Of what comes with this label this much may come, in kbit/s; 0: however much. What comes above that is
     /// dropped, and counted.
-    Bound(Link, Label, u32),
+    Bound(LinkNumber, Label, u32),
     /// There is no bound to it any more, and nothing that was above it is counted.
-    Unbound(Link, Label),
+    Unbound(LinkNumber, Label),
     /// It may not any more, and nothing happens with it.
-    Forbid(Link, Label),
+    Forbid(LinkNumber, Label),
     /// What comes with the one goes on with the other, and is counted.
     Swap {
         /// What comes.
@@ -52,7 +52,7 @@ pub enum Action {
         /// What goes.
         to: Label,
         /// To this neighbour.
-        by: Link,
+        by: LinkNumber,
     },
     /// What comes with this label has come to the end of its path.
     Pop(Label),
@@ -65,12 +65,12 @@ pub enum Action {
         /// What its time to live begins with.
         ttl: u8,
         /// To this neighbour.
-        by: Link,
+        by: LinkNumber,
     },
     /// What goes to that neighbour with this label is counted no more: nothing does.
-    Uncount(Link, Label),
+    Uncount(LinkNumber, Label),
     /// Make the end of a path, or see that it is as it should be.
-    End(PathNumber, Stretch),
+    End(PathNumber, PathEnd),
     /// There is no such end any more, nor what went from the first of these addresses to the other.
     NoEnd(PathNumber, (Ipv4Addr, Ipv4Addr)),
     /// The end of this path can be reached: tell it who asks.

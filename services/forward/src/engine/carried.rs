@@ -1,32 +1,32 @@
 //! Paths as whoever counts what they carry sees them.
 
-use super::relay::{Segment, To};
-use super::source::{Path, Way};
-use super::{Engine, Link};
+use super::relay::{NextHop, Transit};
+use super::source::{SourcePath, SourceState};
+use super::{Engine, LinkNumber};
 use crate::control::Id;
 use crate::label::Label;
-use octet_node::address::Address;
+use octet_node::address::NodeAddress;
 
 /// A path that stands, or stood. At its source there is nobody before, at its end nobody behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Carried {
+pub struct PathCounters {
     /// What it is called on the link before; at its source, on the one behind.
-    pub id: (Link, Id),
+    pub id: (LinkNumber, Id),
     /// Since when it stands, in seconds since 1970.
     pub since: u64,
     /// Towards its source.
-    pub before: Option<Side>,
+    pub before: Option<CounterSide>,
     /// Towards its end.
-    pub behind: Option<Side>,
+    pub behind: Option<CounterSide>,
 }
 
 /// One side of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Side {
+pub struct CounterSide {
     /// The link.
-    pub link: Link,
+    pub link: LinkNumber,
     /// The neighbour.
-    pub node: Address,
+    pub node: NodeAddress,
     /// What comes from there has this label.
     pub comes: Label,
     /// What goes there has this one.
@@ -35,28 +35,34 @@ pub struct Side {
 
 impl Engine {
     /// All that stand.
-    pub fn carried(&self) -> Vec<Carried> {
+    pub fn carried(&self) -> Vec<PathCounters> {
         let relayed = self.segments.iter().filter_map(|(key, it)| self.segment_carried(*key, it));
         relayed.chain(self.paths.values().filter_map(|path| self.path_carried(path))).collect()
     }
 
-    pub(super) fn segment_carried(&self, key: (Link, Id), segment: &Segment) -> Option<Carried> {
+    pub(super) fn segment_carried(
+        &self,
+        key: (LinkNumber, Id),
+        segment: &Transit,
+    ) -> Option<PathCounters> {
         let behind = match &segment.to {
-            To::Hop { onward: None, .. } => return None,
-            To::Hop { key, back, onward: Some(goes), .. } => Some(self.side(key.0, *back, *goes)?),
-            To::End(..) => None,
+            NextHop::Hop { onward: None, .. } => return None,
+            NextHop::Hop { key, back, onward: Some(goes), .. } => {
+                Some(self.side(key.0, *back, *goes)?)
+            }
+            NextHop::End(..) => None,
         };
         let before = Some(self.side(key.0, segment.there, segment.back)?);
-        Some(Carried { id: key, since: segment.since, before, behind })
+        Some(PathCounters { id: key, since: segment.since, before, behind })
     }
 
-    pub(super) fn path_carried(&self, path: &Path) -> Option<Carried> {
-        let Way::Stands { there, .. } = &path.way else { return None };
+    pub(super) fn path_carried(&self, path: &SourcePath) -> Option<PathCounters> {
+        let SourceState::Stands { there, .. } = &path.way else { return None };
         let behind = Some(self.side(path.link, path.back, *there)?);
-        Some(Carried { id: (path.link, path.id), since: path.since, before: None, behind })
+        Some(PathCounters { id: (path.link, path.id), since: path.since, before: None, behind })
     }
 
-    fn side(&self, link: Link, comes: Label, goes: Label) -> Option<Side> {
-        Some(Side { link, node: *self.links.get(&link)?, comes, goes })
+    fn side(&self, link: LinkNumber, comes: Label, goes: Label) -> Option<CounterSide> {
+        Some(CounterSide { link, node: *self.links.get(&link)?, comes, goes })
     }
 }

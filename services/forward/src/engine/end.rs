@@ -43,7 +43,7 @@ impl fmt::Display for PathNumber {
 
 /// What two ends have in common, as the one of them sees it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Stretch {
+pub struct PathEnd {
     /// The number that the source has chosen: 27 bits.
     pub number: u32,
     /// Whether this is the end where the path begins.
@@ -56,7 +56,7 @@ pub struct Stretch {
     pub node: Option<Ipv6Addr>,
 }
 
-impl Stretch {
+impl PathEnd {
     /// The addresses where packets leave the label path: here, and at the other end.
     pub fn outer(&self) -> (Ipv4Addr, Ipv4Addr) {
         let of =
@@ -83,7 +83,7 @@ impl Stretch {
     }
 }
 
-impl fmt::Debug for Stretch {
+impl fmt::Debug for PathEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "end {:#x} of {:?}", self.number, self.node)
     }
@@ -100,14 +100,14 @@ fn after(number: u16) -> u16 {
 
 /// The numbers of ends that are in use.
 #[derive(Debug, Default)]
-pub struct Ends {
+pub struct EndNumbers {
     taken: BTreeMap<PathNumber, u32>,
     /// The number that was given last. Whoever has noted one of an ended path is not to mean another path by it, so
     /// all others come before it is given again.
     last: u16,
 }
 
-impl Ends {
+impl EndNumbers {
     /// Takes a number for an end; `None` if there are too many, or the port or the addresses of `number` are
     /// those of another, everybody's or nobody's.
     pub fn take(&mut self, number: u32) -> Option<PathNumber> {
@@ -158,7 +158,7 @@ mod tests {
         /// What is near for the one is far for the other.
         #[test]
         fn both_ends_agree(number: u32) {
-            let end = |is_source| Stretch { number, is_source, secret: [0; 32], key: [0; 32], node: None };
+            let end = |is_source| PathEnd { number, is_source, secret: [0; 32], key: [0; 32], node: None };
             let (source, end) = (end(true), end(false));
             let swapped = |(a, b)| (b, a);
             prop_assert_eq!(source.outer(), swapped(end.outer()));
@@ -174,7 +174,7 @@ mod tests {
     fn the_time_to_live_begins_anywhere() {
         let of = |secret: u32| {
             let mut stretch =
-                Stretch { number: 1, is_source: true, secret: [0; 32], key: [0; 32], node: None };
+                PathEnd { number: 1, is_source: true, secret: [0; 32], key: [0; 32], node: None };
             stretch.secret[..4].copy_from_slice(&secret.to_be_bytes());
             stretch.ttl()
         };
@@ -185,12 +185,12 @@ mod tests {
 
     #[test]
     fn no_end_is_everybody() {
-        let mut ends = Ends::default();
+        let mut ends = EndNumbers::default();
         for number in [BITS, u32::MAX, 0, BITS + 1] {
             assert_eq!(ends.take(number), None, "{number:#x}");
         }
         let far = |number| {
-            Stretch { number, is_source: true, secret: [0; 32], key: [0; 32], node: None }.outer().1
+            PathEnd { number, is_source: true, secret: [0; 32], key: [0; 32], node: None }.outer().1
         };
         assert!(ends.take(BITS - 1).is_some());
         assert_eq!(far(BITS - 1), Ipv4Addr::new(255, 255, 255, 253));
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn no_two_have_one_port() {
-        let mut ends = Ends::default();
+        let mut ends = EndNumbers::default();
         let first = ends.take(5).unwrap();
         assert_eq!(ends.take(5 + 8_000), None);
         assert_ne!(ends.take(6).unwrap(), first);
@@ -211,7 +211,7 @@ mod tests {
     /// Each number is given once before any comes again, and none that is in use.
     #[test]
     fn a_number_is_not_given_again_soon() {
-        let mut ends = Ends::default();
+        let mut ends = EndNumbers::default();
         let stays = ends.take(1).unwrap();
         let mut given = BTreeSet::from([stays]);
         for _ in 1..u16::MAX {

@@ -6,14 +6,14 @@
 //!
 //! All numbers are big-endian; the first byte is the version (3).
 
-use super::end::Stretch;
-use super::relay::{Segment, To};
-use super::source::{Path, State, Way};
-use super::{Action, Engine, Link, PathNumber};
+use super::end::PathEnd;
+use super::relay::{NextHop, Transit};
+use super::source::{PathState, SourcePath, SourceState};
+use super::{Engine, EngineAction, LinkNumber, PathNumber};
 use crate::control::Id;
 use crate::label::Label;
-use crate::onion::{Changes, Grant, HOPS, SESSION, Session};
-use octet_node::address::Address;
+use crate::onion::{HOPS, HopChanges, HopGrant, HopSession, SESSION};
+use octet_node::address::NodeAddress;
 use octet_node::bytes::Fields;
 
 /// The version of both encodings, their first byte.
@@ -23,7 +23,7 @@ const VERSION: u8 = 3;
 pub const LAST_NUMBER: &str = "last-number";
 
 /// The name of what is kept of a path that comes from a neighbour.
-pub(super) fn segment_name((Link(link), Id(id)): (Link, Id)) -> String {
+pub(super) fn segment_name((LinkNumber(link), Id(id)): (LinkNumber, Id)) -> String {
     format!("s-{link}-{id:016x}")
 }
 
@@ -32,9 +32,9 @@ pub(super) fn path_name(number: PathNumber) -> String {
     format!("p-{number}")
 }
 
-fn segment_key(name: &str) -> Option<(Link, Id)> {
+fn segment_key(name: &str) -> Option<(LinkNumber, Id)> {
     let (link, id) = name.strip_prefix("s-")?.split_once('-')?;
-    Some((Link(link.parse().ok()?), Id(u64::from_str_radix(id, 16).ok()?)))
+    Some((LinkNumber(link.parse().ok()?), Id(u64::from_str_radix(id, 16).ok()?)))
 }
 
 fn path_number(name: &str) -> Option<PathNumber> {
@@ -44,7 +44,7 @@ fn path_number(name: &str) -> Option<PathNumber> {
 /// Version, session (74), label of the neighbour's (4), label back (4), since (8), until (8), lifetime (2), rate (4),
 /// whether there was a bound to it (1), then 1 and the next hop's link (2), id (8), label of its (4) and label there (4); or 2, the number of the end (2), and the
 /// stretch.
-pub(super) fn segment(segment: &Segment) -> Vec<u8> {
+pub(super) fn segment(segment: &Transit) -> Vec<u8> {
     let mut bytes = vec![VERSION];
     bytes.extend(segment.session.to_bytes());
     bytes.extend(segment.there.get().to_be_bytes());
@@ -55,14 +55,14 @@ pub(super) fn segment(segment: &Segment) -> Vec<u8> {
     bytes.extend(segment.grant.rate.to_be_bytes());
     bytes.push(segment.is_bounded.into());
     match &segment.to {
-        To::Hop { key: (Link(link), Id(id)), back, onward, .. } => {
+        NextHop::Hop { key: (LinkNumber(link), Id(id)), back, onward, .. } => {
             bytes.push(1);
             bytes.extend(link.to_be_bytes());
             bytes.extend(id.to_be_bytes());
             bytes.extend(back.get().to_be_bytes());
             bytes.extend(onward.map_or(0, Label::get).to_be_bytes());
         }
-        To::End(PathNumber(number), end) => {
+        NextHop::End(PathNumber(number), end) => {
             bytes.push(2);
             bytes.extend(number.to_be_bytes());
             stretch(end, &mut bytes);
@@ -71,15 +71,15 @@ pub(super) fn segment(segment: &Segment) -> Vec<u8> {
     bytes
 }
 
-fn read_segment(bytes: &[u8]) -> Option<Segment> {
+fn read_segment(bytes: &[u8]) -> Option<Transit> {
     let mut fields = Fields(bytes);
     if fields.u8()? != VERSION {
         return None;
     }
-    let session = Session::from_bytes(&fields.array::<SESSION>()?)?;
+    let session = HopSession::from_bytes(&fields.array::<SESSION>()?)?;
     let (there, back) = (Label::new(fields.u32()?)?, Label::new(fields.u32()?)?);
     let (since, until) = (fields.u64()?, fields.u64()?);
-    let grant = Grant { lifetime: fields.u16()?, rate: fields.u32()? };
+    let grant = HopGrant { lifetime: fields.u16()?, rate: fields.u32()? };
     let is_bounded = match fields.u8()? {
         0 => false,
         1 => true,
@@ -87,20 +87,20 @@ fn read_segment(bytes: &[u8]) -> Option<Segment> {
     };
     let to = match fields.u8()? {
         1 => {
-            let key = (Link(fields.u16()?), Id(fields.u64()?));
+            let key = (LinkNumber(fields.u16()?), Id(fields.u64()?));
             let back = Label::new(fields.u32()?)?;
             let onward = Some(Label::new(fields.u32()?)?);
-            To::Hop { key, back, onward, asked: None }
+            NextHop::Hop { key, back, onward, asked: None }
         }
-        2 => To::End(PathNumber(fields.u16()?), read_stretch(&mut fields)?),
+        2 => NextHop::End(PathNumber(fields.u16()?), read_stretch(&mut fields)?),
         _ => return None,
     };
-    let segment = Segment { session, there, back, since, until, grant, is_bounded, to };
+    let segment = Transit { session, there, back, since, until, grant, is_bounded, to };
     fields.0.is_empty().then_some(segment)
 }
 
 /// Number (4), side (1), secret (32), key (32), and the node's address (16), zeros if it is not known.
-fn stretch(stretch: &Stretch, bytes: &mut Vec<u8>) {
+fn stretch(stretch: &PathEnd, bytes: &mut Vec<u8>) {
     bytes.extend(stretch.number.to_be_bytes());
     bytes.push(stretch.is_source.into());
     bytes.extend(stretch.secret);
@@ -108,18 +108,18 @@ fn stretch(stretch: &Stretch, bytes: &mut Vec<u8>) {
     bytes.extend(stretch.node.map_or([0; 16], |node| node.octets()));
 }
 
-fn read_stretch(fields: &mut Fields<'_>) -> Option<Stretch> {
+fn read_stretch(fields: &mut Fields<'_>) -> Option<PathEnd> {
     let (number, side) = (fields.u32()?, fields.u8()?);
     let (secret, key, node) = (fields.array()?, fields.array()?, fields.array::<16>()?);
-    let node = if node == [0; 16] { None } else { Some(Address::try_from(node).ok()?.ip()) };
-    (side <= 1).then_some(Stretch { number, is_source: side == 1, secret, key, node })
+    let node = if node == [0; 16] { None } else { Some(NodeAddress::try_from(node).ok()?.ip()) };
+    (side <= 1).then_some(PathEnd { number, is_source: side == 1, secret, key, node })
 }
 
 /// Version, link (2), id (8), label of the way back (4) and of the way there (4), since (8), the next refresh (8), the
 /// rate (4) and what was granted of it (4), the stretch, the number of hops (1) and their addresses (16 each), and what it takes to change the path.
 /// `None` if it does not stand.
-pub(super) fn path(path: &Path) -> Option<Vec<u8>> {
-    let Way::Stands { changes, there } = &path.way else { return None };
+pub(super) fn path(path: &SourcePath) -> Option<Vec<u8>> {
+    let SourceState::Stands { changes, there } = &path.way else { return None };
     let mut bytes = vec![VERSION];
     bytes.extend(path.link.0.to_be_bytes());
     bytes.extend(path.id.0.to_be_bytes());
@@ -136,22 +136,22 @@ pub(super) fn path(path: &Path) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-fn read_path(bytes: &[u8]) -> Option<Path> {
+fn read_path(bytes: &[u8]) -> Option<SourcePath> {
     let mut fields = Fields(bytes);
     if fields.u8()? != VERSION {
         return None;
     }
-    let (link, id) = (Link(fields.u16()?), Id(fields.u64()?));
+    let (link, id) = (LinkNumber(fields.u16()?), Id(fields.u64()?));
     let (back, there) = (Label::new(fields.u32()?)?, Label::new(fields.u32()?)?);
     let (since, next) = (fields.u64()?, fields.u64()?);
     let (rate, granted) = (fields.u32()?, fields.u32()?);
     let stretch = read_stretch(&mut fields)?;
     let count = usize::from(fields.u8()?);
-    let hop = |_| Address::try_from(fields.array::<16>()?).ok();
+    let hop = |_| NodeAddress::try_from(fields.array::<16>()?).ok();
     let hops = (0..count.min(HOPS)).map(hop).collect::<Option<Vec<_>>>()?;
-    let changes = Changes::from_bytes(fields.0)?;
-    let (state, way) = (State::Stands, Way::Stands { changes, there });
-    (hops.len() == count && count > 0).then_some(Path {
+    let changes = HopChanges::from_bytes(fields.0)?;
+    let (state, way) = (PathState::Stands, SourceState::Stands { changes, there });
+    (hops.len() == count && count > 0).then_some(SourcePath {
         link,
         hops,
         state,
@@ -174,8 +174,8 @@ impl Engine {
     }
 
     /// Has the number that was given last known to the daemon after this one.
-    pub(super) fn keep_last_number(&self) -> Action {
-        Action::Keep(LAST_NUMBER.to_owned(), self.ends.last().to_be_bytes().into())
+    pub(super) fn keep_last_number(&self) -> EngineAction {
+        EngineAction::Keep(LAST_NUMBER.to_owned(), self.ends.last().to_be_bytes().into())
     }
 
     fn take_up_last_number(&mut self, name: &str, bytes: &[u8]) -> Option<()> {
@@ -189,13 +189,13 @@ impl Engine {
         self.links.get(&key.0)?;
         let mut labels = vec![segment.there];
         match &segment.to {
-            To::Hop { key: next, back, onward, .. } => {
+            NextHop::Hop { key: next, back, onward, .. } => {
                 self.links.get(&next.0)?;
                 labels.push(*back);
                 self.onward.insert(*next, key);
                 self.given.extend(onward.map(|label| (next.0, label)));
             }
-            To::End(number, stretch) => self.ends.keep(*number, stretch.number),
+            NextHop::End(number, stretch) => self.ends.keep(*number, stretch.number),
         }
         self.given.insert((key.0, segment.back));
         self.labels.keep(&labels);
@@ -207,7 +207,7 @@ impl Engine {
         let (number, path) = (path_number(name)?, read_path(bytes)?);
         self.links.get(&path.link)?;
         self.labels.keep(&[path.back]);
-        if let Way::Stands { there, .. } = &path.way {
+        if let SourceState::Stands { there, .. } = &path.way {
             self.given.insert((path.link, *there));
         }
         self.ends.keep(number, path.stretch.number);

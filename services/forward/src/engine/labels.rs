@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Chance;
+use super::Rng;
 use crate::label::Label;
 
 /// Those in use.
@@ -11,7 +11,7 @@ pub struct Labels(BTreeSet<Label>);
 
 impl Labels {
     /// One that is free, by chance: who knows one guesses no other. There are far more of them than paths.
-    pub fn take(&mut self, chance: Chance<'_>) -> Label {
+    pub fn take(&mut self, chance: Rng<'_>) -> Label {
         loop {
             let bytes = chance();
             let words = bytes.as_chunks::<4>().0.iter();

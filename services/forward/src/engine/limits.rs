@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Link;
+use super::LinkNumber;
 
 /// How many are kept in mind: a minute's, at a thousand a second.
 const MOST_REPLAYS: usize = 65_536;
@@ -35,11 +35,11 @@ pub const MOST_CHANGES: u32 = 256;
 
 /// How many each neighbour has sent in which second, of which `MOST` are read.
 #[derive(Debug, Default)]
-pub struct Rates<const MOST: u32>(BTreeMap<Link, (u64, u32)>);
+pub struct NeighbourRates<const MOST: u32>(BTreeMap<LinkNumber, (u64, u32)>);
 
-impl<const MOST: u32> Rates<MOST> {
+impl<const MOST: u32> NeighbourRates<MOST> {
     /// Whether one more is read.
-    pub fn may(&mut self, from: Link, now: u64) -> bool {
+    pub fn may(&mut self, from: LinkNumber, now: u64) -> bool {
         let (second, count) = self.0.entry(from).or_insert((now, 0));
         if *second != now {
             (*second, *count) = (now, 0);
@@ -66,9 +66,9 @@ mod tests {
 
     #[test]
     fn one_neighbour_takes_nothing_from_another() {
-        let mut rates = Rates::default();
-        let may = |rates: &mut Rates<MOST_SET_UPS>, link, now| {
-            (0..1000).filter(|_| rates.may(Link(link), now)).count()
+        let mut rates = NeighbourRates::default();
+        let may = |rates: &mut NeighbourRates<MOST_SET_UPS>, link, now| {
+            (0..1000).filter(|_| rates.may(LinkNumber(link), now)).count()
         };
         assert_eq!(may(&mut rates, 1, 5), 64);
         assert_eq!(may(&mut rates, 2, 5), 64);

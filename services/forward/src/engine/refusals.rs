@@ -6,7 +6,7 @@ use crate::onion::Reason;
 
 /// Why a set-up came to nothing at this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Refusal {
+pub enum SetupRefusal {
     /// As its source is told.
     Told(Reason),
     /// It is for somebody else, or was altered: the neighbour is told.
@@ -15,7 +15,7 @@ pub enum Refusal {
     Unheard,
 }
 
-impl Refusal {
+impl SetupRefusal {
     /// Those that there are.
     const ALL: [Self; 9] = [
         Self::Told(Reason::Full),
@@ -49,16 +49,16 @@ impl Refusal {
 
 /// How many there were since the start.
 #[derive(Debug, Default)]
-pub struct Refusals(BTreeMap<Refusal, u64>);
+pub struct Refusals(BTreeMap<SetupRefusal, u64>);
 
 impl Refusals {
     /// One more.
-    pub fn add(&mut self, refusal: Refusal) {
+    pub fn add(&mut self, refusal: SetupRefusal) {
         *self.0.entry(refusal).or_default() += 1;
     }
 
     /// Of each kind, also of those that there were none of.
-    pub fn counts(&self) -> impl Iterator<Item = (Refusal, u64)> {
-        Refusal::ALL.into_iter().map(|it| (it, self.0.get(&it).copied().unwrap_or_default()))
+    pub fn counts(&self) -> impl Iterator<Item = (SetupRefusal, u64)> {
+        SetupRefusal::ALL.into_iter().map(|it| (it, self.0.get(&it).copied().unwrap_or_default()))
     }
 }

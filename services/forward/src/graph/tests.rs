@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn address(number: usize) -> Address {
+fn address(number: usize) -> NodeAddress {
     let mut octets = [0xfc; 16];
     octets[1] = u8::try_from(number).unwrap();
     octets.try_into().unwrap()
@@ -25,8 +25,14 @@ fn graph(nodes: usize, links: &[(usize, usize, u32)]) -> Graph {
 }
 
 /// Every path within the limits, by trying all.
-fn all(graph: &Graph, to: usize, limits: &Limits) -> Vec<Path> {
-    fn go(graph: &Graph, to: usize, limits: &Limits, path: &mut Vec<usize>, found: &mut Vec<Path>) {
+fn all(graph: &Graph, to: usize, limits: &PathConstraints) -> Vec<CandidatePath> {
+    fn go(
+        graph: &Graph,
+        to: usize,
+        limits: &PathConstraints,
+        path: &mut Vec<usize>,
+        found: &mut Vec<CandidatePath>,
+    ) {
         let node = path[path.len() - 1];
         if node == to {
             let path = graph.path(path);
@@ -58,33 +64,33 @@ fn all(graph: &Graph, to: usize, limits: &Limits) -> Vec<Path> {
     found
 }
 
-fn order(path: &Path) -> (u32, usize) {
+fn order(path: &CandidatePath) -> (u32, usize) {
     (path.length, path.hops.len())
 }
 
-fn have_nothing_in_common([one, other]: &[Path; 2]) -> bool {
-    let relays = |path: &Path| path.hops[..path.hops.len() - 1].to_vec();
+fn have_nothing_in_common([one, other]: &[CandidatePath; 2]) -> bool {
+    let relays = |path: &CandidatePath| path.hops[..path.hops.len() - 1].to_vec();
     let shared = relays(one).iter().any(|hop| relays(other).contains(hop));
     !shared && one.hops != other.hops
 }
 
-fn numbers(path: &Path) -> Vec<u8> {
+fn numbers(path: &CandidatePath) -> Vec<u8> {
     path.hops.iter().map(|hop| hop.octets()[1]).collect()
 }
 
 #[test]
 fn the_shortest_first_and_of_equals_that_with_fewer_hops() {
     let graph = graph(4, &[(0, 1, 10), (1, 3, 10), (0, 2, 5), (2, 1, 5), (0, 3, 40)]);
-    let paths = graph.paths(address(0), address(3), &Limits::default(), PATHS);
+    let paths = graph.paths(address(0), address(3), &PathConstraints::default(), PATHS);
     let hops: Vec<_> = paths.iter().map(numbers).collect();
     assert_eq!(hops, [vec![1, 3], vec![2, 1, 3], vec![3]]);
     assert_eq!(
         paths[1],
-        Path { hops: paths[1].hops.clone(), length: 20, capacity: 1000, price: 0 }
+        CandidatePath { hops: paths[1].hops.clone(), length: 20, capacity: 1000, price: 0 }
     );
-    assert_eq!(graph.paths(address(0), address(3), &Limits::default(), 1).len(), 1);
-    assert!(graph.paths(address(0), address(0), &Limits::default(), 1).is_empty());
-    assert!(graph.paths(address(0), address(9), &Limits::default(), 1).is_empty());
+    assert_eq!(graph.paths(address(0), address(3), &PathConstraints::default(), 1).len(), 1);
+    assert!(graph.paths(address(0), address(0), &PathConstraints::default(), 1).is_empty());
+    assert!(graph.paths(address(0), address(9), &PathConstraints::default(), 1).is_empty());
 }
 
 #[test]
@@ -92,18 +98,27 @@ fn limits_hold() {
     let mut graph = graph(4, &[(0, 1, 10), (1, 3, 10), (0, 2, 20), (2, 3, 20)]);
     graph.nodes[1].price = 7;
     graph.nodes[2].edges.iter_mut().for_each(|edge| edge.capacity = 500);
-    let first = |graph: &Graph, limits: &Limits| {
+    let first = |graph: &Graph, limits: &PathConstraints| {
         graph.paths(address(0), address(3), limits, 1).first().map(numbers)
     };
-    let none = Limits::default();
+    let none = PathConstraints::default();
     assert_eq!(first(&graph, &none), Some(vec![1, 3]));
-    let avoid = Limits { avoid: [address(1)].into(), ..none.clone() };
+    let avoid = PathConstraints { avoid: [address(1)].into(), ..none.clone() };
     assert_eq!(first(&graph, &avoid), Some(vec![2, 3]));
-    assert_eq!(first(&graph, &Limits { price: Some(6), ..none.clone() }), Some(vec![2, 3]));
-    assert_eq!(first(&graph, &Limits { price: Some(7), ..none.clone() }), Some(vec![1, 3]));
-    assert_eq!(first(&graph, &Limits { length: Some(20), ..none.clone() }), Some(vec![1, 3]));
-    assert_eq!(first(&graph, &Limits { length: Some(19), ..none.clone() }), None);
-    assert_eq!(first(&graph, &Limits { capacity: 501, ..avoid }), None);
+    assert_eq!(
+        first(&graph, &PathConstraints { price: Some(6), ..none.clone() }),
+        Some(vec![2, 3])
+    );
+    assert_eq!(
+        first(&graph, &PathConstraints { price: Some(7), ..none.clone() }),
+        Some(vec![1, 3])
+    );
+    assert_eq!(
+        first(&graph, &PathConstraints { length: Some(20), ..none.clone() }),
+        Some(vec![1, 3])
+    );
+    assert_eq!(first(&graph, &PathConstraints { length: Some(19), ..none.clone() }), None);
+    assert_eq!(first(&graph, &PathConstraints { capacity: 501, ..avoid }), None);
     graph.nodes[1].relays = false;
     assert_eq!(first(&graph, &none), Some(vec![2, 3]));
     // Ends need not relay.
@@ -117,10 +132,10 @@ fn no_path_has_too_many_hops() {
     let chain: Vec<_> = (0..HOPS + 1).map(|at| (at, at + 1, 1)).collect();
     let end = HOPS + 1;
     let long = graph(end + 1, &chain);
-    assert!(long.paths(address(0), address(end), &Limits::default(), 1).is_empty());
-    assert_eq!(long.paths(address(0), address(HOPS), &Limits::default(), 1).len(), 1);
+    assert!(long.paths(address(0), address(end), &PathConstraints::default(), 1).is_empty());
+    assert_eq!(long.paths(address(0), address(HOPS), &PathConstraints::default(), 1).len(), 1);
     let shortcut = graph(end + 1, &[&chain[..], &[(2, 4, 100)]].concat());
-    let paths = shortcut.paths(address(0), address(end), &Limits::default(), PATHS);
+    let paths = shortcut.paths(address(0), address(end), &PathConstraints::default(), PATHS);
     assert_eq!(paths.len(), 1);
     assert_eq!(paths[0].hops.len(), HOPS);
 }
@@ -130,7 +145,7 @@ fn no_path_has_too_many_hops() {
 fn a_pair_is_found_where_the_shortest_path_is_in_none() {
     let trap =
         graph(6, &[(0, 1, 1), (1, 4, 1), (4, 5, 1), (0, 2, 9), (2, 4, 9), (1, 3, 9), (3, 5, 9)]);
-    let limits = Limits::default();
+    let limits = PathConstraints::default();
     let shortest = &trap.paths(address(0), address(5), &limits, 1)[0];
     assert_eq!(numbers(shortest), [1, 4, 5]);
     let pair = trap.disjoint(address(0), address(5), &limits).unwrap();
@@ -159,14 +174,14 @@ fn graphs(nodes: usize) -> impl Strategy<Value = Graph> {
     })
 }
 
-fn limits() -> impl Strategy<Value = Limits> {
+fn limits() -> impl Strategy<Value = PathConstraints> {
     let some = (
         prop::option::of(0u32..4),
         prop::option::of(0u32..80),
         0u32..4,
         prop::option::of(1usize..9),
     );
-    some.prop_map(|(price, length, capacity, avoid)| Limits {
+    some.prop_map(|(price, length, capacity, avoid)| PathConstraints {
         avoid: avoid.map(address).into_iter().collect(),
         price,
         length,
@@ -182,7 +197,7 @@ fn there_are_as_many_relays_as_are_wanted() {
         (0..12).flat_map(|one| (0..one).map(move |other| (one, other, 5))).collect();
     let whole = graph(12, &whole);
     for relays in 0..HOPS {
-        let limits = Limits { relays, ..Limits::default() };
+        let limits = PathConstraints { relays, ..PathConstraints::default() };
         let paths = whole.paths(address(0), address(11), &limits, PATHS);
         assert_eq!(paths.len(), PATHS, "{relays}");
         assert_eq!(paths[0].hops.len(), relays + 1);
@@ -191,7 +206,7 @@ fn there_are_as_many_relays_as_are_wanted() {
         assert_eq!(pair.is_some(), 2 * relays <= 10, "{relays}");
     }
     let lone = graph(3, &[(0, 1, 1), (1, 2, 1), (0, 2, 1)]);
-    let two = Limits { relays: 2, ..Limits::default() };
+    let two = PathConstraints { relays: 2, ..PathConstraints::default() };
     assert!(lone.paths(address(0), address(2), &two, 1).is_empty());
 }
 
@@ -215,7 +230,7 @@ proptest! {
     /// With a least number of relays what is found is among all that there are, and with one it is the shortest.
     #[test]
     fn relays_are_counted(graph in graphs(9), limits in limits(), relays in 0usize..4) {
-        let limits = Limits { relays, ..limits };
+        let limits = PathConstraints { relays, ..limits };
         let all = all(&graph, 8, &limits);
         let paths = graph.paths(address(0), address(8), &limits, PATHS);
         prop_assert!(paths.iter().all(|path| all.contains(path)));
@@ -234,9 +249,9 @@ proptest! {
             // Otherwise there is seldom a pair.
             node.relays |= node.price > 0;
         }
-        let limits = if bound { limits } else { Limits::default() };
+        let limits = if bound { limits } else { PathConstraints::default() };
         let all = all(&graph, 7, &limits);
-        let sum = |pair: &[Path; 2]| (pair[0].length + pair[1].length, pair[0].hops.len() + pair[1].hops.len());
+        let sum = |pair: &[CandidatePath; 2]| (pair[0].length + pair[1].length, pair[0].hops.len() + pair[1].hops.len());
         let pairs = all.iter().flat_map(|one| all.iter().map(|other| [one.clone(), other.clone()]));
         let best = pairs.filter(have_nothing_in_common).map(|pair| sum(&pair)).min();
         let found = graph.disjoint(address(0), address(7), &limits);

@@ -9,7 +9,7 @@ use rtnetlink::packet_route::route::{
     RouteMplsIpTunnel,
 };
 
-use super::{Kernel, KernelError, netlink, ours};
+use super::{ForwardKernel, KernelError, netlink, ours};
 use crate::label::Label;
 
 /// The device by which packets leave a label path.
@@ -19,7 +19,7 @@ fn label(label: Label) -> MplsLabel {
     MplsLabel { label: label.get(), traffic_class: 0, bottom_of_stack: true, ttl: 0 }
 }
 
-impl Kernel {
+impl ForwardKernel {
     /// What comes with label `from` goes on with label `to` by the device `by`.
     ///
     /// # Errors

@@ -9,8 +9,8 @@ use rtnetlink::packet_route::{AddressFamily, IpProtocol};
 use rtnetlink::{LinkIpIp, LinkUnspec, LinkVeth, LinkWireguard, RouteMessageBuilder};
 
 use super::labels::OUT;
-use super::wireguard::{Own, Peer};
-use super::{Kernel, KernelError, netlink, ours, set};
+use super::wireguard::{OwnEnd, PeerConfig};
+use super::{ForwardKernel, KernelError, netlink, ours, set};
 use crate::label::HIGHEST;
 use crate::mtu;
 use octet_node::address::NETWORK;
@@ -60,7 +60,7 @@ pub struct Tunnel {
     pub plain: Option<(Ipv4Addr, Ipv4Addr)>,
 }
 
-impl Kernel {
+impl ForwardKernel {
     /// Makes what all links and paths need, or sees that it is there.
     ///
     /// # Errors
@@ -70,7 +70,7 @@ impl Kernel {
         let link = self.route.link();
         let made = link.add(LinkWireguard::new(LINKS).mtu(LINKS_MTU).build()).execute().await;
         made.or_else(netlink::there).map_err(KernelError::to(format!("make {LINKS}")))?;
-        self.wireguard.own(Own { name: LINKS, secret, port }).await?;
+        self.wireguard.own(OwnEnd { name: LINKS, secret, port }).await?;
         let made = self.route.link().add(LinkVeth::new(OUT, IN).build()).execute().await;
         made.or_else(netlink::there).map_err(KernelError::to(format!("make {OUT} and {IN}")))?;
         for name in [OUT, IN] {
@@ -146,8 +146,12 @@ impl Kernel {
         let Tunnel { name, key, at, near, far, plain } = tunnel;
         self.address(LINKS, (*near).into(), 32).await?;
         self.reach((*near, *far), mtu::LINK).await?;
-        let peer =
-            Peer { key: *key, at: *at, addresses: vec![(*far).into()], keepalive: KEEPALIVE };
+        let peer = PeerConfig {
+            key: *key,
+            at: *at,
+            addresses: vec![(*far).into()],
+            keepalive: KEEPALIVE,
+        };
         self.wireguard.peer(LINKS, &peer).await?;
         let within = ((*near, *far), TUNNEL_MTU);
         let ((local, remote), mtu) = plain.map_or(within, |ends| (ends, PLAIN_MTU));

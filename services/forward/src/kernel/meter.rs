@@ -10,7 +10,7 @@ mod element;
 mod gate;
 pub mod kept;
 
-pub use gate::Gate;
+pub use gate::GateChange;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -25,9 +25,9 @@ use tokio::time::timeout;
 
 use super::links::IN;
 use super::wanted::GROUP;
-use super::{Kernel, KernelError};
+use super::{ForwardKernel, KernelError};
 use crate::label::Label;
-use element::Key;
+use element::ElementKey;
 
 /// Where the image has the tool.
 const NFT: &str = "/usr/sbin/nft";
@@ -147,7 +147,7 @@ pub struct Meter {
 
 impl Meter {
     /// What its element is found by, where `device` is the number of its device.
-    fn key(&self, device: u32) -> Key {
+    fn key(&self, device: u32) -> ElementKey {
         let first = self.label.get() << 12 | 0x100;
         let [a, b, c, d] = device.to_ne_bytes();
         let [e, f, g, h] = first.to_be_bytes();
@@ -165,10 +165,10 @@ pub struct Count {
 }
 
 /// All counts.
-pub type Counts = BTreeMap<Meter, Count>;
+pub type MeterCounts = BTreeMap<Meter, Count>;
 
 /// Has none of `counts` be lower than in `others`, nor missing.
-pub fn raise(counts: &mut Counts, others: &Counts) {
+pub fn raise(counts: &mut MeterCounts, others: &MeterCounts) {
     for (meter, other) in others {
         let count = counts.entry(meter.clone()).or_default();
         *count = (*count).max(*other);
@@ -206,12 +206,12 @@ add rule {TABLE} out_{device} meta protocol 0x8847 jump sent"
     if text.is_empty() { Ok(()) } else { run(&[&text]).await.map(drop) }
 }
 
-impl Kernel {
+impl ForwardKernel {
     /// Makes these changes: all, or none; of more than [`AT_ONCE`] piece by piece.
     ///
     /// # Errors
     /// A device is not there, or the kernel refuses.
-    pub async fn change(&self, gates: &[Gate]) -> Result<(), KernelError> {
+    pub async fn change(&self, gates: &[GateChange]) -> Result<(), KernelError> {
         let mut devices = BTreeMap::new();
         for gate in gates {
             let name = gate.meter().device.as_str();
@@ -220,7 +220,7 @@ impl Kernel {
             }
         }
         for some in gates.chunks(AT_ONCE) {
-            let of = |gate: &Gate| gate.changes(devices[gate.meter().device.as_str()]);
+            let of = |gate: &GateChange| gate.changes(devices[gate.meter().device.as_str()]);
             let changes: Vec<_> = some.iter().flat_map(of).collect();
             element::commit(&changes).map_err(KernelError::to("change what may come"))?;
         }
@@ -232,7 +232,7 @@ impl Kernel {
 ///
 /// # Errors
 /// nft cannot be run, or says something else than it does.
-pub async fn counts() -> Result<Counts, KernelError> {
+pub async fn counts() -> Result<MeterCounts, KernelError> {
     // Of several sets in one run nft 1.0.6 finds the last one only, and for all sets of a table it reads those of
     // other tables too; of a table it reads that one.
     read(&run(&["-j", &format!("list table {TABLE}")]).await?)
@@ -274,10 +274,10 @@ struct Concat {
 }
 
 /// The elements of the sets that count.
-fn read(text: &str) -> Result<Counts, KernelError> {
+fn read(text: &str) -> Result<MeterCounts, KernelError> {
     let listed: Listed =
         serde_json::from_str(text).map_err(KernelError::to("read what nft lists"))?;
-    let mut counts = Counts::new();
+    let mut counts = MeterCounts::new();
     for set in listed.nftables.into_iter().filter_map(|it| it.set) {
         let is_it = |direction: &Direction| set.name == direction.set();
         let Some(direction) = Direction::ALL.into_iter().find(is_it) else { continue };
@@ -345,7 +345,7 @@ mod tests {
             [of(Direction::In, 3), of(Direction::Out, 4), of(Direction::Above, 5)].into();
         assert_eq!(read(&text).unwrap(), expected);
         let empty = json!({"nftables": [{"set": {"name": "labels"}}]}).to_string();
-        assert_eq!(read(&empty).unwrap(), Counts::new());
+        assert_eq!(read(&empty).unwrap(), MeterCounts::new());
         assert!(read(&text[1..]).is_err());
     }
 }

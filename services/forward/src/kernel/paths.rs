@@ -6,8 +6,8 @@ use rtnetlink::packet_route::route::{RouteAttribute, RouteMetric};
 use rtnetlink::{LinkWireguard, RouteMessageBuilder};
 
 use super::links::IN;
-use super::wireguard::{Own, Peer};
-use super::{Kernel, KernelError, netlink, ours};
+use super::wireguard::{OwnEnd, PeerConfig};
+use super::{ForwardKernel, KernelError, netlink, ours};
 use crate::mtu;
 
 /// The device takes the longest packets that any path takes; what a route by it takes is found out.
@@ -15,7 +15,7 @@ const MTU: u32 = mtu::LONGEST_OF_PATH as u32;
 
 /// The end of a path, as the kernel has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct End {
+pub struct KernelPathEnd {
     /// Its device.
     pub name: String,
     /// The own secret of this path (X25519).
@@ -32,18 +32,18 @@ pub struct End {
     pub nodes: (Ipv6Addr, Option<Ipv6Addr>),
 }
 
-impl Kernel {
+impl ForwardKernel {
     /// Makes an end, or sees that it is as it should be, and gives the number of its device. What it sends needs a label besides
     /// ([`push`](Self::push)).
     ///
     /// # Errors
     /// The kernel refuses.
-    pub async fn end(&self, end: &End) -> Result<u32, KernelError> {
+    pub async fn end(&self, end: &KernelPathEnd) -> Result<u32, KernelError> {
         let name = &end.name;
         let device = LinkWireguard::new(name).mtu(MTU).build();
         let made = self.route.link().add(device).execute().await;
         made.or_else(netlink::there).map_err(KernelError::to(format!("make {name}")))?;
-        self.wireguard.own(Own { name, secret: end.secret, port: end.near.1 }).await?;
+        self.wireguard.own(OwnEnd { name, secret: end.secret, port: end.near.1 }).await?;
         self.far(end).await?;
         self.address(IN, end.near.0.into(), 32).await?;
         self.address(IN, end.nodes.0.into(), 128).await?;
@@ -56,10 +56,11 @@ impl Kernel {
     ///
     /// # Errors
     /// The kernel refuses.
-    pub async fn far(&self, end: &End) -> Result<(), KernelError> {
+    pub async fn far(&self, end: &KernelPathEnd) -> Result<(), KernelError> {
         let mut addresses = vec![IpAddr::V6(end.inner.1)];
         addresses.extend(end.nodes.1.map(IpAddr::V6));
-        let peer = Peer { key: end.key, at: Some(end.far.into()), addresses, keepalive: 0 };
+        let peer =
+            PeerConfig { key: end.key, at: Some(end.far.into()), addresses, keepalive: 0 };
         self.wireguard.peer(&end.name, &peer).await
     }
 

@@ -8,7 +8,7 @@ use rtnetlink::packet_route::IpProtocol;
 use rtnetlink::packet_route::link::Ip6TunnelFlags;
 use rtnetlink::{LinkIp6Tnl, LinkUnspec, RouteMessageBuilder};
 
-use super::{Kernel, KernelError, netlink, ours, set};
+use super::{ForwardKernel, KernelError, netlink, ours, set};
 
 /// The device by which the devices of the lan leave; netd's rules know it.
 pub const LEAVE: &str = "fvpn";
@@ -20,16 +20,21 @@ const HEADER: u32 = 40;
 const TTL: u8 = 64;
 
 /// The nodes at both ends: this one, and the other.
-pub type Ends = (Ipv6Addr, Ipv6Addr);
+pub type TunnelEnds = (Ipv6Addr, Ipv6Addr);
 
 /// The device of the node that leaves by this one and has this place.
 pub fn device(place: u8) -> String {
     format!("fx{place}")
 }
 
-impl Kernel {
+impl ForwardKernel {
     /// Makes a tunnel that carries IPv4 and nothing else, or sees that it is there. Returns the number of its device.
-    async fn tunnel(&self, name: &str, (near, far): Ends, path: u16) -> Result<u32, KernelError> {
+    async fn tunnel(
+        &self,
+        name: &str,
+        (near, far): TunnelEnds,
+        path: u16,
+    ) -> Result<u32, KernelError> {
         let device = LinkIp6Tnl::new(name).local(near).remote(far).protocol(IpProtocol::Ipip);
         // Nobody counts tunnels within tunnels: that would take another header.
         let device = device.set_flag(Ip6TunnelFlags::IgnEncapLimit, true);
@@ -56,7 +61,12 @@ impl Kernel {
     ///
     /// # Errors
     /// The kernel refuses.
-    pub async fn leave(&self, ends: Ends, path: u16, address: Ipv4Addr) -> Result<(), KernelError> {
+    pub async fn leave(
+        &self,
+        ends: TunnelEnds,
+        path: u16,
+        address: Ipv4Addr,
+    ) -> Result<(), KernelError> {
         let index = self.tunnel(LEAVE, ends, path).await?;
         self.address(LEAVE, address.into(), 32).await?;
         let route = RouteMessageBuilder::<Ipv4Addr>::new().table_id(VPN_TABLE.into());
@@ -72,7 +82,7 @@ impl Kernel {
     pub async fn place(
         &self,
         place: u8,
-        ends: Ends,
+        ends: TunnelEnds,
         path: u16,
         address: Ipv4Addr,
     ) -> Result<(), KernelError> {

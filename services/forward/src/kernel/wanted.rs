@@ -20,9 +20,9 @@ pub const GROUP: u16 = PROTOCOL as u16;
 const HEADER: u32 = 40;
 
 /// Who is told.
-pub struct Wanted(TokioSocket);
+pub struct DesiredState(TokioSocket);
 
-impl Wanted {
+impl DesiredState {
     /// From now on. There is one in a network namespace: until it is gone, no other.
     ///
     /// # Errors

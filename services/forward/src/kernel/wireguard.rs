@@ -30,7 +30,7 @@ pub struct Wireguard {
 
 /// A device's own side.
 #[derive(Clone, Copy)]
-pub struct Own<'a> {
+pub struct OwnEnd<'a> {
     /// The device.
     pub name: &'a str,
     /// The secret (X25519).
@@ -41,7 +41,7 @@ pub struct Own<'a> {
 
 /// A peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Peer {
+pub struct PeerConfig {
     /// Its public key (X25519).
     pub key: [u8; 32],
     /// Where it is; without it, that is learned from what it sends.
@@ -61,14 +61,14 @@ impl Wireguard {
     }
 
     /// Sets the own side of a device. What was agreed with peers stands if it was the same before.
-    pub async fn own(&self, own: Own<'_>) -> Result<(), KernelError> {
+    pub async fn own(&self, own: OwnEnd<'_>) -> Result<(), KernelError> {
         let failed = KernelError::to(format!("give {} its key", own.name));
         self.set(side(own)).await.map_err(failed)
     }
 
     /// Adds a peer to the device `name`, or adds to what it has. Addresses are not taken from it: between that
     /// and the new ones packets would be lost.
-    pub async fn peer(&self, name: &str, peer: &Peer) -> Result<(), KernelError> {
+    pub async fn peer(&self, name: &str, peer: &PeerConfig) -> Result<(), KernelError> {
         let addresses = peer.addresses.iter().map(allowed).collect();
         let mut attributes = vec![
             WireguardPeerAttribute::PublicKey(peer.key),
@@ -99,7 +99,7 @@ impl Wireguard {
     }
 }
 
-fn side(own: Own<'_>) -> Vec<WireguardAttribute> {
+fn side(own: OwnEnd<'_>) -> Vec<WireguardAttribute> {
     vec![
         WireguardAttribute::IfName(own.name.into()),
         // The kernel compares it with what it has, which is clamped, and forgets all sessions where they differ
@@ -173,7 +173,7 @@ mod tests {
         /// The kernel clamps what it is given (RFC 7748, 5), and is to find that again.
         #[test]
         fn a_key_is_what_the_kernel_keeps(secret: [u8; 32]) {
-            let said = side(Own { name: "fwg", secret, port: 51820 });
+            let said = side(OwnEnd { name: "fwg", secret, port: 51820 });
             let found = said.iter().find_map(|it| match it {
                 WireguardAttribute::PrivateKey(key) => Some(*key),
                 _ => None,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use octet_node::bytes::Fields;
 
-use crate::kernel::meter::{Count, Counts, Direction, Meter};
+use crate::kernel::meter::{Count, Direction, Meter, MeterCounts};
 
 /// The first byte of what is kept.
 const VERSION: u8 = 1;
@@ -16,12 +16,12 @@ pub struct Sums {
     /// What labels have carried that are not there any more.
     gone: BTreeMap<(String, Direction), Count>,
     /// What those have that are.
-    last: Counts,
+    last: MeterCounts,
 }
 
 impl Sums {
     /// All that is counted is this now.
-    pub fn count(&mut self, counts: &Counts) {
+    pub fn count(&mut self, counts: &MeterCounts) {
         let last = std::mem::replace(&mut self.last, counts.clone());
         for (meter, before) in last {
             let goes_on = counts
@@ -107,7 +107,7 @@ mod tests {
         Meter { device: "fl2".into(), direction: Direction::In, label }
     }
 
-    fn counts(of: &[(u32, u64)]) -> Counts {
+    fn counts(of: &[(u32, u64)]) -> MeterCounts {
         let count = |packets| Count { packets, bytes: 10 * packets };
         of.iter().map(|(label, packets)| (meter(*label), count(*packets))).collect()
     }
@@ -157,7 +157,7 @@ mod tests {
             let of = of.into_iter().map(|((device, at), (packets, bytes))| {
                 ((device, Direction::ALL[at]), Count { packets, bytes })
             });
-            let sums = Sums { gone: of.collect(), last: Counts::new() };
+            let sums = Sums { gone: of.collect(), last: MeterCounts::new() };
             let bytes = sums.to_bytes();
             prop_assert_eq!(Sums::from_bytes(&bytes), Some(sums.clone()));
             prop_assert_ne!(Sums::from_bytes(&bytes[..cut.index(bytes.len())]), Some(sums));

@@ -1,6 +1,6 @@
 //! What the source can change of a path that is set up.
 
-use super::record::Grant;
+use super::record::HopGrant;
 use octet_node::bytes::Fields;
 
 /// The bytes of a change before it is sealed.
@@ -13,19 +13,19 @@ const TEAR_DOWN: u8 = 2;
 ///
 /// Its one encoding: what (1 byte: 1 refresh, 2 tear down), zero (1), lifetime (2), rate (4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub enum HopChange {
     /// Keep the path for so long from now, and so much.
-    Refresh(Grant),
+    Refresh(HopGrant),
     /// Forget it.
     TearDown,
 }
 
-impl Change {
+impl HopChange {
     /// The encoding.
     pub fn to_bytes(self) -> [u8; PLAIN] {
-        let (kind, Grant { lifetime, rate }) = match self {
+        let (kind, HopGrant { lifetime, rate }) = match self {
             Self::Refresh(grant) => (REFRESH, grant),
-            Self::TearDown => (TEAR_DOWN, Grant { lifetime: 0, rate: 0 }),
+            Self::TearDown => (TEAR_DOWN, HopGrant { lifetime: 0, rate: 0 }),
         };
         let ([long, short], [a, b, c, d]) = (lifetime.to_be_bytes(), rate.to_be_bytes());
         [kind, 0, long, short, a, b, c, d]
@@ -36,7 +36,7 @@ impl Change {
         let mut fields = Fields(bytes);
         let [kind, 0] = fields.array()? else { return None };
         let change = match kind {
-            REFRESH => Self::Refresh(Grant { lifetime: fields.u16()?, rate: fields.u32()? }),
+            REFRESH => Self::Refresh(HopGrant { lifetime: fields.u16()?, rate: fields.u32()? }),
             TEAR_DOWN => Self::TearDown,
             _ => return None,
         };

@@ -1,6 +1,6 @@
 //! What the source keeps of a path that stands: what it takes to change it.
 
-use super::change::Change;
+use super::change::HopChange;
 use super::keys::{Keys, seal, stream};
 use super::slots::wrap;
 use super::{CHANGE, COUNTER, HOPS, SLOTS};
@@ -13,7 +13,7 @@ const VERSION: u8 = 1;
 ///
 /// Its one encoding: version (1 byte, 1), the number of hops (1), the last counter (8), the noise (32), and for
 /// each hop its slot (1), the key of its changes (32), and that of the stream over them (32). It is secret.
-pub struct Changes {
+pub struct HopChanges {
     hops: Vec<Hop>,
     /// Makes what is in the slots of changes that no hop has.
     noise: [u8; 32],
@@ -26,7 +26,7 @@ struct Hop {
     cover: [u8; 32],
 }
 
-impl Changes {
+impl HopChanges {
     pub(super) fn new(hops: &[(usize, Keys)], noise: [u8; 32]) -> Self {
         let hop = |(slot, keys): &(usize, Keys)| {
             let Keys { change, cover, .. } = keys;
@@ -37,7 +37,7 @@ impl Changes {
 
     /// A change for all hops, for the first of them. The counter of changes goes up: it is to be kept before
     /// the change is sent, since a counter that is used twice opens what it has sealed.
-    pub fn change(&mut self, change: Change) -> [u8; CHANGE] {
+    pub fn change(&mut self, change: HopChange) -> [u8; CHANGE] {
         self.counter += 1;
         let mut bytes = [0; CHANGE];
         let (counter, body) = bytes.split_at_mut(COUNTER);
@@ -81,7 +81,7 @@ impl Changes {
     }
 }
 
-impl std::fmt::Debug for Changes {
+impl std::fmt::Debug for HopChanges {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let hops = self.hops.len();
         f.debug_struct("Changes")

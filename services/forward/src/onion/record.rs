@@ -2,7 +2,7 @@
 
 use super::SLOT;
 use super::keys::{ENC, HINT, TAG};
-use octet_node::address::Address;
+use octet_node::address::NodeAddress;
 use octet_node::bytes::Fields;
 
 /// The bytes of a record before it is sealed.
@@ -26,11 +26,11 @@ const REFUSED: u8 = 3;
 /// (2), rate (4), then for a relay the next hop's address (16), for the end the key (32) and the number of the
 /// path (4), and zeros up to 88 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Record {
+pub struct HopRecord {
     /// The terms of the path.
     pub terms: Terms,
     /// What the hop is in it.
-    pub role: Role,
+    pub role: HopRole,
 }
 
 /// The terms of a path.
@@ -49,11 +49,11 @@ pub struct Terms {
 
 /// What a hop is in a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub enum HopRole {
     /// It passes on.
     Relay {
         /// To this node, one of its neighbours.
-        next: Address,
+        next: NodeAddress,
     },
     /// It is whom the source wants.
     End {
@@ -70,13 +70,13 @@ pub enum Role {
 /// lifetime (2), rate (4) and, for the end, its key (32), for what refuses the reason (1), and zeros up to
 /// 128 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
+pub enum HopReply {
     /// The hop passes on.
-    Relay(Grant),
+    Relay(HopGrant),
     /// The path ends here.
     End {
         /// On these terms.
-        grant: Grant,
+        grant: HopGrant,
         /// The end's public key of the inner WireGuard, for this path.
         inner_key: [u8; 32],
     },
@@ -86,7 +86,7 @@ pub enum Answer {
 
 /// What a hop grants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Grant {
+pub struct HopGrant {
     /// For how many seconds, unless refreshed.
     pub lifetime: u16,
     /// How much at most, in kbit/s; 0 if it sets no bound.
@@ -116,12 +116,14 @@ pub enum Reason {
     Other(u8),
 }
 
-impl Record {
+impl HopRecord {
     /// The encoding.
     pub fn to_bytes(self) -> [u8; RECORD] {
         let (kind, about) = match self.role {
-            Role::Relay { next } => (RELAY, next.octets().to_vec()),
-            Role::End { inner_key, path } => (END, [&inner_key[..], &path.to_be_bytes()].concat()),
+            HopRole::Relay { next } => (RELAY, next.octets().to_vec()),
+            HopRole::End { inner_key, path } => {
+                (END, [&inner_key[..], &path.to_be_bytes()].concat())
+            }
         };
         let Terms { issued, lifetime, rate, flags } = self.terms;
         filled(&[
@@ -140,8 +142,8 @@ impl Record {
         let (kind, flags) = (fields.u8()?, fields.u8()?);
         let (issued, lifetime, rate) = (fields.u64()?, fields.u16()?, fields.u32()?);
         let role = match kind {
-            RELAY => Role::Relay { next: fields.array::<16>()?.try_into().ok()? },
-            END => Role::End { inner_key: fields.array()?, path: fields.u32()? },
+            RELAY => HopRole::Relay { next: fields.array::<16>()?.try_into().ok()? },
+            END => HopRole::End { inner_key: fields.array()?, path: fields.u32()? },
             _ => return None,
         };
         let terms = Terms { issued, lifetime, rate, flags };
@@ -149,14 +151,14 @@ impl Record {
     }
 }
 
-impl Answer {
+impl HopReply {
     /// The encoding.
     pub fn to_bytes(self) -> [u8; ANSWER] {
         match self {
-            Self::Relay(Grant { lifetime, rate }) => {
+            Self::Relay(HopGrant { lifetime, rate }) => {
                 filled(&[&[RELAY], &lifetime.to_be_bytes(), &rate.to_be_bytes()])
             }
-            Self::End { grant: Grant { lifetime, rate }, inner_key } => {
+            Self::End { grant: HopGrant { lifetime, rate }, inner_key } => {
                 filled(&[&[END], &lifetime.to_be_bytes(), &rate.to_be_bytes(), &inner_key])
             }
             Self::Refused(reason) => filled(&[&[REFUSED, reason.code()]]),
@@ -170,7 +172,7 @@ impl Answer {
         let answer = if kind == REFUSED {
             Self::Refused(Reason::of(fields.u8()?))
         } else {
-            let grant = Grant { lifetime: fields.u16()?, rate: fields.u32()? };
+            let grant = HopGrant { lifetime: fields.u16()?, rate: fields.u32()? };
             match kind {
                 RELAY => Self::Relay(grant),
                 END => Self::End { grant, inner_key: fields.array()? },

@@ -1,7 +1,7 @@
 //! What a hop keeps of a path: what it takes to tell the source's changes from everybody else's.
 
-use super::change::{Change, PLAIN};
-use super::hop::Refused;
+use super::change::{HopChange, PLAIN};
+use super::hop::HopError;
 use super::keys::{Keys, unseal};
 use super::slots::{pass, range};
 use super::{CHANGE, COUNTER, SLOTS};
@@ -18,14 +18,14 @@ const VERSION: u8 = 1;
 /// Its one encoding: version (1 byte, 1), slot (1), key of changes (32), key of the stream over them (32), the
 /// last counter (8). It is secret.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Session {
+pub struct HopSession {
     slot: u8,
     change: [u8; 32],
     cover: [u8; 32],
     last: u64,
 }
 
-impl Session {
+impl HopSession {
     pub(super) fn new(slot: u8, keys: &Keys) -> Self {
         Self { slot, change: keys.change, cover: keys.cover, last: 0 }
     }
@@ -35,20 +35,20 @@ impl Session {
     /// # Errors
     /// Its counter is not higher than that of the last one, or it is not the source's as it was sent. Nothing
     /// has changed then.
-    pub fn change(&mut self, bytes: &[u8; CHANGE]) -> Result<(Change, [u8; CHANGE]), Refused> {
+    pub fn change(&mut self, bytes: &[u8; CHANGE]) -> Result<(HopChange, [u8; CHANGE]), HopError> {
         let mut passed = *bytes;
         let (counter, body) = passed.split_at_mut(COUNTER);
-        let counter = Fields(counter).u64().ok_or(Refused::Malformed)?;
+        let counter = Fields(counter).u64().ok_or(HopError::Malformed)?;
         if counter <= self.last {
-            return Err(Refused::Old);
+            return Err(HopError::Old);
         }
         let slot = usize::from(self.slot);
         let own = range(body, slot);
         let sealed = body[own.clone()].to_vec();
         body[own].fill(0);
         let plain: [u8; PLAIN] =
-            unseal(&self.change, counter, &sealed, body).ok_or(Refused::Forged)?;
-        let change = Change::from_bytes(&plain).ok_or(Refused::Malformed)?;
+            unseal(&self.change, counter, &sealed, body).ok_or(HopError::Forged)?;
+        let change = HopChange::from_bytes(&plain).ok_or(HopError::Malformed)?;
         pass(body, slot, &self.cover, counter);
         self.last = counter;
         Ok((change, passed))
@@ -76,7 +76,7 @@ impl Session {
     }
 }
 
-impl std::fmt::Debug for Session {
+impl std::fmt::Debug for HopSession {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Session").field("last", &self.last).finish_non_exhaustive()
     }

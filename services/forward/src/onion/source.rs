@@ -3,24 +3,24 @@
 use chacha20::ChaCha20Rng;
 use hpke::rand_core::{Rng, SeedableRng};
 
-use super::changes::Changes;
+use super::changes::HopChanges;
 use super::keys::{Keys, Sender, hint, stream, unseal};
-use super::record::{Answer, Grant, Reason, Record, Role};
+use super::record::{HopGrant, HopRecord, HopReply, HopRole, Reason};
 use super::slots::{pass, range, wrap};
 use super::{HOPS, SETUP, SLOTS, SetUp};
 
 /// A hop of the path that is to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Hop {
+pub struct PlannedHop {
     /// Its onion key, as it has announced it.
     pub onion_key: [u8; 32],
     /// What is asked of it.
-    pub record: Record,
+    pub record: HopRecord,
 }
 
 /// Hops that are no path. Places are counted from 0, the hop next to the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidPath {
+pub enum InvalidHops {
     /// There are none, or too many.
     #[error("a path has 1 to {HOPS} hops, and this one {0}")]
     Length(usize),
@@ -36,7 +36,7 @@ pub enum InvalidPath {
 
 /// Why there is no path. Places are counted from 0, the hop next to the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Failed {
+pub enum PathFailure {
     /// This hop said so.
     #[error("hop {0} refuses the path: {1}")]
     Refused(usize, Reason),
@@ -50,7 +50,7 @@ pub enum Failed {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Granted {
     /// What each has granted, in the order of the path.
-    pub hops: Vec<Grant>,
+    pub hops: Vec<HopGrant>,
     /// The end's public key of the inner WireGuard.
     pub inner_key: [u8; 32],
 }
@@ -68,12 +68,12 @@ pub struct Pending {
 ///
 /// # Errors
 /// The hops are no path.
-pub fn build(hops: &[Hop], seed: [u8; 32]) -> Result<(SetUp, Pending), InvalidPath> {
+pub fn build(hops: &[PlannedHop], seed: [u8; 32]) -> Result<(SetUp, Pending), InvalidHops> {
     check(hops)?;
     let mut random = ChaCha20Rng::from_seed(seed);
     let (mut senders, mut kept) = (Vec::new(), Vec::new());
     for ((place, hop), slot) in hops.iter().enumerate().zip(places(&mut random)) {
-        let invalid = |_| InvalidPath::Key(place);
+        let invalid = |_| InvalidHops::Key(place);
         let sender = Sender::new(&hop.onion_key, &mut random).map_err(invalid)?;
         kept.push((slot, sender.keys().map_err(invalid)?));
         senders.push(sender);
@@ -84,7 +84,7 @@ pub fn build(hops: &[Hop], seed: [u8; 32]) -> Result<(SetUp, Pending), InvalidPa
     wrap(&mut body, &streams, 0, |place, slot, body| {
         let (sender, hop) = (&mut senders[place], &hops[place]);
         let sealed = sender.seal(hop.record.to_bytes(), body);
-        let (text, tag) = sealed.map_err(|_| InvalidPath::Key(place))?;
+        let (text, tag) = sealed.map_err(|_| InvalidHops::Key(place))?;
         let hint = hint(&hop.onion_key, &sender.enc);
         let whole = [&hint[..], &sender.enc, &text, &tag].concat();
         body[slot].copy_from_slice(&whole);
@@ -95,14 +95,14 @@ pub fn build(hops: &[Hop], seed: [u8; 32]) -> Result<(SetUp, Pending), InvalidPa
     Ok((body, Pending { hops: kept, sent: Box::new(body), noise }))
 }
 
-fn check(hops: &[Hop]) -> Result<(), InvalidPath> {
+fn check(hops: &[PlannedHop]) -> Result<(), InvalidHops> {
     if hops.is_empty() || hops.len() > HOPS {
-        return Err(InvalidPath::Length(hops.len()));
+        return Err(InvalidHops::Length(hops.len()));
     }
-    let is_end = |hop: &Hop| matches!(hop.record.role, Role::End { .. });
-    let wrong = |(place, hop): &(usize, &Hop)| is_end(hop) != (*place == hops.len() - 1);
+    let is_end = |hop: &PlannedHop| matches!(hop.record.role, HopRole::End { .. });
+    let wrong = |(place, hop): &(usize, &PlannedHop)| is_end(hop) != (*place == hops.len() - 1);
     let found = hops.iter().enumerate().find(wrong);
-    found.map_or(Ok(()), |(place, _)| Err(InvalidPath::Role(place)))
+    found.map_or(Ok(()), |(place, _)| Err(InvalidHops::Role(place)))
 }
 
 /// The slots in random order.
@@ -117,7 +117,7 @@ impl Pending {
     ///
     /// # Errors
     /// A hop has refused, or something was altered on the way back.
-    pub fn finish(&self, bytes: &SetUp) -> Result<Granted, Failed> {
+    pub fn finish(&self, bytes: &SetUp) -> Result<Granted, PathFailure> {
         // Where it turned back is not known: the answers are right for one place only.
         let mut failed = 0;
         for turn in (0..self.hops.len()).rev() {
@@ -126,12 +126,12 @@ impl Pending {
                 Err(place) => failed = failed.max(place),
             }
         }
-        Err(Failed::Broken(failed))
+        Err(PathFailure::Broken(failed))
     }
 
     /// The answers of the hops up to `turn`, if the last of them has sent the set-up back; otherwise the place
     /// of the first that is not right.
-    fn answers(&self, turn: usize, bytes: &SetUp) -> Result<Vec<Answer>, usize> {
+    fn answers(&self, turn: usize, bytes: &SetUp) -> Result<Vec<HopReply>, usize> {
         let mut body = *self.sent;
         for (slot, keys) in &self.hops[..=turn] {
             pass(&mut body, *slot, &keys.layer, 0);
@@ -150,33 +150,33 @@ impl Pending {
             stream(&keys.back, 0, &mut body);
             body[own].copy_from_slice(&before[turn - place]);
             let plain = unseal(&keys.reply, 0, &sealed, &body).ok_or(place)?;
-            answers.push(Answer::from_bytes(&plain).ok_or(place)?);
+            answers.push(HopReply::from_bytes(&plain).ok_or(place)?);
         }
         Ok(answers)
     }
 
     /// What it takes to change the path, once it stands.
-    pub fn changes(&self) -> Changes {
-        Changes::new(&self.hops, self.noise)
+    pub fn changes(&self) -> HopChanges {
+        HopChanges::new(&self.hops, self.noise)
     }
 }
 
 /// What `answers` come to, if the path was to have `hops` hops.
-fn granted(answers: &[Answer], hops: usize) -> Result<Granted, Failed> {
+fn granted(answers: &[HopReply], hops: usize) -> Result<Granted, PathFailure> {
     let mut grants = Vec::new();
     for (place, answer) in answers.iter().enumerate() {
         match *answer {
-            Answer::Refused(reason) => return Err(Failed::Refused(place, reason)),
-            Answer::Relay(grant) if place + 1 < answers.len() => grants.push(grant),
-            Answer::End { grant, inner_key } if place + 1 == hops => {
+            HopReply::Refused(reason) => return Err(PathFailure::Refused(place, reason)),
+            HopReply::Relay(grant) if place + 1 < answers.len() => grants.push(grant),
+            HopReply::End { grant, inner_key } if place + 1 == hops => {
                 grants.push(grant);
                 return Ok(Granted { hops: grants, inner_key });
             }
             // It accepts what it has not passed on, or says that it is what it is not.
-            Answer::Relay(_) | Answer::End { .. } => return Err(Failed::Broken(place)),
+            HopReply::Relay(_) | HopReply::End { .. } => return Err(PathFailure::Broken(place)),
         }
     }
-    Err(Failed::Broken(answers.len()))
+    Err(PathFailure::Broken(answers.len()))
 }
 
 impl std::fmt::Debug for Pending {

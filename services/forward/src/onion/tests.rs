@@ -2,36 +2,36 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::*;
-use octet_node::address::Address;
+use octet_node::address::NodeAddress;
 
 const NOW: u64 = 1_800_000_000;
 
-const GRANT: Grant = Grant { lifetime: 600, rate: 9_000 };
+const GRANT: HopGrant = HopGrant { lifetime: 600, rate: 9_000 };
 
 /// Fixed, so that what fails fails again.
 fn secret(number: u8) -> OnionSecret {
     OnionSecret::new(&[number + 1; 32]).unwrap()
 }
 
-fn relay(number: u8) -> Record {
+fn relay(number: u8) -> HopRecord {
     let mut octets = [number; 16];
     octets[0] = 0xfc;
-    let next = Address::try_from(octets).unwrap();
+    let next = NodeAddress::try_from(octets).unwrap();
     let terms = Terms { issued: NOW, lifetime: 900, rate: 10_000, flags: 0 };
-    Record { terms, role: Role::Relay { next } }
+    HopRecord { terms, role: HopRole::Relay { next } }
 }
 
-fn end() -> Record {
-    let role = Role::End { inner_key: [0x77; 32], path: 5 };
-    Record { role, ..relay(0) }
+fn end() -> HopRecord {
+    let role = HopRole::End { inner_key: [0x77; 32], path: 5 };
+    HopRecord { role, ..relay(0) }
 }
 
 /// A path over the first `count` nodes.
-fn hops(count: usize) -> Vec<Hop> {
+fn hops(count: usize) -> Vec<PlannedHop> {
     let hop = |place: usize| {
         let number = u8::try_from(place).unwrap();
         let record = if place + 1 == count { end() } else { relay(number + 1) };
-        Hop { onion_key: *secret(number).public(), record }
+        PlannedHop { onion_key: *secret(number).public(), record }
     };
     (0..count).map(hop).collect()
 }
@@ -42,8 +42,12 @@ fn own(number: usize) -> [OnionSecret; 2] {
 }
 
 /// The set-up at each hop, as `wire` has let it through: it gets the number of the wire and the bytes.
-fn out(count: usize, first: SetUp, wire: &dyn Fn(usize, &mut SetUp)) -> Result<Vec<Opened>, usize> {
-    let mut opened: Vec<Opened> = Vec::new();
+fn out(
+    count: usize,
+    first: SetUp,
+    wire: &dyn Fn(usize, &mut SetUp),
+) -> Result<Vec<OpenedSetup>, usize> {
+    let mut opened: Vec<OpenedSetup> = Vec::new();
     for place in 0..count {
         let mut bytes = opened.last().map_or(first, |it| it.forward);
         wire(place, &mut bytes);
@@ -52,16 +56,16 @@ fn out(count: usize, first: SetUp, wire: &dyn Fn(usize, &mut SetUp)) -> Result<V
     Ok(opened)
 }
 
-fn accepts(role: Role) -> Answer {
+fn accepts(role: HopRole) -> HopReply {
     match role {
-        Role::Relay { .. } => Answer::Relay(GRANT),
-        Role::End { .. } => Answer::End { grant: GRANT, inner_key: [0x55; 32] },
+        HopRole::Relay { .. } => HopReply::Relay(GRANT),
+        HopRole::End { .. } => HopReply::End { grant: GRANT, inner_key: [0x55; 32] },
     }
 }
 
 /// What comes back to the source when `opened` answer, the last one with `last`; the wire's number is that of the
 /// hop that sends.
-fn back(opened: Vec<Opened>, last: Answer, wire: &dyn Fn(usize, &mut SetUp)) -> SetUp {
+fn back(opened: Vec<OpenedSetup>, last: HopReply, wire: &dyn Fn(usize, &mut SetUp)) -> SetUp {
     let mut bytes = opened.last().unwrap().forward;
     let turn = opened.len() - 1;
     for (place, it) in opened.into_iter().enumerate().rev() {
@@ -98,12 +102,12 @@ fn each_hop_reads_its_own_part_and_the_source_all_answers() {
 fn a_hop_finds_nothing_in_what_is_for_another() {
     let (first, _) = build(&hops(3), [9; 32]).unwrap();
     assert!(open(&own(0), &first).is_ok());
-    assert_eq!(open(&own(1), &first).unwrap_err(), Refused::NotForUs);
-    assert_eq!(open(&[], &first).unwrap_err(), Refused::NotForUs);
+    assert_eq!(open(&own(1), &first).unwrap_err(), HopError::NotForUs);
+    assert_eq!(open(&[], &first).unwrap_err(), HopError::NotForUs);
     // The hop after next finds nothing either when one hop is left out.
     let second = open(&own(0), &first).unwrap().forward;
-    assert_eq!(open(&own(2), &second).unwrap_err(), Refused::NotForUs);
-    assert_eq!(open(&own(0), &second).unwrap_err(), Refused::NotForUs);
+    assert_eq!(open(&own(2), &second).unwrap_err(), HopError::NotForUs);
+    assert_eq!(open(&own(0), &second).unwrap_err(), HopError::NotForUs);
 }
 
 #[test]
@@ -113,8 +117,8 @@ fn the_source_learns_who_refuses_and_why() {
             let (first, pending) = build(&hops(count), [3; 32]).unwrap();
             let mut opened = out(count, first, &untouched).unwrap();
             opened.truncate(turn + 1);
-            let bytes = back(opened, Answer::Refused(Reason::Full), &untouched);
-            assert_eq!(pending.finish(&bytes), Err(Failed::Refused(turn, Reason::Full)));
+            let bytes = back(opened, HopReply::Refused(Reason::Full), &untouched);
+            assert_eq!(pending.finish(&bytes), Err(PathFailure::Refused(turn, Reason::Full)));
         }
     }
 }
@@ -128,9 +132,9 @@ fn nobody_accepts_for_another() {
         pending.finish(&back(opened, last, &untouched))
     };
     assert!(turned(2, accepts(end().role)).is_ok());
-    assert_eq!(turned(1, Answer::Relay(GRANT)), Err(Failed::Broken(1)));
-    assert_eq!(turned(1, accepts(end().role)), Err(Failed::Broken(1)));
-    assert_eq!(turned(2, Answer::Relay(GRANT)), Err(Failed::Broken(2)));
+    assert_eq!(turned(1, HopReply::Relay(GRANT)), Err(PathFailure::Broken(1)));
+    assert_eq!(turned(1, accepts(end().role)), Err(PathFailure::Broken(1)));
+    assert_eq!(turned(2, HopReply::Relay(GRANT)), Err(PathFailure::Broken(2)));
 }
 
 #[test]
@@ -144,14 +148,14 @@ fn the_same_message_is_known_again() {
 
 #[test]
 fn what_is_no_path_is_not_built() {
-    let built = |hops: &[Hop]| build(hops, [3; 32]).unwrap_err();
-    assert_eq!(built(&[]), InvalidPath::Length(0));
-    assert_eq!(built(&hops(HOPS + 1)), InvalidPath::Length(HOPS + 1));
-    assert_eq!(built(&hops(3)[..2]), InvalidPath::Role(1));
-    assert_eq!(built(&[hops(1), hops(2)].concat()), InvalidPath::Role(0));
+    let built = |hops: &[PlannedHop]| build(hops, [3; 32]).unwrap_err();
+    assert_eq!(built(&[]), InvalidHops::Length(0));
+    assert_eq!(built(&hops(HOPS + 1)), InvalidHops::Length(HOPS + 1));
+    assert_eq!(built(&hops(3)[..2]), InvalidHops::Role(1));
+    assert_eq!(built(&[hops(1), hops(2)].concat()), InvalidHops::Role(0));
     // The neutral point: every secret gives the same result with it.
-    let none = Hop { onion_key: [0; 32], record: relay(1) };
-    assert_eq!(built(&[vec![none], hops(1)].concat()), InvalidPath::Key(0));
+    let none = PlannedHop { onion_key: [0; 32], record: relay(1) };
+    assert_eq!(built(&[vec![none], hops(1)].concat()), InvalidHops::Key(0));
 }
 
 #[test]
@@ -196,8 +200,8 @@ fn what_is_altered_on_its_way_back_is_seen() {
                         bytes[at] ^= 1 << (at % 8);
                     }
                 };
-                let bytes = back(opened, Answer::Refused(Reason::Full), &flip);
-                let Err(Failed::Broken(seen)) = pending.finish(&bytes) else {
+                let bytes = back(opened, HopReply::Refused(Reason::Full), &flip);
+                let Err(PathFailure::Broken(seen)) = pending.finish(&bytes) else {
                     panic!("byte {at} of what hop {place} sends")
                 };
                 assert!(seen <= place, "byte {at}: seen at {seen}, altered at {place}");
@@ -206,7 +210,7 @@ fn what_is_altered_on_its_way_back_is_seen() {
     }
 }
 
-fn path(count: usize, seed: [u8; 32]) -> (Changes, Vec<Session>) {
+fn path(count: usize, seed: [u8; 32]) -> (HopChanges, Vec<HopSession>) {
     let (first, pending) = build(&hops(count), seed).unwrap();
     let opened = out(count, first, &untouched).unwrap();
     (pending.changes(), opened.into_iter().map(|it| it.session).collect())
@@ -216,15 +220,15 @@ fn path(count: usize, seed: [u8; 32]) -> (Changes, Vec<Session>) {
 fn a_change_reaches_every_hop_once() {
     for count in 1..=HOPS {
         let (mut source, mut sessions) = path(count, [5; 32]);
-        for change in [Change::Refresh(GRANT), Change::TearDown] {
+        for change in [HopChange::Refresh(GRANT), HopChange::TearDown] {
             let mut bytes = source.change(change);
-            source = Changes::from_bytes(&source.to_bytes()).unwrap();
+            source = HopChanges::from_bytes(&source.to_bytes()).unwrap();
             for session in &mut sessions {
-                let kept = Session::from_bytes(&session.to_bytes()).unwrap();
+                let kept = HopSession::from_bytes(&session.to_bytes()).unwrap();
                 assert_eq!(&kept, session);
                 let (read, passed) = session.change(&bytes).unwrap();
                 assert_eq!(read, change);
-                assert_eq!(session.change(&bytes), Err(Refused::Old));
+                assert_eq!(session.change(&bytes), Err(HopError::Old));
                 assert!(!share_a_window(&bytes[COUNTER..], &passed[COUNTER..]));
                 bytes = passed;
             }
@@ -237,17 +241,17 @@ fn a_change_by_another_an_old_one_or_an_altered_one_is_none() {
     let (mut source, mut sessions) = path(3, [5; 32]);
     let (mut other, _) = path(3, [6; 32]);
     let session = &mut sessions[0];
-    let (old, new) = (source.change(Change::TearDown), source.change(Change::Refresh(GRANT)));
-    assert_eq!(session.change(&other.change(Change::TearDown)), Err(Refused::Forged));
+    let (old, new) = (source.change(HopChange::TearDown), source.change(HopChange::Refresh(GRANT)));
+    assert_eq!(session.change(&other.change(HopChange::TearDown)), Err(HopError::Forged));
     for bit in 0..CHANGE * 8 {
         let mut altered = new;
         altered[bit / 8] ^= 1 << (bit % 8);
         assert!(session.change(&altered).is_err(), "bit {bit}");
     }
-    assert_eq!(session.change(&new).unwrap().0, Change::Refresh(GRANT));
-    assert_eq!(session.change(&old), Err(Refused::Old));
+    assert_eq!(session.change(&new).unwrap().0, HopChange::Refresh(GRANT));
+    assert_eq!(session.change(&old), Err(HopError::Old));
     // Not for the hop after it either, as it was not passed on.
-    assert_eq!(sessions[1].change(&new), Err(Refused::Forged));
+    assert_eq!(sessions[1].change(&new), Err(HopError::Forged));
 }
 
 proptest! {
@@ -265,7 +269,7 @@ proptest! {
         wires.truncate(turn + 1);
         let mut bytes = opened.last().unwrap().forward;
         for it in opened.into_iter().rev() {
-            bytes = it.reply.answer(&bytes, Answer::Refused(Reason::Other(99)));
+            bytes = it.reply.answer(&bytes, HopReply::Refused(Reason::Other(99)));
             wires.push(bytes);
         }
         for (at, one) in wires.iter().enumerate() {
@@ -273,7 +277,7 @@ proptest! {
                 prop_assert!(!share_a_window(one, other));
             }
         }
-        prop_assert_eq!(pending.finish(&bytes), Err(Failed::Refused(0, Reason::Other(99))));
+        prop_assert_eq!(pending.finish(&bytes), Err(PathFailure::Refused(0, Reason::Other(99))));
     }
 
     /// One bit, on any wire of any path: the next hop takes nothing.
@@ -304,19 +308,19 @@ proptest! {
             }
         };
         let bytes = back(opened, accepts(end().role), &flip);
-        prop_assert!(matches!(pending.finish(&bytes), Err(Failed::Broken(_))));
+        prop_assert!(matches!(pending.finish(&bytes), Err(PathFailure::Broken(_))));
     }
 
     #[test]
     fn random_bytes_are_nothing(seed: [u8; 32]) {
         let mut bytes = [0; SETUP];
         keys::stream(&seed, 0, &mut bytes);
-        prop_assert_eq!(open(&own(0), &bytes).unwrap_err(), Refused::NotForUs);
+        prop_assert_eq!(open(&own(0), &bytes).unwrap_err(), HopError::NotForUs);
         prop_assert!(build(&hops(1), [5; 32]).unwrap().1.finish(&bytes).is_err());
         let (mut source, mut sessions) = path(1, [5; 32]);
-        let mut change = source.change(Change::TearDown);
+        let mut change = source.change(HopChange::TearDown);
         change[COUNTER..].copy_from_slice(&bytes[..CHANGE - COUNTER]);
-        prop_assert_eq!(sessions[0].change(&change), Err(Refused::Forged));
+        prop_assert_eq!(sessions[0].change(&change), Err(HopError::Forged));
     }
 
     #[test]
@@ -329,14 +333,14 @@ proptest! {
         bytes[0] = kind;
         bytes[16] = 0xfc;
         bytes[cut.max(17)..].fill(0);
-        if let Some(record) = Record::from_bytes(&bytes) {
+        if let Some(record) = HopRecord::from_bytes(&bytes) {
             prop_assert_eq!(record.to_bytes(), bytes);
         }
         let mut bytes = [0; ANSWER];
         bytes[..40].copy_from_slice(&answer);
         bytes[0] = kind;
         bytes[cut.max(1)..].fill(0);
-        if let Some(answer) = Answer::from_bytes(&bytes) {
+        if let Some(answer) = HopReply::from_bytes(&bytes) {
             prop_assert_eq!(answer.to_bytes(), bytes);
         }
     }
@@ -344,7 +348,7 @@ proptest! {
     #[test]
     fn changes_have_one_encoding(bytes: [u8; 8], kind in 0u8..4) {
         let bytes = [kind, 0, bytes[2], bytes[3], bytes[4], bytes[5], bytes[6], bytes[7]];
-        if let Some(change) = Change::from_bytes(&bytes) {
+        if let Some(change) = HopChange::from_bytes(&bytes) {
             prop_assert_eq!(change.to_bytes(), bytes);
         }
     }

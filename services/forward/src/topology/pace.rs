@@ -11,13 +11,13 @@ const EACH_SECOND: u32 = 64;
 
 /// What is still read of a neighbour.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Pace {
+pub(super) struct ReadPace {
     left: u32,
     /// When that was so, in seconds since 1970.
     at: u64,
 }
 
-impl Pace {
+impl ReadPace {
     /// Of a neighbour that has said nothing yet.
     pub fn new(now: u64) -> Self {
         Self { left: BURST, at: now }
@@ -41,7 +41,7 @@ mod tests {
 
     #[test]
     fn all_at_once_and_then_some_each_second() {
-        let mut pace = Pace::new(1000);
+        let mut pace = ReadPace::new(1000);
         let mut may = |now| (0..10_000).filter(|_| pace.may(now)).count();
         assert_eq!(may(1000), NODES);
         assert_eq!(may(1001), 64);

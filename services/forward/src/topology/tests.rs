@@ -1,42 +1,42 @@
-use octet_node::certificate::{Certificate, Statement};
-use octet_node::key::Key;
+use octet_node::certificate::{Certificate, KeyStatement};
+use octet_node::key::PrivateKey;
 use proptest::prelude::*;
 
 use super::*;
 use crate::announcement::{Announcement, UNIT};
-use crate::graph::{Graph, Limits};
+use crate::graph::{Graph, PathConstraints};
 
 const NOW: u64 = 1_800_000_000;
 
 struct Speaker {
-    node: Key,
-    key: Key,
+    node: PrivateKey,
+    key: PrivateKey,
 }
 
 impl Speaker {
     fn new() -> Self {
-        Self { node: Key::generate().unwrap(), key: Key::generate().unwrap() }
+        Self { node: PrivateKey::generate().unwrap(), key: PrivateKey::generate().unwrap() }
     }
 
-    fn address(&self) -> Address {
-        Address::of(&self.node.public())
+    fn address(&self) -> NodeAddress {
+        NodeAddress::of(&self.node.public())
     }
 
     fn says(&self, epoch: u64, sequence: u64, issued: u64, lifetime: u16) -> SignedAnnouncement {
         self.announces(epoch, Announcement { sequence, issued, lifetime, ..silent() })
     }
 
-    fn links(&self, links: &[(Address, u32, u16)]) -> SignedAnnouncement {
-        let link = |(neighbour, capacity, latency): &(Address, u32, u16)| {
+    fn links(&self, links: &[(NodeAddress, u32, u16)]) -> SignedAnnouncement {
+        let link = |(neighbour, capacity, latency): &(NodeAddress, u32, u16)| {
             let (neighbour, capacity, latency) = (*neighbour, *capacity, *latency);
-            Link { neighbour, capacity, latency, loss: 1 }
+            AnnouncedLink { neighbour, capacity, latency, loss: 1 }
         };
         self.announces(1, Announcement { links: links.iter().map(link).collect(), ..silent() })
     }
 
     fn announces(&self, epoch: u64, announcement: Announcement) -> SignedAnnouncement {
         let (node, key) = (self.node.public(), self.key.public());
-        let statement = Statement { node, unit: UNIT.parse().unwrap(), key, epoch, issued: 0 };
+        let statement = KeyStatement { node, unit: UNIT.parse().unwrap(), key, epoch, issued: 0 };
         let certificate = Certificate::sign(statement, &self.node).unwrap();
         SignedAnnouncement::sign(announcement, certificate, &self.key).unwrap()
     }
@@ -55,13 +55,13 @@ fn silent() -> Announcement {
     }
 }
 
-fn topology() -> (Topology, Speaker, Option<Address>) {
+fn topology() -> (Topology, Speaker, Option<NodeAddress>) {
     let own = Speaker::new();
     let from = Some(Speaker::new().address());
     (Topology::new(own.address()), own, from)
 }
 
-fn numbered(number: u32) -> Address {
+fn numbered(number: u32) -> NodeAddress {
     let mut octets = [0xfc; 16];
     octets[1..5].copy_from_slice(&number.to_be_bytes());
     octets.try_into().unwrap()
@@ -73,14 +73,14 @@ fn the_newest_counts() {
     let node = Speaker::new();
     let mut hear =
         |epoch, sequence, now| topology.hear(node.says(epoch, sequence, now, 600), now, from);
-    assert_eq!(hear(1, 5, NOW), Heard::New);
-    assert_eq!(hear(1, 5, NOW), Heard::Known);
-    assert_eq!(hear(1, 4, NOW), Heard::Older);
-    assert_eq!(hear(1, 6, NOW), Heard::TooSoon);
-    assert_eq!(hear(1, 6, NOW + MIN_INTERVAL), Heard::New);
+    assert_eq!(hear(1, 5, NOW), AnnouncementResult::New);
+    assert_eq!(hear(1, 5, NOW), AnnouncementResult::Known);
+    assert_eq!(hear(1, 4, NOW), AnnouncementResult::Older);
+    assert_eq!(hear(1, 6, NOW), AnnouncementResult::TooSoon);
+    assert_eq!(hear(1, 6, NOW + MIN_INTERVAL), AnnouncementResult::New);
     // A new key begins anew, and what the old one says counts no more.
-    assert_eq!(hear(2, 1, NOW + 2 * MIN_INTERVAL), Heard::New);
-    assert_eq!(hear(1, 7, NOW + 3 * MIN_INTERVAL), Heard::Older);
+    assert_eq!(hear(2, 1, NOW + 2 * MIN_INTERVAL), AnnouncementResult::New);
+    assert_eq!(hear(1, 7, NOW + 3 * MIN_INTERVAL), AnnouncementResult::Older);
     assert_eq!(topology.get(node.address()).unwrap().epoch(), 2);
 }
 
@@ -90,7 +90,7 @@ fn what_is_known_is_known_by_its_bytes() {
     let node = Speaker::new();
     let (one, other) = (node.says(1, 1, NOW, 600), node.says(1, 2, NOW, 600));
     assert!(!topology.knows(&one.to_bytes()));
-    assert_eq!(topology.hear(one.clone(), NOW, from), Heard::New);
+    assert_eq!(topology.hear(one.clone(), NOW, from), AnnouncementResult::New);
     assert!(topology.knows(&one.to_bytes()));
     assert!(!topology.knows(&other.to_bytes()));
     assert!(!topology.knows(&[]));
@@ -101,9 +101,9 @@ fn it_counts_for_its_time() {
     let (mut topology, _, from) = topology();
     let node = Speaker::new();
     let mut hear = |issued, now| topology.hear(node.says(1, 1, issued, 600), now, from);
-    assert_eq!(hear(NOW + AHEAD + 1, NOW), Heard::Ahead);
-    assert_eq!(hear(NOW - 600, NOW), Heard::Expired);
-    assert_eq!(hear(NOW + AHEAD, NOW), Heard::New);
+    assert_eq!(hear(NOW + AHEAD + 1, NOW), AnnouncementResult::Ahead);
+    assert_eq!(hear(NOW - 600, NOW), AnnouncementResult::Expired);
+    assert_eq!(hear(NOW + AHEAD, NOW), AnnouncementResult::New);
     assert!(!topology.expire(NOW + AHEAD + 599));
     assert!(topology.expire(NOW + AHEAD + 600));
     assert!(topology.get(node.address()).is_none());
@@ -114,22 +114,22 @@ fn an_older_one_that_counts_for_longer_is_not_taken_again() {
     let (mut topology, _, from) = topology();
     let node = Speaker::new();
     let (long, short) = (node.says(1, 1, NOW, 3600), node.says(1, 2, NOW + 10, 5));
-    assert_eq!(topology.hear(long.clone(), NOW, from), Heard::New);
-    assert_eq!(topology.hear(short, NOW + 10, from), Heard::New);
+    assert_eq!(topology.hear(long.clone(), NOW, from), AnnouncementResult::New);
+    assert_eq!(topology.hear(short, NOW + 10, from), AnnouncementResult::New);
     assert!(topology.expire(NOW + 20));
-    assert_eq!(topology.hear(long.clone(), NOW + 20, from), Heard::Older);
+    assert_eq!(topology.hear(long.clone(), NOW + 20, from), AnnouncementResult::Older);
     topology.expire(NOW + 3600);
     assert!(topology.marks.is_empty());
-    assert_eq!(topology.hear(long, NOW + 3600, from), Heard::Expired);
+    assert_eq!(topology.hear(long, NOW + 3600, from), AnnouncementResult::Expired);
 }
 
 #[test]
 fn ones_own_is_ones_own() {
     let (mut topology, own, from) = topology();
-    assert_eq!(topology.hear(own.says(1, 9, NOW, 600), NOW, from), Heard::Own);
+    assert_eq!(topology.hear(own.says(1, 9, NOW, 600), NOW, from), AnnouncementResult::Own);
     assert!(topology.get(own.address()).is_none());
-    assert_eq!(topology.hear(own.says(1, 1, NOW, 600), NOW, None), Heard::New);
-    assert_eq!(topology.hear(own.says(1, 2, NOW, 600), NOW, None), Heard::New);
+    assert_eq!(topology.hear(own.says(1, 1, NOW, 600), NOW, None), AnnouncementResult::New);
+    assert_eq!(topology.hear(own.says(1, 2, NOW, 600), NOW, None), AnnouncementResult::New);
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn a_link_counts_if_both_ends_announce_it() {
     topology.hear(a.links(&[(b.address(), 100, 30)]), NOW, from);
     assert_eq!(topology.link(a.address(), b.address()), None);
     topology.hear(b.links(&[(a.address(), 90, 20)]), NOW, from);
-    let worse = |neighbour| Link { neighbour, capacity: 90, latency: 30, loss: 1 };
+    let worse = |neighbour| AnnouncedLink { neighbour, capacity: 90, latency: 30, loss: 1 };
     assert_eq!(topology.link(a.address(), b.address()), Some(worse(b.address())));
     assert_eq!(topology.link(b.address(), a.address()), Some(worse(a.address())));
 }
@@ -156,7 +156,8 @@ fn the_graph_is_that_of_links_that_count() {
     // Only one end says so.
     topology.hear(c.links(&[(own.address(), 9, 1)]), NOW, from);
     let graph = Graph::of(&topology);
-    let paths = |to: &Speaker| graph.paths(own.address(), to.address(), &Limits::default(), 8);
+    let paths =
+        |to: &Speaker| graph.paths(own.address(), to.address(), &PathConstraints::default(), 8);
     let found = &paths(&b)[..];
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].hops, [a.address(), b.address()]);
@@ -171,9 +172,9 @@ fn a_full_topology_keeps_whom_it_should() {
     let (neighbour, quiet) = (Speaker::new(), Speaker::new());
     let other = Some(neighbour.address());
     topology.set_neighbours([neighbour.address()].into());
-    assert_eq!(topology.hear(own.says(1, 1, NOW, 1), NOW - 10, None), Heard::New);
-    assert_eq!(topology.hear(quiet.says(1, 1, NOW, 10), NOW, other), Heard::New);
-    assert_eq!(topology.hear(neighbour.says(1, 1, NOW, 10), NOW, other), Heard::New);
+    assert_eq!(topology.hear(own.says(1, 1, NOW, 1), NOW - 10, None), AnnouncementResult::New);
+    assert_eq!(topology.hear(quiet.says(1, 1, NOW, 10), NOW, other), AnnouncementResult::New);
+    assert_eq!(topology.hear(neighbour.says(1, 1, NOW, 10), NOW, other), AnnouncementResult::New);
     // Keys are slow: the bulk is one announcement under many addresses.
     let bulk = Arc::new(Speaker::new().says(1, 1, NOW, 600));
     for number in 0.. {
@@ -188,15 +189,15 @@ fn a_full_topology_keeps_whom_it_should() {
         let heard = topology.hear(Speaker::new().says(1, 1, NOW, lifetime), now, from);
         (heard, topology.nodes.len())
     };
-    assert_eq!(hear(600, from), (Heard::TooMany, NODES));
-    assert_eq!(hear(601, from), (Heard::New, NODES));
-    assert_eq!(hear(5, other), (Heard::New, NODES));
+    assert_eq!(hear(600, from), (AnnouncementResult::TooMany, NODES));
+    assert_eq!(hear(601, from), (AnnouncementResult::New, NODES));
+    assert_eq!(hear(5, other), (AnnouncementResult::New, NODES));
     for kept in [&own, &neighbour, &quiet] {
         assert!(topology.get(kept.address()).is_some());
     }
     // What counts no more makes room.
     let late = Speaker::new().says(1, 1, NOW + 10, 5);
-    assert_eq!(topology.hear(late, NOW + 10, from), Heard::New);
+    assert_eq!(topology.hear(late, NOW + 10, from), AnnouncementResult::New);
     assert!(topology.get(quiet.address()).is_none());
 }
 
@@ -209,7 +210,10 @@ fn a_full_topology_comes_to_rest() {
     let nodes: Vec<_> = (0..40).map(|_| Arc::new(Speaker::new().says(1, 1, NOW, 600))).collect();
     let mut round = |now| {
         let all = nodes.iter().flat_map(|node| from.iter().map(move |from| (node, *from)));
-        all.filter(|(node, from)| topology.hear(Arc::clone(node), now, *from) == Heard::New).count()
+        all.filter(|(node, from)| {
+            topology.hear(Arc::clone(node), now, *from) == AnnouncementResult::New
+        })
+        .count()
     };
     assert!(round(NOW) >= 10);
     round(NOW);
@@ -246,7 +250,7 @@ proptest! {
             now += later / 3;
             let signed = nodes[node].says(epoch, sequence, now + later - 10, lifetime);
             let order = Some((epoch, sequence));
-            if topology.hear(signed, now, from) == Heard::New {
+            if topology.hear(signed, now, from) == AnnouncementResult::New {
                 prop_assert!(order > last[node], "{:?} {:?}", order, last[node]);
                 last[node] = order;
             }

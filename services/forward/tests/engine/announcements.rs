@@ -4,38 +4,38 @@
 use std::collections::BTreeMap;
 
 use fastrand::Rng;
-use octet_forward::announcement::{Announcement, LONGEST, Link, SignedAnnouncement, UNIT};
-use octet_forward::topology::{Heard, Topology};
-use octet_node::address::Address;
-use octet_node::certificate::{Certificate, Statement};
-use octet_node::key::Key;
+use octet_forward::announcement::{AnnouncedLink, Announcement, LONGEST, SignedAnnouncement, UNIT};
+use octet_forward::topology::{AnnouncementResult, Topology};
+use octet_node::address::NodeAddress;
+use octet_node::certificate::{Certificate, KeyStatement};
+use octet_node::key::PrivateKey;
 
 use crate::hostile::each;
 
 const NOW: u64 = 1_800_000_000;
 
 struct Speaker {
-    node: Key,
-    key: Key,
+    node: PrivateKey,
+    key: PrivateKey,
     certificate: Certificate,
 }
 
 impl Speaker {
     fn new() -> Self {
-        let (node, key) = (Key::generate().unwrap(), Key::generate().unwrap());
+        let (node, key) = (PrivateKey::generate().unwrap(), PrivateKey::generate().unwrap());
         let unit = UNIT.parse().unwrap();
-        let of = Statement { node: node.public(), unit, key: key.public(), epoch: 1, issued: 0 };
+        let of = KeyStatement { node: node.public(), unit, key: key.public(), epoch: 1, issued: 0 };
         let certificate = Certificate::sign(of, &node).unwrap();
         Self { node, key, certificate }
     }
 
-    fn address(&self) -> Address {
-        Address::of(&self.node.public())
+    fn address(&self) -> NodeAddress {
+        NodeAddress::of(&self.node.public())
     }
 
     fn says(&self, sequence: u64, issued: u64) -> SignedAnnouncement {
-        let other = Address::of(&self.key.public());
-        let link = Link { neighbour: other, capacity: 0, latency: 7, loss: 0 };
+        let other = NodeAddress::of(&self.key.public());
+        let link = AnnouncedLink { neighbour: other, capacity: 0, latency: 7, loss: 0 };
         let announcement = Announcement {
             sequence,
             issued,
@@ -68,7 +68,7 @@ enum Made {
 }
 
 /// What becomes of one: `None` if it is dropped before it is read, or cannot be read.
-type Became = Option<Heard>;
+type Became = Option<AnnouncementResult>;
 
 impl Made {
     const ALL: [Self; 9] = [
@@ -85,16 +85,16 @@ impl Made {
 
     fn wanted(self) -> Became {
         match self {
-            Self::Well => Some(Heard::New),
-            Self::Older => Some(Heard::Older),
-            Self::Looping => Some(Heard::Own),
-            Self::TooSoon => Some(Heard::TooSoon),
+            Self::Well => Some(AnnouncementResult::New),
+            Self::Older => Some(AnnouncementResult::Older),
+            Self::Looping => Some(AnnouncementResult::Own),
+            Self::TooSoon => Some(AnnouncementResult::TooSoon),
             Self::Again | Self::Cut | Self::Flipped | Self::Longer | Self::Another => None,
         }
     }
 }
 
-fn hear(topology: &mut Topology, bytes: &[u8], now: u64, from: Address) -> Became {
+fn hear(topology: &mut Topology, bytes: &[u8], now: u64, from: NodeAddress) -> Became {
     if topology.knows(bytes) {
         return None;
     }
@@ -110,7 +110,7 @@ fn announcements_of_all_kinds() {
     let mut topology = Topology::with_room(own.address(), 64);
     let mut sequence = 10;
     let good = victim.says(sequence, NOW).to_bytes();
-    assert_eq!(hear(&mut topology, &good, now, from), Some(Heard::New));
+    assert_eq!(hear(&mut topology, &good, now, from), Some(AnnouncementResult::New));
     let mut kinds: Vec<_> = Made::ALL.iter().flat_map(|it| vec![*it; each()]).collect();
     chance.shuffle(&mut kinds);
     let mut counts = BTreeMap::<_, usize>::new();
@@ -173,7 +173,10 @@ fn a_flood_of_nodes() {
     let nodes: Vec<_> = (0..20).map(|_| Speaker::new()).collect();
     for node in nodes.iter().chain([&friend]) {
         let bytes = node.says(1, NOW).to_bytes();
-        assert_eq!(hear(&mut topology, &bytes, NOW, friend.address()), Some(Heard::New));
+        assert_eq!(
+            hear(&mut topology, &bytes, NOW, friend.address()),
+            Some(AnnouncementResult::New)
+        );
     }
     let mut counts = BTreeMap::<_, usize>::new();
     for _ in 0..each() {
@@ -183,7 +186,10 @@ fn a_flood_of_nodes() {
     }
     println!("a flood: {counts:?}");
     let taken = ROOM - 21;
-    let wanted = [(Some(Heard::New), taken), (Some(Heard::TooMany), each() - taken)];
+    let wanted = [
+        (Some(AnnouncementResult::New), taken),
+        (Some(AnnouncementResult::TooMany), each() - taken),
+    ];
     assert_eq!(counts, wanted.into());
     assert_eq!(topology.iter().count(), ROOM);
     for node in nodes.iter().chain([&friend]) {

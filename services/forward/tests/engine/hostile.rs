@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use fastrand::Rng;
-use octet_forward::control::{Id, LONGEST, Message};
-use octet_forward::engine::State;
+use octet_forward::control::{Id, LONGEST, LinkMessage};
+use octet_forward::engine::PathState;
 use octet_forward::label::Label;
-use octet_forward::onion::{Failed, Reason};
+use octet_forward::onion::{PathFailure, Reason};
 
 use crate::net::{self, Fate, Net};
 
@@ -16,7 +16,7 @@ pub fn each() -> usize {
 }
 
 /// The messages of one kind that went from one to the other.
-fn sent(net: &Net, from: usize, to: usize) -> Vec<Message> {
+fn sent(net: &Net, from: usize, to: usize) -> Vec<LinkMessage> {
     net.sent.iter().filter(|it| (it.0, it.1) == (from, to)).map(|it| it.2.clone()).collect()
 }
 
@@ -25,19 +25,19 @@ fn a_set_up_counts_once() {
     let mut net = Net::chain(3);
     let path = net.ask(0, &[1, 2]).unwrap();
     net.run();
-    assert_eq!(net.state(0, path), Some(State::Stands));
-    let Some(Message::SetUp { onion, back, .. }) = sent(&net, 0, 1).pop() else { panic!() };
+    assert_eq!(net.state(0, path), Some(PathState::Stands));
+    let Some(LinkMessage::SetUp { onion, back, .. }) = sent(&net, 0, 1).pop() else { panic!() };
     net.drop_path(0, path);
     net.run();
     assert!(net.is_clean(1));
     for number in 0..100 {
-        net.hear(0, 1, Message::SetUp { id: Id(number), back, onion: onion.clone() });
+        net.hear(0, 1, LinkMessage::SetUp { id: Id(number), back, onion: onion.clone() });
         net.run();
         assert!(net.is_clean(1) && net.is_clean(2), "{number}");
     }
     // Long after nobody remembers it, it is too old.
     net.pass(3600);
-    net.hear(0, 1, Message::SetUp { id: Id(1000), back, onion });
+    net.hear(0, 1, LinkMessage::SetUp { id: Id(1000), back, onion });
     net.run();
     assert!(net.is_clean(1) && net.is_clean(2));
 }
@@ -48,17 +48,19 @@ fn nobody_else_tears_down() {
     let mut net = Net::chain(4);
     let path = net.ask(0, &[1, 2, 3]).unwrap();
     net.run();
-    let Some(Message::SetUp { id: at_2, .. }) = sent(&net, 1, 2).pop() else { panic!() };
+    let Some(LinkMessage::SetUp { id: at_2, .. }) = sent(&net, 1, 2).pop() else { panic!() };
     // Node 1 is the hop before; it has seen changes of this path and of others.
     net.pass(300);
-    let Some(Message::Change { sealed, .. }) = sent(&net, 1, 2).pop() else { panic!() };
+    let Some(LinkMessage::Change { sealed, .. }) = sent(&net, 1, 2).pop() else { panic!() };
     let other = net.ask(1, &[2, 3]).unwrap();
     net.run();
     net.drop_path(1, other);
     net.run();
-    let Some(Message::Change { sealed: tear_down, .. }) = sent(&net, 1, 2).pop() else { panic!() };
+    let Some(LinkMessage::Change { sealed: tear_down, .. }) = sent(&net, 1, 2).pop() else {
+        panic!()
+    };
     for sealed in [sealed, tear_down] {
-        net.hear(1, 2, Message::Change { id: at_2, sealed });
+        net.hear(1, 2, LinkMessage::Change { id: at_2, sealed });
         net.run();
         assert!(net.carry(0, path).is_ok());
     }
@@ -75,8 +77,8 @@ fn answers_come_from_who_was_asked() {
     net.link(1, 3);
     let path = net.ask(0, &[1, 2]).unwrap();
     net.run();
-    let Some(Message::Answer { id, onion, .. }) = sent(&net, 2, 1).pop() else { panic!() };
-    let lie = Message::Answer { id, there: Label::new(4711), onion };
+    let Some(LinkMessage::Answer { id, onion, .. }) = sent(&net, 2, 1).pop() else { panic!() };
+    let lie = LinkMessage::Answer { id, there: Label::new(4711), onion };
     for from in [3, 2, 0] {
         net.hear(from, 1, lie.clone());
         net.run();
@@ -90,31 +92,31 @@ fn one_label_is_one_path() {
     let mut net = Net::chain(4);
     let path = net.ask(0, &[1, 2, 3]).unwrap();
     net.run();
-    let Some(Message::SetUp { back: given, .. }) = sent(&net, 0, 1).pop() else { panic!() };
+    let Some(LinkMessage::SetUp { back: given, .. }) = sent(&net, 0, 1).pop() else { panic!() };
     net.fate = Box::new(move |from, to, message| match message {
-        Message::SetUp { id, onion, .. } if (from, to) == (0, 1) => {
-            Fate::Is(Message::SetUp { id: *id, back: given, onion: onion.clone() })
+        LinkMessage::SetUp { id, onion, .. } if (from, to) == (0, 1) => {
+            Fate::Is(LinkMessage::SetUp { id: *id, back: given, onion: onion.clone() })
         }
         _ => Fate::Passes,
     });
     let other = net.ask(0, &[1, 2, 3]).unwrap();
     net.run();
-    assert_eq!(net.state(0, other), Some(State::Asked), "nobody answers");
+    assert_eq!(net.state(0, other), Some(PathState::Asked), "nobody answers");
     net.pass(20);
     // The hop behind gives one for the second time: the relay hears it, or the source.
     for (from, to) in [(2, 1), (1, 0)] {
-        let Some(Message::Answer { there: given, .. }) = sent(&net, from, to).pop() else {
+        let Some(LinkMessage::Answer { there: given, .. }) = sent(&net, from, to).pop() else {
             panic!()
         };
         net.fate = Box::new(move |it, of, message| match message {
-            Message::Answer { id, onion, .. } if (it, of) == (from, to) => {
-                Fate::Is(Message::Answer { id: *id, there: given, onion: onion.clone() })
+            LinkMessage::Answer { id, onion, .. } if (it, of) == (from, to) => {
+                Fate::Is(LinkMessage::Answer { id: *id, there: given, onion: onion.clone() })
             }
             _ => Fate::Passes,
         });
         let other = net.ask(0, &[1, 2, 3]).unwrap();
         net.run();
-        assert!(matches!(net.state(0, other), Some(State::Failed(_))), "{from}");
+        assert!(matches!(net.state(0, other), Some(PathState::Failed(_))), "{from}");
         net.drop_path(0, other);
         net.run();
         net.fate = Box::new(|_, _, _| Fate::Passes);
@@ -181,14 +183,14 @@ impl Made {
     }
 
     /// Node 0 makes one for node 1, other than a good one.
-    fn make(self, net: &mut Net, before: &Message, chance: &mut Rng) -> Vec<u8> {
+    fn make(self, net: &mut Net, before: &LinkMessage, chance: &mut Rng) -> Vec<u8> {
         let new = |net: &mut Net| net.craft(0, &[1, 2, 3], net::key).to_bytes();
         match self {
             Self::Well | Self::Again => {
-                let Message::SetUp { onion, .. } = before.clone() else { panic!() };
+                let LinkMessage::SetUp { onion, .. } = before.clone() else { panic!() };
                 // Of another path's label nothing would be read any further.
                 let back = Label::new(chance.u32(16..1 << 20)).unwrap();
-                Message::SetUp { id: Id(chance.u64(..)), back, onion }.to_bytes()
+                LinkMessage::SetUp { id: Id(chance.u64(..)), back, onion }.to_bytes()
             }
             Self::Cut => {
                 let mut bytes = new(net);
@@ -218,14 +220,14 @@ impl Made {
 /// What node 1 does with something that node 0 sends.
 fn becomes(net: &mut Net, bytes: &[u8]) -> Became {
     net.sent.clear();
-    let Some(message) = Message::from_bytes(bytes) else { return Became::Nothing };
+    let Some(message) = LinkMessage::from_bytes(bytes) else { return Became::Nothing };
     net.hear(0, 1, message);
     net.run();
     match sent(net, 1, 0).pop() {
-        Some(Message::Answer { there: Some(_), .. }) => Became::Path,
-        Some(Message::Answer { .. }) if sent(net, 1, 2).is_empty() => Became::RefusedAtOnce,
-        Some(Message::Answer { .. }) => Became::Refused,
-        Some(Message::Unreadable(_)) => Became::Unreadable,
+        Some(LinkMessage::Answer { there: Some(_), .. }) => Became::Path,
+        Some(LinkMessage::Answer { .. }) if sent(net, 1, 2).is_empty() => Became::RefusedAtOnce,
+        Some(LinkMessage::Answer { .. }) => Became::Refused,
+        Some(LinkMessage::Unreadable(_)) => Became::Unreadable,
         _ => Became::Nothing,
     }
 }
@@ -296,10 +298,10 @@ fn a_flood_of_set_ups() {
     net.pass(1);
     let mut counts = BTreeMap::<_, usize>::new();
     let good = net.craft(0, &[1, 2, 3], net::key);
-    let Message::SetUp { onion, .. } = good else { panic!() };
+    let LinkMessage::SetUp { onion, .. } = good else { panic!() };
     for number in 0..each() {
         let back = Label::new(1000 + number as u32).unwrap();
-        let message = Message::SetUp { id: Id(number as u64), back, onion: onion.clone() };
+        let message = LinkMessage::SetUp { id: Id(number as u64), back, onion: onion.clone() };
         *counts.entry(becomes(&mut net, &message.to_bytes())).or_default() += 1;
     }
     println!("a flood: {counts:?}");
@@ -316,18 +318,19 @@ fn a_relay_lies_about_its_label() {
     let mut net = with_two();
     let path = net.ask(4, &[1, 2]).unwrap();
     net.run();
-    let Some(Message::Answer { there: Some(of_path), .. }) = sent(&net, 1, 4).pop() else {
+    let Some(LinkMessage::Answer { there: Some(of_path), .. }) = sent(&net, 1, 4).pop() else {
         panic!()
     };
     let honest = net.carry(4, path);
     assert!(honest.is_ok());
     // Two paths cannot have one label, so that is seen at once; one that is made up is not.
-    for (lie, state) in
-        [(Label::new(4711).unwrap(), State::Stands), (of_path, State::Failed(Failed::Broken(0)))]
-    {
+    for (lie, state) in [
+        (Label::new(4711).unwrap(), PathState::Stands),
+        (of_path, PathState::Failed(PathFailure::Broken(0))),
+    ] {
         net.fate = Box::new(move |from, to, message| match message.clone() {
-            Message::Answer { id, there: Some(_), onion } if (from, to) == (1, 4) => {
-                Fate::Is(Message::Answer { id, there: Some(lie), onion })
+            LinkMessage::Answer { id, there: Some(_), onion } if (from, to) == (1, 4) => {
+                Fate::Is(LinkMessage::Answer { id, there: Some(lie), onion })
             }
             _ => Fate::Passes,
         });
@@ -352,7 +355,7 @@ fn nobody_else_keeps_on() {
     net.pass(200);
     let changes: Vec<_> = sent(&net, 1, 2);
     let changes: Vec<_> =
-        changes.into_iter().filter(|it| matches!(it, Message::Change { .. })).collect();
+        changes.into_iter().filter(|it| matches!(it, LinkMessage::Change { .. })).collect();
     assert_eq!(changes.len(), 1);
     net.pass(300);
     assert!(net.carry(4, path).is_ok());
@@ -395,10 +398,10 @@ fn a_loop_is_refused_where_it_closes() {
     let mut net = with_two();
     let path = net.ask(0, &[1, 2, 3]).unwrap();
     net.run();
-    assert_eq!(net.state(0, path), Some(State::Stands));
+    assert_eq!(net.state(0, path), Some(PathState::Stands));
     let looping = net.ask(0, &[1, 2, 3, 2]).unwrap();
     net.run();
-    let at_3 = State::Failed(Failed::Refused(2, Reason::NoLink));
+    let at_3 = PathState::Failed(PathFailure::Refused(2, Reason::NoLink));
     assert_eq!(net.state(0, looping), Some(at_3));
 }
 
@@ -444,7 +447,7 @@ fn ends_are_shared() {
                 path
             })
             .collect();
-        paths.into_iter().filter(|path| net.state(node, *path) == Some(State::Stands)).count()
+        paths.into_iter().filter(|path| net.state(node, *path) == Some(PathState::Stands)).count()
     };
     let all = BUSY.map(|node| stand(&mut net, node, 150));
     assert_eq!(all, [128, 128, 128, 0]);
@@ -452,7 +455,7 @@ fn ends_are_shared() {
     // Its own are asked for all the same.
     let own = net.ask(0, &[5]).unwrap();
     net.run();
-    assert_eq!(net.state(0, own), Some(State::Stands));
+    assert_eq!(net.state(0, own), Some(PathState::Stands));
 }
 
 /// Who has not said who they are has no device for long.

@@ -11,8 +11,8 @@ mod rates;
 use std::collections::BTreeSet;
 
 use net::{Fate, Net};
-use octet_forward::engine::{Engine, LAST_NUMBER, State};
-use octet_forward::onion::{Failed, Reason};
+use octet_forward::engine::{Engine, LAST_NUMBER, PathState};
+use octet_forward::onion::{PathFailure, Reason};
 use proptest::prelude::*;
 
 #[test]
@@ -21,7 +21,7 @@ fn a_path_carries_both_ways_and_leaves_nothing_behind() {
         let mut net = Net::chain(hops + 1);
         let path = net.ask(0, &(1..=hops).collect::<Vec<_>>()).unwrap();
         net.run();
-        assert_eq!(net.state(0, path), Some(State::Stands), "{hops} hops");
+        assert_eq!(net.state(0, path), Some(PathState::Stands), "{hops} hops");
         let end = net.end_at(hops).unwrap();
         assert_eq!(net.carry(0, path), Ok((hops, end)));
         assert_eq!(net.carry(hops, end), Ok((0, path)));
@@ -36,7 +36,7 @@ fn a_path_carries_both_ways_and_leaves_nothing_behind() {
 #[test]
 fn who_refuses_is_known_and_nothing_stays() {
     let mut net = Net::chain(5);
-    let refused = |place, reason| Some(State::Failed(Failed::Refused(place, reason)));
+    let refused = |place, reason| Some(PathState::Failed(PathFailure::Refused(place, reason)));
     // Node 3 has no link to node 1.
     let path = net.ask(0, &[1, 2, 3, 1]).unwrap();
     net.run();
@@ -46,7 +46,7 @@ fn who_refuses_is_known_and_nothing_stays() {
     net.run();
     assert_eq!(net.state(0, path), refused(1, Reason::NoLink));
     // A node that has another onion key by now: the one before it tells, or the source sees it itself.
-    for (hop, state) in [(2, refused(0, Reason::Unreadable)), (1, Some(State::Unreadable))] {
+    for (hop, state) in [(2, refused(0, Reason::Unreadable)), (1, Some(PathState::Unreadable))] {
         let key = |node| if node == hop { [9; 32] } else { net::key(node) };
         let path = net.ask_with(0, &[1, 2, 3], key).unwrap();
         net.run();
@@ -62,11 +62,13 @@ fn who_says_nothing_is_known() {
     net.fate = Box::new(|from, to, _| if (from, to) == (2, 3) { Fate::Lost } else { Fate::Passes });
     let path = net.ask(0, &[1, 2, 3]).unwrap();
     net.run();
-    assert_eq!(net.state(0, path), Some(State::Asked));
+    assert_eq!(net.state(0, path), Some(PathState::Asked));
     net.pass(10);
     // Which of those before it gives up first is by chance.
     let state = net.state(0, path);
-    let silent = |it: &State| matches!(it, State::Failed(Failed::Refused(0..=1, Reason::Silent)));
+    let silent = |it: &PathState| {
+        matches!(it, PathState::Failed(PathFailure::Refused(0..=1, Reason::Silent)))
+    };
     assert!(state.as_ref().is_some_and(silent), "{state:?}");
     net.pass(20);
     assert!((0..4).all(|node| net.is_clean(node)));
@@ -74,7 +76,7 @@ fn who_says_nothing_is_known() {
     net.fate = Box::new(|_, _, _| Fate::Passes);
     let path = net.ask(0, &[1, 2, 3]).unwrap();
     net.run();
-    assert_eq!(net.state(0, path), Some(State::Stands));
+    assert_eq!(net.state(0, path), Some(PathState::Stands));
 }
 
 /// A path stays as long as its source is there, and no longer than it was granted afterwards.
@@ -154,9 +156,9 @@ fn a_first_hop_that_is_off_is_shown() {
     net.fate = Box::new(|_, _, _| Fate::Lost);
     let path = net.ask(0, &[1, 2]).unwrap();
     net.pass(19);
-    assert_eq!(net.state(0, path), Some(State::Asked));
+    assert_eq!(net.state(0, path), Some(PathState::Asked));
     net.pass(1);
-    assert_eq!(net.state(0, path), Some(State::Silent));
+    assert_eq!(net.state(0, path), Some(PathState::Silent));
     net.pass(10);
     assert_eq!(net.state(0, path), None);
     assert!(net.is_clean(0));
@@ -252,7 +254,7 @@ proptest! {
             net.run();
         }
         for (path, hops) in asked {
-            if net.state(0, path) == Some(State::Stands) {
+            if net.state(0, path) == Some(PathState::Stands) {
                 let (end, number) = net.carry(0, path).unwrap();
                 prop_assert_eq!(end, hops);
                 prop_assert_eq!(net.carry(end, number), Ok((0, path)));

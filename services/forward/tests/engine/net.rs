@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 
-use octet_forward::control::Message;
+use octet_forward::control::LinkMessage;
 use octet_forward::engine::{
-    Action, Asked, Carried, Engine, LAST_NUMBER, Link, NotAsked, PathNumber, State, Stretch,
+    Engine, EngineAction, LAST_NUMBER, LinkNumber, NotAsked, PathCounters, PathEnd, PathNumber,
+    PathState, RequestedPath,
 };
 use octet_forward::label::Label;
 use octet_forward::onion::OnionSecret;
-use octet_node::address::Address;
+use octet_node::address::NodeAddress;
 use octet_node::control::PublicKey;
 
 /// What becomes of a message on its way.
@@ -17,44 +18,44 @@ pub enum Fate {
     Passes,
     Lost,
     Twice,
-    Is(Message),
+    Is(LinkMessage),
 }
 
 /// What a kernel does with a label.
 enum Then {
-    Swap(Label, Link),
+    Swap(Label, LinkNumber),
     Pop,
 }
 
 #[derive(Default)]
 struct Kernel {
-    lets: BTreeSet<(Link, Label)>,
-    counted: BTreeSet<(Link, Label)>,
+    lets: BTreeSet<(LinkNumber, Label)>,
+    counted: BTreeSet<(LinkNumber, Label)>,
     labels: BTreeMap<Label, Then>,
-    pushes: BTreeMap<Ipv4Addr, (Label, Link)>,
-    ends: BTreeMap<PathNumber, Stretch>,
+    pushes: BTreeMap<Ipv4Addr, (Label, LinkNumber)>,
+    ends: BTreeMap<PathNumber, PathEnd>,
     /// Of what may come, how much.
-    bounds: BTreeMap<(Link, Label), u32>,
+    bounds: BTreeMap<(LinkNumber, Label), u32>,
 }
 
 struct Node {
-    address: Address,
+    address: NodeAddress,
     onion: OnionSecret,
     engine: Engine,
-    links: BTreeMap<Link, usize>,
+    links: BTreeMap<LinkNumber, usize>,
     kernel: Kernel,
     kept: BTreeMap<String, Vec<u8>>,
     /// Paths that have ended.
-    ended: Vec<Carried>,
+    ended: Vec<PathCounters>,
 }
 
 /// Says what becomes of a message.
-pub type Judge = dyn FnMut(usize, usize, &Message) -> Fate;
+pub type Judge = dyn FnMut(usize, usize, &LinkMessage) -> Fate;
 
 /// All of them. `fate` is given who sends, who is to hear, and what.
 pub struct Net {
     nodes: Vec<Node>,
-    wires: VecDeque<(usize, usize, Message)>,
+    wires: VecDeque<(usize, usize, LinkMessage)>,
     pub now: u64,
     rate: u32,
     chance: fastrand::Rng,
@@ -64,7 +65,7 @@ pub struct Net {
     strangers: Vec<(usize, PathNumber)>,
     pub fate: Box<Judge>,
     /// Everything that was sent.
-    pub sent: Vec<(usize, usize, Message)>,
+    pub sent: Vec<(usize, usize, LinkMessage)>,
 }
 
 fn secret(node: usize) -> OnionSecret {
@@ -74,7 +75,7 @@ fn secret(node: usize) -> OnionSecret {
 impl Net {
     pub fn new(nodes: usize, seed: u64) -> Self {
         let node = |number: usize| Node {
-            address: Address::of(&PublicKey::new([number as u8; 32])),
+            address: NodeAddress::of(&PublicKey::new([number as u8; 32])),
             onion: secret(number),
             engine: Engine::default(),
             links: BTreeMap::new(),
@@ -106,7 +107,7 @@ impl Net {
 
     pub fn link(&mut self, one: usize, other: usize) {
         for (here, there) in [(one, other), (other, one)] {
-            let (link, address) = (Link(there as u16), self.nodes[there].address);
+            let (link, address) = (LinkNumber(there as u16), self.nodes[there].address);
             self.nodes[here].links.insert(link, there);
             self.nodes[here].engine.linked(link, address);
         }
@@ -115,8 +116,8 @@ impl Net {
     /// The link between them is gone, as both see it.
     pub fn cut(&mut self, one: usize, other: usize) {
         for (here, there) in [(one, other), (other, one)] {
-            let actions = self.nodes[here].engine.cut(Link(there as u16));
-            self.nodes[here].links.remove(&Link(there as u16));
+            let actions = self.nodes[here].engine.cut(LinkNumber(there as u16));
+            self.nodes[here].links.remove(&LinkNumber(there as u16));
             self.act(here, actions);
         }
     }
@@ -142,7 +143,7 @@ impl Net {
     /// How much may come at a node from whom, if there is a bound or was one.
     pub fn bounds(&self, node: usize) -> Vec<(usize, u32)> {
         let bounds = &self.nodes[node].kernel.bounds;
-        bounds.iter().map(|((Link(from), _), rate)| (usize::from(*from), *rate)).collect()
+        bounds.iter().map(|((LinkNumber(from), _), rate)| (usize::from(*from), *rate)).collect()
     }
 
     /// What a path of this node's own was granted.
@@ -160,13 +161,13 @@ impl Net {
         let hops = hops.iter().map(|hop| (self.nodes[*hop].address, key(*hop))).collect();
         let (now, chance) = (self.now, &mut self.chance);
         let mut bytes = || std::array::from_fn(|_| chance.u8(..));
-        let asked = Asked { hops, rate: self.rate };
+        let asked = RequestedPath { hops, rate: self.rate };
         let (path, actions) = self.nodes[node].engine.ask(&asked, now, &mut bytes)?;
         self.act(node, actions);
         Ok(path)
     }
 
-    pub fn state(&self, node: usize, path: PathNumber) -> Option<State> {
+    pub fn state(&self, node: usize, path: PathNumber) -> Option<PathState> {
         let mut paths = self.nodes[node].engine.paths();
         paths.find(|(number, _)| *number == path).map(|(_, path)| path.state.clone())
     }
@@ -199,7 +200,7 @@ impl Net {
     fn introduce(&mut self, source: usize, path: PathNumber) {
         let Some(stretch) = self.nodes[source].kernel.ends.get(&path) else { return };
         let number = stretch.number;
-        let is_end = |stretch: &Stretch| stretch.number == number && !stretch.is_source;
+        let is_end = |stretch: &PathEnd| stretch.number == number && !stretch.is_source;
         let mut ends = self.nodes.iter().enumerate().filter_map(|(node, it)| {
             let (path, _) = it.kernel.ends.iter().find(|(_, stretch)| is_end(stretch))?;
             Some((node, *path))
@@ -210,11 +211,11 @@ impl Net {
         self.introduced(source, path, end);
     }
 
-    pub fn hear(&mut self, from: usize, to: usize, message: Message) {
+    pub fn hear(&mut self, from: usize, to: usize, message: LinkMessage) {
         let (now, chance, node) = (self.now, &mut self.chance, &mut self.nodes[to]);
         let mut bytes = || std::array::from_fn(|_| chance.u8(..));
         let keys = std::slice::from_ref(&node.onion);
-        let actions = node.engine.hear(Link(from as u16), message, keys, now, &mut bytes);
+        let actions = node.engine.hear(LinkNumber(from as u16), message, keys, now, &mut bytes);
         self.act(to, actions);
     }
 
@@ -235,7 +236,7 @@ impl Net {
         let lets: BTreeSet<_> = standing
             .iter()
             .filter_map(|action| match action {
-                Action::Let(link, label) => Some((*link, *label)),
+                EngineAction::Let(link, label) => Some((*link, *label)),
                 _ => None,
             })
             .collect();
@@ -243,7 +244,7 @@ impl Net {
         let bounds: BTreeMap<_, _> = standing
             .iter()
             .filter_map(|action| match action {
-                Action::Bound(link, label, rate) => Some(((*link, *label), *rate)),
+                EngineAction::Bound(link, label, rate) => Some(((*link, *label), *rate)),
                 _ => None,
             })
             .collect();
@@ -265,69 +266,71 @@ impl Net {
         self.run();
     }
 
-    fn act(&mut self, number: usize, actions: Vec<Action>) {
+    fn act(&mut self, number: usize, actions: Vec<EngineAction>) {
         let Node { kernel, links, kept, ended, .. } = &mut self.nodes[number];
         for action in actions {
             match action {
-                Action::Send(link, message) => {
+                EngineAction::Send(link, message) => {
                     self.wires.extend(links.get(&link).map(|to| (number, *to, message)));
                 }
-                Action::Let(link, label) => {
+                EngineAction::Let(link, label) => {
                     kernel.lets.insert((link, label));
                 }
-                Action::Bound(link, label, rate) => {
+                EngineAction::Bound(link, label, rate) => {
                     assert!(kernel.lets.contains(&(link, label)), "{link} {label} of {number}");
                     kernel.bounds.insert((link, label), rate);
                 }
-                Action::Unbound(link, label) => {
+                EngineAction::Unbound(link, label) => {
                     kernel.bounds.remove(&(link, label));
                 }
-                Action::Forbid(link, label) => {
+                EngineAction::Forbid(link, label) => {
                     kernel.lets.remove(&(link, label));
                     kernel.labels.remove(&label);
                 }
-                Action::Swap { from, to, by } => {
+                EngineAction::Swap { from, to, by } => {
                     kernel.labels.insert(from, Then::Swap(to, by));
                     kernel.counted.insert((by, to));
                 }
-                Action::Pop(label) => {
+                EngineAction::Pop(label) => {
                     kernel.labels.insert(label, Then::Pop);
                 }
-                Action::Push { between: (_, far), with, by, .. } => {
+                EngineAction::Push { between: (_, far), with, by, .. } => {
                     kernel.pushes.insert(far, (with, by));
                     kernel.counted.insert((by, with));
                 }
-                Action::Uncount(link, label) => {
+                EngineAction::Uncount(link, label) => {
                     assert!(kernel.counted.remove(&(link, label)), "{link} {label} of {number}");
                 }
-                Action::End(path, stretch) => {
+                EngineAction::End(path, stretch) => {
                     kernel.ends.insert(path, stretch);
                 }
                 // What goes with a path's device is its route, too.
-                Action::NoEnd(path, _) => {
+                EngineAction::NoEnd(path, _) => {
                     if let Some(stretch) = kernel.ends.remove(&path) {
                         kernel.pushes.remove(&stretch.outer().1);
                     }
                 }
-                Action::Keep(name, bytes) => {
+                EngineAction::Keep(name, bytes) => {
                     kept.insert(name, bytes);
                 }
-                Action::Forget(name) => {
+                EngineAction::Forget(name) => {
                     kept.remove(&name);
                 }
-                Action::Ended(carried) => ended.push(carried),
-                Action::Introduce(path) if self.introduces => self.strangers.push((number, path)),
-                Action::Introduce(_) => {}
+                EngineAction::Ended(carried) => ended.push(carried),
+                EngineAction::Introduce(path) if self.introduces => {
+                    self.strangers.push((number, path))
+                }
+                EngineAction::Introduce(_) => {}
             }
         }
     }
 
     /// What stands at a node for whoever counts, and what has ended.
-    pub fn carried(&self, node: usize) -> (Vec<Carried>, Vec<Carried>) {
+    pub fn carried(&self, node: usize) -> (Vec<PathCounters>, Vec<PathCounters>) {
         (self.nodes[node].engine.carried(), self.nodes[node].ended.clone())
     }
 
-    pub fn address(&self, node: usize) -> Address {
+    pub fn address(&self, node: usize) -> NodeAddress {
         self.nodes[node].address
     }
 
@@ -337,7 +340,7 @@ impl Net {
         node: usize,
         hops: &[usize],
         key: impl Fn(usize) -> [u8; 32],
-    ) -> Message {
+    ) -> LinkMessage {
         let path = self.ask_with(node, hops, key).unwrap();
         let (_, _, message) = self.wires.pop_back().unwrap();
         self.drop_path(node, path);
@@ -346,14 +349,14 @@ impl Net {
 
     /// Whether what comes from a neighbour with this label goes anywhere.
     pub fn admits(&self, node: usize, from: usize, label: Label) -> bool {
-        self.nodes[node].kernel.lets.contains(&(Link(from as u16), label))
+        self.nodes[node].kernel.lets.contains(&(LinkNumber(from as u16), label))
     }
 
     /// The labels that may come, as the engine itself would make them anew.
     pub fn standing(&self, node: usize) -> BTreeSet<(usize, Label)> {
         let standing = self.nodes[node].engine.standing().into_iter();
         let lets = standing.filter_map(|action| match action {
-            Action::Let(Link(from), label) => Some((usize::from(from), label)),
+            EngineAction::Let(LinkNumber(from), label) => Some((usize::from(from), label)),
             _ => None,
         });
         lets.collect()
@@ -406,7 +409,7 @@ impl Net {
         let mut label = label;
         for _ in 0..64 {
             let kernel = &self.nodes[at].kernel;
-            if !kernel.lets.contains(&(Link(from as u16), label)) {
+            if !kernel.lets.contains(&(LinkNumber(from as u16), label)) {
                 return Err(at);
             }
             match kernel.labels.get(&label).ok_or(at)? {
@@ -444,7 +447,7 @@ pub fn key(node: usize) -> [u8; 32] {
 
 /// The same with one bit turned of what the source or the hops have sealed. What a neighbour says of labels
 /// concerns itself alone: the path of a liar carries nothing.
-pub fn altered(message: &Message, seed: u64) -> Message {
+pub fn altered(message: &LinkMessage, seed: u64) -> LinkMessage {
     let mut bytes = message.to_bytes();
     let plain = 14 * 8;
     let bit = plain + seed as usize % (bytes.len() * 8).saturating_sub(plain).max(1);
@@ -452,5 +455,5 @@ pub fn altered(message: &Message, seed: u64) -> Message {
         return message.clone();
     }
     bytes[bit / 8] ^= 1 << (bit % 8);
-    Message::from_bytes(&bytes).unwrap_or_else(|| message.clone())
+    LinkMessage::from_bytes(&bytes).unwrap_or_else(|| message.clone())
 }

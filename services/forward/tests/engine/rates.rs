@@ -1,7 +1,7 @@
 //! How much paths carry at most: all hops hold to what their source asks for, and to nobody else's word.
 
-use octet_forward::control::Message;
-use octet_forward::engine::{HIGHEST_RATE, State};
+use octet_forward::control::LinkMessage;
+use octet_forward::engine::{HIGHEST_RATE, PathState};
 
 use crate::net::{Fate, Net};
 
@@ -11,7 +11,7 @@ fn what_is_asked_for_is_what_hops_hold_to() {
     let mut net = Net::chain(4);
     let free = net.ask(0, &[1, 2, 3]).unwrap();
     net.run();
-    assert_eq!(net.state(0, free), Some(State::Stands));
+    assert_eq!(net.state(0, free), Some(PathState::Stands));
     assert!((0..4).all(|node| net.bounds(node).is_empty()));
     assert_eq!(net.rate(0, free), None);
     let path = net.ask_at(0, &[1, 2, 3], 1000);
@@ -58,7 +58,7 @@ fn a_path_that_is_refused_leaves_no_bound() {
     net.run();
     assert_eq!(net.bounds(1), [(2, 1000)]);
     net.pass(10);
-    assert!(matches!(net.state(0, path), Some(State::Failed(_))));
+    assert!(matches!(net.state(0, path), Some(PathState::Failed(_))));
     net.pass(20);
     assert!((0..4).all(|node| net.is_clean(node)));
 }
@@ -134,8 +134,8 @@ fn what_is_lost_comes_again_and_counts_once() {
     net.pass(200);
     assert_eq!(net.bounds(2), [(1, 900)]);
     // Node 1 says again what it has heard, when it was another rate.
-    let is_change = |it: &&(usize, usize, Message)| {
-        (it.0, it.1) == (1, 2) && matches!(it.2, Message::Change { .. })
+    let is_change = |it: &&(usize, usize, LinkMessage)| {
+        (it.0, it.1) == (1, 2) && matches!(it.2, LinkMessage::Change { .. })
     };
     let changes: Vec<_> = net.sent.iter().filter(is_change).map(|it| it.2.clone()).collect();
     net.set_rate(0, path, 300);

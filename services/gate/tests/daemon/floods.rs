@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use octet_node::as_pid_1::until;
 use octet_node::control::file::{Chunk, MAX_CHUNK};
 use octet_node::control::{Message, Piece, PieceBody, Request, encode};
-use octet_node::key::Key;
+use octet_node::key::PrivateKey;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Map, json};
 
@@ -28,7 +28,7 @@ fn request(id: u64, verb: &str) -> Vec<u8> {
 /// them are dropped, the owner comes in beside them.
 #[test]
 fn a_thousand_half_open() {
-    let anna = Key::generate().unwrap();
+    let anna = PrivateKey::generate().unwrap();
     let host = Host::new(&[("anna", &anna, &["own"])]);
     host.from(251).ask(&anna, "status", json!({})).unwrap();
     let before = host.peak_memory();
@@ -58,7 +58,7 @@ fn a_thousand_half_open() {
 /// One address tries again and again: it is turned away, and told once; another is not.
 #[test]
 fn who_tries_too_often_is_turned_away() {
-    let (anna, stranger) = (Key::generate().unwrap(), Key::generate().unwrap());
+    let (anna, stranger) = (PrivateKey::generate().unwrap(), PrivateKey::generate().unwrap());
     let host = Host::new(&[("anna", &anna, &["own"])]);
     // As often as it likes, if it is an operator.
     for _ in 0..40 {
@@ -74,7 +74,7 @@ fn who_tries_too_often_is_turned_away() {
 
 #[test]
 fn who_is_too_slow_is_cut_off() {
-    let anna = Key::generate().unwrap();
+    let anna = PrivateKey::generate().unwrap();
     let mut host = Host::new(&[("anna", &anna, &["own"])]);
     host.at().ask(&anna, "status", json!({})).unwrap();
     host.kill();
@@ -98,7 +98,7 @@ fn who_is_too_slow_is_cut_off() {
 /// Asks for what has no end, and reads nothing of it.
 #[test]
 fn who_does_not_read_is_cut_off() {
-    let anna = Key::generate().unwrap();
+    let anna = PrivateKey::generate().unwrap();
     let mut host = Host::new(&[("anna", &anna, &["own"])]);
     host.kill();
     host.short = ("unread", 1000);
@@ -118,7 +118,7 @@ fn who_does_not_read_is_cut_off() {
 /// Pieces of a file that nobody has asked for go nowhere.
 #[test]
 fn pieces_without_a_request_go_nowhere() {
-    let anna = Key::generate().unwrap();
+    let anna = PrivateKey::generate().unwrap();
     let host = Host::new(&[("anna", &anna, &["own"])]);
     let (mut stream, _) = host.at().tls(&anna).unwrap();
     let chunk = Chunk::try_from(vec![7; MAX_CHUNK]).unwrap();

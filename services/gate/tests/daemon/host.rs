@@ -12,7 +12,7 @@ use octet_gate::{Parts, run};
 use octet_node::as_pid_1::{PATIENCE, PAUSE};
 use octet_node::control::operator::{Operator, OperatorKey};
 use octet_node::control::{CallError, Client, PublicKey};
-use octet_node::key::Key;
+use octet_node::key::PrivateKey;
 use octet_node::{Callers, notify_ready};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -43,7 +43,7 @@ pub struct Host {
 
 impl Host {
     /// With a gate for `operators`: name, key and what they may.
-    pub fn new(operators: &[(&str, &Key, &[&str])]) -> Self {
+    pub fn new(operators: &[(&str, &PrivateKey, &[&str])]) -> Self {
         let mut host = Self::idle(operators);
         host.start();
         host
@@ -52,7 +52,7 @@ impl Host {
     /// The same, of a router: behind it are `boards`, number and node each, board N at 127.0.0.N, and
     /// their gates listen at `port`.
     pub fn router(
-        operators: &[(&str, &Key, &[&str])],
+        operators: &[(&str, &PrivateKey, &[&str])],
         boards: &[(u8, PublicKey)],
         port: u16,
     ) -> Self {
@@ -62,7 +62,7 @@ impl Host {
     /// The same, of a node that holds the map and is `number`: 0, or a board itself.
     pub fn coordinator(
         number: u8,
-        operators: &[(&str, &Key, &[&str])],
+        operators: &[(&str, &PrivateKey, &[&str])],
         boards: &[(u8, PublicKey)],
         port: u16,
     ) -> Self {
@@ -73,7 +73,7 @@ impl Host {
         host
     }
 
-    fn idle(operators: &[(&str, &Key, &[&str])]) -> Self {
+    fn idle(operators: &[(&str, &PrivateKey, &[&str])]) -> Self {
         let folder = TempDir::new().unwrap();
         std::fs::create_dir(folder.path().join("state")).unwrap();
         let notify = UnixDatagram::bind(folder.path().join("notify")).unwrap();
@@ -126,7 +126,7 @@ impl Host {
     }
 
     /// Starts it anew, with other operators.
-    pub fn restart_for(&mut self, operators: &[(&str, &Key, &[&str])]) {
+    pub fn restart_for(&mut self, operators: &[(&str, &PrivateKey, &[&str])]) {
         self.kill();
         self.operators = named(operators);
         self.start();
@@ -210,7 +210,7 @@ impl Drop for Host {
 }
 
 /// These, as appliance.toml names them.
-pub fn named(operators: &[(&str, &Key, &[&str])]) -> Operator {
+pub fn named(operators: &[(&str, &PrivateKey, &[&str])]) -> Operator {
     let keys = operators.iter().map(|(name, key, may)| OperatorKey {
         key: key.public(),
         name: name.parse().unwrap(),

@@ -14,17 +14,17 @@ mod stand_in;
 use std::sync::Arc;
 
 use host::Host;
-use octet_node::as_pid_1::{Memory, until};
+use octet_node::as_pid_1::{MemoryFile, until};
 use octet_node::control::file::Source;
 use octet_node::control::{CallError, FailureCode};
-use octet_node::key::Key;
+use octet_node::key::PrivateKey;
 use octet_node::tls;
 use operator::{denied, errors, failure, object, until_closed};
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use serde_json::{Map, Value, json};
 
-fn key() -> Key {
-    Key::generate().unwrap()
+fn key() -> PrivateKey {
+    PrivateKey::generate().unwrap()
 }
 
 #[test]
@@ -82,12 +82,13 @@ fn no_operator_keeps_others_from_a_unit() {
     operators.extend(others.iter().map(|key| ("ben", key, &["read"][..])));
     let host = Host::new(&operators);
     let at = host.at();
-    let watch = |key: &Key| {
+    let watch = |key: &PrivateKey| {
         let mut client = at.client(key).unwrap().to_unit(Some("cache".parse().unwrap()));
         let watched = client.call_each("watch", Map::new(), |_| false);
         watched.map(|_| client).map_err(|error| failure(Err(error)).code)
     };
-    let all = |key: &Key| -> Vec<_> { std::iter::from_fn(|| watch(key).ok()).take(100).collect() };
+    let all =
+        |key: &PrivateKey| -> Vec<_> { std::iter::from_fn(|| watch(key).ok()).take(100).collect() };
     let held: Vec<_> = others.iter().map(all).collect();
     assert_eq!(held.iter().map(Vec::len).collect::<Vec<_>>(), [3, 1, 0, 0]);
     assert_eq!(watch(&others[3]).unwrap_err(), FailureCode::Busy);
@@ -107,7 +108,7 @@ fn a_file_goes_through() {
     let bytes: Vec<u8> = (0..5_000_000u32).map(|number| (number % 253) as u8).collect();
     let sum: u64 = bytes.iter().map(|&byte| u64::from(byte)).sum();
     let mut client = host.at().client(&anna).unwrap().to_unit(Some("update".parse().unwrap()));
-    let mut file = Memory(bytes);
+    let mut file = MemoryFile(bytes);
     let args = object(json!({ "file": file.describe() }));
     let end = client.call_with("install", args, Some(&mut file), |_| true).unwrap();
     assert_eq!(end, json!([5_000_000, sum]));
@@ -126,7 +127,8 @@ fn who_is_no_operator_is_refused() {
     let asked = host.units.total();
 
     // Without a key.
-    let mut config: ClientConfig = (*tls::client(&anna, tls::Protocol::Control).unwrap()).clone();
+    let mut config: ClientConfig =
+        (*tls::client(&anna, tls::AlpnProtocol::Control).unwrap()).clone();
     config.client_auth_cert_resolver = Arc::new(NoKey);
     let connection = ClientConnection::new(Arc::new(config), tls::any_name()).unwrap();
     let mut keyless = StreamOwned::new(connection, at.tcp());
@@ -207,7 +209,7 @@ fn each_may_what_it_may() {
 fn what_ends_a_trial_needs_update() {
     let (anna, ben) = (key(), key());
     let host = Host::new(&[("anna", &anna, &["update"]), ("ben", &ben, &["operate"])]);
-    let restart = |key: &Key| host.at().ask(key, "restart", json!({"unit": "cache"}));
+    let restart = |key: &PrivateKey| host.at().ask(key, "restart", json!({"unit": "cache"}));
     restart(&ben).unwrap();
     let trial = host.state().with_file_name(stand_in::TRIAL);
     std::fs::write(&trial, "").unwrap();
@@ -226,7 +228,7 @@ fn owners_have_places_of_their_own() {
     operators.extend(others.iter().map(|key| ("ben", key, &["read"][..])));
     let host = Host::new(&operators);
     let at = host.at();
-    let all = |key: &Key| -> Vec<_> {
+    let all = |key: &PrivateKey| -> Vec<_> {
         let connect = || {
             let mut client = at.client(key).ok()?;
             client.call("status", Map::new()).ok().map(|_| client)
@@ -310,7 +312,7 @@ fn only_so_many_at_once() {
     let (anna, ben) = (key(), key());
     let host = Host::new(&[("anna", &anna, &["own"]), ("ben", &ben, &["own"])]);
     let at = host.at();
-    let connect = |key: &Key| {
+    let connect = |key: &PrivateKey| {
         let mut client = at.client(key).unwrap();
         client.call("status", Map::new()).map(|_| client)
     };

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use octet_node::as_pid_1::PATIENCE;
 use octet_node::control::{CallError, Client, Decoder, Failure, FailureCode, PublicKey, UnitName};
 use octet_node::hello::Hello;
-use octet_node::key::Key;
+use octet_node::key::PrivateKey;
 use octet_node::tls;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
 use rustls::{ClientConnection, StreamOwned};
@@ -37,12 +37,12 @@ impl At {
     }
 
     /// TLS with `key`, and what the gate says first; with the number of the gate's key.
-    pub fn tls(&self, key: &Key) -> io::Result<(Stream, u64)> {
+    pub fn tls(&self, key: &PrivateKey) -> io::Result<(Stream, u64)> {
         greet(self.tcp(), key, self.node)
     }
 
     /// A connection that the gate hands on to board `number`: bytes, so far.
-    pub fn handed_on(&self, key: &Key, number: u64) -> Result<Stream, CallError> {
+    pub fn handed_on(&self, key: &PrivateKey, number: u64) -> Result<Stream, CallError> {
         let mut client = self.client(key)?.to_unit(Some("gate".parse().unwrap()));
         client.call("relay", object(serde_json::json!({ "board": number })))?;
         Ok(client.into_stream().unwrap())
@@ -51,7 +51,7 @@ impl At {
     /// The same, in which the gate of `node` is spoken to.
     pub fn at_board(
         &self,
-        key: &Key,
+        key: &PrivateKey,
         number: u64,
         node: PublicKey,
     ) -> Result<Client<StreamOwned<ClientConnection, Stream>>, CallError> {
@@ -59,17 +59,17 @@ impl At {
     }
 
     /// An operator's connection.
-    pub fn client(&self, key: &Key) -> Result<Client<Stream>, CallError> {
+    pub fn client(&self, key: &PrivateKey) -> Result<Client<Stream>, CallError> {
         Ok(Client::new(self.tls(key)?.0))
     }
 
     /// Asks for a verb of PID 1, on a connection of its own.
-    pub fn ask(&self, key: &Key, verb: &str, args: Value) -> Result<Value, CallError> {
+    pub fn ask(&self, key: &PrivateKey, verb: &str, args: Value) -> Result<Value, CallError> {
         self.client(key)?.call(verb, object(args))
     }
 
     /// Asks for a verb of `unit`.
-    pub fn ask_unit(&self, key: &Key, unit: &str, verb: &str) -> Result<Value, CallError> {
+    pub fn ask_unit(&self, key: &PrivateKey, unit: &str, verb: &str) -> Result<Value, CallError> {
         let unit: UnitName = unit.parse().unwrap();
         self.client(key)?.to_unit(Some(unit)).call(verb, Map::new())
     }
@@ -124,10 +124,10 @@ pub fn errors(bytes: &[u8]) -> Vec<String> {
 /// TLS with `key` over `stream`, and that the gate of `node` is behind it; with the number of its key.
 fn greet<S: Read + Write>(
     stream: S,
-    key: &Key,
+    key: &PrivateKey,
     node: PublicKey,
 ) -> io::Result<(StreamOwned<ClientConnection, S>, u64)> {
-    let config = tls::client(key, tls::Protocol::Control).unwrap();
+    let config = tls::client(key, tls::AlpnProtocol::Control).unwrap();
     let connection = ClientConnection::new(config, tls::any_name()).unwrap();
     let mut stream = StreamOwned::new(connection, stream);
     let mut header = [0; 8];

@@ -7,7 +7,7 @@ use std::thread;
 
 use octet_node::as_pid_1::until;
 use octet_node::control::{CallError, FailureCode};
-use octet_node::key::Key;
+use octet_node::key::PrivateKey;
 use serde_json::{Map, Value, json};
 
 use crate::host::{Host, named};
@@ -58,7 +58,7 @@ impl Tap {
 }
 
 /// The gate has the map: it hears of it after it is ready.
-fn has_the_map(host: &Host, operator: &Key) {
+fn has_the_map(host: &Host, operator: &PrivateKey) {
     // All on one connection, so that no more are open than the tests count.
     let client = host.at().client(operator).unwrap();
     let mut client = client.to_unit(Some("gate".parse().unwrap()));
@@ -73,7 +73,7 @@ fn an_operator_reaches_a_board_and_nobody_reads_it() {
     let board = Host::new(&[("anna", &anna, &["own"])]);
     let tap = Tap::before(board.port);
     let node = board.identity.node();
-    let operators: [(&str, &Key, &[&str]); 2] =
+    let operators: [(&str, &PrivateKey, &[&str]); 2] =
         [("anna", &anna, &["own"]), ("ben", &ben, &["operate:cache"])];
     let router = Host::router(&operators, &[(3, node)], tap.port);
     has_the_map(&router, &anna);
@@ -117,7 +117,7 @@ fn only_boards_of_the_map() {
     let (anna, ben) = (key(), key());
     let board = Host::new(&[("anna", &anna, &["own"])]);
     let node = board.identity.node();
-    let operators: [(&str, &Key, &[&str]); 2] =
+    let operators: [(&str, &PrivateKey, &[&str]); 2] =
         [("anna", &anna, &["own"]), ("ben", &ben, &["read"])];
     let router = Host::router(&operators, &[(3, node)], board.port);
     has_the_map(&router, &anna);
@@ -160,7 +160,7 @@ fn only_boards_of_the_map() {
 #[test]
 fn a_board_that_holds_the_map_hands_on() {
     let anna = key();
-    let operators: [(&str, &Key, &[&str]); 1] = [("anna", &anna, &["own"])];
+    let operators: [(&str, &PrivateKey, &[&str]); 1] = [("anna", &anna, &["own"])];
     let board = Host::new(&operators);
     let node = board.identity.node();
     let manager = Host::coordinator(2, &operators, &[(1, key().public()), (3, node)], board.port);
@@ -177,7 +177,7 @@ fn a_board_that_holds_the_map_hands_on() {
 #[test]
 fn who_wants_nothing_is_cut_off() {
     let anna = key();
-    let operators: [(&str, &Key, &[&str]); 1] = [("anna", &anna, &["own"])];
+    let operators: [(&str, &PrivateKey, &[&str]); 1] = [("anna", &anna, &["own"])];
     let board = Host::new(&operators);
     let node = board.identity.node();
     let mut router = Host::router(&operators, &[(3, node)], board.port);
@@ -213,7 +213,7 @@ fn who_wants_nothing_is_cut_off() {
 fn so_many_and_no_more() {
     let names = ["anna", "ben", "carl"];
     let keys = [key(), key(), key()];
-    let all: Vec<(&str, &Key, &[&str])> =
+    let all: Vec<(&str, &PrivateKey, &[&str])> =
         names.iter().zip(&keys).map(|(name, key)| (*name, key, &["own"][..])).collect();
     let board = Host::new(&all);
     let node = board.identity.node();
@@ -240,7 +240,8 @@ fn so_many_and_no_more() {
 #[test]
 fn who_is_no_operator_any_more_is_cut_off() {
     let (anna, ben) = (key(), key());
-    let all: [(&str, &Key, &[&str]); 2] = [("anna", &anna, &["own"]), ("ben", &ben, &["read"])];
+    let all: [(&str, &PrivateKey, &[&str]); 2] =
+        [("anna", &anna, &["own"]), ("ben", &ben, &["read"])];
     let board = Host::new(&all);
     let node = board.identity.node();
     let router = Host::router(&all, &[(3, node)], board.port);

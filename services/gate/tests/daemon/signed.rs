@@ -1,9 +1,9 @@
 //! Commands that others carry.
 
 use octet_node::as_pid_1::until;
-use octet_node::command::{Command, Order};
+use octet_node::command::{Command, CommandBody};
 use octet_node::control::PublicKey;
-use octet_node::key::{Key, random};
+use octet_node::key::{PrivateKey, random};
 use serde_json::{Map, json};
 
 use crate::host::Host;
@@ -12,8 +12,8 @@ use crate::operator::denied;
 /// 2030-01-01: long after what the clock of this machine may show.
 const NOW: u64 = 1_893_456_000;
 
-fn order(operator: &Key, target: PublicKey, unit: &str, verb: &str) -> Order {
-    Order {
+fn order(operator: &PrivateKey, target: PublicKey, unit: &str, verb: &str) -> CommandBody {
+    CommandBody {
         target,
         operator: operator.public(),
         id: random().unwrap(),
@@ -24,7 +24,7 @@ fn order(operator: &Key, target: PublicKey, unit: &str, verb: &str) -> Order {
     }
 }
 
-fn sign(order: &Order, operator: &Key) -> Command {
+fn sign(order: &CommandBody, operator: &PrivateKey) -> Command {
     Command::sign(order.clone(), operator).unwrap()
 }
 
@@ -38,8 +38,11 @@ fn refused(host: &Host, command: &Command, part: &str) {
 
 #[test]
 fn a_signed_command_is_run_at_most_once() {
-    let (anna, ben, stranger) =
-        (Key::generate().unwrap(), Key::generate().unwrap(), Key::generate().unwrap());
+    let (anna, ben, stranger) = (
+        PrivateKey::generate().unwrap(),
+        PrivateKey::generate().unwrap(),
+        PrivateKey::generate().unwrap(),
+    );
     let mut host = Host::new(&[("anna", &anna, &["own"]), ("ben", &ben, &["operate:cache"])]);
     let node = host.identity.node();
     let good = order(&anna, node, "init", "status");
@@ -47,7 +50,7 @@ fn a_signed_command_is_run_at_most_once() {
     // Until an owner has stated the time, nothing is in time.
     refused(&host, &sign(&good, &anna), "the time is not trusted");
     let time = json!({"time": "2030-01-01T00:00:00Z"});
-    let state = |key: &Key| {
+    let state = |key: &PrivateKey| {
         let client = host.at().client(key).unwrap();
         client
             .to_unit(Some("gate".parse().unwrap()))
@@ -74,7 +77,7 @@ fn a_signed_command_is_run_at_most_once() {
     refused(&host, &sign(&order(&ben, node, "init", "status"), &ben), "needs `read`");
 
     // For another box, of somebody else, too late, too early, with a file, within another.
-    let other = Key::generate().unwrap().public();
+    let other = PrivateKey::generate().unwrap().public();
     refused(&host, &sign(&order(&anna, other, "init", "status"), &anna), "the command is for");
     refused(
         &host,
@@ -82,7 +85,7 @@ fn a_signed_command_is_run_at_most_once() {
         "is not an operator",
     );
     for (expires, part) in [(NOW - 1, "has expired"), (NOW + 2 * 86_400, "24 hours ahead")] {
-        let order = Order { expires, ..order(&anna, node, "init", "status") };
+        let order = CommandBody { expires, ..order(&anna, node, "init", "status") };
         refused(&host, &sign(&order, &anna), part);
     }
     let mut install = order(&anna, node, "update", "install");
@@ -110,12 +113,13 @@ fn a_signed_command_is_run_at_most_once() {
 /// The gate goes by what an owner has stated, not by the clock; and an owner who was wrong by ten years says it again.
 #[test]
 fn a_time_that_was_wrong_is_stated_again() {
-    let anna = Key::generate().unwrap();
+    let anna = PrivateKey::generate().unwrap();
     let host = Host::new(&[("anna", &anna, &["own"])]);
     let node = host.identity.node();
     let state = |time: &str| host.ask("trust-time", json!({ "time": time })).unwrap();
     state("2040-01-01T00:00:00Z");
-    let late = Order { expires: NOW + 10 * 366 * 86_400, ..order(&anna, node, "init", "status") };
+    let late =
+        CommandBody { expires: NOW + 10 * 366 * 86_400, ..order(&anna, node, "init", "status") };
     let early = order(&anna, node, "init", "status");
     refused(&host, &sign(&early, &anna), "has expired");
     state("2030-01-01T00:00:00Z");
@@ -128,7 +132,7 @@ fn a_time_that_was_wrong_is_stated_again() {
 /// to be asked takes no room at all.
 #[test]
 fn one_operator_takes_no_others_room() {
-    let (anna, ben) = (Key::generate().unwrap(), Key::generate().unwrap());
+    let (anna, ben) = (PrivateKey::generate().unwrap(), PrivateKey::generate().unwrap());
     let mut host = Host::new(&[("anna", &anna, &["own"]), ("ben", &ben, &["read"])]);
     let node = host.identity.node();
     host.ask("trust-time", json!({"time": "2030-01-01T00:00:00Z"})).unwrap();
@@ -139,7 +143,7 @@ fn one_operator_takes_no_others_room() {
         assert!(host.bring(&described).is_ok());
     }
     assert_eq!(remembered(&host), 0);
-    let expired = Order { expires: NOW - 1, ..order(&ben, node, "init", "describe") };
+    let expired = CommandBody { expires: NOW - 1, ..order(&ben, node, "init", "describe") };
     refused(&host, &sign(&expired, &ben), "has expired");
 
     let bens =
@@ -157,7 +161,7 @@ fn one_operator_takes_no_others_room() {
 /// Who is an operator no more has nothing run, whatever they have signed before.
 #[test]
 fn whose_key_was_taken_out_is_refused() {
-    let (anna, ben) = (Key::generate().unwrap(), Key::generate().unwrap());
+    let (anna, ben) = (PrivateKey::generate().unwrap(), PrivateKey::generate().unwrap());
     let mut host = Host::new(&[("anna", &anna, &["own"]), ("ben", &ben, &["read"])]);
     let node = host.identity.node();
     host.ask("trust-time", json!({"time": "2030-01-01T00:00:00Z"})).unwrap();
@@ -172,7 +176,7 @@ fn whose_key_was_taken_out_is_refused() {
 /// The file of what was run is damaged: no command is let through, and operators still are.
 #[test]
 fn a_damaged_store_lets_nothing_through() {
-    let anna = Key::generate().unwrap();
+    let anna = PrivateKey::generate().unwrap();
     let mut host = Host::new(&[("anna", &anna, &["own"])]);
     let node = host.identity.node();
     host.ask("trust-time", json!({"time": "2030-01-01T00:00:00Z"})).unwrap();
@@ -193,7 +197,7 @@ fn a_damaged_store_lets_nothing_through() {
 /// Killed while commands come in, again and again: none is run twice.
 #[test]
 fn killed_at_any_moment() {
-    let anna = Key::generate().unwrap();
+    let anna = PrivateKey::generate().unwrap();
     let mut host = Host::new(&[("anna", &anna, &["own"])]);
     let node = host.identity.node();
     host.ask("trust-time", json!({"time": "2030-01-01T00:00:00Z"})).unwrap();
@@ -227,7 +231,7 @@ fn killed_at_any_moment() {
 /// Who carries commands asks whose key has signed one. It changes nothing, however often it is asked.
 #[test]
 fn whose_key_it_is() {
-    let [anna, stranger] = [(); 2].map(|()| Key::generate().unwrap());
+    let [anna, stranger] = [(); 2].map(|()| PrivateKey::generate().unwrap());
     let host = Host::new(&[("anna", &anna, &["own"])]);
     let whose = |key: &str| host.ask("check-key", json!({ "key": key }));
     assert_eq!(whose(&anna.public().to_string()).unwrap(), "operator");
@@ -239,11 +243,11 @@ fn whose_key_it_is() {
 /// Who asks what may be asked is told that, and no more; what is told is then done.
 #[test]
 fn each_is_told_what_they_may_ask() {
-    let [anna, ben] = [(); 2].map(|()| Key::generate().unwrap());
+    let [anna, ben] = [(); 2].map(|()| PrivateKey::generate().unwrap());
     let host = Host::new(&[("anna", &anna, &["own"]), ("ben", &ben, &["operate:cache"])]);
     let node = host.identity.node();
     host.ask("trust-time", json!({ "time": "2030-01-01T00:00:00Z" })).unwrap();
-    let told = |by: &Key, signed: bool| {
+    let told = |by: &PrivateKey, signed: bool| {
         let mut asked = order(by, node, "gate", "verbs");
         if signed {
             asked.args.insert("signed".to_owned(), true.into());

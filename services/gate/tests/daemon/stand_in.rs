@@ -10,14 +10,14 @@ use std::thread;
 
 use octet_node::Peer;
 use octet_node::as_pid_1::until;
-use octet_node::certificate::{Certificate, Statement};
+use octet_node::certificate::{Certificate, KeyStatement};
 use octet_node::control::file::{Intake, MAX_WANT};
 use octet_node::control::{
-    ArgKind, Capability, Client, Connection, Message, PieceBody, PublicKey, Reply, ReplyBody,
+    ArgKind, Client, Connection, Message, Permission, PieceBody, PublicKey, Reply, ReplyBody,
     Request, Verb,
 };
-use octet_node::key::Key;
-use octet_node::map::{CLUSTER, MAP, Member, SignedMap, Update, Version};
+use octet_node::key::PrivateKey;
+use octet_node::map::{CLUSTER, MAP, MapVersion, Member, SignedMap, Update};
 use serde_json::json;
 
 use crate::host::listen;
@@ -155,7 +155,7 @@ impl Conversation {
 }
 
 fn verbs(unit: &str, on_trial: bool) -> Vec<Verb> {
-    use Capability::{Operate, Own, Read, Update};
+    use Permission::{Operate, Own, Read, Update};
 
     let mut verbs = vec![Verb::new("describe", Read, "")];
     verbs.extend(match unit {
@@ -187,14 +187,15 @@ fn verbs(unit: &str, on_trial: bool) -> Vec<Verb> {
 
 /// identity: one node, and one key of the gate that counts.
 pub struct Identity {
-    node: Arc<Key>,
+    node: Arc<PrivateKey>,
     /// How often the key was revoked.
     revoked: Arc<(Mutex<u64>, Condvar)>,
 }
 
 impl Identity {
     pub fn start(folder: &Path) -> Self {
-        let (node, listener) = (Key::generate().unwrap(), listen(&folder.join("identity.sock")));
+        let (node, listener) =
+            (PrivateKey::generate().unwrap(), listen(&folder.join("identity.sock")));
         let node = Arc::new(node);
         let shown = Arc::clone(&node);
         let revoked = Arc::<(Mutex<u64>, Condvar)>::default();
@@ -219,7 +220,11 @@ impl Identity {
     }
 }
 
-fn certify(mut stream: UnixStream, node: &Key, revoked: &(Mutex<u64>, Condvar)) -> io::Result<()> {
+fn certify(
+    mut stream: UnixStream,
+    node: &PrivateKey,
+    revoked: &(Mutex<u64>, Condvar),
+) -> io::Result<()> {
     let mut connection = Connection::default();
     let mut buffer = [0; 4096];
     let request = loop {
@@ -239,7 +244,7 @@ fn certify(mut stream: UnixStream, node: &Key, revoked: &(Mutex<u64>, Condvar)) 
     };
     let mut times = revoked.0.lock().unwrap();
     let (unit, epoch) = ("gate".parse().unwrap(), *times + 1);
-    let statement = Statement { node: node.public(), unit, key, epoch, issued: 1 };
+    let statement = KeyStatement { node: node.public(), unit, key, epoch, issued: 1 };
     let certificate = Certificate::sign(statement, node).unwrap();
     say(ReplyBody::Item(json!(certificate)))?;
     while *times < epoch {
@@ -263,13 +268,13 @@ pub fn cluster(folder: &Path, coordinator: &Identity, number: u8, boards: &[(u8,
     members.sort_by_key(|member| member.number);
     let map = octet_node::map::Map::new(
         coordinator.node(),
-        Version { epoch: 1, sequence: 1 },
+        MapVersion { epoch: 1, sequence: 1 },
         members,
         vec![],
     );
-    let key = Key::generate().unwrap();
+    let key = PrivateKey::generate().unwrap();
     let (node, unit) = (coordinator.node(), CLUSTER.parse().unwrap());
-    let statement = Statement { node, unit, key: key.public(), epoch: 1, issued: 1 };
+    let statement = KeyStatement { node, unit, key: key.public(), epoch: 1, issued: 1 };
     let certificate = Certificate::sign(statement, &coordinator.node).unwrap();
     let map = SignedMap::sign(map, certificate, &key).unwrap();
     let update = json!(Update { number: Some(number), map: Some(map) });

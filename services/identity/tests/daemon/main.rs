@@ -10,7 +10,7 @@ use std::thread;
 
 use octet_node::certificate::Certificate;
 use octet_node::control::{CallError, FailureCode, PublicKey};
-use octet_node::key::Key;
+use octet_node::key::PrivateKey;
 use octet_node::sub_key::{KEY, SubKey};
 use process::Host;
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ fn epoch(host: &Host, key: PublicKey) -> Option<u64> {
 }
 
 fn new_key() -> PublicKey {
-    Key::generate().unwrap().public()
+    PrivateKey::generate().unwrap().public()
 }
 
 #[test]

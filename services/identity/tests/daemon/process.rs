@@ -7,8 +7,8 @@ use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
-use octet_identity::service::Identity;
-use octet_identity::store::Store;
+use octet_identity::service::IdentityService;
+use octet_identity::store::IdentityStore;
 use octet_node::as_pid_1::{PATIENCE, pass};
 use octet_node::control::{CallError, Client};
 use octet_node::{inherited, notify_ready};
@@ -126,7 +126,8 @@ fn identity() {
     }
     let (_, socket) = inherited().into_iter().next().unwrap();
     let folder = std::env::var_os("STATE_DIRECTORY").map(PathBuf::from);
-    let identity = Identity::new(Store::open(folder, |_| Ok(())), |_| "gate".parse().ok());
+    let identity =
+        IdentityService::new(IdentityStore::open(folder, |_| Ok(())), |_| "gate".parse().ok());
     let Err(error) = octet_identity::run(identity, UnixListener::from(socket), notify_ready);
     panic!("{error}");
 }

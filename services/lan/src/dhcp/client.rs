@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use octet_appliance::Mac;
 
-use super::lease::{Lease, Leased};
-use super::message::{Answer, Ask, Kind, To};
+use super::lease::{Lease, LeaseState};
+use super::message::{Ask, Destination, ReplyType, ServerMessage};
 
 /// The pauses after the first questions. They end with the longest, which then stays.
 const PAUSES: [Duration; 5] = [
@@ -30,7 +30,7 @@ const RENEWAL_PAUSE: Duration = Duration::from_secs(60);
 
 /// A client on one link.
 #[derive(Debug)]
-pub struct Client {
+pub struct DhcpClient {
     mac: Mac,
     state: State,
     /// When something is to be done next.
@@ -46,7 +46,7 @@ enum State {
     /// All servers are asked.
     Selecting { xid: u32, tries: usize },
     /// One is asked for what it has offered.
-    Requesting { xid: u32, tries: usize, offer: Answer, asked: Duration },
+    Requesting { xid: u32, tries: usize, offer: ServerMessage, asked: Duration },
     /// There is an address.
     Bound(Lease),
     /// There is one, and it is asked whether it may be kept.
@@ -55,16 +55,16 @@ enum State {
 
 /// What comes of something that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Outcome {
+pub struct ClientOutput {
     /// To be sent.
-    pub send: Option<(Vec<u8>, To)>,
+    pub send: Option<(Vec<u8>, Destination)>,
     /// What is now known of the address, if that has changed.
-    pub leased: Option<Leased>,
+    pub leased: Option<LeaseState>,
     /// To be told.
     pub say: Option<String>,
 }
 
-impl Client {
+impl DhcpClient {
     /// A client that has not asked yet, but would like to have the address `wish`.
     pub fn new(mac: Mac, wish: Option<Ipv4Addr>, now: Duration) -> Self {
         Self { mac, state: State::Idle, due: now, wish }
@@ -97,9 +97,9 @@ impl Client {
     }
 
     /// The time has come for something, or it may have. `random` is new for every call.
-    pub fn tick(&mut self, now: Duration, random: u32) -> Outcome {
+    pub fn tick(&mut self, now: Duration, random: u32) -> ClientOutput {
         if now < self.due {
-            return Outcome::default();
+            return ClientOutput::default();
         }
         match self.state.clone() {
             State::Idle => self.ask_all(now, random, 0),
@@ -113,7 +113,11 @@ impl Client {
                 if lease.until.is_some_and(|until| now >= until) {
                     let say = format!("the time of {} is over and nobody renews it", lease.address);
                     let asked = self.ask_all(now, random, 0);
-                    return Outcome { leased: Some(Leased::Nothing), say: Some(say), ..asked };
+                    return ClientOutput {
+                        leased: Some(LeaseState::Nothing),
+                        say: Some(say),
+                        ..asked
+                    };
                 }
                 self.renew(now, xid, lease)
             }
@@ -131,20 +135,20 @@ impl Client {
 
     /// The link is gone, and with it the network that the address was of: what is there when it is back
     /// may be another.
-    pub fn link_is_gone(&mut self, now: Duration) -> Outcome {
+    pub fn link_is_gone(&mut self, now: Duration) -> ClientOutput {
         let had = self.lease().map(Lease::ip);
         (self.state, self.due) = (State::Idle, now);
         self.wish = had.or(self.wish);
-        Outcome { leased: had.map(|_| Leased::Nothing), ..Outcome::default() }
+        ClientOutput { leased: had.map(|_| LeaseState::Nothing), ..ClientOutput::default() }
     }
 
     /// A server has said something; what is not for this client or not now is passed over.
-    pub fn received(&mut self, now: Duration, answer: Answer) -> Outcome {
+    pub fn received(&mut self, now: Duration, answer: ServerMessage) -> ClientOutput {
         if answer.mac != self.mac {
-            return Outcome::default();
+            return ClientOutput::default();
         }
         match (self.state.clone(), answer.kind) {
-            (State::Selecting { xid, .. }, Kind::Offer) if xid == answer.xid => {
+            (State::Selecting { xid, .. }, ReplyType::Offer) if xid == answer.xid => {
                 // What makes no sense now would make none when it is confirmed.
                 match Lease::new(&answer, now) {
                     Ok(_) => self.request(now, xid, 0, answer, now),
@@ -152,27 +156,35 @@ impl Client {
                 }
             }
             (State::Requesting { xid, offer, asked, .. }, kind) if xid == answer.xid => {
-                if kind == Kind::Offer || answer.server.is_some_and(|it| Some(it) != offer.server) {
-                    return Outcome::default();
+                if kind == ReplyType::Offer
+                    || answer.server.is_some_and(|it| Some(it) != offer.server)
+                {
+                    return ClientOutput::default();
                 }
                 self.decided(now, &answer, asked, kind)
             }
             (State::Renewing { xid, asked, .. }, kind)
-                if xid == answer.xid && kind != Kind::Offer =>
+                if xid == answer.xid && kind != ReplyType::Offer =>
             {
                 self.decided(now, &answer, asked, kind)
             }
-            _ => Outcome::default(),
+            _ => ClientOutput::default(),
         }
     }
 
     /// A server has confirmed an address, or refused it.
-    fn decided(&mut self, now: Duration, answer: &Answer, asked: Duration, kind: Kind) -> Outcome {
-        if kind == Kind::Nak {
+    fn decided(
+        &mut self,
+        now: Duration,
+        answer: &ServerMessage,
+        asked: Duration,
+        kind: ReplyType,
+    ) -> ClientOutput {
+        if kind == ReplyType::Nak {
             let had = self.lease().is_some();
             (self.state, self.wish, self.due) = (State::Idle, None, now + PAUSES[0]);
             let say = Some("a DHCP server refuses the address; asking anew".to_owned());
-            return Outcome { leased: had.then_some(Leased::Nothing), say, send: None };
+            return ClientOutput { leased: had.then_some(LeaseState::Nothing), say, send: None };
         }
         match Lease::new(answer, asked) {
             Err(reason) => told(format!("a confirmation is not taken: {reason}")),
@@ -182,16 +194,16 @@ impl Client {
                 let known = self.lease().is_some_and(|old| old.address == lease.address);
                 let say = format!("{} from the DHCP server {}", lease.address, lease.server);
                 self.state = State::Bound(lease.clone());
-                Outcome {
+                ClientOutput {
                     send: None,
-                    leased: Some(Leased::Lease(lease)),
+                    leased: Some(LeaseState::Lease(lease)),
                     say: (!known).then_some(say),
                 }
             }
         }
     }
 
-    fn ask_all(&mut self, now: Duration, xid: u32, tries: usize) -> Outcome {
+    fn ask_all(&mut self, now: Duration, xid: u32, tries: usize) -> ClientOutput {
         self.due = now + PAUSES[tries.min(PAUSES.len() - 1)];
         let silent = tries + 1 == PAUSES.len();
         let say = silent.then(|| {
@@ -199,8 +211,8 @@ impl Client {
             format!("no DHCP server answers; asking on every {pause} s")
         });
         self.state = State::Selecting { xid, tries: tries + 1 };
-        Outcome {
-            send: Some((Ask::Discover(self.wish).bytes(xid, self.mac), To::Everybody)),
+        ClientOutput {
+            send: Some((Ask::Discover(self.wish).bytes(xid, self.mac), Destination::Everybody)),
             leased: None,
             say,
         }
@@ -211,23 +223,23 @@ impl Client {
         now: Duration,
         xid: u32,
         tries: usize,
-        offer: Answer,
+        offer: ServerMessage,
         asked: Duration,
-    ) -> Outcome {
-        let Some(server) = offer.server else { return Outcome::default() };
+    ) -> ClientOutput {
+        let Some(server) = offer.server else { return ClientOutput::default() };
         self.due = now + PAUSES[tries.min(PAUSES.len() - 1)];
         let ask = Ask::Request { address: offer.address, server };
         self.state = State::Requesting { xid, tries: tries + 1, offer, asked };
-        let send = Some((ask.bytes(xid, self.mac), To::Everybody));
-        Outcome { send, ..Outcome::default() }
+        let send = Some((ask.bytes(xid, self.mac), Destination::Everybody));
+        ClientOutput { send, ..ClientOutput::default() }
     }
 
-    fn renew(&mut self, now: Duration, xid: u32, lease: Lease) -> Outcome {
+    fn renew(&mut self, now: Duration, xid: u32, lease: Lease) -> ClientOutput {
         let rebinds = lease.rebind_at.is_some_and(|at| now >= at);
         let (to, next) = match rebinds {
             // Whoever has forgotten it may take nothing from its address any more.
-            true => (To::Everybody, lease.until),
-            false => (To::One(lease.server), lease.rebind_at),
+            true => (Destination::Everybody, lease.until),
+            false => (Destination::One(lease.server), lease.rebind_at),
         };
         let left = next.map_or(Duration::MAX, |next| next.saturating_sub(now));
         // Then it is everybody who is asked, or at the very end the address let go.
@@ -235,12 +247,12 @@ impl Client {
         self.due = now.saturating_add(pause);
         let ask = Ask::Renew(lease.ip());
         self.state = State::Renewing { xid, lease, asked: now };
-        Outcome { send: Some((ask.bytes(xid, self.mac), to)), ..Outcome::default() }
+        ClientOutput { send: Some((ask.bytes(xid, self.mac), to)), ..ClientOutput::default() }
     }
 }
 
-fn told(say: String) -> Outcome {
-    Outcome { say: Some(say), ..Outcome::default() }
+fn told(say: String) -> ClientOutput {
+    ClientOutput { say: Some(say), ..ClientOutput::default() }
 }
 
 #[cfg(test)]

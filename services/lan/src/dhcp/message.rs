@@ -56,7 +56,7 @@ pub enum Ask {
 
 /// What a server says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ReplyType {
     /// It has an address.
     Offer,
     /// The address is the client's.
@@ -67,9 +67,9 @@ pub enum Kind {
 
 /// A server's answer, as far as it is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct ServerMessage {
     /// What it says.
-    pub kind: Kind,
+    pub kind: ReplyType,
     /// To which question.
     pub xid: u32,
     /// To whom.
@@ -97,7 +97,7 @@ pub struct Answer {
 
 /// What a client wants, as a server reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Question {
+pub struct ClientRequest {
     /// What it says.
     pub kind: QuestionKind,
     /// Which question it is.
@@ -129,9 +129,9 @@ pub enum QuestionKind {
 
 /// What a server answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reply {
+pub struct ServerReply {
     /// What it says.
-    pub kind: Kind,
+    pub kind: ReplyType,
     /// The server.
     pub server: Ipv4Addr,
     /// The address that is given; none with [`Kind::Nak`] and to who has one already.
@@ -149,7 +149,7 @@ pub struct Reply {
 
 /// Where a message goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum To {
+pub enum Destination {
     /// Everybody on the link: there is no address yet, or no known server.
     Everybody,
     /// Whoever has this address.
@@ -159,7 +159,7 @@ pub enum To {
 /// Why a message is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Refused(pub &'static str);
+pub struct InvalidMessage(pub &'static str);
 
 impl Ask {
     /// The message, as question `xid` of the client `mac`.
@@ -206,18 +206,18 @@ impl Ask {
     }
 }
 
-impl Answer {
+impl ServerMessage {
     /// Reads what came to the client's port.
     ///
     /// # Errors
     /// It is no server's answer.
-    pub fn parse(bytes: &[u8]) -> Result<Self, Refused> {
+    pub fn parse(bytes: &[u8]) -> Result<Self, InvalidMessage> {
         let (message, mac) = decode(bytes, Opcode::BootReply)?;
         let kind = match message.opts().msg_type() {
-            Some(MessageType::Offer) => Kind::Offer,
-            Some(MessageType::Ack) => Kind::Ack,
-            Some(MessageType::Nak) => Kind::Nak,
-            _ => return Err(Refused("it is no server's answer")),
+            Some(MessageType::Offer) => ReplyType::Offer,
+            Some(MessageType::Ack) => ReplyType::Ack,
+            Some(MessageType::Nak) => ReplyType::Nak,
+            _ => return Err(InvalidMessage("it is no server's answer")),
         };
         let mut answer = Self {
             kind,
@@ -253,7 +253,7 @@ impl Answer {
                 DhcpOption::Unknown(other) if u8::from(other.code()) == BOARD => {
                     answer.board = match other.data() {
                         [number @ 1..=32] => Some(*number),
-                        _ => return Err(Refused("it names a board that no box has")),
+                        _ => return Err(InvalidMessage("it names a board that no box has")),
                     };
                 }
                 _ => {}
@@ -266,15 +266,15 @@ impl Answer {
     }
 }
 
-impl Question {
+impl ClientRequest {
     /// Reads what came to the server's port.
     ///
     /// # Errors
     /// It is no client's question.
-    pub fn parse(bytes: &[u8]) -> Result<Self, Refused> {
+    pub fn parse(bytes: &[u8]) -> Result<Self, InvalidMessage> {
         let (message, mac) = decode(bytes, Opcode::BootRequest)?;
         if !message.giaddr().is_unspecified() {
-            return Err(Refused("it was handed on by a relay, and there is none in a box"));
+            return Err(InvalidMessage("it was handed on by a relay, and there is none in a box"));
         }
         let kind = match message.opts().msg_type() {
             Some(MessageType::Discover) => QuestionKind::Discover,
@@ -282,7 +282,7 @@ impl Question {
             Some(MessageType::Inform) => QuestionKind::Inform,
             Some(MessageType::Release) => QuestionKind::Release,
             Some(MessageType::Decline) => QuestionKind::Decline,
-            _ => return Err(Refused("it is no client's question")),
+            _ => return Err(InvalidMessage("it is no client's question")),
         };
         let mut question = Self {
             kind,
@@ -303,10 +303,10 @@ impl Question {
     }
 }
 
-impl Reply {
+impl ServerReply {
     /// The message, in answer to `question`. Every network of a box has 24 bits, and the server is its
     /// router.
-    pub fn bytes(&self, question: &Question) -> Vec<u8> {
+    pub fn bytes(&self, question: &ClientRequest) -> Vec<u8> {
         let none = Ipv4Addr::UNSPECIFIED;
         let (has, gives) = (question.has.unwrap_or(none), self.address.unwrap_or(none));
         let mac = question.mac.bytes();
@@ -316,14 +316,14 @@ impl Reply {
             message.set_flags(Flags::default().set_broadcast());
         }
         let kind = match self.kind {
-            Kind::Offer => MessageType::Offer,
-            Kind::Ack => MessageType::Ack,
-            Kind::Nak => MessageType::Nak,
+            ReplyType::Offer => MessageType::Offer,
+            ReplyType::Ack => MessageType::Ack,
+            ReplyType::Nak => MessageType::Nak,
         };
         let options = message.opts_mut();
         options.insert(DhcpOption::MessageType(kind));
         options.insert(DhcpOption::ServerIdentifier(self.server));
-        if self.kind == Kind::Nak {
+        if self.kind == ReplyType::Nak {
             return encode(&message);
         }
         if self.address.is_some() {
@@ -347,16 +347,16 @@ impl Reply {
 }
 
 /// Reads a message by Ethernet, and whose it is.
-fn decode(bytes: &[u8], code: Opcode) -> Result<(Message, Mac), Refused> {
-    let bytes = with_known_options(bytes).ok_or(Refused("it is no DHCP message"))?;
+fn decode(bytes: &[u8], code: Opcode) -> Result<(Message, Mac), InvalidMessage> {
+    let bytes = with_known_options(bytes).ok_or(InvalidMessage("it is no DHCP message"))?;
     let message = Message::decode(&mut Decoder::new(&bytes));
-    let message = message.map_err(|_| Refused("it is no DHCP message"))?;
+    let message = message.map_err(|_| InvalidMessage("it is no DHCP message"))?;
     // The length is a stranger's word: `chaddr` has room for 16 bytes.
     if message.opcode() != code || message.htype() != HType::Eth || message.hlen() != 6 {
-        return Err(Refused("it goes the other way, or not by Ethernet"));
+        return Err(InvalidMessage("it goes the other way, or not by Ethernet"));
     }
     let mac = <[u8; 6]>::try_from(message.chaddr()).ok().and_then(Mac::new);
-    Ok((message, mac.ok_or(Refused("it is nobody's"))?))
+    Ok((message, mac.ok_or(InvalidMessage("it is nobody's"))?))
 }
 
 /// The message without the options that nobody here reads: `dhcproto` panics at some that are malformed

@@ -8,5 +8,8 @@ pub mod pool;
 pub mod questions;
 pub mod server;
 
-pub use lease::{Lease, Leased};
-pub use message::{Answer, Ask, Kind, Question, QuestionKind, Refused, Reply, To};
+pub use lease::{Lease, LeaseState};
+pub use message::{
+    Ask, ClientRequest, Destination, InvalidMessage, ReplyType, QuestionKind, ServerMessage,
+    ServerReply,
+};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use octet_appliance::Mac;
 
-use super::message::Question;
+use super::message::ClientRequest;
 
 /// Questions of one link that are heard in a second; what is more is passed over.
 const OF_A_LINK: usize = 20;
@@ -32,8 +32,8 @@ impl Questions {
         link: u32,
         now: Duration,
         is_known: impl Fn(Mac) -> bool,
-    ) -> Option<Question> {
-        let question = Question::parse(bytes).ok()?;
+    ) -> Option<ClientRequest> {
+        let question = ClientRequest::parse(bytes).ok()?;
         let (began, heard) = self.0.entry(link).or_insert_with(|| (now, vec![]));
         if now.saturating_sub(*began) >= SECOND {
             *began = now;

@@ -7,9 +7,9 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use octet_node::links::Segment;
+use octet_node::links::PlannedSegment;
 
-use super::message::{Kind, Question, QuestionKind, Reply, To};
+use super::message::{ClientRequest, Destination, ReplyType, QuestionKind, ServerReply};
 use super::pool::{Pool, host};
 
 /// For how long a board has its address, in seconds.
@@ -27,20 +27,20 @@ const LAN_SECONDS: u32 = 3600;
 #[derive(Debug)]
 pub enum Gives<'a> {
     /// One address, to whoever is there.
-    Board(&'a Segment),
+    Board(&'a PlannedSegment),
     /// Addresses to many.
-    Lan(&'a Segment, &'a mut Pool),
+    Lan(&'a PlannedSegment, &'a mut Pool),
 }
 
 /// What `question`, which has come from `from`, is answered with in a box whose names end in `domain`, if it is to be,
 /// and to whom.
 pub fn answer(
-    question: &Question,
+    question: &ClientRequest,
     from: Ipv4Addr,
     gives: &mut Gives<'_>,
     domain: &str,
     now: Duration,
-) -> Option<(Reply, To)> {
+) -> Option<(ServerReply, Destination)> {
     let segment = match gives {
         Gives::Board(segment) | Gives::Lan(segment, _) => *segment,
     };
@@ -55,22 +55,25 @@ pub fn answer(
     };
     let board = segment.board.map(|_| segment.number);
     let domain = domain.to_owned();
-    let reply = |kind, address| Reply { kind, server, address, seconds, again, domain, board };
+    let reply =
+        |kind, address| ServerReply { kind, server, address, seconds, again, domain, board };
     // Who has an address can be reached by it, and nobody else hears the answer.
-    let to = question.has.map_or(To::Everybody, To::One);
+    let to = question.has.map_or(Destination::Everybody, Destination::One);
     match question.kind {
         QuestionKind::Discover => {
             let address = gives.offer(question, now)?;
-            Some((reply(Kind::Offer, Some(address)), To::Everybody))
+            Some((reply(ReplyType::Offer, Some(address)), Destination::Everybody))
         }
         QuestionKind::Request => {
             let wanted = question.has.or(question.wish)?;
             match gives.take(question, wanted, now) {
-                true => Some((reply(Kind::Ack, Some(wanted)), to)),
-                false => Some((reply(Kind::Nak, None), To::Everybody)),
+                true => Some((reply(ReplyType::Ack, Some(wanted)), to)),
+                false => Some((reply(ReplyType::Nak, None), Destination::Everybody)),
             }
         }
-        QuestionKind::Inform => Some((reply(Kind::Ack, None), To::One(question.has?))),
+        QuestionKind::Inform => {
+            Some((reply(ReplyType::Ack, None), Destination::One(question.has?)))
+        }
         QuestionKind::Release => {
             // Who gives an address back sends that from it: others can write any MAC and address into a message.
             if let (Gives::Lan(segment, pool), true) = (gives, question.has == Some(from))
@@ -92,7 +95,7 @@ pub fn answer(
 }
 
 impl Gives<'_> {
-    fn offer(&mut self, question: &Question, now: Duration) -> Option<Ipv4Addr> {
+    fn offer(&mut self, question: &ClientRequest, now: Duration) -> Option<Ipv4Addr> {
         match self {
             Self::Board(segment) => segment.board.map(|(address, _)| address),
             Self::Lan(segment, pool) => {
@@ -102,7 +105,7 @@ impl Gives<'_> {
         }
     }
 
-    fn take(&mut self, question: &Question, wanted: Ipv4Addr, now: Duration) -> bool {
+    fn take(&mut self, question: &ClientRequest, wanted: Ipv4Addr, now: Duration) -> bool {
         match self {
             Self::Board(segment) => segment.board.is_some_and(|(address, _)| address == wanted),
             Self::Lan(segment, pool) => {
@@ -112,11 +115,11 @@ impl Gives<'_> {
     }
 }
 
-fn is_in(segment: &Segment, address: Ipv4Addr) -> bool {
+fn is_in(segment: &PlannedSegment, address: Ipv4Addr) -> bool {
     address.octets()[..3] == segment.router.0.octets()[..3]
 }
 
-fn with_host(segment: &Segment, host: u8) -> Ipv4Addr {
+fn with_host(segment: &PlannedSegment, host: u8) -> Ipv4Addr {
     let [a, b, c, _] = segment.router.0.octets();
     Ipv4Addr::new(a, b, c, host)
 }

@@ -6,7 +6,7 @@ use hickory_proto::op::{Edns, Message, OpCode, Query as Asked, ResponseCode};
 use hickory_proto::rr::rdata::{HINFO, SOA};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
-use super::query::{BY_UDP, Query, Question};
+use super::query::{BY_UDP, DnsQuestion, Query};
 
 /// For how many seconds others keep what this node itself says: boards come and go.
 pub const OWN_TTL: u32 = 5;
@@ -22,7 +22,7 @@ const FAILURE_TTL: u32 = 1;
 
 /// What is known about a question.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Answer {
+pub struct CachedAnswer {
     /// Whether it could be answered, and whether there is such a name.
     pub code: ResponseCode,
     /// Whether this node itself is who knows.
@@ -33,7 +33,7 @@ pub struct Answer {
     pub soa: Option<Record>,
 }
 
-impl Answer {
+impl CachedAnswer {
     /// Nothing but `code`.
     pub fn of(code: ResponseCode) -> Self {
         Self { code, own: false, records: vec![], soa: None }
@@ -50,7 +50,7 @@ impl Answer {
     }
 
     /// What this node itself knows about a name in `zone` that has `addresses`.
-    pub fn addresses(question: &Question, addresses: &[IpAddr], zone: Name) -> Self {
+    pub fn addresses(question: &DnsQuestion, addresses: &[IpAddr], zone: Name) -> Self {
         let records = addresses.iter().filter_map(|address| {
             let data = RData::from(address.to_canonical());
             (data.record_type() == question.kind).then_some(data)
@@ -59,25 +59,25 @@ impl Answer {
     }
 
     /// The name behind an address of `zone`.
-    pub fn pointer(question: &Question, name: Name, zone: Name) -> Self {
+    pub fn pointer(question: &DnsQuestion, name: Name, zone: Name) -> Self {
         let data = RData::PTR(hickory_proto::rr::rdata::PTR(name));
         Self::data(question, (question.kind == RecordType::PTR).then_some(data), zone)
     }
 
     /// The node itself: `localhost` (RFC 6761, 6.3).
-    pub fn localhost(question: &Question) -> Self {
+    pub fn localhost(question: &DnsQuestion) -> Self {
         let addresses = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
         Self::addresses(question, &addresses, question.name.clone())
     }
 
     /// To who wants everything about a name: that it does not get that (RFC 8482, 4.2).
-    pub fn not_everything(question: &Question) -> Self {
+    pub fn not_everything(question: &DnsQuestion) -> Self {
         let data = RData::HINFO(HINFO::new("RFC8482".into(), String::new()));
         let record = Record::from_rdata(question.name.clone(), LONGEST_NEGATIVE_TTL, data);
         Self { records: vec![record], ..Self::of(ResponseCode::NoError) }
     }
 
-    fn data(question: &Question, data: impl IntoIterator<Item = RData>, zone: Name) -> Self {
+    fn data(question: &DnsQuestion, data: impl IntoIterator<Item = RData>, zone: Name) -> Self {
         let of = |data| Record::from_rdata(question.name.clone(), OWN_TTL, data);
         let records: Vec<Record> = data.into_iter().map(of).collect();
         if records.is_empty() {
@@ -122,14 +122,14 @@ fn start_of(zone: Name) -> Record {
 }
 
 /// `answer` as the answer to `query`; if it is too long, only that it is.
-pub fn reply(query: &Query, answer: &Answer) -> Vec<u8> {
+pub fn reply(query: &Query, answer: &CachedAnswer) -> Vec<u8> {
     let mut message = Message::response(query.id, OpCode::Query);
     let head = &mut message.metadata;
     head.recursion_desired = query.recursion;
     head.recursion_available = true;
     head.authoritative = answer.own;
     head.response_code = answer.code;
-    let Question { name, kind, .. } = &query.question;
+    let DnsQuestion { name, kind, .. } = &query.question;
     message.queries.push(Asked::query(name.clone(), *kind));
     message.answers.clone_from(&answer.records);
     for record in &mut message.answers {

@@ -9,14 +9,14 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
 use super::Dns;
-use super::answer::Answer;
-use super::exchange::{Exchange, Heard, LONGEST_BY_UDP, Random};
-use super::query::Question;
+use super::answer::CachedAnswer;
+use super::exchange::{Exchange, LONGEST_BY_UDP, Random, UpstreamMessage};
+use super::query::DnsQuestion;
 use super::upstreams::{Setback, Try};
 
 /// Asks upstreams about `question`, one after the other, as long as they and the box's networks are those of the
 /// beginning: who is asked for whom may have changed. What they say is kept if that is so by then.
-pub(super) async fn ask(dns: &Dns, question: &Question) -> Answer {
+pub(super) async fn ask(dns: &Dns, question: &DnsQuestion) -> CachedAnswer {
     let generation = dns.generation.get();
     let upstreams = dns.asked(question.way);
     let mut tries = upstreams.borrow().tries(dns.now());
@@ -38,7 +38,7 @@ pub(super) async fn ask(dns: &Dns, question: &Question) -> Answer {
             upstreams.borrow_mut().failed(dns.now(), next.server);
         }
     }
-    let answer = Answer::of(ResponseCode::ServFail);
+    let answer = CachedAnswer::of(ResponseCode::ServFail);
     let mut resolver = dns.resolver.borrow_mut();
     resolver.counters.unanswered += 1;
     if generation == dns.generation.get() {
@@ -47,7 +47,7 @@ pub(super) async fn ask(dns: &Dns, question: &Question) -> Answer {
     answer
 }
 
-async fn once(dns: &Dns, question: &Question, next: Try) -> Result<Message, Setback> {
+async fn once(dns: &Dns, question: &DnsQuestion, next: Try) -> Result<Message, Setback> {
     let mut random: Random = [0; _];
     rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
         .map_err(|_| Setback::Failed)?;
@@ -64,9 +64,9 @@ async fn once(dns: &Dns, question: &Question, next: Try) -> Result<Message, Setb
         }
     };
     match timeout(dns.settings.patience, heard).await {
-        Ok(Ok(Heard::Answer(message))) => Ok(*message),
-        Ok(Ok(Heard::Truncated)) => Err(Setback::Truncated),
-        Ok(Ok(Heard::NoEdns)) => Err(Setback::NoEdns),
+        Ok(Ok(UpstreamMessage::Answer(message))) => Ok(*message),
+        Ok(Ok(UpstreamMessage::Truncated)) => Err(Setback::Truncated),
+        Ok(Ok(UpstreamMessage::NoEdns)) => Err(Setback::NoEdns),
         Ok(_) => Err(Setback::Failed),
         Err(_) => Err(otherwise),
     }
@@ -78,7 +78,7 @@ async fn by_udp(
     server: SocketAddr,
     exchange: &Exchange,
     otherwise: &mut Setback,
-) -> io::Result<Heard> {
+) -> io::Result<UpstreamMessage> {
     // The kernel picks a port at random, and lets through only what comes from the server.
     let own: SocketAddr = match server {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
@@ -92,9 +92,9 @@ async fn by_udp(
         let length = socket.recv(&mut buffer).await?;
         let heard = exchange.heard(buffer.get(..length).unwrap_or_default(), LONGEST_BY_UDP);
         match heard {
-            Heard::Spoofed => {}
-            Heard::OtherCase => *otherwise = Setback::OtherCase,
-            Heard::BareError => *otherwise = Setback::NoEdns,
+            UpstreamMessage::Spoofed => {}
+            UpstreamMessage::OtherCase => *otherwise = Setback::OtherCase,
+            UpstreamMessage::BareError => *otherwise = Setback::NoEdns,
             _ => return Ok(heard),
         }
         dns.resolver.borrow_mut().counters.spoofed += 1;
@@ -102,7 +102,7 @@ async fn by_udp(
 }
 
 /// In a stream nobody else can say anything.
-async fn by_tcp(server: SocketAddr, exchange: &Exchange) -> io::Result<Heard> {
+async fn by_tcp(server: SocketAddr, exchange: &Exchange) -> io::Result<UpstreamMessage> {
     let mut stream = TcpStream::connect(server).await?;
     let length = u16::try_from(exchange.bytes().len()).map_err(io::Error::other)?;
     stream.write_all(&[&length.to_be_bytes(), exchange.bytes()].concat()).await?;

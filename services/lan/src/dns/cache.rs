@@ -7,8 +7,8 @@ use std::time::Duration;
 use hickory_proto::op::{Message, OpCode};
 use hickory_proto::rr::RData;
 
-use super::answer::{Answer, LONGEST_TTL};
-use super::query::Question;
+use super::answer::{CachedAnswer, LONGEST_TTL};
+use super::query::DnsQuestion;
 
 /// What an answer costs beside its bytes: its places in the map and in the queue.
 const OVERHEAD: usize = 256;
@@ -16,12 +16,12 @@ const OVERHEAD: usize = 256;
 /// Answers as messages, which is how their size is known and small. Which one goes when there is no
 /// room is decided by CLOCK: one that was asked for since it was last looked at stays once more.
 #[derive(Debug)]
-pub struct Cache {
+pub struct AnswerCache {
     limit: usize,
     bytes: usize,
-    entries: HashMap<Rc<Question>, Entry>,
+    entries: HashMap<Rc<DnsQuestion>, Entry>,
     /// Each question of `entries` once, the next to be looked at first.
-    queue: VecDeque<Rc<Question>>,
+    queue: VecDeque<Rc<DnsQuestion>>,
 }
 
 #[derive(Debug)]
@@ -32,14 +32,14 @@ struct Entry {
     asked: bool,
 }
 
-impl Cache {
+impl AnswerCache {
     /// Empty, with room for `limit` bytes.
     pub fn new(limit: usize) -> Self {
         Self { limit, bytes: 0, entries: HashMap::new(), queue: VecDeque::new() }
     }
 
     /// The answer to `question` that still counts at `now`, with what is left of its time.
-    pub fn get(&mut self, now: Duration, question: &Question) -> Option<Answer> {
+    pub fn get(&mut self, now: Duration, question: &DnsQuestion) -> Option<CachedAnswer> {
         let entry = self.entries.get_mut(question)?;
         let elapsed = now.saturating_sub(entry.came).as_secs();
         let elapsed = u32::try_from(elapsed).ok().filter(|elapsed| *elapsed < entry.ttl)?;
@@ -48,7 +48,7 @@ impl Cache {
     }
 
     /// Keeps what came at `now`, for as long as it says.
-    pub fn put(&mut self, now: Duration, question: &Question, answer: &Answer) {
+    pub fn put(&mut self, now: Duration, question: &DnsQuestion, answer: &CachedAnswer) {
         let Some(ttl) = answer.ttl() else { return };
         let Some(message) = pack(answer) else { return };
         let cost = cost(question, &message);
@@ -95,11 +95,11 @@ impl Cache {
     }
 }
 
-fn cost(question: &Question, message: &[u8]) -> usize {
+fn cost(question: &DnsQuestion, message: &[u8]) -> usize {
     question.name.len() + message.len() + OVERHEAD
 }
 
-fn pack(answer: &Answer) -> Option<Box<[u8]>> {
+fn pack(answer: &CachedAnswer) -> Option<Box<[u8]>> {
     let mut message = Message::response(0, OpCode::Query);
     message.metadata.response_code = answer.code;
     message.answers.clone_from(&answer.records);
@@ -107,10 +107,10 @@ fn pack(answer: &Answer) -> Option<Box<[u8]>> {
     message.to_vec().ok().map(Vec::into_boxed_slice)
 }
 
-fn unpack(bytes: &[u8]) -> Option<Answer> {
+fn unpack(bytes: &[u8]) -> Option<CachedAnswer> {
     let message = Message::from_vec(bytes).ok()?;
     let soa = message.authorities.into_iter().find(|it| matches!(it.data, RData::SOA(_)));
-    let mut answer = Answer::of(message.metadata.response_code);
+    let mut answer = CachedAnswer::of(message.metadata.response_code);
     (answer.records, answer.soa) = (message.answers, soa);
     Some(answer)
 }

@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use super::query::Why;
+use super::query::QueryRefusal;
 
 /// What was counted since the start.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Counters {
+pub struct DnsCounters {
     /// Questions that were read.
     pub queries: u64,
     /// Answered by what this node itself knows.
@@ -58,13 +58,13 @@ pub struct RefusedCounters {
 
 impl RefusedCounters {
     /// One more.
-    pub(super) fn count(&mut self, why: Why) {
+    pub(super) fn count(&mut self, why: QueryRefusal) {
         let counter = match why {
-            Why::NoQuestion => &mut self.no_question,
-            Why::Malformed => &mut self.malformed,
-            Why::Opcode => &mut self.opcode,
-            Why::Class => &mut self.class,
-            Why::Kind => &mut self.kind,
+            QueryRefusal::NoQuestion => &mut self.no_question,
+            QueryRefusal::Malformed => &mut self.malformed,
+            QueryRefusal::Opcode => &mut self.opcode,
+            QueryRefusal::Class => &mut self.class,
+            QueryRefusal::Kind => &mut self.kind,
         };
         *counter += 1;
     }

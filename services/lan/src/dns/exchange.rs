@@ -5,7 +5,7 @@
 
 use hickory_proto::op::{Edns, Message, OpCode, Query as Asked};
 
-use super::query::{BY_UDP, HEAD, Question};
+use super::query::{BY_UDP, DnsQuestion, HEAD};
 
 /// The longest answer by UDP that is read, in bytes. Upstreams are told less.
 pub const LONGEST_BY_UDP: usize = 4096;
@@ -33,7 +33,7 @@ pub struct Exchange {
 
 /// What a message is that has come from an upstream's address.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Heard {
+pub enum UpstreamMessage {
     /// The answer.
     Answer(Box<Message>),
     /// The answer, or its beginning: it is to be asked for by TCP.
@@ -59,7 +59,7 @@ impl Default for Form {
 
 impl Exchange {
     /// Asks `question`; `None` if it cannot be written.
-    pub fn new(question: &Question, form: Form, random: &Random) -> Option<Self> {
+    pub fn new(question: &DnsQuestion, form: Form, random: &Random) -> Option<Self> {
         let [high, low, case @ ..] = random;
         let id = u16::from_be_bytes([*high, *low]);
         let mut message = Message::new(id, hickory_proto::op::MessageType::Query, OpCode::Query);
@@ -90,39 +90,41 @@ impl Exchange {
     }
 
     /// What `bytes` are, which came by UDP or TCP (`longest` bytes at most are an answer).
-    pub fn heard(&self, bytes: &[u8], longest: usize) -> Heard {
-        let Some((head, rest)) = bytes.split_first_chunk::<HEAD>() else { return Heard::Spoofed };
+    pub fn heard(&self, bytes: &[u8], longest: usize) -> UpstreamMessage {
+        let Some((head, rest)) = bytes.split_first_chunk::<HEAD>() else {
+            return UpstreamMessage::Spoofed;
+        };
         // The same number, an answer, to a question.
         if head[..2] != self.bytes[..2] || head[2] & 0xf8 != 0x80 {
-            return Heard::Spoofed;
+            return UpstreamMessage::Spoofed;
         }
         let code = head[3] & 0x0f;
         let refuses = matches!(code, 1 | 4);
         match &head[4..6] {
             [0, 1] => {}
-            [0, 0] if self.edns && refuses => return Heard::BareError,
-            _ => return Heard::Spoofed,
+            [0, 0] if self.edns && refuses => return UpstreamMessage::BareError,
+            _ => return UpstreamMessage::Spoofed,
         }
         let asked = &self.bytes[HEAD..self.name_end + 4];
-        let Some(repeated) = rest.get(..asked.len()) else { return Heard::Spoofed };
+        let Some(repeated) = rest.get(..asked.len()) else { return UpstreamMessage::Spoofed };
         if repeated != asked {
             let (name, kind) = asked.split_at(self.name_end - HEAD);
             let (repeated, repeated_kind) = repeated.split_at(name.len());
             let same = repeated.eq_ignore_ascii_case(name) && repeated_kind == kind;
-            return if same { Heard::OtherCase } else { Heard::Spoofed };
+            return if same { UpstreamMessage::OtherCase } else { UpstreamMessage::Spoofed };
         }
         if refuses && self.edns {
-            return Heard::NoEdns;
+            return UpstreamMessage::NoEdns;
         }
         if bytes.len() > longest {
-            return Heard::Unreadable;
+            return UpstreamMessage::Unreadable;
         }
         if head[2] & 2 != 0 {
-            return Heard::Truncated;
+            return UpstreamMessage::Truncated;
         }
         match Message::from_vec(bytes) {
-            Ok(message) => Heard::Answer(Box::new(message)),
-            Err(_) => Heard::Unreadable,
+            Ok(message) => UpstreamMessage::Answer(Box::new(message)),
+            Err(_) => UpstreamMessage::Unreadable,
         }
     }
 }

@@ -4,18 +4,18 @@ use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::rdata::svcb::{SVCB, SvcParamValue};
 use hickory_proto::rr::{DNSClass, Name, RData, Record};
 
-use super::answer::{Answer, LONGEST_NEGATIVE_TTL, LONGEST_TTL};
-use super::inside::{Inside, Place};
-use super::query::Question;
+use super::answer::{CachedAnswer, LONGEST_NEGATIVE_TTL, LONGEST_TTL};
+use super::inside::{Inside, UpstreamClass};
+use super::query::DnsQuestion;
 
 /// How often one name may stand for another before there is an answer.
 pub const LONGEST_CHAIN: usize = 16;
 
 /// What is kept of an answer.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Kept {
+pub struct FilteredAnswer {
     /// It.
-    pub answer: Answer,
+    pub answer: CachedAnswer,
     /// Records that were taken out because they lead inside.
     pub removed: u64,
 }
@@ -35,16 +35,16 @@ pub enum Useless {
 /// # Errors
 /// There is nothing to keep.
 pub fn filter(
-    question: &Question,
+    question: &DnsQuestion,
     message: Message,
     inside: Option<&Inside>,
-) -> Result<Kept, Useless> {
+) -> Result<FilteredAnswer, Useless> {
     let code = message.metadata.response_code;
     if !matches!(code, ResponseCode::NoError | ResponseCode::NXDomain) {
         return Err(Useless::Upstream);
     }
     let Found { records, last, ends, removed } = follow(question, &message.answers, inside)?;
-    let mut answer = Answer::of(if ends { ResponseCode::NoError } else { code });
+    let mut answer = CachedAnswer::of(if ends { ResponseCode::NoError } else { code });
     answer.records = records.into_iter().cloned().collect();
     if !ends && removed == 0 {
         answer.soa = message.authorities.into_iter().find_map(|record| negative(record, &last));
@@ -54,7 +54,7 @@ pub fn filter(
         let ttl = i32::try_from(record.ttl).map_or(0, i32::unsigned_abs);
         record.ttl = ttl.min(LONGEST_TTL);
     }
-    Ok(Kept { answer, removed })
+    Ok(FilteredAnswer { answer, removed })
 }
 
 /// What belongs to a question.
@@ -69,7 +69,7 @@ struct Found<'a> {
 
 /// Follows the names that stand for others, from the question's on.
 fn follow<'a>(
-    question: &Question,
+    question: &DnsQuestion,
     answers: &'a [Record],
     inside: Option<&Inside>,
 ) -> Result<Found<'a>, Useless> {
@@ -124,7 +124,7 @@ fn leads_in(data: &RData, inside: &Inside) -> bool {
         return inside.is_kept_from(address);
     }
     match data {
-        RData::CNAME(target) => inside.place(&target.0) != Place::Outside,
+        RData::CNAME(target) => inside.place(&target.0) != UpstreamClass::Outside,
         RData::HTTPS(service) => service_leads_in(service, inside),
         RData::SVCB(service) => service_leads_in(service, inside),
         _ => false,
@@ -138,7 +138,8 @@ fn service_leads_in(service: &SVCB, inside: &Inside) -> bool {
         SvcParamValue::Ipv6Hint(hint) => hint.0.iter().any(|it| inside.is_kept_from(it.0.into())),
         _ => false,
     };
-    inside.place(&service.target_name) != Place::Outside || service.svc_params.iter().any(hint)
+    inside.place(&service.target_name) != UpstreamClass::Outside
+        || service.svc_params.iter().any(hint)
 }
 
 #[cfg(test)]

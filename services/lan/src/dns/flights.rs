@@ -10,40 +10,44 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_local;
 
 use super::Dns;
-use super::answer::{Answer, reply};
+use super::answer::{CachedAnswer, reply};
 use super::ask::ask;
-use super::places::{Place, Places, Room};
-use super::query::{Query, Question};
-use super::rates::Client;
+use super::places::{QueryLimit, QueryLimits, QueryPermit};
+use super::query::{DnsQuestion, Query};
+use super::rates::ClientPrefix;
 
 /// How many questions wait for upstreams at once.
-const ROOM: Room = Room { all: 256, of_one: 32, kept: 64 };
+const ROOM: QueryLimits = QueryLimits { all: 256, of_one: 32, kept: 64 };
 
 /// Questions for which upstreams are being asked.
 #[derive(Debug)]
 pub(super) struct Flights {
-    waiting: RefCell<HashMap<Question, Vec<oneshot::Sender<Rc<Answer>>>>>,
-    places: Rc<Places>,
+    waiting: RefCell<HashMap<DnsQuestion, Vec<oneshot::Sender<Rc<CachedAnswer>>>>>,
+    places: Rc<QueryLimit>,
 }
 
 impl Flights {
     pub(super) fn new() -> Self {
-        Self { waiting: RefCell::default(), places: Places::new(ROOM) }
+        Self { waiting: RefCell::default(), places: QueryLimit::new(ROOM) }
     }
 }
 
 impl Dns {
     /// A place for one more question of `client` that waits for upstreams; without one, what it is told.
-    pub(super) fn place(&self, client: Client, query: &Query) -> Result<Place, Vec<u8>> {
+    pub(super) fn place(
+        &self,
+        client: ClientPrefix,
+        query: &Query,
+    ) -> Result<QueryPermit, Vec<u8>> {
         self.flights.places.take(client).ok_or_else(|| {
             self.resolver.borrow_mut().counters.busy += 1;
-            reply(query, &Answer::of(ResponseCode::ServFail))
+            reply(query, &CachedAnswer::of(ResponseCode::ServFail))
         })
     }
 
     /// The answer of upstreams to `query`. Who asks it first has his place until they have answered,
     /// even if he waits no more; others as long as they wait.
-    pub(super) async fn forward(self: &Rc<Self>, query: &Query, place: Place) -> Vec<u8> {
+    pub(super) async fn forward(self: &Rc<Self>, query: &Query, place: QueryPermit) -> Vec<u8> {
         let (sender, receiver) = oneshot::channel();
         let mut held = Some(place);
         match self.flights.waiting.borrow_mut().entry(query.question.clone()) {
@@ -70,7 +74,7 @@ impl Dns {
         drop(held);
         match answer {
             Ok(answer) => reply(query, &answer),
-            Err(_) => reply(query, &Answer::of(ResponseCode::ServFail)),
+            Err(_) => reply(query, &CachedAnswer::of(ResponseCode::ServFail)),
         }
     }
 }

@@ -4,9 +4,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use hickory_proto::rr::Name;
 
-use super::prefix::{Prefix, bits};
+use super::prefix::{IpPrefix, bits};
 use super::reverse::Reverse;
-use super::way::Way;
+use super::way::UpstreamPath;
 
 /// Names that stand for something on this very node or for nothing: not even another node of the box
 /// is asked for them. Single labels are the same, without a list.
@@ -26,67 +26,67 @@ const INSIDE: [&[&str]; 8] = [
 ];
 
 /// Addresses of this node alone, or of one link: reverse names about them mean nothing elsewhere.
-const OF_THIS_NODE: [Prefix; 6] = [
-    Prefix::v4([0; 4], 8),
-    Prefix::v4([127, 0, 0, 0], 8),
-    Prefix::v4([169, 254, 0, 0], 16),
-    Prefix::v4([255; 4], 32),
+const OF_THIS_NODE: [IpPrefix; 6] = [
+    IpPrefix::v4([0; 4], 8),
+    IpPrefix::v4([127, 0, 0, 0], 8),
+    IpPrefix::v4([169, 254, 0, 0], 16),
+    IpPrefix::v4([255; 4], 32),
     // `::`, `::1`, and what used to stand for IPv4.
-    Prefix::v6([0; 4], 96),
-    Prefix::v6([0xfe80, 0, 0, 0], 10),
+    IpPrefix::v6([0; 4], 96),
+    IpPrefix::v6([0xfe80, 0, 0, 0], 10),
 ];
 
 /// Addresses that lead to nobody outside, wherever this node is: those that are reserved (RFC 1112, 4), and those of
 /// nodes, by paths.
-const NOBODY_OUTSIDE: [Prefix; 2] =
-    [Prefix::v4([240, 0, 0, 0], 4), Prefix::v6([0xfc00, 0, 0, 0], 8)];
+const NOBODY_OUTSIDE: [IpPrefix; 2] =
+    [IpPrefix::v4([240, 0, 0, 0], 4), IpPrefix::v6([0xfc00, 0, 0, 0], 8)];
 
 /// Addresses of private networks (RFC 1918, RFC 4193): of the box's, or of those around it.
-const OF_PRIVATE_NETWORKS: [Prefix; 4] = [
-    Prefix::v4([10, 0, 0, 0], 8),
-    Prefix::v4([172, 16, 0, 0], 12),
-    Prefix::v4([192, 168, 0, 0], 16),
-    Prefix::v6([0xfc00, 0, 0, 0], 7),
+const OF_PRIVATE_NETWORKS: [IpPrefix; 4] = [
+    IpPrefix::v4([10, 0, 0, 0], 8),
+    IpPrefix::v4([172, 16, 0, 0], 12),
+    IpPrefix::v4([192, 168, 0, 0], 16),
+    IpPrefix::v6([0xfc00, 0, 0, 0], 7),
 ];
 
 /// Addresses in which there is one of IPv4 to which a translator (RFC 6052, 2.1) or a tunnel (RFC 3056, 2) sends what is
 /// for them, and how many bits are behind that one.
-const WITH_IPV4: [(Prefix, u32); 2] =
-    [(Prefix::v6([0x64, 0xff9b, 0, 0], 96), 0), (Prefix::v6([0x2002, 0, 0, 0], 16), 80)];
+const WITH_IPV4: [(IpPrefix, u32); 2] =
+    [(IpPrefix::v6([0x64, 0xff9b, 0, 0], 96), 0), (IpPrefix::v6([0x2002, 0, 0, 0], 16), 80)];
 
 /// Private addresses, and those of documents (RFC 6303, 4; RFC 7793).
-const PRIVATE: [Prefix; 9] = [
-    Prefix::v4([10, 0, 0, 0], 8),
-    Prefix::v4([172, 16, 0, 0], 12),
-    Prefix::v4([192, 168, 0, 0], 16),
-    Prefix::v4([100, 64, 0, 0], 10),
-    Prefix::v4([192, 0, 2, 0], 24),
-    Prefix::v4([198, 51, 100, 0], 24),
-    Prefix::v4([203, 0, 113, 0], 24),
-    Prefix::v6([0xfc00, 0, 0, 0], 7),
-    Prefix::v6([0x2001, 0xdb8, 0, 0], 32),
+const PRIVATE: [IpPrefix; 9] = [
+    IpPrefix::v4([10, 0, 0, 0], 8),
+    IpPrefix::v4([172, 16, 0, 0], 12),
+    IpPrefix::v4([192, 168, 0, 0], 16),
+    IpPrefix::v4([100, 64, 0, 0], 10),
+    IpPrefix::v4([192, 0, 2, 0], 24),
+    IpPrefix::v4([198, 51, 100, 0], 24),
+    IpPrefix::v4([203, 0, 113, 0], 24),
+    IpPrefix::v6([0xfc00, 0, 0, 0], 7),
+    IpPrefix::v6([0x2001, 0xdb8, 0, 0], 32),
 ];
 
 /// The box's networks, and this node in them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Inside {
     /// Networks whose hosts may ask. Nobody outside has a say about their addresses.
-    pub networks: Vec<Prefix>,
+    pub networks: Vec<IpPrefix>,
     /// All networks of the box, also those in which this node has no address.
-    pub whole: Vec<Prefix>,
+    pub whole: Vec<IpPrefix>,
     /// Networks outside in which this node is, and which may be private: their machines may have names.
-    pub around: Vec<Prefix>,
+    pub around: Vec<IpPrefix>,
     /// The node's own addresses: an upstream there would be the node itself.
     pub node: Vec<IpAddr>,
     /// Of the networks, those whose hosts leave by another node.
-    pub by_exit: Vec<Prefix>,
+    pub by_exit: Vec<IpPrefix>,
     /// Networks of nodes elsewhere that leave by this one.
-    pub guests: Vec<Prefix>,
+    pub guests: Vec<IpPrefix>,
 }
 
 /// Whom a name may be asked of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum UpstreamClass {
     /// Upstreams.
     Outside,
     /// The box; it is in this zone.
@@ -103,14 +103,14 @@ impl Inside {
     }
 
     /// By which way who has `address` is answered; `None` if not at all.
-    pub fn way(&self, address: IpAddr) -> Option<Way> {
-        let is_of = |networks: &[Prefix]| networks.iter().any(|it| it.contains(address));
+    pub fn way(&self, address: IpAddr) -> Option<UpstreamPath> {
+        let is_of = |networks: &[IpPrefix]| networks.iter().any(|it| it.contains(address));
         if is_of(&self.by_exit) {
-            Some(Way::Exit)
+            Some(UpstreamPath::Exit)
         } else if self.may_ask(address) {
-            Some(Way::Own)
+            Some(UpstreamPath::Own)
         } else {
-            is_of(&self.guests).then_some(Way::Guest)
+            is_of(&self.guests).then_some(UpstreamPath::Guest)
         }
     }
 
@@ -118,11 +118,11 @@ impl Inside {
     /// what its own name means could else talk to the box's machines, or to those of a network around it, in a
     /// visitor's name (DNS rebinding). One of IPv6 that leads to one of IPv4 leads where that one does.
     pub fn is_kept_from(&self, address: IpAddr) -> bool {
-        let leads_to_kept = |(prefix, behind): &(Prefix, u32)| {
+        let leads_to_kept = |(prefix, behind): &(IpPrefix, u32)| {
             let ipv4 = Ipv4Addr::from_bits((bits(address) >> behind) as u32);
             prefix.contains(address) && self.is_kept_from(ipv4.into())
         };
-        let is_of = |networks: &[Prefix]| networks.iter().any(|it| it.contains(address));
+        let is_of = |networks: &[IpPrefix]| networks.iter().any(|it| it.contains(address));
         WITH_IPV4.iter().any(leads_to_kept)
             || is_of(&OF_THIS_NODE)
             || is_of(&NOBODY_OUTSIDE)
@@ -133,32 +133,32 @@ impl Inside {
     }
 
     /// Whom `name` may be asked of.
-    pub fn place(&self, name: &Name) -> Place {
+    pub fn place(&self, name: &Name) -> UpstreamClass {
         let labels = name.iter().len();
         if labels == 0 {
-            return Place::Outside;
+            return UpstreamClass::Outside;
         }
         let zone = |zones: &[&[&str]]| {
             let zone = zones.iter().find(|zone| is_under(name, zone))?;
             Some(name.trim_to(zone.len()))
         };
         if let Some(zone) = zone(&NEVER) {
-            return Place::Never(zone);
+            return UpstreamClass::Never(zone);
         }
         match zone(&INSIDE) {
-            Some(zone) if labels > 1 => return Place::Inside(zone),
-            Some(zone) => return Place::Never(zone),
-            None if labels == 1 => return Place::Never(Name::root()),
+            Some(zone) if labels > 1 => return UpstreamClass::Inside(zone),
+            Some(zone) => return UpstreamClass::Never(zone),
+            None if labels == 1 => return UpstreamClass::Never(Name::root()),
             None => {}
         }
-        let Some(reverse) = Reverse::of(name) else { return Place::Outside };
-        let of = |list: &[Prefix]| list.iter().any(|network| reverse.prefix.is_within(network));
+        let Some(reverse) = Reverse::of(name) else { return UpstreamClass::Outside };
+        let of = |list: &[IpPrefix]| list.iter().any(|network| reverse.prefix.is_within(network));
         if of(&OF_THIS_NODE) {
-            Place::Never(reverse.zone)
+            UpstreamClass::Never(reverse.zone)
         } else if of(&PRIVATE) || of(&self.networks) {
-            Place::Inside(reverse.zone)
+            UpstreamClass::Inside(reverse.zone)
         } else {
-            Place::Outside
+            UpstreamClass::Outside
         }
     }
 }

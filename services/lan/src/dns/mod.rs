@@ -41,14 +41,14 @@ use tokio::sync::Semaphore;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::Instant;
 
-use counters::Counters;
+use counters::DnsCounters;
 use flights::Flights;
 use inside::Inside;
-use own::Own;
+use own::BoxZone;
 use resolver::Resolver;
-use socket::Socket;
-use upstreams::{RefusedUpstream, Rule, Upstreams};
-use way::Way;
+use socket::DnsSocket;
+use upstreams::{RefusedUpstream, UpstreamRule, Upstreams};
+use way::UpstreamPath;
 use zones::{RegisterError, Registered};
 
 /// The pause after the kernel could not give what has come.
@@ -123,7 +123,7 @@ impl Dns {
         tcp: std::net::TcpListener,
     ) -> io::Result<Infallible> {
         tcp.set_nonblocking(true)?;
-        let (udp, tcp) = (Socket::new(udp)?, TcpListener::from_std(tcp)?);
+        let (udp, tcp) = (DnsSocket::new(udp)?, TcpListener::from_std(tcp)?);
         self.port.set(udp.port()?);
         self.choose();
         let tasks = LocalSet::new();
@@ -155,14 +155,14 @@ impl Dns {
     }
 
     /// Who is asked now by this way.
-    pub fn upstreams(&self, way: Way) -> Vec<SocketAddr> {
+    pub fn upstreams(&self, way: UpstreamPath) -> Vec<SocketAddr> {
         self.asked(way).borrow().addresses().collect()
     }
 
-    fn asked(&self, way: Way) -> &RefCell<Upstreams> {
+    fn asked(&self, way: UpstreamPath) -> &RefCell<Upstreams> {
         match way {
-            Way::Own | Way::Guest => &self.upstreams,
-            Way::Exit => &self.exits,
+            UpstreamPath::Own | UpstreamPath::Guest => &self.upstreams,
+            UpstreamPath::Exit => &self.exits,
         }
     }
 
@@ -176,7 +176,7 @@ impl Dns {
     }
 
     /// The box's own names.
-    pub fn set_own(&self, own: Own) {
+    pub fn set_own(&self, own: BoxZone) {
         self.resolver.borrow_mut().own = own;
     }
 
@@ -203,7 +203,7 @@ impl Dns {
     }
 
     /// What was counted since the start.
-    pub fn counters(&self) -> Counters {
+    pub fn counters(&self) -> DnsCounters {
         self.resolver.borrow().counters.clone()
     }
 
@@ -221,7 +221,7 @@ impl Dns {
     /// Sees who of those that are wanted may be asked.
     fn choose(&self) -> Vec<RefusedUpstream> {
         let resolver = self.resolver.borrow();
-        let rule = Rule {
+        let rule = UpstreamRule {
             inside: &resolver.inside,
             in_the_box: self.settings.forwards_inside,
             on_loopback: self.settings.upstreams_on_loopback,

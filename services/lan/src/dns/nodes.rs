@@ -4,20 +4,20 @@
 use std::net::IpAddr;
 
 use hickory_proto::rr::Name;
-use octet_node::address::{Address, ZONE, named};
+use octet_node::address::{NodeAddress, ZONE, named};
 
-use super::answer::Answer;
-use super::query::Question;
+use super::answer::CachedAnswer;
+use super::query::DnsQuestion;
 
 /// What is said about the name of a node; `None` if it is none.
-pub fn answer(question: &Question) -> Option<Answer> {
+pub fn answer(question: &DnsQuestion) -> Option<CachedAnswer> {
     let name = question.name.trim_to(2);
     let key = named(name.to_ascii().trim_end_matches('.'))?;
     let zone = zone();
     if question.name.num_labels() > 2 {
-        return Some(Answer::no_such_name(zone));
+        return Some(CachedAnswer::no_such_name(zone));
     }
-    Some(Answer::addresses(question, &[IpAddr::V6(Address::of(&key).ip())], zone))
+    Some(CachedAnswer::addresses(question, &[IpAddr::V6(NodeAddress::of(&key).ip())], zone))
 }
 
 fn zone() -> Name {

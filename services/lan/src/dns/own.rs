@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use hickory_proto::rr::Name;
 
-use super::answer::Answer;
-use super::query::Question;
+use super::answer::CachedAnswer;
+use super::query::DnsQuestion;
 use super::reverse::Reverse;
 
 /// Names that a zone has at most.
@@ -17,11 +17,11 @@ pub const MOST_ADDRESSES: usize = 8;
 
 /// Names with their addresses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Names(BTreeMap<Name, Vec<IpAddr>>);
+pub struct ZoneNames(BTreeMap<Name, Vec<IpAddr>>);
 
 /// What of a zone cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidName {
+pub enum InvalidZone {
     /// It is no name.
     #[error(
         "`{0}` is not a name of a host: use letters a-z, digits and hyphens, 63 at most, and dots between them"
@@ -37,20 +37,20 @@ pub enum InvalidName {
 
 /// The zone of the box: `<appliance>.internal`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Own {
+pub struct BoxZone {
     zone: Name,
-    hosts: Names,
+    hosts: ZoneNames,
     pointers: HashMap<IpAddr, Name>,
 }
 
-impl Own {
+impl BoxZone {
     /// The zone `zone`, with `hosts` and their addresses; hosts are named without the zone.
     ///
     /// # Errors
     /// Something is no name, or there is too much of it.
-    pub fn new(zone: &str, hosts: &BTreeMap<String, Vec<IpAddr>>) -> Result<Self, InvalidName> {
+    pub fn new(zone: &str, hosts: &BTreeMap<String, Vec<IpAddr>>) -> Result<Self, InvalidZone> {
         if hosts.len() > MOST_NAMES {
-            return Err(InvalidName::Names(hosts.len()));
+            return Err(InvalidZone::Names(hosts.len()));
         }
         let mut own = Self { zone: host_name(zone)?, ..Self::default() };
         for (host, addresses) in hosts {
@@ -64,24 +64,24 @@ impl Own {
     }
 
     /// What the zone says; `None` if nothing.
-    pub fn answer(&self, question: &Question) -> Option<Answer> {
+    pub fn answer(&self, question: &DnsQuestion) -> Option<CachedAnswer> {
         if let Some(reverse) = Reverse::of(&question.name) {
             let address = reverse.prefix.address().filter(|_| reverse.whole)?;
             let name = self.pointers.get(&address)?;
-            return Some(Answer::pointer(question, name.clone(), reverse.zone));
+            return Some(CachedAnswer::pointer(question, name.clone(), reverse.zone));
         }
         self.hosts.answer(question, &self.zone)
     }
 }
 
-impl Names {
+impl ZoneNames {
     /// Adds a name.
     ///
     /// # Errors
     /// It has too many addresses.
-    pub fn put(&mut self, name: Name, addresses: &[IpAddr]) -> Result<(), InvalidName> {
+    pub fn put(&mut self, name: Name, addresses: &[IpAddr]) -> Result<(), InvalidZone> {
         if addresses.len() > MOST_ADDRESSES {
-            return Err(InvalidName::Addresses(name.to_ascii(), addresses.len()));
+            return Err(InvalidZone::Addresses(name.to_ascii(), addresses.len()));
         }
         self.0.insert(name, addresses.to_vec());
         Ok(())
@@ -108,13 +108,13 @@ impl Names {
     }
 
     /// What they say, being of `zone`; `None` if nothing.
-    pub fn answer(&self, question: &Question, zone: &Name) -> Option<Answer> {
+    pub fn answer(&self, question: &DnsQuestion, zone: &Name) -> Option<CachedAnswer> {
         // A name's own order is that of the tree: what is below it comes right after it.
         let (name, addresses) = self.0.range(&question.name..).next()?;
         if *name == question.name {
-            Some(Answer::addresses(question, addresses, zone.clone()))
+            Some(CachedAnswer::addresses(question, addresses, zone.clone()))
         } else {
-            question.name.zone_of(name).then(|| Answer::nothing(zone.clone()))
+            question.name.zone_of(name).then(|| CachedAnswer::nothing(zone.clone()))
         }
     }
 }
@@ -123,8 +123,8 @@ impl Names {
 ///
 /// # Errors
 /// It is none.
-pub fn host_name(text: &str) -> Result<Name, InvalidName> {
-    let wrong = || InvalidName::Name(text.to_owned());
+pub fn host_name(text: &str) -> Result<Name, InvalidZone> {
+    let wrong = || InvalidZone::Name(text.to_owned());
     let labels: Vec<&[u8]> = text.trim_end_matches('.').split('.').map(str::as_bytes).collect();
     let may_be = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'-';
     let is_label = |label: &&[u8]| {

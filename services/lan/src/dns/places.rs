@@ -4,11 +4,11 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use super::rates::Client;
+use super::rates::ClientPrefix;
 
 /// How many places there are.
 #[derive(Debug, Clone, Copy)]
-pub struct Room {
+pub struct QueryLimits {
     /// For all clients.
     pub all: usize,
     /// For one.
@@ -19,26 +19,26 @@ pub struct Room {
 
 /// Who has how many.
 #[derive(Debug)]
-pub struct Places {
-    room: Room,
-    taken: RefCell<HashMap<Client, usize>>,
+pub struct QueryLimit {
+    room: QueryLimits,
+    taken: RefCell<HashMap<ClientPrefix, usize>>,
 }
 
 /// A place, for as long as it is held.
 #[derive(Debug)]
-pub struct Place {
-    places: Rc<Places>,
-    client: Client,
+pub struct QueryPermit {
+    places: Rc<QueryLimit>,
+    client: ClientPrefix,
 }
 
-impl Places {
+impl QueryLimit {
     /// All free.
-    pub fn new(room: Room) -> Rc<Self> {
+    pub fn new(room: QueryLimits) -> Rc<Self> {
         Rc::new(Self { room, taken: RefCell::default() })
     }
 
     /// One for `client`, if there is one.
-    pub fn take(self: &Rc<Self>, client: Client) -> Option<Place> {
+    pub fn take(self: &Rc<Self>, client: ClientPrefix) -> Option<QueryPermit> {
         let mut taken = self.taken.borrow_mut();
         let all: usize = taken.values().sum();
         let own = taken.get(&client).copied().unwrap_or(0);
@@ -47,11 +47,11 @@ impl Places {
             return None;
         }
         taken.insert(client, own + 1);
-        Some(Place { places: Rc::clone(self), client })
+        Some(QueryPermit { places: Rc::clone(self), client })
     }
 }
 
-impl Drop for Place {
+impl Drop for QueryPermit {
     fn drop(&mut self) {
         let mut taken = self.places.taken.borrow_mut();
         if let Some(count) = taken.get_mut(&self.client) {
@@ -69,14 +69,14 @@ mod tests {
 
     use super::*;
 
-    fn client(number: u8) -> Client {
-        Client::from(SocketAddr::new(Ipv4Addr::new(10, 20, number, 2).into(), 53))
+    fn client(number: u8) -> ClientPrefix {
+        ClientPrefix::from(SocketAddr::new(Ipv4Addr::new(10, 20, number, 2).into(), 53))
     }
 
     #[test]
     fn nobody_takes_the_last_places_from_who_has_none() {
-        let places = Places::new(Room { all: 8, of_one: 4, kept: 2 });
-        let mut held: Vec<Place> = (0..9).filter_map(|_| places.take(client(1))).collect();
+        let places = QueryLimit::new(QueryLimits { all: 8, of_one: 4, kept: 2 });
+        let mut held: Vec<QueryPermit> = (0..9).filter_map(|_| places.take(client(1))).collect();
         assert_eq!(held.len(), 4);
         held.extend((0..9).filter_map(|_| places.take(client(2))));
         assert_eq!(held.len(), 6);

@@ -8,13 +8,13 @@ const MAPPED: u8 = 96;
 /// A network: all addresses that begin with the same bits. IPv4 is kept as the part of IPv6 that
 /// stands for it, so that an address is the same address however a socket has written it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Prefix {
+pub struct IpPrefix {
     bits: u128,
     /// How many of them are the network's.
     length: u8,
 }
 
-impl Prefix {
+impl IpPrefix {
     /// All addresses.
     pub const EVERYTHING: Self = Self { bits: 0, length: 0 };
 
@@ -81,8 +81,8 @@ const fn mask(length: u8) -> u128 {
 mod tests {
     use super::*;
 
-    fn prefix(address: &str, length: u8) -> Prefix {
-        Prefix::new(address.parse().unwrap(), length).unwrap()
+    fn prefix(address: &str, length: u8) -> IpPrefix {
+        IpPrefix::new(address.parse().unwrap(), length).unwrap()
     }
 
     #[test]
@@ -94,9 +94,9 @@ mod tests {
         for outside in ["10.21.0.0", "::10.20.3.2", "fd6f::10.20.3.2"] {
             assert!(!network.contains(outside.parse().unwrap()), "{outside}");
         }
-        assert_eq!(Prefix::new("10.0.0.0".parse().unwrap(), 33), None);
-        assert_eq!(Prefix::new("10.0.0.0".parse().unwrap(), 255), None);
-        assert_eq!(Prefix::new("::".parse().unwrap(), 129), None);
+        assert_eq!(IpPrefix::new("10.0.0.0".parse().unwrap(), 33), None);
+        assert_eq!(IpPrefix::new("10.0.0.0".parse().unwrap(), 255), None);
+        assert_eq!(IpPrefix::new("::".parse().unwrap(), 129), None);
         assert!(prefix("::", 0).contains("1.2.3.4".parse().unwrap()));
         assert!(prefix("0.0.0.0", 0).contains("1.2.3.4".parse().unwrap()));
         assert!(!prefix("0.0.0.0", 0).contains("::1".parse().unwrap()));

@@ -3,8 +3,8 @@
 use hickory_proto::op::{Edns, Message, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, RecordType};
 
-use super::answer::{Answer, reply};
-use super::way::Way;
+use super::answer::{CachedAnswer, reply};
+use super::way::UpstreamPath;
 
 /// Bytes of a message before the question.
 pub(super) const HEAD: usize = 12;
@@ -33,13 +33,13 @@ pub enum Transport {
 
 /// A name, what is asked about it, and by which way. Two are equal if they are but for upper and lower case.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Question {
+pub struct DnsQuestion {
     /// The name, spelled as it was asked.
     pub name: Name,
     /// The type of the records that are wanted.
     pub kind: RecordType,
     /// Whom it is asked of: what the one way says is not what the other does.
-    pub way: Way,
+    pub way: UpstreamPath,
 }
 
 /// A client's question.
@@ -48,7 +48,7 @@ pub struct Query {
     /// The client's number for it.
     pub id: u16,
     /// What is asked.
-    pub question: Question,
+    pub question: DnsQuestion,
     /// Whether others are to be asked (RD).
     pub recursion: bool,
     /// Whether it had EDNS, and so has the answer.
@@ -59,7 +59,7 @@ pub struct Query {
 
 /// Why a message is not answered with what it asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Why {
+pub enum QueryRefusal {
     /// It is an answer itself, or too short to be anything.
     NoQuestion,
     /// It cannot be read, or has not exactly one question.
@@ -74,9 +74,9 @@ pub enum Why {
 
 /// A message that is not answered with what it asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
+pub struct RefusedQuery {
     /// Why.
-    pub why: Why,
+    pub why: QueryRefusal,
     /// What is said to the client; nothing if that could answer an answer.
     pub reply: Option<Vec<u8>>,
 }
@@ -86,16 +86,16 @@ impl Query {
     ///
     /// # Errors
     /// It is not answered with what it asks for.
-    pub fn parse(bytes: &[u8], transport: Transport) -> Result<Self, Refused> {
-        let silent = Refused { why: Why::NoQuestion, reply: None };
+    pub fn parse(bytes: &[u8], transport: Transport) -> Result<Self, RefusedQuery> {
+        let silent = RefusedQuery { why: QueryRefusal::NoQuestion, reply: None };
         let Some((head, _)) = bytes.split_first_chunk::<HEAD>() else { return Err(silent) };
         if head[2] & 0x80 != 0 {
             return Err(silent);
         }
-        let refused = |why, code| Refused { why, reply: Some(bare(head, code)) };
-        let malformed = || refused(Why::Malformed, ResponseCode::FormErr);
+        let refused = |why, code| RefusedQuery { why, reply: Some(bare(head, code)) };
+        let malformed = || refused(QueryRefusal::Malformed, ResponseCode::FormErr);
         if head[2] & 0x78 != 0 {
-            return Err(refused(Why::Opcode, ResponseCode::NotImp));
+            return Err(refused(QueryRefusal::Opcode, ResponseCode::NotImp));
         }
         // One question and no answers: a message that says to hold thousands is not even begun.
         if head[4..10] != [0, 1, 0, 0, 0, 0] || bytes.len() > LONGEST {
@@ -107,7 +107,7 @@ impl Query {
         let by_udp = message.edns.as_ref().map_or(WITHOUT_EDNS, |edns| edns.max_payload().into());
         let query = Self {
             id: message.metadata.id,
-            question: Question { name, kind, way: Way::Own },
+            question: DnsQuestion { name, kind, way: UpstreamPath::Own },
             recursion: message.metadata.recursion_desired,
             edns: message.edns.is_some(),
             limit: match transport {
@@ -117,19 +117,19 @@ impl Query {
         };
         let version = message.edns.as_ref().map_or(0, Edns::version);
         if version != 0 {
-            return Err(query.refused(Why::Class, ResponseCode::BADVERS));
+            return Err(query.refused(QueryRefusal::Class, ResponseCode::BADVERS));
         }
         if asked.query_class != DNSClass::IN {
-            return Err(query.refused(Why::Class, ResponseCode::Refused));
+            return Err(query.refused(QueryRefusal::Class, ResponseCode::Refused));
         }
         if !is_handed_on(kind) {
-            return Err(query.refused(Why::Kind, ResponseCode::Refused));
+            return Err(query.refused(QueryRefusal::Kind, ResponseCode::Refused));
         }
         Ok(query)
     }
 
-    fn refused(&self, why: Why, code: ResponseCode) -> Refused {
-        Refused { why, reply: Some(reply(self, &Answer::of(code))) }
+    fn refused(&self, why: QueryRefusal, code: ResponseCode) -> RefusedQuery {
+        RefusedQuery { why, reply: Some(reply(self, &CachedAnswer::of(code))) }
     }
 }
 

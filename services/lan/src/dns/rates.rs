@@ -20,7 +20,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Who asks: an IPv4 address, or a network of IPv6 (whoever has one has all of its addresses).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Client {
+pub struct ClientPrefix {
     network: IpAddr,
     /// The link, for addresses that are the same on each.
     link: u32,
@@ -28,8 +28,8 @@ pub struct Client {
 
 /// What clients have left.
 #[derive(Debug, Default)]
-pub struct Rates {
-    of: HashMap<Client, Bucket>,
+pub struct ClientRates {
+    of: HashMap<ClientPrefix, Bucket>,
     /// Of those for whom there was no room: one for all of them.
     others: Bucket,
     looked: Duration,
@@ -42,7 +42,7 @@ struct Bucket {
     at: Duration,
 }
 
-impl From<SocketAddr> for Client {
+impl From<SocketAddr> for ClientPrefix {
     fn from(from: SocketAddr) -> Self {
         let link = match from {
             SocketAddr::V6(v6) => v6.scope_id(),
@@ -75,9 +75,9 @@ impl Bucket {
     }
 }
 
-impl Rates {
+impl ClientRates {
     /// Whether `client` may ask once more at `now`.
-    pub fn take(&mut self, now: Duration, client: Client) -> bool {
+    pub fn take(&mut self, now: Duration, client: ClientPrefix) -> bool {
         if !self.of.contains_key(&client) && !self.has_room(now) {
             return self.others.take(now);
         }
@@ -102,17 +102,17 @@ impl Rates {
 mod tests {
     use super::*;
 
-    fn client(address: &str) -> Client {
-        Client::from(SocketAddr::new(address.parse().unwrap(), 5353))
+    fn client(address: &str) -> ClientPrefix {
+        ClientPrefix::from(SocketAddr::new(address.parse().unwrap(), 5353))
     }
 
-    fn taken(rates: &mut Rates, now: Duration, client: Client) -> usize {
+    fn taken(rates: &mut ClientRates, now: Duration, client: ClientPrefix) -> usize {
         (0..10_000).filter(|_| rates.take(now, client)).count()
     }
 
     #[test]
     fn who_asks_too_often_is_held_up_alone() {
-        let mut rates = Rates::default();
+        let mut rates = ClientRates::default();
         let (one, other) = (client("10.20.1.2"), client("10.20.2.2"));
         let second = Duration::from_secs(1);
         assert_eq!(taken(&mut rates, second, one), BURST as usize);
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn those_without_room_share() {
-        let mut rates = Rates::default();
+        let mut rates = ClientRates::default();
         let now = Duration::from_secs(9);
         let numbered = |number: u32| client(&std::net::Ipv4Addr::from_bits(number).to_string());
         for number in 0..MOST_CLIENTS as u32 {

@@ -7,16 +7,16 @@ use std::time::Duration;
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
 
-use super::answer::{Answer, LONGEST_TTL, OWN_TTL, reply};
-use super::cache::Cache;
-use super::counters::Counters;
+use super::answer::{CachedAnswer, LONGEST_TTL, OWN_TTL, reply};
+use super::cache::AnswerCache;
+use super::counters::DnsCounters;
 use super::filter::{Useless, filter};
-use super::inside::{Inside, Place};
+use super::inside::{Inside, UpstreamClass};
 use super::nodes;
-use super::own::Own;
-use super::query::{Query, Question, Transport};
-use super::rates::{Client, Rates};
-use super::way::Way;
+use super::own::BoxZone;
+use super::query::{DnsQuestion, Query, Transport};
+use super::rates::{ClientPrefix, ClientRates};
+use super::way::UpstreamPath;
 use super::zones::Zones;
 
 /// Everything that decides about answers.
@@ -25,21 +25,21 @@ pub struct Resolver {
     /// The box's networks.
     pub inside: Inside,
     /// Names of the box.
-    pub own: Own,
+    pub own: BoxZone,
     /// Names of services.
     pub zones: Zones,
     /// What upstreams have said.
-    pub cache: Cache,
+    pub cache: AnswerCache,
     /// What was counted.
-    pub counters: Counters,
-    rates: Rates,
+    pub counters: DnsCounters,
+    rates: ClientRates,
     /// Whether upstreams are of the box, and know names of the box.
     forwards_inside: bool,
 }
 
 /// What becomes of a message.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Decision {
+pub enum QueryDecision {
     /// Nothing.
     Drop,
     /// It is answered.
@@ -53,11 +53,11 @@ impl Resolver {
     pub fn new(forwards_inside: bool, cache: usize) -> Self {
         Self {
             inside: Inside::default(),
-            own: Own::default(),
+            own: BoxZone::default(),
             zones: Zones::default(),
-            cache: Cache::new(cache),
-            counters: Counters::default(),
-            rates: Rates::default(),
+            cache: AnswerCache::new(cache),
+            counters: DnsCounters::default(),
+            rates: ClientRates::default(),
             forwards_inside,
         }
     }
@@ -68,7 +68,7 @@ impl Resolver {
             self.counters.refused.strangers += 1;
             return false;
         }
-        let has_left = self.rates.take(now, Client::from(from));
+        let has_left = self.rates.take(now, ClientPrefix::from(from));
         self.counters.limited += u64::from(!has_left);
         has_left
     }
@@ -80,45 +80,45 @@ impl Resolver {
         now: Duration,
         bytes: &[u8],
         transport: Transport,
-        way: Way,
-    ) -> Decision {
+        way: UpstreamPath,
+    ) -> QueryDecision {
         let mut query = match Query::parse(bytes, transport) {
             Ok(query) => query,
             Err(refused) => {
                 self.counters.refused.count(refused.why);
-                return refused.reply.map_or(Decision::Drop, Decision::Reply);
+                return refused.reply.map_or(QueryDecision::Drop, QueryDecision::Reply);
             }
         };
         query.question.way = way;
         self.counters.queries += 1;
         if let Some(answer) = self.own(&query.question) {
             self.counters.from_own += 1;
-            return Decision::Reply(reply(&query, &answer));
+            return QueryDecision::Reply(reply(&query, &answer));
         }
         if let Some(answer) = self.cache.get(now, &query.question) {
             self.counters.from_cache += 1;
-            return Decision::Reply(reply(&query, &answer));
+            return QueryDecision::Reply(reply(&query, &answer));
         }
         if !query.recursion {
             self.counters.refused.recursion += 1;
-            return Decision::Reply(reply(&query, &Answer::of(ResponseCode::Refused)));
+            return QueryDecision::Reply(reply(&query, &CachedAnswer::of(ResponseCode::Refused)));
         }
-        Decision::Ask(query)
+        QueryDecision::Ask(query)
     }
 
     /// What this node itself says; `None` if somebody else is to be asked.
-    fn own(&self, question: &Question) -> Option<Answer> {
+    fn own(&self, question: &DnsQuestion) -> Option<CachedAnswer> {
         let of_the_box = || self.own.answer(question).or_else(|| self.zones.answer(question));
-        let known = if question.way == Way::Guest { None } else { of_the_box() };
+        let known = if question.way == UpstreamPath::Guest { None } else { of_the_box() };
         let known = known.or_else(|| nodes::answer(question));
         let answer = known.or_else(|| match self.inside.place(&question.name) {
-            Place::Never(zone) => Some(of_this_node(question, zone)),
-            Place::Inside(zone) if !self.forwards_inside => Some(no_such(question, zone)),
-            Place::Inside(_) | Place::Outside => None,
+            UpstreamClass::Never(zone) => Some(of_this_node(question, zone)),
+            UpstreamClass::Inside(zone) if !self.forwards_inside => Some(no_such(question, zone)),
+            UpstreamClass::Inside(_) | UpstreamClass::Outside => None,
         });
-        let exists = |answer: &Answer| answer.code != ResponseCode::NXDomain;
+        let exists = |answer: &CachedAnswer| answer.code != ResponseCode::NXDomain;
         if question.kind == RecordType::ANY && answer.as_ref().is_none_or(exists) {
-            return Some(Answer::not_everything(question));
+            return Some(CachedAnswer::not_everything(question));
         }
         answer
     }
@@ -128,12 +128,12 @@ impl Resolver {
     pub fn answered(
         &mut self,
         now: Duration,
-        question: &Question,
+        question: &DnsQuestion,
         message: Message,
         keep: bool,
-    ) -> Option<Answer> {
+    ) -> Option<CachedAnswer> {
         // A board asks its router about the box: who else would know?
-        let of_the_box = self.inside.place(&question.name) != Place::Outside;
+        let of_the_box = self.inside.place(&question.name) != UpstreamClass::Outside;
         let inside = Some(&self.inside).filter(|_| !(of_the_box && self.forwards_inside));
         let most = if of_the_box { OWN_TTL } else { LONGEST_TTL };
         let answer = match filter(question, message, inside) {
@@ -141,7 +141,7 @@ impl Resolver {
                 self.counters.removed += kept.removed;
                 kept.answer.aged(0, most)
             }
-            Err(Useless::Chain) => Answer::of(ResponseCode::ServFail),
+            Err(Useless::Chain) => CachedAnswer::of(ResponseCode::ServFail),
             Err(Useless::Upstream) => return None,
         };
         if keep {
@@ -152,17 +152,21 @@ impl Resolver {
 }
 
 /// Names that only this node itself is asked for: `localhost` is it, all others are nothing.
-fn of_this_node(question: &Question, zone: Name) -> Answer {
+fn of_this_node(question: &DnsQuestion, zone: Name) -> CachedAnswer {
     let last = zone.iter().next_back().unwrap_or_default();
     if last.eq_ignore_ascii_case(b"localhost") {
-        return Answer::localhost(question);
+        return CachedAnswer::localhost(question);
     }
     no_such(question, zone)
 }
 
 /// There is no such name; but the name of a zone itself is there, or it would be no zone.
-fn no_such(question: &Question, zone: Name) -> Answer {
-    if question.name == zone { Answer::nothing(zone) } else { Answer::no_such_name(zone) }
+fn no_such(question: &DnsQuestion, zone: Name) -> CachedAnswer {
+    if question.name == zone {
+        CachedAnswer::nothing(zone)
+    } else {
+        CachedAnswer::no_such_name(zone)
+    }
 }
 
 #[cfg(test)]

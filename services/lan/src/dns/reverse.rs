@@ -4,13 +4,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hickory_proto::rr::Name;
 
-use super::prefix::Prefix;
+use super::prefix::IpPrefix;
 
 /// A reverse name.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Reverse {
     /// The addresses that it is about, or that the names above it are about.
-    pub prefix: Prefix,
+    pub prefix: IpPrefix,
     /// Whether it is about these and no more: nothing stands in front of the numbers.
     pub whole: bool,
     /// The zone that it is said to be in: its last labels.
@@ -43,7 +43,7 @@ impl Reverse {
     }
 }
 
-fn octets<'a>(labels: impl Iterator<Item = &'a [u8]>) -> (Option<Prefix>, usize) {
+fn octets<'a>(labels: impl Iterator<Item = &'a [u8]>) -> (Option<IpPrefix>, usize) {
     let (mut octets, mut count) = ([0; 4], 0);
     for (label, octet) in labels.zip(&mut octets) {
         let Some(number) = str::from_utf8(label).ok().and_then(|text| text.parse().ok()) else {
@@ -51,10 +51,10 @@ fn octets<'a>(labels: impl Iterator<Item = &'a [u8]>) -> (Option<Prefix>, usize)
         };
         (*octet, count) = (number, count + 1);
     }
-    (Prefix::new(IpAddr::V4(Ipv4Addr::from(octets)), 8 * count), count.into())
+    (IpPrefix::new(IpAddr::V4(Ipv4Addr::from(octets)), 8 * count), count.into())
 }
 
-fn nibbles<'a>(labels: impl Iterator<Item = &'a [u8]>) -> (Option<Prefix>, usize) {
+fn nibbles<'a>(labels: impl Iterator<Item = &'a [u8]>) -> (Option<IpPrefix>, usize) {
     let (mut bits, mut count) = (0u128, 0u8);
     for label in labels.take(32) {
         let [digit] = label else { break };
@@ -62,20 +62,20 @@ fn nibbles<'a>(labels: impl Iterator<Item = &'a [u8]>) -> (Option<Prefix>, usize
         count += 1;
         bits |= u128::from(nibble) << (128 - 4 * u32::from(count));
     }
-    (Prefix::new(IpAddr::V6(Ipv6Addr::from_bits(bits)), 4 * count), count.into())
+    (IpPrefix::new(IpAddr::V6(Ipv6Addr::from_bits(bits)), 4 * count), count.into())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn of(name: &str) -> Option<(Prefix, bool)> {
+    fn of(name: &str) -> Option<(IpPrefix, bool)> {
         Reverse::of(&name.parse().unwrap()).map(|it| (it.prefix, it.whole))
     }
 
     #[test]
     fn names_are_about_addresses() {
-        let v4 = |octets, length| Prefix::v4(octets, length);
+        let v4 = |octets, length| IpPrefix::v4(octets, length);
         assert_eq!(of("2.3.20.10.in-addr.arpa."), Some((v4([10, 20, 3, 2], 32), true)));
         assert_eq!(of("3.20.10.IN-ADDR.arpa."), Some((v4([10, 20, 3, 0], 24), true)));
         assert_eq!(of("in-addr.arpa."), Some((v4([0; 4], 0), true)));
@@ -85,7 +85,7 @@ mod tests {
         );
         assert_eq!(of("9.2.3.20.10.in-addr.arpa."), Some((v4([10, 20, 3, 2], 32), false)));
         assert_eq!(of("2.3.020.010.in-addr.arpa."), Some((v4([10, 20, 3, 2], 32), true)));
-        assert_eq!(of("d.F.ip6.arpa."), Some((Prefix::v6([0xfd00, 0, 0, 0], 8), true)));
+        assert_eq!(of("d.F.ip6.arpa."), Some((IpPrefix::v6([0xfd00, 0, 0, 0], 8), true)));
         for other in ["arpa.", ".", "10.in-addr.", "home.arpa.", "10.in-addr.arpa.example."] {
             assert_eq!(of(other), None, "{other}");
         }

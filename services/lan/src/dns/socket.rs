@@ -16,18 +16,18 @@ use tokio::net::UdpSocket;
 
 /// A socket for both versions of IP: IPv4 addresses are written as IPv6 ones (RFC 4291, 2.5.5.2).
 #[derive(Debug)]
-pub(super) struct Socket {
+pub(super) struct DnsSocket {
     udp: UdpSocket,
 }
 
 /// Who has sent a datagram, and where it came in.
 #[derive(Clone, Copy)]
-pub(super) struct Peer {
+pub(super) struct DatagramSource {
     pub(super) address: SocketAddr,
     own: Option<in6_pktinfo>,
 }
 
-impl Socket {
+impl DnsSocket {
     pub(super) fn new(udp: std::net::UdpSocket) -> io::Result<Self> {
         setsockopt(&udp, Ipv6RecvPacketInfo, &true)?;
         udp.set_nonblocking(true)?;
@@ -43,7 +43,7 @@ impl Socket {
     }
 
     /// The next datagram, if there is one.
-    pub(super) fn try_receive(&self, buffer: &mut [u8]) -> io::Result<(usize, Peer)> {
+    pub(super) fn try_receive(&self, buffer: &mut [u8]) -> io::Result<(usize, DatagramSource)> {
         let mut space = cmsg_space!(in6_pktinfo);
         self.udp.try_io(Interest::READABLE, || {
             let mut parts = [IoSliceMut::new(buffer)];
@@ -54,14 +54,14 @@ impl Socket {
                 ControlMessageOwned::Ipv6PacketInfo(info) => Some(info),
                 _ => None,
             });
-            let peer = Peer { address: SocketAddrV6::from(from).into(), own };
+            let peer = DatagramSource { address: SocketAddrV6::from(from).into(), own };
             Ok((message.bytes, peer))
         })
     }
 
     /// Sends an answer from the address that was asked. Where there is no room it is lost, as it might be
     /// anywhere else on its way.
-    pub(super) fn try_answer(&self, bytes: &[u8], peer: Peer) -> io::Result<()> {
+    pub(super) fn try_answer(&self, bytes: &[u8], peer: DatagramSource) -> io::Result<()> {
         let SocketAddr::V6(to) = peer.address else {
             return Err(io::ErrorKind::AddrNotAvailable.into());
         };

@@ -14,14 +14,14 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::spawn_local;
 use tokio::time::{sleep, timeout};
 
-use super::places::{Place, Places, Room};
+use super::places::{QueryLimit, QueryLimits, QueryPermit};
 use super::query::{LONGEST, Transport};
-use super::rates::Client;
-use super::resolver::Decision;
+use super::rates::ClientPrefix;
+use super::resolver::QueryDecision;
 use super::{Dns, PAUSE};
 
 /// How many connections there are at once.
-const ROOM: Room = Room { all: 32, of_one: 8, kept: 8 };
+const ROOM: QueryLimits = QueryLimits { all: 32, of_one: 8, kept: 8 };
 
 /// How long a connection stays on which nothing comes, or nothing is taken. Upstreams are asked for
 /// less time.
@@ -32,14 +32,14 @@ const AT_ONCE: usize = 8;
 
 /// Takes whoever connects, for good.
 pub(super) async fn keep(dns: Rc<Dns>, listener: TcpListener) -> io::Error {
-    let places = Places::new(ROOM);
+    let places = QueryLimit::new(ROOM);
     loop {
         match listener.accept().await {
             Ok((stream, from)) => {
                 if !dns.resolver.borrow_mut().admits(dns.now(), from) {
                     continue;
                 }
-                let client = Client::from(from);
+                let client = ClientPrefix::from(from);
                 if let Some(place) = places.take(client) {
                     spawn_local(converse(Rc::clone(&dns), stream, from, place));
                 } else {
@@ -55,7 +55,7 @@ pub(super) async fn keep(dns: Rc<Dns>, listener: TcpListener) -> io::Error {
 }
 
 /// Reads questions until there are no more. Whatever is wrong ends the connection.
-async fn converse(dns: Rc<Dns>, stream: TcpStream, from: SocketAddr, place: Place) {
+async fn converse(dns: Rc<Dns>, stream: TcpStream, from: SocketAddr, place: QueryPermit) {
     let _ = stream.set_nodelay(true);
     let (mut reader, writer) = stream.into_split();
     let (sender, answers) = mpsc::channel(AT_ONCE);
@@ -72,9 +72,9 @@ async fn converse(dns: Rc<Dns>, stream: TcpStream, from: SocketAddr, place: Plac
             resolver.received(dns.now(), &bytes, Transport::Tcp, way)
         };
         let answer = match decision {
-            Decision::Drop => break,
-            Decision::Reply(answer) => answer,
-            Decision::Ask(query) => match dns.place(Client::from(from), &query) {
+            QueryDecision::Drop => break,
+            QueryDecision::Reply(answer) => answer,
+            QueryDecision::Ask(query) => match dns.place(ClientPrefix::from(from), &query) {
                 Err(answer) => answer,
                 Ok(waits) => {
                     let (dns, sender) = (Rc::clone(&dns), sender.clone());

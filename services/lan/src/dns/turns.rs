@@ -4,29 +4,29 @@
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
-use super::places::{Place, Places, Room};
-use super::rates::Client;
+use super::places::{QueryLimit, QueryLimits, QueryPermit};
+use super::rates::ClientPrefix;
 
 /// How many wait at once.
-const ROOM: Room = Room { all: 1024, of_one: 128, kept: 256 };
+const ROOM: QueryLimits = QueryLimits { all: 1024, of_one: 128, kept: 256 };
 
 /// What waits.
 #[derive(Debug)]
 pub(super) struct Turns<T> {
-    of: HashMap<Client, VecDeque<(Place, T)>>,
+    of: HashMap<ClientPrefix, VecDeque<(QueryPermit, T)>>,
     /// Each client that has something waiting, once.
-    order: VecDeque<Client>,
-    places: Rc<Places>,
+    order: VecDeque<ClientPrefix>,
+    places: Rc<QueryLimit>,
 }
 
 impl<T> Turns<T> {
     /// Nothing waits.
     pub(super) fn new() -> Self {
-        Self { of: HashMap::new(), order: VecDeque::new(), places: Places::new(ROOM) }
+        Self { of: HashMap::new(), order: VecDeque::new(), places: QueryLimit::new(ROOM) }
     }
 
     /// Has `item` of `client` wait; whether there is room for it.
-    pub(super) fn add(&mut self, client: Client, item: T) -> bool {
+    pub(super) fn add(&mut self, client: ClientPrefix, item: T) -> bool {
         let Some(place) = self.places.take(client) else { return false };
         let own = self.of.entry(client).or_default();
         if own.is_empty() {
@@ -56,8 +56,8 @@ mod tests {
 
     use super::*;
 
-    fn client(number: u8) -> Client {
-        Client::from(SocketAddr::new(Ipv4Addr::new(10, 20, number, 2).into(), 53))
+    fn client(number: u8) -> ClientPrefix {
+        ClientPrefix::from(SocketAddr::new(Ipv4Addr::new(10, 20, number, 2).into(), 53))
     }
 
     #[test]

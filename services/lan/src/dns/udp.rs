@@ -8,9 +8,9 @@ use tokio::task::{spawn_local, yield_now};
 use tokio::time::sleep;
 
 use super::query::{LONGEST, Transport};
-use super::rates::Client;
-use super::resolver::Decision;
-use super::socket::{Peer, Socket};
+use super::rates::ClientPrefix;
+use super::resolver::QueryDecision;
+use super::socket::{DatagramSource, DnsSocket};
 use super::turns::Turns;
 use super::{Dns, PAUSE};
 
@@ -22,7 +22,7 @@ const AT_ONCE: usize = 256;
 const IN_A_ROW: usize = 8;
 
 /// Answers what comes, for good.
-pub(super) async fn keep(dns: Rc<Dns>, socket: Rc<Socket>) {
+pub(super) async fn keep(dns: Rc<Dns>, socket: Rc<DnsSocket>) {
     // One byte more than is read, so that what is longer is not taken for its beginning.
     let mut buffer = vec![0; LONGEST + 1];
     let mut turns = Turns::new();
@@ -58,9 +58,9 @@ pub(super) async fn keep(dns: Rc<Dns>, socket: Rc<Socket>) {
 /// Takes from the socket what there is, of those who may say something. An error where there is no more.
 fn drain(
     dns: &Dns,
-    socket: &Socket,
+    socket: &DnsSocket,
     buffer: &mut [u8],
-    turns: &mut Turns<(Box<[u8]>, Peer)>,
+    turns: &mut Turns<(Box<[u8]>, DatagramSource)>,
 ) -> io::Result<()> {
     for _ in 0..AT_ONCE {
         let (length, peer) = socket.try_receive(buffer)?;
@@ -69,23 +69,23 @@ fn drain(
             continue;
         }
         let message = buffer.get(..length).unwrap_or_default();
-        if !turns.add(Client::from(peer.address), (message.into(), peer)) {
+        if !turns.add(ClientPrefix::from(peer.address), (message.into(), peer)) {
             resolver.counters.crowded += 1;
         }
     }
     Ok(())
 }
 
-fn take(dns: &Rc<Dns>, socket: &Rc<Socket>, bytes: &[u8], peer: Peer) {
+fn take(dns: &Rc<Dns>, socket: &Rc<DnsSocket>, bytes: &[u8], peer: DatagramSource) {
     let decision = {
         let mut resolver = dns.resolver.borrow_mut();
         let Some(way) = resolver.inside.way(peer.address.ip()) else { return };
         resolver.received(dns.now(), bytes, Transport::Udp, way)
     };
     let answer = match decision {
-        Decision::Drop => return,
-        Decision::Reply(answer) => answer,
-        Decision::Ask(query) => match dns.place(Client::from(peer.address), &query) {
+        QueryDecision::Drop => return,
+        QueryDecision::Reply(answer) => answer,
+        QueryDecision::Ask(query) => match dns.place(ClientPrefix::from(peer.address), &query) {
             Err(answer) => answer,
             Ok(place) => {
                 let (dns, socket) = (Rc::clone(dns), Rc::clone(socket));

@@ -31,7 +31,7 @@ struct Upstream {
 
 /// Which addresses are no upstreams.
 #[derive(Debug, Clone, Copy)]
-pub struct Rule<'a> {
+pub struct UpstreamRule<'a> {
     /// The box and this node.
     pub inside: &'a Inside,
     /// Whether upstreams are nodes of the box (the router is its boards'), which are told names of the
@@ -63,7 +63,7 @@ pub enum RefusedUpstream {
     TooMany(SocketAddr),
 }
 
-impl Rule<'_> {
+impl UpstreamRule<'_> {
     /// Sees that `address` may be asked.
     ///
     /// # Errors
@@ -94,7 +94,7 @@ impl Rule<'_> {
 impl Upstreams {
     /// Those of `wanted` that `rule` lets be, each once; and what is wrong with the others. What is
     /// known about those that stay is kept.
-    pub fn set(&mut self, wanted: &[SocketAddr], rule: Rule<'_>) -> Vec<RefusedUpstream> {
+    pub fn set(&mut self, wanted: &[SocketAddr], rule: UpstreamRule<'_>) -> Vec<RefusedUpstream> {
         let mut old = std::mem::take(&mut self.list);
         let mut refused = vec![];
         for address in wanted {

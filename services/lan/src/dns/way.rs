@@ -2,7 +2,7 @@
 
 /// A way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Way {
+pub enum UpstreamPath {
     /// By those whom this node asks for itself.
     #[default]
     Own,

@@ -8,9 +8,9 @@ use octet_node::address::ZONE;
 use octet_node::control::UnitName;
 use serde::Serialize;
 
-use super::answer::Answer;
-use super::own::{InvalidName, Names, host_name};
-use super::query::Question;
+use super::answer::CachedAnswer;
+use super::own::{InvalidZone, ZoneNames, host_name};
+use super::query::DnsQuestion;
 
 /// Names that one unit has at most.
 pub const MOST_OF_ONE: usize = 64;
@@ -22,7 +22,7 @@ pub const MOST_UNITS: usize = 64;
 #[derive(Debug, Default)]
 pub struct Zones {
     of_units: BTreeMap<UnitName, Vec<Name>>,
-    names: Names,
+    names: ZoneNames,
 }
 
 /// A name that a service has.
@@ -55,7 +55,7 @@ pub enum RegisterError {
     NoRoom,
     /// One is no name.
     #[error(transparent)]
-    Invalid(#[from] InvalidName),
+    Invalid(#[from] InvalidZone),
 }
 
 impl Zones {
@@ -76,7 +76,7 @@ impl Zones {
         }
         let top = host_name(&format!("{unit}.{ZONE}"))?;
         let mut checked = Vec::with_capacity(names.len());
-        let mut probe = Names::default();
+        let mut probe = ZoneNames::default();
         for (text, addresses) in names {
             let name = host_name(text)?;
             if !top.zone_of(&name) {
@@ -112,7 +112,7 @@ impl Zones {
     }
 
     /// What services say; `None` if nothing.
-    pub fn answer(&self, question: &Question) -> Option<Answer> {
+    pub fn answer(&self, question: &DnsQuestion) -> Option<CachedAnswer> {
         // The name of the zone itself is its last label, whoever is in it.
         let zone = question.name.trim_to(1);
         self.names.answer(question, &zone)

@@ -22,20 +22,20 @@ pub const SOLICITATION: [u8; 8] = [SOLICIT, 0, 0, 0, 0, 0, 0, 0];
 
 /// What a router advertises.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Advert {
+pub struct RouterAdvertisement {
     /// For how many seconds packets to other networks may go by it; 0: not at all.
     pub router_seconds: u16,
     /// The networks of the link.
-    pub prefixes: Vec<Prefix>,
+    pub prefixes: Vec<PrefixInformation>,
     /// Networks elsewhere to which packets may go by it, also if it is no default router.
-    pub routes: Vec<Route>,
+    pub routes: Vec<RouteInformation>,
     /// Who answers questions about names, and for how many seconds.
     pub names: Vec<(Ipv6Addr, u32)>,
 }
 
 /// A network of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Prefix {
+pub struct PrefixInformation {
     /// Its first bits; all others are 0.
     pub network: Ipv6Addr,
     /// How many they are.
@@ -50,7 +50,7 @@ pub struct Prefix {
 
 /// A network elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Route {
+pub struct RouteInformation {
     /// Its first bits; all others are 0.
     pub network: Ipv6Addr,
     /// How many they are.
@@ -62,14 +62,14 @@ pub struct Route {
 /// Bytes that are no advertisement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Refused(pub &'static str);
+pub struct InvalidAdvertisement(pub &'static str);
 
 /// Whether somebody asks who is there to advertise.
 pub fn is_solicitation(bytes: &[u8]) -> bool {
     bytes.len() >= SOLICITATION.len() && bytes[..2] == [SOLICIT, 0]
 }
 
-impl Advert {
+impl RouterAdvertisement {
     /// The message. The kernel fills in the checksum.
     pub fn bytes(&self) -> Vec<u8> {
         // Hops that a packet should be given, and no flags: there is no DHCPv6.
@@ -104,24 +104,24 @@ impl Advert {
     ///
     /// # Errors
     /// It is none, or malformed.
-    pub fn parse(bytes: &[u8]) -> Result<Self, Refused> {
+    pub fn parse(bytes: &[u8]) -> Result<Self, InvalidAdvertisement> {
         let Some((head, mut options)) = bytes.split_at_checked(HEAD) else {
-            return Err(Refused("it is too short"));
+            return Err(InvalidAdvertisement("it is too short"));
         };
         if head[..2] != [ADVERT, 0] {
-            return Err(Refused("it is no router advertisement"));
+            return Err(InvalidAdvertisement("it is no router advertisement"));
         }
         let router_seconds = u16::from_be_bytes([head[6], head[7]]);
         let mut advert = Self { router_seconds, prefixes: vec![], routes: vec![], names: vec![] };
         while !options.is_empty() {
             let [kind, length, ..] = *options else {
-                return Err(Refused("an option is cut off"));
+                return Err(InvalidAdvertisement("an option is cut off"));
             };
             let length = usize::from(length) * 8;
             let (option, rest) = options
                 .split_at_checked(length)
                 .filter(|_| length > 0)
-                .ok_or(Refused("an option is cut off, or has no length"))?;
+                .ok_or(InvalidAdvertisement("an option is cut off, or has no length"))?;
             match kind {
                 PREFIX if advert.prefixes.len() < MOST => advert.prefixes.extend(prefix(option)),
                 ROUTE if advert.routes.len() < MOST => advert.routes.extend(route(option)),
@@ -145,7 +145,7 @@ impl Advert {
 }
 
 /// A network that a device can use.
-fn prefix(option: &[u8]) -> Option<Prefix> {
+fn prefix(option: &[u8]) -> Option<PrefixInformation> {
     let option = option.first_chunk::<32>()?;
     let (length, flags) = (option[2], option[3]);
     let (valid, preferred) = (word(option, 4), word(option, 8));
@@ -153,7 +153,7 @@ fn prefix(option: &[u8]) -> Option<Prefix> {
     let network = masked(network, length)?;
     let is_usable =
         preferred <= valid && !network.is_multicast() && !network.is_unicast_link_local();
-    is_usable.then_some(Prefix {
+    is_usable.then_some(PrefixInformation {
         network,
         length,
         on_link: flags & 0x80 != 0,
@@ -163,7 +163,7 @@ fn prefix(option: &[u8]) -> Option<Prefix> {
 }
 
 /// A network to which a device can send.
-fn route(option: &[u8]) -> Option<Route> {
+fn route(option: &[u8]) -> Option<RouteInformation> {
     let (head, bits) = option.split_first_chunk::<8>()?;
     let (length, preference) = (head[2], head[3] >> 3 & 0b11);
     // Of a reserved preference the whole option is to be ignored (RFC 4191, 2.3).
@@ -176,7 +176,7 @@ fn route(option: &[u8]) -> Option<Route> {
     }
     let network = masked(octets.into(), length)?;
     let is_usable = !network.is_multicast() && !network.is_unicast_link_local();
-    is_usable.then_some(Route { network, length, seconds: word(head, 4) })
+    is_usable.then_some(RouteInformation { network, length, seconds: word(head, 4) })
 }
 
 /// The network of the first `length` bits; none has more than an address.
@@ -195,15 +195,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn advert() -> Advert {
+    fn advert() -> RouterAdvertisement {
         let network = "fd6f:6374:6574:3::".parse().unwrap();
         let seconds = Some(3600);
-        let prefix = Prefix { network, length: 64, on_link: true, autonomous: false, seconds };
+        let prefix =
+            PrefixInformation { network, length: 64, on_link: true, autonomous: false, seconds };
         let server = "fd6f:6374:6574:3::1".parse().unwrap();
         let whole = "fd6f:6374:6574::".parse().unwrap();
-        let routes = vec![Route { network: whole, length: 48, seconds: 300 }];
+        let routes = vec![RouteInformation { network: whole, length: 48, seconds: 300 }];
         let names = vec![(server, 1800)];
-        Advert { router_seconds: 1800, prefixes: vec![prefix], routes, names }
+        RouterAdvertisement { router_seconds: 1800, prefixes: vec![prefix], routes, names }
     }
 
     #[test]
@@ -218,7 +219,7 @@ mod tests {
             [24, 2, 48, 0, 0, 0, 1, 44, 0xfd, 0x6f, 0x63, 0x74, 0x65, 0x74, 0, 0]
         );
         assert_eq!(bytes[64..72], [25, 3, 0, 0, 0, 0, 7, 8]);
-        assert_eq!(Advert::parse(&bytes), Ok(advert()));
+        assert_eq!(RouterAdvertisement::parse(&bytes), Ok(advert()));
         assert!(is_solicitation(&SOLICITATION) && !is_solicitation(&bytes));
     }
 
@@ -228,11 +229,11 @@ mod tests {
         let with = |at: usize, value: u8| {
             let mut bytes = good.clone();
             bytes[at] = value;
-            Advert::parse(&bytes)
+            RouterAdvertisement::parse(&bytes)
         };
         assert!(with(0, 133).is_err() && with(1, 1).is_err());
         assert!(with(17, 0).is_err() && with(17, 10).is_err());
-        assert!(Advert::parse(&good[..40]).is_err());
+        assert!(RouterAdvertisement::parse(&good[..40]).is_err());
         // A network that no device can use is as good as none.
         for (at, value) in [(18, 129), (27, 255), (32, 0xff)] {
             assert!(with(at, value).unwrap().prefixes.is_empty(), "byte {at}");
@@ -245,15 +246,15 @@ mod tests {
         // One of a high preference counts, as does one to everywhere, which needs no bits.
         assert_eq!(with(51, 0b1000).unwrap().routes, advert().routes);
         let everywhere = [&good[..16], &[24, 1, 0, 0, 0, 0, 1, 44]].concat();
-        let route = Route { network: Ipv6Addr::UNSPECIFIED, length: 0, seconds: 300 };
-        assert_eq!(Advert::parse(&everywhere).unwrap().routes, [route]);
+        let route = RouteInformation { network: Ipv6Addr::UNSPECIFIED, length: 0, seconds: 300 };
+        assert_eq!(RouterAdvertisement::parse(&everywhere).unwrap().routes, [route]);
     }
 
     proptest! {
         #[test]
         fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Advert::parse(&bytes);
-            let _ = Advert::parse(&[&advert().bytes()[..16], &bytes].concat());
+            let _ = RouterAdvertisement::parse(&bytes);
+            let _ = RouterAdvertisement::parse(&[&advert().bytes()[..16], &bytes].concat());
         }
 
         #[test]
@@ -262,10 +263,10 @@ mod tests {
             for (at, value) in changes {
                 bytes[at] = value;
             }
-            if let Ok(read) = Advert::parse(&bytes) {
+            if let Ok(read) = RouterAdvertisement::parse(&bytes) {
                 prop_assert!(read.prefixes.len() <= MOST && read.names.len() <= MOST);
                 prop_assert!(read.routes.len() <= MOST);
-                let again = Advert::parse(&read.bytes()).unwrap();
+                let again = RouterAdvertisement::parse(&read.bytes()).unwrap();
                 prop_assert_eq!(again, read);
             }
         }

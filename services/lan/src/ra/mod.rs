@@ -2,4 +2,7 @@
 
 mod message;
 
-pub use message::{Advert, MOST, Prefix, Refused, Route, SOLICITATION, is_solicitation};
+pub use message::{
+    InvalidAdvertisement, MOST, PrefixInformation, RouteInformation, RouterAdvertisement,
+    SOLICITATION, is_solicitation,
+};

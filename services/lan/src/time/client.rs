@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::packet::{Packet, Stamp};
+use super::packet::{NtpPacket, Stamp};
 
 /// How often each server is asked in a round, and the pause between.
 const ASKS: u32 = 4;
@@ -30,7 +30,7 @@ pub const MOST_SERVERS: usize = 4;
 
 /// The rounds.
 #[derive(Debug, Default)]
-pub struct Client {
+pub struct NtpClient {
     servers: Vec<Server>,
     /// Questions left in this round.
     left: u32,
@@ -44,14 +44,14 @@ struct Server {
     /// The question that is not answered yet: its number, and when it was sent, by the clock that always
     /// runs on and by that which is to be set.
     asked: Option<(Stamp, Duration, Duration)>,
-    best: Option<Sample>,
+    best: Option<NtpSample>,
     /// Until when it is not asked: it has said so.
     quiet_until: Duration,
 }
 
 /// What an answer says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sample {
+pub struct NtpSample {
     /// How far the clock is behind, in nanoseconds; negative if it is ahead.
     pub behind: i64,
     /// How long question and answer were on the way.
@@ -68,12 +68,12 @@ pub enum Todo {
     /// Each server is to be asked ([`Client::ask`]).
     Ask(Vec<IpAddr>),
     /// A round is over: this is how far the clock is off.
-    Off(Sample),
+    Off(NtpSample),
     /// A round is over, and nothing came of it.
     Nothing(&'static str),
 }
 
-impl Client {
+impl NtpClient {
     /// Asks these servers from now on.
     pub fn set_servers(&mut self, servers: &[IpAddr], now: Duration) {
         let same = self.servers.iter().map(|server| server.address).eq(servers.iter().copied());
@@ -106,7 +106,7 @@ impl Client {
             let asked = self.servers.iter().filter(|server| server.quiet_until <= now);
             return Some(Todo::Ask(asked.map(|server| server.address).collect()));
         }
-        let samples: Vec<Sample> =
+        let samples: Vec<NtpSample> =
             self.servers.iter_mut().filter_map(|server| server.best.take()).collect();
         let agreed = agreed(samples, self.servers.len());
         self.left = ASKS;
@@ -124,17 +124,17 @@ impl Client {
         random: u64,
         now: Duration,
         shown: Duration,
-    ) -> Option<Packet> {
+    ) -> Option<NtpPacket> {
         let server = self.servers.iter_mut().find(|it| it.address == server)?;
         // Not the time: nobody learns how far this clock is off.
         server.asked = Some((Stamp(random), now, shown));
-        Some(Packet::question(Stamp(random)))
+        Some(NtpPacket::question(Stamp(random)))
     }
 
     /// `from` has answered at `now`; what is not to the question is passed over.
     pub fn received(&mut self, from: IpAddr, bytes: &[u8], now: Duration) {
         let Some(server) = self.servers.iter_mut().find(|it| it.address == from) else { return };
-        let (Some((random, sent, shown)), Some(answer)) = (server.asked, Packet::parse(bytes))
+        let (Some((random, sent, shown)), Some(answer)) = (server.asked, NtpPacket::parse(bytes))
         else {
             return;
         };
@@ -163,7 +163,7 @@ impl Client {
             return;
         }
         let way = whole - there;
-        let sample = Sample {
+        let sample = NtpSample {
             behind: nanos(receive) - nanos(shown) - nanos(way) / 2,
             way,
             stratum: answer.stratum,
@@ -180,12 +180,12 @@ fn nanos(time: Duration) -> i64 {
     i64::try_from(time.as_nanos()).unwrap_or(i64::MAX / 4)
 }
 
-fn agreed(mut samples: Vec<Sample>, servers: usize) -> Result<Sample, &'static str> {
+fn agreed(mut samples: Vec<NtpSample>, servers: usize) -> Result<NtpSample, &'static str> {
     samples.sort_by_key(|sample| sample.behind);
     let Some(middle) = samples.get(samples.len() / 2).copied() else {
         return Err("no server tells the time");
     };
-    let with_it = |it: &&Sample| it.behind.abs_diff(middle.behind) <= AGREED.unsigned_abs();
+    let with_it = |it: &&NtpSample| it.behind.abs_diff(middle.behind) <= AGREED.unsigned_abs();
     let count = samples.iter().filter(with_it).count();
     // One liar among two cannot be told from the other.
     if servers > 1 && 2 * count <= samples.len() {

@@ -4,4 +4,4 @@ pub mod client;
 mod packet;
 pub mod server;
 
-pub use packet::{Packet, Stamp};
+pub use packet::{NtpPacket, Stamp};

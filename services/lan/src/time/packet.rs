@@ -17,7 +17,7 @@ pub struct Stamp(pub u64);
 
 /// A packet, as far as it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Packet {
+pub struct NtpPacket {
     /// Whether the clock is set (3: it is not), and leap seconds.
     pub leap: u8,
     /// The version of the protocol.
@@ -61,7 +61,7 @@ impl Stamp {
     }
 }
 
-impl Packet {
+impl NtpPacket {
     /// A client's question, which is told from others by `transmit`: nobody else knows it.
     pub fn question(transmit: Stamp) -> Self {
         Self {
@@ -140,8 +140,8 @@ mod tests {
 
         #[test]
         fn packets_come_back(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
-            if let Some(packet) = Packet::parse(&bytes) {
-                prop_assert_eq!(Packet::parse(&packet.bytes()), Some(packet));
+            if let Some(packet) = NtpPacket::parse(&bytes) {
+                prop_assert_eq!(NtpPacket::parse(&packet.bytes()), Some(packet));
             } else {
                 prop_assert!(bytes.len() < LENGTH);
             }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::packet::{LENGTH, Packet, Stamp};
+use super::packet::{LENGTH, NtpPacket, Stamp};
 
 /// The stratum of a clock that nobody outside has set: those inside still agree with each other by it.
 const OWN: u8 = 10;
@@ -18,8 +18,8 @@ pub struct SetBy {
 
 /// The answer to the question `bytes`, which came at `received`; nothing if it is none. The caller fills
 /// in when it is sent, as late as it can ([`sent`]).
-pub fn answer(bytes: &[u8], set_by: Option<SetBy>, received: Duration) -> Option<Packet> {
-    let question = Packet::parse(bytes)?;
+pub fn answer(bytes: &[u8], set_by: Option<SetBy>, received: Duration) -> Option<NtpPacket> {
+    let question = NtpPacket::parse(bytes)?;
     if question.mode != 3 || !(1..=4).contains(&question.version) {
         return None;
     }
@@ -27,7 +27,7 @@ pub fn answer(bytes: &[u8], set_by: Option<SetBy>, received: Duration) -> Option
         Some(SetBy { stratum, at }) => (stratum.saturating_add(1).min(OWN), at),
         None => (OWN, received),
     };
-    Some(Packet {
+    Some(NtpPacket {
         leap: 0,
         version: question.version,
         mode: 4,
@@ -42,8 +42,8 @@ pub fn answer(bytes: &[u8], set_by: Option<SetBy>, received: Duration) -> Option
 }
 
 /// The answer as it is sent at `now`.
-pub fn sent(answer: Packet, now: Duration) -> [u8; LENGTH] {
-    Packet { transmit: Stamp::of(now), ..answer }.bytes()
+pub fn sent(answer: NtpPacket, now: Duration) -> [u8; LENGTH] {
+    NtpPacket { transmit: Stamp::of(now), ..answer }.bytes()
 }
 
 #[cfg(test)]
@@ -53,7 +53,7 @@ mod tests {
     #[test]
     fn questions_are_answered_and_nothing_else() {
         let now = Duration::from_secs(1_800_000_000);
-        let asked = Packet::question(Stamp(77));
+        let asked = NtpPacket::question(Stamp(77));
         let told = answer(&asked.bytes(), None, now).unwrap();
         assert_eq!((told.mode, told.version, told.stratum, told.leap), (4, 4, OWN, 0));
         assert_eq!((told.origin, told.receive.near(now)), (Stamp(77), now));
@@ -62,7 +62,7 @@ mod tests {
         // Not an answer to an answer: two servers would go on for ever.
         assert_eq!(answer(&sent(told, now), set_by, now), None);
         for mode in [0, 1, 2, 5, 6, 7] {
-            assert_eq!(answer(&Packet { mode, ..asked }.bytes(), set_by, now), None, "{mode}");
+            assert_eq!(answer(&NtpPacket { mode, ..asked }.bytes(), set_by, now), None, "{mode}");
         }
         assert_eq!(answer(&asked.bytes()[..47], set_by, now), None);
     }

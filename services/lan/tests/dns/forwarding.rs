@@ -8,7 +8,7 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::rdata::CNAME;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use octet_lan::dns::inside::Inside;
-use octet_lan::dns::prefix::Prefix;
+use octet_lan::dns::prefix::IpPrefix;
 use octet_lan::dns::upstreams::RefusedUpstream;
 use octet_node::as_pid_1::until;
 
@@ -104,7 +104,7 @@ fn who_leaves_by_another_node_asks_there_alone() {
     let host = Host::new(impatient(), &[own.address]);
     let at_exit = exit.address;
     host.with(move |dns| {
-        let by_exit = Prefix::new("127.0.0.2".parse().unwrap(), 32).unwrap();
+        let by_exit = IpPrefix::new("127.0.0.2".parse().unwrap(), 32).unwrap();
         dns.set_inside(Inside { by_exit: vec![by_exit], ..inside() });
         assert_eq!(dns.set_exits(&[at_exit]), []);
     });

@@ -7,8 +7,8 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use octet_lan::dns::inside::Inside;
-use octet_lan::dns::own::Own;
-use octet_lan::dns::prefix::Prefix;
+use octet_lan::dns::own::BoxZone;
+use octet_lan::dns::prefix::IpPrefix;
 use octet_lan::dns::{Dns, Settings};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::{LocalSet, spawn_local};
@@ -36,7 +36,7 @@ pub fn impatient() -> Settings {
 
 /// The router's networks, as everywhere in the documents.
 pub fn inside() -> Inside {
-    let network = |address: &str, length| Prefix::new(address.parse().unwrap(), length).unwrap();
+    let network = |address: &str, length| IpPrefix::new(address.parse().unwrap(), length).unwrap();
     Inside {
         networks: vec![network("10.20.0.0", 16), network("fd6f:6374:6574::", 48)],
         node: vec!["10.20.3.1".parse().unwrap()],
@@ -45,7 +45,7 @@ pub fn inside() -> Inside {
 }
 
 /// The names of a box with two boards.
-pub fn own() -> Own {
+pub fn own() -> BoxZone {
     let hosts = [
         ("router", vec!["10.20.1.1", "fd6f:6374:6574:1::1"]),
         ("board-3", vec!["10.20.3.2", "fd6f:6374:6574:3::2"]),
@@ -54,7 +54,7 @@ pub fn own() -> Own {
     let parsed = hosts.map(|(host, addresses)| {
         (host.to_owned(), addresses.iter().map(|it| it.parse().unwrap()).collect())
     });
-    Own::new("octet.internal", &parsed.into()).unwrap()
+    BoxZone::new("octet.internal", &parsed.into()).unwrap()
 }
 
 impl Host {

@@ -6,8 +6,8 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 use octet_lan::dns::Settings;
 use octet_lan::dns::inside::Inside;
-use octet_lan::dns::own::Own;
-use octet_lan::dns::prefix::Prefix;
+use octet_lan::dns::own::BoxZone;
+use octet_lan::dns::prefix::IpPrefix;
 
 use crate::client::{Client, data};
 use crate::host::{Host, settings};
@@ -107,7 +107,7 @@ fn a_board_asks_its_router_about_the_box_and_no_more() {
     let router = Host::new(settings(), &[outside.address]);
     let of_a_board = Settings { forwards_inside: true, ..settings() };
     let board = Host::new(of_a_board, &[router.address]);
-    board.with(|dns| dns.set_own(Own::default()));
+    board.with(|dns| dns.set_own(BoxZone::default()));
     let client = Client::new("127.0.0.1", board.address);
     assert_eq!(client.address("www.example.com."), ["192.0.2.80"]);
     assert_eq!(client.address("board-3.octet.internal."), ["10.20.3.2"]);
@@ -163,11 +163,11 @@ fn what_is_set_counts_at_once() {
     // What the first has said is forgotten.
     assert_eq!(client.address("www.example.com."), ["192.0.2.80"]);
     assert_eq!((first.asked().len(), second.asked().len()), (1, 1));
-    host.with(|dns| dns.set_own(Own::default()));
+    host.with(|dns| dns.set_own(BoxZone::default()));
     assert_eq!(client.address("board-3.octet.internal."), [""; 0]);
     // A network that is the box's from now on is nobody else's.
     host.with(|dns| {
-        let network = Prefix::new("192.0.2.0".parse().unwrap(), 24).unwrap();
+        let network = IpPrefix::new("192.0.2.0".parse().unwrap(), 24).unwrap();
         assert_eq!(dns.set_inside(Inside { networks: vec![network], ..Inside::default() }), []);
     });
     assert_eq!(client.address("www.example.com."), [""; 0]);

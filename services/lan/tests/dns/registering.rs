@@ -8,13 +8,13 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use octet_lan::daemon::Shown;
+use octet_lan::daemon::SharedStatus;
 use octet_lan::dns::zones::MOST_OF_ONE;
 use octet_lan::registering::Registering;
 use octet_lan::serve::{Loop, serve};
 use octet_node::as_pid_1::{connect_as, open_to_all, unprivileged, until};
 use octet_node::control::{CallError, Client as Caller, FailureCode, UnitName};
-use octet_node::names::{Names, News, REGISTER, keep};
+use octet_node::names::{NamesUpdate, REGISTER, ServiceNames, keep};
 use octet_node::{Callers, PID_1};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
@@ -40,7 +40,7 @@ impl Lan {
         let (names, mut asked) = channel(1);
         let to = Loop { changes: channel(1).0, names };
         let callers = Callers::parse(callers).unwrap();
-        thread::spawn(move || serve(&listener, &callers, unit_of, &Shown::default(), to));
+        thread::spawn(move || serve(&listener, &callers, unit_of, &SharedStatus::default(), to));
         let (has, registering) = (Arc::clone(&host), Arc::new(Mutex::new(Registering::default())));
         thread::spawn(move || {
             while let Some(asked) = asked.blocking_recv() {
@@ -82,12 +82,12 @@ impl Lan {
     }
 }
 
-fn names(of: &[&str]) -> Names {
+fn names(of: &[&str]) -> ServiceNames {
     of.iter().map(|name| ((*name).to_owned(), vec!["10.20.3.2".parse().unwrap()])).collect()
 }
 
 /// Asks for `names`, and goes on with the connection open.
-fn register(caller: &mut Caller<UnixStream>, names: &Names) -> Result<Value, CallError> {
+fn register(caller: &mut Caller<UnixStream>, names: &ServiceNames) -> Result<Value, CallError> {
     let args = Map::from_iter([("names".to_owned(), json!(names).to_string().into())]);
     let mut given = Value::Null;
     let ended = caller.call_each(REGISTER, args, |item| {
@@ -135,7 +135,7 @@ fn what_is_not_the_units_is_refused_and_takes_nothing_away() {
     let lan = Lan::of_cache();
     let mut service = lan.service();
     let address: IpAddr = "10.20.3.2".parse().unwrap();
-    let many = |count| -> Names {
+    let many = |count| -> ServiceNames {
         (0..count).map(|number| (format!("n{number}.cache.octet"), vec![address])).collect()
     };
     let mut holder = lan.service();
@@ -186,12 +186,12 @@ fn as_services_do() {
     let (sender, news) = std::sync::mpsc::channel();
     let tell = move |it| drop(sender.send(it));
     let kept = keep(lan.socket.clone(), names(&["cache.octet"]), tell).unwrap();
-    assert!(matches!(news.recv().unwrap(), News::Told));
+    assert!(matches!(news.recv().unwrap(), NamesUpdate::Told));
     assert_eq!(lan.tells("cache.octet."), ["10.20.3.2"]);
     for round in ["one.cache.octet", "two.cache.octet", "three.cache.octet"] {
         kept.set(names(&[round]));
         // The connection before may have to leave first.
-        while !matches!(news.recv().unwrap(), News::Told) {}
+        while !matches!(news.recv().unwrap(), NamesUpdate::Told) {}
         assert_eq!(lan.tells(&format!("{round}.")), ["10.20.3.2"]);
     }
     assert_eq!(lan.tells("cache.octet."), [""; 0]);

@@ -2,9 +2,9 @@
 
 use std::io;
 
-use crate::clock::Now;
+use crate::clock::BothClocks;
 
-use super::Intake;
+use super::LogIntake;
 
 /// The journal is cleared of what is stored when it has grown by this much, in bytes.
 pub const MUCH: u64 = 256 << 10;
@@ -13,7 +13,7 @@ pub const MUCH: u64 = 256 << 10;
 /// failed for long: then the oldest lines are no longer safe from the end of this process.
 const MOST: u64 = 4 << 20;
 
-impl Intake {
+impl LogIntake {
     /// Clears the journal of what is on disk, if it holds much.
     pub(super) fn clear_journal(&mut self) {
         if self.journal.as_ref().is_some_and(|journal| journal.size() >= self.look_at)
@@ -36,7 +36,7 @@ impl Intake {
         let old = journal.end().saturating_sub(MUCH);
         for pipe in &mut self.pipes {
             if pipe.lines.pending_from().is_some_and(|start| start < old) {
-                let at = journal.restate(&pipe.unit, Now::read(), pipe.lines.pending())?;
+                let at = journal.restate(&pipe.unit, BothClocks::read(), pipe.lines.pending())?;
                 pipe.lines.moved_to(at);
             }
         }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use crate::limit::Limiter;
 
-use super::Intake;
+use super::LogIntake;
 
 /// How often it is told, at most, that the disk does not keep up.
 const PERIOD: Duration = Duration::from_secs(1);
 
-impl Intake {
+impl LogIntake {
     /// When something that was dropped is to be told, as time since the kernel started.
     pub fn due(&self) -> Option<Duration> {
         let limits = self.pipes.iter().map(|pipe| &pipe.limit).chain([&self.kernel_limit]);

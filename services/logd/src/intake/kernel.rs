@@ -3,40 +3,40 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use crate::clock::Now;
-use crate::entry::Source;
-use crate::kmsg::{Kernel, Read};
+use crate::clock::BothClocks;
+use crate::entry::LogSource;
+use crate::kmsg::{KernelLog, ReadResult};
 use crate::tail::NewLine;
 
-use super::{Intake, Taken};
+use super::{LogIntake, PipeRead};
 
 /// How many records of the kernel are read in their turn.
 const RECORDS_AT_ONCE: usize = 64;
 
-impl Intake {
+impl LogIntake {
     /// Takes the kernel's log from `file`, from the first record that is not kept.
     ///
     /// # Errors
     /// It cannot be read.
     pub fn add_kernel(&mut self, file: OwnedFd) -> io::Result<()> {
-        self.kernel = Some(Kernel::new(file, self.marks.kernel)?);
+        self.kernel = Some(KernelLog::new(file, self.marks.kernel)?);
         Ok(())
     }
 
     /// The kernel's log.
-    pub fn kernel(&self) -> Option<&Kernel> {
+    pub fn kernel(&self) -> Option<&KernelLog> {
         self.kernel.as_ref()
     }
 
     /// Takes records of the kernel, as many as its turn allows.
-    pub fn take_kernel(&mut self) -> Taken {
+    pub fn take_kernel(&mut self) -> PipeRead {
         for _ in 0..RECORDS_AT_ONCE {
-            let Some(kernel) = &mut self.kernel else { return Taken::Closed };
+            let Some(kernel) = &mut self.kernel else { return PipeRead::Closed };
             match kernel.read() {
-                Ok(Read::Nothing) => return Taken::Nothing,
-                Ok(Read::Other) => {}
-                Ok(Read::Record(record, lost)) => {
-                    let now = Now::read();
+                Ok(ReadResult::Nothing) => return PipeRead::Nothing,
+                Ok(ReadResult::Other) => {}
+                Ok(ReadResult::Record(record, lost)) => {
+                    let now = BothClocks::read();
                     self.marks.kernel = record.sequence + 1;
                     if lost > 0 {
                         self.tail.say(&format!(
@@ -44,7 +44,7 @@ impl Intake {
                         ));
                     }
                     if self.kernel_limit.admit(record.text.len(), now.since_start()) {
-                        let source = Source::Kernel(record.level);
+                        let source = LogSource::Kernel(record.level);
                         let (unit, text) = (self.kernel_unit.clone(), record.text.into());
                         let line = NewLine::new(unit, source, text, now.at_uptime(record.uptime));
                         self.tail.push(line, self.marks.input, self.marks);
@@ -53,10 +53,10 @@ impl Intake {
                 Err(error) => {
                     self.tail.say(&format!("the kernel's log cannot be read: {error}"));
                     self.kernel = None;
-                    return Taken::Closed;
+                    return PipeRead::Closed;
                 }
             }
         }
-        Taken::Some
+        PipeRead::Some
     }
 }

@@ -9,13 +9,13 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::clock::Now;
-use crate::entry::{KERNEL, Source};
-use crate::journal::{Chunk, Journal};
-use crate::kmsg::Kernel;
+use crate::clock::BothClocks;
+use crate::entry::{KERNEL, LogSource};
+use crate::journal::{Journal, PipeChunk};
+use crate::kmsg::KernelLog;
 use crate::limit::Limiter;
 use crate::lines::{Line, Splitter};
-use crate::rates::Rates;
+use crate::rates::UnitRates;
 use crate::store::Marks;
 use crate::tail::{NewLine, Tail};
 
@@ -23,11 +23,11 @@ use crate::tail::{NewLine, Tail};
 const AT_ONCE: usize = 16 << 10;
 
 /// The intake.
-pub struct Intake {
+pub struct LogIntake {
     tail: Arc<Tail>,
     journal: Option<Journal>,
     pipes: Vec<Pipe>,
-    kernel: Option<Kernel>,
+    kernel: Option<KernelLog>,
     kernel_limit: Limiter,
     kernel_unit: Arc<str>,
     marks: Marks,
@@ -45,7 +45,7 @@ struct Pipe {
 
 /// What reading a pipe came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Taken {
+pub enum PipeRead {
     /// There may be more.
     Some,
     /// There is no more now.
@@ -54,13 +54,13 @@ pub enum Taken {
     Closed,
 }
 
-impl Intake {
+impl LogIntake {
     /// Takes the lines of `pipes`, each with its unit's name. `kept` is how far everything is on
     /// disk already.
     pub fn new(
         tail: Arc<Tail>,
         pipes: Vec<(String, OwnedFd)>,
-        rates: &Rates,
+        rates: &UnitRates,
         journal: Option<Journal>,
         kept: Marks,
     ) -> Self {
@@ -102,7 +102,7 @@ impl Intake {
     /// Takes what the logd before has left in the journal. Lines that are on disk are not taken
     /// again. (Of a line longer than [`LONGEST`](crate::entry::LONGEST) that was under way, pieces
     /// may be cut in other places.)
-    pub fn replay(&mut self, chunks: Vec<Chunk>) {
+    pub fn replay(&mut self, chunks: Vec<PipeChunk>) {
         for chunk in chunks {
             if let Some(index) = self.pipes.iter().position(|pipe| *pipe.unit == *chunk.unit) {
                 if chunk.restates {
@@ -127,31 +127,31 @@ impl Intake {
     ///
     /// # Errors
     /// The pipe cannot be read.
-    pub fn take(&mut self, index: usize) -> io::Result<Taken> {
-        let Some(pipe) = self.pipes.get(index) else { return Ok(Taken::Closed) };
-        let now = Now::read();
+    pub fn take(&mut self, index: usize) -> io::Result<PipeRead> {
+        let Some(pipe) = self.pipes.get(index) else { return Ok(PipeRead::Closed) };
+        let now = BothClocks::read();
         let chunk = match &mut self.journal {
             Some(journal) => match journal.take(&pipe.file, &pipe.unit, now, AT_ONCE) {
                 Ok(chunk) => chunk,
                 Err(error) => {
                     self.go_on_without_journal(&error);
-                    return Ok(Taken::Some);
+                    return Ok(PipeRead::Some);
                 }
             },
             None => read(pipe, now, self.marks.input)?,
         };
         Ok(match chunk {
-            None => Taken::Nothing,
-            Some(chunk) if chunk.bytes.is_empty() => Taken::Closed,
+            None => PipeRead::Nothing,
+            Some(chunk) if chunk.bytes.is_empty() => PipeRead::Closed,
             Some(chunk) => {
                 self.split(index, chunk);
                 self.clear_journal();
-                Taken::Some
+                PipeRead::Some
             }
         })
     }
 
-    fn split(&mut self, index: usize, chunk: Chunk) {
+    fn split(&mut self, index: usize, chunk: PipeChunk) {
         let mut whole = vec![];
         let pipe = &mut self.pipes[index];
         let end = chunk.at + chunk.bytes.len() as u64;
@@ -170,14 +170,14 @@ impl Intake {
         }
     }
 
-    fn keep(&mut self, unit: &Arc<str>, line: Line, now: Now) {
+    fn keep(&mut self, unit: &Arc<str>, line: Line, now: BothClocks) {
         if self.journal.is_some() {
             if line.end <= self.marks.input {
                 return;
             }
             self.marks.input = line.end;
         }
-        let new = NewLine::new(unit.clone(), Source::Output, line.text, now);
+        let new = NewLine::new(unit.clone(), LogSource::Output, line.text, now);
         self.tail.push(new, line.start, self.marks);
     }
 
@@ -187,12 +187,12 @@ impl Intake {
         for index in 0..self.pipes.len() {
             let pipe = &mut self.pipes[index];
             if let Some(line) = pipe.lines.finish(end)
-                && pipe.limit.admit(line.text.len(), Now::read().since_start())
+                && pipe.limit.admit(line.text.len(), BothClocks::read().since_start())
             {
                 let unit = pipe.unit.clone();
                 let start = line.start;
                 self.marks.input = end;
-                let new = NewLine::new(unit, Source::Output, line.text, Now::read());
+                let new = NewLine::new(unit, LogSource::Output, line.text, BothClocks::read());
                 self.tail.push(new, start, self.marks);
             }
         }
@@ -200,12 +200,12 @@ impl Intake {
 }
 
 /// Reads `pipe` without a journal.
-fn read(pipe: &Pipe, now: Now, at: u64) -> io::Result<Option<Chunk>> {
+fn read(pipe: &Pipe, now: BothClocks, at: u64) -> io::Result<Option<PipeChunk>> {
     let mut bytes = vec![0; AT_ONCE];
     match rustix::io::read(&pipe.file, &mut bytes[..]) {
         Ok(count) => {
             bytes.truncate(count);
-            Ok(Some(Chunk { unit: String::new(), now, at, bytes, restates: false }))
+            Ok(Some(PipeChunk { unit: String::new(), now, at, bytes, restates: false }))
         }
         Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(None),
         Err(error) => Err(error.into()),

@@ -1,17 +1,17 @@
 //! What a client wants to read, and how far it is.
 
 use crate::entry::Entry;
-use crate::store::Boot;
+use crate::store::BootId;
 
 /// What a client wants to read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct LogQuery {
     /// Lines of this unit only.
     pub unit: Option<String>,
     /// Lines from this time on, in microseconds since 1970.
     pub since: u64,
     /// Lines of this boot only.
-    pub boot: Option<Boot>,
+    pub boot: Option<BootId>,
     /// No more than the last this many of what is there.
     pub last: Option<usize>,
     /// Goes on with what comes later.
@@ -22,7 +22,7 @@ pub struct Wanted {
 #[derive(Debug, Clone)]
 pub struct Cursor {
     /// What it wants.
-    pub wanted: Wanted,
+    pub wanted: LogQuery,
     /// The sequence number that comes next.
     pub next: u64,
     /// Where on disk that is, as far as it is known: segment and offset.
@@ -37,7 +37,7 @@ pub struct Cursor {
 
 impl Cursor {
     /// At the beginning of what is wanted, in a log whose next entry will be `end`.
-    pub fn new(wanted: Wanted, end: u64, moved: u64) -> Self {
+    pub fn new(wanted: LogQuery, end: u64, moved: u64) -> Self {
         Self { wanted, next: 0, place: None, end, begun: false, moved }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::{fs::File, io};
 
 use crate::entry::Entry;
-use crate::store::{self, Header, Segment, Step, Walk, unit_bit};
+use crate::store::{self, Header, Segment, SegmentWalk, WalkStep, unit_bit};
 use crate::tail::Tail;
 
 use super::cursor::Cursor;
@@ -21,7 +21,7 @@ const BLOCKS: usize = 256;
 const MOST_LAST: usize = 100_000;
 
 /// Looks in tail and store.
-pub struct Reader {
+pub struct LogReader {
     /// The newest entries.
     pub tail: Arc<Tail>,
     /// The folder of the store.
@@ -30,7 +30,7 @@ pub struct Reader {
 
 /// What a batch is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
+pub enum BatchItem {
     /// An entry that is wanted.
     Entry(Entry),
     /// This many entries, wanted or not, are not there any more.
@@ -41,7 +41,7 @@ pub enum Found {
 #[derive(Debug, Default)]
 pub struct Batch {
     /// What was found, in order.
-    pub found: Vec<Found>,
+    pub found: Vec<BatchItem>,
     /// Bytes of text in it.
     bytes: usize,
     /// Blocks that were looked at.
@@ -62,18 +62,18 @@ impl Batch {
         }
         let missing = entry.sequence - cursor.next;
         if missing > 0 && cursor.begun {
-            self.found.push(Found::Missing(missing));
+            self.found.push(BatchItem::Missing(missing));
         }
         cursor.begun = true;
         cursor.next = entry.sequence + 1;
         if cursor.wants(entry) {
             self.bytes += entry.text.len() + 64;
-            self.found.push(Found::Entry(entry.clone()));
+            self.found.push(BatchItem::Entry(entry.clone()));
         }
     }
 }
 
-impl Reader {
+impl LogReader {
     /// The next batch for `cursor`, which moves on. What cannot be read counts as damaged.
     pub fn batch(&self, cursor: &mut Cursor) -> Batch {
         if let Some(count) = cursor.wanted.last.take() {
@@ -139,19 +139,19 @@ impl Reader {
         from: u64,
         batch: &mut Batch,
     ) -> io::Result<()> {
-        let mut walk = Walk::new(file, segment.number, from, segment.bytes);
+        let mut walk = SegmentWalk::new(file, segment.number, from, segment.bytes);
         while !batch.is_full() {
             let step = walk.step()?;
             cursor.place = Some((segment.number, walk.at()));
             match step {
-                Step::End => break,
-                Step::Damaged { at, .. } => self.damaged(segment.number, at),
-                Step::Block { header, .. } if header.last < cursor.next => batch.blocks += 1,
-                Step::Block { header, .. } if !may_have(cursor, &header) => {
+                WalkStep::End => break,
+                WalkStep::Damaged { at, .. } => self.damaged(segment.number, at),
+                WalkStep::Block { header, .. } if header.last < cursor.next => batch.blocks += 1,
+                WalkStep::Block { header, .. } if !may_have(cursor, &header) => {
                     batch.blocks += 1;
                     pass(cursor, &header, batch);
                 }
-                Step::Block { at, header } => {
+                WalkStep::Block { at, header } => {
                     batch.blocks += 1;
                     match walk.entries(at, &header)? {
                         Some(entries) => entries.iter().for_each(|e| batch.take(cursor, e)),
@@ -201,12 +201,12 @@ fn last_wanted(
     count: usize,
 ) -> io::Result<VecDeque<u64>> {
     let mut found = VecDeque::new();
-    let mut walk = Walk::new(file, segment.number, 0, segment.bytes);
+    let mut walk = SegmentWalk::new(file, segment.number, 0, segment.bytes);
     loop {
         let (at, header) = match walk.step()? {
-            Step::Block { at, header } => (at, header),
-            Step::Damaged { .. } => continue,
-            Step::End => return Ok(found),
+            WalkStep::Block { at, header } => (at, header),
+            WalkStep::Damaged { .. } => continue,
+            WalkStep::End => return Ok(found),
         };
         if header.first >= end || !may_have(cursor, &header) {
             continue;
@@ -232,7 +232,7 @@ fn may_have(cursor: &Cursor, header: &Header) -> bool {
 /// Passes by a block whose entries are not wanted.
 fn pass(cursor: &mut Cursor, header: &Header, batch: &mut Batch) {
     if header.first > cursor.next && cursor.begun {
-        batch.found.push(Found::Missing(header.first - cursor.next));
+        batch.found.push(BatchItem::Missing(header.first - cursor.next));
     }
     cursor.begun = true;
     cursor.next = header.last + 1;

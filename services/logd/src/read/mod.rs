@@ -4,6 +4,6 @@ mod cursor;
 mod disk;
 mod thread;
 
-pub use cursor::{Cursor, Wanted};
-pub use disk::{Batch, Found, Reader};
-pub use thread::{Done, Job, serve};
+pub use cursor::{Cursor, LogQuery};
+pub use disk::{Batch, BatchItem, LogReader};
+pub use thread::{ReadJob, ReadResponse, serve};

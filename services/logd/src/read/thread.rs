@@ -4,11 +4,11 @@ use std::sync::mpsc::{Receiver, Sender};
 
 use crate::wake::Wake;
 
-use super::{Batch, Cursor, Reader};
+use super::{Batch, Cursor, LogReader};
 
 /// Something to read.
 #[derive(Debug)]
-pub struct Job {
+pub struct ReadJob {
     /// For which client.
     pub client: u32,
     /// From where.
@@ -17,7 +17,7 @@ pub struct Job {
 
 /// What was read.
 #[derive(Debug)]
-pub struct Done {
+pub struct ReadResponse {
     /// For which client.
     pub client: u32,
     /// Where to go on.
@@ -27,10 +27,15 @@ pub struct Done {
 }
 
 /// Does `jobs` until there is nobody left to give any. Each client has one job at a time.
-pub fn serve(reader: &Reader, jobs: &Receiver<Job>, done: &Sender<Done>, wake: &Wake) {
+pub fn serve(
+    reader: &LogReader,
+    jobs: &Receiver<ReadJob>,
+    done: &Sender<ReadResponse>,
+    wake: &Wake,
+) {
     for mut job in jobs {
         let batch = reader.batch(&mut job.cursor);
-        if done.send(Done { client: job.client, cursor: job.cursor, batch }).is_err() {
+        if done.send(ReadResponse { client: job.client, cursor: job.cursor, batch }).is_err() {
             return;
         }
         wake.ring();

@@ -3,8 +3,8 @@
 use octet_node::control::{Arguments, Failure, FailureCode, LOGS, Request, Verb};
 use serde_json::{Value, json};
 
-use crate::clock::Now;
-use crate::read::{Cursor, Wanted};
+use crate::clock::BothClocks;
+use crate::read::{Cursor, LogQuery};
 use crate::tail::Tail;
 
 use super::client::Reading;
@@ -15,7 +15,7 @@ use super::verbs::verbs;
 const LINES: u64 = 100;
 
 /// How a request is answered.
-pub enum Answer {
+pub enum LogReply {
     /// With this.
     Now(Value),
     /// With what is read, bit by bit.
@@ -23,7 +23,7 @@ pub enum Answer {
 }
 
 /// The answer to `request`; `busy` if this client is in the middle of another.
-pub fn answer(tail: &Tail, request: Request, busy: bool) -> Result<Answer, Failure> {
+pub fn answer(tail: &Tail, request: Request, busy: bool) -> Result<LogReply, Failure> {
     let verbs = verbs();
     let verb = Verb::find(&verbs, &request.verb)?;
     let args = verb.check(request.args)?;
@@ -35,15 +35,15 @@ pub fn answer(tail: &Tail, request: Request, busy: bool) -> Result<Answer, Failu
                 "wait for the end of the answer, or open another connection",
             ));
         }
-        LOGS => Answer::Reading(Box::new(logs(tail, &args, request.id)?)),
-        "stats" => Answer::Now(stats(tail)),
-        _ => Answer::Now(json!(verbs)), // describe: the list has no other
+        LOGS => LogReply::Reading(Box::new(logs(tail, &args, request.id)?)),
+        "stats" => LogReply::Now(stats(tail)),
+        _ => LogReply::Now(json!(verbs)), // describe: the list has no other
     })
 }
 
 fn logs(tail: &Tail, args: &Arguments, id: u64) -> Result<Reading, Failure> {
     let since = args.text("since").map(|text| {
-        show::since(text, Now::read().wall).ok_or_else(|| {
+        show::since(text, BothClocks::read().wall).ok_or_else(|| {
             Failure::new(
                 FailureCode::BadArgument,
                 format!("`{text}` is not a time"),
@@ -57,7 +57,7 @@ fn logs(tail: &Tail, args: &Arguments, id: u64) -> Result<Reading, Failure> {
     let boot = args.flag("boot").then_some(state.boot);
     let all = since.is_some() || boot.is_some();
     let lines = args.integer("lines").or((!all).then_some(LINES));
-    let wanted = Wanted {
+    let wanted = LogQuery {
         unit: args.text("unit").map(str::to_owned),
         since: since.unwrap_or(0),
         boot,

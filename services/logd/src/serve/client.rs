@@ -4,12 +4,12 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 
 use octet_node::control::{Connection, Message, Reply, ReplyBody};
-use octet_node::serve::places::Place;
+use octet_node::serve::places::ClientPermit;
 
 use crate::read::Cursor;
 
 /// One client.
-pub struct Client {
+pub struct LogClient {
     /// What it is connected by.
     pub stream: UnixStream,
     /// Whose process has connected, as the kernel says.
@@ -23,7 +23,7 @@ pub struct Client {
     done_asking: bool,
     /// What is waited for: whether it can be read, whether it can be written.
     pub interest: (bool, bool),
-    _place: Place,
+    _place: ClientPermit,
 }
 
 /// An answer of many lines.
@@ -40,9 +40,9 @@ pub struct Reading {
     pub found_any: bool,
 }
 
-impl Client {
+impl LogClient {
     /// A client that has just connected, a process of user `uid`, and has this place.
-    pub fn new(stream: UnixStream, uid: u32, place: Place) -> Self {
+    pub fn new(stream: UnixStream, uid: u32, place: ClientPermit) -> Self {
         Self {
             stream,
             uid,

@@ -6,46 +6,46 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
 use octet_node::control::{Message, ReplyBody, Request};
-use octet_node::serve::places::{Limits, Places};
+use octet_node::serve::places::{ConnectionLimit, ConnectionLimits};
 use octet_node::{Callers, peer_uid};
 use serde_json::Value;
 
-use crate::poll::{Poll, Ready, Source};
-use crate::read::{Done, Job};
+use crate::poll::{EventSource, Poll, Ready};
+use crate::read::{ReadJob, ReadResponse};
 use crate::tail::Tail;
 
-use super::answer::{Answer, answer, nothing_of};
-use super::client::Client;
+use super::answer::{LogReply, answer, nothing_of};
+use super::client::LogClient;
 use super::show::show;
 
 /// How many clients may be connected at once; a further one is turned away.
-const LIMITS: Limits = Limits { all: 64, for_operators: 16, of_one: 16 };
+const LIMITS: ConnectionLimits = ConnectionLimits { all: 64, for_operators: 16, of_one: 16 };
 
 /// How many are let in, or turned away, in one turn; the rest waits for the next one.
 const AT_ONCE: usize = 16;
 
 /// All clients.
-pub struct Clients {
+pub struct LogClients {
     tail: Arc<Tail>,
     listener: UnixListener,
     callers: Callers,
-    places: Places,
-    clients: HashMap<u32, Client>,
+    places: ConnectionLimit,
+    clients: HashMap<u32, LogClient>,
     last_token: u32,
-    jobs: Sender<Job>,
-    done: Receiver<Done>,
+    jobs: Sender<ReadJob>,
+    done: Receiver<ReadResponse>,
 }
 
-impl Clients {
+impl LogClients {
     /// Serves the `callers` that connect to `listener`; `jobs` go to the reader, which answers by `done`.
     pub fn new(
         tail: Arc<Tail>,
         listener: UnixListener,
         callers: Callers,
-        jobs: Sender<Job>,
-        done: Receiver<Done>,
+        jobs: Sender<ReadJob>,
+        done: Receiver<ReadResponse>,
     ) -> Self {
-        let (places, clients) = (Places::new(LIMITS), HashMap::new());
+        let (places, clients) = (ConnectionLimit::new(LIMITS), HashMap::new());
         Self { tail, listener, callers, places, clients, last_token: 0, jobs, done }
     }
 
@@ -65,8 +65,8 @@ impl Clients {
                 continue;
             }
             self.last_token = self.last_token.wrapping_add(1);
-            if poll.add(&stream, Source::Client(self.last_token)).is_ok() {
-                self.clients.insert(self.last_token, Client::new(stream, uid, place));
+            if poll.add(&stream, EventSource::Client(self.last_token)).is_ok() {
+                self.clients.insert(self.last_token, LogClient::new(stream, uid, place));
             }
         }
     }
@@ -106,12 +106,12 @@ impl Clients {
                 return false;
             }
             if let Some(cursor) = client.take_cursor(next) {
-                let _ = jobs.send(Job { client: token, cursor });
+                let _ = jobs.send(ReadJob { client: token, cursor });
             }
             let wanted = client.wanted_interest();
             if wanted != client.interest {
                 client.interest = wanted;
-                let source = Source::Client(token);
+                let source = EventSource::Client(token);
                 return poll.change(&client.stream, source, wanted.0, wanted.1).is_ok();
             }
             true
@@ -119,18 +119,18 @@ impl Clients {
     }
 }
 
-fn respond(tail: &Tail, callers: &Callers, client: &mut Client, request: Request) {
+fn respond(tail: &Tail, callers: &Callers, client: &mut LogClient, request: Request) {
     let id = request.id;
     let (uid, _) = callers.asker(client.uid, request.by);
     let allowed = callers.check(uid, &request.verb);
     match allowed.and_then(|()| answer(tail, request, client.reading.is_some())) {
-        Ok(Answer::Now(value)) => client.reply(id, ReplyBody::End(value)),
-        Ok(Answer::Reading(reading)) => client.reading = Some(*reading),
+        Ok(LogReply::Now(value)) => client.reply(id, ReplyBody::End(value)),
+        Ok(LogReply::Reading(reading)) => client.reading = Some(*reading),
         Err(failure) => client.reply(id, ReplyBody::Error(failure)),
     }
 }
 
-fn hand_on(tail: &Tail, client: &mut Client, done: Done) {
+fn hand_on(tail: &Tail, client: &mut LogClient, done: ReadResponse) {
     let Some(mut reading) = client.reading.take() else { return };
     let id = reading.id;
     if !done.batch.found.is_empty() {
@@ -166,7 +166,7 @@ mod tests {
         listener.set_nonblocking(true).unwrap();
         let tail = Arc::new(Tail::new(1 << 16, start::boot(), Wake::new().unwrap()));
         let ((jobs, _jobs), (_done, done)) = (channel(), channel());
-        let mut clients = Clients::new(tail, listener, Callers::default(), jobs, done);
+        let mut clients = LogClients::new(tail, listener, Callers::default(), jobs, done);
         let _waiting: Vec<_> =
             (0..AT_ONCE * 2).map(|_| UnixStream::connect(&path).unwrap()).collect();
         clients.accept(&Poll::new().unwrap());

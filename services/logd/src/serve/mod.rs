@@ -6,4 +6,4 @@ mod clients;
 mod show;
 mod verbs;
 
-pub use clients::Clients;
+pub use clients::LogClients;

@@ -4,17 +4,19 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
-use crate::entry::{Entry, Source};
-use crate::read::Found;
+use crate::entry::{Entry, LogSource};
+use crate::read::BatchItem;
 
 /// What was found, as one item of an answer: `{"lines": […]}`, each a line of text, or with
 /// `fields` an object.
-pub fn show(found: &[Found], fields: bool) -> Value {
+pub fn show(found: &[BatchItem], fields: bool) -> Value {
     let lines = found.iter().map(|found| match (found, fields) {
-        (Found::Entry(entry), false) => line(entry).into(),
-        (Found::Entry(entry), true) => object(entry),
-        (Found::Missing(count), false) => format!("-- {count} lines are missing here --").into(),
-        (Found::Missing(count), true) => json!({ "missing": count }),
+        (BatchItem::Entry(entry), false) => line(entry).into(),
+        (BatchItem::Entry(entry), true) => object(entry),
+        (BatchItem::Missing(count), false) => {
+            format!("-- {count} lines are missing here --").into()
+        }
+        (BatchItem::Missing(count), true) => json!({ "missing": count }),
     });
     json!({ "lines": lines.collect::<Vec<Value>>() })
 }
@@ -25,9 +27,9 @@ fn line(entry: &Entry) -> String {
 
 fn object(entry: &Entry) -> Value {
     let (source, level) = match entry.source {
-        Source::Output => ("output", None),
-        Source::Logd => ("logd", None),
-        Source::Kernel(level) => ("kernel", Some(level)),
+        LogSource::Output => ("output", None),
+        LogSource::Logd => ("logd", None),
+        LogSource::Kernel(level) => ("kernel", Some(level)),
     };
     json!({
         "sequence": entry.sequence, "time": time(entry.wall), "uptime": entry.uptime / 1000,

@@ -1,10 +1,10 @@
 //! What logd can be asked.
 
-use octet_node::control::{Capability, ColumnKind, DESCRIBE, Verb, logs_verb};
+use octet_node::control::{ColumnKind, DESCRIBE, Permission, Verb, logs_verb};
 
 /// Every verb; `describe` answers with this list.
 pub fn verbs() -> Vec<Verb> {
-    use Capability::Read;
+    use Permission::Read;
 
     vec![
         Verb::new(DESCRIBE, Read, "Lists these verbs, for programs").internal(),

@@ -43,7 +43,7 @@ pub struct Marks {
 }
 
 /// A boot of the kernel.
-pub type Boot = [u8; 16];
+pub type BootId = [u8; 16];
 
 /// What the header of a block says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +67,7 @@ pub struct Header {
     /// The latest time in it.
     pub latest: u64,
     /// The boot it was written in.
-    pub boot: Boot,
+    pub boot: BootId,
     /// A bit for each unit in it, see [`unit_bit`].
     pub units: u64,
     /// How far what comes in was taken.
@@ -158,7 +158,7 @@ fn u64_at(bytes: &mut &[u8]) -> Option<u64> {
 #[derive(Debug, Clone, Copy)]
 pub struct Context {
     /// The boot of now.
-    pub boot: Boot,
+    pub boot: BootId,
     /// How far what comes in was taken, as of the last entry.
     pub marks: Marks,
 }

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::entry::{Entry, LONGEST, Source};
+use crate::entry::{Entry, LONGEST, LogSource};
 
 use super::varint::{put, put_step, take, take_step};
 
@@ -87,7 +87,7 @@ pub fn decode(mut raw: &[u8], first: u64) -> Option<Vec<Entry>> {
         let unit = names.get(usize::try_from(take(bytes)?).ok()?)?.clone();
         let (&source, rest) = bytes.split_first()?;
         *bytes = rest;
-        let source = Source::from_byte(source)?;
+        let source = LogSource::from_byte(source)?;
         let text = take_bytes(bytes)?.into();
         entries.push(Entry { sequence, wall, uptime, unit, source, text });
     }
@@ -126,7 +126,7 @@ mod tests {
                 sequence += 1 + u64::from(*step);
                 Entry {
                     sequence, wall: *wall, uptime: wall.reverse_bits(), unit: unit.as_str().into(),
-                    source: Source::Kernel(3), text: text.clone().into(),
+                    source: LogSource::Kernel(3), text: text.clone().into(),
                 }
             }).collect();
             let count = fit(entries.iter());

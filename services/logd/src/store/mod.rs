@@ -8,8 +8,8 @@ mod varint;
 mod walk;
 mod writer;
 
-pub use block::{Boot, Context, Header, Marks, unit_bit};
+pub use block::{BootId, Context, Header, Marks, unit_bit};
 pub use contents::fit;
 pub use segment::{Segment, open};
-pub use walk::{Step, Walk};
-pub use writer::{Limits, Recovered, Store};
+pub use walk::{SegmentWalk, WalkStep};
+pub use writer::{LogStore, Recovered, StoreLimits};

@@ -13,7 +13,7 @@ use super::segment::START;
 const CHUNK: usize = 64 << 10;
 
 /// A way through a segment.
-pub struct Walk<'a> {
+pub struct SegmentWalk<'a> {
     file: &'a File,
     segment: u32,
     at: u64,
@@ -22,7 +22,7 @@ pub struct Walk<'a> {
 
 /// What comes next in a segment.
 #[derive(Debug)]
-pub enum Step {
+pub enum WalkStep {
     /// A block whose header is whole.
     Block {
         /// Where it begins, in bytes.
@@ -41,7 +41,7 @@ pub enum Step {
     End,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> SegmentWalk<'a> {
     /// Starts at byte `from` of `file`, which is segment `segment`, and ends before byte `end`.
     pub fn new(file: &'a File, segment: u32, from: u64, end: u64) -> Self {
         Self { file, segment, at: from.max(START), end }
@@ -56,17 +56,17 @@ impl<'a> Walk<'a> {
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn step(&mut self) -> io::Result<Step> {
+    pub fn step(&mut self) -> io::Result<WalkStep> {
         let at = self.at;
         if at >= self.end {
-            return Ok(Step::End);
+            return Ok(WalkStep::End);
         }
         if let Some(header) = self.header(at)? {
             self.at = at + header.length();
-            return Ok(Step::Block { at, header: Box::new(header) });
+            return Ok(WalkStep::Block { at, header: Box::new(header) });
         }
         self.at = self.find(at + 1)?;
-        Ok(Step::Damaged { at, bytes: self.at - at })
+        Ok(WalkStep::Damaged { at, bytes: self.at - at })
     }
 
     /// The entries of the block at `at`; `None` if its inside is damaged.

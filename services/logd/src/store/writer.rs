@@ -10,24 +10,24 @@ use crate::entry::Entry;
 
 use super::block::{self, Context, HEADER, Header, MAX_STORED, place};
 use super::segment::{self, START, Segment};
-use super::walk::{Step, Walk};
+use super::walk::{SegmentWalk, WalkStep};
 
 /// Bounds of the store.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct StoreLimits {
     /// The longest segment, in bytes.
     pub segment: u64,
     /// The most that all segments take together, in bytes.
     pub total: u64,
 }
 
-impl Default for Limits {
+impl Default for StoreLimits {
     fn default() -> Self {
         Self { segment: 1 << 20, total: 64 << 20 }
     }
 }
 
-impl Limits {
+impl StoreLimits {
     /// Bounds that can be kept: a segment takes the longest block, and there is room for two.
     fn sound(self) -> Self {
         let least = START + (HEADER + MAX_STORED) as u64;
@@ -50,9 +50,9 @@ pub struct Recovered {
 
 /// The store, open for writing.
 #[derive(Debug)]
-pub struct Store {
+pub struct LogStore {
     folder: PathBuf,
-    limits: Limits,
+    limits: StoreLimits,
     segments: Vec<Segment>,
     /// The last segment; `None` until the first block of a new one.
     file: Option<File>,
@@ -60,12 +60,12 @@ pub struct Store {
     synced: u64,
 }
 
-impl Store {
+impl LogStore {
     /// Opens the store in `folder`, which is made if only it is missing.
     ///
     /// # Errors
     /// The folder or a file in it cannot be read or written.
-    pub fn open(folder: &Path, limits: Limits) -> io::Result<(Self, Recovered)> {
+    pub fn open(folder: &Path, limits: StoreLimits) -> io::Result<(Self, Recovered)> {
         if !folder.is_dir() {
             std::fs::create_dir(folder)?;
         }
@@ -206,12 +206,12 @@ impl Store {
 
 /// Sequence number of the first entry of a segment.
 fn first(file: &File, number: u32, bytes: u64) -> io::Result<Option<u64>> {
-    let mut walk = Walk::new(file, number, START, bytes);
+    let mut walk = SegmentWalk::new(file, number, START, bytes);
     loop {
         match walk.step()? {
-            Step::Block { header, .. } => return Ok(Some(header.first)),
-            Step::Damaged { .. } => {}
-            Step::End => return Ok(None),
+            WalkStep::Block { header, .. } => return Ok(Some(header.first)),
+            WalkStep::Damaged { .. } => {}
+            WalkStep::End => return Ok(None),
         }
     }
 }
@@ -228,12 +228,12 @@ struct Survey {
 
 /// Looks through a segment without unpacking anything: this is part of starting.
 fn survey(file: &File, number: u32, bytes: u64) -> io::Result<Survey> {
-    let mut walk = Walk::new(file, number, START, bytes);
+    let mut walk = SegmentWalk::new(file, number, START, bytes);
     let mut survey = Survey { last: None, end: START.min(bytes), damaged: 0 };
     let mut bad = 0;
     loop {
         match walk.step()? {
-            Step::Block { at, header } => {
+            WalkStep::Block { at, header } => {
                 if walk.is_whole(at, &header)? {
                     survey.damaged += std::mem::take(&mut bad);
                     survey.end = walk.at();
@@ -242,8 +242,8 @@ fn survey(file: &File, number: u32, bytes: u64) -> io::Result<Survey> {
                     bad += 1;
                 }
             }
-            Step::Damaged { .. } => bad += 1,
-            Step::End => return Ok(survey),
+            WalkStep::Damaged { .. } => bad += 1,
+            WalkStep::End => return Ok(survey),
         }
     }
 }

@@ -10,13 +10,13 @@ mod ring;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::clock::Now;
-use crate::entry::{Entry, LOGD, Source};
+use crate::clock::BothClocks;
+use crate::entry::{Entry, LOGD, LogSource};
 use crate::stats::Stats;
-use crate::store::{Boot, Header, Marks, Segment, fit};
+use crate::store::{BootId, Header, Marks, Segment, fit};
 use crate::wake::Wake;
 
-pub use ring::{Item, Ring};
+pub use ring::{RingItem, TailRing};
 
 /// How long an entry waits for others to share its block, at most. With the time to write it, a
 /// line is on disk within the second.
@@ -37,7 +37,7 @@ pub struct Tail {
 #[derive(Debug)]
 pub struct State {
     /// The entries.
-    pub ring: Ring,
+    pub ring: TailRing,
     /// How far what comes in has been taken.
     pub marks: Marks,
     /// Counts of all kinds.
@@ -45,7 +45,7 @@ pub struct State {
     /// The segments on disk; none while the disk is not used.
     pub segments: Vec<Segment>,
     /// The boot of now.
-    pub boot: Boot,
+    pub boot: BootId,
     /// By how much sequence numbers have been moved, in all: see [`Tail::opened`].
     pub moved: u64,
     /// Why nothing is written to disk, if so.
@@ -62,9 +62,9 @@ pub struct State {
 
 impl Tail {
     /// A tail in `boot` that holds `capacity` bytes, and whose other threads wake the loop by `wake`.
-    pub fn new(capacity: usize, boot: Boot, wake: Wake) -> Self {
+    pub fn new(capacity: usize, boot: BootId, wake: Wake) -> Self {
         let state = State {
-            ring: Ring::new(capacity),
+            ring: TailRing::new(capacity),
             marks: Marks::default(),
             stats: Stats::default(),
             segments: vec![],
@@ -99,7 +99,8 @@ impl Tail {
 
     /// Adds a line of logd itself.
     pub fn say(&self, text: &str) {
-        let line = NewLine::new(LOGD.into(), Source::Logd, text.as_bytes().into(), Now::read());
+        let line =
+            NewLine::new(LOGD.into(), LogSource::Logd, text.as_bytes().into(), BothClocks::read());
         let mut state = self.lock();
         let start = state.marks.input;
         state.push(line, start);
@@ -158,10 +159,10 @@ impl Tail {
 
     /// Takes the entries of the next block; they stay in the tail until they are
     /// [`stored`](Self::stored).
-    pub fn take_block(&self) -> Vec<Arc<Item>> {
+    pub fn take_block(&self) -> Vec<Arc<RingItem>> {
         let mut state = self.lock();
         let count = fit(state.ring.untaken().map(|item| &item.entry));
-        let taken: Vec<Arc<Item>> = state.ring.untaken().take(count).cloned().collect();
+        let taken: Vec<Arc<RingItem>> = state.ring.untaken().take(count).cloned().collect();
         if let Some(last) = taken.last() {
             state.ring.taken(last.entry.sequence + 1);
         }
@@ -172,7 +173,7 @@ impl Tail {
     /// The disk can be used: `last` is its last block, `segments` are all that it has. The first
     /// time, entries that are here are made to come after those of the disk; later, what a write
     /// that failed has left there whole is stored.
-    pub fn opened(&self, last: Option<&Header>, segments: &[Segment], boot: Boot, first: bool) {
+    pub fn opened(&self, last: Option<&Header>, segments: &[Segment], boot: BootId, first: bool) {
         let mut state = self.lock();
         let next = last.map_or(0, |last| last.last + 1);
         if first {
@@ -230,7 +231,7 @@ impl State {
             text: line.text,
         };
         self.stats.unit(&entry.unit).kept(entry.text.len());
-        let item = Item { entry, start, marks: self.marks };
+        let item = RingItem { entry, start, marks: self.marks };
         for gone in self.ring.push(item) {
             if !self.in_memory {
                 self.stats.unit(&gone.entry.unit).no_room(gone.entry.text.len());
@@ -252,14 +253,14 @@ impl State {
 #[derive(Debug, Clone)]
 pub struct NewLine {
     unit: Arc<str>,
-    source: Source,
+    source: LogSource,
     text: Box<[u8]>,
-    now: Now,
+    now: BothClocks,
 }
 
 impl NewLine {
     /// A line of `unit` that came at `now`.
-    pub fn new(unit: Arc<str>, source: Source, text: Box<[u8]>, now: Now) -> Self {
+    pub fn new(unit: Arc<str>, source: LogSource, text: Box<[u8]>, now: BothClocks) -> Self {
         Self { unit, source, text, now }
     }
 }

@@ -11,7 +11,7 @@ const RECENT: usize = 256 << 10;
 
 /// An entry, and how far everything had been taken when it came.
 #[derive(Debug)]
-pub struct Item {
+pub struct RingItem {
     /// The entry.
     pub entry: Entry,
     /// Position of its first byte in the journal.
@@ -23,8 +23,8 @@ pub struct Item {
 /// Entries in the order of their sequence numbers. The oldest are on disk (*stored*), the next are
 /// on their way there (*taken*), the others wait.
 #[derive(Debug)]
-pub struct Ring {
-    items: VecDeque<Arc<Item>>,
+pub struct TailRing {
+    items: VecDeque<Arc<RingItem>>,
     capacity: usize,
     bytes: usize,
     next: u64,
@@ -36,7 +36,7 @@ pub struct Ring {
     waiting: HashMap<Arc<str>, usize>,
 }
 
-impl Ring {
+impl TailRing {
     /// A ring of about `capacity` bytes.
     pub fn new(capacity: usize) -> Self {
         Self {
@@ -54,7 +54,7 @@ impl Ring {
     /// have older ones.
     pub fn renumber(&mut self, step: u64) {
         for shared in &mut self.items {
-            let item = Item {
+            let item = RingItem {
                 entry: Entry { sequence: shared.entry.sequence + step, ..shared.entry.clone() },
                 ..**shared
             };
@@ -76,7 +76,7 @@ impl Ring {
     }
 
     /// Adds `item` and returns what had to go for it without being on disk.
-    pub fn push(&mut self, item: Item) -> Vec<Arc<Item>> {
+    pub fn push(&mut self, item: RingItem) -> Vec<Arc<RingItem>> {
         let cost = item.entry.cost();
         self.next = item.entry.sequence + 1;
         self.bytes += cost;
@@ -118,7 +118,7 @@ impl Ring {
         }
     }
 
-    fn no_longer_waits(&mut self, item: &Item) {
+    fn no_longer_waits(&mut self, item: &RingItem) {
         if let Some(bytes) = self.waiting.get_mut(&item.entry.unit) {
             *bytes = bytes.saturating_sub(item.entry.cost());
             if *bytes == 0 {
@@ -144,7 +144,7 @@ impl Ring {
     }
 
     /// The entries that nobody has taken to the disk yet.
-    pub fn untaken(&self) -> impl Iterator<Item = &Arc<Item>> {
+    pub fn untaken(&self) -> impl Iterator<Item = &Arc<RingItem>> {
         self.items.range(self.place_of(self.taken)..)
     }
 
@@ -161,7 +161,7 @@ impl Ring {
     /// What was taken is on disk.
     pub fn stored(&mut self) {
         let range = self.place_of(self.stored)..self.place_of(self.taken);
-        let now_stored: Vec<Arc<Item>> = self.items.range(range).cloned().collect();
+        let now_stored: Vec<Arc<RingItem>> = self.items.range(range).cloned().collect();
         for item in now_stored {
             self.no_longer_waits(&item);
         }
@@ -175,7 +175,7 @@ impl Ring {
     }
 
     /// The entries from `sequence` on.
-    pub fn from(&self, sequence: u64) -> impl DoubleEndedIterator<Item = &Arc<Item>> {
+    pub fn from(&self, sequence: u64) -> impl DoubleEndedIterator<Item = &Arc<RingItem>> {
         self.items.range(self.place_of(sequence)..)
     }
 }
@@ -183,24 +183,24 @@ impl Ring {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::Source;
+    use crate::entry::LogSource;
     use proptest::prelude::*;
 
-    fn item(sequence: u64, unit: &str, length: usize) -> Item {
+    fn item(sequence: u64, unit: &str, length: usize) -> RingItem {
         let entry = Entry {
             sequence,
             wall: 0,
             uptime: 0,
             unit: unit.into(),
-            source: Source::Output,
+            source: LogSource::Output,
             text: vec![b'x'; length].into(),
         };
-        Item { entry, start: sequence * 10, marks: Marks::default() }
+        RingItem { entry, start: sequence * 10, marks: Marks::default() }
     }
 
     #[test]
     fn a_flood_takes_no_other_units_room() {
-        let mut ring = Ring::new(100_000);
+        let mut ring = TailRing::new(100_000);
         for sequence in 0..50 {
             assert!(ring.push(item(sequence, "calm", 100)).is_empty());
         }
@@ -216,7 +216,7 @@ mod tests {
         #[test]
         fn books_are_kept(steps in prop::collection::vec((0u8..6, 0usize..4000), 1..300)) {
             const CAPACITY: usize = 40_000;
-            let mut ring = Ring::new(CAPACITY);
+            let mut ring = TailRing::new(CAPACITY);
             let (mut next, mut gone, mut stored) = (0, 0, 0);
             for (kind, amount) in steps {
                 match kind {

@@ -3,24 +3,24 @@
 use std::collections::BTreeSet;
 
 use octet_node::bytes::Fields;
-use octet_node::certificate::{Certificate, Statement};
+use octet_node::certificate::{Certificate, KeyStatement};
 use octet_node::control::{PublicKey, UnitName};
-use octet_node::key::Key;
+use octet_node::key::PrivateKey;
 use octet_node::sub_key::Certified;
 use serde::{Deserialize, Serialize};
 use vodozemac::Curve25519PublicKey;
 use vodozemac::olm::{Account, AccountPickle};
 
 use super::Person;
-use crate::card::{Card, Details, UNIT};
+use crate::card::{ContactCard, Details, UNIT};
 use crate::envelope::Seal;
 use crate::limits::{FALLBACK, FEW, ONE_TIME, PLACES};
-use crate::place::{self, Place};
-use crate::prekey::{Bundle, Prekey, Use};
-use crate::rows::{Change, Row, decode, encode};
+use crate::place::{self, MailboxAddress};
+use crate::prekey::{Bundle, Prekey, PrekeyUse};
+use crate::rows::{ChangedRow, RowName, decode, encode};
 
 /// Of what a new person is made: 32 random bytes each.
-pub struct Fresh {
+pub struct NewIdentity {
     /// The seed of the key that is their name.
     pub name: [u8; 32],
     /// The seed of the key that signs for them from day to day.
@@ -30,16 +30,16 @@ pub struct Fresh {
 }
 
 /// One's own keys.
-pub struct Own {
+pub struct OwnKeys {
     /// The key that is the name; of a node the same as `key`.
-    pub name: Key,
+    pub name: PrivateKey,
     /// The key that it has certified.
-    pub key: Key,
+    pub key: PrivateKey,
     pub certificate: Certificate,
     pub seal: Seal,
     /// Which card it is.
     pub serial: u64,
-    pub homes: Vec<Home>,
+    pub homes: Vec<MailboxState>,
     /// In which epoch texts are numbered: each restoring begins one.
     pub epoch: u64,
     /// The number of the next prekey.
@@ -55,8 +55,8 @@ pub struct Own {
 }
 
 /// One of one's own mailboxes, and what it was told.
-pub struct Home {
-    pub place: Place,
+pub struct MailboxState {
+    pub place: MailboxAddress,
     /// Which card it has; 0 if none.
     published: u64,
     /// Prekeys for it that it does not have yet. One-time keys are each for one mailbox: two would give the same one
@@ -88,12 +88,12 @@ struct Told {
     pending: Vec<Vec<u8>>,
 }
 
-impl Home {
-    fn new(place: Place) -> Self {
+impl MailboxState {
+    fn new(place: MailboxAddress) -> Self {
         Self { place, published: 0, pending: vec![] }
     }
 
-    fn load((place, told): (Place, Told)) -> Option<Self> {
+    fn load((place, told): (MailboxAddress, Told)) -> Option<Self> {
         let pending = told.pending.iter().map(|bytes| Prekey::from_bytes(bytes));
         Some(Self { place, published: told.published, pending: pending.collect::<Option<_>>()? })
     }
@@ -104,16 +104,16 @@ impl Home {
     }
 }
 
-impl Own {
+impl OwnKeys {
     pub fn load(bytes: &[u8]) -> Option<Self> {
         // Before there were epochs a row ended where it stands now.
         let saved: Saved = decode(bytes).or_else(|| decode(&[bytes, &[0]].concat()))?;
         let places = place::take(&mut Fields(&saved.places))?;
         (places.len() == saved.told.len()).then_some(())?;
-        let homes = places.into_iter().zip(saved.told).map(Home::load);
+        let homes = places.into_iter().zip(saved.told).map(MailboxState::load);
         Some(Self {
-            name: Key::from_seed(saved.name)?,
-            key: Key::from_seed(saved.key)?,
+            name: PrivateKey::from_seed(saved.name)?,
+            key: PrivateKey::from_seed(saved.key)?,
             certificate: Certificate::from_bytes(&saved.certificate).ok()?,
             seal: Seal::new(saved.seal)?,
             serial: saved.serial,
@@ -137,7 +137,7 @@ impl Own {
             seal: *self.seal.secret(),
             serial: self.serial,
             places,
-            told: self.homes.iter().map(Home::save).collect(),
+            told: self.homes.iter().map(MailboxState::save).collect(),
             next_prekey: self.next_prekey,
             fallback_made: self.fallback_made,
             history: self.history,
@@ -147,18 +147,18 @@ impl Own {
         })
     }
 
-    pub fn places(&self) -> Vec<Place> {
+    pub fn places(&self) -> Vec<MailboxAddress> {
         self.homes.iter().map(|home| home.place.clone()).collect()
     }
 
-    pub fn card(&self, identity: Curve25519PublicKey) -> Option<Card> {
+    pub fn card(&self, identity: Curve25519PublicKey) -> Option<ContactCard> {
         let details = Details {
             identity: identity.to_bytes(),
             seal: self.seal.public(),
             serial: self.serial,
             places: self.places(),
         };
-        Card::sign(details, self.certificate.clone(), &self.key).ok()
+        ContactCard::sign(details, self.certificate.clone(), &self.key).ok()
     }
 }
 
@@ -175,18 +175,27 @@ pub fn save_account(account: &Account) -> Vec<u8> {
 impl Person {
     /// A new person whose mailboxes are `places`, and the rows to keep; `None` if no keys can be made of `fresh`, or
     /// these are more mailboxes than somebody can have, or one of them twice.
-    pub fn new(fresh: Fresh, places: Vec<Place>, now: u64) -> Option<(Self, Vec<Change>)> {
+    pub fn new(
+        fresh: NewIdentity,
+        places: Vec<MailboxAddress>,
+        now: u64,
+    ) -> Option<(Self, Vec<ChangedRow>)> {
         let mut person = Self::make(fresh, places, 0, now)?;
         let changes = person.changes();
         Some((person, changes))
     }
 
     /// Somebody whose texts are numbered in `epoch`, and whose key for letters is the one that belongs to it.
-    pub(super) fn make(fresh: Fresh, places: Vec<Place>, epoch: u64, now: u64) -> Option<Self> {
+    pub(super) fn make(
+        fresh: NewIdentity,
+        places: Vec<MailboxAddress>,
+        epoch: u64,
+        now: u64,
+    ) -> Option<Self> {
         let mailboxes: BTreeSet<PublicKey> = places.iter().map(|place| place.mailbox).collect();
         (mailboxes.len() == places.len() && places.len() <= PLACES).then_some(())?;
-        let (name, key) = (Key::from_seed(fresh.name)?, Key::from_seed(fresh.key)?);
-        let statement = Statement {
+        let (name, key) = (PrivateKey::from_seed(fresh.name)?, PrivateKey::from_seed(fresh.key)?);
+        let statement = KeyStatement {
             node: name.public(),
             unit: UNIT.parse::<UnitName>().ok()?,
             key: key.public(),
@@ -203,10 +212,10 @@ impl Person {
     pub fn of_node(
         certified: &Certified,
         seal: [u8; 32],
-        places: Vec<Place>,
+        places: Vec<MailboxAddress>,
         now: u64,
-    ) -> Option<(Self, Vec<Change>)> {
-        let key = || Key::from_seed(*certified.key.seed());
+    ) -> Option<(Self, Vec<ChangedRow>)> {
+        let key = || PrivateKey::from_seed(*certified.key.seed());
         // The key that is the node's name is with `identity` alone.
         let keys = (key()?, key()?, certified.certificate.clone());
         let mut person = Self::begin_as(keys, seal, places, now)?;
@@ -215,19 +224,19 @@ impl Person {
     }
 
     fn begin_as(
-        (name, key, certificate): (Key, Key, Certificate),
+        (name, key, certificate): (PrivateKey, PrivateKey, Certificate),
         seal: [u8; 32],
-        places: Vec<Place>,
+        places: Vec<MailboxAddress>,
         now: u64,
     ) -> Option<Self> {
         let mailboxes: BTreeSet<PublicKey> = places.iter().map(|place| place.mailbox).collect();
-        let own = Own {
+        let own = OwnKeys {
             name,
             key,
             certificate,
             seal: Seal::new(seal)?,
             serial: 1,
-            homes: places.into_iter().map(Home::new).collect(),
+            homes: places.into_iter().map(MailboxState::new).collect(),
             epoch: 0,
             next_prekey: 1,
             fallback_made: None,
@@ -239,7 +248,7 @@ impl Person {
             own,
             account: Account::new(),
             peers: Default::default(),
-            touched: [Row::Own, Row::Account].into(),
+            touched: [RowName::Own, RowName::Account].into(),
             lines: vec![],
         };
         for mailbox in mailboxes {
@@ -249,8 +258,8 @@ impl Person {
     }
 
     /// Has another key for letters, or other mailboxes, which are told everything anew.
-    pub(super) fn moved(&mut self, certified: &Certified, places: Vec<Place>, now: u64) {
-        let key = Key::from_seed(*certified.key.seed());
+    pub(super) fn moved(&mut self, certified: &Certified, places: Vec<MailboxAddress>, now: u64) {
+        let key = PrivateKey::from_seed(*certified.key.seed());
         if let Some(key) = key
             && (self.own.certificate != certified.certificate || self.own.places() != places)
         {
@@ -258,8 +267,8 @@ impl Person {
             self.own.serial += 1;
             self.own.fallback_made = None;
             let mailboxes: Vec<PublicKey> = places.iter().map(|place| place.mailbox).collect();
-            self.own.homes = places.into_iter().map(Home::new).collect();
-            self.touched.insert(Row::Own);
+            self.own.homes = places.into_iter().map(MailboxState::new).collect();
+            self.touched.insert(RowName::Own);
             for mailbox in mailboxes {
                 self.refill(mailbox, 0, now);
             }
@@ -274,7 +283,7 @@ impl Person {
             return;
         };
         let mut pending = self.own.homes[at].pending.iter();
-        if left < FEW && !pending.any(|prekey| prekey.usage == Use::OneTime) {
+        if left < FEW && !pending.any(|prekey| prekey.usage == PrekeyUse::OneTime) {
             self.account.generate_one_time_keys(ONE_TIME - left);
         }
         let made = self.own.fallback_made;
@@ -287,22 +296,22 @@ impl Person {
             return;
         }
         for key in one_time.into_values() {
-            let prekey = self.next_prekey(Use::OneTime, key);
+            let prekey = self.next_prekey(PrekeyUse::OneTime, key);
             self.own.homes[at].pending.push(prekey);
         }
         for key in fallback.into_values() {
-            let prekey = self.next_prekey(Use::Fallback, key);
+            let prekey = self.next_prekey(PrekeyUse::Fallback, key);
             for home in &mut self.own.homes {
-                home.pending.retain(|pending| pending.usage != Use::Fallback);
+                home.pending.retain(|pending| pending.usage != PrekeyUse::Fallback);
                 home.pending.push(prekey.clone());
             }
         }
         // They are in `pending` from now on, which is kept with them.
         self.account.mark_keys_as_published();
-        self.touched.extend([Row::Own, Row::Account]);
+        self.touched.extend([RowName::Own, RowName::Account]);
     }
 
-    fn next_prekey(&mut self, usage: Use, key: Curve25519PublicKey) -> Prekey {
+    fn next_prekey(&mut self, usage: PrekeyUse, key: Curve25519PublicKey) -> Prekey {
         let number = self.own.next_prekey;
         self.own.next_prekey += 1;
         let identity = self.account.curve25519_key().to_bytes();
@@ -310,7 +319,7 @@ impl Person {
     }
 
     /// What each mailbox is to be told that does not know it.
-    pub(super) fn bundles(&self) -> impl Iterator<Item = (&Place, Bundle)> {
+    pub(super) fn bundles(&self) -> impl Iterator<Item = (&MailboxAddress, Bundle)> {
         self.own.homes.iter().filter_map(|home| {
             let is_known = home.published == self.own.serial && home.pending.is_empty();
             (!is_known).then_some(())?;
@@ -325,7 +334,7 @@ impl Person {
             home.pending.clear();
             home.published = serial;
         }
-        self.touched.insert(Row::Own);
+        self.touched.insert(RowName::Own);
     }
 
     /// Signs what is asked of a mailbox.

@@ -7,22 +7,22 @@ use octet_node::control::PublicKey;
 use serde::{Deserialize, Serialize};
 use vodozemac::olm::{Session, SessionPickle};
 
-use crate::card::Card;
-use crate::place::{self, Place};
-use crate::record::Record;
+use crate::card::ContactCard;
+use crate::place::{self, MailboxAddress};
+use crate::record::PersonRecord;
 use crate::rows::{decode, encode};
 
 /// Somebody else.
 #[derive(Default)]
-pub struct Peer {
+pub struct Contact {
     /// By what name they are known here; empty if they have written by themselves.
     pub alias: String,
     /// Whether they were added or written to: only such are told what has come.
     pub is_known: bool,
     /// Where an invite said that their mailboxes are.
-    pub places: Vec<Place>,
+    pub places: Vec<MailboxAddress>,
     /// How they are reached, by their own word.
-    pub card: Option<Card>,
+    pub card: Option<ContactCard>,
     /// The first is written with: the one in which they were last heard.
     pub sessions: Vec<Session>,
     /// How many texts were written to them.
@@ -46,7 +46,7 @@ pub struct Peer {
     /// Texts that they have not said have come.
     pub outgoing: BTreeMap<u64, Outgoing>,
     /// Texts that came before one that is missing.
-    pub held: BTreeMap<u64, Held>,
+    pub held: BTreeMap<u64, EarlyText>,
 }
 
 /// A text on its way.
@@ -75,7 +75,7 @@ impl Sealed {
 
 /// A text that came too early.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Held {
+pub struct EarlyText {
     pub written: u64,
     pub text: String,
 }
@@ -98,7 +98,7 @@ struct Saved {
     before: (u64, u64),
 }
 
-impl Peer {
+impl Contact {
     pub fn load(bytes: &[u8]) -> Option<Self> {
         // Before there were epochs a row ended where they stand now.
         let saved: Saved = decode(bytes).or_else(|| decode(&[bytes, &[0; 3]].concat()))?;
@@ -111,7 +111,7 @@ impl Peer {
             is_known: saved.is_known,
             places: place::take(&mut Fields(&saved.places))?,
             card: match saved.card {
-                Some(card) => Some(Card::from_bytes(&card).ok()?),
+                Some(card) => Some(ContactCard::from_bytes(&card).ok()?),
                 None => None,
             },
             sessions: sessions.collect::<Option<_>>()?,
@@ -137,7 +137,7 @@ impl Peer {
             alias: self.alias.clone(),
             is_known: self.is_known,
             places,
-            card: self.card.as_ref().map(Card::to_bytes),
+            card: self.card.as_ref().map(ContactCard::to_bytes),
             sessions: self.sessions.iter().map(session).collect(),
             written: self.written,
             received: self.received,
@@ -173,10 +173,10 @@ impl Peer {
     }
 
     /// What is said to them with each record: there is no text in it.
-    pub fn word(&self, from: PublicKey, epoch: u64, to: PublicKey) -> Record {
+    pub fn word(&self, from: PublicKey, epoch: u64, to: PublicKey) -> PersonRecord {
         let (first, of, received) = (self.first(), self.epoch, self.received);
         let (number, again, written, text) = (0, false, 0, String::new());
-        Record { from, to, epoch, number, first, of, received, again, written, text }
+        PersonRecord { from, to, epoch, number, first, of, received, again, written, text }
     }
 
     /// Whether a session with them is to be begun.
@@ -191,7 +191,7 @@ impl Peer {
     }
 
     /// Where their letters are left, at each: by their own word, or that of an invite.
-    pub fn mailboxes(&self) -> &[Place] {
+    pub fn mailboxes(&self) -> &[MailboxAddress] {
         let own = self.card.as_ref().map(|card| card.details().places.as_slice());
         own.filter(|own| !own.is_empty()).unwrap_or(&self.places)
     }
@@ -203,13 +203,14 @@ mod tests {
 
     #[test]
     fn a_row_of_before_there_were_epochs_is_read() {
-        let peer = Peer { alias: "ben".into(), written: 3, received: 2, ..Peer::default() };
+        let peer = Contact { alias: "ben".into(), written: 3, received: 2, ..Contact::default() };
         let row = peer.save();
         let (before, added) = row.split_at(row.len() - 3);
         assert_eq!(added, [0; 3]);
         assert!(
-            Peer::load(before).unwrap().save() == row && Peer::load(&row).unwrap().save() == row
+            Contact::load(before).unwrap().save() == row
+                && Contact::load(&row).unwrap().save() == row
         );
-        assert!(Peer::load(&before[..before.len() - 1]).is_none());
+        assert!(Contact::load(&before[..before.len() - 1]).is_none());
     }
 }

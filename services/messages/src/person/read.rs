@@ -5,20 +5,20 @@ use vodozemac::Curve25519PublicKey;
 use vodozemac::olm::{Account, OlmMessage, Session, SessionConfig};
 
 use super::Person;
-use super::peer::{Held, Peer};
-use crate::card::Card;
-use crate::history::Entry;
+use super::peer::{Contact, EarlyText};
+use crate::card::ContactCard;
+use crate::history::HistoryEntry;
 use crate::letter::Letter;
 use crate::limits::{ASK, HELD, SESSIONS};
-use crate::record::Record;
-use crate::rows::Row;
+use crate::record::PersonRecord;
+use crate::rows::RowName;
 
 impl Person {
     /// Reads an envelope. What cannot be read is counted and left: it would lie in the mailbox for ever.
     pub(super) fn read(&mut self, envelope: &[u8], now: u64) {
         if self.take(envelope, now).is_none() {
             self.own.refused += 1;
-            self.touched.insert(Row::Own);
+            self.touched.insert(RowName::Own);
         }
     }
 
@@ -40,8 +40,8 @@ impl Person {
             self.cannot_open(name, letter.number, standing, now);
             return None;
         };
-        self.touched.extend([Row::Peer(name), Row::Account]);
-        let record = Record::from_bytes(&text)?;
+        self.touched.extend([RowName::Peer(name), RowName::Account]);
+        let record = PersonRecord::from_bytes(&text)?;
         (record.from == name && record.to == own).then_some(())?;
         if standing == Standing::Newer {
             peer.card = Some(letter.card);
@@ -68,32 +68,32 @@ impl Person {
             // Whoever has their card can have put it there: so it is asked for seldom.
             (peer.lost, peer.lost_at) = (true, Some(now));
         }
-        self.touched.insert(Row::Peer(name));
+        self.touched.insert(RowName::Peer(name));
     }
 
     /// A letter of somebody who is not known here.
     fn take_first(&mut self, name: PublicKey, letter: &Letter) -> Option<()> {
         let own = self.name();
-        let mut peer = Peer::default();
+        let mut peer = Contact::default();
         let text = begin(&mut self.account, &mut peer, letter)?;
-        self.touched.insert(Row::Account);
-        let record = Record::from_bytes(&text)?;
+        self.touched.insert(RowName::Account);
+        let record = PersonRecord::from_bytes(&text)?;
         (record.from == name && record.to == own).then_some(())?;
         peer.card = Some(letter.card.clone());
         *self.peer_or_new(name).ok()? = peer;
-        self.touched.insert(Row::Peer(name));
+        self.touched.insert(RowName::Peer(name));
         self.apply(name, record);
         Some(())
     }
 
     /// Takes what is said, once, and in the order in which it was written.
-    fn apply(&mut self, name: PublicKey, record: Record) {
+    fn apply(&mut self, name: PublicKey, record: PersonRecord) {
         let Some(peer) = self.peers.get_mut(&name) else { return };
         if record.of == self.own.epoch {
             // What they have needs no place here any more.
             let waiting = peer.outgoing.split_off(&(record.received.saturating_add(1)));
             let done = std::mem::replace(&mut peer.outgoing, waiting);
-            self.touched.extend(done.into_keys().map(|number| Row::Outgoing(name, number)));
+            self.touched.extend(done.into_keys().map(|number| RowName::Outgoing(name, number)));
         }
         if record.epoch < peer.epoch {
             // Nobody reads any more what is written in the session in which that was said.
@@ -104,7 +104,7 @@ impl Person {
             // They are sealed in the session in which that was said.
             for (number, outgoing) in &mut peer.outgoing {
                 outgoing.sealed = None;
-                self.touched.insert(Row::Outgoing(name, *number));
+                self.touched.insert(RowName::Outgoing(name, *number));
             }
         }
         if record.epoch > peer.epoch {
@@ -117,9 +117,9 @@ impl Person {
             peer.owed = true;
             let is_next = record.number == peer.received + 1;
             if record.number > peer.received && (is_next || peer.held.len() < HELD) {
-                let held = Held { written: record.written, text: record.text };
+                let held = EarlyText { written: record.written, text: record.text };
                 peer.held.insert(record.number, held);
-                self.touched.insert(Row::Held(name, record.number));
+                self.touched.insert(RowName::Held(name, record.number));
             }
         }
         self.release(name, record.first);
@@ -135,12 +135,12 @@ impl Person {
 
     /// Takes what was said before they have begun anew. It is told by nobody that it has come: who has said it has
     /// forgotten it.
-    fn apply_late(&mut self, name: PublicKey, record: Record) {
+    fn apply_late(&mut self, name: PublicKey, record: PersonRecord) {
         let Some(peer) = self.peers.get_mut(&name) else { return };
-        let Record { number, written, text, .. } = record;
+        let PersonRecord { number, written, text, .. } = record;
         if number > 0 && (record.epoch, number) > peer.before {
             peer.before = (record.epoch, number);
-            self.remember(Entry { peer: name, received: true, number, written, text });
+            self.remember(HistoryEntry { peer: name, received: true, number, written, text });
         }
     }
 
@@ -152,10 +152,10 @@ impl Person {
             if number >= first && number != peer.received + 1 {
                 return;
             }
-            let Held { written, text } = next.remove();
+            let EarlyText { written, text } = next.remove();
             peer.received = number;
-            self.touched.insert(Row::Held(name, number));
-            self.remember(Entry { peer: name, received: true, number, written, text });
+            self.touched.insert(RowName::Held(name, number));
+            self.remember(HistoryEntry { peer: name, received: true, number, written, text });
         }
     }
 }
@@ -172,7 +172,7 @@ enum Standing {
 }
 
 impl Standing {
-    fn of(card: &Card, known: Option<&Card>) -> Self {
+    fn of(card: &ContactCard, known: Option<&ContactCard>) -> Self {
         let Some(known) = known else { return Self::Newer };
         let same_key = card.epoch() == known.epoch() && card.key() == known.key();
         match card.follows(known) {
@@ -184,7 +184,7 @@ impl Standing {
 }
 
 /// What `letter` says, in the session that it begins, which is the first afterwards.
-fn begin(account: &mut Account, peer: &mut Peer, letter: &Letter) -> Option<Vec<u8>> {
+fn begin(account: &mut Account, peer: &mut Contact, letter: &Letter) -> Option<Vec<u8>> {
     let OlmMessage::PreKey(first) = &letter.message else { return None };
     let is_known = |session: &Session| session.session_id() == first.session_id();
     (!peer.sessions.iter().any(is_known)).then_some(())?;

@@ -1,15 +1,15 @@
 //! Somebody who has lost their folder.
 
 use super::Person;
-use super::own::Fresh;
-use super::peer::Peer;
-use crate::backup::{Backup, Contact};
-use crate::rows::{Change, Row};
+use super::own::NewIdentity;
+use super::peer::Contact;
+use crate::backup::{Backup, ContactBackup};
+use crate::rows::{ChangedRow, RowName};
 
 impl Person {
     /// What is to be backed up.
     pub fn backup(&self) -> Backup {
-        let contacts = self.peers.iter().map(|(name, peer)| Contact {
+        let contacts = self.peers.iter().map(|(name, peer)| ContactBackup {
             name: *name,
             alias: peer.alias.clone(),
             is_known: peer.is_known,
@@ -33,15 +33,15 @@ impl Person {
     ///
     /// Others take a later epoch as a new beginning, so it is later than all that there were before: also than those of
     /// an earlier restoring of the same back-up, as long as the clock does not go back.
-    pub fn restore(backup: Backup, key: [u8; 32], now: u64) -> Option<(Self, Vec<Change>)> {
+    pub fn restore(backup: Backup, key: [u8; 32], now: u64) -> Option<(Self, Vec<ChangedRow>)> {
         let epoch = backup.epoch.checked_add(1)?.max(now);
-        let fresh = Fresh { name: backup.name, key, seal: backup.seal };
+        let fresh = NewIdentity { name: backup.name, key, seal: backup.seal };
         let mut person = Self::make(fresh, backup.places, epoch, now)?;
         for contact in backup.contacts {
-            person.touched.insert(Row::Peer(contact.name));
+            person.touched.insert(RowName::Peer(contact.name));
             // What they have written was sealed for keys that are gone.
             let is_lost = contact.card.is_some();
-            let peer = Peer {
+            let peer = Contact {
                 alias: contact.alias,
                 is_known: contact.is_known,
                 places: contact.places,
@@ -51,7 +51,7 @@ impl Person {
                 before: contact.before,
                 lost: is_lost,
                 lost_at: is_lost.then_some(now),
-                ..Peer::default()
+                ..Contact::default()
             };
             person.peers.insert(contact.name, peer);
         }

@@ -4,34 +4,39 @@ use octet_node::control::PublicKey;
 use vodozemac::Curve25519PublicKey;
 use vodozemac::olm::SessionConfig;
 
-use super::peer::{Outgoing, Peer, Sealed};
-use super::{Person, Refused, What};
-use crate::card::Card;
+use super::peer::{Contact, Outgoing, Sealed};
+use super::{EnvelopeContent, EventError, Person};
+use crate::card::ContactCard;
 use crate::envelope;
-use crate::history::Entry;
+use crate::history::HistoryEntry;
 use crate::letter::Letter;
 use crate::limits::{OUTBOX, SESSIONS, TEXT};
-use crate::place::Place;
+use crate::place::MailboxAddress;
 use crate::prekey;
-use crate::record::Record;
-use crate::rows::Row;
+use crate::record::PersonRecord;
+use crate::rows::RowName;
 
 impl Person {
-    pub(super) fn write(&mut self, to: PublicKey, text: String, now: u64) -> Result<(), Refused> {
-        let peer = self.peers.get_mut(&to).ok_or(Refused::Unknown)?;
+    pub(super) fn write(
+        &mut self,
+        to: PublicKey,
+        text: String,
+        now: u64,
+    ) -> Result<(), EventError> {
+        let peer = self.peers.get_mut(&to).ok_or(EventError::Unknown)?;
         if text.is_empty() || text.len() > TEXT {
-            return Err(Refused::Length);
+            return Err(EventError::Length);
         }
         if peer.outgoing.len() >= OUTBOX {
-            return Err(Refused::OutboxFull);
+            return Err(EventError::OutboxFull);
         }
         peer.is_known = true;
         peer.written += 1;
         let number = peer.written;
         let outgoing = Outgoing { written: now, text: text.clone(), sealed: None };
         peer.outgoing.insert(number, outgoing);
-        self.touched.extend([Row::Peer(to), Row::Outgoing(to, number)]);
-        self.remember(Entry { peer: to, received: false, number, written: now, text });
+        self.touched.extend([RowName::Peer(to), RowName::Outgoing(to, number)]);
+        self.remember(HistoryEntry { peer: to, received: false, number, written: now, text });
         self.seal_waiting(to);
         Ok(())
     }
@@ -43,12 +48,12 @@ impl Person {
         card: &[u8],
         key: &[u8],
         now: u64,
-    ) -> Result<(), Refused> {
-        let (card, key) = prekey::check(card, key, &name).ok_or(Refused::NotTheirs)?;
-        let peer = self.peers.get_mut(&name).ok_or(Refused::Unknown)?;
+    ) -> Result<(), EventError> {
+        let (card, key) = prekey::check(card, key, &name).ok_or(EventError::NotTheirs)?;
+        let peer = self.peers.get_mut(&name).ok_or(EventError::Unknown)?;
         // An older card than the one that is known is what a mailbox would show that hides a change.
         if peer.card.as_ref().is_some_and(|known| !card.follows(known)) {
-            return Err(Refused::NotTheirs);
+            return Err(EventError::NotTheirs);
         }
         let asks = peer.asks();
         if peer.sessions.is_empty() || asks {
@@ -59,11 +64,11 @@ impl Person {
                 Curve25519PublicKey::from_bytes(key.key),
             );
             // The others go on opening what is under way.
-            peer.sessions.insert(0, session.map_err(|_| Refused::NotTheirs)?);
+            peer.sessions.insert(0, session.map_err(|_| EventError::NotTheirs)?);
             peer.sessions.truncate(SESSIONS);
         }
         peer.card = Some(card);
-        self.touched.insert(Row::Peer(name));
+        self.touched.insert(RowName::Peer(name));
         self.seal_waiting(name);
         if let Some(peer) = self.peers.get_mut(&name)
             && asks
@@ -85,14 +90,14 @@ impl Person {
         for number in waiting {
             let Some(outgoing) = peer.outgoing.get(&number) else { continue };
             let (written, text) = (outgoing.written, outgoing.text.clone());
-            let record = Record { number, written, text, ..peer.word(from, epoch, name) };
+            let record = PersonRecord { number, written, text, ..peer.word(from, epoch, name) };
             // Without a session, or with a card that is not a key, it goes on waiting.
             let Some(envelope) = seal(peer, &own, &record) else { return };
             if let Some(outgoing) = peer.outgoing.get_mut(&number) {
                 outgoing.sealed = Some(Sealed::new(envelope));
             }
             peer.owed = false;
-            self.touched.extend([Row::Peer(name), Row::Outgoing(name, number)]);
+            self.touched.extend([RowName::Peer(name), RowName::Outgoing(name, number)]);
         }
     }
 
@@ -105,32 +110,38 @@ impl Person {
                 continue;
             }
             let word = peer.word(from, epoch, *name);
-            let record = Record { again: peer.asking, written: now, ..word };
+            let record = PersonRecord { again: peer.asking, written: now, ..word };
             if let Some(envelope) = seal(peer, &own, &record) {
                 peer.receipt = Some(Sealed::new(envelope));
                 peer.owed = false;
-                self.touched.insert(Row::Peer(*name));
+                self.touched.insert(RowName::Peer(*name));
             }
         }
     }
 
-    pub(super) fn deposited(&mut self, name: PublicKey, mailbox: PublicKey, what: What, now: u64) {
+    pub(super) fn deposited(
+        &mut self,
+        name: PublicKey,
+        mailbox: PublicKey,
+        what: EnvelopeContent,
+        now: u64,
+    ) {
         let Some(peer) = self.peers.get_mut(&name) else { return };
         match what {
-            What::Receipt => {
+            EnvelopeContent::Receipt => {
                 let Some(mut receipt) = peer.receipt.take() else { return };
                 receipt.left.insert(mailbox, now);
-                let lacks = |place: &Place| !receipt.left.contains_key(&place.mailbox);
+                let lacks = |place: &MailboxAddress| !receipt.left.contains_key(&place.mailbox);
                 let is_lacking = peer.mailboxes().iter().any(lacks);
                 peer.receipt = is_lacking.then_some(receipt);
                 peer.asking = false;
-                self.touched.insert(Row::Peer(name));
+                self.touched.insert(RowName::Peer(name));
             }
-            What::Text(number) => {
+            EnvelopeContent::Text(number) => {
                 let outgoing = peer.outgoing.get_mut(&number);
                 if let Some(sealed) = outgoing.and_then(|outgoing| outgoing.sealed.as_mut()) {
                     sealed.left.insert(mailbox, now);
-                    self.touched.insert(Row::Outgoing(name, number));
+                    self.touched.insert(RowName::Outgoing(name, number));
                 }
             }
         }
@@ -138,7 +149,7 @@ impl Person {
 }
 
 /// An envelope with `record`: the session has moved on when it returns one.
-fn seal(peer: &mut Peer, own: &Card, record: &Record) -> Option<Vec<u8>> {
+fn seal(peer: &mut Contact, own: &ContactCard, record: &PersonRecord) -> Option<Vec<u8>> {
     let to = peer.card.as_ref()?.details().seal;
     let message = peer.sessions.first_mut()?.encrypt(record.to_bytes()).ok()?;
     let letter = Letter { card: own.clone(), number: record.number, message };

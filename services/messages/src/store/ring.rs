@@ -3,13 +3,13 @@
 use std::io;
 use std::path::Path;
 
-use octet_node::durable::{self, Existing};
+use octet_node::durable::{self, ExistingFile};
 use octet_node::key::{NoRandomness, random};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::StoreError;
-use crate::rows::{Row, decode, encode};
+use super::PersonStoreError;
+use crate::rows::{RowName, decode, encode};
 use crate::sealed::{open, seal};
 
 /// The file, in the folder of the store.
@@ -29,7 +29,7 @@ const NUMBER: usize = 4;
 
 /// The keys.
 #[derive(Serialize, Deserialize)]
-pub struct Ring {
+pub struct KeyRing {
     /// Of which, with a row, its name is a digest.
     names: [u8; 32],
     /// Seals the history.
@@ -38,30 +38,35 @@ pub struct Ring {
     state: Vec<(u32, [u8; 32])>,
 }
 
-impl std::fmt::Debug for Ring {
+impl std::fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Ring").finish_non_exhaustive()
     }
 }
 
-impl Ring {
+impl KeyRing {
     /// New keys.
     pub fn new() -> Result<Self, NoRandomness> {
         Ok(Self { names: random()?, history: random()?, state: vec![(HISTORY + 1, random()?)] })
     }
 
     /// Reads the file in `folder`, which was sealed with `key`.
-    pub fn load(folder: &Path, key: &[u8; 32]) -> Result<Self, StoreError> {
+    pub fn load(folder: &Path, key: &[u8; 32]) -> Result<Self, PersonStoreError> {
         let bytes = durable::read(&folder.join(FILE), LONGEST)?;
-        let bytes = bytes.ok_or_else(|| StoreError::Absent(folder.to_owned()))?;
+        let bytes = bytes.ok_or_else(|| PersonStoreError::Absent(folder.to_owned()))?;
         let ring: Option<Self> = open(key, &bytes, ABOUT).and_then(|bytes| decode(&bytes));
-        ring.filter(|ring| (1..=2).contains(&ring.state.len())).ok_or(StoreError::WrongKey)
+        ring.filter(|ring| (1..=2).contains(&ring.state.len())).ok_or(PersonStoreError::WrongKey)
     }
 
     /// Keeps them in `folder`, sealed with `key`.
-    pub fn save(&self, folder: &Path, key: &[u8; 32], is_new: bool) -> Result<(), StoreError> {
+    pub fn save(
+        &self,
+        folder: &Path,
+        key: &[u8; 32],
+        is_new: bool,
+    ) -> Result<(), PersonStoreError> {
         let sealed = seal(key, &encode(self), ABOUT)?;
-        let existing = if is_new { Existing::Keep } else { Existing::Replace };
+        let existing = if is_new { ExistingFile::Keep } else { ExistingFile::Replace };
         Ok(durable::write(&folder.join(FILE), &sealed, existing, |_| Ok::<_, io::Error>(()))?)
     }
 
@@ -83,7 +88,7 @@ impl Ring {
     }
 
     /// What a row is called in the file.
-    pub fn name(&self, row: &Row) -> [u8; 16] {
+    pub fn name(&self, row: &RowName) -> [u8; 16] {
         let digest = Sha256::new().chain_update(self.names).chain_update(encode(row)).finalize();
         let mut name = [0; 16];
         name.copy_from_slice(&digest[..16]);
@@ -96,7 +101,7 @@ impl Ring {
     }
 
     /// Seals a row.
-    pub fn seal(&self, name: &[u8], row: &Row, value: &[u8]) -> Result<Vec<u8>, NoRandomness> {
+    pub fn seal(&self, name: &[u8], row: &RowName, value: &[u8]) -> Result<Vec<u8>, NoRandomness> {
         let last =
             self.state.last().map_or((HISTORY, &self.history), |(number, key)| (*number, key));
         let (number, key) = if row.is_history() { (HISTORY, &self.history) } else { last };
@@ -106,14 +111,14 @@ impl Ring {
     }
 
     /// Opens a row.
-    pub fn open(&self, name: &[u8], sealed: &[u8]) -> Option<(Row, Vec<u8>)> {
+    pub fn open(&self, name: &[u8], sealed: &[u8]) -> Option<(RowName, Vec<u8>)> {
         let (number, sealed) = sealed.split_at_checked(NUMBER)?;
         let number = u32::from_be_bytes(number.try_into().ok()?);
         let key = match number {
             HISTORY => &self.history,
             number => &self.state.iter().find(|(at, _)| *at == number)?.1,
         };
-        let (row, value): (Row, Vec<u8>) = decode(&open(key, sealed, name)?)?;
+        let (row, value): (RowName, Vec<u8>) = decode(&open(key, sealed, name)?)?;
         (self.name(&row) == *name).then_some((row, value))
     }
 }

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use iroh::endpoint::Connection;
 use iroh::{Endpoint, EndpointAddr, EndpointId};
 use octet_messages::envelope::{Seal, seal};
-use octet_messages::place::Place;
-use octet_messages::request::{Answer, Request};
+use octet_messages::place::MailboxAddress;
+use octet_messages::request::{MailboxReply, SignedRequest};
 use octet_messenger::quic::open;
 use octet_node::control::PublicKey;
 use octet_node::key::random;
-use octet_node::tls::Protocol;
+use octet_node::tls::AlpnProtocol;
 use tokio::runtime::{Builder, Runtime};
 
 use super::Failed;
@@ -32,11 +32,16 @@ struct Writer {
 }
 
 impl Writer {
-    fn new(number: usize, place: &Place, to: PublicKey, count: usize) -> Result<Self, Failed> {
+    fn new(
+        number: usize,
+        place: &MailboxAddress,
+        to: PublicKey,
+        count: usize,
+    ) -> Result<Self, Failed> {
         let seals = Seal::new(random()?).ok_or("no key of random bytes")?.public();
         let request = |number: usize| {
             let envelope = seal(&number.to_be_bytes(), &to, &seals)?;
-            Some(Request::Deposit(*to.as_bytes(), envelope).to_bytes())
+            Some(SignedRequest::Deposit(*to.as_bytes(), envelope).to_bytes())
         };
         let requests = (0..count).map(request).collect::<Option<_>>().ok_or("nothing is sealed")?;
         let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
@@ -45,7 +50,7 @@ impl Writer {
         let address = place.addresses.iter().fold(address, |it, at| it.with_ip_addr(*at));
         let (endpoint, connection) = runtime.block_on(async {
             let endpoint = open(&random()?, &[own]).await?;
-            let connection = endpoint.connect(address, Protocol::Messenger.name()).await?;
+            let connection = endpoint.connect(address, AlpnProtocol::Messenger.name()).await?;
             Ok::<_, Failed>((endpoint, connection))
         })?;
         Ok(Self { runtime, _endpoint: endpoint, connection, requests })
@@ -56,7 +61,7 @@ impl Writer {
         self.runtime.block_on(async {
             for request in &self.requests {
                 let answer = ask(&self.connection, request).await.map_err(|it| it.to_string())?;
-                if answer != Some(Answer::Done) {
+                if answer != Some(MailboxReply::Done) {
                     return Err(format!("the mailbox answers {answer:?}"));
                 }
             }
@@ -65,11 +70,11 @@ impl Writer {
     }
 }
 
-async fn ask(connection: &Connection, request: &[u8]) -> Result<Option<Answer>, Failed> {
+async fn ask(connection: &Connection, request: &[u8]) -> Result<Option<MailboxReply>, Failed> {
     let (mut send, mut receive) = connection.open_bi().await?;
     send.write_all(request).await?;
     send.finish()?;
-    Ok(Answer::from_bytes(&receive.read_to_end(1 << 20).await?))
+    Ok(MailboxReply::from_bytes(&receive.read_to_end(1 << 20).await?))
 }
 
 /// How long it takes until the mailbox has `count` letters of each on its disk.

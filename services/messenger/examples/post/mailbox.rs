@@ -8,11 +8,11 @@ use std::process::{Child, Command, Stdio};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
-use octet_messages::place::Place;
-use octet_messenger::{Parts, run as run_messenger};
-use octet_node::certificate::{Certificate, Statement};
+use octet_messages::place::MailboxAddress;
+use octet_messenger::{MessengerConfig, run as run_messenger};
+use octet_node::certificate::{Certificate, KeyStatement};
 use octet_node::control::{Client, PublicKey};
-use octet_node::key::Key;
+use octet_node::key::PrivateKey;
 use octet_node::{Callers, Peer};
 use rustix::process::{Signal, geteuid, set_parent_process_death_signal};
 use serde_json::{Value, json};
@@ -33,7 +33,7 @@ const STATE: &str = "state";
 pub fn run(folder: &Path) -> Result<Value, Failed> {
     // It does not outlive the one that measures, whatever that died of.
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    let parts = Parts {
+    let parts = MessengerConfig {
         folder: Some(folder.join(STATE)),
         sockets: folder.to_owned(),
         control: UnixListener::bind(folder.join(SOCKET))?,
@@ -51,7 +51,7 @@ pub struct Mailbox {
     child: Child,
     folder: PathBuf,
     /// Where it is reached.
-    pub place: Place,
+    pub place: MailboxAddress,
 }
 
 impl Mailbox {
@@ -61,8 +61,10 @@ impl Mailbox {
         identity(&folder.join(IDENTITY))?;
         let mut command = Command::new(std::env::current_exe()?);
         let child = command.arg(ROLE).arg(folder).stdout(Stdio::null()).spawn()?;
-        let (place, folder) =
-            (Place { mailbox: PublicKey::new([0; 32]), addresses: vec![] }, folder.to_owned());
+        let (place, folder) = (
+            MailboxAddress { mailbox: PublicKey::new([0; 32]), addresses: vec![] },
+            folder.to_owned(),
+        );
         let mut mailbox = Self { child, folder, place };
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -109,14 +111,14 @@ impl Drop for Mailbox {
 
 /// Certifies, at `socket`, whatever key it is asked about.
 fn identity(socket: &Path) -> Result<(), Failed> {
-    let (listener, node) = (UnixListener::bind(socket)?, Key::generate()?);
+    let (listener, node) = (UnixListener::bind(socket)?, PrivateKey::generate()?);
     thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
             let mut peer = Peer::new(stream);
             let Ok(Some(request)) = peer.next_request() else { continue };
             let key = request.args["key"].as_str().and_then(|key| key.parse().ok());
             let (Some(key), Ok(unit)) = (key, "messenger".parse()) else { continue };
-            let statement = Statement { node: node.public(), unit, key, epoch: 1, issued: 1 };
+            let statement = KeyStatement { node: node.public(), unit, key, epoch: 1, issued: 1 };
             let Ok(certificate) = Certificate::sign(statement, &node) else { continue };
             if peer.item(request.id, json!(certificate)).is_ok() {
                 // Until the service ends.

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use data_encoding::BASE64_NOPAD;
 use octet_messages::courier::{Courier, Unreached, Wire};
-use octet_messages::person::{Event, Fresh, Person};
-use octet_messages::place::Place;
-use octet_messages::quic::{Client, now};
-use octet_messages::request::{Answer, Request};
-use octet_messages::store::Store;
+use octet_messages::person::{NewIdentity, Person, PersonEvent};
+use octet_messages::place::MailboxAddress;
+use octet_messages::quic::{MailboxClient, now};
+use octet_messages::request::{MailboxReply, SignedRequest};
+use octet_messages::store::PersonStore;
 use octet_node::key::random;
 use serde_json::{Value, json};
 use vodozemac::olm::{Account, OlmMessage, SessionConfig};
@@ -37,18 +37,22 @@ pub struct Letters {
 
 /// The wire that ships, and how many bytes go by in requests and answers.
 struct Counted {
-    wire: Client,
+    wire: MailboxClient,
     bytes: usize,
 }
 
 impl Wire for Counted {
-    fn ask(&mut self, place: &Place, request: &Request) -> Result<Answer, Unreached> {
+    fn ask(
+        &mut self,
+        place: &MailboxAddress,
+        request: &SignedRequest,
+    ) -> Result<MailboxReply, Unreached> {
         let answer = self.wire.ask(place, request)?;
         self.bytes += request.to_bytes().len() + answer.to_bytes().len();
         Ok(answer)
     }
 
-    fn part(&mut self, place: &Place) {
+    fn part(&mut self, place: &MailboxAddress) {
         self.wire.part(place);
     }
 }
@@ -56,12 +60,12 @@ impl Wire for Counted {
 /// Somebody whose mailbox is `mailbox`, and who was there.
 fn person(folder: &Path, mailbox: &Mailbox) -> Result<Courier<Counted>, Failed> {
     fs::create_dir(folder)?;
-    let fresh = Fresh { name: random()?, key: random()?, seal: random()? };
+    let fresh = NewIdentity { name: random()?, key: random()?, seal: random()? };
     let made = Person::new(fresh, vec![mailbox.place.clone()], now());
     let (_, rows) = made.ok_or("nobody is made of random bytes")?;
-    let store = Store::create(folder, [1; 32])?;
+    let store = PersonStore::create(folder, [1; 32])?;
     store.keep(&rows)?;
-    let mut person = Courier::new(store, Counted { wire: Client::new()?, bytes: 0 })?;
+    let mut person = Courier::new(store, Counted { wire: MailboxClient::new()?, bytes: 0 })?;
     mailbox.admit(person.person().name())?;
     deliver(&mut person)?;
     Ok(person)
@@ -77,8 +81,8 @@ pub fn letters(folder: &Path, boxes: &[Mailbox; 2], count: usize) -> Result<Lett
     let mut anna = person(&folder.join("anna"), &boxes[0])?;
     let mut ben = person(&folder.join("ben"), &boxes[1])?;
     let names = [anna.person().name(), ben.person().name()];
-    anna.tell(Event::Add(ben.person().invite(), "ben".to_owned()), now())?;
-    ben.tell(Event::Add(anna.person().invite(), "anna".to_owned()), now())?;
+    anna.tell(PersonEvent::Add(ben.person().invite(), "ben".to_owned()), now())?;
+    ben.tell(PersonEvent::Add(anna.person().invite(), "anna".to_owned()), now())?;
     // After that a session stands, of which both have heard.
     for (writer, reader, to) in [(0, 1, names[1]), (1, 0, names[0])] {
         let people = [&mut anna, &mut ben];
@@ -88,7 +92,7 @@ pub fn letters(folder: &Path, boxes: &[Mailbox; 2], count: usize) -> Result<Lett
             let [a, b] = people;
             [b, a]
         };
-        writer.tell(Event::Write(to, "hello".to_owned()), now())?;
+        writer.tell(PersonEvent::Write(to, "hello".to_owned()), now())?;
         deliver(writer)?;
         reader.fetch(now())?;
         deliver(reader)?;
@@ -99,7 +103,7 @@ pub fn letters(folder: &Path, boxes: &[Mailbox; 2], count: usize) -> Result<Lett
         let text = format!("{number:0TEXT$}");
         let lines = ben.person().history().0;
         let began = Instant::now();
-        anna.tell(Event::Write(names[1], text), now())?;
+        anna.tell(PersonEvent::Write(names[1], text), now())?;
         deliver(&mut anna)?;
         left.push(began.elapsed());
         ben.fetch(now())?;

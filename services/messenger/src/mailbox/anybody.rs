@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::tables::{LETTERS, PREKEYS, SEEN, person, put_person};
 use super::{Mailbox, Outcome};
 use octet_messages::envelope;
-use octet_messages::request::{Answer, Refusal};
+use octet_messages::request::{MailboxRefusal, MailboxReply};
 
 impl Mailbox {
     /// A one-time key, or the fallback key if there is none left, or they are asked for too often: so nobody uses up
@@ -21,21 +21,21 @@ impl Mailbox {
         now: u64,
     ) -> Outcome {
         if !self.claims.may(source, now) {
-            return Err(Refusal::Busy.into());
+            return Err(MailboxRefusal::Busy.into());
         }
-        let resident = person(transaction, name)?.ok_or(Refusal::NoMailbox)?;
-        let card = resident.card.ok_or(Refusal::NoKeys)?;
+        let resident = person(transaction, name)?.ok_or(MailboxRefusal::NoMailbox)?;
+        let card = resident.card.ok_or(MailboxRefusal::NoKeys)?;
         let mut prekeys = transaction.open_table(PREKEYS)?;
         let next = prekeys.range((name, 0)..=(name, u64::MAX))?.next().transpose()?;
         let next = next.map(|(key, value)| (key.value().1, value.value().to_vec()));
         match next {
             Some((number, prekey)) if self.keys_of.may(*name, now) => {
                 prekeys.remove((name, number))?;
-                Ok((Answer::Claimed(card, prekey), true))
+                Ok((MailboxReply::Claimed(card, prekey), true))
             }
             _ => {
-                let fallback = resident.fallback.ok_or(Refusal::NoKeys)?;
-                Ok((Answer::Claimed(card, fallback), false))
+                let fallback = resident.fallback.ok_or(MailboxRefusal::NoKeys)?;
+                Ok((MailboxReply::Claimed(card, fallback), false))
             }
         }
     }
@@ -49,17 +49,17 @@ impl Mailbox {
         now: u64,
     ) -> Outcome {
         if !envelope::is_size(envelope.len()) {
-            return Err(Refusal::Malformed.into());
+            return Err(MailboxRefusal::Malformed.into());
         }
         if !self.deposits.may(source, now) {
-            return Err(Refusal::Busy.into());
+            return Err(MailboxRefusal::Busy.into());
         }
-        let mut resident = person(transaction, name)?.ok_or(Refusal::NoMailbox)?;
+        let mut resident = person(transaction, name)?.ok_or(MailboxRefusal::NoMailbox)?;
         let digest: [u8; 32] = Sha256::digest(envelope).into();
         let mut seen = transaction.open_table(SEEN)?;
         if seen.get((name, &digest))?.is_some() {
             // It was answered before, and that was lost.
-            return Ok((Answer::Done, false));
+            return Ok((MailboxReply::Done, false));
         }
         let length = envelope.len() as u64;
         let limits = self.limits;
@@ -67,7 +67,7 @@ impl Mailbox {
             || resident.bytes + length > limits.bytes
             || self.total + length > limits.all_bytes
         {
-            return Err(Refusal::Full.into());
+            return Err(MailboxRefusal::Full.into());
         }
         let number = resident.next;
         resident.next += 1;
@@ -77,6 +77,6 @@ impl Mailbox {
         transaction.open_table(LETTERS)?.insert((name, number), kept.as_slice())?;
         seen.insert((name, &digest), number)?;
         put_person(transaction, name, &resident)?;
-        Ok((Answer::Done, true))
+        Ok((MailboxReply::Done, true))
     }
 }

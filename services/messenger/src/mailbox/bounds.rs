@@ -1,10 +1,10 @@
 //! How much a mailbox takes, and how often.
 
-use crate::rate::Rate;
+use crate::rate::RequestRate;
 
 /// What a mailbox gives at most.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct MailboxLimits {
     /// Mailboxes there have ever been: their numbers are kept for good.
     pub people: usize,
     /// Letters of one.
@@ -16,16 +16,16 @@ pub struct Limits {
     /// Seconds that a letter lies there.
     pub lifetime: u64,
     /// How often one-time keys of one person are given; more often it is the fallback key.
-    pub keys_of: Rate,
+    pub keys_of: RequestRate,
     /// How often one address may ask for keys.
-    pub claims: Rate,
+    pub claims: RequestRate,
     /// How often one address may leave a letter.
-    pub deposits: Rate,
+    pub deposits: RequestRate,
     /// So many addresses are remembered at once.
     pub sources: usize,
 }
 
-impl Default for Limits {
+impl Default for MailboxLimits {
     fn default() -> Self {
         Self {
             people: 1024,
@@ -33,9 +33,9 @@ impl Default for Limits {
             bytes: 8 << 20,
             all_bytes: 256 << 20,
             lifetime: 30 * 24 * 3600,
-            keys_of: Rate { burst: 20, seconds: 60 },
-            claims: Rate { burst: 60, seconds: 1 },
-            deposits: Rate { burst: 1000, seconds: 1 },
+            keys_of: RequestRate { burst: 20, seconds: 60 },
+            claims: RequestRate { burst: 60, seconds: 1 },
+            deposits: RequestRate { burst: 1000, seconds: 1 },
             sources: 4096,
         }
     }

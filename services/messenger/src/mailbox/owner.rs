@@ -5,12 +5,14 @@ use octet_node::key::{Domain, verify};
 use redb::{ReadableTable, WriteTransaction};
 use sha2::{Digest, Sha256};
 
-use super::tables::{LETTERS, PREKEYS, Person, SEEN, person, put_person};
+use super::tables::{LETTERS, MailboxOwner, PREKEYS, SEEN, person, put_person};
 use super::{Mailbox, Outcome, Problem, Visit};
-use octet_messages::card::Card;
+use octet_messages::card::ContactCard;
 use octet_messages::limits::{BATCH, ONE_TIME};
-use octet_messages::prekey::{Bundle, Use};
-use octet_messages::request::{Answer, Asked, Letters, Owned, Refusal, to_sign};
+use octet_messages::prekey::{Bundle, PrekeyUse};
+use octet_messages::request::{
+    Letters, MailboxRefusal, MailboxReply, MailboxRequest, Owned, to_sign,
+};
 
 /// The bytes of the time before each envelope.
 const TIME: usize = 8;
@@ -24,43 +26,43 @@ impl Mailbox {
         now: u64,
     ) -> Outcome {
         // Whatever comes of it, the number was used.
-        let nonce = visit.nonce.take().ok_or(Refusal::Forged)?;
+        let nonce = visit.nonce.take().ok_or(MailboxRefusal::Forged)?;
         let name = &owned.name;
-        let resident = person(transaction, name)?.ok_or(Refusal::NoMailbox)?;
+        let resident = person(transaction, name)?.ok_or(MailboxRefusal::NoMailbox)?;
         let known = match &resident.card {
-            Some(card) => Some(Card::from_bytes(card).map_err(|_| Refusal::Broken)?),
+            Some(card) => Some(ContactCard::from_bytes(card).map_err(|_| MailboxRefusal::Broken)?),
             None => None,
         };
         let bundle = match &owned.asked {
-            Asked::Publish(bundle) => {
-                Some(Bundle::from_bytes(bundle).map_err(|_| Refusal::Malformed)?)
+            MailboxRequest::Publish(bundle) => {
+                Some(Bundle::from_bytes(bundle).map_err(|_| MailboxRefusal::Malformed)?)
             }
             _ => None,
         };
         let card = bundle.as_ref().map(|bundle| &bundle.card).or(known.as_ref());
-        let card = card.ok_or(Refusal::NoKeys)?;
+        let card = card.ok_or(MailboxRefusal::NoKeys)?;
         let signed = to_sign(&self.own, &nonce, name, &owned.asked);
         let is_own = card.name() == PublicKey::new(*name)
             && verify(&card.key(), Domain::Mailbox, &signed, &owned.signature);
         if !is_own || known.as_ref().is_some_and(|known| !card.follows(known)) {
-            return Err(Refusal::Forged.into());
+            return Err(MailboxRefusal::Forged.into());
         }
         match (&owned.asked, bundle) {
-            (Asked::Publish(_), Some(bundle)) => {
+            (MailboxRequest::Publish(_), Some(bundle)) => {
                 let begins_anew = known.is_some_and(|known| is_other(&known, &bundle.card));
                 publish(transaction, name, resident, &bundle, begins_anew)
             }
-            (Asked::Fetch, _) => self.fetch(transaction, name, now),
-            (Asked::Acknowledge(generation, upto), _) => {
+            (MailboxRequest::Fetch, _) => self.fetch(transaction, name, now),
+            (MailboxRequest::Acknowledge(generation, upto), _) => {
                 if *generation != self.generation {
-                    return Err(Refusal::OtherGeneration.into());
+                    return Err(MailboxRefusal::OtherGeneration.into());
                 }
                 Ok((
-                    Answer::Done,
+                    MailboxReply::Done,
                     delete(transaction, name, resident, |number, _| number <= *upto)?,
                 ))
             }
-            (Asked::Publish(_), None) => Err(Refusal::Malformed.into()),
+            (MailboxRequest::Publish(_), None) => Err(MailboxRefusal::Malformed.into()),
         }
     }
 
@@ -83,7 +85,7 @@ impl Mailbox {
             letters.push((key.value().1, envelope.to_vec()));
         }
         let left = count(transaction, name)? as u32;
-        Ok((Answer::Letters(Letters { generation: self.generation, letters, left }), false))
+        Ok((MailboxReply::Letters(Letters { generation: self.generation, letters, left }), false))
     }
 }
 
@@ -94,14 +96,14 @@ fn count(transaction: &WriteTransaction, name: &[u8; 32]) -> Result<usize, redb:
 }
 
 /// Whether prekeys that go with the one card do not go with the other.
-fn is_other(known: &Card, card: &Card) -> bool {
+fn is_other(known: &ContactCard, card: &ContactCard) -> bool {
     card.key() != known.key() || card.details().identity != known.details().identity
 }
 
 fn publish(
     transaction: &WriteTransaction,
     name: &[u8; 32],
-    mut resident: Person,
+    mut resident: MailboxOwner,
     bundle: &Bundle,
     begins_anew: bool,
 ) -> Outcome {
@@ -121,25 +123,25 @@ fn publish(
         }
         last = last.max(prekey.number);
         match prekey.usage {
-            Use::Fallback => resident.fallback = Some(prekey.to_bytes()),
-            Use::OneTime if room > 0 => {
+            PrekeyUse::Fallback => resident.fallback = Some(prekey.to_bytes()),
+            PrekeyUse::OneTime if room > 0 => {
                 room -= 1;
                 prekeys.insert((name, prekey.number), prekey.to_bytes().as_slice())?;
             }
-            Use::OneTime => {}
+            PrekeyUse::OneTime => {}
         }
     }
     resident.last_prekey = last;
     resident.card = Some(bundle.card.to_bytes());
     put_person(transaction, name, &resident)?;
-    Ok((Answer::Done, true))
+    Ok((MailboxReply::Done, true))
 }
 
 /// Deletes those letters of `name` that `goes`, by their number and when they go. Whether there were some.
 pub(super) fn delete(
     transaction: &WriteTransaction,
     name: &[u8; 32],
-    mut resident: Person,
+    mut resident: MailboxOwner,
     goes: impl Fn(u64, u64) -> bool,
 ) -> Result<bool, Problem> {
     let mut letters = transaction.open_table(LETTERS)?;

@@ -4,7 +4,7 @@ use octet_node::control::PublicKey;
 use redb::{ReadableDatabase, ReadableTable, ReadableTableMetadata};
 
 use super::owner::delete;
-use super::tables::{LETTERS, PEOPLE, PREKEYS, Person, any_person, person, put_person};
+use super::tables::{LETTERS, MailboxOwner, PEOPLE, PREKEYS, any_person, person, put_person};
 use super::{Mailbox, MailboxError, Problem};
 use octet_messages::rows::decode;
 
@@ -36,8 +36,8 @@ impl Mailbox {
         if kept.is_none() && count >= self.limits.people {
             return Err(MailboxError::Crowded(self.limits.people));
         }
-        let kept = kept.unwrap_or(Person { next: 1, ..Person::default() });
-        put_person(&transaction, name.as_bytes(), &Person { is_admitted: true, ..kept })?;
+        let kept = kept.unwrap_or(MailboxOwner { next: 1, ..MailboxOwner::default() });
+        put_person(&transaction, name.as_bytes(), &MailboxOwner { is_admitted: true, ..kept })?;
         Ok(transaction.commit().map_err(redb::Error::from)?)
     }
 
@@ -58,7 +58,11 @@ impl Mailbox {
         delete(&transaction, name, resident, |_, _| true)?;
         let is_own = |key: (&[u8; 32], u64), _: &[u8]| key.0 != name;
         transaction.open_table(PREKEYS)?.retain(is_own)?;
-        put_person(&transaction, name, &Person { next, last_prekey, ..Person::default() })?;
+        put_person(
+            &transaction,
+            name,
+            &MailboxOwner { next, last_prekey, ..MailboxOwner::default() },
+        )?;
         transaction.commit()?;
         Ok(true)
     }
@@ -100,7 +104,8 @@ impl Mailbox {
             let mut found = vec![];
             for pair in people.iter()? {
                 let (name, row) = pair?;
-                let Some(person) = decode::<Person>(row.value()).filter(|one| one.is_admitted)
+                let Some(person) =
+                    decode::<MailboxOwner>(row.value()).filter(|one| one.is_admitted)
                 else {
                     continue;
                 };

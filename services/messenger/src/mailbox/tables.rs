@@ -28,7 +28,7 @@ pub const CACHE: usize = 2 << 20;
 
 /// Somebody who has a mailbox.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Person {
+pub struct MailboxOwner {
     /// Whether they still have it: the number of the next letter is kept for good.
     pub is_admitted: bool,
     /// How they are reached, once they have said so.
@@ -49,7 +49,7 @@ pub struct Person {
 pub fn person(
     transaction: &WriteTransaction,
     name: &[u8; 32],
-) -> Result<Option<Person>, redb::Error> {
+) -> Result<Option<MailboxOwner>, redb::Error> {
     Ok(any_person(transaction, name)?.filter(|person| person.is_admitted))
 }
 
@@ -57,7 +57,7 @@ pub fn person(
 pub fn any_person(
     transaction: &WriteTransaction,
     name: &[u8; 32],
-) -> Result<Option<Person>, redb::Error> {
+) -> Result<Option<MailboxOwner>, redb::Error> {
     let table = transaction.open_table(PEOPLE)?;
     let row = table.get(name)?;
     let Some(row) = row else { return Ok(None) };
@@ -69,7 +69,7 @@ pub fn any_person(
 pub fn put_person(
     transaction: &WriteTransaction,
     name: &[u8; 32],
-    person: &Person,
+    person: &MailboxOwner,
 ) -> Result<(), redb::Error> {
     transaction.open_table(PEOPLE)?.insert(name, encode(person).as_slice())?;
     Ok(())

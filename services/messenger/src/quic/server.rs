@@ -10,15 +10,15 @@ use octet_node::control::PublicKey;
 use octet_node::limits::{ClientLimit, client};
 use tokio::time::timeout;
 
-use crate::boards::Brought;
+use crate::boards::RelayedCommands;
 use crate::mailbox::{Mailbox, Visit};
 use octet_messages::limits::REQUEST;
 use octet_messages::quic::now;
-use octet_messages::request::{Answer, Refusal, Request};
+use octet_messages::request::{MailboxRefusal, MailboxReply, SignedRequest};
 
 /// How many are served.
 #[derive(Debug, Clone, Copy)]
-pub struct Bounds {
+pub struct ServerLimits {
     /// Connections.
     pub all: usize,
     /// Connections of one client: an IPv4 address, or a /64 of IPv6.
@@ -27,7 +27,7 @@ pub struct Bounds {
     pub patience: Duration,
 }
 
-impl Default for Bounds {
+impl Default for ServerLimits {
     fn default() -> Self {
         Self { all: 64, of_one: 16, patience: Duration::from_secs(10) }
     }
@@ -39,11 +39,11 @@ pub struct Served {
     /// The mailbox.
     pub mailbox: Arc<Mutex<Mailbox>>,
     /// What other boards bring.
-    pub brought: Arc<Brought>,
+    pub brought: Arc<RelayedCommands>,
 }
 
 /// Serves what is `served` at `endpoint`, until that is closed.
-pub async fn serve(endpoint: Endpoint, served: Served, bounds: Bounds) {
+pub async fn serve(endpoint: Endpoint, served: Served, bounds: ServerLimits) {
     let connected = ClientLimit::new(bounds.all, bounds.of_one);
     while let Some(incoming) = endpoint.accept().await {
         let IncomingAddr::Ip(source) = incoming.remote_addr() else {
@@ -85,13 +85,13 @@ async fn converse(
         let served = served.clone();
         // It waits for the disk, or for the gate.
         let handle = move || {
-            let answer = match Request::from_bytes(&bytes) {
-                Some(Request::Run(command)) => served.brought.run(&peer, &command),
+            let answer = match SignedRequest::from_bytes(&bytes) {
+                Some(SignedRequest::Run(command)) => served.brought.run(&peer, &command),
                 Some(request) => {
                     let mut mailbox = served.mailbox.lock().unwrap_or_else(PoisonError::into_inner);
                     mailbox.handle(&mut visit, request, now())
                 }
-                None => Answer::Refused(Refusal::Malformed),
+                None => MailboxReply::Refused(MailboxRefusal::Malformed),
             };
             (visit, answer.to_bytes())
         };

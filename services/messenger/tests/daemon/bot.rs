@@ -5,10 +5,10 @@ use std::time::Duration;
 use octet_messages::courier::Courier;
 use octet_messages::invite::Invite;
 use octet_messages::limits::TEXT;
-use octet_messages::person::Event;
-use octet_messages::quic::{Client, now};
+use octet_messages::person::PersonEvent;
+use octet_messages::quic::{MailboxClient, now};
 use octet_node::control::PublicKey;
-use octet_node::key::Key;
+use octet_node::key::PrivateKey;
 use octet_node::words::Words;
 use serde_json::json;
 
@@ -17,14 +17,14 @@ use crate::{Host, PATIENCE, go_on, person};
 
 /// An operator who knows a box.
 pub struct Operator {
-    key: Key,
-    courier: Courier<Client>,
+    key: PrivateKey,
+    courier: Courier<MailboxClient>,
     node: PublicKey,
 }
 
 impl Operator {
     /// Lets somebody in at `host`, and has them know the box by its invite.
-    pub fn new(host: &Host, place: &octet_messages::place::Place, name: &str) -> Self {
+    pub fn new(host: &Host, place: &octet_messages::place::MailboxAddress, name: &str) -> Self {
         let mut courier = person(&host.folder.path().join(name), place);
         host.ask("admit", json!({"name": courier.person().name()}));
         let at = place.addresses[0].to_string();
@@ -32,8 +32,8 @@ impl Operator {
         let invite: Invite = shown["invite"].as_str().unwrap().parse().unwrap();
         assert_eq!(host.ask("invite", json!({ "at": at })), shown, "it is the same again");
         let node = invite.name;
-        courier.tell(Event::Add(invite, "box".to_owned()), now()).unwrap();
-        Self { key: Key::generate().unwrap(), courier, node }
+        courier.tell(PersonEvent::Add(invite, "box".to_owned()), now()).unwrap();
+        Self { key: PrivateKey::generate().unwrap(), courier, node }
     }
 
     /// What others know them by.
@@ -60,7 +60,7 @@ impl Operator {
     }
 
     pub fn write(&mut self, text: &str) {
-        self.courier.tell(Event::Write(self.node, text.to_owned()), now()).unwrap();
+        self.courier.tell(PersonEvent::Write(self.node, text.to_owned()), now()).unwrap();
         go_on(&mut self.courier, |it| it.deliver(now()).unwrap().is_empty());
     }
 

@@ -6,13 +6,13 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use octet_messages::place::Place;
+use octet_messages::place::MailboxAddress;
 use octet_messages::quic::ask;
-use octet_messages::request::{Answer, Refusal, Request};
+use octet_messages::request::{MailboxRefusal, MailboxReply, SignedRequest};
 use octet_node::Peer;
-use octet_node::certificate::{Certificate, Statement};
-use octet_node::key::Key;
-use octet_node::map::{CLUSTER, MAP, Map, Member, SignedMap, Update, Version};
+use octet_node::certificate::{Certificate, KeyStatement};
+use octet_node::key::PrivateKey;
+use octet_node::map::{CLUSTER, MAP, Map, MapVersion, Member, SignedMap, Update};
 use serde_json::json;
 
 use crate::bot::Operator;
@@ -50,7 +50,7 @@ fn cluster(socket: &Path) -> Told {
 }
 
 /// The map of a box with these boards.
-fn map(boards: &[(&Host, &Place)]) -> SignedMap {
+fn map(boards: &[(&Host, &MailboxAddress)]) -> SignedMap {
     let members = boards.iter().zip(1..).map(|((host, place), number)| Member {
         number,
         node: host.node.public(),
@@ -59,11 +59,11 @@ fn map(boards: &[(&Host, &Place)]) -> SignedMap {
         record: None,
         drained: false,
     });
-    let (coordinator, key) = (&boards[0].0.node, Key::generate().unwrap());
-    let version = Version { epoch: 1, sequence: 1 };
+    let (coordinator, key) = (&boards[0].0.node, PrivateKey::generate().unwrap());
+    let version = MapVersion { epoch: 1, sequence: 1 };
     let map = Map::new(coordinator.public(), version, members.collect(), vec![]);
     let (unit, node) = (CLUSTER.parse().unwrap(), coordinator.public());
-    let statement = Statement { node, unit, key: key.public(), epoch: 1, issued: 1 };
+    let statement = KeyStatement { node, unit, key: key.public(), epoch: 1, issued: 1 };
     SignedMap::sign(map, Certificate::sign(statement, coordinator).unwrap(), &key).unwrap()
 }
 
@@ -97,10 +97,11 @@ fn what_is_for_another_board_is_carried_there() {
     assert!(anna.answers(2).pop().unwrap().contains("run before"));
     let fresh = anna.sign_for(other, "show");
     let stranger = {
-        let (nobody, request) = (Key::generate().unwrap(), Request::Run(fresh.clone()));
+        let (nobody, request) =
+            (PrivateKey::generate().unwrap(), SignedRequest::Run(fresh.clone()));
         ask(&nobody, &places[1], &request, PATIENCE)
     };
-    assert_eq!(stranger, Some(Answer::Refused(Refusal::NoBoard)));
+    assert_eq!(stranger, Some(MailboxReply::Refused(MailboxRefusal::NoBoard)));
     // Somebody who is an operator here, and none there.
     let mut ben = Operator::new(&hosts[0], &places[0], "ben");
     gates[1].strangers.lock().unwrap().push(ben.key());
@@ -120,6 +121,6 @@ fn what_is_for_another_board_is_carried_there() {
     hosts[1].kill();
     anna.write(&anna.sign_for(other, "stats"));
     assert!(anna.answers(4).pop().unwrap().contains("the board does not answer"));
-    anna.write(&anna.sign_for(Key::generate().unwrap().public(), "ls"));
+    anna.write(&anna.sign_for(PrivateKey::generate().unwrap().public(), "ls"));
     assert_eq!(gates[0].begun.recv_timeout(PATIENCE).unwrap(), "ls");
 }

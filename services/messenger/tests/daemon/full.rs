@@ -5,11 +5,11 @@ use std::fs;
 use octet_appliance::UnitSource;
 use octet_messages::invite::Invite;
 use octet_messages::limits::{PEERS, TEXT};
-use octet_messages::person::{Event, Refused};
+use octet_messages::person::{EventError, PersonEvent};
 use octet_messages::quic::now;
-use octet_messages::store::Store;
+use octet_messages::store::PersonStore;
 use octet_node::control::PublicKey;
-use octet_node::key::Key;
+use octet_node::key::PrivateKey;
 use serde_json::json;
 
 use crate::Host;
@@ -31,18 +31,18 @@ fn memory() -> u64 {
 fn fill(host: &Host) -> (PublicKey, usize) {
     let folder = host.folder.path().join("state/bot");
     let secret = fs::read(folder.join("secret")).unwrap().try_into().unwrap();
-    let store = Store::open(&folder, secret).unwrap();
+    let store = PersonStore::open(&folder, secret).unwrap();
     let mut person = store.load().unwrap();
-    let names: Vec<_> = (1..PEERS).map(|_| Key::generate().unwrap().public()).collect();
+    let names: Vec<_> = (1..PEERS).map(|_| PrivateKey::generate().unwrap().public()).collect();
     let (mut changes, mut bytes) = (vec![], 0);
     for name in &names {
         let invite = Invite { name: *name, places: vec![] };
-        changes.extend(person.step(Event::Add(invite, "ben".to_owned()), now()).unwrap());
+        changes.extend(person.step(PersonEvent::Add(invite, "ben".to_owned()), now()).unwrap());
         while bytes < MOST {
-            let answer = Event::Told(*name, "x".repeat(TEXT));
+            let answer = PersonEvent::Told(*name, "x".repeat(TEXT));
             match person.step(answer, now()) {
                 Ok(more) => changes.extend(more),
-                Err(Refused::OutboxFull) => break,
+                Err(EventError::OutboxFull) => break,
                 Err(refused) => panic!("{refused}"),
             }
             bytes += TEXT;

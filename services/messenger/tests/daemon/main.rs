@@ -18,15 +18,15 @@ use std::time::{Duration, Instant};
 
 use octet_appliance::UnitSource;
 use octet_messages::courier::Courier;
-use octet_messages::person::{Event, Fresh, Person};
-use octet_messages::place::Place;
-use octet_messages::quic::{Client, PORT, now};
-use octet_messages::store::Store;
-use octet_messenger::{Parts, run};
+use octet_messages::person::{NewIdentity, Person, PersonEvent};
+use octet_messages::place::MailboxAddress;
+use octet_messages::quic::{MailboxClient, PORT, now};
+use octet_messages::store::PersonStore;
+use octet_messenger::{MessengerConfig, run};
 use octet_node::as_pid_1::{PATIENCE, until};
-use octet_node::certificate::{Certificate, Statement};
+use octet_node::certificate::{Certificate, KeyStatement};
 use octet_node::control::{self, PublicKey};
-use octet_node::key::{Key, random};
+use octet_node::key::{PrivateKey, random};
 use octet_node::{Callers, Peer, notify_ready};
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, setrlimit};
 use serde_json::{Value, json};
@@ -45,7 +45,7 @@ const LETTERS: usize = 12;
 struct Host {
     folder: TempDir,
     notify: UnixDatagram,
-    node: Arc<Key>,
+    node: Arc<PrivateKey>,
     child: Option<Child>,
     /// Bytes that the service may have, if not as many as there are.
     memory: Option<u64>,
@@ -57,18 +57,18 @@ impl Host {
         std::fs::create_dir(folder.path().join("state")).unwrap();
         let notify = UnixDatagram::bind(folder.path().join("notify")).unwrap();
         notify.set_read_timeout(Some(PATIENCE)).unwrap();
-        let node = Arc::new(Key::generate().unwrap());
+        let node = Arc::new(PrivateKey::generate().unwrap());
         identity(&folder.path().join("identity.sock"), Arc::clone(&node));
         Self { folder, notify, node, child: None, memory: None }
     }
 
     /// Starts the service at `at`, and returns what it is called once people reach it.
-    fn start(&mut self, at: &str) -> Place {
+    fn start(&mut self, at: &str) -> MailboxAddress {
         self.started(at).0
     }
 
     /// The same, and whether it has asked for more time before it was ready.
-    fn started(&mut self, at: &str) -> (Place, bool) {
+    fn started(&mut self, at: &str) -> (MailboxAddress, bool) {
         let _ = std::fs::remove_file(self.folder.path().join("messenger.sock"));
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "service"])
@@ -94,7 +94,7 @@ impl Host {
             if !status["mailbox"].is_null() {
                 let mailbox = serde_json::from_value(status["mailbox"].clone()).unwrap();
                 let addresses = serde_json::from_value(status["at"].clone()).unwrap();
-                return (Place { mailbox, addresses }, takes_longer);
+                return (MailboxAddress { mailbox, addresses }, takes_longer);
             }
             assert!(Instant::now() < deadline, "{status:#}");
             std::thread::sleep(Duration::from_millis(10));
@@ -135,7 +135,7 @@ impl Drop for Host {
 }
 
 /// Certifies whatever key is asked about, for as long as it is asked.
-fn identity(socket: &Path, node: Arc<Key>) {
+fn identity(socket: &Path, node: Arc<PrivateKey>) {
     let listener = UnixListener::bind(socket).unwrap();
     std::thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
@@ -153,9 +153,9 @@ fn identity(socket: &Path, node: Arc<Key>) {
 }
 
 /// What `node` says of the `key` of its messenger.
-fn certificate(node: &Key, key: PublicKey) -> Certificate {
+fn certificate(node: &PrivateKey, key: PublicKey) -> Certificate {
     let unit = "messenger".parse().unwrap();
-    let statement = Statement { node: node.public(), unit, key, epoch: 1, issued: 1 };
+    let statement = KeyStatement { node: node.public(), unit, key, epoch: 1, issued: 1 };
     Certificate::sign(statement, node).unwrap()
 }
 
@@ -169,7 +169,7 @@ fn service() {
     }
     let folder = std::env::var_os("OCTET_TEST_FOLDER").map(PathBuf::from).unwrap();
     let own = rustix::process::geteuid().as_raw();
-    let parts = Parts {
+    let parts = MessengerConfig {
         folder: Some(folder.join("state")),
         sockets: folder.clone(),
         control: UnixListener::bind(folder.join("messenger.sock")).unwrap(),
@@ -184,17 +184,21 @@ fn service() {
 }
 
 /// Somebody whose mailbox is at `place`.
-fn person(folder: &Path, place: &Place) -> Courier<Client> {
+fn person(folder: &Path, place: &MailboxAddress) -> Courier<MailboxClient> {
     std::fs::create_dir(folder).unwrap();
-    let fresh = Fresh { name: random().unwrap(), key: random().unwrap(), seal: random().unwrap() };
+    let fresh =
+        NewIdentity { name: random().unwrap(), key: random().unwrap(), seal: random().unwrap() };
     let (_, rows) = Person::new(fresh, vec![place.clone()], now()).unwrap();
-    let store = Store::create(folder, [1; 32]).unwrap();
+    let store = PersonStore::create(folder, [1; 32]).unwrap();
     store.keep(&rows).unwrap();
-    Courier::new(store, Client::new().unwrap()).unwrap()
+    Courier::new(store, MailboxClient::new().unwrap()).unwrap()
 }
 
 /// Until `done`: a mailbox that was not reached in time is left alone for a minute.
-fn go_on(who: &mut Courier<Client>, mut done: impl FnMut(&mut Courier<Client>) -> bool) {
+fn go_on(
+    who: &mut Courier<MailboxClient>,
+    mut done: impl FnMut(&mut Courier<MailboxClient>) -> bool,
+) {
     until("the mailbox answers", || done(who));
 }
 
@@ -245,11 +249,11 @@ fn what_was_answered_outlives_the_service() {
         go_on(who, |it| it.deliver(now()).unwrap().is_empty());
     }
     let to = ben.person().name();
-    anna.tell(Event::Add(ben.person().invite(), "ben".to_owned()), now()).unwrap();
+    anna.tell(PersonEvent::Add(ben.person().invite(), "ben".to_owned()), now()).unwrap();
     let mut wanted = vec![];
     for round in 0..LETTERS {
         wanted.push(format!("letter {round}"));
-        anna.tell(Event::Write(to, wanted[round].clone()), now()).unwrap();
+        anna.tell(PersonEvent::Write(to, wanted[round].clone()), now()).unwrap();
         // The connection may be one to a process that is gone.
         go_on(&mut anna, |it| it.deliver(now()).unwrap().is_empty());
         if [3, 8].contains(&round) {

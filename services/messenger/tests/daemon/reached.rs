@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use iroh::{EndpointAddr, EndpointId};
-use octet_messages::place::Place;
+use octet_messages::place::MailboxAddress;
 use octet_messages::quic::ask;
-use octet_messages::request::{Answer, Request};
-use octet_messenger::boards::{Boards, Brought};
-use octet_messenger::mailbox::{Limits, Mailbox};
-use octet_messenger::quic::{self, Bounds, Served};
-use octet_node::key::{Key, random};
-use octet_node::tls::Protocol;
+use octet_messages::request::{MailboxReply, SignedRequest};
+use octet_messenger::boards::{MapBoards, RelayedCommands};
+use octet_messenger::mailbox::{Mailbox, MailboxLimits};
+use octet_messenger::quic::{self, Served, ServerLimits};
+use octet_node::key::{PrivateKey, random};
+use octet_node::tls::AlpnProtocol;
 use tokio::net::UdpSocket;
 use tokio::runtime::Builder;
 use tokio::time::timeout;
@@ -23,9 +23,9 @@ use crate::{Host, PATIENCE};
 fn the_address_that_proves_the_mailboxs_key() {
     let (mut host, mut other) = (Host::new(), Host::new());
     let (place, other) = (host.start("127.0.0.1:0"), other.start("127.0.0.1:0"));
-    let (key, request) = (Key::generate().unwrap(), Request::Nonce);
+    let (key, request) = (PrivateKey::generate().unwrap(), SignedRequest::Nonce);
     let asked = |addresses: &[_]| {
-        let place = Place { mailbox: place.mailbox, addresses: addresses.to_vec() };
+        let place = MailboxAddress { mailbox: place.mailbox, addresses: addresses.to_vec() };
         ask(&key, &place, &request, PATIENCE)
     };
     // Nobody answers there, and the socket is kept, so that nothing says so.
@@ -33,7 +33,7 @@ fn the_address_that_proves_the_mailboxs_key() {
     let [silent, own, others] =
         [silent.local_addr().unwrap(), place.addresses[0], other.addresses[0]];
 
-    assert!(matches!(asked(&[silent, others, own]), Some(Answer::Nonce(_))));
+    assert!(matches!(asked(&[silent, others, own]), Some(MailboxReply::Nonce(_))));
     assert_eq!(asked(&[others]), None, "the other mailbox has another key");
     assert_eq!(asked(&[]), None);
 }
@@ -54,7 +54,7 @@ fn handshakes_from_addresses_that_are_others() {
             let wire = UdpSocket::bind("127.0.0.1:0").await.unwrap();
             let address = EndpointAddr::new(id).with_ip_addr(wire.local_addr().unwrap());
             // What a client sends first, as somebody has it who gets no answer to it.
-            let begun = client.connect(address, Protocol::Messenger.name());
+            let begun = client.connect(address, AlpnProtocol::Messenger.name());
             let (length, _) = tokio::select! {
                 first = wire.recv_from(&mut answer) => first.unwrap(),
                 _ = begun => unreachable!("nobody answers"),
@@ -68,19 +68,23 @@ fn handshakes_from_addresses_that_are_others() {
             assert_eq!(kind, if count < 32 { initial } else { retry }, "{count}");
         }
     });
-    let key = Key::generate().unwrap();
-    assert!(matches!(ask(&key, &place, &Request::Nonce, PATIENCE), Some(Answer::Nonce(_))));
+    let key = PrivateKey::generate().unwrap();
+    assert!(matches!(
+        ask(&key, &place, &SignedRequest::Nonce, PATIENCE),
+        Some(MailboxReply::Nonce(_))
+    ));
 }
 
 #[test]
 fn who_asks_nothing_has_no_place() {
     let folder = tempfile::tempdir().unwrap();
-    let key = Key::generate().unwrap();
+    let key = PrivateKey::generate().unwrap();
     let own = key.public();
-    let mailbox = Mailbox::open(&folder.path().join("letters"), own, Limits::default()).unwrap();
-    let brought = Brought::new(Boards::default(), folder.path());
+    let mailbox =
+        Mailbox::open(&folder.path().join("letters"), own, MailboxLimits::default()).unwrap();
+    let brought = RelayedCommands::new(MapBoards::default(), folder.path());
     let served = Served { mailbox: Arc::new(Mutex::new(mailbox)), brought: Arc::new(brought) };
-    let bounds = Bounds { patience: Duration::from_secs(4), ..Bounds::default() };
+    let bounds = ServerLimits { patience: Duration::from_secs(4), ..ServerLimits::default() };
     let runtime = Builder::new_current_thread().enable_io().enable_time().build().unwrap();
     runtime.block_on(async {
         let at = [([127, 0, 0, 1], 0).into()];
@@ -88,12 +92,12 @@ fn who_asks_nothing_has_no_place() {
         let client = quic::open(&random().unwrap(), &at).await.unwrap();
         let address = EndpointAddr::new(server.id()).with_ip_addr(server.bound_sockets()[0]);
         tokio::spawn(quic::serve(server, served, bounds));
-        let connection = client.connect(address, Protocol::Messenger.name()).await.unwrap();
+        let connection = client.connect(address, AlpnProtocol::Messenger.name()).await.unwrap();
         let (mut send, mut receive) = connection.open_bi().await.unwrap();
-        send.write_all(&Request::Nonce.to_bytes()).await.unwrap();
+        send.write_all(&SignedRequest::Nonce.to_bytes()).await.unwrap();
         send.finish().unwrap();
         let answer = receive.read_to_end(100).await.unwrap();
-        assert!(matches!(Answer::from_bytes(&answer), Some(Answer::Nonce(_))));
+        assert!(matches!(MailboxReply::from_bytes(&answer), Some(MailboxReply::Nonce(_))));
         // Its client says again and again that it is still there.
         timeout(PATIENCE, connection.closed()).await.expect("late: it stays");
     });

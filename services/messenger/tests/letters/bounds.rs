@@ -1,9 +1,9 @@
 //! How much a mailbox takes, and for how long.
 
 use octet_messages::courier::Wire;
-use octet_messages::request::{Answer, Refusal, Request};
-use octet_messenger::mailbox::Limits;
-use octet_messenger::rate::Rate;
+use octet_messages::request::{MailboxRefusal, MailboxReply, SignedRequest};
+use octet_messenger::mailbox::MailboxLimits;
+use octet_messenger::rate::RequestRate;
 
 use crate::world::{Box, ENDLESS, Party};
 
@@ -12,63 +12,68 @@ fn envelope(number: u8, size: usize) -> Vec<u8> {
 }
 
 /// A mailbox of Ben's, and who leaves envelopes there.
-fn deposits(limits: Limits) -> (Box, Party, impl FnMut(Vec<u8>) -> Answer) {
+fn deposits(limits: MailboxLimits) -> (Box, Party, impl FnMut(Vec<u8>) -> MailboxReply) {
     let here = Box::new(limits);
     let (ben, mut anna) = (Party::new(&[&here]), Party::new(&[&here]));
     let (place, name) = (here.place(), *ben.name.as_bytes());
     let deposit = move |envelope| {
-        anna.courier().wire().ask(&place, &Request::Deposit(name, envelope)).unwrap()
+        anna.courier().wire().ask(&place, &SignedRequest::Deposit(name, envelope)).unwrap()
     };
     (here, ben, deposit)
 }
 
-const FULL: Answer = Answer::Refused(Refusal::Full);
+const FULL: MailboxReply = MailboxReply::Refused(MailboxRefusal::Full);
 
 #[test]
 fn so_many_letters_and_so_many_bytes() {
-    let (here, ben, mut deposit) = deposits(Limits { letters: 3, bytes: 10 << 10, ..ENDLESS });
-    assert_eq!(deposit(envelope(1, 1024)), Answer::Done);
-    assert_eq!(deposit(envelope(2, 8192)), Answer::Done);
+    let (here, ben, mut deposit) =
+        deposits(MailboxLimits { letters: 3, bytes: 10 << 10, ..ENDLESS });
+    assert_eq!(deposit(envelope(1, 1024)), MailboxReply::Done);
+    assert_eq!(deposit(envelope(2, 8192)), MailboxReply::Done);
     assert_eq!(deposit(envelope(3, 2048)), FULL);
-    assert_eq!(deposit(envelope(3, 1024)), Answer::Done);
+    assert_eq!(deposit(envelope(3, 1024)), MailboxReply::Done);
     assert_eq!(deposit(envelope(4, 1024)), FULL);
     // The same again is no further one: its answer was lost.
-    assert_eq!(deposit(envelope(1, 1024)), Answer::Done);
+    assert_eq!(deposit(envelope(1, 1024)), MailboxReply::Done);
     assert_eq!(here.with(|mailbox| mailbox.numbers(&ben.name).unwrap()), [1, 2, 3]);
     for size in [0, 1, 1023, 1025, 3072, 100 << 10] {
-        assert_eq!(deposit(envelope(5, size)), Answer::Refused(Refusal::Malformed), "{size}");
+        assert_eq!(
+            deposit(envelope(5, size)),
+            MailboxReply::Refused(MailboxRefusal::Malformed),
+            "{size}"
+        );
     }
 }
 
 #[test]
 fn so_many_bytes_of_all() {
-    let (here, mut ben, mut deposit) = deposits(Limits { all_bytes: 4 << 10, ..ENDLESS });
+    let (here, mut ben, mut deposit) = deposits(MailboxLimits { all_bytes: 4 << 10, ..ENDLESS });
     ben.deliver();
-    assert_eq!(deposit(envelope(1, 2048)), Answer::Done);
+    assert_eq!(deposit(envelope(1, 2048)), MailboxReply::Done);
     assert_eq!(deposit(envelope(2, 4096)), FULL);
-    assert_eq!(deposit(envelope(2, 2048)), Answer::Done);
+    assert_eq!(deposit(envelope(2, 2048)), MailboxReply::Done);
     assert_eq!(deposit(envelope(3, 1024)), FULL);
     ben.fetch();
-    assert_eq!(deposit(envelope(3, 4096)), Answer::Done);
+    assert_eq!(deposit(envelope(3, 4096)), MailboxReply::Done);
     let now = here.now();
     assert_eq!(here.with(|mailbox| mailbox.expire(now + 1000).unwrap()), 1);
-    assert_eq!(deposit(envelope(4, 4096)), Answer::Done);
+    assert_eq!(deposit(envelope(4, 4096)), MailboxReply::Done);
 }
 
 #[test]
 fn letters_go_when_their_time_has_come() {
-    let (here, mut ben, mut deposit) = deposits(Limits { letters: 2, ..ENDLESS });
+    let (here, mut ben, mut deposit) = deposits(MailboxLimits { letters: 2, ..ENDLESS });
     ben.deliver();
     let start = here.now();
-    assert_eq!(deposit(envelope(1, 1024)), Answer::Done);
+    assert_eq!(deposit(envelope(1, 1024)), MailboxReply::Done);
     here.0.borrow_mut().now = start + 500;
-    assert_eq!(deposit(envelope(2, 1024)), Answer::Done);
+    assert_eq!(deposit(envelope(2, 1024)), MailboxReply::Done);
     assert_eq!(here.with(|mailbox| mailbox.expire(start + 999).unwrap()), 0);
     assert_eq!(deposit(envelope(3, 1024)), FULL);
     assert_eq!(here.with(|mailbox| mailbox.expire(start + 1000).unwrap()), 1);
     assert_eq!(here.with(|mailbox| mailbox.numbers(&ben.name).unwrap()), [2]);
     here.0.borrow_mut().now = start + 1000;
-    assert_eq!(deposit(envelope(3, 1024)), Answer::Done);
+    assert_eq!(deposit(envelope(3, 1024)), MailboxReply::Done);
     // What is over is not given, also if it was not swept yet.
     here.0.borrow_mut().now = start + 1500;
     ben.fetch();
@@ -77,25 +82,25 @@ fn letters_go_when_their_time_has_come() {
 
 #[test]
 fn so_often_from_one_address() {
-    let rate = Rate { burst: 2, seconds: 10 };
-    let (here, _ben, mut deposit) = deposits(Limits { deposits: rate, ..ENDLESS });
-    let busy = Answer::Refused(Refusal::Busy);
+    let rate = RequestRate { burst: 2, seconds: 10 };
+    let (here, _ben, mut deposit) = deposits(MailboxLimits { deposits: rate, ..ENDLESS });
+    let busy = MailboxReply::Refused(MailboxRefusal::Busy);
     let all = [1, 2, 3].map(|number| deposit(envelope(number, 1024)));
-    assert_eq!(all, [Answer::Done, Answer::Done, busy]);
+    assert_eq!(all, [MailboxReply::Done, MailboxReply::Done, busy]);
     here.0.borrow_mut().now += 10;
-    assert_eq!(deposit(envelope(3, 1024)), Answer::Done);
+    assert_eq!(deposit(envelope(3, 1024)), MailboxReply::Done);
 }
 
 #[test]
 fn numbers_outlive_a_mailbox_that_was_taken_away() {
-    let (here, ben, mut deposit) = deposits(Limits { people: 2, ..ENDLESS });
-    assert_eq!(deposit(envelope(1, 1024)), Answer::Done);
+    let (here, ben, mut deposit) = deposits(MailboxLimits { people: 2, ..ENDLESS });
+    assert_eq!(deposit(envelope(1, 1024)), MailboxReply::Done);
     assert!(here.with(|mailbox| mailbox.remove(&ben.name).unwrap()));
-    assert_eq!(deposit(envelope(2, 1024)), Answer::Refused(Refusal::NoMailbox));
+    assert_eq!(deposit(envelope(2, 1024)), MailboxReply::Refused(MailboxRefusal::NoMailbox));
     // Two there have been, and there is no room for a third.
-    let third = octet_node::key::Key::generate().unwrap().public();
+    let third = octet_node::key::PrivateKey::generate().unwrap().public();
     assert!(here.with(|mailbox| mailbox.admit(&third)).is_err());
     here.with(|mailbox| mailbox.admit(&ben.name)).unwrap();
-    assert_eq!(deposit(envelope(2, 1024)), Answer::Done);
+    assert_eq!(deposit(envelope(2, 1024)), MailboxReply::Done);
     assert_eq!(here.with(|mailbox| mailbox.numbers(&ben.name).unwrap()), [2]);
 }

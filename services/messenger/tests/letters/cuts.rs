@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use octet_messages::courier::{self, CourierError};
 use octet_messages::limits::AGAIN;
-use octet_messages::person::Event;
+use octet_messages::person::PersonEvent;
 use octet_messenger::mailbox;
 
 use crate::world::{Box, ENDLESS, Party};
@@ -74,20 +74,20 @@ fn storm(boxes: &[&Box], are_lost: bool) -> BTreeMap<String, usize> {
         let kind = chance.usize(..4);
         let here = boxes[chance.usize(..boxes.len())];
         if kind == 1 {
-            let stage = mailbox::Stage::ALL[chance.usize(..3)];
+            let stage = mailbox::RequestStage::ALL[chance.usize(..3)];
             // Who fetches changes something there once, by saying what can go.
-            let once = doing == Doing::Fetching && stage != mailbox::Stage::Come;
+            let once = doing == Doing::Fetching && stage != mailbox::RequestStage::Come;
             let times = if once { 0 } else { chance.usize(..3) };
             here.0.borrow_mut().cut = Some((stage, times));
         }
-        let stage = courier::Stage::ALL[chance.usize(..3)];
+        let stage = courier::CourierStage::ALL[chance.usize(..3)];
         let times = if kind > 1 { chance.usize(..3) } else { usize::MAX };
         let started = here.0.borrow().started;
         let planned = here.0.borrow().cut;
         let is_cut = party.run_until(stage, times, |courier, now| match doing {
             Doing::Writing => {
                 for _ in 0..chance.usize(1..4) {
-                    courier.tell(Event::Write(other, text.clone()), now)?;
+                    courier.tell(PersonEvent::Write(other, text.clone()), now)?;
                 }
                 Ok(())
             }
@@ -167,7 +167,7 @@ fn a_rotation_that_is_cut_is_finished() {
     let after = ["rows", "keys"].map(old);
     // Rows of before with the keys of now: nobody reads them.
     std::fs::write(folder.join("rows"), &before[0]).unwrap();
-    let store = octet_messages::store::Store::open(&folder, anna.key()).unwrap();
+    let store = octet_messages::store::PersonStore::open(&folder, anna.key()).unwrap();
     assert!(store.load().is_err());
     drop(store);
     // With their own keys they are read.

@@ -1,10 +1,10 @@
 //! Writing to somebody for the first time, who is away.
 
 use octet_messages::courier::{CourierError, Wire};
-use octet_messages::prekey::{Prekey, Use};
-use octet_messages::request::{Answer, Refusal, Request};
-use octet_messenger::mailbox::Limits;
-use octet_messenger::rate::Rate;
+use octet_messages::prekey::{Prekey, PrekeyUse};
+use octet_messages::request::{MailboxRefusal, MailboxReply, SignedRequest};
+use octet_messenger::mailbox::MailboxLimits;
+use octet_messenger::rate::RequestRate;
 
 use crate::world::{Box, ENDLESS, Party};
 
@@ -77,8 +77,9 @@ fn with_the_fallback_key_when_all_others_are_used_up() {
     }
     let to = ben.name;
     let mut claim = || {
-        let (place, request) = (here.place(), Request::Claim(*to.as_bytes()));
-        let Ok(Answer::Claimed(_, prekey)) = anna.courier().wire().ask(&place, &request) else {
+        let (place, request) = (here.place(), SignedRequest::Claim(*to.as_bytes()));
+        let Ok(MailboxReply::Claimed(_, prekey)) = anna.courier().wire().ask(&place, &request)
+        else {
             panic!("it has keys")
         };
         Prekey::from_bytes(&prekey).unwrap()
@@ -86,14 +87,14 @@ fn with_the_fallback_key_when_all_others_are_used_up() {
     let mut numbers: Vec<u64> = (0..50)
         .map(|_| {
             let prekey = claim();
-            assert_eq!(prekey.usage, Use::OneTime);
+            assert_eq!(prekey.usage, PrekeyUse::OneTime);
             prekey.number
         })
         .collect();
     numbers.dedup();
     assert_eq!(numbers.len(), 50, "each is given once");
     let fallback = claim();
-    assert_eq!(fallback.usage, Use::Fallback);
+    assert_eq!(fallback.usage, PrekeyUse::Fallback);
     assert_eq!(claim(), fallback);
     for writer in [&mut anna, &mut carl] {
         writer.knows(&mut ben, "ben");
@@ -111,9 +112,9 @@ fn with_the_fallback_key_when_all_others_are_used_up() {
 
 #[test]
 fn who_claims_too_often_gets_the_fallback_key_and_then_nothing() {
-    let limits = Limits {
-        keys_of: Rate { burst: 2, seconds: 60 },
-        claims: Rate { burst: 4, seconds: 1 },
+    let limits = MailboxLimits {
+        keys_of: RequestRate { burst: 2, seconds: 60 },
+        claims: RequestRate { burst: 4, seconds: 1 },
         ..ENDLESS
     };
     let here = Box::new(limits);
@@ -121,15 +122,15 @@ fn who_claims_too_often_gets_the_fallback_key_and_then_nothing() {
     ben.deliver();
     let to = ben.name;
     let mut claim = || {
-        let (place, request) = (here.place(), Request::Claim(*to.as_bytes()));
+        let (place, request) = (here.place(), SignedRequest::Claim(*to.as_bytes()));
         match anna.courier().wire().ask(&place, &request).unwrap() {
-            Answer::Claimed(_, prekey) => Ok(Prekey::from_bytes(&prekey).unwrap().usage),
+            MailboxReply::Claimed(_, prekey) => Ok(Prekey::from_bytes(&prekey).unwrap().usage),
             answer => Err(answer),
         }
     };
-    let busy = Err(Answer::Refused(Refusal::Busy));
+    let busy = Err(MailboxReply::Refused(MailboxRefusal::Busy));
     let all: Vec<_> = (0..5).map(|_| claim()).collect();
-    let (once, last) = (Ok(Use::OneTime), Ok(Use::Fallback));
+    let (once, last) = (Ok(PrekeyUse::OneTime), Ok(PrekeyUse::Fallback));
     assert_eq!(all, [once.clone(), once.clone(), last.clone(), last, busy]);
     here.0.borrow_mut().now += 60;
     assert_eq!(claim(), once);
@@ -143,11 +144,11 @@ fn who_has_no_mailbox_is_told() {
     there.with(|mailbox| mailbox.remove(&ben.name).unwrap());
     let now = here.now();
     let left = ben.courier().deliver(now).unwrap();
-    assert!(matches!(left[..], [CourierError::Mailbox(Refusal::NoMailbox)]), "{left:?}");
+    assert!(matches!(left[..], [CourierError::Mailbox(MailboxRefusal::NoMailbox)]), "{left:?}");
     anna.knows(&mut ben, "ben");
     anna.write(ben.name, "hello");
     let left = anna.courier().deliver(now).unwrap();
-    assert!(matches!(left[..], [CourierError::Mailbox(Refusal::NoMailbox)]), "{left:?}");
+    assert!(matches!(left[..], [CourierError::Mailbox(MailboxRefusal::NoMailbox)]), "{left:?}");
     // It is tried again.
     there.with(|mailbox| mailbox.admit(&ben.name)).unwrap();
     ben.deliver();

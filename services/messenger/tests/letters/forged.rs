@@ -1,9 +1,11 @@
 //! What only an owner may, asked by others or a second time; each time after it was shown that the owner may.
 
-use octet_messages::card::Card;
+use octet_messages::card::ContactCard;
 use octet_messages::courier::Wire;
 use octet_messages::prekey::Bundle;
-use octet_messages::request::{Answer, Asked, Letters, Owned, Refusal, Request, to_sign};
+use octet_messages::request::{
+    Letters, MailboxRefusal, MailboxReply, MailboxRequest, Owned, SignedRequest, to_sign,
+};
 use octet_messenger::mailbox::Visit;
 use octet_node::control::PublicKey;
 
@@ -16,15 +18,15 @@ fn signed(
     signer: &mut Party,
     name: PublicKey,
     mailbox: PublicKey,
-    asked: Asked,
-) -> Request {
+    asked: MailboxRequest,
+) -> SignedRequest {
     let now = at.now();
-    let nonce = at.with(|mailbox| mailbox.handle(visit, Request::Nonce, now));
-    let Answer::Nonce(nonce) = nonce else { panic!("{nonce:?}") };
+    let nonce = at.with(|mailbox| mailbox.handle(visit, SignedRequest::Nonce, now));
+    let MailboxReply::Nonce(nonce) = nonce else { panic!("{nonce:?}") };
     let name = *name.as_bytes();
     let signed = to_sign(&mailbox, &nonce, &name, &asked);
     let signature = signer.courier().person().sign(&signed).to_vec();
-    Request::Owner(Owned { name, asked, signature })
+    SignedRequest::Owner(Owned { name, asked, signature })
 }
 
 fn visit() -> Visit {
@@ -43,13 +45,14 @@ fn only_the_owner_fetches_and_deletes_and_only_once() {
     anna.deliver();
     let (own, name, now) = (here.place().mailbox, ben.name, here.now());
     let mut visit = visit();
-    let handle = |visit: &mut Visit, request: &Request| {
+    let handle = |visit: &mut Visit, request: &SignedRequest| {
         here.with(|mailbox| mailbox.handle(visit, request.clone(), now))
     };
-    let forged = Answer::Refused(Refusal::Forged);
+    let forged = MailboxReply::Refused(MailboxRefusal::Forged);
 
-    let fetch = signed(&here, &mut visit, &mut ben, name, own, Asked::Fetch);
-    let Answer::Letters(Letters { generation, letters, .. }) = handle(&mut visit, &fetch) else {
+    let fetch = signed(&here, &mut visit, &mut ben, name, own, MailboxRequest::Fetch);
+    let MailboxReply::Letters(Letters { generation, letters, .. }) = handle(&mut visit, &fetch)
+    else {
         panic!("he may")
     };
     assert_eq!(letters.len(), 2);
@@ -57,37 +60,38 @@ fn only_the_owner_fetches_and_deletes_and_only_once() {
     assert_eq!(handle(&mut visit, &fetch), forged);
     let mut other = Visit::new([127, 0, 0, 1].into());
     assert_eq!(handle(&mut other, &fetch), forged);
-    handle(&mut other, &Request::Nonce);
+    handle(&mut other, &SignedRequest::Nonce);
     assert_eq!(handle(&mut other, &fetch), forged);
     // By somebody else, for another mailbox, and for another request.
-    let by_anna = signed(&here, &mut visit, &mut anna, name, own, Asked::Fetch);
+    let by_anna = signed(&here, &mut visit, &mut anna, name, own, MailboxRequest::Fetch);
     assert_eq!(handle(&mut visit, &by_anna), forged);
-    let elsewhere = signed(&here, &mut visit, &mut ben, name, anna.name, Asked::Fetch);
+    let elsewhere = signed(&here, &mut visit, &mut ben, name, anna.name, MailboxRequest::Fetch);
     assert_eq!(handle(&mut visit, &elsewhere), forged);
     let numbers = || here.with(|mailbox| mailbox.numbers(&name).unwrap());
-    let delete = |upto| Asked::Acknowledge(generation, upto);
-    let Request::Owner(mut altered) = signed(&here, &mut visit, &mut ben, name, own, delete(1))
+    let delete = |upto| MailboxRequest::Acknowledge(generation, upto);
+    let SignedRequest::Owner(mut altered) =
+        signed(&here, &mut visit, &mut ben, name, own, delete(1))
     else {
         unreachable!()
     };
     altered.asked = delete(2);
-    assert_eq!(handle(&mut visit, &Request::Owner(altered)), forged);
+    assert_eq!(handle(&mut visit, &SignedRequest::Owner(altered)), forged);
     let by_anna = signed(&here, &mut visit, &mut anna, name, own, delete(2));
     assert_eq!(handle(&mut visit, &by_anna), forged);
     assert_eq!(numbers(), [1, 2]);
     // Letters of another disk.
-    let other_disk = Asked::Acknowledge([0; 16], 2);
+    let other_disk = MailboxRequest::Acknowledge([0; 16], 2);
     let other_disk = signed(&here, &mut visit, &mut ben, name, own, other_disk);
-    let refused = Answer::Refused(Refusal::OtherGeneration);
+    let refused = MailboxReply::Refused(MailboxRefusal::OtherGeneration);
     assert_eq!(handle(&mut visit, &other_disk), refused);
     assert_eq!(numbers(), [1, 2]);
 
     let right = signed(&here, &mut visit, &mut ben, name, own, delete(1));
-    assert_eq!(handle(&mut visit, &right), Answer::Done);
+    assert_eq!(handle(&mut visit, &right), MailboxReply::Done);
     assert_eq!(numbers(), [2]);
     // Numbers do not begin again when all is gone.
     let right = signed(&here, &mut visit, &mut ben, name, own, delete(2));
-    assert_eq!(handle(&mut visit, &right), Answer::Done);
+    assert_eq!(handle(&mut visit, &right), MailboxReply::Done);
     anna.write(name, "three");
     anna.deliver();
     assert_eq!(numbers(), [3]);
@@ -101,14 +105,14 @@ fn what_was_told_before_is_not_told_again() {
     let mut ben = Party::new(&[&here]);
     let now = here.now();
     let todo = ben.courier().person().todo(now);
-    let [octet_messages::person::Action::Publish { bundle, .. }] = &todo[..] else {
+    let [octet_messages::person::MailboxAction::Publish { bundle, .. }] = &todo[..] else {
         panic!("{todo:?}")
     };
     let bundle = bundle.clone();
     ben.deliver();
     let keys = || here.with(|mailbox| mailbox.residents().unwrap()[0].keys);
     assert_eq!(keys(), 50);
-    let claim = Request::Claim(*ben.name.as_bytes());
+    let claim = SignedRequest::Claim(*ben.name.as_bytes());
     let mut visit = visit();
     for _ in 0..3 {
         here.with(|mailbox| mailbox.handle(&mut visit, claim.clone(), now));
@@ -116,15 +120,15 @@ fn what_was_told_before_is_not_told_again() {
     assert_eq!(keys(), 47);
     // An answer was lost: keys that may have been given away do not come back.
     let (own, name) = (here.place().mailbox, ben.name);
-    let again = Asked::Publish(bundle.clone());
+    let again = MailboxRequest::Publish(bundle.clone());
     let again = signed(&here, &mut visit, &mut ben, name, own, again);
-    assert_eq!(here.with(|mailbox| mailbox.handle(&mut visit, again, now)), Answer::Done);
+    assert_eq!(here.with(|mailbox| mailbox.handle(&mut visit, again, now)), MailboxReply::Done);
     assert_eq!(keys(), 47);
     // Another's bundle is not his, however it is signed.
     let mut carl = Party::new(&[&here]);
-    let others = Asked::Publish(bundle);
+    let others = MailboxRequest::Publish(bundle);
     let others = signed(&here, &mut visit, &mut carl, name, own, others);
-    let forged = Answer::Refused(Refusal::Forged);
+    let forged = MailboxReply::Refused(MailboxRefusal::Forged);
     assert_eq!(here.with(|mailbox| mailbox.handle(&mut visit, others, now)), forged);
 }
 
@@ -141,17 +145,17 @@ fn a_mailbox_cannot_stand_between_two() {
     anna.write(ben.name, "for ben alone");
     let place = here.place();
     let mut claimed = |of: PublicKey| {
-        let request = Request::Claim(*of.as_bytes());
+        let request = SignedRequest::Claim(*of.as_bytes());
         match eve.courier().wire().ask(&place, &request).unwrap() {
-            Answer::Claimed(card, prekey) => (card, prekey),
+            MailboxReply::Claimed(card, prekey) => (card, prekey),
             answer => panic!("{answer:?}"),
         }
     };
     let (his_card, his_key) = claimed(ben.name);
     let (her_card, her_key) = claimed(anna.name);
-    assert!(Card::from_bytes(&her_card).is_ok());
+    assert!(ContactCard::from_bytes(&her_card).is_ok());
     let event = |card: &[u8], key: &[u8]| {
-        octet_messages::person::Event::Claimed(ben.name, card.to_vec(), key.to_vec())
+        octet_messages::person::PersonEvent::Claimed(ben.name, card.to_vec(), key.to_vec())
     };
     let now = here.now();
     for (card, key) in [(&her_card, &her_key), (&his_card, &her_key), (&her_card, &his_key)] {

@@ -1,18 +1,20 @@
 //! Letters that no session opens: they are asked for in a new one, and shown once and in order like all others.
 
-use octet_messages::card::Card;
+use octet_messages::card::ContactCard;
 use octet_messages::courier::Wire;
 use octet_messages::envelope;
 use octet_messages::letter::Letter;
 use octet_messages::limits::{AGAIN, ASK};
-use octet_messages::request::{Answer, Request};
+use octet_messages::request::{MailboxReply, SignedRequest};
 use vodozemac::olm::{Account, SessionConfig};
 
 use crate::world::{Box, ENDLESS, Party};
 
 /// How often keys were asked for.
 fn claims(at: &Box) -> usize {
-    let is_claim = |bytes: &&Vec<u8>| matches!(Request::from_bytes(bytes), Some(Request::Claim(_)));
+    let is_claim = |bytes: &&Vec<u8>| {
+        matches!(SignedRequest::from_bytes(bytes), Some(SignedRequest::Claim(_)))
+    };
     at.0.borrow().heard.iter().filter(is_claim).count()
 }
 
@@ -90,9 +92,9 @@ fn junk_in_anothers_name_changes_little() {
     let (mut anna, mut ben) = pair(&here);
     let mut carl = Party::new(&[&here]);
     let mut card = |of: &Party| {
-        let request = Request::Claim(*of.name.as_bytes());
+        let request = SignedRequest::Claim(*of.name.as_bytes());
         match carl.courier().wire().ask(&here.place(), &request).unwrap() {
-            Answer::Claimed(card, _) => Card::from_bytes(&card).unwrap(),
+            MailboxReply::Claimed(card, _) => ContactCard::from_bytes(&card).unwrap(),
             answer => panic!("{answer:?}"),
         }
     };

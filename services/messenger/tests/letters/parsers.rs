@@ -2,33 +2,33 @@
 
 use std::sync::LazyLock;
 
-use octet_messages::backup::{Backup, Contact};
-use octet_messages::card::{Card, Details, UNIT};
+use octet_messages::backup::{Backup, ContactBackup};
+use octet_messages::card::{ContactCard, Details, UNIT};
 use octet_messages::envelope::{Seal, is_size, seal};
 use octet_messages::invite::Invite;
 use octet_messages::letter::Letter;
-use octet_messages::place::Place;
-use octet_messages::prekey::{Bundle, Prekey, Use};
-use octet_messages::record::Record;
-use octet_messages::request::{Answer, Request};
-use octet_node::certificate::{Certificate, Statement};
+use octet_messages::place::MailboxAddress;
+use octet_messages::prekey::{Bundle, Prekey, PrekeyUse};
+use octet_messages::record::PersonRecord;
+use octet_messages::request::{MailboxReply, SignedRequest};
+use octet_node::certificate::{Certificate, KeyStatement};
 use octet_node::control::PublicKey;
-use octet_node::key::Key;
+use octet_node::key::PrivateKey;
 use proptest::prelude::*;
 use vodozemac::Curve25519PublicKey;
 use vodozemac::olm::{Account, SessionConfig};
 
-fn key(number: u8) -> Key {
-    Key::from_seed([number; 32]).unwrap()
+fn key(number: u8) -> PrivateKey {
+    PrivateKey::from_seed([number; 32]).unwrap()
 }
 
-fn place() -> Place {
+fn place() -> MailboxAddress {
     let addresses = vec!["192.0.2.7:4434".parse().unwrap(), "[2001:db8::7]:4434".parse().unwrap()];
-    Place { mailbox: key(9).public(), addresses }
+    MailboxAddress { mailbox: key(9).public(), addresses }
 }
 
-fn card() -> Card {
-    let statement = Statement {
+fn card() -> ContactCard {
+    let statement = KeyStatement {
         node: key(1).public(),
         unit: UNIT.parse().unwrap(),
         key: key(2).public(),
@@ -37,12 +37,15 @@ fn card() -> Card {
     };
     let certificate = Certificate::sign(statement, &key(1)).unwrap();
     let details = Details { identity: [3; 32], seal: [4; 32], serial: 5, places: vec![place()] };
-    Card::sign(details, certificate, &key(2)).unwrap()
+    ContactCard::sign(details, certificate, &key(2)).unwrap()
 }
 
 fn bundle() -> Bundle {
     let prekey = |usage, number| Prekey::sign(usage, number, [3; 32], [6; 32], &key(2));
-    Bundle { card: card(), prekeys: vec![prekey(Use::OneTime, 1), prekey(Use::Fallback, 2)] }
+    Bundle {
+        card: card(),
+        prekeys: vec![prekey(PrekeyUse::OneTime, 1), prekey(PrekeyUse::Fallback, 2)],
+    }
 }
 
 fn letter() -> Letter {
@@ -54,15 +57,15 @@ fn letter() -> Letter {
     Letter { card: card(), number: 1, message: session.unwrap().encrypt("hello").unwrap() }
 }
 
-fn record() -> Record {
+fn record() -> PersonRecord {
     let (from, to) = (key(1).public(), key(8).public());
     let (epoch, number, first, of, received) = (4, 6, 5, 7, 2);
     let (again, written, text) = (false, 3, "hello".to_owned());
-    Record { from, to, epoch, number, first, of, received, again, written, text }
+    PersonRecord { from, to, epoch, number, first, of, received, again, written, text }
 }
 
 fn backup() -> Backup {
-    let contact = |name: u8, card| Contact {
+    let contact = |name: u8, card| ContactBackup {
         name: key(name).public(),
         alias: "ben".to_owned(),
         is_known: true,
@@ -82,12 +85,12 @@ type Reader = (&'static str, Vec<u8>, fn(&[u8]) -> Option<Vec<u8>>);
 
 static READERS: LazyLock<Vec<Reader>> = LazyLock::new(|| {
     vec![
-        ("card", card().to_bytes(), |bytes| Some(Card::from_bytes(bytes).ok()?.to_bytes())),
+        ("card", card().to_bytes(), |bytes| Some(ContactCard::from_bytes(bytes).ok()?.to_bytes())),
         ("bundle", bundle().to_bytes(), |bytes| Some(Bundle::from_bytes(bytes).ok()?.to_bytes())),
         ("prekey", bundle().prekeys[0].to_bytes(), |bytes| {
             Some(Prekey::from_bytes(bytes)?.to_bytes())
         }),
-        ("record", record().to_bytes(), |bytes| Some(Record::from_bytes(bytes)?.to_bytes())),
+        ("record", record().to_bytes(), |bytes| Some(PersonRecord::from_bytes(bytes)?.to_bytes())),
         ("backup", backup().to_bytes(), |bytes| Some(Backup::from_bytes(bytes)?.to_bytes())),
         ("letter", letter().to_bytes(), |bytes| Some(Letter::from_bytes(bytes)?.to_bytes())),
     ]
@@ -133,11 +136,11 @@ fn a_key_for_something_else_signs_no_card() {
     let certify = |unit: &str, signed: u8| {
         let (node, key) = (key(1).public(), key(signed).public());
         let unit = unit.parse().unwrap();
-        Certificate::sign(Statement { node, unit, key, epoch: 1, issued: 0 }, &self::key(1))
+        Certificate::sign(KeyStatement { node, unit, key, epoch: 1, issued: 0 }, &self::key(1))
     };
-    assert!(Card::sign(details(), certify(UNIT, 2).unwrap(), &key(2)).is_ok());
-    assert!(Card::sign(details(), certify("gate", 2).unwrap(), &key(2)).is_err());
-    assert!(Card::sign(details(), certify(UNIT, 2).unwrap(), &key(3)).is_err());
+    assert!(ContactCard::sign(details(), certify(UNIT, 2).unwrap(), &key(2)).is_ok());
+    assert!(ContactCard::sign(details(), certify("gate", 2).unwrap(), &key(2)).is_err());
+    assert!(ContactCard::sign(details(), certify(UNIT, 2).unwrap(), &key(3)).is_err());
 }
 
 #[test]
@@ -175,7 +178,7 @@ proptest! {
             // What is read has one encoding.
             prop_assert!(read(&bytes).is_none_or(|again| again == bytes), "{}", name);
         }
-        let _ = (Request::from_bytes(&bytes), Answer::from_bytes(&bytes));
+        let _ = (SignedRequest::from_bytes(&bytes), MailboxReply::from_bytes(&bytes));
         let _ = Seal::new([1; 32]).unwrap().open(&bytes, &PublicKey::new([0; 32]));
     }
 

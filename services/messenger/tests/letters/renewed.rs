@@ -3,20 +3,20 @@
 use std::sync::Arc;
 
 use octet_messages::card::UNIT;
-use octet_messages::person::Event;
-use octet_node::certificate::{Certificate, Statement};
-use octet_node::key::Key;
+use octet_messages::person::PersonEvent;
+use octet_node::certificate::{Certificate, KeyStatement};
+use octet_node::key::PrivateKey;
 use octet_node::sub_key::Certified;
 
 use crate::world::{Box, ENDLESS, Party};
 
 /// Has the name of `party` certify another key, the `epoch`th.
 fn renew(party: &mut Party, at: &Box, epoch: u64) {
-    let (name, key) = (Key::from_seed(party.seed).unwrap(), Key::generate().unwrap());
+    let (name, key) = (PrivateKey::from_seed(party.seed).unwrap(), PrivateKey::generate().unwrap());
     let (node, unit) = (name.public(), UNIT.parse().unwrap());
-    let statement = Statement { node, unit, key: key.public(), epoch, issued: at.now() };
+    let statement = KeyStatement { node, unit, key: key.public(), epoch, issued: at.now() };
     let certificate = Certificate::sign(statement, &name).unwrap();
-    let event = Event::Moved(Certified { key: Arc::new(key), certificate }, vec![at.place()]);
+    let event = PersonEvent::Moved(Certified { key: Arc::new(key), certificate }, vec![at.place()]);
     party.courier().tell(event, at.now()).unwrap();
 }
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use octet_messages::courier::{CourierError, Wire};
-use octet_messages::person::{Action, What};
-use octet_messages::prekey::{Prekey, Use};
-use octet_messages::request::{Answer, Request};
+use octet_messages::person::{EnvelopeContent, MailboxAction};
+use octet_messages::prekey::{Prekey, PrekeyUse};
+use octet_messages::request::{MailboxReply, SignedRequest};
 
 use crate::world::{Box, ENDLESS, Party};
 
@@ -103,13 +103,13 @@ fn letters_that_lie_apart_are_shown_in_their_order() {
         anna.write(ben.name, &texts[number - 1]);
         let (place, todo) = (boxes[number % 2].place(), anna.courier().person().todo(now));
         let envelope = todo.into_iter().find_map(|action| match action {
-            Action::Deposit { place: at, what, envelope, .. } => {
-                (at == place && what == What::Text(number as u64)).then_some(envelope)
+            MailboxAction::Deposit { place: at, what, envelope, .. } => {
+                (at == place && what == EnvelopeContent::Text(number as u64)).then_some(envelope)
             }
             _ => None,
         });
-        let request = Request::Deposit(*ben.name.as_bytes(), envelope.unwrap());
-        assert_eq!(anna.courier().wire().ask(&place, &request), Ok(Answer::Done));
+        let request = SignedRequest::Deposit(*ben.name.as_bytes(), envelope.unwrap());
+        assert_eq!(anna.courier().wire().ask(&place, &request), Ok(MailboxReply::Done));
     }
     boxes[0].is_off(true);
     ben.fetch_where_it_can();
@@ -139,11 +139,11 @@ fn each_gives_keys_that_the_other_does_not_have() {
     let to = ben.name;
     let claimed = boxes.each_ref().map(|one| {
         let keys = (0..50).map(|_| {
-            let request = Request::Claim(*to.as_bytes());
+            let request = SignedRequest::Claim(*to.as_bytes());
             let answer = anna.courier().wire().ask(&one.place(), &request).unwrap();
-            let Answer::Claimed(_, prekey) = answer else { panic!("it has keys") };
+            let MailboxReply::Claimed(_, prekey) = answer else { panic!("it has keys") };
             let prekey = Prekey::from_bytes(&prekey).unwrap();
-            assert_eq!(prekey.usage, Use::OneTime);
+            assert_eq!(prekey.usage, PrekeyUse::OneTime);
             prekey.key
         });
         keys.collect::<BTreeSet<_>>()

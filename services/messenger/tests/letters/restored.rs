@@ -2,13 +2,13 @@
 
 use octet_messages::courier::CourierError;
 use octet_messages::limits::AGAIN;
-use octet_messages::request::Refusal;
-use octet_messenger::mailbox::Limits;
+use octet_messages::request::MailboxRefusal;
+use octet_messenger::mailbox::MailboxLimits;
 
 use crate::world::{Box, ENDLESS, Party};
 
 /// Letters lie longer than anybody is away here.
-const PATIENT: Limits = Limits { lifetime: 1 << 40, ..ENDLESS };
+const PATIENT: MailboxLimits = MailboxLimits { lifetime: 1 << 40, ..ENDLESS };
 
 /// Two people who have written each other.
 fn pair(homes: usize, boxes: &[&Box]) -> (Party, Party) {
@@ -188,7 +188,7 @@ fn who_was_before_is_let_in_no_more() {
     let mut restored = anna.restore(&backup);
     restored.deliver();
     let refused = anna.courier().fetch(here.now());
-    assert!(matches!(refused, Err(CourierError::Mailbox(Refusal::Forged))), "{refused:?}");
+    assert!(matches!(refused, Err(CourierError::Mailbox(MailboxRefusal::Forged))), "{refused:?}");
     restored.fetch();
     assert_eq!(restored.courier().person().peers().next(), Some((&ben.name, "ben")));
 }

@@ -1,8 +1,8 @@
 //! What a mailbox, a wire and a thief learn.
 
 use octet_messages::courier::Wire;
-use octet_messages::request::{Answer, Request};
-use octet_messages::store::Store;
+use octet_messages::request::{MailboxReply, SignedRequest};
+use octet_messages::store::PersonStore;
 
 use crate::world::{Box, ENDLESS, Party, folder};
 
@@ -22,10 +22,12 @@ fn a_mailbox_learns_neither_what_is_said_nor_by_whom() {
     anna.write(ben.name, TEXT);
     anna.deliver();
     let card = here.with(|mailbox| {
-        let request = Request::Claim(*anna.name.as_bytes());
+        let request = SignedRequest::Claim(*anna.name.as_bytes());
         let mut visit = octet_messenger::mailbox::Visit::new([127, 0, 0, 1].into());
         match mailbox.handle(&mut visit, request, 0) {
-            Answer::Claimed(card, _) => octet_messages::card::Card::from_bytes(&card).unwrap(),
+            MailboxReply::Claimed(card, _) => {
+                octet_messages::card::ContactCard::from_bytes(&card).unwrap()
+            }
             answer => panic!("{answer:?}"),
         }
     });
@@ -53,8 +55,8 @@ fn a_mailbox_learns_neither_what_is_said_nor_by_whom() {
     // The same with nothing sealed: the search finds it.
     let mut open = secrets.concat();
     open.resize(1024, 0);
-    let deposit = Request::Deposit(*ben.name.as_bytes(), open);
-    assert_eq!(anna.courier().wire().ask(&there.place(), &deposit), Ok(Answer::Done));
+    let deposit = SignedRequest::Deposit(*ben.name.as_bytes(), open);
+    assert_eq!(anna.courier().wire().ask(&there.place(), &deposit), Ok(MailboxReply::Done));
     for secret in secrets {
         assert_eq!(seen(secret), [true; 2]);
     }
@@ -117,7 +119,7 @@ fn files_tell_nothing_without_the_key() {
     let rows = std::fs::read(anna.folder.path().join("rows")).unwrap();
     assert!(!has(&rows, TEXT.as_bytes()) && !has(&rows, ben.name.as_bytes()));
     assert!(!has(&rows, anna.name.as_bytes()));
-    assert!(Store::open(anna.folder.path(), [7; 32]).is_err());
+    assert!(PersonStore::open(anna.folder.path(), [7; 32]).is_err());
     assert_eq!(anna.history()[0].text, TEXT);
 }
 

@@ -8,27 +8,27 @@ use std::rc::Rc;
 
 use octet_messages::backup::Backup;
 use octet_messages::courier::{self, Courier, CourierError, Unreached, Wire};
-use octet_messages::history::Entry;
-use octet_messages::person::{Event, Fresh, Person};
-use octet_messages::place::Place;
-use octet_messages::request::{Answer, Request};
-use octet_messages::store::Store;
-use octet_messenger::mailbox::{self, Limits, Mailbox, Visit};
-use octet_messenger::rate::Rate;
+use octet_messages::history::HistoryEntry;
+use octet_messages::person::{NewIdentity, Person, PersonEvent};
+use octet_messages::place::MailboxAddress;
+use octet_messages::request::{MailboxReply, SignedRequest};
+use octet_messages::store::PersonStore;
+use octet_messenger::mailbox::{self, Mailbox, MailboxLimits, Visit};
+use octet_messenger::rate::RequestRate;
 use octet_node::control::PublicKey;
-use octet_node::key::{Key, random};
+use octet_node::key::{PrivateKey, random};
 use tempfile::TempDir;
 
 /// Nothing here is too often.
-pub const ENDLESS: Limits = Limits {
+pub const ENDLESS: MailboxLimits = MailboxLimits {
     people: 100,
     letters: 2000,
     bytes: 64 << 20,
     all_bytes: 64 << 20,
     lifetime: 1000,
-    keys_of: Rate { burst: 0, seconds: 0 },
-    claims: Rate { burst: 0, seconds: 0 },
-    deposits: Rate { burst: 0, seconds: 0 },
+    keys_of: RequestRate { burst: 0, seconds: 0 },
+    claims: RequestRate { burst: 0, seconds: 0 },
+    deposits: RequestRate { burst: 0, seconds: 0 },
     sources: 100,
 };
 
@@ -42,14 +42,14 @@ pub fn folder() -> TempDir {
 pub struct Site {
     folder: TempDir,
     own: PublicKey,
-    limits: Limits,
+    limits: MailboxLimits,
     mailbox: Option<Mailbox>,
     /// How often it was started: a visit ends with the process.
     pub started: usize,
     /// All that went over the wire, both ways.
     pub heard: Vec<Vec<u8>>,
     /// Where it is killed next: the how-manieth time that it is at this stage.
-    pub cut: Option<(mailbox::Stage, usize)>,
+    pub cut: Option<(mailbox::RequestStage, usize)>,
     /// What was asked in each visit: as its owner, or as nobody.
     pub visits: Vec<[bool; 2]>,
     /// Whether nobody reaches it.
@@ -62,8 +62,8 @@ pub struct Site {
 pub struct Box(pub Rc<RefCell<Site>>);
 
 impl Box {
-    pub fn new(limits: Limits) -> Self {
-        let own = Key::generate().unwrap().public();
+    pub fn new(limits: MailboxLimits) -> Self {
+        let own = PrivateKey::generate().unwrap().public();
         let site = Site {
             folder: folder(),
             own,
@@ -81,9 +81,9 @@ impl Box {
         made
     }
 
-    pub fn place(&self) -> Place {
+    pub fn place(&self) -> MailboxAddress {
         let own = self.0.borrow().own;
-        Place { mailbox: own, addresses: vec![(Ipv4Addr::LOCALHOST, 4434).into()] }
+        MailboxAddress { mailbox: own, addresses: vec![(Ipv4Addr::LOCALHOST, 4434).into()] }
     }
 
     pub fn now(&self) -> u64 {
@@ -116,7 +116,7 @@ impl Site {
         self.started += 1;
     }
 
-    pub fn ask(&mut self, visit: &mut Visit, request: &[u8]) -> Option<Answer> {
+    pub fn ask(&mut self, visit: &mut Visit, request: &[u8]) -> Option<MailboxReply> {
         self.heard.push(request.to_vec());
         let (path, copy) = (self.path(), self.folder.path().join("cut"));
         let mut cut = self.cut;
@@ -131,7 +131,7 @@ impl Site {
             }
             _ => true,
         };
-        let request = Request::from_bytes(request).unwrap();
+        let request = SignedRequest::from_bytes(request).unwrap();
         let mailbox = self.mailbox.as_mut().unwrap();
         let answer = mailbox.handle_until(visit, request, self.now, goes_on);
         self.cut = cut;
@@ -145,7 +145,7 @@ impl Site {
         let answer = answer?;
         let bytes = answer.to_bytes();
         self.heard.push(bytes.clone());
-        Answer::from_bytes(&bytes)
+        MailboxReply::from_bytes(&bytes)
     }
 }
 
@@ -157,7 +157,11 @@ pub struct Memory {
 }
 
 impl Wire for Memory {
-    fn ask(&mut self, place: &Place, request: &Request) -> Result<Answer, Unreached> {
+    fn ask(
+        &mut self,
+        place: &MailboxAddress,
+        request: &SignedRequest,
+    ) -> Result<MailboxReply, Unreached> {
         let unreached = || Unreached(place.to_string());
         let mut site = self.boxes.get(&place.mailbox).ok_or_else(unreached)?.0.borrow_mut();
         if site.is_off {
@@ -171,16 +175,16 @@ impl Wire for Memory {
             return Err(unreached());
         }
         match request {
-            Request::Nonce | Request::Run(_) => {}
-            Request::Owner(_) => site.visits[visit.1][0] = true,
-            Request::Claim(_) | Request::Deposit(..) => site.visits[visit.1][1] = true,
+            SignedRequest::Nonce | SignedRequest::Run(_) => {}
+            SignedRequest::Owner(_) => site.visits[visit.1][0] = true,
+            SignedRequest::Claim(_) | SignedRequest::Deposit(..) => site.visits[visit.1][1] = true,
         }
         let answer = site.ask(&mut visit.2, &request.to_bytes()).ok_or_else(unreached)?;
         self.visits.insert(place.mailbox, visit);
         Ok(answer)
     }
 
-    fn part(&mut self, place: &Place) {
+    fn part(&mut self, place: &MailboxAddress) {
         self.visits.remove(&place.mailbox);
     }
 }
@@ -206,10 +210,10 @@ impl Party {
     pub fn with(homes: usize, boxes: &[&Box]) -> Self {
         let boxes: Vec<Box> = boxes.iter().copied().cloned().collect();
         let (folder, key, seed) = (folder(), random().unwrap(), random().unwrap());
-        let fresh = Fresh { name: seed, key: random().unwrap(), seal: random().unwrap() };
+        let fresh = NewIdentity { name: seed, key: random().unwrap(), seal: random().unwrap() };
         let places = boxes[..homes].iter().map(Box::place).collect();
         let (person, rows) = Person::new(fresh, places, boxes[0].now()).unwrap();
-        Store::create(folder.path(), key).unwrap().keep(&rows).unwrap();
+        PersonStore::create(folder.path(), key).unwrap().keep(&rows).unwrap();
         let name = person.name();
         for home in &boxes[..homes] {
             home.with(|mailbox| mailbox.admit(&name)).unwrap();
@@ -223,7 +227,7 @@ impl Party {
         let backup = Backup::from_bytes(backup).unwrap();
         let (person, rows) = Person::restore(backup, random().unwrap(), self.now()).unwrap();
         assert_eq!(person.name(), self.name);
-        Store::create(folder.path(), key).unwrap().keep(&rows).unwrap();
+        PersonStore::create(folder.path(), key).unwrap().keep(&rows).unwrap();
         let (boxes, name, seed) = (self.boxes.clone(), self.name, self.seed);
         Self { folder, key, boxes, name, seed, courier: None }
     }
@@ -250,7 +254,7 @@ impl Party {
     fn start(&self) -> Courier<Memory> {
         let boxes = self.boxes.iter().map(|one| (one.place().mailbox, one.clone())).collect();
         let wire = Memory { boxes, visits: BTreeMap::new() };
-        Courier::new(Store::open(self.folder.path(), self.key).unwrap(), wire).unwrap()
+        Courier::new(PersonStore::open(self.folder.path(), self.key).unwrap(), wire).unwrap()
     }
 
     /// The courier, which is started if there is none.
@@ -269,7 +273,7 @@ impl Party {
     /// Runs `act` in a process that is killed the `times`th time that it is at `stage`. Whether it was.
     pub fn run_until(
         &mut self,
-        stage: courier::Stage,
+        stage: courier::CourierStage,
         mut times: usize,
         act: impl FnOnce(&mut Courier<Memory>, u64) -> Result<(), CourierError>,
     ) -> bool {
@@ -302,12 +306,12 @@ impl Party {
 
     pub fn knows(&mut self, other: &mut Self, alias: &str) {
         let (invite, now) = (other.courier().person().invite(), self.now());
-        self.courier().tell(Event::Add(invite, alias.to_owned()), now).unwrap();
+        self.courier().tell(PersonEvent::Add(invite, alias.to_owned()), now).unwrap();
     }
 
     pub fn write(&mut self, to: PublicKey, text: &str) {
         let now = self.now();
-        self.courier().tell(Event::Write(to, text.to_owned()), now).unwrap();
+        self.courier().tell(PersonEvent::Write(to, text.to_owned()), now).unwrap();
     }
 
     /// Does all that is to be done; whatever a mailbox refuses is an error.
@@ -345,15 +349,15 @@ impl Party {
     /// Has an envelope read that was taken from elsewhere.
     pub fn read(&mut self, envelope: &[u8]) {
         let (mailbox, now) = (self.boxes[0].place().mailbox, self.now());
-        let event = Event::Fetched(mailbox, vec![envelope.to_vec()], 50);
+        let event = PersonEvent::Fetched(mailbox, vec![envelope.to_vec()], 50);
         self.courier().tell(event, now).unwrap();
     }
 
-    pub fn history(&mut self) -> Vec<Entry> {
+    pub fn history(&mut self) -> Vec<HistoryEntry> {
         self.history_from(0)
     }
 
-    pub fn history_from(&mut self, start: u64) -> Vec<Entry> {
+    pub fn history_from(&mut self, start: u64) -> Vec<HistoryEntry> {
         let courier = self.courier();
         let (end, _) = courier.person().history();
         courier.store().history(start, end).unwrap()
@@ -368,9 +372,10 @@ impl Party {
     /// The envelopes that a mailbox was given, from the `start`th message on its wire on.
     pub fn envelopes(at: &Box, start: usize) -> Vec<Vec<u8>> {
         let site = at.0.borrow();
-        let requests = site.heard[start..].iter().filter_map(|bytes| Request::from_bytes(bytes));
+        let requests =
+            site.heard[start..].iter().filter_map(|bytes| SignedRequest::from_bytes(bytes));
         let envelopes = requests.filter_map(|request| match request {
-            Request::Deposit(_, envelope) => Some(envelope),
+            SignedRequest::Deposit(_, envelope) => Some(envelope),
             _ => None,
         });
         envelopes.collect()

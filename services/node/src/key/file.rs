@@ -7,8 +7,8 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::Key;
-use crate::durable::{self, Existing, Step};
+use super::PrivateKey;
+use crate::durable::{self, ExistingFile, WriteStep};
 
 /// What the line begins with: the version of the format.
 const VERSION: &str = "octet-key-1";
@@ -24,7 +24,7 @@ pub enum KeyFile {
     /// Something that is not a key.
     Damaged,
     /// A key.
-    Key(Key),
+    Key(PrivateKey),
 }
 
 /// Reads the key at `path`.
@@ -48,10 +48,10 @@ pub fn read(path: &Path) -> io::Result<KeyFile> {
 /// take it; then no key was made.
 pub fn make(
     path: &Path,
-    existing: Existing,
-    before: impl FnMut(Step) -> io::Result<()>,
-) -> io::Result<Key> {
-    let key = Key::generate().map_err(io::Error::other)?;
+    existing: ExistingFile,
+    before: impl FnMut(WriteStep) -> io::Result<()>,
+) -> io::Result<PrivateKey> {
+    let key = PrivateKey::generate().map_err(io::Error::other)?;
     keep(path, &key, existing, before)?;
     Ok(key)
 }
@@ -62,20 +62,20 @@ pub fn make(
 /// Something is at `path` and `existing` is to be kept, or the disk does not take it.
 pub fn keep(
     path: &Path,
-    key: &Key,
-    existing: Existing,
-    before: impl FnMut(Step) -> io::Result<()>,
+    key: &PrivateKey,
+    existing: ExistingFile,
+    before: impl FnMut(WriteStep) -> io::Result<()>,
 ) -> io::Result<()> {
     let line = format!("{VERSION} {} {}\n", key.public(), STANDARD.encode(key.seed));
     durable::write(path, line.as_bytes(), existing, before)
 }
 
-fn parse(line: &[u8]) -> Option<Key> {
+fn parse(line: &[u8]) -> Option<PrivateKey> {
     let line = std::str::from_utf8(line).ok()?.strip_suffix('\n')?;
     let mut words = line.split(' ');
     let (version, public, seed) = (words.next()?, words.next()?, words.next()?);
     let seed = STANDARD.decode(seed).ok()?.try_into().ok()?;
-    let key = Key::from_seed(seed)?;
+    let key = PrivateKey::from_seed(seed)?;
     let whole = version == VERSION && words.next().is_none();
     (whole && key.public().to_string() == public).then_some(key)
 }
@@ -92,11 +92,11 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("key");
         assert!(matches!(read(&path).unwrap(), KeyFile::Absent));
-        let key = make(&path, Existing::Keep, |_| Ok(())).unwrap();
+        let key = make(&path, ExistingFile::Keep, |_| Ok(())).unwrap();
         let KeyFile::Key(back) = read(&path).unwrap() else { panic!("it is there") };
         assert_eq!(back.public(), key.public());
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(make(&path, Existing::Keep, |_| Ok(())).is_err());
+        assert!(make(&path, ExistingFile::Keep, |_| Ok(())).is_err());
         let KeyFile::Key(back) = read(&path).unwrap() else { panic!("it is there") };
         assert_eq!(back.public(), key.public());
     }
@@ -105,7 +105,7 @@ mod tests {
     fn every_damaged_bit_is_seen() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("key");
-        make(&path, Existing::Keep, |_| Ok(())).unwrap();
+        make(&path, ExistingFile::Keep, |_| Ok(())).unwrap();
         let whole = std::fs::read(&path).unwrap();
         for bit in 0..whole.len() * 8 {
             let mut damaged = whole.clone();

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{CLUSTER, LONGEST, Map};
 use crate::certificate::Certificate;
-use crate::key::{Domain, Key, SIGNATURE, verify};
+use crate::key::{Domain, PrivateKey, SIGNATURE, verify};
 
 /// A map that its coordinator has signed: as JSON `{"map": "…", "certificate": "…", "signature": "…"}`, where
 /// `map` is its text, which the coordinator's key of `cluster` has signed in the domain `octet map 1`,
@@ -55,7 +55,7 @@ impl SignedMap {
     ///
     /// # Errors
     /// It is not, or the map is too long or cannot be.
-    pub fn sign(map: Map, certificate: Certificate, key: &Key) -> Result<Self, InvalidMap> {
+    pub fn sign(map: Map, certificate: Certificate, key: &PrivateKey) -> Result<Self, InvalidMap> {
         let malformed = |error: serde_json::Error| InvalidMap::Malformed(error.to_string());
         let text = serde_json::to_string(&map).map_err(malformed)?;
         let signature = key.sign(Domain::Map, text.as_bytes());

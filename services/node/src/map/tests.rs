@@ -1,24 +1,25 @@
 use super::*;
-use crate::certificate::Statement;
-use crate::key::{Domain, Key};
+use crate::certificate::KeyStatement;
+use crate::key::{Domain, PrivateKey};
 use crate::record::Seat;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 /// A node with its key of `cluster`.
 struct Node {
-    node: Key,
-    key: Key,
+    node: PrivateKey,
+    key: PrivateKey,
 }
 
 impl Node {
     fn new() -> Self {
-        Self { node: Key::generate().unwrap(), key: Key::generate().unwrap() }
+        Self { node: PrivateKey::generate().unwrap(), key: PrivateKey::generate().unwrap() }
     }
 
     fn certificate(&self, unit: &str) -> Certificate {
         let (node, key) = (self.node.public(), self.key.public());
-        let statement = Statement { node, unit: unit.parse().unwrap(), key, epoch: 2, issued: 1 };
+        let statement =
+            KeyStatement { node, unit: unit.parse().unwrap(), key, epoch: 2, issued: 1 };
         Certificate::sign(statement, &self.node).unwrap()
     }
 
@@ -36,11 +37,11 @@ impl Node {
 
 /// The key that is made of this seed.
 fn public(seed: u8) -> PublicKey {
-    Key::from_seed([seed; 32]).unwrap().public()
+    PrivateKey::from_seed([seed; 32]).unwrap().public()
 }
 
 fn box_of(coordinator: &Node, board: &Node) -> Map {
-    let version = Version { epoch: 1, sequence: 7 };
+    let version = MapVersion { epoch: 1, sequence: 7 };
     let revoked = vec![PublicKey::new([9; 32])];
     Map::new(
         coordinator.node.public(),
@@ -73,7 +74,8 @@ fn every_changed_byte_is_seen() {
 fn only_by_the_key_that_its_coordinator_certifies() {
     let (coordinator, board) = (Node::new(), Node::new());
     let map = box_of(&coordinator, &board);
-    let sign = |map: &Map, certificate, key: &Key| SignedMap::sign(map.clone(), certificate, key);
+    let sign =
+        |map: &Map, certificate, key: &PrivateKey| SignedMap::sign(map.clone(), certificate, key);
     assert!(sign(&map, coordinator.certificate("cluster"), &coordinator.key).is_ok());
     let (node, other) = (coordinator.node.public(), board.node.public());
     let wrong = sign(&map, coordinator.certificate("gate"), &coordinator.key);
@@ -116,10 +118,10 @@ fn a_map_that_cannot_be_is_not_signed() {
         &|map| map.members[1].certificates = map.members[0].certificates.clone(),
         &|map| map.members[1].addresses = vec!["::1".parse().unwrap(); 5],
         &|map| {
-            let owner = Key::generate().unwrap();
+            let owner = PrivateKey::generate().unwrap();
             let (coordinator, node) = (map.coordinator, map.members[1].node);
             let seat = Seat { owner: owner.public(), coordinator, number: 2, node };
-            map.members[1].record = Some(Record::sign(seat, &owner).unwrap());
+            map.members[1].record = Some(SeatRecord::sign(seat, &owner).unwrap());
         },
     ];
     for (index, change) in wrong.iter().enumerate() {
@@ -135,7 +137,7 @@ fn a_map_that_cannot_be_is_not_signed() {
 
 #[test]
 fn the_epoch_ranks_above_the_sequence() {
-    let version = |epoch, sequence| Version { epoch, sequence };
+    let version = |epoch, sequence| MapVersion { epoch, sequence };
     assert!(version(2, 1) > version(1, 9) && version(1, 9) > version(1, 8));
 }
 
@@ -157,13 +159,13 @@ fn the_largest_box_fits() {
                 "fd6f:6374:6574:ffff:ffff:ffff:ffff:ffff".parse().unwrap();
                 MOST_ADDRESSES
             ],
-            record: Some(Record::sign(seat, &node.key).unwrap()),
+            record: Some(SeatRecord::sign(seat, &node.key).unwrap()),
             drained: true,
             ..node.member(number)
         }
     });
     let revoked = (0..MOST_REVOKED).map(|n| public(n as u8)).collect();
-    let version = Version { epoch: u64::MAX, sequence: u64::MAX };
+    let version = MapVersion { epoch: u64::MAX, sequence: u64::MAX };
     let map = Map::new(nodes[0].node.public(), version, members.collect(), revoked);
     let signed = SignedMap::sign(map, nodes[0].certificate("cluster"), &nodes[0].key).unwrap();
     let json = serde_json::to_string(&signed).unwrap();
@@ -189,7 +191,7 @@ proptest! {
             drained: number % 2 == 1,
         }).collect();
         let revoked = revoked.into_iter().map(public).collect();
-        let map = Map::new(public(coordinator), Version::default(), members, revoked);
+        let map = Map::new(public(coordinator), MapVersion::default(), members, revoked);
         if map.check().is_ok() {
             for member in &map.members {
                 prop_assert_eq!(map.of(&member.node), Some(member));

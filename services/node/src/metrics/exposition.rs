@@ -19,7 +19,7 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 
 /// What a number does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum MetricKind {
     /// It only grows, but for a new start. Its name ends with `_total` besides.
     Counter,
     /// It is what it is now.
@@ -41,13 +41,13 @@ pub fn text(prefix: &str, numbers: impl Collector) -> Option<String> {
 pub fn family<L: Display, V: EncodeCounterValue + EncodeGaugeValue>(
     to: &mut DescriptorEncoder<'_>,
     name: &str,
-    kind: Kind,
+    kind: MetricKind,
     help: &str,
     samples: impl IntoIterator<Item = (Vec<(&'static str, L)>, V)>,
 ) -> fmt::Result {
     let of = match kind {
-        Kind::Counter => MetricType::Counter,
-        Kind::Gauge => MetricType::Gauge,
+        MetricKind::Counter => MetricType::Counter,
+        MetricKind::Gauge => MetricType::Gauge,
     };
     let mut family = to.encode_descriptor(name, help, None, of)?;
     for (labels, value) in samples {
@@ -63,12 +63,12 @@ pub fn family<L: Display, V: EncodeCounterValue + EncodeGaugeValue>(
 
 fn sample<V: EncodeCounterValue + EncodeGaugeValue>(
     to: &mut MetricEncoder<'_>,
-    kind: Kind,
+    kind: MetricKind,
     value: &V,
 ) -> fmt::Result {
     match kind {
-        Kind::Counter => to.encode_counter::<NoLabelSet, _, u64>(value, None),
-        Kind::Gauge => to.encode_gauge(value),
+        MetricKind::Counter => to.encode_counter::<NoLabelSet, _, u64>(value, None),
+        MetricKind::Gauge => to.encode_gauge(value),
     }
 }
 
@@ -88,10 +88,10 @@ mod tests {
         fn encode(&self, mut to: DescriptorEncoder<'_>) -> fmt::Result {
             let none: [(Vec<(&str, &str)>, u32); 0] = [];
             let labelled = [(vec![("b", "c"), ("d", "e\\f\"g\nh")], 7), (vec![("b", "i")], 8_u64)];
-            family(&mut to, "a", Kind::Counter, "One.", labelled)?;
+            family(&mut to, "a", MetricKind::Counter, "One.", labelled)?;
             let alone = [(Vec::<(&str, &str)>::new(), 0.25)];
-            family(&mut to, "j", Kind::Gauge, "A \"number\".", alone)?;
-            family(&mut to, "k", Kind::Gauge, "None.", none)
+            family(&mut to, "j", MetricKind::Gauge, "A \"number\".", alone)?;
+            family(&mut to, "k", MetricKind::Gauge, "None.", none)
         }
     }
 

@@ -15,18 +15,18 @@ const PATH: &str = "/metrics";
 
 /// What becomes of what has come so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
+pub enum ParseProgress {
     /// More is to come.
     More,
     /// The numbers are asked for.
     Metrics,
     /// Something else.
-    Refused(Refused),
+    Refused(HttpError),
 }
 
 /// What is answered then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refused {
+pub enum HttpError {
     /// 400: it is no request, or too long.
     Bad,
     /// 421: it is directed at a host that is not this one.
@@ -38,34 +38,36 @@ pub enum Refused {
 }
 
 /// Reads the head of a request.
-pub fn read(bytes: &[u8]) -> Asked {
+pub fn read(bytes: &[u8]) -> ParseProgress {
     let mut fields = [EMPTY_HEADER; FIELDS];
     let mut request = Request::new(&mut fields);
     match request.parse(bytes) {
         Ok(Status::Complete(_)) => {}
-        Ok(Status::Partial) if bytes.len() < LONGEST => return Asked::More,
-        Ok(Status::Partial) | Err(_) => return Asked::Refused(Refused::Bad),
+        Ok(Status::Partial) if bytes.len() < LONGEST => return ParseProgress::More,
+        Ok(Status::Partial) | Err(_) => return ParseProgress::Refused(HttpError::Bad),
     }
     // Whoever speaks HTTP/1.1 says whom he means, once (RFC 9112, 3.2).
     let is_host = |field: &&Header<'_>| field.name.eq_ignore_ascii_case("host");
     let mut hosts = request.headers.iter().filter(is_host);
     match (hosts.next(), hosts.next()) {
-        (_, Some(_)) => return Asked::Refused(Refused::Bad),
-        (None, None) if request.version == Some(1) => return Asked::Refused(Refused::Bad),
+        (_, Some(_)) => return ParseProgress::Refused(HttpError::Bad),
+        (None, None) if request.version == Some(1) => {
+            return ParseProgress::Refused(HttpError::Bad);
+        }
         (Some(host), None) if !std::str::from_utf8(host.value).is_ok_and(is_ours) => {
-            return Asked::Refused(Refused::Misdirected);
+            return ParseProgress::Refused(HttpError::Misdirected);
         }
         _ => {}
     }
     let (host, target) = split(request.path.unwrap_or_default());
     if host.is_some_and(|host| !is_ours(host)) {
-        return Asked::Refused(Refused::Misdirected);
+        return ParseProgress::Refused(HttpError::Misdirected);
     }
     let path = target.split_once('?').map_or(target, |(path, _)| path);
     match request.method {
-        _ if path != PATH => Asked::Refused(Refused::NotFound),
-        Some("GET" | "HEAD") => Asked::Metrics,
-        _ => Asked::Refused(Refused::Method),
+        _ if path != PATH => ParseProgress::Refused(HttpError::NotFound),
+        Some("GET" | "HEAD") => ParseProgress::Metrics,
+        _ => ParseProgress::Refused(HttpError::Method),
     }
 }
 
@@ -97,35 +99,38 @@ mod tests {
     #[test]
     fn one_thing_is_answered() {
         let of = |text: &str| read(text.as_bytes());
-        assert_eq!(of(GOOD), Asked::Metrics);
-        assert_eq!(of("GET /metrics HTTP/1.0\r\n\r\n"), Asked::Metrics);
-        assert_eq!(of("GET /metrics?name[]=a HTTP/1.0\r\n\r\n"), Asked::Metrics);
+        assert_eq!(of(GOOD), ParseProgress::Metrics);
+        assert_eq!(of("GET /metrics HTTP/1.0\r\n\r\n"), ParseProgress::Metrics);
+        assert_eq!(of("GET /metrics?name[]=a HTTP/1.0\r\n\r\n"), ParseProgress::Metrics);
         let refused = |line: &str| match of(&format!("{line}\r\nHost: 10.20.1.2\r\n\r\n")) {
-            Asked::Refused(why) => why,
+            ParseProgress::Refused(why) => why,
             other => panic!("{line}: {other:?}"),
         };
         for path in ["/", "/metrics/", "/metric", "/Metrics", "//metrics", "/a?/metrics", "*"] {
-            assert_eq!(refused(&format!("GET {path} HTTP/1.1")), Refused::NotFound, "{path}");
+            assert_eq!(refused(&format!("GET {path} HTTP/1.1")), HttpError::NotFound, "{path}");
         }
-        assert_eq!(of("HEAD /metrics HTTP/1.0\r\n\r\n"), Asked::Metrics);
+        assert_eq!(of("HEAD /metrics HTTP/1.0\r\n\r\n"), ParseProgress::Metrics);
         for (target, asked) in [
-            ("http://10.20.1.2:4044/metrics", Asked::Metrics),
-            ("HTTP://board-1.octet.internal/metrics?name[]=a", Asked::Metrics),
-            ("http://10.20.1.2", Asked::Refused(Refused::NotFound)),
-            ("http://10.20.1.2/", Asked::Refused(Refused::NotFound)),
-            ("http://10.20.1.2?/metrics", Asked::Refused(Refused::Misdirected)),
+            ("http://10.20.1.2:4044/metrics", ParseProgress::Metrics),
+            ("HTTP://board-1.octet.internal/metrics?name[]=a", ParseProgress::Metrics),
+            ("http://10.20.1.2", ParseProgress::Refused(HttpError::NotFound)),
+            ("http://10.20.1.2/", ParseProgress::Refused(HttpError::NotFound)),
+            ("http://10.20.1.2?/metrics", ParseProgress::Refused(HttpError::Misdirected)),
             // What the field says counts for nothing beside it.
-            ("http://evil.example/metrics", Asked::Refused(Refused::Misdirected)),
-            ("http://10.20.1.2@evil.example/metrics", Asked::Refused(Refused::Misdirected)),
-            ("http:///metrics", Asked::Refused(Refused::Misdirected)),
-            ("https://10.20.1.2/metrics", Asked::Refused(Refused::NotFound)),
+            ("http://evil.example/metrics", ParseProgress::Refused(HttpError::Misdirected)),
+            (
+                "http://10.20.1.2@evil.example/metrics",
+                ParseProgress::Refused(HttpError::Misdirected),
+            ),
+            ("http:///metrics", ParseProgress::Refused(HttpError::Misdirected)),
+            ("https://10.20.1.2/metrics", ParseProgress::Refused(HttpError::NotFound)),
         ] {
             let text = format!("GET {target} HTTP/1.1\r\nHost: 10.20.1.2\r\n\r\n");
             assert_eq!(of(&text), asked, "{target}");
         }
         for method in ["POST", "PUT", "DELETE", "OPTIONS", "get", "GETS"] {
             let line = format!("{method} /metrics HTTP/1.1");
-            assert_eq!(refused(&line), Refused::Method, "{line}");
+            assert_eq!(refused(&line), HttpError::Method, "{line}");
         }
         for line in [
             "GET /metrics",
@@ -136,17 +141,21 @@ mod tests {
             "\u{1} /metrics HTTP/1.1",
             "PRI * HTTP/2.0",
         ] {
-            assert_eq!(refused(line), Refused::Bad, "{line:?}");
+            assert_eq!(refused(line), HttpError::Bad, "{line:?}");
         }
-        assert_eq!(of("GET /metrics HTTP/1.1\r\n\r\n"), Asked::Refused(Refused::Bad), "no host");
+        assert_eq!(
+            of("GET /metrics HTTP/1.1\r\n\r\n"),
+            ParseProgress::Refused(HttpError::Bad),
+            "no host"
+        );
         for (version, host) in [("1.1", "evil.example:4044"), ("1.0", "evil.example"), ("1.1", "")]
         {
             let text = format!("GET /metrics HTTP/{version}\r\nHost: {host}\r\n\r\n");
-            assert_eq!(of(&text), Asked::Refused(Refused::Misdirected), "{text}");
+            assert_eq!(of(&text), ParseProgress::Refused(HttpError::Misdirected), "{text}");
         }
         let many = "A: b\r\n".repeat(FIELDS + 1);
         let many = format!("GET /metrics HTTP/1.0\r\n{many}\r\n");
-        assert_eq!(of(&many), Asked::Refused(Refused::Bad));
+        assert_eq!(of(&many), ParseProgress::Refused(HttpError::Bad));
     }
 
     /// A head that does not end is waited for no longer than it may be long.
@@ -155,8 +164,11 @@ mod tests {
         let head = format!("GET /metrics HTTP/1.1\r\nA: {}", "b".repeat(LONGEST));
         for length in 0..=head.len() {
             let read = read(&head.as_bytes()[..length]);
-            let expected =
-                if length < LONGEST { Asked::More } else { Asked::Refused(Refused::Bad) };
+            let expected = if length < LONGEST {
+                ParseProgress::More
+            } else {
+                ParseProgress::Refused(HttpError::Bad)
+            };
             assert_eq!(read, expected, "{length}");
         }
     }
@@ -165,9 +177,9 @@ mod tests {
         /// Whatever comes: it is one of these, and more bytes never make a request of what is refused.
         #[test]
         fn any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..300), more: Vec<u8>) {
-            if let Asked::Refused(Refused::Bad) = read(&bytes) {
+            if let ParseProgress::Refused(HttpError::Bad) = read(&bytes) {
                 let longer = [&bytes[..], &more].concat();
-                prop_assert_eq!(read(&longer), Asked::Refused(Refused::Bad));
+                prop_assert_eq!(read(&longer), ParseProgress::Refused(HttpError::Bad));
             }
         }
 
@@ -175,8 +187,8 @@ mod tests {
         /// behind it changes nothing.
         #[test]
         fn whole_or_not(cut in 0..GOOD.len(), behind: Vec<u8>) {
-            prop_assert_eq!(read(&GOOD.as_bytes()[..cut]), Asked::More);
-            prop_assert_eq!(read(&[GOOD.as_bytes(), &behind].concat()), Asked::Metrics);
+            prop_assert_eq!(read(&GOOD.as_bytes()[..cut]), ParseProgress::More);
+            prop_assert_eq!(read(&[GOOD.as_bytes(), &behind].concat()), ParseProgress::Metrics);
         }
 
         /// With anything in its place no other path or method is answered.
@@ -185,7 +197,7 @@ mod tests {
             let asked = read(format!("{method} {path} HTTP/1.0\r\n\r\n").as_bytes());
             let is_path = path.split('?').next() == Some("/metrics");
             let wanted = is_path && ["GET", "HEAD"].contains(&&*method);
-            prop_assert_eq!(asked == Asked::Metrics, wanted, "{:?}", asked);
+            prop_assert_eq!(asked == ParseProgress::Metrics, wanted, "{:?}", asked);
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::exposition::CONTENT_TYPE;
-use super::request::{Asked, LONGEST, Refused, is_head, read};
+use super::request::{HttpError, LONGEST, ParseProgress, is_head, read};
 use crate::host::MISDIRECTED;
 use crate::limits::ClientLimit;
 
@@ -29,19 +29,19 @@ const END_OF_HEAD: &str = "\r\n\r\n";
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Who says what the numbers are; `None` if he cannot.
-pub trait Source: Clone + Send + Sync + 'static {
+pub trait MetricSource: Clone + Send + Sync + 'static {
     /// Asks him.
     fn text(&self) -> impl Future<Output = Option<String>> + Send;
 }
 
 /// Serves whoever connects, for ever. Who finds no place waits for one before he is heard; of a client that
 /// has its places already a further connection is closed.
-pub async fn serve<S: Source>(listener: TcpListener, source: S) {
+pub async fn serve<S: MetricSource>(listener: TcpListener, source: S) {
     serve_within(listener, source, TO_ASK).await;
 }
 
 /// The same with another time for a request to come.
-async fn serve_within<S: Source>(listener: TcpListener, source: S, to_ask: Duration) {
+async fn serve_within<S: MetricSource>(listener: TcpListener, source: S, to_ask: Duration) {
     let (mut tasks, limit) = (JoinSet::new(), ClientLimit::new(MOST, MOST_OF_ONE));
     loop {
         tokio::select! {
@@ -66,26 +66,32 @@ async fn serve_within<S: Source>(listener: TcpListener, source: S, to_ask: Durat
 }
 
 /// Hears one request and answers it.
-async fn answer(mut stream: TcpStream, source: impl Source, to_ask: Duration) -> io::Result<()> {
+async fn answer(
+    mut stream: TcpStream,
+    source: impl MetricSource,
+    to_ask: Duration,
+) -> io::Result<()> {
     let (asked, is_head) = match timeout(to_ask, ask(&mut stream)).await {
         Ok(asked) => asked?,
         // Who says nothing is told nothing.
         Err(_) => return Ok(()),
     };
     let answer = match asked {
-        Asked::More => return Ok(()),
-        Asked::Metrics => match source.text().await {
+        ParseProgress::More => return Ok(()),
+        ParseProgress::Metrics => match source.text().await {
             Some(text) => response("200 OK", CONTENT_TYPE, &text),
             None => {
                 said("503 Service Unavailable", "what is counted cannot be read: see the log\n")
             }
         },
-        Asked::Refused(Refused::Bad) => said("400 Bad Request", "that is not a request\n"),
-        Asked::Refused(Refused::Misdirected) => {
+        ParseProgress::Refused(HttpError::Bad) => {
+            said("400 Bad Request", "that is not a request\n")
+        }
+        ParseProgress::Refused(HttpError::Misdirected) => {
             said("421 Misdirected Request", &format!("{MISDIRECTED}\n"))
         }
-        Asked::Refused(Refused::NotFound) => said("404 Not Found", "there is /metrics\n"),
-        Asked::Refused(Refused::Method) => {
+        ParseProgress::Refused(HttpError::NotFound) => said("404 Not Found", "there is /metrics\n"),
+        ParseProgress::Refused(HttpError::Method) => {
             let status = "405 Method Not Allowed\r\nAllow: GET, HEAD";
             said(status, "it can be read, with GET or HEAD\n")
         }
@@ -109,13 +115,13 @@ async fn answer(mut stream: TcpStream, source: impl Source, to_ask: Duration) ->
 }
 
 /// Reads until it is known what is asked, and whether by HEAD.
-async fn ask(stream: &mut TcpStream) -> io::Result<(Asked, bool)> {
+async fn ask(stream: &mut TcpStream) -> io::Result<(ParseProgress, bool)> {
     let (mut bytes, mut length) = ([0; LONGEST], 0);
     loop {
         let more = stream.read(&mut bytes[length..]).await?;
         length += more;
         match read(&bytes[..length]) {
-            Asked::More if more > 0 => {}
+            ParseProgress::More if more > 0 => {}
             asked => return Ok((asked, is_head(&bytes))),
         }
     }
@@ -143,7 +149,7 @@ mod tests {
     #[derive(Clone, Default)]
     struct Counting(Arc<AtomicUsize>);
 
-    impl Source for Counting {
+    impl MetricSource for Counting {
         async fn text(&self) -> Option<String> {
             let times = self.0.fetch_add(1, Ordering::Relaxed) + 1;
             (times != 3).then(|| format!("times {times}\n"))

@@ -27,30 +27,30 @@ impl Lan {
     }
 
     /// Who asks next, and for which names.
-    fn asked(&self) -> (Peer, u64, Names) {
+    fn asked(&self) -> (Peer, u64, ServiceNames) {
         Self::asked_by(self.listener.accept().unwrap().0)
     }
 
-    fn asked_by(stream: UnixStream) -> (Peer, u64, Names) {
+    fn asked_by(stream: UnixStream) -> (Peer, u64, ServiceNames) {
         let mut peer = Peer::new(stream);
         let Request { id, verb, args, .. } = peer.next_request().unwrap().unwrap();
         assert_eq!(verb, REGISTER);
         (peer, id, parse(args["names"].as_str().unwrap()).unwrap())
     }
 
-    fn keep(&self, names: Names) -> (Kept, Receiver<News>) {
+    fn keep(&self, names: ServiceNames) -> (NameRegistration, Receiver<NamesUpdate>) {
         let (sender, news) = channel();
         let tell = move |it| drop(sender.send(it));
         (keep(self.socket.clone(), names, tell).unwrap(), news)
     }
 }
 
-fn names(of: &[&str]) -> Names {
+fn names(of: &[&str]) -> ServiceNames {
     of.iter().map(|name| ((*name).to_owned(), vec!["10.20.3.2".parse().unwrap()])).collect()
 }
 
-fn told(news: &Receiver<News>) -> bool {
-    matches!(news.recv().unwrap(), News::Told)
+fn told(news: &Receiver<NamesUpdate>) -> bool {
+    matches!(news.recv().unwrap(), NamesUpdate::Told)
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn others_take_their_place_without_a_gap() {
     // What is refused takes nothing away: the first connection stands while others are tried.
     let refused = Failure::new(FailureCode::BadArgument, "no", "say others");
     second.end(id, Err(refused)).unwrap();
-    let News::Not(why) = news.recv().unwrap() else { panic!("refused") };
+    let NamesUpdate::Not(why) = news.recv().unwrap() else { panic!("refused") };
     assert!(why.contains("no"), "{why}");
     let read = recv(&stream, &mut [0; 1], RecvFlags::DONTWAIT);
     assert_eq!(read.map(|(count, _)| count), Err(Errno::WOULDBLOCK));

@@ -10,12 +10,12 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use octet_control::{By, CallError, Capability, Client, FailureCode, Verb};
+use octet_control::{By, CallError, Client, FailureCode, Permission, Verb};
 use serde_json::{Map, json};
 use tempfile::TempDir;
 use tokio::task::LocalSet;
 
-use super::places::Limits;
+use super::places::ConnectionLimits;
 use super::verbs::nothing;
 use super::{tasks, threads};
 use crate::callers::{Callers, PID_1};
@@ -23,14 +23,14 @@ use crate::callers::{Callers, PID_1};
 /// Nothing here takes that long, however slow the machine; then a test fails instead of hanging.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-const LIMITS: Limits = Limits { all: 7, for_operators: 2, of_one: 3 };
+const LIMITS: ConnectionLimits = ConnectionLimits { all: 7, for_operators: 2, of_one: 3 };
 
 /// Serves for as long as the test runs, and tells every user who it is.
 type Serve = fn(UnixListener, Callers, Receiver<u32>) -> Infallible;
 
 fn with_threads(listener: UnixListener, callers: Callers, users: Receiver<u32>) -> Infallible {
     let user = |_: &UnixStream| users.recv().map_err(io::Error::other);
-    let who = Verb::new("who", Capability::Read, "");
+    let who = Verb::new("who", Permission::Read, "");
     let verbs = threads::Verbs::default()
         .with(who, nothing(), |(), call, ()| Ok(json!([call.uid, call.verb, call.by])));
     let Err(error) = threads::serve_users(&listener, LIMITS, user, (callers, verbs, ()));
@@ -39,7 +39,7 @@ fn with_threads(listener: UnixListener, callers: Callers, users: Receiver<u32>) 
 
 fn with_tasks(listener: UnixListener, callers: Callers, users: Receiver<u32>) -> Infallible {
     let user = |_: &tokio::net::UnixStream| users.recv().map_err(io::Error::other);
-    let who = Verb::new("who", Capability::Read, "");
+    let who = Verb::new("who", Permission::Read, "");
     let verbs = tasks::Verbs::default()
         .with(who, nothing(), async |(), call, ()| Ok(json!([call.uid, call.verb, call.by])));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -7,7 +7,7 @@ use crate::callers::Callers;
 
 /// How many clients may be connected at once; a further one is turned away.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct ConnectionLimits {
     /// All of them.
     pub all: usize,
     /// Those of `all` that are kept for operators: for PID 1, and for units that bring them. Both may have
@@ -19,27 +19,27 @@ pub struct Limits {
 
 /// The places of one service.
 #[derive(Debug, Clone)]
-pub struct Places {
+pub struct ConnectionLimit {
     /// How often each user is connected.
     taken: Arc<Mutex<HashMap<u32, usize>>>,
-    limits: Limits,
+    limits: ConnectionLimits,
 }
 
 /// One of them, for as long as it is held.
 #[derive(Debug)]
-pub struct Place {
-    of: Places,
+pub struct ClientPermit {
+    of: ConnectionLimit,
     uid: u32,
 }
 
-impl Places {
+impl ConnectionLimit {
     /// As many as `limits` say.
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: ConnectionLimits) -> Self {
         Self { taken: Arc::default(), limits }
     }
 
     /// One for user `uid`, if it is one of the `callers` and there is room.
-    pub fn admit(&self, callers: &Callers, uid: u32) -> Option<Place> {
+    pub fn admit(&self, callers: &Callers, uid: u32) -> Option<ClientPermit> {
         let all = self.limits.all;
         match uid {
             _ if callers.is_pid_1(uid) => self.take_of(uid, all, all),
@@ -49,13 +49,13 @@ impl Places {
     }
 
     /// One for user `uid`, who is a caller and asks for itself, if there is room.
-    pub fn take(&self, uid: u32) -> Option<Place> {
-        let Limits { all, for_operators, of_one } = self.limits;
+    pub fn take(&self, uid: u32) -> Option<ClientPermit> {
+        let ConnectionLimits { all, for_operators, of_one } = self.limits;
         self.take_of(uid, all.saturating_sub(for_operators), of_one)
     }
 
     /// One for user `uid`, if it has fewer than `of_one`, and fewer than `most` are taken.
-    fn take_of(&self, uid: u32, most: usize, of_one: usize) -> Option<Place> {
+    fn take_of(&self, uid: u32, most: usize, of_one: usize) -> Option<ClientPermit> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let sum: usize = taken.values().sum();
         let own = taken.entry(uid).or_default();
@@ -63,11 +63,11 @@ impl Places {
             return None;
         }
         *own += 1;
-        Some(Place { of: self.clone(), uid })
+        Some(ClientPermit { of: self.clone(), uid })
     }
 }
 
-impl Drop for Place {
+impl Drop for ClientPermit {
     fn drop(&mut self) {
         let mut taken = self.of.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = taken.get_mut(&self.uid) {
@@ -83,9 +83,9 @@ mod tests {
 
     #[test]
     fn nobody_takes_the_places_of_others() {
-        let places = Places::new(Limits { all: 7, for_operators: 2, of_one: 3 });
+        let places = ConnectionLimit::new(ConnectionLimits { all: 7, for_operators: 2, of_one: 3 });
         let callers = Callers::parse("901=show;902=show;903=show;904=show,*").unwrap();
-        let all = |uid| -> Vec<Place> {
+        let all = |uid| -> Vec<ClientPermit> {
             std::iter::from_fn(|| places.admit(&callers, uid)).take(100).collect()
         };
         // Who is no caller has none.

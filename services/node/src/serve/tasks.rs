@@ -22,8 +22,8 @@ use crate::callers::{Callers, peer_uid};
 use crate::say;
 use crate::settings;
 
-pub use super::places::Limits;
-use super::places::Places;
+use super::places::ConnectionLimit;
+pub use super::places::ConnectionLimits;
 use super::verbs::{self, Takes, nothing};
 
 /// How many are let in, or turned away, before others are served again.
@@ -102,7 +102,7 @@ impl<S: 'static> Verbs<S> {
 pub fn serve<S: 'static>(
     listener: StdListener,
     callers: Callers,
-    limits: Limits,
+    limits: ConnectionLimits,
     verbs: Verbs<S>,
     state: Rc<S>,
 ) -> io::Result<JoinHandle<Infallible>> {
@@ -115,11 +115,11 @@ pub fn serve<S: 'static>(
 /// The same, with another word than the kernel's on whose a connection is.
 pub(super) async fn serve_users<S: 'static>(
     listener: UnixListener,
-    limits: Limits,
+    limits: ConnectionLimits,
     user: impl Fn(&UnixStream) -> io::Result<u32>,
     answers: Rc<(Callers, Verbs<S>, Rc<S>)>,
 ) -> Infallible {
-    let places = Places::new(limits);
+    let places = ConnectionLimit::new(limits);
     loop {
         for _ in 0..AT_ONCE {
             let stream = match listener.accept().await {

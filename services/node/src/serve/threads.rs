@@ -7,7 +7,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 
 #[cfg(feature = "metrics")]
-use octet_control::{Capability, ColumnKind, FailureCode};
+use octet_control::{ColumnKind, FailureCode, Permission};
 use octet_control::{Failure, Request, Verb};
 use serde_json::{Value, json};
 
@@ -15,8 +15,8 @@ use crate::callers::{Callers, peer_uid};
 use crate::peer::Peer;
 use crate::settings;
 
-pub use super::places::Limits;
-use super::places::Places;
+use super::places::ConnectionLimit;
+pub use super::places::ConnectionLimits;
 use super::verbs::{self, Takes, nothing};
 
 /// Room for the stack of one client's thread, in bytes; what is not used takes no memory.
@@ -70,7 +70,7 @@ impl<S: 'static> Verbs<S> {
     pub fn with_metrics(self, read: impl Fn(&S) -> Option<String> + Send + Sync + 'static) -> Self {
         let verb = Verb::new(
             "metrics",
-            Capability::Read,
+            Permission::Read,
             "Prints the metrics in the Prometheus text format",
         );
         self.with(verb.shown(ColumnKind::Lines, &["text"]), nothing(), move |state, _, ()| {
@@ -106,7 +106,7 @@ impl<S: 'static> Verbs<S> {
 pub fn serve<S: Send + Sync + 'static>(
     listener: &UnixListener,
     callers: &Callers,
-    limits: Limits,
+    limits: ConnectionLimits,
     verbs: Verbs<S>,
     state: S,
 ) -> io::Result<Infallible> {
@@ -117,11 +117,11 @@ pub fn serve<S: Send + Sync + 'static>(
 /// The same, with another word than the kernel's on whose a connection is.
 pub(super) fn serve_users<S: Send + Sync + 'static>(
     listener: &UnixListener,
-    limits: Limits,
+    limits: ConnectionLimits,
     user: impl Fn(&UnixStream) -> io::Result<u32>,
     answers: (Callers, Verbs<S>, S),
 ) -> io::Result<Infallible> {
-    let (places, shared) = (Places::new(limits), Arc::new(answers));
+    let (places, shared) = (ConnectionLimit::new(limits), Arc::new(answers));
     loop {
         let (stream, _) = match listener.accept() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,

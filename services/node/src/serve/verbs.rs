@@ -6,11 +6,11 @@
 
 use octet_control::file::FileArg;
 use octet_control::{
-    Arg, ArgKind, Arguments, By, Capability, DESCRIBE, Failure, Request, Signed, Verb,
+    Arg, ArgKind, Arguments, By, DESCRIBE, Failure, Permission, Request, Signed, Verb,
 };
 
 /// How arguments are read that were checked.
-pub(super) type Read<T> = Box<dyn Fn(&Arguments) -> Result<T, Failure> + Send + Sync>;
+pub(super) type ParseArgs<T> = Box<dyn Fn(&Arguments) -> Result<T, Failure> + Send + Sync>;
 
 /// The number that is to be signed next.
 type Next<S> = Box<dyn Fn(&S) -> u64 + Send + Sync>;
@@ -46,14 +46,14 @@ pub struct Call<'a, P> {
 /// What a verb takes, and as what.
 pub struct Takes<T> {
     pub(super) args: Vec<Arg>,
-    pub(super) read: Read<T>,
+    pub(super) read: ParseArgs<T>,
 }
 
 impl<S, A> Default for Verbs<S, A> {
     /// `describe` alone.
     fn default() -> Self {
         let verb =
-            Verb::new(DESCRIBE, Capability::Read, "Lists these verbs, for programs").internal();
+            Verb::new(DESCRIBE, Permission::Read, "Lists these verbs, for programs").internal();
         Self { all: vec![Entry { verb, signed: None, answer: None }] }
     }
 }
@@ -198,7 +198,7 @@ mod tests {
         };
         Verbs::default()
             .with(
-                Verb::new("add", Capability::Operate, "Adds"),
+                Verb::new("add", Permission::Operate, "Adds"),
                 integer("to", "an even number").parse(even).and(flag("twice", "two times")),
                 |state: &u64, call, (to, twice)| {
                     Ok(json!([to + state * if twice { 2 } else { 1 }, call.uid]))
@@ -206,7 +206,7 @@ mod tests {
             )
             .signed(|state| state + 1)
             .with(
-                Verb::new("say", Capability::Read, "Says"),
+                Verb::new("say", Permission::Read, "Says"),
                 text("what", "").and(option("how", "")).and(optional_text("why", "")),
                 |_, call, ((what, how), why)| Ok(json!([call.verb, what, how, why])),
             )
@@ -251,7 +251,7 @@ mod tests {
         let args = |verb: &Verb| -> Vec<(String, ArgKind, bool)> {
             verb.args.iter().map(|arg| (arg.name.clone(), arg.kind, arg.required)).collect()
         };
-        let as_before = Verb::new("add", Capability::Operate, "Adds")
+        let as_before = Verb::new("add", Permission::Operate, "Adds")
             .required("to", ArgKind::Integer, "an even number")
             .optional("twice", ArgKind::Flag, "two times")
             .signed(21);

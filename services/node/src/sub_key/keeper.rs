@@ -17,7 +17,7 @@ const MOST: Duration = Duration::from_secs(5);
 
 /// What is known of the key.
 #[derive(Debug)]
-pub enum News {
+pub enum KeyUpdate {
     /// It is certified: from before, or anew.
     Certified(Box<Certified>),
     /// It is not, for this reason; another try follows.
@@ -31,27 +31,29 @@ pub enum News {
 pub fn keep(
     folder: Option<PathBuf>,
     socket: PathBuf,
-    mut tell: impl FnMut(News) + Send + 'static,
+    mut tell: impl FnMut(KeyUpdate) + Send + 'static,
 ) -> std::io::Result<()> {
     let run = move || {
         let mut pause = PAUSE;
         let mut key = loop {
             match SubKey::open(folder.clone(), socket.clone()) {
                 Ok(key) => break key,
-                Err(error) => tell(News::Not(format!("the service's key cannot be read: {error}"))),
+                Err(error) => {
+                    tell(KeyUpdate::Not(format!("the service's key cannot be read: {error}")))
+                }
             }
             sleep(MOST);
         };
         if let Some(certified) = key.kept() {
-            tell(News::Certified(Box::new(certified)));
+            tell(KeyUpdate::Certified(Box::new(certified)));
         }
         loop {
             let followed = key.follow(|certified| {
                 pause = PAUSE;
-                tell(News::Certified(Box::new(certified)));
+                tell(KeyUpdate::Certified(Box::new(certified)));
             });
             let Err(error) = followed;
-            tell(News::Not(error.to_string()));
+            tell(KeyUpdate::Not(error.to_string()));
             sleep(pause);
             pause = (pause * 2).min(MOST);
         }

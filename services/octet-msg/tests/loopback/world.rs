@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 
-use octet_messenger::boards::{Boards, Brought};
-use octet_messenger::mailbox::{Limits, Mailbox};
-use octet_messenger::quic::{self, Bounds, Served};
+use octet_messenger::boards::{MapBoards, RelayedCommands};
+use octet_messenger::mailbox::{Mailbox, MailboxLimits};
+use octet_messenger::quic::{self, Served, ServerLimits};
 use octet_node::control::PublicKey;
-use octet_node::key::Key;
+use octet_node::key::PrivateKey;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
@@ -30,8 +30,8 @@ pub struct Site {
 impl Site {
     /// Serves what is in `file` at `at`, with the key of `seed`.
     pub fn start(file: &Path, seed: [u8; 32], at: SocketAddr) -> Self {
-        let key = Key::from_seed(seed).unwrap().public();
-        let mailbox = Mailbox::open(file, key, Limits::default()).unwrap();
+        let key = PrivateKey::from_seed(seed).unwrap().public();
+        let mailbox = Mailbox::open(file, key, MailboxLimits::default()).unwrap();
         let mailbox = Arc::new(Mutex::new(mailbox));
         let runtime = Builder::new_multi_thread()
             .worker_threads(1)
@@ -42,9 +42,9 @@ impl Site {
         let endpoint = runtime.block_on(quic::open(&seed, &[at])).unwrap();
         let at = endpoint.bound_sockets()[0];
         // No board of a box brings anything here.
-        let brought = Arc::new(Brought::new(Boards::default(), Path::new("")));
+        let brought = Arc::new(RelayedCommands::new(MapBoards::default(), Path::new("")));
         let served = Served { mailbox: Arc::clone(&mailbox), brought };
-        runtime.spawn(quic::serve(endpoint, served, Bounds::default()));
+        runtime.spawn(quic::serve(endpoint, served, ServerLimits::default()));
         Self { mailbox, key, at, runtime: Some(runtime) }
     }
 

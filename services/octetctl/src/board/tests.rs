@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::thread;
 
 use octet_control::{HEADER, Reply, ReplyBody, encode};
-use octet_node::certificate::{Certificate, Statement};
+use octet_node::certificate::{Certificate, KeyStatement};
 use octet_node::hello::Hello;
 use octet_node::record::Seat;
-use octet_node::tls::{self, Protocol};
+use octet_node::tls::{self, AlpnProtocol};
 use proptest::prelude::*;
 use rustls::ServerConnection;
 use serde_json::json;
@@ -17,10 +17,10 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::remote;
-use crate::target::{Address, Target};
+use crate::target::{BoxAddress, GateAddress};
 
-fn new() -> Arc<Key> {
-    Arc::new(Key::generate().unwrap())
+fn new() -> Arc<PrivateKey> {
+    Arc::new(PrivateKey::generate().unwrap())
 }
 
 fn say(stream: &mut impl Write, value: &impl serde::Serialize) -> io::Result<()> {
@@ -33,15 +33,15 @@ fn say(stream: &mut impl Write, value: &impl serde::Serialize) -> io::Result<()>
 /// Says that it is the gate of `node`, and answers one request.
 fn greet_and_answer<S: Read + Write>(
     stream: S,
-    node: &Key,
+    node: &PrivateKey,
     epoch: u64,
     answer: Value,
 ) -> io::Result<StreamOwned<ServerConnection, S>> {
     let key = new();
-    let config = tls::server(&key, Protocol::Control).unwrap();
+    let config = tls::server(&key, AlpnProtocol::Control).unwrap();
     let mut stream = StreamOwned::new(ServerConnection::new(config).unwrap(), stream);
     let unit = "gate".parse().unwrap();
-    let statement = Statement { node: node.public(), unit, key: key.public(), epoch, issued: 1 };
+    let statement = KeyStatement { node: node.public(), unit, key: key.public(), epoch, issued: 1 };
     say(&mut stream, &Hello::new(Certificate::sign(statement, node).unwrap()))?;
     let mut buffer = [0; 4096];
     let count = stream.read(&mut buffer)?;
@@ -52,7 +52,12 @@ fn greet_and_answer<S: Read + Write>(
 }
 
 /// A router at which the board is `board`, whose map says `entry` about it.
-fn router(node: &Arc<Key>, board: &Arc<Key>, epoch: u64, entry: Value) -> Address {
+fn router(
+    node: &Arc<PrivateKey>,
+    board: &Arc<PrivateKey>,
+    epoch: u64,
+    entry: Value,
+) -> GateAddress {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string().parse().unwrap();
     let (node, board) = (Arc::clone(node), Arc::clone(board));
@@ -67,7 +72,7 @@ fn router(node: &Arc<Key>, board: &Arc<Key>, epoch: u64, entry: Value) -> Addres
 }
 
 struct Operator {
-    key: Arc<Key>,
+    key: Arc<PrivateKey>,
     folder: TempDir,
 }
 
@@ -83,28 +88,33 @@ impl Operator {
     /// What board 3 answers, named by `meant` if it is.
     fn ask(
         &self,
-        node: &Key,
-        at: &Address,
-        meant: Option<&Arc<Key>>,
+        node: &PrivateKey,
+        at: &GateAddress,
+        meant: Option<&Arc<PrivateKey>>,
     ) -> Result<Value, RemoteError> {
-        let target = Target { key: Some(node.public()), address: at.clone() };
+        let target = BoxAddress { key: Some(node.public()), address: at.clone() };
         let mut boxes = self.boxes();
         let (client, of) = remote::connect(&target, &self.key, &mut boxes)?;
-        let board = Board { number: 3, key: meant.map(|key| key.public()) };
+        let board = BoardArgument { number: 3, key: meant.map(|key| key.public()) };
         let (mut client, reached) = connect(client, of, board, &self.key, &mut boxes)?;
         assert_eq!(boxes.board(of, 3), Some(reached));
         Ok(client.call("status", Map::new())?)
     }
 
-    fn problem(&self, node: &Key, at: &Address, meant: Option<&Arc<Key>>) -> String {
+    fn problem(
+        &self,
+        node: &PrivateKey,
+        at: &GateAddress,
+        meant: Option<&Arc<PrivateKey>>,
+    ) -> String {
         self.ask(node, at, meant).unwrap_err().to_string()
     }
 }
 
-fn record(owner: &Key, coordinator: &Key, number: u8, node: &Key) -> Value {
+fn record(owner: &PrivateKey, coordinator: &PrivateKey, number: u8, node: &PrivateKey) -> Value {
     let (coordinator, node) = (coordinator.public(), node.public());
     let seat = Seat { owner: owner.public(), coordinator, number, node };
-    json!({ "record": Record::sign(seat, owner).unwrap() })
+    json!({ "record": SeatRecord::sign(seat, owner).unwrap() })
 }
 
 #[test]
@@ -159,17 +169,17 @@ fn a_board_is_the_one_that_an_owner_says() {
 #[test]
 fn as_people_write_it() {
     let key = new().public();
-    assert_eq!("3".parse(), Ok(Board { number: 3, key: None }));
-    assert_eq!(format!("12={key}").parse(), Ok(Board { number: 12, key: Some(key) }));
+    assert_eq!("3".parse(), Ok(BoardArgument { number: 3, key: None }));
+    assert_eq!(format!("12={key}").parse(), Ok(BoardArgument { number: 12, key: Some(key) }));
     for bad in ["", "0", "03", "+3", "256", "3=", "=", "3=x", "three"] {
-        assert!(bad.parse::<Board>().is_err(), "{bad}");
+        assert!(bad.parse::<BoardArgument>().is_err(), "{bad}");
     }
 }
 
 proptest! {
     #[test]
     fn never_panics(text in "\\PC{0,30}", entry in "[\\[\\]{}\":,a-z0-9]{0,60}") {
-        let _ = text.parse::<Board>();
+        let _ = text.parse::<BoardArgument>();
         if let Ok(entry) = serde_json::from_str::<Value>(&entry) {
             let of = PublicKey::new([1; 32]);
             prop_assert_eq!(vouched(&entry, of, 3, &[of]), None);

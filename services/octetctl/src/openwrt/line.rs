@@ -14,38 +14,38 @@ use octet_openwrt::adopt::LOGIN;
 pub struct OpenwrtLine {
     /// What is to be done
     #[command(subcommand)]
-    pub verb: Verb,
+    pub verb: OpenwrtVerb,
 }
 
 impl OpenwrtLine {
     /// Whether boards of a box may be asked about it.
     pub fn asks_boards(&self) -> bool {
-        matches!(self.verb, Verb::Verify(_))
+        matches!(self.verb, OpenwrtVerb::Verify(_))
     }
 }
 
 /// What is to be done.
 #[derive(Debug, Subcommand)]
-pub enum Verb {
+pub enum OpenwrtVerb {
     /// Shows a new router's certificate, and the commands to paste there to create a login
     Adopt {
         /// The router's web server: ADDRESS, or ADDRESS:PORT if the port is not 443
         address: RouterAddress,
     },
     /// Lists conflicts, and what `apply` would add, change and delete
-    Diff(Of),
+    Diff(RouterOptions),
     /// Applies the settings to the router, or leaves it unchanged
-    Apply(Of),
+    Apply(RouterOptions),
     /// Lists differences between the settings and the router: configuration, firewall warnings, running state; with
     /// --box BOX also which packets between its boards arrive
-    Verify(Of),
+    Verify(RouterOptions),
     /// Removes everything of Octet, and keeps what is the owner's
-    Release(Of),
+    Release(RouterOptions),
 }
 
 /// A box, and how its router is spoken to.
 #[derive(Debug, Args)]
-pub struct Of {
+pub struct RouterOptions {
     /// The settings of the box
     #[arg(long, value_name = "FILE", default_value = "appliance.toml")]
     pub settings: PathBuf,

@@ -12,20 +12,20 @@ use std::thread;
 use octet_appliance::RouterContact;
 use octet_control::{lines, print as say};
 use octet_openwrt::adopt;
-use octet_openwrt::apply::{ApplyError, Outcome, apply};
+use octet_openwrt::apply::{ApplyError, ApplyOutcome, apply};
 use octet_openwrt::diff::diff;
 use octet_openwrt::https::Https;
-use octet_openwrt::kept::Kept;
-use octet_openwrt::state::State;
+use octet_openwrt::kept::SavedCopies;
+use octet_openwrt::state::RouterState;
 use octet_openwrt::ubus::{Login, Ubus, UbusError};
 use octet_openwrt::verify::verify;
-use octet_openwrt::wanted::Wanted;
+use octet_openwrt::wanted::Desired;
 
 pub use line::OpenwrtLine;
-use line::{Of, Verb};
-pub use packets::Asks;
+use line::{OpenwrtVerb, RouterOptions};
+pub use packets::PacketTest;
 use packets::PacketsError;
-use settings::{Settings, SettingsError};
+use settings::{PlanError, Settings};
 
 /// The environment variable with the password, where no file is named.
 const PASSWORD: &str = "OCTET_OPENWRT_PASSWORD";
@@ -38,7 +38,7 @@ pub enum OpenwrtError {
     Print(#[from] io::Error),
     /// The settings cannot be used.
     #[error(transparent)]
-    Settings(#[from] SettingsError),
+    Settings(#[from] PlanError),
     /// There is no password.
     #[error("no password is said")]
     NoPassword,
@@ -91,9 +91,9 @@ impl OpenwrtError {
 ///
 /// # Errors
 /// It cannot be done.
-pub fn run(line: OpenwrtLine, folder: &Path, asks: Option<Asks>) -> Result<(), OpenwrtError> {
+pub fn run(line: OpenwrtLine, folder: &Path, asks: Option<PacketTest>) -> Result<(), OpenwrtError> {
     match line.verb {
-        Verb::Adopt { address } => {
+        OpenwrtVerb::Adopt { address } => {
             let seen = adopt::look(&address.to_string())?;
             say(&format!("{address} shows the certificate {}\n", seen.fingerprint))?;
             say("Compare that with what `sha256sum /etc/uhttpd.crt` says there, by SSH\n")?;
@@ -109,22 +109,22 @@ pub fn run(line: OpenwrtLine, folder: &Path, asks: Option<Asks>) -> Result<(), O
             adopt::commands().iter().try_for_each(|line| say(&format!("{line}\n")))?;
             Ok(())
         }
-        Verb::Diff(of) => {
+        OpenwrtVerb::Diff(of) => {
             let Settings { plan, contact, .. } = settings::read(&of)?;
             print(&diff(&mut ubus(&of, &contact)?, &plan)?)
         }
-        Verb::Apply(of) => {
+        OpenwrtVerb::Apply(of) => {
             let Settings { plan, contact, .. } = settings::read(&of)?;
-            change((&of, &contact), &Wanted::Plan(&plan), folder)
+            change((&of, &contact), &Desired::Plan(&plan), folder)
         }
-        Verb::Release(of) => {
+        OpenwrtVerb::Release(of) => {
             let Settings { contact, .. } = settings::read(&of)?;
-            change((&of, &contact), &Wanted::Nothing, folder)
+            change((&of, &contact), &Desired::Nothing, folder)
         }
-        Verb::Verify(of) => {
+        OpenwrtVerb::Verify(of) => {
             let settings = settings::read(&of)?;
             let mut found =
-                verify(&mut ubus(&of, &settings.contact)?, &Wanted::Plan(&settings.plan))?;
+                verify(&mut ubus(&of, &settings.contact)?, &Desired::Plan(&settings.plan))?;
             match asks {
                 Some(mut asks) => {
                     let report = asks.packets(&settings.plan, settings.manager()?)?;
@@ -159,26 +159,26 @@ fn print(said: &[String]) -> Result<(), OpenwrtError> {
 }
 
 fn change(
-    (of, contact): (&Of, &RouterContact),
-    wanted: &Wanted<'_>,
+    (of, contact): (&RouterOptions, &RouterContact),
+    wanted: &Desired<'_>,
     folder: &Path,
 ) -> Result<(), OpenwrtError> {
-    let kept = Kept::new(folder, &contact.address);
-    let keep = |state: &State| {
+    let kept = SavedCopies::new(folder, &contact.address);
+    let keep = |state: &RouterState| {
         kept.keep(state)?;
         let _ = say(&format!("What the router has now is kept in {}\n", kept.last.display()));
         Ok(())
     };
     match apply(&mut ubus(of, contact)?, wanted, keep)? {
-        Outcome::Nothing => say("Nothing is to be done\n")?,
-        Outcome::Applied => say("Done, and confirmed\n")?,
-        Outcome::Undone(why) => return Err(OpenwrtError::Undone(why)),
+        ApplyOutcome::Nothing => say("Nothing is to be done\n")?,
+        ApplyOutcome::Applied => say("Done, and confirmed\n")?,
+        ApplyOutcome::Undone(why) => return Err(OpenwrtError::Undone(why)),
     }
     Ok(())
 }
 
 /// The way to the router. Nothing was sent yet.
-fn ubus(of: &Of, contact: &RouterContact) -> Result<Ubus, OpenwrtError> {
+fn ubus(of: &RouterOptions, contact: &RouterContact) -> Result<Ubus, OpenwrtError> {
     let address = contact.address.to_string();
     let https = Https::new(&address, Some(contact.fingerprint)).map_err(UbusError::from)?;
     let password = password(of.password_file.as_deref())?;

@@ -5,18 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use octet_appliance::Zone;
 use octet_control::{Client, PublicKey, UnitName};
-use octet_node::key::Key;
+use octet_node::key::PrivateKey;
 use octet_node::map::CLUSTER;
-use octet_router::kind::Kind;
-use octet_router::matrix::{CAME, Came, Matrix, PROBE, Seat, Sent, WATCH};
-use octet_router::plan::Plan;
+use octet_router::kind::FlowKind;
+use octet_router::matrix::{BoardEnd, CAME, Matrix, PROBE, Received, SentProbe, WATCH};
+use octet_router::plan::RouterPlan;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use crate::board::{self, Board, Through};
+use crate::board::{self, BoardArgument, Through};
 use crate::boxes::Boxes;
-use crate::remote::{self, RemoteError, Stream};
-use crate::target::Target;
+use crate::remote::{self, RemoteError, RemoteStream};
+use crate::target::BoxAddress;
 
 /// The unit that sends.
 const NETD: &str = "netd";
@@ -55,18 +55,18 @@ impl PacketsError {
 }
 
 /// Who asks, and whom.
-pub struct Asks {
+pub struct PacketTest {
     /// The box, by the address of the board that holds its map.
-    pub target: Target,
+    pub target: BoxAddress,
     /// The operator's key.
-    pub key: Key,
+    pub key: PrivateKey,
     /// The boxes that are known.
     pub boxes: Boxes,
 }
 
 /// What came of it.
 #[derive(Debug, Default)]
-pub struct Report {
+pub struct PacketReport {
     /// How much has come, from whom to whom.
     pub table: Vec<String>,
     /// What is not as the plan says.
@@ -78,7 +78,7 @@ pub struct Report {
 /// A board's netd.
 enum Netd {
     /// Of the board that holds the map.
-    Manager(u8, Box<Client<Stream>>),
+    Manager(u8, Box<Client<RemoteStream>>),
     /// Of another one.
     Other(u8, Box<Client<Through>>),
 }
@@ -95,8 +95,8 @@ impl Netd {
     }
 }
 
-impl Asks {
-    fn manager(&mut self) -> Result<(Client<Stream>, PublicKey), RemoteError> {
+impl PacketTest {
+    fn manager(&mut self) -> Result<(Client<RemoteStream>, PublicKey), RemoteError> {
         remote::connect(&self.target, &self.key, &mut self.boxes)
     }
 
@@ -106,14 +106,18 @@ impl Asks {
         if number == manager {
             return Ok(Netd::Manager(number, Box::new(client.to_unit(unit))));
         }
-        let board = Board { number, key: None };
+        let board = BoardArgument { number, key: None };
         let through = board::connect(client, node, board, &self.key, &mut self.boxes);
         let (client, _) = through.map_err(|error| PacketsError::Board(number, error))?;
         Ok(Netd::Other(number, Box::new(client.to_unit(unit))))
     }
 
     /// The boards that are connected to `manager`, with it, and the others, each with how it is.
-    fn boards(&mut self, plan: &Plan, manager: u8) -> Result<(Vec<u8>, Vec<String>), PacketsError> {
+    fn boards(
+        &mut self,
+        plan: &RouterPlan,
+        manager: u8,
+    ) -> Result<(Vec<u8>, Vec<String>), PacketsError> {
         let (mut client, _) = self.manager().map_err(PacketsError::Manager)?;
         client.speak_to(CLUSTER.parse().ok());
         let shown = client.call("show", Map::new());
@@ -136,12 +140,16 @@ impl Asks {
     ///
     /// # Errors
     /// Nobody can be asked, or a board goes away meanwhile.
-    pub fn packets(&mut self, plan: &Plan, manager: u8) -> Result<Report, PacketsError> {
+    pub fn packets(
+        &mut self,
+        plan: &RouterPlan,
+        manager: u8,
+    ) -> Result<PacketReport, PacketsError> {
         let (there, mut unknown) = self.boards(plan, manager)?;
         let mut seats = vec![];
         for number in there {
             match self.netd(number, manager).and_then(|mut netd| netd.call(WATCH, json!({}))) {
-                Ok(seat) => seats.push(Seat { number, ..seat }),
+                Ok(seat) => seats.push(BoardEnd { number, ..seat }),
                 Err(PacketsError::Manager(error)) => return Err(PacketsError::Manager(error)),
                 Err(error) => unknown.push(format!("board-{number} has sent nothing: {error}")),
             }
@@ -167,7 +175,7 @@ impl Asks {
             )
         }));
         unknown.extend(matrix.unsent());
-        Ok(Report { table: matrix.table(), found, unknown })
+        Ok(PacketReport { table: matrix.table(), found, unknown })
     }
 
     /// Has boards send what is `open`, and takes what comes; with `past` also past the router. Returns those pairs of which
@@ -176,7 +184,7 @@ impl Asks {
         &mut self,
         matrix: &mut Matrix<'_>,
         manager: u8,
-        open: &BTreeMap<Pair, Vec<Kind>>,
+        open: &BTreeMap<Pair, Vec<FlowKind>>,
         past: bool,
     ) -> Result<BTreeSet<Pair>, PacketsError> {
         let mut unechoed = BTreeSet::new();
@@ -195,7 +203,7 @@ impl Asks {
                     if let Some(mac) = mac.take() {
                         args["mac"] = json!(mac);
                     }
-                    let sent: Sent = netd.call(PROBE, args)?;
+                    let sent: SentProbe = netd.call(PROBE, args)?;
                     matrix.take_answers(from, sent.answers);
                     if !sent.echoed {
                         unechoed.insert(*pair);
@@ -205,7 +213,7 @@ impl Asks {
         }
         for at in seats.iter().map(|it| it.number) {
             if open.keys().any(|(_, to)| *to == Zone::Board(at)) {
-                let came: Came = self.netd(at, manager)?.call(CAME, json!({}))?;
+                let came: Received = self.netd(at, manager)?.call(CAME, json!({}))?;
                 matrix.take(at, came);
             }
         }
@@ -219,6 +227,6 @@ fn pairs(matrix: &Matrix<'_>) -> BTreeSet<Pair> {
     matrix.seats().flat_map(|it| of(it.number)).collect()
 }
 
-fn list(kinds: &[Kind]) -> String {
-    kinds.iter().map(Kind::to_string).collect::<Vec<_>>().join(",")
+fn list(kinds: &[FlowKind]) -> String {
+    kinds.iter().map(FlowKind::to_string).collect::<Vec<_>>().join(",")
 }

@@ -4,17 +4,19 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use octet_appliance::{Appliance, FileError, Router, RouterContact, Segments, Unit, UnitSource};
-use octet_router::plan::Plan;
+use octet_appliance::{
+    Appliance, FileError, RouterContact, RouterKind, Segments, Unit, UnitSource,
+};
+use octet_router::plan::RouterPlan;
 
-use super::line::Of;
+use super::line::RouterOptions;
 
 /// Services whose folders stand beside `services/`.
 const BESIDE: [&str; 1] = ["netd"];
 
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
-pub enum SettingsError {
+pub enum PlanError {
     /// A file cannot be read.
     #[error("{path}: {error}", path = .0.display(), error = .1)]
     Unread(PathBuf, io::Error),
@@ -38,7 +40,7 @@ pub enum SettingsError {
     NoManager(PathBuf),
 }
 
-impl SettingsError {
+impl PlanError {
     /// What to do.
     pub fn help(&self) -> &str {
         match self {
@@ -59,7 +61,7 @@ pub struct Settings {
     /// The file.
     path: PathBuf,
     /// The plan of the box.
-    pub plan: Plan,
+    pub plan: RouterPlan,
     /// Where its router is.
     pub contact: RouterContact,
     /// The board that holds its map.
@@ -71,8 +73,8 @@ impl Settings {
     ///
     /// # Errors
     /// None does.
-    pub fn manager(&self) -> Result<u8, SettingsError> {
-        self.manager.ok_or_else(|| SettingsError::NoManager(self.path.clone()))
+    pub fn manager(&self) -> Result<u8, PlanError> {
+        self.manager.ok_or_else(|| PlanError::NoManager(self.path.clone()))
     }
 }
 
@@ -80,33 +82,33 @@ impl Settings {
 ///
 /// # Errors
 /// There is none, or nobody says where.
-pub fn read(of: &Of) -> Result<Settings, SettingsError> {
+pub fn read(of: &RouterOptions) -> Result<Settings, PlanError> {
     let path = &of.settings;
     let text = text(path)?;
     let file = path.display().to_string();
     let appliance = Appliance::parse(&file, &text)?;
     let settings =
-        appliance.cluster_settings().ok_or_else(|| SettingsError::NoCluster(path.clone()))?;
+        appliance.cluster_settings().ok_or_else(|| PlanError::NoCluster(path.clone()))?;
     let contact = match settings.cluster.router.clone() {
-        Router::Octet => return Err(SettingsError::OwnRouter(path.clone())),
-        Router::OpenWrt(contact) => said(of).or(contact),
+        RouterKind::Octet => return Err(PlanError::OwnRouter(path.clone())),
+        RouterKind::OpenWrt(contact) => said(of).or(contact),
     };
-    let contact = contact.ok_or_else(|| SettingsError::NoContact(path.clone()))?;
+    let contact = contact.ok_or_else(|| PlanError::NoContact(path.clone()))?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let units = units(&appliance, folder, of.octet.as_deref().unwrap_or(folder))?;
     let (segments, _) = Segments::of(&settings, &units, (&file, &text))?;
-    let plan = Plan::new(&settings, &segments, &units);
+    let plan = RouterPlan::new(&settings, &segments, &units);
     let manager = settings.cluster.manager(&settings.boards);
     Ok(Settings { path: path.clone(), plan, contact, manager })
 }
 
 /// Where the router is, as the command says.
-fn said(of: &Of) -> Option<RouterContact> {
+fn said(of: &RouterOptions) -> Option<RouterContact> {
     Some(RouterContact { address: of.address.clone()?, fingerprint: of.fingerprint? })
 }
 
 /// The units of the image: Octet's, and the owner's.
-fn units(appliance: &Appliance, folder: &Path, octet: &Path) -> Result<Vec<Unit>, SettingsError> {
+fn units(appliance: &Appliance, folder: &Path, octet: &Path) -> Result<Vec<Unit>, PlanError> {
     let mut units = vec![];
     for name in &appliance.image.services {
         let name = name.get_ref().as_str();
@@ -114,7 +116,7 @@ fn units(appliance: &Appliance, folder: &Path, octet: &Path) -> Result<Vec<Unit>
             if BESIDE.contains(&name) { name.to_owned() } else { format!("services/{name}") };
         let path = octet.join(place).join("unit.toml");
         let text = fs::read_to_string(&path);
-        let text = text.map_err(|error| SettingsError::NoUnit(path.clone(), error))?;
+        let text = text.map_err(|error| PlanError::NoUnit(path.clone(), error))?;
         units.push(UnitSource::parse(path.display().to_string(), text)?.unit);
     }
     for service in &appliance.service {
@@ -124,6 +126,6 @@ fn units(appliance: &Appliance, folder: &Path, octet: &Path) -> Result<Vec<Unit>
     Ok(units)
 }
 
-fn text(path: &Path) -> Result<String, SettingsError> {
-    fs::read_to_string(path).map_err(|error| SettingsError::Unread(path.to_owned(), error))
+fn text(path: &Path) -> Result<String, PlanError> {
+    fs::read_to_string(path).map_err(|error| PlanError::Unread(path.to_owned(), error))
 }

@@ -1,19 +1,20 @@
 use super::*;
 use octet_control::{Reply, ReplyBody, encode};
-use octet_node::certificate::{Certificate, Statement};
+use octet_node::certificate::{Certificate, KeyStatement};
 use rustls::ServerConnection;
 use std::net::TcpListener;
 use std::thread;
 use tempfile::TempDir;
 
 /// A gate that says who it is by `certificate`, and answers one request with whose key it saw.
-fn gate(key: Key, certificate: Certificate) -> Address {
+fn gate(key: PrivateKey, certificate: Certificate) -> GateAddress {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string().parse().unwrap();
     thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
             let connection =
-                ServerConnection::new(tls::server(&key, tls::Protocol::Control).unwrap()).unwrap();
+                ServerConnection::new(tls::server(&key, tls::AlpnProtocol::Control).unwrap())
+                    .unwrap();
             // A client that does not like what it sees goes away.
             let _ = converse(StreamOwned::new(connection, stream), &certificate);
         }
@@ -40,14 +41,14 @@ fn converse(
     say(&mut stream, serde_json::to_vec(&reply)?)
 }
 
-fn certificate(node: &Key, key: PublicKey, epoch: u64) -> Certificate {
+fn certificate(node: &PrivateKey, key: PublicKey, epoch: u64) -> Certificate {
     let unit = "gate".parse().unwrap();
-    let statement = Statement { node: node.public(), unit, key, epoch, issued: 1 };
+    let statement = KeyStatement { node: node.public(), unit, key, epoch, issued: 1 };
     Certificate::sign(statement, node).unwrap()
 }
 
-fn new() -> Key {
-    Key::generate().unwrap()
+fn new() -> PrivateKey {
+    PrivateKey::generate().unwrap()
 }
 
 #[test]
@@ -60,8 +61,8 @@ fn only_the_box_that_is_meant() {
         let certificate = certificate(&node, key.public(), epoch);
         gate(key, certificate)
     };
-    let connect = |key: Option<PublicKey>, address: &Address| {
-        let target = Target { key, address: address.clone() };
+    let connect = |key: Option<PublicKey>, address: &GateAddress| {
+        let target = BoxAddress { key, address: address.clone() };
         let (mut client, reached) = connect(&target, &operator, &mut open())?;
         assert_eq!(reached, node.public());
         Ok(client.call("status", serde_json::Map::new()).unwrap())
@@ -90,22 +91,22 @@ fn a_box_in_others_hands_is_not_spoken_to() {
     let mut boxes = Boxes::open(&folder.path().join("boxes.toml")).unwrap();
     let certificate = certificate(&node, key.public(), 1);
     let address = gate(key, certificate);
-    let named = Target { key: Some(node.public()), address: address.clone() };
+    let named = BoxAddress { key: Some(node.public()), address: address.clone() };
     assert!(connect(&named, &operator, &mut boxes).is_ok());
     boxes.revoke(node.public()).unwrap();
-    let elsewhere = Target { key: None, address: "localhost:1".parse().unwrap() };
+    let elsewhere = BoxAddress { key: None, address: "localhost:1".parse().unwrap() };
     assert!(matches!(
         connect(&elsewhere, &operator, &mut boxes),
         Err(RemoteError::Unreachable(..))
     ));
-    let known = Target { key: None, address: address.clone() };
+    let known = BoxAddress { key: None, address: address.clone() };
     for target in [named, known] {
         let problem = connect(&target, &operator, &mut boxes).unwrap_err().to_string();
         assert!(problem.contains("was revoked"), "{problem}");
     }
     // At an address where it was not before it says who it is; nobody is asked about it.
     let at = format!("localhost:{}", address.parts().1).parse().unwrap();
-    let moved = Target { key: None, address: at };
+    let moved = BoxAddress { key: None, address: at };
     let problem = connect(&moved, &operator, &mut boxes).unwrap_err().to_string();
     assert!(problem.contains("was revoked"), "{problem}");
 }
@@ -117,7 +118,7 @@ fn a_certificate_of_another_is_of_no_use() {
     let folder = TempDir::new().unwrap();
     let mut boxes = Boxes::open(&folder.path().join("boxes.toml")).unwrap();
     let certificate = certificate(&node, key.public(), 1);
-    let target = |address: Address| Target { key: Some(node.public()), address };
+    let target = |address: GateAddress| BoxAddress { key: Some(node.public()), address };
     let honest = target(gate(key, certificate.clone()));
     assert!(connect(&honest, &operator, &mut boxes).is_ok());
     let stolen = target(gate(thief, certificate));
@@ -130,10 +131,10 @@ fn a_certificate_of_another_is_of_no_use() {
 #[test]
 fn a_gate_that_goes_is_told_of_plainly() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address: Address = listener.local_addr().unwrap().to_string().parse().unwrap();
+    let address: GateAddress = listener.local_addr().unwrap().to_string().parse().unwrap();
     let gate = thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
-        let config = tls::server(&new(), tls::Protocol::Control).unwrap();
+        let config = tls::server(&new(), tls::AlpnProtocol::Control).unwrap();
         let mut connection = ServerConnection::new(config).unwrap();
         while connection.is_handshaking() {
             connection.complete_io(&mut stream).unwrap();
@@ -141,7 +142,8 @@ fn a_gate_that_goes_is_told_of_plainly() {
     });
     let folder = TempDir::new().unwrap();
     let mut boxes = Boxes::open(&folder.path().join("boxes.toml")).unwrap();
-    let told = connect(&Target { key: None, address }, &new(), &mut boxes).unwrap_err().to_string();
+    let told =
+        connect(&BoxAddress { key: None, address }, &new(), &mut boxes).unwrap_err().to_string();
     gate.join().unwrap();
     assert!(told.ends_with("is not a gate: the other side closed the connection"), "{told}");
 }

@@ -8,13 +8,13 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use octet_appliance::{Unit, UnitSource};
-use octet_node::as_pid_1::Memory;
+use octet_node::as_pid_1::MemoryFile;
 use octet_node::control::file::Source;
 use octet_node::control::{CallError, Client, Failure};
 use octet_node::{Callers, notify_ready};
 use octet_openwrt::adopt;
 use octet_openwrt_double::{Router, Server};
-use octet_router_unit::{Parts, run};
+use octet_router_unit::{RouterServiceConfig, run};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
@@ -111,7 +111,7 @@ impl Host {
 
     /// As an owner who means this router.
     pub fn log_in_to(&self, router: &Server, text: &str) -> Result<Value, Failure> {
-        let file = Some(Memory(text.as_bytes().to_vec()));
+        let file = Some(MemoryFile(text.as_bytes().to_vec()));
         let args = json!({ "fingerprint": contact(router)["fingerprint"] });
         self.ask_with("login", args, file)
     }
@@ -120,7 +120,7 @@ impl Host {
         &self,
         verb: &str,
         args: Value,
-        mut file: Option<Memory>,
+        mut file: Option<MemoryFile>,
     ) -> Result<Value, Failure> {
         let mut client = Client::connect(&self.path("router.sock")).unwrap();
         client.stream().set_read_timeout(Some(PATIENCE)).unwrap();
@@ -219,7 +219,7 @@ fn router_unit() {
     let _ = std::fs::remove_file(&socket);
     let own = rustix::process::geteuid().as_raw();
     let verbs = "login,logout,diff,apply,verify,release,config-check,config-apply";
-    let parts = Parts {
+    let parts = RouterServiceConfig {
         control: UnixListener::bind(&socket).unwrap(),
         callers: Callers::parse(&format!("{own}={verbs}")).unwrap(),
         folder: Some(folder.join("state")),

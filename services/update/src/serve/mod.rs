@@ -9,17 +9,21 @@ use std::io;
 use std::os::unix::net::UnixListener;
 
 use octet_node::Callers;
-use octet_node::serve::threads::{self, Limits};
+use octet_node::serve::threads::{self, ConnectionLimits};
 
-pub use work::Work;
+pub use work::SharedState;
 
 /// Almost all that ask are operators.
-const LIMITS: Limits = Limits { all: 8, for_operators: 4, of_one: 2 };
+const LIMITS: ConnectionLimits = ConnectionLimits { all: 8, for_operators: 4, of_one: 2 };
 
 /// Serves whoever connects to `listener`, for ever.
 ///
 /// # Errors
 /// The socket is gone.
-pub fn serve(listener: &UnixListener, work: Work, callers: &Callers) -> io::Result<Infallible> {
+pub fn serve(
+    listener: &UnixListener,
+    work: SharedState,
+    callers: &Callers,
+) -> io::Result<Infallible> {
     threads::serve(listener, callers, LIMITS, verbs::verbs(), work)
 }

@@ -3,10 +3,10 @@
 use octet_node::Peer;
 use octet_node::control::Failure;
 
-use crate::source::Source;
+use crate::source::BundleReader;
 
 /// A file that is an argument of one request.
-pub struct Sent<'a> {
+pub struct SentFile<'a> {
     /// Who sends it.
     pub peer: &'a mut Peer,
     /// The request.
@@ -15,7 +15,7 @@ pub struct Sent<'a> {
     pub size: Option<u64>,
 }
 
-impl Source for Sent<'_> {
+impl BundleReader for SentFile<'_> {
     fn size(&self) -> Option<u64> {
         self.size
     }

@@ -3,24 +3,24 @@
 use std::path::Path;
 
 use octet_appliance::{LICENSES, Trust};
-use octet_bundle::{Manifest, Standing};
-use octet_esp::present::{Present, Slot};
+use octet_bundle::{Manifest, SlotState};
+use octet_esp::present::{EspContents, PresentSlot};
 use octet_node::control::file::FileArg;
-use octet_node::control::{Capability, ColumnKind, Failure, Verb};
+use octet_node::control::{ColumnKind, Failure, Permission, Verb};
 use octet_node::section;
 use octet_node::serve::threads::{Call, Verbs};
 use octet_node::serve::verbs::{file, nothing, optional_text};
 use octet_node::settings::next_section;
 use serde_json::{Value, json};
 
-use super::sent::Sent;
-use super::work::Work;
+use super::sent::SentFile;
+use super::work::SharedState;
 use crate::licenses;
-use crate::running::Running;
+use crate::running::RunningSlot;
 
 /// Every verb.
-pub fn verbs() -> Verbs<Work> {
-    use Capability::{Read, Update};
+pub fn verbs() -> Verbs<SharedState> {
+    use Permission::{Read, Update};
 
     Verbs::default()
         .with(
@@ -31,7 +31,7 @@ pub fn verbs() -> Verbs<Work> {
             )
             .shown(ColumnKind::Bytes, &["free"]),
             nothing(),
-            |work: &Work, _, ()| {
+            |work: &SharedState, _, ()| {
                 work.status().map(|(running, present, floor)| match present {
                     Some(present) => status(&running, &present, floor),
                     None => json!({ "running": running.slot, "installing": work.doing() }),
@@ -77,8 +77,8 @@ pub fn verbs() -> Verbs<Work> {
         )
 }
 
-fn install(work: &Work, call: &mut Call<'_>, file: FileArg) -> Result<Value, Failure> {
-    let mut sent = Sent { peer: call.peer, id: call.id, size: file.size };
+fn install(work: &SharedState, call: &mut Call<'_>, file: FileArg) -> Result<Value, Failure> {
+    let mut sent = SentFile { peer: call.peer, id: call.id, size: file.size };
     let (manifest, counts) = work.install(&mut sent)?;
     let mut answer = json!({ "slot": manifest.slot, "sequence": manifest.sequence });
     if let (Value::Object(answer), Value::Object(counts)) = (&mut answer, json!(counts)) {
@@ -88,10 +88,10 @@ fn install(work: &Work, call: &mut Call<'_>, file: FileArg) -> Result<Value, Fai
     Ok(answer)
 }
 
-fn status(running: &Running, present: &Present, floor: u64) -> Value {
+fn status(running: &RunningSlot, present: &EspContents, floor: u64) -> Value {
     let slots: Vec<Value> = present.slots.iter().map(|slot| show(slot, running)).collect();
     let manifest =
-        |slot: &Slot| slot.manifest.as_ref().map(|manifest: &Manifest| manifest.sequence);
+        |slot: &PresentSlot| slot.manifest.as_ref().map(|manifest: &Manifest| manifest.sequence);
     let now = running.slot.as_deref().and_then(|name| present.slot(name));
     json!({
         "running": running.slot,
@@ -103,11 +103,11 @@ fn status(running: &Running, present: &Present, floor: u64) -> Value {
     })
 }
 
-fn show(slot: &Slot, running: &Running) -> Value {
+fn show(slot: &PresentSlot, running: &RunningSlot) -> Value {
     let standing = match slot.standing {
-        Standing::Good => "good".to_owned(),
-        Standing::Trying { left: 0, .. } => "no tries left".to_owned(),
-        Standing::Trying { left, .. } => format!("{left} tries left"),
+        SlotState::Good => "good".to_owned(),
+        SlotState::Trying { left: 0, .. } => "no tries left".to_owned(),
+        SlotState::Trying { left, .. } => format!("{left} tries left"),
     };
     json!({
         "slot": slot.name,

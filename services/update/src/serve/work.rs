@@ -5,22 +5,22 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use octet_appliance::Trust;
 use octet_bundle::{Manifest, SlotName};
-use octet_esp::present::Present;
+use octet_esp::present::EspContents;
 use octet_node::control::{Failure, FailureCode};
 use octet_node::say;
 
-use crate::esp::{Access, Esp};
+use crate::esp::{Access, UpdateEsp};
 use crate::floor::Floor;
-use crate::install::{Counts, Offer, failed, install, tidy};
+use crate::install::{InstallCounts, OfferedUpdate, failed, install, tidy};
 use crate::plan::This;
-use crate::refusal::Refusal;
+use crate::refusal::UpdateRefusal;
 use crate::rollback::rollback;
-use crate::running::{self, Running};
-use crate::source::Source;
+use crate::running::{self, RunningSlot};
+use crate::source::BundleReader;
 
 /// What clients share.
 #[derive(Debug)]
-pub struct Work {
+pub struct SharedState {
     floor: Floor,
     /// There while an update is being written: after a start it tells of one that was cut off.
     mark: Option<PathBuf>,
@@ -29,7 +29,7 @@ pub struct Work {
     doing: Mutex<Option<SlotName>>,
 }
 
-impl Work {
+impl SharedState {
     /// With what is remembered in `folder`, if there is one.
     pub fn new(folder: Option<PathBuf>) -> Self {
         let mark = folder.as_ref().map(|folder| folder.join("installing"));
@@ -43,23 +43,26 @@ impl Work {
     }
 
     /// What is there, and the floor; without what is there while an update is being written.
-    pub fn status(&self) -> Result<(Running, Option<Present>, u64), Failure> {
+    pub fn status(&self) -> Result<(RunningSlot, Option<EspContents>, u64), Failure> {
         let running = ask()?;
         let Ok(_held) = self.hold() else { return Ok((running, None, 0)) };
         let esp = mount(&running, Access::Read)?;
-        let present = Present::read(&esp).map_err(failed("the EFI system partition"))?;
+        let present = EspContents::read(&esp).map_err(failed("the EFI system partition"))?;
         let floor = self.floor(&present)?;
         Ok((running, Some(present), floor))
     }
 
     /// Installs what `source` offers.
-    pub fn install(&self, source: &mut impl Source) -> Result<(Manifest, Counts), Failure> {
+    pub fn install(
+        &self,
+        source: &mut impl BundleReader,
+    ) -> Result<(Manifest, InstallCounts), Failure> {
         let _held = self.hold()?;
         let trust: Trust = octet_node::section("trust").map_err(|error| {
             let help = "flash the box again: its image is damaged";
             Failure::new(FailureCode::Failed, error.to_string(), help)
         })?;
-        let offer = Offer::read(source, &trust)?;
+        let offer = OfferedUpdate::read(source, &trust)?;
         let (running, mut esp) = self.change()?;
         let floor = self.raise_floor(&esp)?;
         let this = This { running: running.slot.as_deref().unwrap_or_default(), floor };
@@ -114,10 +117,10 @@ impl Work {
     }
 
     /// The partition, to be changed; not while PID 1 is about to.
-    fn change(&self) -> Result<(Running, Esp), Failure> {
+    fn change(&self) -> Result<(RunningSlot, UpdateEsp), Failure> {
         let running = ask()?;
         if running.slot.is_none() {
-            return Err(Refusal::NoSlot.into());
+            return Err(UpdateRefusal::NoSlot.into());
         }
         if running.is_ready && !running.is_good {
             return Err(busy("the running slot is about to be marked as good"));
@@ -127,13 +130,13 @@ impl Work {
     }
 
     /// The floor, which slots that are there may have raised.
-    fn floor(&self, present: &Present) -> Result<u64, Failure> {
+    fn floor(&self, present: &EspContents) -> Result<u64, Failure> {
         let kept = self.floor.read().map_err(failed("the floor"))?;
         Ok(kept.max(present.floor()))
     }
 
-    fn raise_floor(&self, esp: &Esp) -> Result<u64, Failure> {
-        let present = Present::read(esp).map_err(failed("the EFI system partition"))?;
+    fn raise_floor(&self, esp: &UpdateEsp) -> Result<u64, Failure> {
+        let present = EspContents::read(esp).map_err(failed("the EFI system partition"))?;
         let floor = self.floor(&present)?;
         self.floor.raise(floor).map_err(failed("the floor"))?;
         Ok(floor)
@@ -154,16 +157,16 @@ impl Work {
     }
 }
 
-fn ask() -> Result<Running, Failure> {
+fn ask() -> Result<RunningSlot, Failure> {
     running::ask().map_err(|error| {
         let message = format!("PID 1 does not say which slot runs: {error}");
         Failure::new(FailureCode::Failed, message, "`status` shows how the box is")
     })
 }
 
-fn mount(running: &Running, access: Access) -> Result<Esp, Failure> {
-    let device = running.esp.as_ref().ok_or(Refusal::NoSlot)?;
-    Esp::mount(device, access).map_err(|error| match error.kind() {
+fn mount(running: &RunningSlot, access: Access) -> Result<UpdateEsp, Failure> {
+    let device = running.esp.as_ref().ok_or(UpdateRefusal::NoSlot)?;
+    UpdateEsp::mount(device, access).map_err(|error| match error.kind() {
         std::io::ErrorKind::ResourceBusy => busy("PID 1 uses the EFI system partition"),
         _ => failed("the EFI system partition")(error),
     })

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use octet_esp::medium::{Item, Medium};
+use octet_esp::medium::{FolderItem, Medium};
 
 /// What is on the medium.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -140,17 +140,18 @@ impl Flash {
 }
 
 impl Medium for Flash {
-    fn list(&self, folder: &str) -> io::Result<Vec<Item>> {
+    fn list(&self, folder: &str) -> io::Result<Vec<FolderItem>> {
         let below = |path: &String| {
             let rest = path.strip_prefix(folder)?.strip_prefix('/')?;
             (!rest.contains('/')).then(|| rest.to_owned())
         };
         let files = self.now.names.iter().filter_map(|(path, file)| {
             let size = Some(self.now.files[file].len() as u64);
-            Some(Item { name: below(path)?, size })
+            Some(FolderItem { name: below(path)?, size })
         });
         let folders = self.now.folders.iter();
-        let folders = folders.filter_map(|path| Some(Item { name: below(path)?, size: None }));
+        let folders =
+            folders.filter_map(|path| Some(FolderItem { name: below(path)?, size: None }));
         Ok(files.chain(folders).collect())
     }
 

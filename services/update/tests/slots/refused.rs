@@ -2,7 +2,7 @@
 //! wrong with it.
 
 use octet_appliance::Trust;
-use octet_bundle::{Data, Head};
+use octet_bundle::{BundleHead, Data};
 use octet_update::plan::This;
 
 use crate::flash::Flash;
@@ -45,7 +45,7 @@ fn before_anything_is_written() {
     // What was signed for another manifest, no signature, garbage.
     let manifest = good.manifest.render();
     let with = |signature: Vec<u8>| {
-        let head = Head { signature, manifest: manifest.clone() };
+        let head = BundleHead { signature, manifest: manifest.clone() };
         [head.render().unwrap(), good.linux.clone(), good.initrd.clone()].concat()
     };
     refuses(with(key().sign(b"something else")), 0, &trust(), "changed since");

@@ -5,11 +5,13 @@ use std::sync::OnceLock;
 
 use minisign::KeyPair;
 use octet_appliance::Trust;
-use octet_bundle::{Chunk, Data, Digest, File, Files, Head, Kind, Manifest, Patch};
+use octet_bundle::{
+    BundleHead, ChunkedFile, Data, Digest, FileChunk, Manifest, Patch, SlotFile, SlotFiles,
+};
 use octet_node::control::{Failure, FailureCode};
-use octet_update::install::{Counts, Offer, install};
+use octet_update::install::{InstallCounts, OfferedUpdate, install};
 use octet_update::plan::This;
-use octet_update::source::Source;
+use octet_update::source::BundleReader;
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 
 use crate::flash::Flash;
@@ -67,9 +69,9 @@ pub fn noise(seed: u32, size: usize) -> Vec<u8> {
     (0..size).map(|_| next()).collect()
 }
 
-fn file(content: &[u8]) -> File {
-    let chunks = content.chunks(CHUNK).map(Chunk::plain).collect();
-    File { size: content.len() as u64, sha256: Digest::of(content), chunks }
+fn file(content: &[u8]) -> ChunkedFile {
+    let chunks = content.chunks(CHUNK).map(FileChunk::plain).collect();
+    ChunkedFile { size: content.len() as u64, sha256: Digest::of(content), chunks }
 }
 
 impl Release {
@@ -87,7 +89,7 @@ impl Release {
             data: Data { reads: (1, 1), writes: 1 },
             trial: 60,
             command_line: "quiet".parse().unwrap(),
-            files: Files { linux: file(&linux), initrd: file(&initrd) },
+            files: SlotFiles { linux: file(&linux), initrd: file(&initrd) },
             patches: vec![],
         };
         Self { manifest, patches: vec![], linux, initrd }
@@ -107,7 +109,7 @@ impl Release {
     /// The bundle, signed by `key`.
     pub fn signed(&self, key: &Key) -> Vec<u8> {
         let manifest = self.manifest.render();
-        let head = Head { signature: key.sign(&manifest), manifest };
+        let head = BundleHead { signature: key.sign(&manifest), manifest };
         let patches = self.patches.clone();
         [head.render().unwrap(), patches, self.linux.clone(), self.initrd.clone()].concat()
     }
@@ -117,7 +119,7 @@ impl Release {
         let mut patch = vec![];
         bidiff::simple_diff(&old.initrd, &self.initrd, &mut patch).unwrap();
         let bytes = compress_to_vec(patch.as_slice(), CompressionLevel::Fastest);
-        let (makes, from) = (Kind::Initrd, old.manifest.files.initrd.sha256);
+        let (makes, from) = (SlotFile::Initrd, old.manifest.files.initrd.sha256);
         self.manifest.patches.push(Patch { makes, from, stored: bytes.len() as u32 });
         self.patches.extend(bytes);
     }
@@ -150,7 +152,7 @@ impl Bytes {
     }
 }
 
-impl Source for Bytes {
+impl BundleReader for Bytes {
     fn size(&self) -> Option<u64> {
         self.says_size.then_some(self.bytes.len() as u64)
     }
@@ -168,7 +170,11 @@ impl Source for Bytes {
 }
 
 /// Has the box that runs `running` take `bundle`.
-pub fn take(flash: &mut Flash, running: &str, bundle: &mut Bytes) -> Result<Counts, Failure> {
+pub fn take(
+    flash: &mut Flash,
+    running: &str,
+    bundle: &mut Bytes,
+) -> Result<InstallCounts, Failure> {
     take_with(flash, This { running, floor: 0 }, bundle, &trust())
 }
 
@@ -178,7 +184,7 @@ pub fn take_with(
     this: This<'_>,
     bundle: &mut Bytes,
     trust: &Trust,
-) -> Result<Counts, Failure> {
-    let offer = Offer::read(bundle, trust)?;
+) -> Result<InstallCounts, Failure> {
+    let offer = OfferedUpdate::read(bundle, trust)?;
     install(flash, bundle, this, &offer)
 }

@@ -1,7 +1,7 @@
 //! Updates that are taken, one after the other.
 
 use octet_esp::medium::Medium;
-use octet_esp::present::Present;
+use octet_esp::present::EspContents;
 use octet_update::install::tidy;
 use octet_update::plan::This;
 use octet_update::rollback::rollback;
@@ -195,7 +195,7 @@ fn leftovers_go() {
     let other = Release::number(3);
     flash.put(&format!("loader/entries/octet-{}+0.conf", old.name()), b"");
     flash.put(&format!("loader/entries/octet-{}.conf", other.name()), b"");
-    let present = Present::read(&flash).unwrap();
+    let present = EspContents::read(&flash).unwrap();
     assert_eq!(present.last_good(old.name()), None);
     assert_eq!(present.next().map(|slot| slot.name.as_str()), Some(old.name()));
     flash.make_folder("octet/1.0-empty").unwrap();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use octet_esp::present::Present;
+use octet_esp::present::EspContents;
 use octet_update::plan::{This, plan};
 use proptest::prelude::*;
 
@@ -36,7 +36,7 @@ proptest! {
         }
         let (running, _) = &all[runs.index(all.len())];
         let update = Release::new(new, noise(kernel, 3000), noise(90, 3000));
-        let present = Present::read(&flash).unwrap();
+        let present = EspContents::read(&flash).unwrap();
         let this = This { running: running.name(), floor };
         let plan = plan(&present, this, &update.manifest);
 

@@ -7,18 +7,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use octet_node::control::file::{Chunk, FileArg, MAX_CHUNK, MAX_WANT};
-use octet_node::control::{Capability, Failure, FailureCode, Verb};
+use octet_node::control::{Failure, FailureCode, Permission, Verb};
 use octet_node::metrics::exposition::collector::Collector;
 use octet_node::metrics::exposition::encoding::DescriptorEncoder;
-use octet_node::metrics::exposition::{Kind, family, text};
-use octet_node::serve::threads::{Call, Limits, Verbs, serve};
+use octet_node::metrics::exposition::{MetricKind, family, text};
+use octet_node::serve::threads::{Call, ConnectionLimits, Verbs, serve};
 use octet_node::serve::verbs::file;
 use octet_node::settings::{SettingsError, next_section};
 use octet_node::{notify_ready, run, section};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-const LIMITS: Limits = Limits { all: 12, for_operators: 8, of_one: 2 };
+const LIMITS: ConnectionLimits = ConnectionLimits { all: 12, for_operators: 8, of_one: 2 };
 
 /// What it reads of `[appliance]`.
 #[derive(Deserialize)]
@@ -68,12 +68,12 @@ struct Given(u64);
 impl Collector for Given {
     fn encode(&self, mut to: DescriptorEncoder<'_>) -> std::fmt::Result {
         let bytes = [(Vec::<(_, &str)>::new(), self.0)];
-        family(&mut to, "bytes", Kind::Counter, "Bytes that were given back.", bytes)
+        family(&mut to, "bytes", MetricKind::Counter, "Bytes that were given back.", bytes)
     }
 }
 
 fn verbs() -> Verbs<Mirror> {
-    let give = Verb::new("give-back", Capability::Operate, "Gives a file back, in parts");
+    let give = Verb::new("give-back", Permission::Operate, "Gives a file back, in parts");
     Verbs::default()
         .with(give, file("file", "The file"), |it: &Mirror, call, _: FileArg| it.give_back(call))
         .with_metrics(|it: &Mirror| text("mirror", Given(it.bytes.load(Ordering::Relaxed))))

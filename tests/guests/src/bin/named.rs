@@ -4,7 +4,7 @@ use std::env;
 use std::net::IpAddr;
 use std::os::unix::net::UnixDatagram;
 
-use octet_node::names::{Names, News, keep};
+use octet_node::names::{NamesUpdate, ServiceNames, keep};
 
 /// Of the service's user, since it is the owner's.
 const NAME: &str = "extra-1.octet";
@@ -14,10 +14,10 @@ const ADDRESS: &str = "10.20.1.2";
 
 fn main() -> std::io::Result<()> {
     let address: IpAddr = ADDRESS.parse().map_err(std::io::Error::other)?;
-    let names = Names::from([(NAME.to_owned(), vec![address])]);
+    let names = ServiceNames::from([(NAME.to_owned(), vec![address])]);
     let _kept = keep("/run/octet/lan.sock".into(), names, |news| match news {
-        News::Told => println!("lan tells my name"),
-        News::Not(why) => println!("lan does not tell my name: {why}"),
+        NamesUpdate::Told => println!("lan tells my name"),
+        NamesUpdate::Not(why) => println!("lan does not tell my name: {why}"),
     })?;
     if let Some(socket) = env::var_os("NOTIFY_SOCKET") {
         UnixDatagram::unbound()?.send_to(b"READY=1", socket)?;

@@ -11,8 +11,8 @@ use memchr::memmem;
 use octet_control::PublicKey;
 use octet_machine::panel::{Host, Mac};
 use octet_machine::{Node, Socket};
-use octet_node::durable::Existing;
-use octet_node::key::{self, Key, KeyFile};
+use octet_node::durable::ExistingFile;
+use octet_node::key::{self, KeyFile, PrivateKey};
 use octet_node::words::Words;
 use octet_tests::{DiskFile, octet_msg};
 use serde_json::{Value, json};
@@ -158,7 +158,8 @@ impl Keys {
     /// New ones, and the lines of `appliance.toml` that name the operators.
     pub fn new() -> (Self, String) {
         let keys = Self(tempfile::tempdir().unwrap());
-        let make = |name| key::make(&keys.path(name), Existing::Keep, |_| Ok(())).unwrap().public();
+        let make =
+            |name| key::make(&keys.path(name), ExistingFile::Keep, |_| Ok(())).unwrap().public();
         let [reads, operates, _] = ["reads", "operates", "nobody"].map(make);
         let lines = format!(
             "[operator]\nkeys = [\n  {{ key = \"{reads}\", name = \"anna\", may = [\"read\"] }},\n  \
@@ -171,7 +172,7 @@ impl Keys {
         self.0.path().join(name)
     }
 
-    fn read(&self, name: &str) -> Key {
+    fn read(&self, name: &str) -> PrivateKey {
         let KeyFile::Key(key) = key::read(&self.path(name)).unwrap() else { panic!("{name}") };
         key
     }
@@ -257,7 +258,7 @@ fn last_to_box(person: &Person) -> String {
 
 /// The gate of board 2 lists to the operator with `key` what it does for it, and nothing else: every verb of every unit
 /// is asked for, with an argument that none has.
-fn is_offered_what_it_may(site: &Site, key: &Key) {
+fn is_offered_what_it_may(site: &Site, key: &PrivateKey) {
     let board = Node::Board(2);
     let node = site.ask(board, "gate", "show", json!({}))["node"].clone();
     let bring = |unit: &str, verb: &str, argument: &str| {

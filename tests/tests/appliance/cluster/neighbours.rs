@@ -7,8 +7,8 @@ use octet_appliance::{Appliance, SETTINGS};
 use octet_control::file::LocalFile;
 use octet_machine::panel::Mac;
 use octet_machine::{Cluster, Node, Socket, router_card};
-use octet_node::certificate::{Certificate, Statement};
-use octet_node::key::Key;
+use octet_node::certificate::{Certificate, KeyStatement};
+use octet_node::key::PrivateKey;
 use octet_tests::{Image, Remake, guest, shipped};
 use serde_json::{Value, json};
 
@@ -60,9 +60,9 @@ fn image(address: &str) -> Image {
 
 /// The card of a node that is nowhere.
 fn strangers() -> String {
-    let node = Key::generate().unwrap();
-    let (unit, key) = ("forward".parse().unwrap(), Key::generate().unwrap().public());
-    let statement = Statement { node: node.public(), unit, key, epoch: 1, issued: 0 };
+    let node = PrivateKey::generate().unwrap();
+    let (unit, key) = ("forward".parse().unwrap(), PrivateKey::generate().unwrap().public());
+    let statement = KeyStatement { node: node.public(), unit, key, epoch: 1, issued: 0 };
     Certificate::sign(statement, &node).unwrap().into()
 }
 

@@ -1,6 +1,6 @@
 //! New slots that do not become good, each in a way of its own: the old one is back without a hand.
 
-use octet_bundle::Standing;
+use octet_bundle::SlotState;
 use octet_tests::{Release, fault_build, guest};
 
 use crate::update::base::{boot, flashed, power_off, release, remake, wait_good};
@@ -67,7 +67,7 @@ fn the_old_one_is_back_without_a_hand() {
     let disk = flashed(&old);
     for (_, release) in &bad {
         // One try for each, so that this ends today.
-        release.put_beside(&disk, Standing::Trying { left: 1, done: 2 }, old.slot());
+        release.put_beside(&disk, SlotState::Trying { left: 1, done: 2 }, old.slot());
     }
     bad.iter().for_each(|(how, release)| println!("{} {how}", release.slot()));
     let machine = boot(&disk);

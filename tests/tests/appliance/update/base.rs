@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use octet_appliance::SETTINGS;
-use octet_bundle::Standing;
+use octet_bundle::SlotState;
 use octet_machine::{Disk, Machine, State, UnitState};
 use octet_tests::{DiskFile, READY, Release, Remake, SOON, SigningKey, shipped};
 use serde_json::json;
@@ -46,7 +46,7 @@ pub fn flashed(release: &Release) -> DiskFile {
     let (image, disk) = (shipped(), DiskFile::used());
     disk.esp_remove(&format!("octet/{}", image.slot()));
     disk.esp_remove(&format!("loader/entries/octet-{}+3.conf", image.slot()));
-    release.put_on(&disk, Standing::Good);
+    release.put_on(&disk, SlotState::Good);
     disk
 }
 

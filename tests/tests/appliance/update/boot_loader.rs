@@ -1,7 +1,7 @@
 //! A boot loader that counts the tries of a slot otherwise is found by these tests: a stand-in does what the release that
 //! ships does, and then what others do.
 
-use octet_bundle::Standing;
+use octet_bundle::SlotState;
 use octet_machine::{Machine, MachineError, State, UnitState};
 use octet_tests::{Counting, DiskFile, READY, SOON};
 
@@ -47,7 +47,7 @@ fn one_that_counts_otherwise_never_leaves_a_bad_slot() {
     let (old, bad) = (release("old", 1), fails_its_check(2));
     let [old_slot, bad_slot] = [&old, &bad].map(|it| it.slot().to_string());
     let disk = flashed(&old);
-    bad.put_beside(&disk, Standing::Trying { left: 1, done: 2 }, old.slot());
+    bad.put_beside(&disk, SlotState::Trying { left: 1, done: 2 }, old.slot());
     let entries = |counter: &str| {
         let mut names =
             vec![format!("octet-{old_slot}.conf"), format!("octet-{bad_slot}+{counter}.conf")];

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use octet_bundle::{Digest, EntryName, Kind, Standing};
+use octet_bundle::{Digest, EntryName, SlotFile, SlotState};
 use octet_machine::WriteLog;
 use octet_tests::{DiskFile, Release, in_parallel, part, soak};
 use serde_json::Value;
@@ -62,7 +62,7 @@ fn is_there(disk: &DiskFile, release: &Release) -> bool {
 }
 
 fn is(release: &Release, found: &(String, [Digest; 2])) -> bool {
-    let digests = Kind::ALL.map(|kind| Digest::of(release.content(kind)));
+    let digests = SlotFile::ALL.map(|kind| Digest::of(release.content(kind)));
     found.0 == release.slot().as_str() && found.1 == digests
 }
 
@@ -79,7 +79,7 @@ fn after_any_write_the_old_or_the_new_one_is_whole() {
     let disk = flashed(&old);
     // One that never became ready, and makes room.
     let gone = release("gone", 1);
-    gone.put_on(&disk, Standing::Trying { left: 0, done: 3 });
+    gone.put_on(&disk, SlotState::Trying { left: 0, done: 3 });
     // What a cut in the middle of a rollback leaves, if the kernel wrote the new name before it was
     // more than that of an empty file.
     disk.esp_put(&format!("loader/entries/{}", EntryName::tried(old.slot(), 0)), b"");

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use octet_bundle::{Kind, Standing};
+use octet_bundle::{SlotFile, SlotState};
 use octet_control::file::LocalFile;
 use octet_machine::{Machine, MachineError};
 use octet_tests::{
@@ -75,7 +75,7 @@ fn one_that_is_good_those_that_are_refused_and_the_way_back() {
     let disk = flashed(&first);
     // One try is left to this one.
     let bad = fails_its_check(2);
-    bad.put_beside(&disk, Standing::Trying { left: 1, done: 2 }, first.slot());
+    bad.put_beside(&disk, SlotState::Trying { left: 1, done: 2 }, first.slot());
     let folder = tempfile::tempdir().unwrap();
     let signing = key().write(folder.path());
     let machine = boot(&disk);
@@ -90,7 +90,7 @@ fn one_that_is_good_those_that_are_refused_and_the_way_back() {
     let count = |name: &str| done[name].as_u64().unwrap();
     assert_eq!(count("size"), second.size());
     // The kernel is not written again, and of the initramfs only what has changed is sent.
-    assert_eq!(count("shared"), second.content(Kind::Linux).len() as u64);
+    assert_eq!(count("shared"), second.content(SlotFile::Linux).len() as u64);
     assert!(count("received") * 20 < count("size"), "{done}");
     let status = machine.call_unit("update", "status", Value::Null).unwrap();
     assert_eq!(status["next"], json!(second.slot()), "{status}");
@@ -126,7 +126,8 @@ fn one_that_is_good_those_that_are_refused_and_the_way_back() {
     let mut places = next.manifest.files.initrd.places();
     let lacks = places.find(|it| !known.iter().any(|all| all.contains(&it.chunk))).unwrap().at;
     let mut flipped = next.signed(key());
-    let at = flipped.0.len() - next.content(Kind::Initrd).len() + usize::try_from(lacks).unwrap();
+    let at =
+        flipped.0.len() - next.content(SlotFile::Initrd).len() + usize::try_from(lacks).unwrap();
     flipped.0[at] ^= 1;
     refused(&machine, flipped, "not what was signed");
     refused(&machine, Bytes(vec![]), "cut off");

@@ -8,8 +8,8 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
 
-use super::super::super::error::Fault;
-use super::super::super::volume::Store;
+use super::super::super::error::FlashFault;
+use super::super::super::volume::BlockDevice;
 use crate::output::sparse::Sparse;
 
 const SECTOR: usize = 512;
@@ -56,10 +56,10 @@ impl Power {
         self.changes.set(0);
     }
 
-    fn change(&self, at: u64) -> Result<(), Fault> {
+    fn change(&self, at: u64) -> Result<(), FlashFault> {
         self.changes.set(self.changes.get() + 1);
         let left = self.left.get().checked_sub(1);
-        let gone = || Fault::Write { at, why: io::Error::other("the power is gone") };
+        let gone = || FlashFault::Write { at, why: io::Error::other("the power is gone") };
         self.left.set(left.ok_or_else(gone)?);
         Ok(())
     }
@@ -106,8 +106,8 @@ impl Power {
     }
 }
 
-impl Store for Power {
-    fn read(&self, at: u64, into: &mut [u8]) -> Result<(), Fault> {
+impl BlockDevice for Power {
+    fn read(&self, at: u64, into: &mut [u8]) -> Result<(), FlashFault> {
         assert!(self.pending.borrow().is_empty(), "not all is synced");
         self.made(at / SECTOR as u64, into);
         for (sector, part) in (at / SECTOR as u64..).zip(into.chunks_mut(SECTOR)) {
@@ -118,7 +118,7 @@ impl Store for Power {
         Ok(())
     }
 
-    fn write(&self, at: u64, bytes: &[u8]) -> Result<(), Fault> {
+    fn write(&self, at: u64, bytes: &[u8]) -> Result<(), FlashFault> {
         let sectors = (at / SECTOR as u64..).zip(bytes.chunks(SECTOR));
         let written = sectors.map(|(sector, bytes)| (sector, bytes.to_vec()));
         // What the power goes in the middle of may be there, too.
@@ -126,7 +126,7 @@ impl Store for Power {
         self.change(at)
     }
 
-    fn sync(&self) -> Result<(), Fault> {
+    fn sync(&self) -> Result<(), FlashFault> {
         self.change(0)?;
         self.durable.borrow_mut().extend(self.pending.take());
         Ok(())

@@ -5,7 +5,7 @@ use octet_bundle::Data;
 use super::*;
 
 /// Decides, and sees that nothing was written.
-fn refused(image: &Power, disk: &Power, layout_of_disk: Option<Layout>) -> Unkept {
+fn refused(image: &Power, disk: &Power, layout_of_disk: Option<PartitionLayout>) -> Unkept {
     let why = keep((image, &layout()), (disk, layout_of_disk)).unwrap_err();
     assert_eq!(disk.changes.get(), 0);
     why
@@ -15,12 +15,12 @@ fn refused(image: &Power, disk: &Power, layout_of_disk: Option<Layout>) -> Unkep
 fn what_is_not_this_octet() {
     let [running, new] = [1, 2].map(Release::number);
     let (with, image) = (disk(&[(&running, "")]), image(&new));
-    assert_eq!(decide(&image, &with).unwrap().work, Work::Write);
+    assert_eq!(decide(&image, &with).unwrap().work, SlotWork::Write);
     assert!(matches!(refused(&image, &with, None), Unkept::NoOctet(_)));
     for other in [
-        Layout { data: Some(SIZE + 512), ..layout() },
-        Layout { data: None, ..layout() },
-        Layout { esp: 0..SIZE - 4096, ..layout() },
+        PartitionLayout { data: Some(SIZE + 512), ..layout() },
+        PartitionLayout { data: None, ..layout() },
+        PartitionLayout { esp: 0..SIZE - 4096, ..layout() },
     ] {
         assert!(matches!(refused(&image, &with, Some(other)), Unkept::Layout));
     }
@@ -42,7 +42,7 @@ fn what_is_not_this_octet() {
 fn data_that_one_of_both_could_not_read() {
     let [running, mut new] = [1, 2].map(Release::number);
     let with = disk(&[(&running, "")]);
-    assert_eq!(decide(&image(&new), &with).unwrap().work, Work::Write);
+    assert_eq!(decide(&image(&new), &with).unwrap().work, SlotWork::Write);
     new.manifest.data = Data { reads: (1, 2), writes: 2 };
     let why = refused(&image(&new), &with, Some(layout()));
     assert!(matches!(&why, Unkept::Data(slot) if slot == running.name()), "{why}");
@@ -52,7 +52,7 @@ fn data_that_one_of_both_could_not_read() {
 fn files_that_nobody_can_trust() {
     let [running, new] = [1, 2].map(Release::number);
     let (with, image) = (disk(&[(&running, "")]), image(&new));
-    assert_eq!(decide(&image, &with).unwrap().work, Work::Write);
+    assert_eq!(decide(&image, &with).unwrap().work, SlotWork::Write);
     // The root's entry in both tables says that the medium is bad there (the FAT specification).
     let mut boot = [0; 512];
     with.read(0, &mut boot).unwrap();
@@ -80,7 +80,7 @@ fn without_room_slots_go_as_in_an_update() {
         let mut files: Tree = besides().into_iter().chain(files).collect();
         let disk = Power::new(volume(&files));
         let Some(left) = left else { return disk };
-        let there = Volume::open(&disk, 0..SIZE).unwrap();
+        let there = FatVolume::open(&disk, 0..SIZE).unwrap();
         let free = Slots::new(there, 0).free().unwrap();
         files.insert("filler".into(), vec![0; usize::try_from(free - left).unwrap()]);
         Power::new(volume(&files))

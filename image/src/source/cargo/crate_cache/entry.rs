@@ -12,8 +12,8 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use super::sources::Read;
-use super::unit::Unit;
+use super::sources::SourceFiles;
+use super::unit::CrateUnit;
 use crate::digest::Sha256;
 
 /// The ending of its name.
@@ -21,37 +21,37 @@ pub const EXTENSION: &str = "unit";
 
 /// What is known of the unit, and which files it has.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Head {
+pub struct CachedCrateHead {
     /// The unit.
-    pub unit: Unit,
+    pub unit: CrateUnit,
     /// The SHA-256 that the registry gives of its crate.
     pub checksum: String,
     /// What it was compiled from.
-    pub sources: Read,
+    pub sources: SourceFiles,
     /// Its files: path in the folder into which cargo compiles, permissions, size.
     files: Vec<(PathBuf, u32, usize)>,
 }
 
 /// One that is whole.
 #[derive(Debug)]
-pub struct Entry<'a> {
+pub struct CachedCrate<'a> {
     /// Its head.
-    pub head: Head,
+    pub head: CachedCrateHead,
     contents: &'a [u8],
 }
 
 /// The unit that the file at `path` says it has; of use only to see that it need not be read.
-pub fn unit(path: &Path) -> Option<Unit> {
+pub fn unit(path: &Path) -> Option<CrateUnit> {
     let mut file = File::open(path).ok()?;
     let mut begin = [0; 36];
     file.read_exact(&mut begin).ok()?;
     let [.., a, b, c, d] = begin;
     let mut head = vec![];
     file.take(u32::from_le_bytes([a, b, c, d]).into()).read_to_end(&mut head).ok()?;
-    Some(serde_json::from_slice::<Head>(&head).ok()?.unit)
+    Some(serde_json::from_slice::<CachedCrateHead>(&head).ok()?.unit)
 }
 
-impl<'a> Entry<'a> {
+impl<'a> CachedCrate<'a> {
     /// Reads one; why it is none otherwise.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, String> {
         let damaged = || "it is damaged".to_owned();
@@ -62,7 +62,8 @@ impl<'a> Entry<'a> {
         let (size, rest) = rest.split_first_chunk::<4>().ok_or_else(damaged)?;
         let (head, contents) =
             rest.split_at_checked(u32::from_le_bytes(*size) as usize).ok_or_else(damaged)?;
-        let head: Head = serde_json::from_slice(head).map_err(|error| error.to_string())?;
+        let head: CachedCrateHead =
+            serde_json::from_slice(head).map_err(|error| error.to_string())?;
         let mut sum = Some(0_usize);
         for (path, _, size) in &head.files {
             if !head.unit.may_have(path) {
@@ -93,9 +94,9 @@ impl<'a> Entry<'a> {
     /// The bytes of one for `unit`, whose `files` are in `target`.
     pub fn render(
         target: &Path,
-        unit: &Unit,
+        unit: &CrateUnit,
         checksum: &str,
-        sources: Read,
+        sources: SourceFiles,
         files: &BTreeSet<PathBuf>,
     ) -> io::Result<Vec<u8>> {
         let mut contents = vec![];
@@ -107,7 +108,7 @@ impl<'a> Entry<'a> {
             contents.extend(bytes);
         }
         let checksum = checksum.to_owned();
-        let head = Head { unit: unit.clone(), checksum, sources, files: listed };
+        let head = CachedCrateHead { unit: unit.clone(), checksum, sources, files: listed };
         let head = serde_json::to_vec(&head)?;
         let size = u32::try_from(head.len()).map_err(io::Error::other)?.to_le_bytes();
         let digest = Sha256::of_parts([&size[..], &head, &contents]);
@@ -141,7 +142,7 @@ mod tests {
         fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let sized = [&u32::try_from(bytes.len()).unwrap().to_le_bytes()[..], &bytes].concat();
             for body in [&bytes, &sized] {
-                prop_assert!(Entry::parse(&[Sha256::of(body).as_ref(), body].concat()).is_err());
+                prop_assert!(CachedCrate::parse(&[Sha256::of(body).as_ref(), body].concat()).is_err());
             }
         }
     }

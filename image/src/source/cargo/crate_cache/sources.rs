@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use memchr::memmem;
 use serde::{Deserialize, Serialize};
 
-use super::unit::Unit;
-use crate::digest::{Hasher, Sha256};
+use super::unit::CrateUnit;
+use crate::digest::{FieldHasher, Sha256};
 
 /// Where the sources of crates are, in a home of cargo's.
 const BELOW: &str = "registry/src";
@@ -20,7 +20,7 @@ pub struct Sources<'a> {
 
 /// Some of them, as they were.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Read {
+pub struct SourceFiles {
     /// Their paths in the home, in order.
     paths: BTreeSet<PathBuf>,
     /// A digest of paths and contents.
@@ -35,7 +35,12 @@ impl<'a> Sources<'a> {
 
     /// What `unit`, whose `files` are in `target`, was compiled from: files that rustc has named, or all of a crate whose
     /// build script has run. None if one is of elsewhere.
-    pub fn read(&self, target: &Path, unit: &Unit, files: &BTreeSet<PathBuf>) -> Option<Read> {
+    pub fn read(
+        &self,
+        target: &Path,
+        unit: &CrateUnit,
+        files: &BTreeSet<PathBuf>,
+    ) -> Option<SourceFiles> {
         let mut paths = BTreeSet::new();
         let mut compiled = false;
         for file in files.iter().filter(|file| is_rustcs(file)) {
@@ -60,16 +65,16 @@ impl<'a> Sources<'a> {
             }
         }
         let digest = self.digest(&paths)?;
-        paths.iter().all(|path| path.starts_with(BELOW)).then_some(Read { paths, digest })
+        paths.iter().all(|path| path.starts_with(BELOW)).then_some(SourceFiles { paths, digest })
     }
 
     /// Whether they are still as they were.
-    pub fn are(&self, read: &Read) -> bool {
+    pub fn are(&self, read: &SourceFiles) -> bool {
         self.digest(&read.paths) == Some(read.digest)
     }
 
     /// The folder of the unit's crate, from the home.
-    fn package(&self, unit: &Unit) -> Option<PathBuf> {
+    fn package(&self, unit: &CrateUnit) -> Option<PathBuf> {
         let registries = fs::read_dir(self.home.join(BELOW)).ok()?.filter_map(Result::ok);
         let name = format!("{}-{}", unit.name, unit.version);
         let mut folders = registries.map(|it| Path::new(BELOW).join(it.file_name()).join(&name));
@@ -90,7 +95,7 @@ impl<'a> Sources<'a> {
     }
 
     fn digest(&self, paths: &BTreeSet<PathBuf>) -> Option<Sha256> {
-        let mut hasher = Hasher::default();
+        let mut hasher = FieldHasher::default();
         for path in paths {
             hasher.field(path.as_os_str().as_encoded_bytes());
             hasher.field(Sha256::of_file(&self.home.join(path)).ok()?);
@@ -137,7 +142,7 @@ mod tests {
         write(home.join("registry/src/index/a-1.0.0/build.rs"), "fn main() {}");
         let hash = "0123456789abcdef".to_owned();
         let (name, version) = ("a".to_owned(), "1.0.0".to_owned());
-        let unit = Unit { place: "debug".into(), name, version, hash };
+        let unit = CrateUnit { place: "debug".into(), name, version, hash };
         let made = PathBuf::from("debug/build/a-0123456789abcdef/out/made.rs");
         let files = BTreeSet::from([made.clone()]);
         let read = |text: &str| {

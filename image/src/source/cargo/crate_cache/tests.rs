@@ -176,12 +176,12 @@ impl Clone<'_> {
         self.cache(compiler).restore()
     }
 
-    fn keep(&self, units: &Units) {
+    fn keep(&self, units: &CompiledCrates) {
         self.cache("rustc 1").keep(units).unwrap();
     }
 
     /// Builds: what was compiled, and what the program says.
-    fn build(&self) -> (Compiled, Units, String) {
+    fn build(&self) -> (Compiled, CompiledCrates, String) {
         let mut child = self
             .cargo(&["build", "--message-format", "json-render-diagnostics"])
             .arg("--target-dir")
@@ -189,7 +189,7 @@ impl Clone<'_> {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let (mut compiled, mut units) = (Compiled::default(), Units::default());
+        let (mut compiled, mut units) = (Compiled::default(), CompiledCrates::default());
         for message in Message::parse_stream(BufReader::new(child.stdout.take().unwrap())) {
             let message = message.unwrap();
             units.note(&self.target, &message);
@@ -289,7 +289,7 @@ fn a_flipped_byte_is_seen_before_anything_is_run() {
             let refused: Vec<_> = restored.refused.iter().map(|(path, _)| path).collect();
             assert_eq!((restored.copied, refused), (3, vec![path]));
             assert!(!path.exists());
-            let listed = Entry::parse(bytes).unwrap();
+            let listed = CachedCrate::parse(bytes).unwrap();
             assert!(!listed.head.unit.is_in(&clone.target), "{}", path.display());
         }
         // It is compiled again, by cargo's own rules.

@@ -13,7 +13,7 @@ use super::entry::EXTENSION;
 
 /// A library, a macro, a build script, or what such a script has made: of a registry's crate.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Unit {
+pub struct CrateUnit {
     /// The folder of its profile, in the folder into which cargo compiles.
     pub place: PathBuf,
     /// Its crate's name.
@@ -27,9 +27,9 @@ pub struct Unit {
 
 /// Those that one run of cargo has made, or found made.
 #[derive(Debug, Default)]
-pub struct Units(BTreeSet<Unit>);
+pub struct CompiledCrates(BTreeSet<CrateUnit>);
 
-impl Units {
+impl CompiledCrates {
     /// Takes note of what cargo says of a crate that it compiles into `target`.
     pub fn note(&mut self, target: &Path, message: &Message) {
         let (package, file) = match message {
@@ -45,12 +45,12 @@ impl Units {
         if let Some((name, version)) = registered(package)
             && let Some((place, hash)) = placed(target, file)
         {
-            self.0.insert(Unit { place, name, version, hash });
+            self.0.insert(CrateUnit { place, name, version, hash });
         }
     }
 
     /// All of them.
-    pub fn iter(&self) -> impl Iterator<Item = &Unit> {
+    pub fn iter(&self) -> impl Iterator<Item = &CrateUnit> {
         self.0.iter()
     }
 }
@@ -78,7 +78,7 @@ fn hash(stem: &OsStr) -> Option<&str> {
     (hash.len() == 16 && hash.bytes().all(|digit| digit.is_ascii_hexdigit())).then_some(hash)
 }
 
-impl Unit {
+impl CrateUnit {
     /// The name of its file in the store.
     pub fn file_name(&self) -> String {
         let place: Vec<_> = self.place.iter().map(OsStr::to_string_lossy).collect();
@@ -116,8 +116,8 @@ impl Unit {
 /// The files of each of `units`, by their paths inside `target`.
 pub fn files<'a>(
     target: &Path,
-    units: &[&'a Unit],
-) -> io::Result<Vec<(&'a Unit, BTreeSet<PathBuf>)>> {
+    units: &[&'a CrateUnit],
+) -> io::Result<Vec<(&'a CrateUnit, BTreeSet<PathBuf>)>> {
     // What lies in `deps`, by folder and hash: there are thousands.
     let mut libraries: BTreeMap<(&Path, String), BTreeSet<PathBuf>> = BTreeMap::new();
     let places: BTreeSet<_> = units.iter().map(|unit| unit.place.as_path()).collect();
@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn a_unit_has_its_own_files_alone() {
-        let unit = Unit {
+        let unit = CrateUnit {
             place: "appliance".into(),
             name: "a-b".into(),
             version: "1.0.0".into(),

@@ -63,13 +63,13 @@ fn each_compression_is_unpacked() {
     for (kind, data) in
         [("data.tar", &data), ("data.tar.gz/", &gzip(&data)), ("data.tar.zst", &zstd)]
     {
-        let package = Package::read(&deb(kind, data)).unwrap();
+        let package = DebPackage::read(&deb(kind, data)).unwrap();
         assert_eq!(package.file("/usr/bin/it"), Some(&b"program"[..]));
         let it = package.entry("/usr/bin/it").unwrap();
         assert_eq!((it.mode, it.uid, it.gid), (0o644, 0, 7));
         assert_eq!(package.file("/usr/bin/link"), None);
         let link = &package.entry("/usr/bin/link").unwrap().content;
-        assert_eq!(*link, Content::Link("../it".into()));
+        assert_eq!(*link, DebFileContent::Link("../it".into()));
         assert_eq!(package.entry("/usr/bin"), None);
         assert_eq!((package.field("Version"), package.field("Nothing")), ("1:2-3", ""));
     }
@@ -83,8 +83,8 @@ fn scripts_are_named() {
     let (control, data) = (tar(&control), tar(&[]));
     let members =
         [("debian-binary", &b"2.0\n"[..]), ("control.tar", &control), ("data.tar", &data)];
-    assert_eq!(Package::read(&ar(&members)).unwrap().scripts(), ["preinst", "postrm"]);
-    assert!(Package::read(&deb("data.tar", &data)).unwrap().scripts().is_empty());
+    assert_eq!(DebPackage::read(&ar(&members)).unwrap().scripts(), ["preinst", "postrm"]);
+    assert!(DebPackage::read(&deb("data.tar", &data)).unwrap().scripts().is_empty());
 }
 
 /// The bytes are those of `printf hello | xz`.
@@ -108,7 +108,7 @@ fn xz_is_unpacked() {
 #[test]
 fn says_what_is_wrong() {
     let good = deb("data.tar", &tar(&[("./it", EntryType::Regular, b"1")]));
-    Package::read(&good).unwrap();
+    DebPackage::read(&good).unwrap();
     let with = |name, kind| deb("data.tar", &tar(&[(name, kind, b"")]));
     for (deb, words) in [
         (with("../it", EntryType::Regular), "leave the root"),
@@ -122,7 +122,7 @@ fn says_what_is_wrong() {
         (good[..good.len() - 600].to_vec(), "cut off"),
         (good[1..].to_vec(), "no archive"),
     ] {
-        let error = Package::read(&deb).unwrap_err().to_string();
+        let error = DebPackage::read(&deb).unwrap_err().to_string();
         assert!(error.contains(words), "{words}: {error}");
     }
 }
@@ -139,9 +139,9 @@ proptest! {
 
     #[test]
     fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        let _ = Package::read(&bytes);
+        let _ = DebPackage::read(&bytes);
         for kind in ["data.tar", "data.tar.gz", "data.tar.xz", "data.tar.zst"] {
-            let _ = Package::read(&deb(kind, &bytes));
+            let _ = DebPackage::read(&deb(kind, &bytes));
         }
     }
 
@@ -150,6 +150,6 @@ proptest! {
         let mut bytes = deb("data.tar", &tar(&[("./it", EntryType::Regular, b"content")]));
         let at = at % bytes.len();
         bytes[at] = value;
-        let _ = Package::read(&bytes);
+        let _ = DebPackage::read(&bytes);
     }
 }

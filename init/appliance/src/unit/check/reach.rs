@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::Wrong;
 use crate::SOCKETS;
-use crate::unit::{Network, Unit, UnitType};
+use crate::unit::{NetworkAccess, Unit, UnitType};
 
 /// Checks its ports and sockets.
 pub(super) fn sockets(unit: &Unit) -> Result<(), Wrong> {
@@ -128,7 +128,7 @@ pub(super) fn reaches(unit: &Unit) -> Result<(), Wrong> {
         if let Some(port) = ports.iter().find(|port| !seen.insert(port.as_str())) {
             return wrong(format!("`{port}` is there twice"), "remove one of them");
         }
-        if unit.sandbox.network != Network::Host {
+        if unit.sandbox.network != NetworkAccess::Host {
             let message = format!("the unit has a network of its own, in which `{whom}` is not");
             return wrong(message, "add `sandbox.network = \"host\"`");
         }
@@ -144,7 +144,7 @@ pub(super) fn config(unit: &Unit) -> Result<(), Wrong> {
         return wrong(format!("`{section}` is there twice"), "remove one of them");
     }
     let path = format!("{SOCKETS}/{}.sock", unit.name);
-    let is_open = |socket: &crate::unit::Socket| {
+    let is_open = |socket: &crate::unit::UnitSocket| {
         socket.open && socket.path.as_ref().is_some_and(|own| own.as_str() == path)
     };
     // A one-shot reads its settings anew at each start.

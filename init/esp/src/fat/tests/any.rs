@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::super::folder::{self, SLOT};
-use super::super::{Plan, is_dirty, plan};
+use super::super::{RepairPlan, is_dirty, plan};
 use super::damage::{Damage, END, damaged, damages};
 use super::disk::{Disk, FILES};
 
@@ -23,7 +23,7 @@ fn cut() -> impl Strategy<Value = Cut> {
 }
 
 impl Cut {
-    fn of(&self, disk: &Disk, plan: &Plan) -> Disk {
+    fn of(&self, disk: &Disk, plan: &RepairPlan) -> Disk {
         let mut disk = disk.clone();
         let mut takes = self.takes.iter().copied().cycle();
         for (index, stage) in plan.stages.iter().enumerate().take(self.stages + 1) {
@@ -36,9 +36,9 @@ impl Cut {
 }
 
 /// Looks whether the volume is well after its plan, and whether the same comes out after a cut.
-fn check(disk: &Disk, plan: &Plan, cut: &Cut) {
+fn check(disk: &Disk, plan: &RepairPlan, cut: &Cut) {
     let end = disk.after(plan);
-    assert_eq!(super::super::plan(&end).unwrap(), Plan::default());
+    assert_eq!(super::super::plan(&end).unwrap(), RepairPlan::default());
     assert!(!is_dirty(&end).unwrap());
     let cut = cut.of(disk, plan);
     assert!(cut.is_like(disk) || cut.is_like(&end) || is_dirty(&cut).unwrap());

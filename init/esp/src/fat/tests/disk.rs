@@ -11,7 +11,7 @@ use fatfs::{FatType, FileSystem, FormatVolumeOptions, FsOptions};
 use tempfile::NamedTempFile;
 
 use super::super::folder::SLOT;
-use super::super::{Plan, ReadAt, SECTOR, Volume, Write, plan, u16_at, u32_at};
+use super::super::{FatWrite, ReadAt, RepairPlan, SECTOR, VolumeGeometry, plan, u16_at, u32_at};
 
 const SIZE: usize = 40 << 20;
 
@@ -77,7 +77,7 @@ impl Disk {
     }
 
     /// Writes, or leaves out, each sector of `write` as `takes` says.
-    pub fn write(&mut self, write: &Write, mut takes: impl FnMut() -> bool) {
+    pub fn write(&mut self, write: &FatWrite, mut takes: impl FnMut() -> bool) {
         for (sector, bytes) in (write.sector..).zip(write.bytes.chunks(SECTOR)) {
             if takes() {
                 self.put(sector * SECTOR as u64, bytes);
@@ -86,7 +86,7 @@ impl Disk {
     }
 
     /// The same volume after all of `plan`.
-    pub fn after(&self, plan: &Plan) -> Self {
+    pub fn after(&self, plan: &RepairPlan) -> Self {
         let mut disk = self.clone();
         plan.stages.iter().flatten().for_each(|write| disk.write(write, || true));
         disk
@@ -98,8 +98,8 @@ impl Disk {
     }
 
     /// Where things are, whatever sector 0 says now.
-    pub fn volume(&self) -> Volume {
-        Volume::read(&self.made[..SECTOR]).unwrap()
+    pub fn volume(&self) -> VolumeGeometry {
+        VolumeGeometry::read(&self.made[..SECTOR]).unwrap()
     }
 
     /// Where a table has the entry of a cluster, in bytes.

@@ -1,12 +1,12 @@
 use std::collections::BTreeMap;
 
-use octet_appliance::{Appliance, Exit, Segments, Unit, UnitSource, Vpn};
+use octet_appliance::{Appliance, ExitNode, Segments, Unit, UnitSource, Vpn};
 
-use super::super::super::plan::Plan;
-use super::super::super::table::Table;
+use super::super::super::plan::RouterPlan;
+use super::super::super::table::NftTable;
 use super::super::table;
 use crate::on_board::OnBoard;
-use crate::paths::{Lets, Paths};
+use crate::paths::{Lets, PathDevices};
 
 const BEGINS: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n[cluster]\nboards = 4\n[lan]\n";
 
@@ -23,22 +23,22 @@ fn forward() -> Unit {
     UnitSource::parse("unit.toml".into(), text.into()).unwrap().unit
 }
 
-fn plan(lines: &str, vpn: bool, units: &[Unit]) -> Plan {
+fn plan(lines: &str, vpn: bool, units: &[Unit]) -> RouterPlan {
     let text = format!("{BEGINS}{lines}");
     let appliance = Appliance::parse("appliance.toml", &text).unwrap();
     let mut settings = appliance.cluster_settings().unwrap();
-    settings.vpn = vpn.then(|| Vpn { exit: Exit::Node("fc00::1".parse().unwrap()) });
+    settings.vpn = vpn.then(|| Vpn { exit: ExitNode::Node("fc00::1".parse().unwrap()) });
     let (segments, _) = Segments::of(&settings, units, ("appliance.toml", &text)).unwrap();
-    Plan::new(&settings, &segments, units)
+    RouterPlan::new(&settings, &segments, units)
 }
 
-fn made(lines: &str, vpn: bool, units: &[Unit]) -> Table {
-    let forward = Paths::of(units, Lets::default());
+fn made(lines: &str, vpn: bool, units: &[Unit]) -> NftTable {
+    let forward = PathDevices::of(units, Lets::default());
     table(&plan(lines, vpn, units), &OnBoard::of(units), forward.as_ref(), false)
 }
 
 /// The rules of a chain, as text.
-fn chain(table: &Table, name: &str) -> String {
+fn chain(table: &NftTable, name: &str) -> String {
     table.chains[name].to_string()
 }
 
@@ -48,7 +48,7 @@ fn positions<'a>(chain: &str, rules: impl IntoIterator<Item = &'a str>) -> Vec<u
 }
 
 /// The elements of a map, each with its key.
-fn elements(table: &Table, name: &str) -> BTreeMap<String, String> {
+fn elements(table: &NftTable, name: &str) -> BTreeMap<String, String> {
     let set = table.sets.iter().find(|set| set.name == name).unwrap();
     let pairs = set.elements.iter().map(|it| it.split_once(" : ").unwrap());
     pairs.map(|(key, verdict)| (key.to_owned(), verdict.to_owned())).collect()
@@ -61,7 +61,8 @@ fn the_lan_leaves_by_the_vpn_alone() {
     for units in [&[forward()][..], &[]] {
         let with = made(LAN, true, units);
         let without = made(LAN, false, units);
-        let keys = |table: &Table, map: &str| elements(table, map).into_keys().collect::<Vec<_>>();
+        let keys =
+            |table: &NftTable, map: &str| elements(table, map).into_keys().collect::<Vec<_>>();
         assert_eq!(
             keys(&with, "forward_port"),
             ["\"eth1\" . \"eth0\" . tcp . 80", "\"eth5\" . \"fvpn\" . tcp . 80"]
@@ -199,8 +200,8 @@ fn tunnels_and_names_by_paths() {
     let lets = &plan.lets[&(
         octet_appliance::Zone::Path,
         octet_appliance::Zone::Router,
-        octet_appliance::Traffic::Udp,
+        octet_appliance::TrafficKind::Udp,
     )];
     assert_eq!(lets.len(), 1);
-    assert_eq!(lets[0].by, crate::router::plan::Source::Policy(0));
+    assert_eq!(lets[0].by, crate::router::plan::RuleSource::Policy(0));
 }

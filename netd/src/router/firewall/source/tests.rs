@@ -1,6 +1,6 @@
 use octet_appliance::{Appliance, Segments};
 
-use super::super::super::plan::{Neighbour, Plan};
+use super::super::super::plan::{RouterNeighbour, RouterPlan};
 use super::*;
 
 const BEGINS: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n[cluster]\nboards = 4\n[lan]\n";
@@ -14,16 +14,16 @@ const LINES: &str = "[[publish]]\nport = \"udp/5353\"\nto = \"board-2\"\nat = \"
 const OUT: &str =
     "[[policy]]\nfrom = \"path\"\nto = \"uplink\"\nprotocol = \"udp\"\nports = [53]\n";
 
-fn plan(lines: &str) -> Plan {
+fn plan(lines: &str) -> RouterPlan {
     let text = format!("{BEGINS}{lines}");
     let appliance = Appliance::parse("appliance.toml", &text).unwrap();
     let settings = appliance.cluster_settings().unwrap();
     let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", &text)).unwrap();
-    Plan::new(&settings, &segments, &[])
+    RouterPlan::new(&settings, &segments, &[])
 }
 
-fn texts(rules: Vec<Rule>) -> Vec<String> {
-    rules.iter().map(Rule::to_string).collect()
+fn texts(rules: Vec<NftRule>) -> Vec<String> {
+    rules.iter().map(NftRule::to_string).collect()
 }
 
 /// A board keeps its own port, everybody else leaves by another one, and all other flows by their own.
@@ -56,7 +56,7 @@ fn nobody_leaves_by_a_port_of_somebody_else() {
 fn what_the_router_itself_hears() {
     let reserved = |at: &[Option<&str>]| {
         let mut plan = plan("");
-        let neighbour = |at: &Option<&str>| Neighbour {
+        let neighbour = |at: &Option<&str>| RouterNeighbour {
             name: "hill".into(),
             at: at.map(|at| at.parse().unwrap()),
         };
@@ -81,7 +81,7 @@ fn those_who_leave_by_this_router_neither() {
     let plan = plan(&format!("{LINES}{OUT}"));
     let places = "100.127.255.0/24";
     for forwards in [true, false] {
-        let of_places = |rules: Vec<Rule>| -> Vec<String> {
+        let of_places = |rules: Vec<NftRule>| -> Vec<String> {
             let rules = texts(rules).into_iter().filter(|rule| rule.contains(places));
             rules.map(|rule| rule.split(" saddr ").nth(1).unwrap().to_owned()).collect()
         };

@@ -12,7 +12,7 @@ fn a_new_coordinator_takes_over_what_the_old_one_had() {
     let late = old.coordinator.sign(old.book.map(&old.rules));
     // None has joined here yet; under `approve` and `pinned` none would be.
     let mut new = World { coordinator: Node::new(), rules: rules("approve", &[]), ..old };
-    new.book = Book::new(new.coordinator.public(), 0);
+    new.book = NumberRegistry::new(new.coordinator.public(), 0);
     let stranger = NotLearned::Strange(early.map().coordinator);
     assert_eq!(new.learn(&early, 2), Err(stranger));
     let statement = new.appoint(2, Some(early.map().coordinator));
@@ -26,12 +26,12 @@ fn a_new_coordinator_takes_over_what_the_old_one_had() {
     // A later map is the truth about it, in whatever order they come.
     new.learn(&late, 2).unwrap();
     assert_eq!(new.seats(), [(1, 1), (2, 2), (3, 3)]);
-    assert_eq!(new.join(4, 4), Err(Refusal::Revoked));
+    assert_eq!(new.join(4, 4), Err(JoinRefusal::Revoked));
     assert_eq!(new.learn(&early, 2), Err(NotLearned::Old));
-    assert_eq!(new.join(2, 2), Ok(Verdict::Welcome));
+    assert_eq!(new.join(2, 2), Ok(JoinDecision::Welcome));
     assert_eq!(new.book.map(&new.rules).version.epoch, 2);
     // What an owner has said since then stays.
-    assert_eq!(new.join(1, 5), Err(Refusal::Another { number: 1, known: new.key(1) }));
+    assert_eq!(new.join(1, 5), Err(JoinRefusal::Another { number: 1, known: new.key(1) }));
 }
 
 #[test]
@@ -39,12 +39,12 @@ fn who_came_first_makes_room_for_whom_the_old_map_names() {
     let old = World::whole();
     let map = old.coordinator.sign(old.book.map(&old.rules));
     let mut new = World { coordinator: Node::new(), ..old };
-    new.book = Book::new(new.coordinator.public(), 0);
+    new.book = NumberRegistry::new(new.coordinator.public(), 0);
     let statement = new.appoint(2, Some(map.map().coordinator));
     new.by_hand(|book, hand| book.adopt(statement, hand)).unwrap();
-    assert_eq!(new.join(1, 5), Ok(Verdict::Welcome));
+    assert_eq!(new.join(1, 5), Ok(JoinDecision::Welcome));
     new.replace(2).unwrap();
-    assert_eq!(new.join(2, 6), Ok(Verdict::Welcome));
+    assert_eq!(new.join(2, 6), Ok(JoinDecision::Welcome));
     new.learn(&map, 3).unwrap();
     assert_eq!(new.seats(), [(1, 1), (2, 6), (3, 3), (4, 4)]);
 }
@@ -60,8 +60,8 @@ fn a_coordinator_whose_disk_was_put_back_learns_of_what_it_has_forgotten() {
     world.learn(&newer, 2).unwrap();
     assert_eq!(world.book.version, newer.map().version);
     assert_eq!(world.seats(), [(2, 2), (3, 3), (4, 4)]);
-    assert_eq!(world.join(1, 1), Err(Refusal::Revoked));
-    assert_eq!(world.join(1, 5), Err(Refusal::Closed(1)));
+    assert_eq!(world.join(1, 1), Err(JoinRefusal::Revoked));
+    assert_eq!(world.join(1, 5), Err(JoinRefusal::Closed(1)));
     assert_eq!(world.learn(&newer, 2), Err(NotLearned::Old));
 }
 
@@ -91,12 +91,12 @@ fn a_map_of_the_same_number_is_learned_from() {
     assert!(world.book.version > lost.map().version, "a newer one than both is made");
     // Who was revoked is; what was said by hand since then stays.
     assert_eq!(world.seats(), [(2, 5), (3, 3), (4, 4)]);
-    assert_eq!(world.join(1, 1), Err(Refusal::Revoked));
+    assert_eq!(world.join(1, 1), Err(JoinRefusal::Revoked));
     assert_eq!(world.learn(&lost, 3), Err(NotLearned::Old));
 }
 
 /// A map by which `coordinator` revokes board 1, and which its key number `key_epoch` has signed.
-fn forged(world: &World, coordinator: &Node, version: Version, key_epoch: u64) -> SignedMap {
+fn forged(world: &World, coordinator: &Node, version: MapVersion, key_epoch: u64) -> SignedMap {
     let mut map = world.book.map(&world.rules);
     (map.coordinator, map.version, map.revoked) =
         (coordinator.public(), version, vec![world.key(1)]);
@@ -120,7 +120,8 @@ fn a_replaced_key_of_the_coordinator_says_nothing() {
     let mut world = with_a_newer_key();
     let before = world.book.clone();
     let show = |world: &mut World, key_epoch, sequence| {
-        let signed = forged(world, &world.coordinator, Version { epoch: 1, sequence }, key_epoch);
+        let signed =
+            forged(world, &world.coordinator, MapVersion { epoch: 1, sequence }, key_epoch);
         let learned = world.learn(&signed, 2);
         assert!(learned.is_ok() || world.book == before);
         learned
@@ -136,7 +137,7 @@ fn a_replaced_key_of_the_coordinator_says_nothing() {
     assert_eq!(show(&mut world, 3, 10 + MOST_AHEAD), Ok(()));
     assert_eq!(world.seats(), [(2, 2), (3, 3), (4, 4)]);
     let signed =
-        forged(&world, &world.coordinator, Version { epoch: 1, sequence: 20 + MOST_AHEAD }, 2);
+        forged(&world, &world.coordinator, MapVersion { epoch: 1, sequence: 20 + MOST_AHEAD }, 2);
     assert_eq!(world.learn(&signed, 2), Err(NotLearned::Replaced { shown: 2, seen: 3 }));
 }
 
@@ -144,7 +145,7 @@ fn a_replaced_key_of_the_coordinator_says_nothing() {
 fn who_shows_a_map_is_named_in_it() {
     let world = with_a_newer_key();
     let map = world.coordinator.sign(world.book.map(&world.rules));
-    let mut lost = Book::new(world.coordinator.public(), 0);
+    let mut lost = NumberRegistry::new(world.coordinator.public(), 0);
     let before = lost.clone();
     let candidate = |board: usize| world.boards[board - 1].candidate(None);
     let mut show = |number, candidate: &Candidate| lost.learn(&map, number, candidate, NOW);
@@ -155,14 +156,14 @@ fn who_shows_a_map_is_named_in_it() {
     assert_eq!(show(0, &world.coordinator.candidate(None)), Err(NotLearned::NotNamed(0)));
     // One who has a key that it had before.
     let old = Candidate { key_epoch: 1, ..candidate(1) };
-    let refused = Refusal::Replayed { shown: 1, seen: 2 };
+    let refused = JoinRefusal::Replayed { shown: 1, seen: 2 };
     assert_eq!(show(1, &old), Err(NotLearned::Shower(refused)));
     // A board of a coordinator that has no boards any more.
     assert_eq!(show(1, &candidate(1)), Ok(()));
     assert_eq!((before.enrolled(3), lost.enrolled(3).unwrap().node), (None, world.key(3)));
     // And none that was revoked.
     lost.revoke(1).unwrap();
-    let revoked = NotLearned::Shower(Refusal::Revoked);
+    let revoked = NotLearned::Shower(JoinRefusal::Revoked);
     let mut next = map.map().clone();
     next.version.sequence += 1;
     let next =
@@ -177,11 +178,11 @@ fn a_replaced_key_of_the_coordinator_before_says_nothing() {
     let mut new = World { coordinator: Node::new(), ..old };
     let before = old.coordinator;
     let show = |world: &mut World, key_epoch, epoch, sequence| {
-        let signed = forged(world, &before, Version { epoch, sequence }, key_epoch);
+        let signed = forged(world, &before, MapVersion { epoch, sequence }, key_epoch);
         world.learn(&signed, 2)
     };
     let boards = new.book.clone();
-    new.book = Book { coordinator: new.coordinator.public(), learned: None, ..boards };
+    new.book = NumberRegistry { coordinator: new.coordinator.public(), learned: None, ..boards };
     let statement = new.appoint(5, Some(before.public()));
     new.by_hand(|book, hand| book.adopt(statement, hand)).unwrap();
     // It was never of the epoch in which it is replaced; nor has it made so many maps.

@@ -5,11 +5,11 @@ use super::*;
 /// Whose coordinator is board 2.
 fn managed() -> World {
     let mut world = World::new("first-use");
-    world.book = Book::new(world.coordinator.public(), 2);
+    world.book = NumberRegistry::new(world.coordinator.public(), 2);
     world
 }
 
-fn nodes(book: &Book, rules: &Rules) -> Vec<(u8, PublicKey, bool)> {
+fn nodes(book: &NumberRegistry, rules: &EnrolmentRules) -> Vec<(u8, PublicKey, bool)> {
     let map = book.map(rules);
     map.check().unwrap();
     map.members.iter().map(|member| (member.number, member.node, member.drained)).collect()
@@ -18,8 +18,8 @@ fn nodes(book: &Book, rules: &Rules) -> Vec<(u8, PublicKey, bool)> {
 #[test]
 fn it_is_in_the_map_by_its_number_and_nobody_takes_that() {
     let mut world = managed();
-    assert_eq!(world.join(1, 1), Ok(Verdict::Welcome));
-    assert_eq!(world.join(3, 3), Ok(Verdict::Welcome));
+    assert_eq!(world.join(1, 1), Ok(JoinDecision::Welcome));
+    assert_eq!(world.join(3, 3), Ok(JoinDecision::Welcome));
     let own = world.coordinator.public();
     let all = [(1, world.key(1), false), (2, own, false), (3, world.key(3), false)];
     assert_eq!(nodes(&world.book, &world.rules), all);
@@ -27,12 +27,12 @@ fn it_is_in_the_map_by_its_number_and_nobody_takes_that() {
     assert_eq!(map.member(2).unwrap().addresses[0].to_string(), "10.20.2.2");
 
     let before = world.book.clone();
-    assert_eq!(world.join(2, 4), Err(Refusal::CoordinatorsPlace(2)));
-    assert_eq!(world.join(2, 1), Err(Refusal::CoordinatorsPlace(2)));
+    assert_eq!(world.join(2, 4), Err(JoinRefusal::CoordinatorsPlace(2)));
+    assert_eq!(world.join(2, 1), Err(JoinRefusal::CoordinatorsPlace(2)));
     for number in [2, 4] {
         let copy = world.coordinator.candidate(Some(number));
         let refused = world.book.join(number, &copy, &world.rules, NOW);
-        assert_eq!(refused, Err(Refusal::CoordinatorsKey));
+        assert_eq!(refused, Err(JoinRefusal::CoordinatorsKey));
     }
     let candidate = world.boards[3].candidate(None);
     assert_eq!(world.replace(2), Err(CannotBe::IsCoordinator(2)));
@@ -52,7 +52,7 @@ fn it_is_drained_like_another() {
     // A book that was lost learns it again from the map.
     world.book.version.sequence = 7;
     let map = world.coordinator.sign(world.book.map(&world.rules));
-    let mut restored = Book::new(own, 2);
+    let mut restored = NumberRegistry::new(own, 2);
     restored.recover(&map, 1, NOW).unwrap();
     assert_eq!(nodes(&restored, &world.rules), [(2, own, true)]);
     world.by_hand(|book, hand| book.drain(2, false, hand)).unwrap();
@@ -63,7 +63,7 @@ fn it_is_drained_like_another() {
 #[test]
 fn the_one_before_is_a_board() {
     let mut world = managed();
-    assert_eq!(world.join(3, 3), Ok(Verdict::Welcome));
+    assert_eq!(world.join(3, 3), Ok(JoinDecision::Welcome));
     world.by_hand(|book, hand| book.drain(2, true, hand)).unwrap();
     world.by_hand(|book, hand| book.drain(3, true, hand)).unwrap();
     world.book.version.sequence = 9;
@@ -73,7 +73,7 @@ fn the_one_before_is_a_board() {
     let mut next = World { boards: world.boards, owner: world.owner, ..managed() };
     std::mem::swap(&mut next.coordinator, &mut next.boards[2]);
     let own = next.coordinator.public();
-    next.book = Book::new(own, 3);
+    next.book = NumberRegistry::new(own, 3);
     let statement = next.appoint(2, Some(old));
     next.by_hand(|book, hand| book.adopt(statement, hand)).unwrap();
     // It shows its own map, as any board does.
@@ -96,12 +96,12 @@ fn the_one_before_is_a_board() {
 #[test]
 fn it_moves() {
     let mut world = managed();
-    assert_eq!(world.join(1, 1), Ok(Verdict::Welcome));
+    assert_eq!(world.join(1, 1), Ok(JoinDecision::Welcome));
     world.by_hand(|book, hand| book.drain(1, true, hand)).unwrap();
-    assert_eq!(world.join(2, 1), Err(Refusal::CoordinatorsPlace(2)));
+    assert_eq!(world.join(2, 1), Err(JoinRefusal::CoordinatorsPlace(2)));
     world.book.be_at(1);
     assert_eq!(nodes(&world.book, &world.rules), [(1, world.coordinator.public(), true)]);
-    assert_eq!(world.join(2, 1), Ok(Verdict::Welcome));
+    assert_eq!(world.join(2, 1), Ok(JoinDecision::Welcome));
     // The same place again changes nothing.
     let before = world.book.clone();
     world.book.be_at(1);

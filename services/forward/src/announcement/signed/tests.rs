@@ -1,22 +1,23 @@
-use octet_node::certificate::Statement;
+use octet_node::certificate::KeyStatement;
 use proptest::prelude::*;
 
 use super::*;
-use crate::announcement::{LIFETIME, LINKS, Link};
+use crate::announcement::{AnnouncedLink, LIFETIME, LINKS};
 
 struct Node {
-    node: Key,
-    key: Key,
+    node: PrivateKey,
+    key: PrivateKey,
 }
 
 impl Node {
     fn new() -> Self {
-        Self { node: Key::generate().unwrap(), key: Key::generate().unwrap() }
+        Self { node: PrivateKey::generate().unwrap(), key: PrivateKey::generate().unwrap() }
     }
 
     fn certificate(&self, unit: &str) -> Certificate {
         let (node, key) = (self.node.public(), self.key.public());
-        let statement = Statement { node, unit: unit.parse().unwrap(), key, epoch: 1, issued: 0 };
+        let statement =
+            KeyStatement { node, unit: unit.parse().unwrap(), key, epoch: 1, issued: 0 };
         Certificate::sign(statement, &self.node).unwrap()
     }
 
@@ -25,10 +26,15 @@ impl Node {
     }
 }
 
-fn link(number: u8) -> Link {
+fn link(number: u8) -> AnnouncedLink {
     let mut octets = [number; 16];
     octets[0] = 0xfc;
-    Link { neighbour: octets.try_into().unwrap(), capacity: 100_000, latency: 150, loss: 2 }
+    AnnouncedLink {
+        neighbour: octets.try_into().unwrap(),
+        capacity: 100_000,
+        latency: 150,
+        loss: 2,
+    }
 }
 
 fn announcement(links: u8) -> Announcement {
@@ -48,7 +54,7 @@ fn announcement(links: u8) -> Announcement {
 fn every_changed_bit_is_seen() {
     let node = Node::new();
     let whole = node.sign(announcement(3)).unwrap();
-    assert_eq!(whole.address(), Address::of(&node.node.public()));
+    assert_eq!(whole.address(), NodeAddress::of(&node.node.public()));
     let bytes = whole.to_bytes();
     assert_eq!(SignedAnnouncement::from_bytes(&bytes), Ok(whole));
     for bit in 0..bytes.len() * 8 {
@@ -90,7 +96,7 @@ fn only_the_nodes_key_for_forward_signs() {
 #[test]
 fn what_cannot_be_is_not_said() {
     let node = Node::new();
-    let own = Address::of(&node.node.public());
+    let own = NodeAddress::of(&node.node.public());
     let refused = |change: &dyn Fn(&mut Announcement)| {
         let mut changed = announcement(2);
         assert!(node.sign(changed.clone()).is_ok());

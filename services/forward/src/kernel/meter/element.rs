@@ -20,7 +20,7 @@ use rtnetlink::sys::{Socket, SocketAddr};
 use super::{Count, NAME};
 
 /// What tells an element from all others of its set: a device, and the first four bytes of a packet with a label.
-pub type Key = [u8; 8];
+pub type ElementKey = [u8; 8];
 
 /// `NFNL_SUBSYS_NFTABLES`: whose transaction it is.
 const NFTABLES: u16 = 10;
@@ -45,28 +45,28 @@ const OVER: u32 = 1;
 
 /// A change of one element.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
+pub enum ElementChange {
     /// It is there, with this statement; nothing happens if it was there already.
     Add {
         /// The set.
         set: &'static str,
         /// The element.
-        key: Key,
+        key: ElementKey,
         /// What it does besides being there; otherwise what the set says.
-        statement: Option<Statement>,
+        statement: Option<ElementRule>,
     },
     /// It is there no more. It has to be there.
     Remove {
         /// The set.
         set: &'static str,
         /// The element.
-        key: Key,
+        key: ElementKey,
     },
 }
 
 /// What an element does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Statement {
+pub enum ElementRule {
     /// It counts, beginning with this.
     Counter(Count),
     /// It is found by what comes above this.
@@ -78,15 +78,15 @@ pub enum Statement {
     },
 }
 
-impl From<Statement> for ListAttribute<ExpressionAttribute> {
-    fn from(statement: Statement) -> Self {
+impl From<ElementRule> for ListAttribute<ExpressionAttribute> {
+    fn from(statement: ElementRule) -> Self {
         let long = |kind, value: u64| DefaultNla::new(kind, value.to_be_bytes().to_vec());
         let short = |kind, value: u32| DefaultNla::new(kind, value.to_be_bytes().to_vec());
         let (name, attributes) = match statement {
-            Statement::Counter(Count { packets, bytes }) => {
+            ElementRule::Counter(Count { packets, bytes }) => {
                 ("counter", vec![long(COUNTED_BYTES, bytes), long(COUNTED_PACKETS, packets)])
             }
-            Statement::Limit { rate, burst } => (
+            ElementRule::Limit { rate, burst } => (
                 "limit",
                 vec![
                     long(LIMIT_RATE, rate),
@@ -101,7 +101,7 @@ impl From<Statement> for ListAttribute<ExpressionAttribute> {
     }
 }
 
-impl Change {
+impl ElementChange {
     fn message(&self) -> NfTablesMessage {
         match self {
             Self::Add { set, key, statement } => {
@@ -114,7 +114,11 @@ impl Change {
     }
 }
 
-fn element(set: &str, key: &Key, statement: Option<SetElementAttribute>) -> SetElementMessage {
+fn element(
+    set: &str,
+    key: &ElementKey,
+    statement: Option<SetElementAttribute>,
+) -> SetElementMessage {
     let mut attributes = vec![SetElementAttribute::Key(DataAttribute::Value(key.to_vec()))];
     attributes.extend(statement);
     SetElementMessage {
@@ -127,9 +131,9 @@ fn element(set: &str, key: &Key, statement: Option<SetElementAttribute>) -> SetE
 }
 
 /// A transaction, as one datagram.
-fn transaction(changes: &[Change]) -> Vec<u8> {
+fn transaction(changes: &[ElementChange]) -> Vec<u8> {
     let edge = |it: ControlMessage| message(NetfilterProtoFamily::Unspec, NFTABLES, it.into());
-    let change = |it: &Change| message(NetfilterProtoFamily::NetDev, 0, it.message().into());
+    let change = |it: &ElementChange| message(NetfilterProtoFamily::NetDev, 0, it.message().into());
     let mut messages = vec![edge(ControlMessage::BatchBegin)];
     messages.extend(changes.iter().map(change));
     // What is wrong is always told; that nothing is, of this one only.
@@ -163,7 +167,7 @@ fn message(
 ///
 /// # Errors
 /// The kernel refuses one of them, or has no such table.
-pub fn commit(changes: &[Change]) -> io::Result<()> {
+pub fn commit(changes: &[ElementChange]) -> io::Result<()> {
     let mut socket = Socket::new(NETLINK_NETFILTER)?;
     socket.bind_auto()?;
     socket.send_to(&transaction(changes), &SocketAddr::new(0, 0), 0)?;
@@ -188,11 +192,11 @@ pub fn commit(changes: &[Change]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{AT_ONCE, Direction, Gate, Meter};
+    use super::super::{AT_ONCE, Direction, GateChange, Meter};
     use super::*;
     use crate::label::{HIGHEST, Label};
 
-    const KEY: Key = [7, 0, 0, 0, 0x00, 0x06, 0x41, 0x00];
+    const KEY: ElementKey = [7, 0, 0, 0, 0x00, 0x06, 0x41, 0x00];
 
     /// As `nft --debug=mnl` (1.0.6) shows what it sends for the same changes, but for two attributes: that of an
     /// element's only expression, for which the kernel takes the list of several too, and the number of the set
@@ -220,13 +224,13 @@ mod tests {
             let head = [kind.to_ne_bytes(), flags.to_ne_bytes()].concat();
             [&length.to_ne_bytes()[..], &head, &numbers, attributes].concat()
         };
-        let count = Statement::Counter(Count { packets: 3, bytes: 252 });
-        let rate = Statement::Limit { rate: 125_000, burst: 3000 };
+        let count = ElementRule::Counter(Count { packets: 3, bytes: 252 });
+        let rate = ElementRule::Limit { rate: 125_000, burst: 3000 };
         let changes = [
-            Change::Add { set: "labels", key: KEY, statement: Some(count) },
-            Change::Add { set: "rates", key: KEY, statement: Some(rate) },
-            Change::Add { set: "labels", key: KEY, statement: None },
-            Change::Remove { set: "labels", key: KEY },
+            ElementChange::Add { set: "labels", key: KEY, statement: Some(count) },
+            ElementChange::Add { set: "rates", key: KEY, statement: Some(rate) },
+            ElementChange::Add { set: "labels", key: KEY, statement: None },
+            ElementChange::Remove { set: "labels", key: KEY },
         ];
         let expected = [
             said(0x10, 1, 0, [0, 0, 0, 10], &[]),
@@ -249,9 +253,9 @@ mod tests {
         let meter = Meter { device: "fl65535".into(), direction: Direction::Above, label };
         let begins = Count { packets: u64::MAX, bytes: u64::MAX };
         for gate in [
-            Gate::Let(meter.clone(), begins),
-            Gate::Bound(meter.clone(), u32::MAX, begins),
-            Gate::Forbid(meter),
+            GateChange::Let(meter.clone(), begins),
+            GateChange::Bound(meter.clone(), u32::MAX, begins),
+            GateChange::Forbid(meter),
         ] {
             let changes = vec![gate.changes(u32::MAX); AT_ONCE].concat();
             assert!(transaction(&changes).len() < ROOM, "{gate:?}");

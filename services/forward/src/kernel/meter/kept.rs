@@ -2,7 +2,7 @@
 
 use octet_node::bytes::Fields;
 
-use super::{Count, Counts, Direction, Meter};
+use super::{Count, Direction, Meter, MeterCounts};
 use crate::label::Label;
 
 /// The first byte.
@@ -10,7 +10,7 @@ const VERSION: u8 = 1;
 
 /// Version, then of each: what (1: 0 in, 1 out, 2 above the rate), label (4), packets (8), bytes (8), the length of the
 /// device's name (1), and the name. Numbers are big-endian.
-pub fn to_bytes(counts: &Counts) -> Vec<u8> {
+pub fn to_bytes(counts: &MeterCounts) -> Vec<u8> {
     let mut out = vec![VERSION];
     for (Meter { device, direction, label }, count) in counts {
         out.push(direction.number());
@@ -25,12 +25,12 @@ pub fn to_bytes(counts: &Counts) -> Vec<u8> {
 }
 
 /// `None` if it is something else.
-pub fn from_bytes(bytes: &[u8]) -> Option<Counts> {
+pub fn from_bytes(bytes: &[u8]) -> Option<MeterCounts> {
     let mut fields = Fields(bytes);
     if fields.u8()? != VERSION {
         return None;
     }
-    let mut counts = Counts::new();
+    let mut counts = MeterCounts::new();
     while !fields.0.is_empty() {
         let direction = *Direction::ALL.get(usize::from(fields.u8()?))?;
         let label = Label::new(fields.u32()?)?;
@@ -63,7 +63,7 @@ mod tests {
     proptest! {
         #[test]
         fn come_back(counts in prop::collection::btree_map(any::<u8>(), counted(), 0..9), cut: prop::sample::Index) {
-            let counts: Counts = counts.into_values().collect();
+            let counts: MeterCounts = counts.into_values().collect();
             let bytes = to_bytes(&counts);
             prop_assert_eq!(from_bytes(&bytes), Some(counts.clone()));
             // What was cut is other counts, or none.

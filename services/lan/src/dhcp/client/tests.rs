@@ -12,8 +12,8 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-fn answer(kind: Kind, xid: u32) -> Answer {
-    Answer {
+fn answer(kind: ReplyType, xid: u32) -> ServerMessage {
+    ServerMessage {
         kind,
         xid,
         mac: mac(),
@@ -30,17 +30,17 @@ fn answer(kind: Kind, xid: u32) -> Answer {
 }
 
 /// A client that has just got an address.
-fn bound() -> Client {
-    let mut client = Client::new(mac(), None, seconds(0));
+fn bound() -> DhcpClient {
+    let mut client = DhcpClient::new(mac(), None, seconds(0));
     assert_eq!(
         client.tick(seconds(0), 7).send,
-        Some((Ask::Discover(None).bytes(7, mac()), To::Everybody))
+        Some((Ask::Discover(None).bytes(7, mac()), Destination::Everybody))
     );
     let request = Ask::Request { address: ADDRESS, server: SERVER }.bytes(7, mac());
-    let outcome = client.received(seconds(1), answer(Kind::Offer, 7));
-    assert_eq!(outcome.send, Some((request, To::Everybody)));
-    let outcome = client.received(seconds(2), answer(Kind::Ack, 7));
-    let Some(Leased::Lease(lease)) = outcome.leased else { panic!("{outcome:?}") };
+    let outcome = client.received(seconds(1), answer(ReplyType::Offer, 7));
+    assert_eq!(outcome.send, Some((request, Destination::Everybody)));
+    let outcome = client.received(seconds(2), answer(ReplyType::Ack, 7));
+    let Some(LeaseState::Lease(lease)) = outcome.leased else { panic!("{outcome:?}") };
     // Counted from the moment of the question (RFC 2131, 4.4.1).
     assert_eq!(
         (lease.ip(), lease.until, lease.gateway),
@@ -54,13 +54,13 @@ fn bound() -> Client {
 fn gets_and_renews_an_address() {
     let mut client = bound();
     assert_eq!((client.due(), client.state()), (Some(seconds(1801)), "bound"));
-    assert_eq!(client.tick(seconds(1800), 8), Outcome::default());
+    assert_eq!(client.tick(seconds(1800), 8), ClientOutput::default());
     assert_eq!(
         client.tick(seconds(1801), 8).send,
-        Some((Ask::Renew(ADDRESS).bytes(8, mac()), To::One(SERVER)))
+        Some((Ask::Renew(ADDRESS).bytes(8, mac()), Destination::One(SERVER)))
     );
-    let outcome = client.received(seconds(1802), answer(Kind::Ack, 8));
-    let Some(Leased::Lease(lease)) = outcome.leased else { panic!("{outcome:?}") };
+    let outcome = client.received(seconds(1802), answer(ReplyType::Ack, 8));
+    let Some(LeaseState::Lease(lease)) = outcome.leased else { panic!("{outcome:?}") };
     assert_eq!((lease.until, outcome.say), (Some(seconds(1801 + 3600)), None));
 }
 
@@ -73,13 +73,13 @@ fn an_address_that_nobody_renews_is_given_up_in_time() {
         let outcome = client.tick(now, 9);
         asked.extend(outcome.send.map(|(_, to)| (now.as_secs(), to)));
         if let Some(leased) = outcome.leased {
-            assert_eq!(leased, Leased::Nothing);
+            assert_eq!(leased, LeaseState::Nothing);
             break now;
         }
     };
     assert_eq!((end, client.lease()), (seconds(3601), None));
     // From seven eighths of its time on everybody is asked (RFC 2131, 4.4.5).
-    let [one, all] = [To::One(SERVER), To::Everybody];
+    let [one, all] = [Destination::One(SERVER), Destination::Everybody];
     let times = [(1801, one), (2476, one), (2813, one), (2982, one), (3066, one), (3126, one)];
     let late = [(3151, all), (3376, all), (3488, all), (3548, all), (3601, all)];
     assert_eq!(asked, [&times[..], &late[..]].concat());
@@ -87,7 +87,7 @@ fn an_address_that_nobody_renews_is_given_up_in_time() {
     let next = client.due().unwrap();
     assert_eq!(
         client.tick(next, 9).send,
-        Some((Ask::Discover(Some(ADDRESS)).bytes(9, mac()), To::Everybody))
+        Some((Ask::Discover(Some(ADDRESS)).bytes(9, mac()), Destination::Everybody))
     );
 }
 
@@ -95,8 +95,10 @@ fn an_address_that_nobody_renews_is_given_up_in_time() {
 #[test]
 fn a_server_says_when_it_is_asked_anew() {
     let times = |renew: u32, rebind: u32| {
-        let said = Answer { again: (Some(renew), Some(rebind)), ..answer(Kind::Ack, 7) };
-        let lease = Lease::new(&Answer { seconds: Some(800), ..said }, seconds(1000)).unwrap();
+        let said =
+            ServerMessage { again: (Some(renew), Some(rebind)), ..answer(ReplyType::Ack, 7) };
+        let lease =
+            Lease::new(&ServerMessage { seconds: Some(800), ..said }, seconds(1000)).unwrap();
         (lease.renew_at.unwrap().as_secs(), lease.rebind_at.unwrap().as_secs())
     };
     assert_eq!(times(60, 90), (1060, 1090));
@@ -108,7 +110,11 @@ fn a_server_says_when_it_is_asked_anew() {
 
     let mut client = bound();
     client.tick(seconds(1801), 8);
-    let ten = Answer { seconds: Some(600), again: (Some(60), Some(90)), ..answer(Kind::Ack, 8) };
+    let ten = ServerMessage {
+        seconds: Some(600),
+        again: (Some(60), Some(90)),
+        ..answer(ReplyType::Ack, 8)
+    };
     client.received(seconds(1802), ten);
     let mut asked = vec![];
     while client.lease().is_some() {
@@ -116,7 +122,7 @@ fn a_server_says_when_it_is_asked_anew() {
         let sent = client.tick(now, 9).send;
         asked.extend(sent.map(|(_, to)| (now.as_secs() - 1801, to)));
     }
-    let [one, all] = [To::One(SERVER), To::Everybody];
+    let [one, all] = [Destination::One(SERVER), Destination::Everybody];
     let times = [(60, one), (90, all), (345, all), (472, all), (536, all), (596, all), (600, all)];
     assert_eq!(asked, times);
 }
@@ -125,7 +131,7 @@ fn a_server_says_when_it_is_asked_anew() {
 #[test]
 fn a_short_time_is_as_short_as_it_is() {
     let lease = |seconds| {
-        let said = Answer { seconds: Some(seconds), ..answer(Kind::Ack, 7) };
+        let said = ServerMessage { seconds: Some(seconds), ..answer(ReplyType::Ack, 7) };
         Lease::new(&said, Duration::ZERO)
     };
     for (time, renew, rebind) in [(30, 15_000, 26_250), (40, 20_000, 35_000), (59, 29_500, 51_625)]
@@ -142,7 +148,10 @@ fn a_short_time_is_as_short_as_it_is() {
 
     let mut client = bound();
     client.tick(seconds(1801), 8);
-    client.received(seconds(1802), Answer { seconds: Some(40), ..answer(Kind::Ack, 8) });
+    client.received(
+        seconds(1802),
+        ServerMessage { seconds: Some(40), ..answer(ReplyType::Ack, 8) },
+    );
     let mut asked = vec![];
     while client.lease().is_some() {
         let now = client.due().unwrap();
@@ -150,13 +159,13 @@ fn a_short_time_is_as_short_as_it_is() {
         asked.extend(sent.map(|(_, to)| (now.as_secs() - 1801, to)));
     }
     // The last is the question of who has no address any more.
-    let [one, all] = [To::One(SERVER), To::Everybody];
+    let [one, all] = [Destination::One(SERVER), Destination::Everybody];
     assert_eq!(asked, [(20, one), (35, all), (40, all)]);
 }
 
 #[test]
 fn asks_more_and_more_seldom_but_never_stops() {
-    let mut client = Client::new(mac(), None, seconds(0));
+    let mut client = DhcpClient::new(mac(), None, seconds(0));
     let (mut times, mut said) = (vec![], 0);
     for _ in 0..9 {
         let now = client.due().unwrap();
@@ -172,27 +181,27 @@ fn asks_more_and_more_seldom_but_never_stops() {
 
 #[test]
 fn what_is_not_for_it_is_passed_over() {
-    let strange: [fn(&mut Answer); 3] = [
+    let strange: [fn(&mut ServerMessage); 3] = [
         |answer| answer.xid = 8,
         |answer| answer.mac = Mac::new([8, 9, 9, 9, 9, 8]).unwrap(),
-        |answer| answer.kind = Kind::Ack,
+        |answer| answer.kind = ReplyType::Ack,
     ];
     for change in strange {
-        let mut client = Client::new(mac(), None, seconds(0));
+        let mut client = DhcpClient::new(mac(), None, seconds(0));
         client.tick(seconds(0), 7);
-        let mut other = answer(Kind::Offer, 7);
+        let mut other = answer(ReplyType::Offer, 7);
         change(&mut other);
-        assert_eq!(client.received(seconds(1), other), Outcome::default());
-        assert!(client.received(seconds(1), answer(Kind::Offer, 7)).send.is_some());
-        let of_another = Answer { server: Some(ADDRESS), ..answer(Kind::Nak, 7) };
-        assert_eq!(client.received(seconds(1), of_another), Outcome::default());
-        assert!(client.received(seconds(1), answer(Kind::Ack, 7)).leased.is_some());
+        assert_eq!(client.received(seconds(1), other), ClientOutput::default());
+        assert!(client.received(seconds(1), answer(ReplyType::Offer, 7)).send.is_some());
+        let of_another = ServerMessage { server: Some(ADDRESS), ..answer(ReplyType::Nak, 7) };
+        assert_eq!(client.received(seconds(1), of_another), ClientOutput::default());
+        assert!(client.received(seconds(1), answer(ReplyType::Ack, 7)).leased.is_some());
     }
 }
 
 #[test]
 fn offers_that_make_no_sense_are_not_taken() {
-    let wrong: [fn(&mut Answer); 7] = [
+    let wrong: [fn(&mut ServerMessage); 7] = [
         |answer| answer.mask = None,
         |answer| answer.mask = Some(Ipv4Addr::new(255, 0, 255, 0)),
         |answer| answer.server = None,
@@ -202,14 +211,17 @@ fn offers_that_make_no_sense_are_not_taken() {
         |answer| answer.address = Ipv4Addr::new(192, 0, 2, 255),
     ];
     for change in wrong {
-        let mut client = Client::new(mac(), None, seconds(0));
+        let mut client = DhcpClient::new(mac(), None, seconds(0));
         client.tick(seconds(0), 7);
-        let mut offer = answer(Kind::Offer, 7);
+        let mut offer = answer(ReplyType::Offer, 7);
         change(&mut offer);
         let outcome = client.received(seconds(1), offer);
         assert!(outcome.send.is_none() && outcome.say.is_some(), "{outcome:?}");
     }
-    let far = Answer { router: Some(Ipv4Addr::new(198, 51, 100, 1)), ..answer(Kind::Ack, 7) };
+    let far = ServerMessage {
+        router: Some(Ipv4Addr::new(198, 51, 100, 1)),
+        ..answer(ReplyType::Ack, 7)
+    };
     assert_eq!(Lease::new(&far, seconds(0)).unwrap().gateway, None);
 }
 
@@ -217,11 +229,11 @@ fn offers_that_make_no_sense_are_not_taken() {
 fn a_refusal_takes_the_address_away() {
     let mut client = bound();
     client.tick(seconds(1801), 8);
-    let outcome = client.received(seconds(1802), answer(Kind::Nak, 8));
-    assert_eq!((outcome.leased, client.state()), (Some(Leased::Nothing), "asking"));
+    let outcome = client.received(seconds(1802), answer(ReplyType::Nak, 8));
+    assert_eq!((outcome.leased, client.state()), (Some(LeaseState::Nothing), "asking"));
     assert_eq!(
         client.tick(seconds(1803), 9).send,
-        Some((Ask::Discover(None).bytes(9, mac()), To::Everybody))
+        Some((Ask::Discover(None).bytes(9, mac()), Destination::Everybody))
     );
 }
 
@@ -231,7 +243,7 @@ fn a_link_that_is_back_is_asked_at_once() {
     client.link_is_back(seconds(10));
     assert_eq!(
         client.tick(seconds(10), 8).send,
-        Some((Ask::Renew(ADDRESS).bytes(8, mac()), To::One(SERVER)))
+        Some((Ask::Renew(ADDRESS).bytes(8, mac()), Destination::One(SERVER)))
     );
     assert_eq!(client.lease().map(Lease::ip), Some(ADDRESS));
 }
@@ -240,10 +252,10 @@ fn a_link_that_is_back_is_asked_at_once() {
 fn a_link_that_is_gone_takes_the_address_with_it() {
     let mut client = bound();
     let outcome = client.link_is_gone(seconds(10));
-    assert_eq!((outcome.leased, client.lease()), (Some(Leased::Nothing), None));
+    assert_eq!((outcome.leased, client.lease()), (Some(LeaseState::Nothing), None));
     let asked = client.tick(seconds(11), 8).send;
-    assert_eq!(asked, Some((Ask::Discover(Some(ADDRESS)).bytes(8, mac()), To::Everybody)));
-    assert_eq!(client.link_is_gone(seconds(12)), Outcome::default());
+    assert_eq!(asked, Some((Ask::Discover(Some(ADDRESS)).bytes(8, mac()), Destination::Everybody)));
+    assert_eq!(client.link_is_gone(seconds(12)), ClientOutput::default());
 }
 
 proptest! {
@@ -253,7 +265,7 @@ proptest! {
     fn never_beyond_its_time(
         steps in prop::collection::vec((0u64..2000, 0u32..4, 0u8..6, 1u32..9000), 1..60),
     ) {
-        let mut client = Client::new(mac(), None, seconds(0));
+        let mut client = DhcpClient::new(mac(), None, seconds(0));
         let mut now = seconds(0);
         for (pause, xid, kind, time) in steps {
             now += seconds(pause);
@@ -264,8 +276,8 @@ proptest! {
             if let Some(until) = client.lease().and_then(|lease| lease.until) {
                 prop_assert!(now < until, "{now:?} {until:?}");
             }
-            let kind = [Kind::Offer, Kind::Ack, Kind::Nak][usize::from(kind % 3)];
-            let said = Answer { seconds: Some(time), ..answer(kind, xid) };
+            let kind = [ReplyType::Offer, ReplyType::Ack, ReplyType::Nak][usize::from(kind % 3)];
+            let said = ServerMessage { seconds: Some(time), ..answer(kind, xid) };
             client.received(now, said);
             prop_assert!(client.due().is_some());
         }

@@ -23,9 +23,9 @@ const MORE: [u8; 35] = [
 
 #[test]
 fn reads_an_offer() {
-    let offer = Answer::parse(&answer(2, &MORE)).unwrap();
-    let expected = Answer {
-        kind: Kind::Offer,
+    let offer = ServerMessage::parse(&answer(2, &MORE)).unwrap();
+    let expected = ServerMessage {
+        kind: ReplyType::Offer,
         xid: 0xdead_beef,
         mac: mac(),
         address: Ipv4Addr::new(192, 0, 2, 50),
@@ -39,13 +39,13 @@ fn reads_an_offer() {
         board: Some(3),
     };
     assert_eq!(offer, expected);
-    assert_eq!(Answer::parse(&answer(6, &[255])).unwrap().kind, Kind::Nak);
+    assert_eq!(ServerMessage::parse(&answer(6, &[255])).unwrap().kind, ReplyType::Nak);
 }
 
 #[test]
 fn says_what_is_wrong() {
     let good = answer(5, &MORE);
-    assert_eq!(Answer::parse(&good).unwrap().kind, Kind::Ack);
+    assert_eq!(ServerMessage::parse(&good).unwrap().kind, ReplyType::Ack);
     let with = |at: usize, value: u8| {
         let mut bytes = good.clone();
         bytes[at] = value;
@@ -65,15 +65,16 @@ fn says_what_is_wrong() {
         (with(236, 0), "no DHCP message"),
         (answer(5, &[54]), "no DHCP message"),
     ] {
-        assert!(Answer::parse(&bytes).unwrap_err().0.contains(words), "{words}");
+        assert!(ServerMessage::parse(&bytes).unwrap_err().0.contains(words), "{words}");
     }
 }
 
 /// RFC 3442: without a default route among them there is no router, whatever the other option says.
 #[test]
 fn routes_count_instead_of_routers() {
-    let router =
-        |options: &[u8]| Answer::parse(&answer(2, &[options, &MORE].concat())).unwrap().router;
+    let router = |options: &[u8]| {
+        ServerMessage::parse(&answer(2, &[options, &MORE].concat())).unwrap().router
+    };
     let default = [0, 203, 0, 113, 1];
     let others = [32, 203, 0, 113, 1, 0, 0, 0, 0, 8, 10, 192, 0, 2, 9];
     assert_eq!(router(&[]), Some(Ipv4Addr::new(192, 0, 2, 1)));
@@ -91,7 +92,7 @@ fn options_are_read_in_the_fields_that_have_them() {
         let mut bytes = answer(2, &[54, 4, 192, 0, 2, 1, 52, 1, fields, 255]);
         bytes[108..108 + file.len()].copy_from_slice(file);
         bytes[44..44 + sname.len()].copy_from_slice(sname);
-        Answer::parse(&bytes).map(|answer| (answer.seconds, answer.mask))
+        ServerMessage::parse(&bytes).map(|answer| (answer.seconds, answer.mask))
     };
     let mask = [1, 4, 255, 255, 255, 0, 255];
     let time = [51, 4, 0, 0, 14, 16, 255];
@@ -112,7 +113,7 @@ fn what_one_side_says_the_other_reads() {
     // RFC 2131, figure 1: a request by Ethernet, whose answer is for everybody.
     assert_eq!(bytes[..12], [1, 1, 6, 0, 1, 2, 3, 4, 0, 0, 0x80, 0]);
     assert_eq!((&bytes[28..34], bytes.len()), (&mac().bytes()[..], 300));
-    let asked = Question {
+    let asked = ClientRequest {
         kind: QuestionKind::Discover,
         xid: 0x0102_0304,
         mac: mac(),
@@ -120,16 +121,16 @@ fn what_one_side_says_the_other_reads() {
         wish: Some(address),
         server: None,
     };
-    assert_eq!(Question::parse(&bytes), Ok(asked.clone()));
-    let request = Question::parse(&Ask::Request { address, server }.bytes(1, mac())).unwrap();
+    assert_eq!(ClientRequest::parse(&bytes), Ok(asked.clone()));
+    let request = ClientRequest::parse(&Ask::Request { address, server }.bytes(1, mac())).unwrap();
     assert_eq!((request.kind, request.server), (QuestionKind::Request, Some(server)));
     // RFC 2131, table 5: neither server nor wish, but the address that it has.
-    let renewal = Question::parse(&Ask::Renew(address).bytes(1, mac())).unwrap();
+    let renewal = ClientRequest::parse(&Ask::Renew(address).bytes(1, mac())).unwrap();
     assert_eq!((renewal.has, renewal.wish, renewal.server), (Some(address), None, None));
 
     let domain = "octet.internal".to_owned();
-    let reply = Reply {
-        kind: Kind::Offer,
+    let reply = ServerReply {
+        kind: ReplyType::Offer,
         server,
         address: Some(address),
         seconds: 600,
@@ -137,9 +138,9 @@ fn what_one_side_says_the_other_reads() {
         domain,
         board: Some(3),
     };
-    let read = Answer::parse(&reply.bytes(&asked)).unwrap();
-    let expected = Answer {
-        kind: Kind::Offer,
+    let read = ServerMessage::parse(&reply.bytes(&asked)).unwrap();
+    let expected = ServerMessage {
+        kind: ReplyType::Offer,
         xid: asked.xid,
         mac: mac(),
         address,
@@ -153,16 +154,19 @@ fn what_one_side_says_the_other_reads() {
         board: Some(3),
     };
     assert_eq!(read, expected);
-    let nak = Reply { kind: Kind::Nak, address: None, ..reply };
-    let read = Answer::parse(&nak.bytes(&asked)).unwrap();
-    assert_eq!((read.kind, read.address, read.router), (Kind::Nak, Ipv4Addr::UNSPECIFIED, None));
+    let nak = ServerReply { kind: ReplyType::Nak, address: None, ..reply };
+    let read = ServerMessage::parse(&nak.bytes(&asked)).unwrap();
+    assert_eq!(
+        (read.kind, read.address, read.router),
+        (ReplyType::Nak, Ipv4Addr::UNSPECIFIED, None)
+    );
 }
 
 proptest! {
     #[test]
     fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
-        let _ = (Answer::parse(&bytes), Question::parse(&bytes));
-        let _ = Answer::parse(&[&answer(2, &[])[..], &bytes].concat());
+        let _ = (ServerMessage::parse(&bytes), ClientRequest::parse(&bytes));
+        let _ = ServerMessage::parse(&[&answer(2, &[])[..], &bytes].concat());
     }
 
     #[test]
@@ -172,6 +176,6 @@ proptest! {
         for (at, value) in changes {
             (bytes[at], question[at]) = (value, value);
         }
-        let _ = (Answer::parse(&bytes), Question::parse(&question));
+        let _ = (ServerMessage::parse(&bytes), ClientRequest::parse(&question));
     }
 }

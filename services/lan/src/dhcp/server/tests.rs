@@ -10,13 +10,13 @@ fn mac(last: u8) -> Mac {
     Mac::new([2, 0, 0, 0, 0, last]).unwrap()
 }
 
-fn segment(number: u8, has_board: bool) -> Segment {
+fn segment(number: u8, has_board: bool) -> PlannedSegment {
     let of = |host| (Ipv4Addr::new(10, 20, number, host), "fd00::1".parse().unwrap());
-    Segment { number, router: of(1), board: has_board.then(|| of(2)), mac: None }
+    PlannedSegment { number, router: of(1), board: has_board.then(|| of(2)), mac: None }
 }
 
-fn question(kind: QuestionKind, last: u8) -> Question {
-    Question { kind, xid: 7, mac: mac(last), has: None, wish: None, server: None }
+fn question(kind: QuestionKind, last: u8) -> ClientRequest {
+    ClientRequest { kind, xid: 7, mac: mac(last), has: None, wish: None, server: None }
 }
 
 #[test]
@@ -24,23 +24,26 @@ fn a_port_has_one_address_whoever_asks_and_whatever_for() {
     let segment = segment(3, true);
     let own = Ipv4Addr::new(10, 20, 3, 2);
     let ask =
-        |question: &Question| answer(question, NOWHERE, &mut Gives::Board(&segment), "x", NOW);
+        |question: &ClientRequest| answer(question, NOWHERE, &mut Gives::Board(&segment), "x", NOW);
     for wish in [None, Some(own), Some(Ipv4Addr::new(10, 20, 4, 2))] {
         for last in [1, 9] {
-            let asked = Question { wish, ..question(QuestionKind::Discover, last) };
+            let asked = ClientRequest { wish, ..question(QuestionKind::Discover, last) };
             let (reply, to) = ask(&asked).unwrap();
-            assert_eq!((reply.kind, reply.address, reply.board), (Kind::Offer, Some(own), Some(3)));
-            assert_eq!((reply.server, to), (segment.router.0, To::Everybody));
+            assert_eq!(
+                (reply.kind, reply.address, reply.board),
+                (ReplyType::Offer, Some(own), Some(3))
+            );
+            assert_eq!((reply.server, to), (segment.router.0, Destination::Everybody));
         }
     }
     let asked =
-        |wish: Ipv4Addr| Question { wish: Some(wish), ..question(QuestionKind::Request, 1) };
-    assert_eq!(ask(&asked(own)).unwrap().0.kind, Kind::Ack);
+        |wish: Ipv4Addr| ClientRequest { wish: Some(wish), ..question(QuestionKind::Request, 1) };
+    assert_eq!(ask(&asked(own)).unwrap().0.kind, ReplyType::Ack);
     let (reply, to) = ask(&asked(Ipv4Addr::new(10, 20, 4, 2))).unwrap();
-    assert_eq!((reply.kind, reply.address, to), (Kind::Nak, None, To::Everybody));
-    let renewal = Question { has: Some(own), ..question(QuestionKind::Request, 1) };
-    assert_eq!(ask(&renewal).unwrap().1, To::One(own));
-    let of_another = Question { server: Some(own), ..asked(own) };
+    assert_eq!((reply.kind, reply.address, to), (ReplyType::Nak, None, Destination::Everybody));
+    let renewal = ClientRequest { has: Some(own), ..question(QuestionKind::Request, 1) };
+    assert_eq!(ask(&renewal).unwrap().1, Destination::One(own));
+    let of_another = ClientRequest { server: Some(own), ..asked(own) };
     assert_eq!(ask(&of_another), None);
     assert_eq!(ask(&question(QuestionKind::Request, 1)), None);
     assert_eq!(ask(&question(QuestionKind::Release, 1)), None);
@@ -49,27 +52,27 @@ fn a_port_has_one_address_whoever_asks_and_whatever_for() {
 #[test]
 fn devices_have_one_each() {
     let (segment, mut pool) = (segment(250, false), Pool::default());
-    let mut ask = |question: &Question| {
+    let mut ask = |question: &ClientRequest| {
         answer(question, NOWHERE, &mut Gives::Lan(&segment, &mut pool), "x", NOW)
     };
     let (offer, _) = ask(&question(QuestionKind::Discover, 1)).unwrap();
-    assert_eq!((offer.kind, offer.board), (Kind::Offer, None));
+    assert_eq!((offer.kind, offer.board), (ReplyType::Offer, None));
     let wish = offer.address;
-    let request = Question { wish, ..question(QuestionKind::Request, 1) };
-    assert_eq!(ask(&request).unwrap().0.kind, Kind::Ack);
+    let request = ClientRequest { wish, ..question(QuestionKind::Request, 1) };
+    assert_eq!(ask(&request).unwrap().0.kind, ReplyType::Ack);
     // Another one cannot have it, nor an address of another network, nor the router's.
     let router = Some(segment.router.0);
     for wish in [wish, Some(Ipv4Addr::new(10, 20, 3, 7)), router] {
-        let request = Question { wish, ..question(QuestionKind::Request, 2) };
-        assert_eq!(ask(&request).unwrap().0.kind, Kind::Nak, "{wish:?}");
-        let discover = Question { wish, ..question(QuestionKind::Discover, 2) };
+        let request = ClientRequest { wish, ..question(QuestionKind::Request, 2) };
+        assert_eq!(ask(&request).unwrap().0.kind, ReplyType::Nak, "{wish:?}");
+        let discover = ClientRequest { wish, ..question(QuestionKind::Discover, 2) };
         assert_ne!(ask(&discover).unwrap().0.address, wish);
     }
-    let informed = Question { has: wish, ..question(QuestionKind::Inform, 1) };
+    let informed = ClientRequest { has: wish, ..question(QuestionKind::Inform, 1) };
     assert_eq!(ask(&informed).unwrap().0.address, None);
-    let request = Question { wish, ..question(QuestionKind::Request, 2) };
+    let request = ClientRequest { wish, ..question(QuestionKind::Request, 2) };
     // It has been offered another meanwhile.
-    assert_eq!(ask(&request).unwrap().0.kind, Kind::Nak);
+    assert_eq!(ask(&request).unwrap().0.kind, ReplyType::Nak);
 }
 
 #[test]
@@ -77,12 +80,12 @@ fn an_address_is_given_back_from_it_and_declined_by_whose_it_is() {
     let (segment, mut pool) = (segment(250, false), Pool::default());
     let of = |number, host| Ipv4Addr::new(10, 20, number, host);
     let address = of(250, 77);
-    let send = |pool: &mut Pool, from, question: &Question| {
+    let send = |pool: &mut Pool, from, question: &ClientRequest| {
         assert!(answer(question, from, &mut Gives::Lan(&segment, pool), "x", NOW).is_none());
         (pool.all(NOW).count(), pool.declined(NOW).count())
     };
     assert!(pool.take(mac(1), 77, 60, NOW));
-    let release = |last, has| Question { has, ..question(QuestionKind::Release, last) };
+    let release = |last, has| ClientRequest { has, ..question(QuestionKind::Release, last) };
     for (from, question) in [
         (NOWHERE, release(1, Some(address))),
         (of(250, 78), release(1, Some(address))),
@@ -96,7 +99,7 @@ fn an_address_is_given_back_from_it_and_declined_by_whose_it_is() {
     assert_eq!(send(&mut pool, address, &release(1, Some(address))), (0, 0));
 
     assert!(pool.take(mac(1), 77, 60, NOW));
-    let decline = |last, wish| Question { wish, ..question(QuestionKind::Decline, last) };
+    let decline = |last, wish| ClientRequest { wish, ..question(QuestionKind::Decline, last) };
     for question in [decline(1, None), decline(2, Some(address)), decline(1, Some(of(3, 77)))] {
         assert_eq!(send(&mut pool, NOWHERE, &question), (1, 0), "{question:?}");
     }

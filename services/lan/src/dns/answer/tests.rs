@@ -1,18 +1,24 @@
-use super::super::way::Way;
+use super::super::way::UpstreamPath;
 use super::*;
 
 fn query(kind: RecordType, limit: usize) -> Query {
-    let question =
-        Question { name: Name::from_ascii("Www.Example.com.").unwrap(), kind, way: Way::Own };
+    let question = DnsQuestion {
+        name: Name::from_ascii("Www.Example.com.").unwrap(),
+        kind,
+        way: UpstreamPath::Own,
+    };
     Query { id: 9, question, recursion: true, edns: limit != 512, limit }
 }
 
-fn many(count: u8) -> Answer {
+fn many(count: u8) -> CachedAnswer {
     let record = |last| {
         let data = RData::from(IpAddr::from([192, 0, 2, last]));
         Record::from_rdata("www.example.com.".parse().unwrap(), 60, data)
     };
-    Answer { records: (0..count).map(record).collect(), ..Answer::of(ResponseCode::NoError) }
+    CachedAnswer {
+        records: (0..count).map(record).collect(),
+        ..CachedAnswer::of(ResponseCode::NoError)
+    }
 }
 
 #[test]
@@ -45,10 +51,10 @@ fn how_long_it_counts() {
     assert_eq!(many(2).ttl(), Some(60));
     assert_eq!(many(0).ttl(), None);
     let zone: Name = "internal.".parse().unwrap();
-    assert_eq!(Answer::no_such_name(zone.clone()).ttl(), Some(OWN_TTL));
-    assert_eq!(Answer { soa: None, ..Answer::no_such_name(zone) }.ttl(), None);
-    assert_eq!(Answer::of(ResponseCode::ServFail).ttl(), Some(1));
-    assert_eq!(Answer::of(ResponseCode::Refused).ttl(), None);
+    assert_eq!(CachedAnswer::no_such_name(zone.clone()).ttl(), Some(OWN_TTL));
+    assert_eq!(CachedAnswer { soa: None, ..CachedAnswer::no_such_name(zone) }.ttl(), None);
+    assert_eq!(CachedAnswer::of(ResponseCode::ServFail).ttl(), Some(1));
+    assert_eq!(CachedAnswer::of(ResponseCode::Refused).ttl(), None);
     let mut zero = many(2);
     zero.records[1].ttl = 0;
     assert_eq!(zero.ttl(), None);
@@ -58,10 +64,13 @@ fn how_long_it_counts() {
 
 #[test]
 fn localhost_is_the_node() {
-    let question =
-        Question { name: "a.localhost.".parse().unwrap(), kind: RecordType::AAAA, way: Way::Own };
-    let answer = Answer::localhost(&question);
+    let question = DnsQuestion {
+        name: "a.localhost.".parse().unwrap(),
+        kind: RecordType::AAAA,
+        way: UpstreamPath::Own,
+    };
+    let answer = CachedAnswer::localhost(&question);
     assert_eq!(answer.records[0].data.ip_addr(), Some(Ipv6Addr::LOCALHOST.into()));
-    let question = Question { kind: RecordType::MX, ..question };
-    assert_eq!(Answer::localhost(&question).records, []);
+    let question = DnsQuestion { kind: RecordType::MX, ..question };
+    assert_eq!(CachedAnswer::localhost(&question).records, []);
 }

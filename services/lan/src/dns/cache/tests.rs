@@ -4,33 +4,33 @@ use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Record, RecordType};
 use proptest::prelude::*;
 
-use super::super::way::Way;
+use super::super::way::UpstreamPath;
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn question(name: &str) -> Question {
-    Question { name: name.parse().unwrap(), kind: RecordType::A, way: Way::Own }
+fn question(name: &str) -> DnsQuestion {
+    DnsQuestion { name: name.parse().unwrap(), kind: RecordType::A, way: UpstreamPath::Own }
 }
 
-fn answer(name: &str, ttls: &[u32]) -> Answer {
+fn answer(name: &str, ttls: &[u32]) -> CachedAnswer {
     let record = |(index, ttl): (usize, &u32)| {
         let data = RData::from(IpAddr::from([192, 0, 2, index as u8]));
         Record::from_rdata(name.parse().unwrap(), *ttl, data)
     };
-    Answer {
+    CachedAnswer {
         records: ttls.iter().enumerate().map(record).collect(),
-        ..Answer::of(ResponseCode::NoError)
+        ..CachedAnswer::of(ResponseCode::NoError)
     }
 }
 
-fn ttls(answer: Option<Answer>) -> Option<Vec<u32>> {
+fn ttls(answer: Option<CachedAnswer>) -> Option<Vec<u32>> {
     answer.map(|answer| answer.records.iter().map(|record| record.ttl).collect())
 }
 
 #[test]
 fn an_answer_counts_for_its_time() {
-    let mut cache = Cache::new(4096);
+    let mut cache = AnswerCache::new(4096);
     let (www, start) = (question("www.example."), 100 * SECOND);
     assert_eq!(cache.get(start, &www), None);
     cache.put(start, &www, &answer("www.example.", &[60, 90]));
@@ -38,7 +38,7 @@ fn an_answer_counts_for_its_time() {
     assert_eq!(ttls(cache.get(start + 59 * SECOND, &question("WWW.example."))), Some(vec![1, 31]));
     assert_eq!(cache.get(start + 60 * SECOND, &www), None);
     assert_eq!(cache.get(start, &question("example.")), None);
-    assert_eq!(cache.get(start, &Question { kind: RecordType::AAAA, ..www.clone() }), None);
+    assert_eq!(cache.get(start, &DnsQuestion { kind: RecordType::AAAA, ..www.clone() }), None);
     // Again, from then on.
     cache.put(start + 99 * SECOND, &www, &answer("www.example.", &[10]));
     assert_eq!(ttls(cache.get(start + 100 * SECOND, &www)), Some(vec![9]));
@@ -48,20 +48,20 @@ fn an_answer_counts_for_its_time() {
 
 #[test]
 fn that_there_is_none_counts_too() {
-    let mut cache = Cache::new(4096);
+    let mut cache = AnswerCache::new(4096);
     let missing = question("missing.internal.");
-    let none = Answer::no_such_name("internal.".parse().unwrap());
+    let none = CachedAnswer::no_such_name("internal.".parse().unwrap());
     cache.put(SECOND, &missing, &none);
     let kept = cache.get(3 * SECOND, &missing).unwrap();
     assert_eq!((kept.code, kept.soa.unwrap().ttl), (ResponseCode::NXDomain, 3));
     assert_eq!(cache.get(6 * SECOND, &missing), None);
-    cache.put(SECOND, &missing, &Answer { soa: None, ..none });
+    cache.put(SECOND, &missing, &CachedAnswer { soa: None, ..none });
     assert_eq!(cache.get(6 * SECOND, &missing), None);
 }
 
 #[test]
 fn what_is_asked_for_stays() {
-    let mut cache = Cache::new(4096);
+    let mut cache = AnswerCache::new(4096);
     let name = |number: usize| format!("n{number}.example.");
     for number in 0..100 {
         cache.put(SECOND, &question(&name(number)), &answer(&name(number), &[60]));
@@ -82,7 +82,7 @@ proptest! {
     fn it_is_never_larger_than_it_may_be(
         steps in prop::collection::vec((0u8..40, 1usize..30, 0u64..90, any::<bool>()), 1..200),
     ) {
-        let mut cache = Cache::new(6000);
+        let mut cache = AnswerCache::new(6000);
         let mut now = SECOND;
         for (name, records, pause, put) in steps {
             now += Duration::from_secs(pause / 10);

@@ -2,14 +2,14 @@ use hickory_proto::op::{MessageType, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
 use proptest::prelude::*;
 
-use super::super::way::Way;
+use super::super::way::UpstreamPath;
 use super::*;
 
-fn question() -> Question {
-    Question {
+fn question() -> DnsQuestion {
+    DnsQuestion {
         name: Name::from_ascii("WWW.example.com.").unwrap(),
         kind: RecordType::A,
-        way: Way::Own,
+        way: UpstreamPath::Own,
     }
 }
 
@@ -31,7 +31,7 @@ fn answer(form: Form) -> Message {
     message
 }
 
-fn heard(message: &Message) -> Heard {
+fn heard(message: &Message) -> UpstreamMessage {
     exchange(Form::default()).heard(&message.to_vec().unwrap(), LONGEST_BY_UDP)
 }
 
@@ -52,26 +52,29 @@ fn what_is_asked() {
 #[test]
 fn only_the_answer_to_this_question_is_one() {
     let good = answer(Form::default());
-    assert!(matches!(heard(&good), Heard::Answer(_)));
+    assert!(matches!(heard(&good), UpstreamMessage::Answer(_)));
     let changed = |change: fn(&mut Message)| {
         let mut message = good.clone();
         change(&mut message);
         heard(&message)
     };
-    assert_eq!(changed(|it| it.metadata.id += 1), Heard::Spoofed);
-    assert_eq!(changed(|it| it.metadata.message_type = MessageType::Query), Heard::Spoofed);
-    assert_eq!(changed(|it| it.metadata.op_code = OpCode::Notify), Heard::Spoofed);
-    assert_eq!(changed(|it| it.queries.clear()), Heard::Spoofed);
-    assert_eq!(changed(|it| it.queries.push(it.queries[0].clone())), Heard::Spoofed);
-    assert_eq!(changed(|it| it.queries[0].query_type = RecordType::AAAA), Heard::Spoofed);
-    assert_eq!(changed(|it| it.queries[0].query_class = 3.into()), Heard::Spoofed);
+    assert_eq!(changed(|it| it.metadata.id += 1), UpstreamMessage::Spoofed);
+    assert_eq!(
+        changed(|it| it.metadata.message_type = MessageType::Query),
+        UpstreamMessage::Spoofed
+    );
+    assert_eq!(changed(|it| it.metadata.op_code = OpCode::Notify), UpstreamMessage::Spoofed);
+    assert_eq!(changed(|it| it.queries.clear()), UpstreamMessage::Spoofed);
+    assert_eq!(changed(|it| it.queries.push(it.queries[0].clone())), UpstreamMessage::Spoofed);
+    assert_eq!(changed(|it| it.queries[0].query_type = RecordType::AAAA), UpstreamMessage::Spoofed);
+    assert_eq!(changed(|it| it.queries[0].query_class = 3.into()), UpstreamMessage::Spoofed);
     let other =
         |it: &mut Message| it.queries[0].name = Name::from_ascii("WwX.ExAmPlE.CoM.").unwrap();
-    assert_eq!(changed(other), Heard::Spoofed);
+    assert_eq!(changed(other), UpstreamMessage::Spoofed);
     let lower = |it: &mut Message| it.queries[0].name = it.queries[0].name.to_lowercase();
-    assert_eq!(changed(lower), Heard::OtherCase);
+    assert_eq!(changed(lower), UpstreamMessage::OtherCase);
     let asked = exchange(Form::default()).bytes().to_vec();
-    assert_eq!(exchange(Form::default()).heard(&asked, LONGEST_BY_UDP), Heard::Spoofed);
+    assert_eq!(exchange(Form::default()).heard(&asked, LONGEST_BY_UDP), UpstreamMessage::Spoofed);
 }
 
 #[test]
@@ -79,38 +82,38 @@ fn answers_that_are_of_no_use() {
     let good = answer(Form::default());
     let mut cut = good.clone();
     cut.metadata.truncation = true;
-    assert_eq!(heard(&cut), Heard::Truncated);
+    assert_eq!(heard(&cut), UpstreamMessage::Truncated);
     let mut long = good.to_vec().unwrap();
     long.resize(LONGEST_BY_UDP, 0);
     let exchange = exchange(Form::default());
-    assert!(matches!(exchange.heard(&long, LONGEST_BY_UDP), Heard::Answer(_)));
+    assert!(matches!(exchange.heard(&long, LONGEST_BY_UDP), UpstreamMessage::Answer(_)));
     long.push(0);
-    assert_eq!(exchange.heard(&long, LONGEST_BY_UDP), Heard::Unreadable);
-    assert!(matches!(exchange.heard(&long, 65535), Heard::Answer(_)));
+    assert_eq!(exchange.heard(&long, LONGEST_BY_UDP), UpstreamMessage::Unreadable);
+    assert!(matches!(exchange.heard(&long, 65535), UpstreamMessage::Answer(_)));
     long[7] = 1;
     long.truncate(40);
-    assert_eq!(exchange.heard(&long, LONGEST_BY_UDP), Heard::Unreadable);
+    assert_eq!(exchange.heard(&long, LONGEST_BY_UDP), UpstreamMessage::Unreadable);
 }
 
 #[test]
 fn who_does_not_know_edns_is_recognised() {
     let mut refuses = answer(Form::default());
     refuses.metadata.response_code = ResponseCode::FormErr;
-    assert_eq!(heard(&refuses), Heard::NoEdns);
+    assert_eq!(heard(&refuses), UpstreamMessage::NoEdns);
     refuses.queries.clear();
-    assert_eq!(heard(&refuses), Heard::BareError);
+    assert_eq!(heard(&refuses), UpstreamMessage::BareError);
     let plain = Form { edns: false, ..Form::default() };
     let mut refuses = answer(plain);
     refuses.metadata.response_code = ResponseCode::FormErr;
     let heard = exchange(plain).heard(&refuses.to_vec().unwrap(), LONGEST_BY_UDP);
-    assert!(matches!(heard, Heard::Answer(_)));
+    assert!(matches!(heard, UpstreamMessage::Answer(_)));
 }
 
 proptest! {
     #[test]
     fn any_bytes_come_to_an_end(mut bytes in prop::collection::vec(any::<u8>(), 0..600)) {
         let exchange = exchange(Form::default());
-        prop_assert_eq!(exchange.heard(&bytes, LONGEST_BY_UDP), Heard::Spoofed);
+        prop_assert_eq!(exchange.heard(&bytes, LONGEST_BY_UDP), UpstreamMessage::Spoofed);
         // The same behind what makes it an answer.
         let mut good = answer(Form::default()).to_vec().unwrap();
         let counts = bytes.iter().take(6).copied().collect::<Vec<u8>>();
@@ -118,7 +121,7 @@ proptest! {
         good.append(&mut bytes);
         prop_assert!(matches!(
             exchange.heard(&good, LONGEST_BY_UDP),
-            Heard::Answer(_) | Heard::Unreadable
+            UpstreamMessage::Answer(_) | UpstreamMessage::Unreadable
         ));
     }
 }

@@ -6,20 +6,20 @@ use hickory_proto::rr::rdata::svcb::{IpHint, SvcParamKey};
 use hickory_proto::rr::rdata::{A, CNAME, HTTPS, MX, SOA};
 use proptest::prelude::*;
 
-use super::super::prefix::Prefix;
-use super::super::way::Way;
+use super::super::prefix::IpPrefix;
+use super::super::way::UpstreamPath;
 use super::*;
 
 fn name(name: &str) -> Name {
     name.parse().unwrap()
 }
 
-fn question() -> Question {
-    Question { name: name("www.example."), kind: RecordType::A, way: Way::Own }
+fn question() -> DnsQuestion {
+    DnsQuestion { name: name("www.example."), kind: RecordType::A, way: UpstreamPath::Own }
 }
 
 fn inside() -> Inside {
-    let network = |address: &str, length| Prefix::new(address.parse().unwrap(), length).unwrap();
+    let network = |address: &str, length| IpPrefix::new(address.parse().unwrap(), length).unwrap();
     Inside {
         networks: vec![network("10.20.0.0", 16), network("fd6f:6374:6574::", 48)],
         ..Inside::default()
@@ -49,11 +49,11 @@ fn message(answers: Vec<Record>) -> Message {
     message
 }
 
-fn kept(answers: Vec<Record>) -> Kept {
+fn kept(answers: Vec<Record>) -> FilteredAnswer {
     filter(&question(), message(answers), Some(&inside())).unwrap()
 }
 
-fn data(kept: &Kept) -> Vec<String> {
+fn data(kept: &FilteredAnswer) -> Vec<String> {
     kept.answer.records.iter().map(|record| record.data.to_string()).collect()
 }
 
@@ -82,7 +82,7 @@ fn names_that_stand_for_others_are_followed() {
         cname("x.example.", "c.example."),
     ]);
     assert_eq!(data(&chain), ["b.example.", "c.example.", "192.0.2.1"]);
-    let question = Question { kind: RecordType::CNAME, ..question() };
+    let question = DnsQuestion { kind: RecordType::CNAME, ..question() };
     let answers = vec![cname("www.example.", "b.example."), cname("b.example.", "c.example.")];
     let alone = filter(&question, message(answers), Some(&inside())).unwrap();
     assert_eq!(data(&alone), ["b.example."]);
@@ -134,7 +134,7 @@ fn nothing_leads_into_the_box() {
 
 #[test]
 fn services_do_not_lead_into_the_box_either() {
-    let question = Question { kind: RecordType::HTTPS, ..question() };
+    let question = DnsQuestion { kind: RecordType::HTTPS, ..question() };
     let of = |target: &str, hint: &str| {
         let hint = IpHint(vec![A(hint.parse().unwrap())]);
         let value = (SvcParamKey::Ipv4Hint, SvcParamValue::Ipv4Hint(hint));

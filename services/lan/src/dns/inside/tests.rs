@@ -1,7 +1,7 @@
 use super::*;
 
 fn inside() -> Inside {
-    let network = |address: &str, length| Prefix::new(address.parse().unwrap(), length).unwrap();
+    let network = |address: &str, length| IpPrefix::new(address.parse().unwrap(), length).unwrap();
     Inside {
         networks: vec![
             network("10.20.0.0", 16),
@@ -16,7 +16,7 @@ fn inside() -> Inside {
     }
 }
 
-fn place(name: &str) -> Place {
+fn place(name: &str) -> UpstreamClass {
     inside().place(&name.parse().unwrap())
 }
 
@@ -50,7 +50,7 @@ fn names_of_the_box_are_inside() {
         ("9.4.18.198.in-addr.arpa.", "198.in-addr.arpa."),
         ("7.0.0.0.9.b.d.0.1.0.0.2.ip6.arpa.", "0.2.ip6.arpa."),
     ] {
-        assert_eq!(place(name), Place::Inside(zone(of)), "{name}");
+        assert_eq!(place(name), UpstreamClass::Inside(zone(of)), "{name}");
     }
 }
 
@@ -70,10 +70,10 @@ fn some_names_never_leave_the_node() {
         ("0.in-addr.arpa.", "0.in-addr.arpa."),
         ("b.e.f.ip6.arpa.", "e.f.ip6.arpa."),
     ] {
-        assert_eq!(place(name), Place::Never(zone(of)), "{name}");
+        assert_eq!(place(name), UpstreamClass::Never(zone(of)), "{name}");
     }
     let loopback = Name::from("::1".parse::<IpAddr>().unwrap());
-    assert_eq!(inside().place(&loopback), Place::Never(zone("0.0.ip6.arpa.")));
+    assert_eq!(inside().place(&loopback), UpstreamClass::Never(zone("0.0.ip6.arpa.")));
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn other_names_are_outside() {
         "0.2.ip6.arpa.",
         "8.0.0.0.9.b.d.0.1.0.0.2.ip6.arpa.",
     ] {
-        assert_eq!(place(name), Place::Outside, "{name}");
+        assert_eq!(place(name), UpstreamClass::Outside, "{name}");
     }
 }
 
@@ -175,7 +175,7 @@ fn nobody_outside_leads_into_the_box() {
         assert!(!kept(address), "{address}");
     }
     // The box's networks are its own, whatever is around.
-    let inside = Inside { around: vec![Prefix::EVERYTHING], ..inside() };
+    let inside = Inside { around: vec![IpPrefix::EVERYTHING], ..inside() };
     for (address, is_kept) in [
         ("10.20.3.2", true),
         ("100.70.9.2", true),

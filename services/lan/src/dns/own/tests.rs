@@ -1,21 +1,21 @@
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 
-use super::super::way::Way;
+use super::super::way::UpstreamPath;
 use super::*;
 
-fn own() -> Own {
+fn own() -> BoxZone {
     let hosts = [
         ("router".to_owned(), vec!["10.20.1.1", "10.20.2.1", "fd6f::1"]),
         ("board-3".to_owned(), vec!["10.20.3.2"]),
         ("a.b".to_owned(), vec!["10.20.3.2"]),
     ];
     let parse = |list: Vec<&str>| list.iter().map(|it| it.parse().unwrap()).collect();
-    Own::new("octet.internal", &hosts.map(|(host, list)| (host, parse(list))).into()).unwrap()
+    BoxZone::new("octet.internal", &hosts.map(|(host, list)| (host, parse(list))).into()).unwrap()
 }
 
 fn ask(name: &str, kind: RecordType) -> Option<(usize, bool)> {
-    let question = Question { name: name.parse().unwrap(), kind, way: Way::Own };
+    let question = DnsQuestion { name: name.parse().unwrap(), kind, way: UpstreamPath::Own };
     let answer = own().answer(&question)?;
     assert_eq!(answer.code, ResponseCode::NoError);
     assert!(answer.own && answer.records.iter().all(|record| record.record_type() == kind));
@@ -47,10 +47,10 @@ fn an_address_has_its_name() {
         ("10.20.3.2", "a.b.octet.internal."),
     ] {
         let reverse = Name::from(address.parse::<IpAddr>().unwrap());
-        let question = Question { name: reverse, kind: RecordType::PTR, way: Way::Own };
+        let question = DnsQuestion { name: reverse, kind: RecordType::PTR, way: UpstreamPath::Own };
         let answer = own().answer(&question).unwrap();
         assert_eq!(answer.records[0].data.to_string(), name);
-        let question = Question { kind: RecordType::A, ..question };
+        let question = DnsQuestion { kind: RecordType::A, ..question };
         assert_eq!(own().answer(&question).unwrap().records, []);
     }
     assert_eq!(ask("9.9.20.10.in-addr.arpa.", RecordType::PTR), None);
@@ -70,7 +70,7 @@ fn what_is_no_name_is_refused() {
     }
     let addresses = vec!["10.20.3.2".parse().unwrap(); MOST_ADDRESSES + 1];
     let hosts = BTreeMap::from([("a".to_owned(), addresses)]);
-    assert!(matches!(Own::new("x.internal", &hosts), Err(InvalidName::Addresses(..))));
+    assert!(matches!(BoxZone::new("x.internal", &hosts), Err(InvalidZone::Addresses(..))));
     let hosts = (0..=MOST_NAMES).map(|number| (format!("a{number}"), vec![])).collect();
-    assert!(matches!(Own::new("x.internal", &hosts), Err(InvalidName::Names(_))));
+    assert!(matches!(BoxZone::new("x.internal", &hosts), Err(InvalidZone::Names(_))));
 }

@@ -10,11 +10,11 @@ fn message(kind: RecordType) -> Message {
     message
 }
 
-fn parsed(message: &Message) -> Result<Query, Refused> {
+fn parsed(message: &Message) -> Result<Query, RefusedQuery> {
     Query::parse(&message.to_vec().unwrap(), Transport::Udp)
 }
 
-fn refused(message: &Message) -> (Why, Option<Message>) {
+fn refused(message: &Message) -> (QueryRefusal, Option<Message>) {
     let refused = parsed(message).unwrap_err();
     (refused.why, refused.reply.map(|bytes| Message::from_vec(&bytes).unwrap()))
 }
@@ -40,18 +40,21 @@ fn what_is_no_question_is_told_so() {
     let mut other = message(RecordType::A);
     other.queries[0].query_class = DNSClass::CH;
     let (why, reply) = refused(&other);
-    assert_eq!((why, reply.unwrap().metadata.response_code), (Why::Class, ResponseCode::Refused));
+    assert_eq!(
+        (why, reply.unwrap().metadata.response_code),
+        (QueryRefusal::Class, ResponseCode::Refused)
+    );
     let mut other = message(RecordType::A);
     other.edns = Some(Edns::new().set_version(1).clone());
     let (why, reply) = refused(&other);
     // 16, which is also the number of another error.
     let code = u16::from(reply.unwrap().metadata.response_code);
-    assert_eq!((why, code), (Why::Class, ResponseCode::BADVERS.into()));
+    assert_eq!((why, code), (QueryRefusal::Class, ResponseCode::BADVERS.into()));
     for kind in [RecordType::AXFR, RecordType::IXFR, RecordType::Unknown(249), RecordType::ZERO] {
         let (why, reply) = refused(&message(kind));
         assert_eq!(
             (why, reply.unwrap().metadata.response_code),
-            (Why::Kind, ResponseCode::Refused)
+            (QueryRefusal::Kind, ResponseCode::Refused)
         );
     }
     for opcode in [OpCode::Status, OpCode::Notify, OpCode::Update, OpCode::Unknown(9)] {
@@ -59,7 +62,7 @@ fn what_is_no_question_is_told_so() {
         other.metadata.op_code = opcode;
         let (why, reply) = refused(&other);
         let head = reply.unwrap().metadata;
-        assert_eq!((why, head.response_code), (Why::Opcode, ResponseCode::NotImp));
+        assert_eq!((why, head.response_code), (QueryRefusal::Opcode, ResponseCode::NotImp));
         assert_eq!((head.op_code, head.id, head.recursion_desired), (opcode, 0x1234, true));
     }
     let mut two = message(RecordType::A);
@@ -67,14 +70,14 @@ fn what_is_no_question_is_told_so() {
     let (why, reply) = refused(&two);
     assert_eq!(
         (why, reply.unwrap().metadata.response_code),
-        (Why::Malformed, ResponseCode::FormErr)
+        (QueryRefusal::Malformed, ResponseCode::FormErr)
     );
     let mut none = message(RecordType::A);
     none.queries.clear();
-    assert_eq!(refused(&none).0, Why::Malformed);
+    assert_eq!(refused(&none).0, QueryRefusal::Malformed);
     let mut long = message(RecordType::A).to_vec().unwrap();
     long.resize(LONGEST + 1, 0);
-    assert_eq!(Query::parse(&long, Transport::Tcp).unwrap_err().why, Why::Malformed);
+    assert_eq!(Query::parse(&long, Transport::Tcp).unwrap_err().why, QueryRefusal::Malformed);
 }
 
 #[test]
@@ -82,7 +85,7 @@ fn answers_are_never_answered() {
     assert!(parsed(&message(RecordType::A)).is_ok());
     let mut answer = message(RecordType::A);
     answer.metadata.message_type = MessageType::Response;
-    assert_eq!(refused(&answer), (Why::NoQuestion, None));
+    assert_eq!(refused(&answer), (QueryRefusal::NoQuestion, None));
     // Not even those that make no sense.
     assert_eq!(Query::parse(&[0xff; 40], Transport::Udp).unwrap_err().reply, None);
     assert_eq!(Query::parse(&[0; 11], Transport::Udp).unwrap_err().reply, None);
@@ -114,9 +117,9 @@ proptest! {
 /// Whatever is said is an answer to this message, and not longer than may be.
 fn check(bytes: &[u8]) {
     let reply = match Query::parse(bytes, Transport::Udp) {
-        Ok(query) => reply(&query, &Answer::of(ResponseCode::ServFail)),
-        Err(Refused { reply: Some(reply), .. }) => reply,
-        Err(Refused { reply: None, .. }) => return,
+        Ok(query) => reply(&query, &CachedAnswer::of(ResponseCode::ServFail)),
+        Err(RefusedQuery { reply: Some(reply), .. }) => reply,
+        Err(RefusedQuery { reply: None, .. }) => return,
     };
     assert!(bytes.len() >= HEAD && bytes[2] & 0x80 == 0);
     assert!((HEAD..=512).contains(&reply.len()));

@@ -4,16 +4,16 @@ use hickory_proto::op::{MessageType, OpCode, Query as Asked};
 use hickory_proto::rr::{RData, Record};
 use proptest::prelude::*;
 
-use super::super::prefix::Prefix;
+use super::super::prefix::IpPrefix;
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 fn resolver(forwards_inside: bool) -> Resolver {
     let mut resolver = Resolver::new(forwards_inside, 10_000);
-    resolver.inside.networks.push(Prefix::new("10.20.0.0".parse().unwrap(), 16).unwrap());
+    resolver.inside.networks.push(IpPrefix::new("10.20.0.0".parse().unwrap(), 16).unwrap());
     let board = ("board-3".to_owned(), vec!["10.20.3.2".parse().unwrap()]);
-    resolver.own = Own::new("octet.internal", &[board].into()).unwrap();
+    resolver.own = BoxZone::new("octet.internal", &[board].into()).unwrap();
     let names = [("cache.octet".to_owned(), vec!["10.20.3.2".parse().unwrap()])];
     resolver.zones.register(&"cache".parse().unwrap(), &names).unwrap();
     resolver
@@ -36,16 +36,16 @@ fn said(
     now: Duration,
     message: &Message,
 ) -> Option<(ResponseCode, usize)> {
-    match resolver.received(now, &message.to_vec().unwrap(), Transport::Udp, Way::Own) {
-        Decision::Reply(bytes) => {
+    match resolver.received(now, &message.to_vec().unwrap(), Transport::Udp, UpstreamPath::Own) {
+        QueryDecision::Reply(bytes) => {
             let reply = Message::from_vec(&bytes).unwrap();
             let has_soa = reply.authorities.len() == 1;
             let negative = reply.answers.is_empty() && reply.metadata.authoritative;
             assert_eq!(has_soa, negative, "{reply}");
             Some((reply.metadata.response_code, reply.answers.len()))
         }
-        Decision::Ask(_) => None,
-        Decision::Drop => panic!("nothing is said"),
+        QueryDecision::Ask(_) => None,
+        QueryDecision::Drop => panic!("nothing is said"),
     }
 }
 
@@ -56,8 +56,8 @@ fn answer(name: &str, address: &str, ttl: u32) -> Message {
     answer
 }
 
-fn question(name: &str) -> Question {
-    Question { name: name.parse().unwrap(), kind: RecordType::A, way: Way::Own }
+fn question(name: &str) -> DnsQuestion {
+    DnsQuestion { name: name.parse().unwrap(), kind: RecordType::A, way: UpstreamPath::Own }
 }
 
 #[test]
@@ -113,7 +113,9 @@ fn the_name_of_a_node_is_known_everywhere() {
     for forwards_inside in [false, true] {
         let mut node = resolver(forwards_inside);
         let asked = message(&name.to_uppercase(), RecordType::AAAA).to_vec().unwrap();
-        let Decision::Reply(bytes) = node.received(SECOND, &asked, Transport::Udp, Way::Own) else {
+        let QueryDecision::Reply(bytes) =
+            node.received(SECOND, &asked, Transport::Udp, UpstreamPath::Own)
+        else {
             panic!()
         };
         let reply = Message::from_vec(&bytes).unwrap();
@@ -133,7 +135,8 @@ fn everything_about_a_name_is_not_said() {
     let mut router = resolver(false);
     for name in ["www.example.com.", "board-3.octet.internal."] {
         let asked = message(name, RecordType::ANY).to_vec().unwrap();
-        let Decision::Reply(bytes) = router.received(SECOND, &asked, Transport::Udp, Way::Own)
+        let QueryDecision::Reply(bytes) =
+            router.received(SECOND, &asked, Transport::Udp, UpstreamPath::Own)
         else {
             panic!()
         };
@@ -198,27 +201,30 @@ fn each_way_has_its_own_answers() {
     let mut said = |name: &str, way| {
         let asked = message(name, RecordType::A).to_vec().unwrap();
         match router.received(SECOND, &asked, Transport::Udp, way) {
-            Decision::Reply(bytes) => {
+            QueryDecision::Reply(bytes) => {
                 let reply = Message::from_vec(&bytes).unwrap();
                 Some((reply.metadata.response_code, reply.answers.len()))
             }
-            Decision::Ask(query) => {
+            QueryDecision::Ask(query) => {
                 assert_eq!(query.question.way, way);
                 let came = answer(name, "192.0.2.1", 60);
                 router.answered(SECOND, &query.question, came, true);
                 None
             }
-            Decision::Drop => panic!("nothing is said"),
+            QueryDecision::Drop => panic!("nothing is said"),
         }
     };
     let (there, missing) = ((ResponseCode::NoError, 1), (ResponseCode::NXDomain, 0));
-    for way in [Way::Own, Way::Exit, Way::Guest] {
+    for way in [UpstreamPath::Own, UpstreamPath::Exit, UpstreamPath::Guest] {
         assert_eq!(said("www.example.com.", way), None);
         assert_eq!(said("www.example.com.", way), Some(there));
     }
     for name in ["board-3.octet.internal.", "cache.octet."] {
-        assert_eq!([Way::Own, Way::Exit].map(|way| said(name, way)), [Some(there); 2]);
-        assert_eq!(said(name, Way::Guest), Some(missing));
+        assert_eq!(
+            [UpstreamPath::Own, UpstreamPath::Exit].map(|way| said(name, way)),
+            [Some(there); 2]
+        );
+        assert_eq!(said(name, UpstreamPath::Guest), Some(missing));
     }
 }
 
@@ -230,7 +236,7 @@ fn strangers_are_not_heard() {
     assert!(from("10.20.3.2") && from("::ffff:10.20.3.2") && from("127.0.0.1"));
     assert!(!from("192.0.2.1") && !from("10.21.0.1") && !from("2001:db8::1"));
     assert_eq!(router.counters.refused.strangers, 3);
-    router.inside.guests.push(Prefix::new("fc00::".parse().unwrap(), 8).unwrap());
+    router.inside.guests.push(IpPrefix::new("fc00::".parse().unwrap(), 8).unwrap());
     assert!(router.admits(SECOND, "[fc15::1]:4242".parse().unwrap()));
     assert!(!router.admits(SECOND, "[fd15::1]:4242".parse().unwrap()));
 }
@@ -239,7 +245,7 @@ proptest! {
     #[test]
     fn any_bytes_come_to_an_end(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
         let mut router = resolver(false);
-        if let Decision::Reply(reply) = router.received(SECOND, &bytes, Transport::Udp, Way::Own) {
+        if let QueryDecision::Reply(reply) = router.received(SECOND, &bytes, Transport::Udp, UpstreamPath::Own) {
             prop_assert!(reply.len() <= 1232 && reply[..2] == bytes[..2] && reply[2] & 0x80 != 0);
         }
     }
@@ -258,7 +264,7 @@ proptest! {
         let mut asked = message(".", kind.into());
         asked.queries[0].name = Name::from_labels(front.into_iter().chain(zone)).unwrap();
         let asked = asked.to_vec().unwrap();
-        let decision = router.received(SECOND, &asked, Transport::Udp, Way::Own);
-        prop_assert!(matches!(decision, Decision::Reply(_)), "{:?}", decision);
+        let decision = router.received(SECOND, &asked, Transport::Udp, UpstreamPath::Own);
+        prop_assert!(matches!(decision, QueryDecision::Reply(_)), "{:?}", decision);
     }
 }

@@ -1,4 +1,4 @@
-use super::super::prefix::Prefix;
+use super::super::prefix::IpPrefix;
 use super::*;
 
 const NOW: Duration = Duration::from_secs(100);
@@ -8,13 +8,13 @@ fn addresses(list: &[&str]) -> Vec<SocketAddr> {
 }
 
 fn inside() -> Inside {
-    let network = Prefix::new("10.20.0.0".parse().unwrap(), 16).unwrap();
+    let network = IpPrefix::new("10.20.0.0".parse().unwrap(), 16).unwrap();
     let node = vec!["10.20.3.1".parse().unwrap(), "192.0.2.7".parse().unwrap()];
     Inside { networks: vec![network], node, ..Inside::default() }
 }
 
-fn rule(inside: &Inside) -> Rule<'_> {
-    Rule { inside, in_the_box: false, on_loopback: false, port: 53 }
+fn rule(inside: &Inside) -> UpstreamRule<'_> {
+    UpstreamRule { inside, in_the_box: false, on_loopback: false, port: 53 }
 }
 
 fn upstreams(list: &[&str]) -> Upstreams {
@@ -107,14 +107,14 @@ fn the_node_does_not_ask_itself() {
         assert!(matches!(of(nobody), Err(RefusedUpstream::NoServer(_))), "{nobody}");
     }
     // On a board the router is who is asked; and still not the board itself.
-    let of_a_board = Rule { in_the_box: true, ..rule };
+    let of_a_board = UpstreamRule { in_the_box: true, ..rule };
     assert_eq!(of_a_board.check("10.20.4.1:53".parse().unwrap()), Ok(()));
     assert_eq!(of_a_board.check("[fe80::1]:53".parse().unwrap()), Ok(()));
     assert!(of_a_board.check("10.20.3.1:53".parse().unwrap()).is_err());
     // Who is elsewhere would be told names of the box.
     let outside = of_a_board.check("192.0.2.1:53".parse().unwrap());
     assert!(matches!(outside, Err(RefusedUpstream::Outside(_))));
-    let with_another = Rule { on_loopback: true, ..rule };
+    let with_another = UpstreamRule { on_loopback: true, ..rule };
     assert_eq!(with_another.check("127.0.0.1:5353".parse().unwrap()), Ok(()));
     assert!(with_another.check("127.0.0.1:53".parse().unwrap()).is_err());
     assert!(with_another.check("10.20.3.1:53".parse().unwrap()).is_err());

@@ -2,7 +2,7 @@ use hickory_proto::rr::RecordType;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::super::way::Way;
+use super::super::way::UpstreamPath;
 use super::*;
 
 fn unit(name: &str) -> UnitName {
@@ -14,7 +14,8 @@ fn names(list: &[&str]) -> Vec<(String, Vec<IpAddr>)> {
 }
 
 fn has(zones: &Zones, name: &str) -> bool {
-    let question = Question { name: name.parse().unwrap(), kind: RecordType::A, way: Way::Own };
+    let question =
+        DnsQuestion { name: name.parse().unwrap(), kind: RecordType::A, way: UpstreamPath::Own };
     zones.answer(&question).is_some_and(|answer| answer.records.len() == 1)
 }
 

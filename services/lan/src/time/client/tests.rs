@@ -14,7 +14,11 @@ fn millis(millis: u64) -> Duration {
 }
 
 /// A round in which each server's clock is ahead by so much (milliseconds), and its answers take so long.
-fn round(client: &mut Client, mut now: Duration, servers: &[(u8, i64, u64)]) -> (Todo, Duration) {
+fn round(
+    client: &mut NtpClient,
+    mut now: Duration,
+    servers: &[(u8, i64, u64)],
+) -> (Todo, Duration) {
     let began = now;
     loop {
         now = client.due().unwrap();
@@ -46,7 +50,7 @@ fn off(todo: &Todo) -> i64 {
 #[test]
 fn how_far_the_clock_is_off() {
     for ahead in [0, 5, 70_000, -3_000] {
-        let mut client = Client::default();
+        let mut client = NtpClient::default();
         client.set_servers(&[server(1)], millis(5));
         let (todo, now) = round(&mut client, millis(5), &[(1, ahead, 40)]);
         assert_eq!(off(&todo), ahead);
@@ -58,7 +62,7 @@ fn how_far_the_clock_is_off() {
 
 #[test]
 fn most_have_to_agree() {
-    let mut client = Client::default();
+    let mut client = NtpClient::default();
     client.set_servers(&[1, 2, 3].map(server), millis(0));
     let (todo, now) = round(&mut client, millis(0), &[(1, 20, 8), (2, 3_600_000, 8), (3, 30, 8)]);
     assert_eq!(off(&todo), 30);
@@ -72,7 +76,7 @@ fn most_have_to_agree() {
 
 #[test]
 fn what_is_no_answer_is_passed_over() {
-    let wrong: [fn(&mut Packet); 7] = [
+    let wrong: [fn(&mut NtpPacket); 7] = [
         |packet| packet.origin = Stamp(8),
         |packet| packet.mode = 5,
         |packet| packet.leap = 3,
@@ -82,8 +86,8 @@ fn what_is_no_answer_is_passed_over() {
         |packet| packet.receive = Stamp(0),
     ];
     let here = millis(9);
-    let tries = |change: fn(&mut Packet), from, at| {
-        let mut client = Client::default();
+    let tries = |change: fn(&mut NtpPacket), from, at| {
+        let mut client = NtpClient::default();
         client.set_servers(&[server(1)], here);
         client.tick(here);
         let question = client.ask(server(1), 7, here, SHOWN).unwrap();
@@ -105,7 +109,7 @@ proptest! {
     /// Whatever comes: no sample is far from what the times in the packet say, and nothing panics.
     #[test]
     fn never_panics(bytes in prop::collection::vec(any::<u8>(), 48..60), right in any::<bool>(), at in 0u64..3000) {
-        let mut client = Client::default();
+        let mut client = NtpClient::default();
         client.set_servers(&[server(1)], millis(0));
         client.ask(server(1), 7, millis(0), SHOWN);
         let mut bytes = bytes;
@@ -122,9 +126,9 @@ proptest! {
 /// RFC 5905, 7.4.
 #[test]
 fn a_server_that_wants_not_to_be_asked_is_not() {
-    let mut client = Client::default();
+    let mut client = NtpClient::default();
     client.set_servers(&[server(1), server(2), server(3)], millis(5));
-    let asked = |client: &mut Client| {
+    let asked = |client: &mut NtpClient| {
         let now = client.due().unwrap();
         match client.tick(now).unwrap() {
             Todo::Ask(asked) => (asked, now),
@@ -133,9 +137,9 @@ fn a_server_that_wants_not_to_be_asked_is_not() {
     };
     let (all, now) = asked(&mut client);
     assert_eq!(all, [server(1), server(2), server(3)]);
-    let kiss = |client: &mut Client, number: u8, code: &[u8; 4], is_known: bool| {
+    let kiss = |client: &mut NtpClient, number: u8, code: &[u8; 4], is_known: bool| {
         let question = client.ask(server(number), 7, now, SHOWN).unwrap();
-        let mut answer = Packet { mode: 4, reference: *code, ..question };
+        let mut answer = NtpPacket { mode: 4, reference: *code, ..question };
         answer.origin = if is_known { question.transmit } else { Stamp(8) };
         client.received(server(number), &answer.bytes(), now);
     };

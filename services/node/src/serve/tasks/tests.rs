@@ -1,8 +1,8 @@
 use super::*;
-use crate::as_pid_1::Memory;
+use crate::as_pid_1::MemoryFile;
 use crate::serve::verbs::{file, integer, text};
 use octet_control::settings::{APPLY, CHECK};
-use octet_control::{CallError, Capability, Client, DESCRIBE, FailureCode};
+use octet_control::{CallError, Client, DESCRIBE, FailureCode, Permission};
 use serde_json::Map;
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -20,7 +20,7 @@ const LONG: Duration = Duration::from_secs(180);
 /// Bytes of a file that is taken.
 const LONGEST: u64 = 70_000;
 
-const LIMITS: Limits = Limits { all: 40, for_operators: 4, of_one: 40 };
+const LIMITS: ConnectionLimits = ConnectionLimits { all: 40, for_operators: 4, of_one: 40 };
 
 /// What the service of these tests knows.
 #[derive(Default)]
@@ -37,7 +37,7 @@ fn verbs() -> Verbs<State> {
     };
     Verbs::default()
         .with(
-            Verb::new("set", Capability::Operate, "Sets the number"),
+            Verb::new("set", Permission::Operate, "Sets the number"),
             integer("to", "an even number").parse(even).and(text("why", "")),
             async |state: &State, call, (to, why)| {
                 yield_now().await;
@@ -46,12 +46,12 @@ fn verbs() -> Verbs<State> {
             },
         )
         .with(
-            Verb::new("follow", Capability::Read, "Gives the number, and every other"),
+            Verb::new("follow", Permission::Read, "Gives the number, and every other"),
             nothing(),
             follow,
         )
         .with(
-            Verb::new("take", Capability::Operate, "Takes a file"),
+            Verb::new("take", Permission::Operate, "Takes a file"),
             file("file", ""),
             async |_, call, _| Ok(json!(call.peer.read_file(call.id, LONGEST).await?.len())),
         )
@@ -159,7 +159,7 @@ fn files_come_whole_or_not_at_all() {
         {
             let mut client = service.connect();
             let sent = spawn_blocking(move || {
-                let mut file = Memory(vec![7; usize::try_from(length).unwrap()]);
+                let mut file = MemoryFile(vec![7; usize::try_from(length).unwrap()]);
                 let args = json!({ "file": { "size": length } });
                 let args = serde_json::from_value(args).unwrap();
                 client.call_with("take", args, Some(&mut file), |_| true)

@@ -39,7 +39,7 @@ fn begin(site: &Site<'_>, from: Ipv4Addr, config: Arc<ClientConfig>) -> Tls {
 
 /// TLS as `who`, up to the gate's hello.
 pub fn as_operator(site: &Site<'_>, from: Ipv4Addr, who: &str) -> Tls {
-    let config = tls::client(&site.people.secret(who), tls::Protocol::Control).unwrap();
+    let config = tls::client(&site.people.secret(who), tls::AlpnProtocol::Control).unwrap();
     let mut stream = begin(site, from, config);
     let mut header = [0; HEADER];
     stream.read_exact(&mut header).unwrap();
@@ -99,8 +99,9 @@ pub fn without_a_key(site: &Site<'_>) {
     let stream = as_operator(site, KEYLESS, "anna");
     Client::new(stream).call("status", Map::new()).unwrap();
     site.logged(&[&KEYLESS.to_string(), "refused, it has shown no key"], || {
-        let mut config =
-            (*tls::client(&site.people.secret("anna"), tls::Protocol::Control).unwrap()).clone();
+        let mut config = (*tls::client(&site.people.secret("anna"), tls::AlpnProtocol::Control)
+            .unwrap())
+        .clone();
         config.client_auth_cert_resolver = Arc::new(NoKey);
         let said = until_closed(&mut begin(site, KEYLESS, Arc::new(config)));
         assert!(said.is_empty(), "{}", String::from_utf8_lossy(&said));

@@ -9,7 +9,7 @@ use std::time::Instant;
 use octet_appliance::{APPLIANCE, Appliance, SETTINGS};
 use octet_machine::panel::Host;
 use octet_machine::{Machine, Status, UnitState};
-use octet_node::key::{self, Key, KeyFile};
+use octet_node::key::{self, KeyFile, PrivateKey};
 use octet_tests::{
     DiskFile, Image, Output, Owner, PAUSE, READY, Remake, SOON, guest, shipped, text_of_one_board,
     workspace,
@@ -52,7 +52,7 @@ impl People {
     }
 
     /// Somebody's key.
-    pub fn secret(&self, who: &str) -> Key {
+    pub fn secret(&self, who: &str) -> PrivateKey {
         match key::read(&self.owner.path(who)) {
             Ok(KeyFile::Key(key)) => key,
             _ => panic!("{who} has no key"),

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 
-use octet_appliance::Card;
+use octet_appliance::PeerDescriptor;
 use octet_evaluator::Zone;
 use octet_machine::panel::raw::{self, ethernet, icmp, transport};
 use octet_machine::panel::switchboard::Seen;
@@ -37,7 +37,7 @@ const TRIES: usize = 64;
 
 /// What the router itself hears.
 pub fn lines() -> String {
-    let card = Card::from_bytes(CARD).unwrap();
+    let card = PeerDescriptor::from_bytes(CARD).unwrap();
     let (first, last) = (OPEN.start, OPEN.end - 1);
     format!(
         "[[policy]]\nfrom = \"uplink\"\nto = \"router\"\nprotocol = \"udp\"\nports = [\"{first}-{last}\"]\n\
