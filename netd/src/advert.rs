@@ -11,7 +11,7 @@ use crate::router::plan::RouterPlan;
 
 /// An address in the network that is advertised, and the way out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AdvertisedRoute {
+pub struct AdvertisedAddress {
     /// The address.
     pub address: Option<Cidr>,
     /// Until when, after netd's start; `None` for ever.
@@ -22,7 +22,7 @@ pub struct AdvertisedRoute {
     routes: Vec<(Cidr, Ipv6Addr, Option<Duration>)>,
 }
 
-impl AdvertisedRoute {
+impl AdvertisedAddress {
     /// Checks what `lan` reports `now` after netd's start, of a `router` whether it is outside.
     ///
     /// # Errors
@@ -123,7 +123,7 @@ mod tests {
                 gateway_seconds,
                 routes,
             };
-            AdvertisedRoute::check(&reported, None, Duration::ZERO).is_ok()
+            AdvertisedAddress::check(&reported, None, Duration::ZERO).is_ok()
         };
         assert!(check("fd6f:6374:6574::/48", "fe80::1"));
         assert!(!check("fd6f:6374:6574::/48", "fd6f:6374:6574:3::1"));

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use octet_router::matrix::Received;
+use octet_router::matrix::ReceivedProbes;
 
 use crate::conntrack::TrackedFlow;
 use crate::generation::Author;
@@ -104,7 +104,7 @@ pub trait Backend {
     ///
     /// # Errors
     /// Nothing is noted, or it does not answer.
-    fn came(&self) -> impl Future<Output = Result<Received, BackendError>>;
+    fn came(&self) -> impl Future<Output = Result<ReceivedProbes, BackendError>>;
 
     /// Has it know who has an address at a link, until it asks there itself.
     ///

@@ -26,7 +26,7 @@ use crate::generation::Generations;
 use crate::kernel::NetKernel;
 use crate::network::Network;
 use crate::pace::PollPace;
-use crate::serve::{Command, LIMITS, ServeState, verbs};
+use crate::serve::{LIMITS, NetdCommand, ServeState, verbs};
 use crate::told::{NetworkConfig, NodeFacts};
 
 /// netd cannot do its work.
@@ -96,16 +96,16 @@ async fn serve(
             _ = end.recv() => return Ok(()),
             Some(wish) = wishes.recv() => match wish {
                 // Who asked may have gone.
-                Command::Told { told, done } => {
+                NetdCommand::Told { told, done } => {
                     let _ = done.send(network.change(*told).await?);
                 }
-                Command::Leased { link, lease, done } => {
+                NetdCommand::Leased { link, lease, done } => {
                     let _ = done.send(network.lease(&link, lease).await?);
                 }
-                Command::Advertised { link, advert, done } => {
+                NetdCommand::Advertised { link, advert, done } => {
                     let _ = done.send(network.advert(&link, advert).await?);
                 }
-                Command::Plugged { device, mac, done } => {
+                NetdCommand::Plugged { device, mac, done } => {
                     let _ = done.send(network.plug(&device, &mac).await?);
                 }
             },

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use octet_node::say;
-use octet_router::matrix::Received;
+use octet_router::matrix::ReceivedProbes;
 use rtnetlink::Handle;
 use tokio::sync::Mutex;
 
@@ -133,7 +133,7 @@ impl Backend for NetKernel {
         Ok(nft::load(&watch::end()).await?)
     }
 
-    async fn came(&self) -> Result<Received, BackendError> {
+    async fn came(&self) -> Result<ReceivedProbes, BackendError> {
         let listed = nft::json(&format!("list table inet {}", watch::TABLE)).await?;
         Ok(listed::came(&listed))
     }

@@ -13,7 +13,7 @@ use serde_json::{Map, json};
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-use crate::advert::AdvertisedRoute;
+use crate::advert::AdvertisedAddress;
 use crate::backend::{Backend, BackendError};
 use crate::daemon::NetdError;
 use crate::fault;
@@ -345,7 +345,7 @@ impl<B: Backend> Network<B> {
         let router = self.told.router.as_ref();
         self.advertised = match reported {
             None => AdvertisementState::Nothing,
-            Some(advert) => match AdvertisedRoute::check(&advert, router, self.now()) {
+            Some(advert) => match AdvertisedAddress::check(&advert, router, self.now()) {
                 Ok(advert) => AdvertisementState::Router(advert),
                 Err(refused) => return Ok(Err(refused)),
             },

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use octet_appliance::{Addressing, Mac, NetworkSettings};
 
-use crate::advert::AdvertisedRoute;
+use crate::advert::AdvertisedAddress;
 use crate::lease::UplinkLease;
 use crate::observed::{
     KernelRoute, LinkAddress, LinkKind, NetworkDevice, Observed, RoutingRule, StaticNeighbour,
@@ -38,7 +38,7 @@ pub enum AdvertisementState {
     /// There is none.
     Nothing,
     /// This one.
-    Router(AdvertisedRoute),
+    Router(AdvertisedAddress),
 }
 
 /// What the kernel is to have.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures_util::future::{Either, join_all, select};
 use octet_appliance::{Cluster, Mac, TrafficKind};
 use octet_router::kind::FlowKind;
-use octet_router::matrix::{BoardEnd, Received, SentProbe};
+use octet_router::matrix::{BoardEnd, ReceivedProbes, SentProbe};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
 use tokio::net::{TcpSocket, UdpSocket};
 use tokio::time::timeout;
@@ -96,7 +96,7 @@ impl OwnPort {
     ) -> io::Result<SentProbe> {
         let pings = Pings::open()?;
         let (ip4, ip6) = cluster.gateways(self.seat.number);
-        let mut answers = Received::new();
+        let mut answers = ReceivedProbes::new();
         let mut echoed = true;
         for source in self.sources(cluster) {
             let of_version = |(v4, v6): (Ipv4Addr, Ipv6Addr)| -> IpAddr {

@@ -52,7 +52,7 @@ pub struct ServeState<B> {
     links: watch::Sender<Links>,
     node: Arc<NodeFacts>,
     /// To whom goes what is to be done.
-    wishes: Sender<Command>,
+    wishes: Sender<NetdCommand>,
 }
 
 /// What is known beside what the kernel says.
@@ -69,7 +69,7 @@ struct Noted {
 
 /// What is to be done, and who waits until it is.
 #[derive(Debug)]
-pub enum Command {
+pub enum NetdCommand {
     /// Something else is in force now.
     Told {
         /// What it says.
@@ -108,7 +108,7 @@ pub enum Command {
 
 impl<B> ServeState<B> {
     /// Answers from what `backend` says at the time. What is to be done goes to `wishes`.
-    pub fn new(backend: B, node: Arc<NodeFacts>, wishes: Sender<Command>) -> Self {
+    pub fn new(backend: B, node: Arc<NodeFacts>, wishes: Sender<NetdCommand>) -> Self {
         let (listing, noted, probing, watching, links) = Default::default();
         Self { backend, listing, noted, probing, watching, links, node, wishes }
     }
@@ -324,7 +324,11 @@ async fn apply<B>(shared: &ServeState<B>) -> Result<(), Failure> {
     let told = read(shared, Which::InForce).await?;
     let (done, is_done) = oneshot::channel();
     let gone = |_| failed("netd is about to end".to_owned());
-    shared.wishes.send(Command::Told { told: Box::new(told), done }).await.map_err(|_| gone(()))?;
+    shared
+        .wishes
+        .send(NetdCommand::Told { told: Box::new(told), done })
+        .await
+        .map_err(|_| gone(()))?;
     is_done.await.map_err(|_| gone(()))?.map_err(failed)
 }
 

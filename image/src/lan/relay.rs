@@ -23,15 +23,15 @@ const MAX_LINGER: u64 = 64 * 1024;
 
 /// Connections that are open, of all listeners together.
 #[derive(Debug, Default)]
-pub struct ConnectionLimit {
+pub struct RelayLimit {
     open: AtomicUsize,
     reported: AtomicBool,
 }
 
 /// One of them.
-struct Permit(Arc<ConnectionLimit>);
+struct Permit(Arc<RelayLimit>);
 
-impl ConnectionLimit {
+impl RelayLimit {
     fn take(limit: &Arc<Self>) -> Option<Permit> {
         if limit.open.fetch_add(1, Ordering::Relaxed) < MAX_CONNECTIONS {
             return Some(Permit(Arc::clone(limit)));
@@ -53,7 +53,7 @@ impl Drop for Permit {
 /// Has `serve` serve each connection, on a thread of its own, for as long as the process lives.
 pub fn accept(
     listener: TcpListener,
-    limit: &Arc<ConnectionLimit>,
+    limit: &Arc<RelayLimit>,
     serve: impl Fn(&TcpStream) -> io::Result<()> + Send + Sync + 'static,
 ) {
     let (limit, serve) = (Arc::clone(limit), Arc::new(serve));
@@ -69,7 +69,7 @@ pub fn accept(
                     continue;
                 }
             };
-            let Some(permit) = ConnectionLimit::take(&limit) else { continue };
+            let Some(permit) = RelayLimit::take(&limit) else { continue };
             let serve = Arc::clone(&serve);
             // Without a thread the connection is closed, as one above the limit is.
             let _ = thread::Builder::new().spawn(move || {

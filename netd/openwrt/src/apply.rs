@@ -22,7 +22,7 @@ use serde_json::{Map, json};
 use crate::lacks::lacks;
 use crate::state::{LiveState, RouterState, get, probe, sections_of, sorted, waits};
 use crate::ubus::{CallResult, ROLLBACK, Ubus, UbusCall, UbusError};
-use crate::wanted::Desired;
+use crate::wanted::DesiredConfig;
 
 /// Before each look whether the network has changed, in seconds: a minute in all, since a slow router needs half of it for its
 /// firewall.
@@ -114,7 +114,7 @@ impl ApplyError {
 /// Nothing was touched, or the error says what is not known.
 pub fn apply(
     ubus: &mut Ubus,
-    wanted: &Desired<'_>,
+    wanted: &DesiredConfig<'_>,
     keep: impl FnOnce(&RouterState) -> io::Result<()>,
 ) -> Result<ApplyOutcome, ApplyError> {
     let before = RouterState::read(ubus)?;
@@ -142,7 +142,7 @@ enum Look {
 /// A change on its way.
 struct Job<'a, 'w> {
     ubus: &'a mut Ubus,
-    wanted: &'a Desired<'w>,
+    wanted: &'a DesiredConfig<'w>,
     sections: Vec<UciSection>,
     change: UciChange,
     before: RouterState,

@@ -7,13 +7,13 @@ use crate::apply::ApplyError;
 use crate::lacks::lacks;
 use crate::state::RouterState;
 use crate::ubus::{Ubus, UbusCall};
-use crate::wanted::Desired;
+use crate::wanted::DesiredConfig;
 
 /// What is not as wanted, a line each.
 ///
 /// # Errors
 /// The router does not say what it is, or the plan cannot be put on it.
-pub fn verify(ubus: &mut Ubus, wanted: &Desired<'_>) -> Result<Vec<String>, ApplyError> {
+pub fn verify(ubus: &mut Ubus, wanted: &DesiredConfig<'_>) -> Result<Vec<String>, ApplyError> {
     let state = RouterState::read(ubus)?;
     let (sections, change) = wanted.change(&state)?;
     let mut found = vec![];

@@ -9,14 +9,14 @@ use octet_router::plan::RouterPlan;
 use crate::state::RouterState;
 
 /// What is wanted of a router.
-pub enum Desired<'a> {
+pub enum DesiredConfig<'a> {
     /// What a plan says.
     Plan(&'a RouterPlan),
     /// Nothing of ours.
     Nothing,
 }
 
-impl Desired<'_> {
+impl DesiredConfig<'_> {
     /// The sections that are to be ours on the router, and what leads there.
     ///
     /// # Errors

@@ -46,13 +46,13 @@ pub struct BoardEnd {
 }
 
 /// What has come, by the address that it came from.
-pub type Received = BTreeMap<IpAddr, BTreeSet<FlowKind>>;
+pub type ReceivedProbes = BTreeMap<IpAddr, BTreeSet<FlowKind>>;
 
 /// What a board says when it has sent something.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SentProbe {
     /// What was answered, by the address that was asked.
-    pub answers: Received,
+    pub answers: ReceivedProbes,
     /// Whether the router has echoed what was sent last: what was sent before has been handed on by then, or never is.
     pub echoed: bool,
 }
@@ -63,9 +63,9 @@ pub struct Matrix<'a> {
     plan: &'a RouterPlan,
     seats: BTreeMap<u8, BoardEnd>,
     /// By the board that it has come to.
-    came: BTreeMap<u8, Received>,
+    came: BTreeMap<u8, ReceivedProbes>,
     /// What the router has answered, by the board that it has answered.
-    answered: BTreeMap<u8, Received>,
+    answered: BTreeMap<u8, ReceivedProbes>,
 }
 
 /// One packet, and what became of it.
@@ -138,12 +138,12 @@ impl<'a> Matrix<'a> {
     }
 
     /// Takes what has come to board `at`.
-    pub fn take(&mut self, at: u8, came: Received) {
+    pub fn take(&mut self, at: u8, came: ReceivedProbes) {
         add(self.came.entry(at).or_default(), came);
     }
 
     /// Takes what the router has answered board `from`, by the address that was asked.
-    pub fn take_answers(&mut self, from: u8, answers: Received) {
+    pub fn take_answers(&mut self, from: u8, answers: ReceivedProbes) {
         add(self.answered.entry(from).or_default(), answers);
     }
 
@@ -298,7 +298,7 @@ impl<'a> Matrix<'a> {
     }
 }
 
-fn add(to: &mut Received, came: Received) {
+fn add(to: &mut ReceivedProbes, came: ReceivedProbes) {
     for (from, kinds) in came {
         to.entry(from).or_default().extend(kinds);
     }

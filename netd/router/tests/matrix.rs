@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use octet_appliance::{Appliance, Mac, Segments, TrafficKind, Unit, UnitSource, Zone};
 use octet_evaluator as evaluator;
 use octet_router::kind::FlowKind;
-use octet_router::matrix::{BoardEnd, Matrix, Received};
+use octet_router::matrix::{BoardEnd, Matrix, ReceivedProbes};
 use octet_router::plan::RouterPlan;
 use proptest::prelude::*;
 
@@ -117,7 +117,7 @@ fn all(matrix: &Matrix<'_>) -> Vec<Sent> {
 
 /// It comes, or is answered.
 fn come(matrix: &mut Matrix<'_>, (from, to, kind, version): Sent) {
-    let one = |address| Received::from([(address, BTreeSet::from([kind]))]);
+    let one = |address| ReceivedProbes::from([(address, BTreeSet::from([kind]))]);
     match to {
         Zone::Board(to) => matrix.take(to, one(address(from, version))),
         _ => {
@@ -211,8 +211,9 @@ fn a_version_that_one_of_them_has_not() {
 fn frames_that_go_past_the_router() {
     let plan = plan();
     let mut matrix = but_for(&plan, &[1, 2, 3, 4], &[]);
-    let past =
-        |number| Received::from([(mac(number).link_local(), BTreeSet::from([FlowKind::udp(9)]))]);
+    let past = |number| {
+        ReceivedProbes::from([(mac(number).link_local(), BTreeSet::from([FlowKind::udp(9)]))])
+    };
     matrix.take(2, past(1));
     matrix.take(4, past(1));
     // Its own, and the router's.

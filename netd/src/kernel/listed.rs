@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use octet_appliance::{LinkName, Mac};
 use octet_router::kind::FlowKind;
-use octet_router::matrix::Received;
+use octet_router::matrix::ReceivedProbes;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -129,8 +129,8 @@ pub fn drops(listed: &Value, table: &str, drops: &mut Drops) {
 }
 
 /// What has come, by the sets of [`crate::watch`].
-pub fn came(listed: &Value) -> Received {
-    let mut came = Received::new();
+pub fn came(listed: &Value) -> ReceivedProbes {
+    let mut came = ReceivedProbes::new();
     for set in objects::<Set>(listed, "set") {
         if PINGS.contains(&set.name.as_str()) {
             for Asked { val } in elements(set.elem) {
@@ -244,9 +244,9 @@ mod tests {
         ];
         // With the names of protocols, and in the image's words.
         let text = include_str!("testdata/watch.json");
-        assert_eq!(came(&read(text)), Received::from(expected.clone()));
+        assert_eq!(came(&read(text)), ReceivedProbes::from(expected.clone()));
         let text = text.replace("\"tcp\", ", "6, ").replace("\"udp\", ", "17, ");
-        assert_eq!(came(&read(&text)), Received::from(expected));
-        assert_eq!(came(&read(FIREWALL_SETS)), Received::new());
+        assert_eq!(came(&read(&text)), ReceivedProbes::from(expected));
+        assert_eq!(came(&read(FIREWALL_SETS)), ReceivedProbes::new());
     }
 }

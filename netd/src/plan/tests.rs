@@ -185,7 +185,7 @@ fn a_box_without_a_way_out_is_reached() {
         }],
     };
     let mut observed = Observed { links: links(true), ..Observed::default() };
-    let advert = AdvertisedRoute::check(&advertised, None, NOW).unwrap();
+    let advert = AdvertisedAddress::check(&advertised, None, NOW).unwrap();
     let changes = |advertised: &AdvertisementState, observed: &Observed, now| {
         KernelPlan::new(
             &NetworkSettings::default(),

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use super::{Command, ServeState, failed};
+use super::{NetdCommand, ServeState, failed};
 use crate::lease;
 use crate::network::PlugError;
 
@@ -26,7 +26,7 @@ pub(super) async fn leased<B>(
     link: String,
     lease: Option<LinkLease>,
 ) -> Result<Value, Failure> {
-    hand_on(shared, |done| Command::Leased { link, lease, done }).await
+    hand_on(shared, |done| NetdCommand::Leased { link, lease, done }).await
 }
 
 /// A router has advertised something, or there is none any more.
@@ -35,12 +35,12 @@ pub(super) async fn advertised<B>(
     link: String,
     advert: Option<RouterAdvertised>,
 ) -> Result<Value, Failure> {
-    hand_on(shared, |done| Command::Advertised { link, advert, done }).await
+    hand_on(shared, |done| NetdCommand::Advertised { link, advert, done }).await
 }
 
 async fn hand_on<B>(
     shared: &ServeState<B>,
-    wish: impl FnOnce(oneshot::Sender<Result<(), lease::InvalidLease>>) -> Command,
+    wish: impl FnOnce(oneshot::Sender<Result<(), lease::InvalidLease>>) -> NetdCommand,
 ) -> Result<Value, Failure> {
     let (done, is_done) = oneshot::channel();
     let gone = |_| failed("netd is about to end".to_owned());
@@ -62,7 +62,7 @@ pub(super) async fn plugged<B>(
 ) -> Result<Value, Failure> {
     let (done, is_done) = oneshot::channel();
     let gone = |_| failed("netd is about to end".to_owned());
-    let wish = Command::Plugged { device, mac, done };
+    let wish = NetdCommand::Plugged { device, mac, done };
     shared.wishes.send(wish).await.map_err(|_| gone(()))?;
     is_done.await.map_err(|_| gone(()))?.map_err(|error| match error {
         PlugError::Rules(error) => failed(error.to_string()),

@@ -13,7 +13,7 @@ use octet_node::serve::threads::{ConnectionLimits, serve};
 use octet_node::{Callers, UnitEnvironment, notify_ready};
 
 use crate::password::Password;
-use crate::told::NodePosition;
+use crate::told::NodeSockets;
 use crate::verbs::verbs;
 use crate::work::RouterService;
 
@@ -57,7 +57,7 @@ pub fn run(
     ready: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<Infallible> {
     let RouterServiceConfig { control, callers, folder, sockets, units } = parts;
-    let work = RouterService::new(NodePosition { sockets, units }, Password::new(folder));
+    let work = RouterService::new(NodeSockets { sockets, units }, Password::new(folder));
     ready()?;
     serve(&control, &callers, LIMITS, verbs(), work)
 }

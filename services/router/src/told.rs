@@ -12,7 +12,7 @@ use crate::fault::RouterFault;
 
 /// Where this node is asked about itself.
 #[derive(Debug)]
-pub struct NodePosition {
+pub struct NodeSockets {
     /// The folder of the units' sockets.
     pub sockets: PathBuf,
     /// The units of the image.
@@ -33,8 +33,8 @@ impl RouterConfig {
     ///
     /// # Errors
     /// It is no box with such a router, or another board holds the map.
-    pub fn read(place: &NodePosition) -> Result<Self, Failure> {
-        let NodePosition { sockets, units } = place;
+    pub fn read(place: &NodeSockets) -> Result<Self, Failure> {
+        let NodeSockets { sockets, units } = place;
         let which = Which::InForce;
         let cluster = cluster::cluster(sockets, which)?.ok_or(RouterFault::NoCluster)?;
         let contact = match cluster.router.clone() {
@@ -55,7 +55,7 @@ impl RouterConfig {
 ///
 /// # Errors
 /// It cannot.
-pub fn check(place: &NodePosition) -> Result<(), Failure> {
+pub fn check(place: &NodeSockets) -> Result<(), Failure> {
     let which = Which::Next;
     let cluster = cluster::cluster(&place.sockets, which)?.filter(|it| !it.router.is_octet());
     let Some(cluster) = cluster else { return Ok(()) };

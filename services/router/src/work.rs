@@ -13,16 +13,16 @@ use octet_openwrt::https::Https;
 use octet_openwrt::kept::SavedCopies;
 use octet_openwrt::ubus::{Login, Ubus, UbusError};
 use octet_openwrt::verify::verify;
-use octet_openwrt::wanted::Desired;
+use octet_openwrt::wanted::DesiredConfig;
 
 use crate::fault::RouterFault;
 use crate::password::Password;
-use crate::told::{NodePosition, RouterConfig, check};
+use crate::told::{NodeSockets, RouterConfig, check};
 
 /// The state of the service.
 #[derive(Debug)]
 pub struct RouterService {
-    place: NodePosition,
+    place: NodeSockets,
     password: Password,
     /// Held by whoever changes the router, also while that waits for who looks at it.
     changes: Mutex<()>,
@@ -50,7 +50,7 @@ pub enum ChangeResult {
 
 impl RouterService {
     /// At this place, with what is kept there.
-    pub fn new(place: NodePosition, password: Password) -> Self {
+    pub fn new(place: NodeSockets, password: Password) -> Self {
         Self { place, password, changes: Mutex::default(), router: RwLock::default() }
     }
 
@@ -97,7 +97,8 @@ impl RouterService {
     pub fn verify(&self) -> Result<Vec<String>, Failure> {
         let _look = self.look()?;
         let told = RouterConfig::read(&self.place)?;
-        Ok(verify(&mut self.ubus(&told)?, &Desired::Plan(&told.plan)).map_err(RouterFault::from)?)
+        Ok(verify(&mut self.ubus(&told)?, &DesiredConfig::Plan(&told.plan))
+            .map_err(RouterFault::from)?)
     }
 
     /// Brings the router to `goal`, or leaves it as it was.
@@ -115,8 +116,8 @@ impl RouterService {
         let mut ubus = self.ubus(&told)?;
         let kept = SavedCopies::new(self.password.folder()?, &told.contact.address);
         let wanted = match goal {
-            RouterGoal::Plan => Desired::Plan(&told.plan),
-            RouterGoal::Nothing => Desired::Nothing,
+            RouterGoal::Plan => DesiredConfig::Plan(&told.plan),
+            RouterGoal::Nothing => DesiredConfig::Nothing,
         };
         match apply(&mut ubus, &wanted, |state| kept.keep(state)).map_err(RouterFault::from)? {
             ApplyOutcome::Nothing => Ok(ChangeResult::Nothing),

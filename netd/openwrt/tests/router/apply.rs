@@ -11,7 +11,7 @@ use octet_openwrt::lacks::lacks;
 use octet_openwrt::state::RouterState;
 use octet_openwrt::ubus::{Login, UbusCall, UbusError};
 use octet_openwrt::verify::verify;
-use octet_openwrt::wanted::Desired;
+use octet_openwrt::wanted::DesiredConfig;
 use octet_openwrt_double::Router;
 use octet_openwrt_double::uci::Package;
 use serde_json::json;
@@ -30,7 +30,7 @@ fn there_and_back() {
 
     let kept = RefCell::new(String::new());
     site.0.count(None);
-    let outcome = apply(&mut site.ubus(), &Desired::Plan(&plan), |state| {
+    let outcome = apply(&mut site.ubus(), &DesiredConfig::Plan(&plan), |state| {
         // Nothing was touched yet.
         assert_eq!(site.0.writing(), 0);
         *kept.borrow_mut() = state.export();
@@ -49,20 +49,23 @@ fn there_and_back() {
     assert_eq!(site.sections(), after);
 
     site.0.count(None);
-    let outcome = apply(&mut site.ubus(), &Desired::Plan(&plan), keep);
+    let outcome = apply(&mut site.ubus(), &DesiredConfig::Plan(&plan), keep);
     assert_eq!(outcome.unwrap(), ApplyOutcome::Nothing);
     assert_eq!((site.0.requests().len(), site.0.writing()), (2, 0));
 
     // What is other is changed alone.
     let other = crate::site::plan(&LINES.replace("rate = 100", "rate = 50"));
     assert_eq!(
-        apply(&mut site.ubus(), &Desired::Plan(&other), keep).unwrap(),
+        apply(&mut site.ubus(), &DesiredConfig::Plan(&other), keep).unwrap(),
         ApplyOutcome::Applied
     );
     let changed = site.sections()[0].iter().filter(|it| !after[0].contains(it)).count();
     assert_eq!(changed, 8);
 
-    assert_eq!(apply(&mut site.ubus(), &Desired::Nothing, keep).unwrap(), ApplyOutcome::Applied);
+    assert_eq!(
+        apply(&mut site.ubus(), &DesiredConfig::Nothing, keep).unwrap(),
+        ApplyOutcome::Applied
+    );
     assert_eq!(site.sections(), before);
 }
 
@@ -72,7 +75,7 @@ fn what_stands_in_the_way_is_told_before_anything_is_touched() {
     let refused = |site: &Site, keep: fn(&RouterState) -> io::Result<()>| {
         let before = site.sections();
         site.0.count(None);
-        let error = apply(&mut site.ubus(), &Desired::Plan(&plan), keep).unwrap_err();
+        let error = apply(&mut site.ubus(), &DesiredConfig::Plan(&plan), keep).unwrap_err();
         assert_eq!(site.sections(), before);
         error
     };
@@ -97,7 +100,7 @@ fn what_stands_in_the_way_is_told_before_anything_is_touched() {
     // Who may only read.
     let error = apply(
         &mut site.ubus_as(Login { name: "viewer".into(), password: "adapterpw".into() }),
-        &Desired::Plan(&plan),
+        &DesiredConfig::Plan(&plan),
         keep,
     );
     let error = error.unwrap_err();
@@ -114,7 +117,7 @@ fn what_stands_in_the_way_is_told_before_anything_is_touched() {
     assert!(site.0.with(|router| router.is_pending()));
     other.ask(&[UbusCall::uci("confirm", json!({}))]).unwrap().remove(0).unwrap();
     assert_eq!(
-        apply(&mut site.ubus(), &Desired::Plan(&plan), keep).unwrap(),
+        apply(&mut site.ubus(), &DesiredConfig::Plan(&plan), keep).unwrap(),
         ApplyOutcome::Applied
     );
 }
@@ -125,7 +128,7 @@ fn a_way_past_the_vlans_is_told() {
     let site = Site::start(router());
     let plan = plan(LINES);
     let mut ubus = site.ubus();
-    assert_eq!(apply(&mut ubus, &Desired::Plan(&plan), keep).unwrap(), ApplyOutcome::Applied);
+    assert_eq!(apply(&mut ubus, &DesiredConfig::Plan(&plan), keep).unwrap(), ApplyOutcome::Applied);
     let set = |router: &mut Router, device: &str| {
         let add = |package: &mut Package| {
             package.follow(&vec![json!("set"), json!("guest"), json!("interface")]);
@@ -135,15 +138,15 @@ fn a_way_past_the_vlans_is_told() {
     };
     // On a port that the plan does not name it is his matter.
     site.0.with(|router| set(router, "lan10.20"));
-    assert_eq!(verify(&mut ubus, &Desired::Plan(&plan)).unwrap(), [""; 0]);
+    assert_eq!(verify(&mut ubus, &DesiredConfig::Plan(&plan)).unwrap(), [""; 0]);
     site.0.with(|router| set(router, "lan1.20"));
     site.0.count(None);
     let wanted = "network interface 'guest' is on lan1.20, which leads to board-1";
-    let found = verify(&mut ubus, &Desired::Plan(&plan)).unwrap();
+    let found = verify(&mut ubus, &DesiredConfig::Plan(&plan)).unwrap();
     assert!(found.len() == 1 && found[0].contains(wanted), "{found:?}");
     let found = diff(&mut ubus, &plan).unwrap();
     assert!(found.iter().any(|it| it.contains(wanted)), "{found:?}");
-    let error = apply(&mut ubus, &Desired::Plan(&plan), keep).unwrap_err();
+    let error = apply(&mut ubus, &DesiredConfig::Plan(&plan), keep).unwrap_err();
     let is_told =
         matches!(&error, ApplyError::Conflicts(all) if all.len() == 1 && all[0].contains(wanted));
     assert!(is_told, "{error}");
@@ -162,12 +165,12 @@ fn a_lock_out_is_undone() {
     let site = Site::start(router);
     let other = |port: &str| plan_of(&HEAD.replace("lan9", port), LINES);
     assert_eq!(
-        apply(&mut site.ubus(), &Desired::Plan(&other("lan9")), keep).unwrap(),
+        apply(&mut site.ubus(), &DesiredConfig::Plan(&other("lan9")), keep).unwrap(),
         ApplyOutcome::Applied
     );
     let before = site.sections();
     site.0.with(|router| router.port = "lan9".to_owned());
-    let outcome = apply(&mut site.ubus(), &Desired::Plan(&other("lan11")), keep).unwrap();
+    let outcome = apply(&mut site.ubus(), &DesiredConfig::Plan(&other("lan11")), keep).unwrap();
     assert!(matches!(&outcome, ApplyOutcome::Undone(why) if why.contains("reach")), "{outcome:?}");
     assert_eq!(site.sections(), before);
     site.0.pass(Duration::from_secs(30));
@@ -175,7 +178,7 @@ fn a_lock_out_is_undone() {
     // Asked by a port that stays, it is done.
     site.0.with(|router| router.port = "lan10".to_owned());
     assert_eq!(
-        apply(&mut site.ubus(), &Desired::Plan(&other("lan11")), keep).unwrap(),
+        apply(&mut site.ubus(), &DesiredConfig::Plan(&other("lan11")), keep).unwrap(),
         ApplyOutcome::Applied
     );
 }
@@ -188,7 +191,7 @@ fn what_the_daemons_do_is_looked_at() {
     deaf.is_deaf = true;
     let site = Site::start(deaf);
     let before = site.sections();
-    let outcome = apply(&mut site.ubus(), &Desired::Plan(&plan), keep).unwrap();
+    let outcome = apply(&mut site.ubus(), &DesiredConfig::Plan(&plan), keep).unwrap();
     assert!(
         matches!(&outcome, ApplyOutcome::Undone(why) if why.contains("no interface")),
         "{outcome:?}"
@@ -197,9 +200,9 @@ fn what_the_daemons_do_is_looked_at() {
 
     let site = Site::start(router());
     let mut ubus = site.ubus();
-    assert_eq!(apply(&mut ubus, &Desired::Plan(&plan), keep).unwrap(), ApplyOutcome::Applied);
+    assert_eq!(apply(&mut ubus, &DesiredConfig::Plan(&plan), keep).unwrap(), ApplyOutcome::Applied);
     let mut state = RouterState::read(&mut ubus).unwrap();
-    let (wanted, _) = Desired::Plan(&plan).change(&state).unwrap();
+    let (wanted, _) = DesiredConfig::Plan(&plan).change(&state).unwrap();
     assert_eq!(lacks(&wanted, &state.live), [""; 0]);
     for (what, from, to) in [
         ("rules for `built-in dhcp`", "\"!fw4: built-in dhcp\"", "\"!fw4: other\""),

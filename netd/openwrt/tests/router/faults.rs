@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::site::{HEAD, LINES, Site, plan_of, router, set_up};
 use octet_openwrt::apply::{ApplyOutcome, apply};
 use octet_openwrt::state::RouterState;
-use octet_openwrt::wanted::Desired;
+use octet_openwrt::wanted::DesiredConfig;
 use octet_openwrt_double::http::Request;
 use octet_openwrt_double::{Fault, Router};
 use octet_router::plan::RouterPlan;
@@ -18,7 +18,7 @@ const LONG: Duration = Duration::from_secs(300);
 fn steps(plan: &RouterPlan, files: &[(&str, &str)]) -> Vec<String> {
     let site = Site::start(with(files));
     site.0.count(None);
-    let outcome = apply(&mut site.ubus(), &Desired::Plan(plan), |_| Ok(())).unwrap();
+    let outcome = apply(&mut site.ubus(), &DesiredConfig::Plan(plan), |_| Ok(())).unwrap();
     assert_eq!(outcome, ApplyOutcome::Applied);
     let step = |request: &Request| {
         let calls = request.calls();
@@ -60,12 +60,12 @@ fn every_fault_at_every_request() {
     let [earlier, plan] = [&earlier, &lines].map(|lines| plan_of(&head, lines));
     let old_router = {
         let site = Site::start(router());
-        apply(&mut site.ubus(), &Desired::Plan(&earlier), |_| Ok(())).unwrap();
+        apply(&mut site.ubus(), &DesiredConfig::Plan(&earlier), |_| Ok(())).unwrap();
         ["network", "firewall", "dhcp"].map(|file| (file, site.0.with(|it| it.file(file))))
     };
     let new = {
         let site = Site::start(router());
-        apply(&mut site.ubus(), &Desired::Plan(&plan), |_| Ok(())).unwrap();
+        apply(&mut site.ubus(), &DesiredConfig::Plan(&plan), |_| Ok(())).unwrap();
         site.sections()
     };
     let files: Vec<_> = old_router.iter().map(|(file, text)| (*file, text.as_str())).collect();
@@ -86,7 +86,7 @@ fn every_fault_at_every_request() {
             let old = site.sections();
             assert_eq!(old[1], new[1]);
             site.0.count(Some((number, fault)));
-            let outcome = apply(&mut site.ubus(), &Desired::Plan(&plan), |_| Ok(()));
+            let outcome = apply(&mut site.ubus(), &DesiredConfig::Plan(&plan), |_| Ok(()));
             // Whoever comes then: a new login, by another connection.
             site.0.back();
             site.0.pass(LONG);
@@ -117,7 +117,8 @@ fn every_fault_at_every_request() {
             assert!(!is_known || outcome.is_ok(), "{step}, {fault:?}: {outcome:?}");
             // And the next one gets there.
             if !is_new {
-                let again = apply(&mut site.ubus(), &Desired::Plan(&plan), |_| Ok(())).unwrap();
+                let again =
+                    apply(&mut site.ubus(), &DesiredConfig::Plan(&plan), |_| Ok(())).unwrap();
                 assert_eq!(again, ApplyOutcome::Applied, "{step}, {fault:?}");
                 assert_eq!(site.sections(), new, "{step}, {fault:?}");
             }

@@ -3,7 +3,7 @@
 use crate::apply::keep;
 use crate::site::{LINES, Site, plan, router, set_up};
 use octet_openwrt::apply::{ApplyOutcome, apply};
-use octet_openwrt::wanted::Desired;
+use octet_openwrt::wanted::DesiredConfig;
 use octet_openwrt_double::Router;
 use octet_openwrt_double::http::Request;
 
@@ -20,12 +20,12 @@ fn length(router: &Router) -> usize {
 #[test]
 fn a_flash_that_is_full() {
     let plan = plan(LINES);
-    for wanted in [Desired::Nothing, Desired::Plan(&plan)] {
+    for wanted in [DesiredConfig::Nothing, DesiredConfig::Plan(&plan)] {
         let (mut undone, mut cut, mut applied) = (0, 0, 0);
         for room in [700, 0, 9000, 100_000] {
             let site = Site::start(router());
-            if matches!(wanted, Desired::Nothing) {
-                let first = apply(&mut site.ubus(), &Desired::Plan(&plan), keep).unwrap();
+            if matches!(wanted, DesiredConfig::Nothing) {
+                let first = apply(&mut site.ubus(), &DesiredConfig::Plan(&plan), keep).unwrap();
                 assert_eq!(first, ApplyOutcome::Applied);
             }
             let before = site.sections();
@@ -79,7 +79,7 @@ fn a_flash_that_is_too_full_to_go_back() {
             }));
         }));
     });
-    let error = apply(&mut site.ubus(), &Desired::Plan(&plan), keep).unwrap_err();
+    let error = apply(&mut site.ubus(), &DesiredConfig::Plan(&plan), keep).unwrap_err();
     let said = format!("{error}; {}", error.help());
     assert!(said.contains("`df /overlay`") && said.contains("a copy of what was there"), "{said}");
     assert_ne!(site.sections(), before);
@@ -96,12 +96,12 @@ fn what_does_not_run_is_read_back() {
     set_up(&mut small);
     let site = Site::start(small);
     assert_eq!(
-        apply(&mut site.ubus(), &Desired::Plan(&plan), keep).unwrap(),
+        apply(&mut site.ubus(), &DesiredConfig::Plan(&plan), keep).unwrap(),
         ApplyOutcome::Applied
     );
     let before = site.sections();
     site.0.with(|router| router.flash = Some(length(router) + 200));
-    let outcome = apply(&mut site.ubus(), &Desired::Nothing, keep).unwrap();
+    let outcome = apply(&mut site.ubus(), &DesiredConfig::Nothing, keep).unwrap();
     let is_said =
         matches!(&outcome, ApplyOutcome::Undone(why) if why.contains("`/etc/config/dhcp`"));
     assert!(is_said && site.sections() == before, "{outcome:?}");

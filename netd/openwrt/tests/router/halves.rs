@@ -9,7 +9,7 @@ use octet_openwrt::diff::diff;
 use octet_openwrt::lacks::lacks;
 use octet_openwrt::state::RouterState;
 use octet_openwrt::verify::verify;
-use octet_openwrt::wanted::Desired;
+use octet_openwrt::wanted::DesiredConfig;
 
 /// OpenWrt's firewall makes a zone of an interface that it does not know, but leads nothing into it.
 #[test]
@@ -18,19 +18,19 @@ fn it_is_done_when_the_firewall_knows_the_interfaces() {
     early.is_early = true;
     let site = Site::start(early);
     let (plan, mut ubus) = (plan(LINES), site.ubus());
-    assert_eq!(apply(&mut ubus, &Desired::Plan(&plan), keep).unwrap(), ApplyOutcome::Applied);
+    assert_eq!(apply(&mut ubus, &DesiredConfig::Plan(&plan), keep).unwrap(), ApplyOutcome::Applied);
     let mut state = RouterState::read(&mut ubus).unwrap();
     for hook in ["input", "forward", "output"] {
         let jumps = state.live.rules.matches(&format!("jump {hook}_o_")).count();
         assert_eq!(jumps, 9, "{hook}");
     }
     // Chains stay when zones are gone.
-    assert_eq!(apply(&mut ubus, &Desired::Nothing, keep).unwrap(), ApplyOutcome::Applied);
-    assert_eq!(apply(&mut ubus, &Desired::Plan(&plan), keep).unwrap(), ApplyOutcome::Applied);
+    assert_eq!(apply(&mut ubus, &DesiredConfig::Nothing, keep).unwrap(), ApplyOutcome::Applied);
+    assert_eq!(apply(&mut ubus, &DesiredConfig::Plan(&plan), keep).unwrap(), ApplyOutcome::Applied);
     assert_eq!(RouterState::read(&mut ubus).unwrap().live.rules, state.live.rules);
 
     // One that leads elsewhere, and one of another zone.
-    let (wanted, _) = Desired::Plan(&plan).change(&state).unwrap();
+    let (wanted, _) = DesiredConfig::Plan(&plan).change(&state).unwrap();
     for (from, to) in [
         ("\"br-lan.1003\" jump forward_o_board3", "\"br-lan.1004\" jump forward_o_board3"),
         ("jump output_o_board3 ", "jump output_o_board30 "),
@@ -50,7 +50,7 @@ fn a_cut_between_two_files_is_finished() {
     let plan = plan(LINES);
     let whole = {
         let site = Site::start(router());
-        apply(&mut site.ubus(), &Desired::Plan(&plan), keep).unwrap();
+        apply(&mut site.ubus(), &DesiredConfig::Plan(&plan), keep).unwrap();
         site.sections()
     };
     let cut = |_: &RouterState, site: &Site| -> io::Result<()> {
@@ -59,15 +59,15 @@ fn a_cut_between_two_files_is_finished() {
     };
     let site = Site::start(router());
     let before = site.sections();
-    let outcome = apply(&mut site.ubus(), &Desired::Plan(&plan), |state| cut(state, &site));
+    let outcome = apply(&mut site.ubus(), &DesiredConfig::Plan(&plan), |state| cut(state, &site));
     assert_eq!(outcome.unwrap(), ApplyOutcome::Applied);
     assert_eq!(site.sections(), whole);
-    let outcome = apply(&mut site.ubus(), &Desired::Nothing, |state| cut(state, &site));
+    let outcome = apply(&mut site.ubus(), &DesiredConfig::Nothing, |state| cut(state, &site));
     assert_eq!(outcome.unwrap(), ApplyOutcome::Applied);
     assert_eq!(site.sections(), before);
 
     // If its daemons do not do it, it is told which half is there, and the next one gets there.
-    let outcome = apply(&mut site.ubus(), &Desired::Plan(&plan), |state| {
+    let outcome = apply(&mut site.ubus(), &DesiredConfig::Plan(&plan), |state| {
         site.0.with(|router| router.is_deaf = true);
         cut(state, &site)
     });
@@ -78,13 +78,15 @@ fn a_cut_between_two_files_is_finished() {
     assert!(site.sections() != whole && site.sections() != before);
     // Whoever comes later is told so, too.
     let told = "`dhcp` has octet_board_1, octet_board_2";
-    for lines in [diff(&mut site.ubus(), &plan), verify(&mut site.ubus(), &Desired::Plan(&plan))] {
+    for lines in
+        [diff(&mut site.ubus(), &plan), verify(&mut site.ubus(), &DesiredConfig::Plan(&plan))]
+    {
         let lines = lines.unwrap();
         assert_eq!(lines.iter().filter(|it| it.contains(told)).count(), 1);
     }
     site.0.with(|router| router.is_deaf = false);
     assert_eq!(
-        apply(&mut site.ubus(), &Desired::Plan(&plan), keep).unwrap(),
+        apply(&mut site.ubus(), &DesiredConfig::Plan(&plan), keep).unwrap(),
         ApplyOutcome::Applied
     );
     assert_eq!(site.sections(), whole);

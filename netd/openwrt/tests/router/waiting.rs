@@ -9,7 +9,7 @@ use octet_openwrt::diff::diff;
 use octet_openwrt::state::RouterState;
 use octet_openwrt::ubus::Ubus;
 use octet_openwrt::verify::verify;
-use octet_openwrt::wanted::Desired;
+use octet_openwrt::wanted::DesiredConfig;
 use octet_openwrt_double::http::Request;
 use octet_openwrt_double::session::NOBODY;
 use octet_openwrt_double::ubus::Answer;
@@ -24,7 +24,7 @@ type Ask = fn(&mut Ubus, &RouterPlan) -> Result<(), ApplyError>;
 fn request(router: Router, plan: &RouterPlan, method: &str) -> usize {
     let site = Site::start(router);
     site.0.count(None);
-    apply(&mut site.ubus(), &Desired::Plan(plan), keep).unwrap();
+    apply(&mut site.ubus(), &DesiredConfig::Plan(plan), keep).unwrap();
     let name = format!("uci.{method}");
     site.0.requests().iter().position(|it| it.calls() == [name.as_str()]).unwrap()
 }
@@ -37,8 +37,8 @@ fn looking_confirms_nothing() {
     let verbs: [(&str, Ask); 4] = [
         ("read", |ubus, _| Ok(RouterState::read(ubus).map(drop)?)),
         ("diff", |ubus, plan| diff(ubus, plan).map(drop)),
-        ("verify", |ubus, plan| verify(ubus, &Desired::Plan(plan)).map(drop)),
-        ("apply", |ubus, plan| apply(ubus, &Desired::Plan(plan), keep).map(drop)),
+        ("verify", |ubus, plan| verify(ubus, &DesiredConfig::Plan(plan)).map(drop)),
+        ("apply", |ubus, plan| apply(ubus, &DesiredConfig::Plan(plan), keep).map(drop)),
     ];
     for (verb, ask) in verbs {
         let site = Site::start(router());
@@ -46,7 +46,7 @@ fn looking_confirms_nothing() {
         site.0.count(Some((first_look, Fault::GoneBefore)));
         // It does not wait for the roll-back: no time passes for the router.
         let mut ubus = Ubus::new(site.https(), site.login(), Box::new(|_| ()));
-        apply(&mut ubus, &Desired::Plan(&plan), keep).unwrap_err();
+        apply(&mut ubus, &DesiredConfig::Plan(&plan), keep).unwrap_err();
         assert_ne!(site.sections(), before);
         site.0.back();
         for seconds in [0, 10, 70] {
@@ -82,7 +82,7 @@ fn waiting_for_the_end_confirms_nothing() {
         let site = Site::start(deaf());
         let before = site.sections();
         site.0.count(fault);
-        let outcome = apply(&mut site.ubus(), &Desired::Plan(&plan), keep);
+        let outcome = apply(&mut site.ubus(), &DesiredConfig::Plan(&plan), keep);
         assert!(matches!(outcome, Ok(ApplyOutcome::Undone(_))), "{fault:?}: {outcome:?}");
         assert_eq!(site.sections(), before, "{fault:?}");
     }
@@ -144,7 +144,7 @@ fn a_read_starts_over_when_a_change_begins_meanwhile() {
 fn what_another_has_applied_is_not_ended() {
     let site = Site::start(router());
     let plan = plan(LINES);
-    let outcome = apply(&mut site.ubus(), &Desired::Plan(&plan), |_| {
+    let outcome = apply(&mut site.ubus(), &DesiredConfig::Plan(&plan), |_| {
         site.0.with(|router| {
             router.meanwhile = Some(("network.interface", |router| {
                 router.end_sessions();
@@ -170,7 +170,7 @@ fn ones_own_change_is_not_somebody_elses() {
     let mut deaf = router();
     deaf.is_deaf = true;
     let site = Site::start(deaf);
-    let outcome = apply(&mut site.ubus(), &Desired::Plan(&plan), |_| {
+    let outcome = apply(&mut site.ubus(), &DesiredConfig::Plan(&plan), |_| {
         site.0.with(|router| {
             router.meanwhile = Some(("network.interface", Router::kill_rpcd));
         });

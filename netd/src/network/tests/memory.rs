@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use octet_router::matrix::Received;
+use octet_router::matrix::ReceivedProbes;
 
 use crate::backend::{Backend, BackendError, Drops};
 use crate::conntrack::TrackedFlow;
@@ -29,7 +29,7 @@ pub struct State {
     /// Who is plugged in, as rules know that were there before.
     pub plugged: PortBindings,
     /// What has come in, if that is noted.
-    pub came: Option<Received>,
+    pub came: Option<ReceivedProbes>,
     /// Whether nobody answers who asks what there is.
     pub is_mute: bool,
     /// What was done.
@@ -222,7 +222,7 @@ impl Backend for Memory {
     }
 
     async fn watch(&self) -> Result<(), BackendError> {
-        self.change(|state| state.came = Some(Received::default()));
+        self.change(|state| state.came = Some(ReceivedProbes::default()));
         Ok(())
     }
 
@@ -231,7 +231,7 @@ impl Backend for Memory {
         Ok(())
     }
 
-    async fn came(&self) -> Result<Received, BackendError> {
+    async fn came(&self) -> Result<ReceivedProbes, BackendError> {
         let nothing = || BackendError("nothing is noted".into());
         self.0.borrow().came.clone().ok_or_else(nothing)
     }

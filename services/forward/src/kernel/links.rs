@@ -146,12 +146,8 @@ impl ForwardKernel {
         let Tunnel { name, key, at, near, far, plain } = tunnel;
         self.address(LINKS, (*near).into(), 32).await?;
         self.reach((*near, *far), mtu::LINK).await?;
-        let peer = PeerConfig {
-            key: *key,
-            at: *at,
-            addresses: vec![(*far).into()],
-            keepalive: KEEPALIVE,
-        };
+        let peer =
+            PeerConfig { key: *key, at: *at, addresses: vec![(*far).into()], keepalive: KEEPALIVE };
         self.wireguard.peer(LINKS, &peer).await?;
         let within = ((*near, *far), TUNNEL_MTU);
         let ((local, remote), mtu) = plain.map_or(within, |ends| (ends, PLAIN_MTU));

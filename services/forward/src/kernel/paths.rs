@@ -59,8 +59,7 @@ impl ForwardKernel {
     pub async fn far(&self, end: &KernelPathEnd) -> Result<(), KernelError> {
         let mut addresses = vec![IpAddr::V6(end.inner.1)];
         addresses.extend(end.nodes.1.map(IpAddr::V6));
-        let peer =
-            PeerConfig { key: end.key, at: Some(end.far.into()), addresses, keepalive: 0 };
+        let peer = PeerConfig { key: end.key, at: Some(end.far.into()), addresses, keepalive: 0 };
         self.wireguard.peer(&end.name, &peer).await
     }
 

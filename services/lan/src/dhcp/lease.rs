@@ -6,7 +6,7 @@ use std::time::Duration;
 use octet_appliance::Cidr;
 use octet_node::links;
 
-use super::message::{InvalidMessage, ServerMessage};
+use super::message::{InvalidDhcpMessage, ServerMessage};
 
 /// This many seconds mean for ever (RFC 2131, 3.3).
 const FOR_EVER: u32 = u32::MAX;
@@ -55,18 +55,18 @@ impl Lease {
     ///
     /// # Errors
     /// It says too little, or something that no box can use.
-    pub fn new(answer: &ServerMessage, asked: Duration) -> Result<Self, InvalidMessage> {
-        let mask = answer.mask.ok_or(InvalidMessage("it names no network mask"))?.to_bits();
+    pub fn new(answer: &ServerMessage, asked: Duration) -> Result<Self, InvalidDhcpMessage> {
+        let mask = answer.mask.ok_or(InvalidDhcpMessage("it names no network mask"))?.to_bits();
         let prefix = mask.leading_ones();
         if mask.count_ones() != prefix || prefix == 0 {
-            return Err(InvalidMessage("its network mask is none"));
+            return Err(InvalidDhcpMessage("its network mask is none"));
         }
         let address = Cidr::new(IpAddr::V4(answer.address), prefix as u8)
-            .map_err(|_| InvalidMessage("its address is none that a box can have"))?;
-        let server = answer.server.ok_or(InvalidMessage("it does not say whose it is"))?;
-        let seconds = answer.seconds.ok_or(InvalidMessage("it does not say for how long"))?;
+            .map_err(|_| InvalidDhcpMessage("its address is none that a box can have"))?;
+        let server = answer.server.ok_or(InvalidDhcpMessage("it does not say whose it is"))?;
+        let seconds = answer.seconds.ok_or(InvalidDhcpMessage("it does not say for how long"))?;
         if seconds < LEAST {
-            return Err(InvalidMessage("it is for less than 30 seconds"));
+            return Err(InvalidDhcpMessage("it is for less than 30 seconds"));
         }
         let time = (seconds != FOR_EVER).then(|| Duration::from_secs(seconds.into()));
         let again = time.map(|time| again(answer.again, time));

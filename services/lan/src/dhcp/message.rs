@@ -159,7 +159,7 @@ pub enum Destination {
 /// Why a message is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct InvalidMessage(pub &'static str);
+pub struct InvalidDhcpMessage(pub &'static str);
 
 impl Ask {
     /// The message, as question `xid` of the client `mac`.
@@ -211,13 +211,13 @@ impl ServerMessage {
     ///
     /// # Errors
     /// It is no server's answer.
-    pub fn parse(bytes: &[u8]) -> Result<Self, InvalidMessage> {
+    pub fn parse(bytes: &[u8]) -> Result<Self, InvalidDhcpMessage> {
         let (message, mac) = decode(bytes, Opcode::BootReply)?;
         let kind = match message.opts().msg_type() {
             Some(MessageType::Offer) => ReplyType::Offer,
             Some(MessageType::Ack) => ReplyType::Ack,
             Some(MessageType::Nak) => ReplyType::Nak,
-            _ => return Err(InvalidMessage("it is no server's answer")),
+            _ => return Err(InvalidDhcpMessage("it is no server's answer")),
         };
         let mut answer = Self {
             kind,
@@ -253,7 +253,7 @@ impl ServerMessage {
                 DhcpOption::Unknown(other) if u8::from(other.code()) == BOARD => {
                     answer.board = match other.data() {
                         [number @ 1..=32] => Some(*number),
-                        _ => return Err(InvalidMessage("it names a board that no box has")),
+                        _ => return Err(InvalidDhcpMessage("it names a board that no box has")),
                     };
                 }
                 _ => {}
@@ -271,10 +271,12 @@ impl ClientRequest {
     ///
     /// # Errors
     /// It is no client's question.
-    pub fn parse(bytes: &[u8]) -> Result<Self, InvalidMessage> {
+    pub fn parse(bytes: &[u8]) -> Result<Self, InvalidDhcpMessage> {
         let (message, mac) = decode(bytes, Opcode::BootRequest)?;
         if !message.giaddr().is_unspecified() {
-            return Err(InvalidMessage("it was handed on by a relay, and there is none in a box"));
+            return Err(InvalidDhcpMessage(
+                "it was handed on by a relay, and there is none in a box",
+            ));
         }
         let kind = match message.opts().msg_type() {
             Some(MessageType::Discover) => QuestionKind::Discover,
@@ -282,7 +284,7 @@ impl ClientRequest {
             Some(MessageType::Inform) => QuestionKind::Inform,
             Some(MessageType::Release) => QuestionKind::Release,
             Some(MessageType::Decline) => QuestionKind::Decline,
-            _ => return Err(InvalidMessage("it is no client's question")),
+            _ => return Err(InvalidDhcpMessage("it is no client's question")),
         };
         let mut question = Self {
             kind,
@@ -347,16 +349,16 @@ impl ServerReply {
 }
 
 /// Reads a message by Ethernet, and whose it is.
-fn decode(bytes: &[u8], code: Opcode) -> Result<(Message, Mac), InvalidMessage> {
-    let bytes = with_known_options(bytes).ok_or(InvalidMessage("it is no DHCP message"))?;
+fn decode(bytes: &[u8], code: Opcode) -> Result<(Message, Mac), InvalidDhcpMessage> {
+    let bytes = with_known_options(bytes).ok_or(InvalidDhcpMessage("it is no DHCP message"))?;
     let message = Message::decode(&mut Decoder::new(&bytes));
-    let message = message.map_err(|_| InvalidMessage("it is no DHCP message"))?;
+    let message = message.map_err(|_| InvalidDhcpMessage("it is no DHCP message"))?;
     // The length is a stranger's word: `chaddr` has room for 16 bytes.
     if message.opcode() != code || message.htype() != HType::Eth || message.hlen() != 6 {
-        return Err(InvalidMessage("it goes the other way, or not by Ethernet"));
+        return Err(InvalidDhcpMessage("it goes the other way, or not by Ethernet"));
     }
     let mac = <[u8; 6]>::try_from(message.chaddr()).ok().and_then(Mac::new);
-    Ok((message, mac.ok_or(InvalidMessage("it is nobody's"))?))
+    Ok((message, mac.ok_or(InvalidDhcpMessage("it is nobody's"))?))
 }
 
 /// The message without the options that nobody here reads: `dhcproto` panics at some that are malformed

@@ -10,6 +10,6 @@ pub mod server;
 
 pub use lease::{Lease, LeaseState};
 pub use message::{
-    Ask, ClientRequest, Destination, InvalidMessage, ReplyType, QuestionKind, ServerMessage,
+    Ask, ClientRequest, Destination, InvalidDhcpMessage, QuestionKind, ReplyType, ServerMessage,
     ServerReply,
 };

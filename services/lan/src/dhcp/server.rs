@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use octet_node::links::PlannedSegment;
 
-use super::message::{ClientRequest, Destination, ReplyType, QuestionKind, ServerReply};
+use super::message::{ClientRequest, Destination, QuestionKind, ReplyType, ServerReply};
 use super::pool::{Pool, host};
 
 /// For how long a board has its address, in seconds.

@@ -19,7 +19,7 @@ use octet_openwrt::kept::SavedCopies;
 use octet_openwrt::state::RouterState;
 use octet_openwrt::ubus::{Login, Ubus, UbusError};
 use octet_openwrt::verify::verify;
-use octet_openwrt::wanted::Desired;
+use octet_openwrt::wanted::DesiredConfig;
 
 pub use line::OpenwrtLine;
 use line::{OpenwrtVerb, RouterOptions};
@@ -115,16 +115,16 @@ pub fn run(line: OpenwrtLine, folder: &Path, asks: Option<PacketTest>) -> Result
         }
         OpenwrtVerb::Apply(of) => {
             let Settings { plan, contact, .. } = settings::read(&of)?;
-            change((&of, &contact), &Desired::Plan(&plan), folder)
+            change((&of, &contact), &DesiredConfig::Plan(&plan), folder)
         }
         OpenwrtVerb::Release(of) => {
             let Settings { contact, .. } = settings::read(&of)?;
-            change((&of, &contact), &Desired::Nothing, folder)
+            change((&of, &contact), &DesiredConfig::Nothing, folder)
         }
         OpenwrtVerb::Verify(of) => {
             let settings = settings::read(&of)?;
             let mut found =
-                verify(&mut ubus(&of, &settings.contact)?, &Desired::Plan(&settings.plan))?;
+                verify(&mut ubus(&of, &settings.contact)?, &DesiredConfig::Plan(&settings.plan))?;
             match asks {
                 Some(mut asks) => {
                     let report = asks.packets(&settings.plan, settings.manager()?)?;
@@ -160,7 +160,7 @@ fn print(said: &[String]) -> Result<(), OpenwrtError> {
 
 fn change(
     (of, contact): (&RouterOptions, &RouterContact),
-    wanted: &Desired<'_>,
+    wanted: &DesiredConfig<'_>,
     folder: &Path,
 ) -> Result<(), OpenwrtError> {
     let kept = SavedCopies::new(folder, &contact.address);

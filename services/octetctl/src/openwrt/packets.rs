@@ -8,7 +8,7 @@ use octet_control::{Client, PublicKey, UnitName};
 use octet_node::key::PrivateKey;
 use octet_node::map::CLUSTER;
 use octet_router::kind::FlowKind;
-use octet_router::matrix::{BoardEnd, CAME, Matrix, PROBE, Received, SentProbe, WATCH};
+use octet_router::matrix::{BoardEnd, CAME, Matrix, PROBE, ReceivedProbes, SentProbe, WATCH};
 use octet_router::plan::RouterPlan;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -213,7 +213,7 @@ impl PacketTest {
         }
         for at in seats.iter().map(|it| it.number) {
             if open.keys().any(|(_, to)| *to == Zone::Board(at)) {
-                let came: Received = self.netd(at, manager)?.call(CAME, json!({}))?;
+                let came: ReceivedProbes = self.netd(at, manager)?.call(CAME, json!({}))?;
                 matrix.take(at, came);
             }
         }

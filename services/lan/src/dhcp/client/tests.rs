@@ -148,10 +148,8 @@ fn a_short_time_is_as_short_as_it_is() {
 
     let mut client = bound();
     client.tick(seconds(1801), 8);
-    client.received(
-        seconds(1802),
-        ServerMessage { seconds: Some(40), ..answer(ReplyType::Ack, 8) },
-    );
+    client
+        .received(seconds(1802), ServerMessage { seconds: Some(40), ..answer(ReplyType::Ack, 8) });
     let mut asked = vec![];
     while client.lease().is_some() {
         let now = client.due().unwrap();
@@ -218,10 +216,8 @@ fn offers_that_make_no_sense_are_not_taken() {
         let outcome = client.received(seconds(1), offer);
         assert!(outcome.send.is_none() && outcome.say.is_some(), "{outcome:?}");
     }
-    let far = ServerMessage {
-        router: Some(Ipv4Addr::new(198, 51, 100, 1)),
-        ..answer(ReplyType::Ack, 7)
-    };
+    let far =
+        ServerMessage { router: Some(Ipv4Addr::new(198, 51, 100, 1)), ..answer(ReplyType::Ack, 7) };
     assert_eq!(Lease::new(&far, seconds(0)).unwrap().gateway, None);
 }
 
