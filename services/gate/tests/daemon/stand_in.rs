@@ -110,8 +110,8 @@ impl Conversation {
         if count > 0 && last < MAX_WANT as usize {
             return self.say(id, ReplyBody::End(json!([count, sum])));
         }
-        let part = Intake::new(count, MAX_WANT);
-        let want = ReplyBody::Want(part.want());
+        let mut part = Intake::default();
+        let want = ReplyBody::Want(part.want(count, MAX_WANT).unwrap());
         self.part = Some((part, count, sum));
         self.say(id, want)
     }
