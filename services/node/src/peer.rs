@@ -263,7 +263,8 @@ pub(crate) fn broken(why: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::as_pid_1::Memory;
+    use crate::as_pid_1::{self, Memory, Raw};
+    use octet_control::file::MAX_CHUNK;
     use octet_control::{CallError, Client};
     use serde_json::{Map, json};
 
@@ -341,12 +342,9 @@ mod tests {
                 peer.end(request.id, read.map(|()| json!([bytes, parts]))).unwrap();
             }
         });
-        ours.set_read_timeout(Some(LATE)).unwrap();
+        ours.set_read_timeout(Some(as_pid_1::PATIENCE)).unwrap();
         (ours, server)
     }
-
-    /// Nothing here takes that long, however slow the machine; then a test fails instead of hanging.
-    const LATE: Duration = Duration::from_secs(180);
 
     fn part() -> u64 {
         u64::from(MAX_WANT)
@@ -382,90 +380,30 @@ mod tests {
         }
     }
 
-    /// A client of few words, to see what is in flight and to misbehave.
-    struct Raw {
-        stream: UnixStream,
-        decoder: octet_control::Decoder,
-    }
-
-    impl Raw {
-        fn new(stream: UnixStream) -> Self {
-            Self { stream, decoder: octet_control::Decoder::default() }
-        }
-
-        fn send(&mut self, message: &Message) {
-            let mut frame = vec![];
-            octet_control::encode(&serde_json::to_vec(message).unwrap(), &mut frame).unwrap();
-            self.stream.write_all(&frame).unwrap();
-        }
-
-        fn ask(&mut self, id: u64, size: Option<u64>) {
-            let args = size.map(|size| ("size".to_owned(), json!(size))).into_iter().collect();
-            let request = Request { id, unit: None, verb: "take".to_owned(), args, by: None };
-            self.send(&Message::Request(request));
-        }
-
-        fn chunk(&mut self, id: u64, at: u64, length: usize) {
-            let chunk = octet_control::file::Chunk::new(at, vec![7; length]).unwrap();
-            self.send(&Message::Piece(Piece { id, body: PieceBody::Chunk(chunk) }));
-        }
-
-        fn reply(&mut self) -> ReplyBody {
-            let mut buffer = [0; 4096];
-            loop {
-                if let Some(payload) = self.decoder.next_payload().unwrap() {
-                    return serde_json::from_slice::<Reply>(&payload).unwrap().body;
-                }
-                let count = self.stream.read(&mut buffer).expect("late: the unit wants nothing");
-                assert_ne!(count, 0, "the unit has closed the connection");
-                self.decoder.push(&buffer[..count]);
-            }
-        }
-
-        /// Where the next wants begin, so many of them; nothing is answered meanwhile.
-        fn wants(&mut self, count: usize) -> Vec<u64> {
-            let mut want = || match self.reply() {
-                ReplyBody::Want(want) => want.at,
-                other => panic!("{other:?}"),
-            };
-            (0..count).map(|_| want()).collect()
-        }
-
-        fn failure(&mut self) -> Failure {
-            loop {
-                match self.reply() {
-                    ReplyBody::Error(failure) => return failure,
-                    ReplyBody::Want(_) => {}
-                    other => panic!("{other:?}"),
-                }
-            }
-        }
-    }
-
     /// So many wants come before the first is answered, and another one for each that was.
     #[test]
     fn the_window_is_in_flight_before_the_first_answer() {
         let (stream, server) = reader(usize::MAX);
         let mut client = Raw::new(stream);
-        client.ask(1, None);
+        client.ask(1, "take", json!({}));
         let offsets = |from: usize, to: usize| (from..to).map(|number| number as u64 * part());
         assert_eq!(client.wants(MAX_WANTS), offsets(0, MAX_WANTS).collect::<Vec<_>>());
-        for at in (0..part()).step_by(octet_control::file::MAX_CHUNK) {
-            client.chunk(1, at, octet_control::file::MAX_CHUNK);
+        for at in (0..part()).step_by(MAX_CHUNK) {
+            client.chunk(1, at, MAX_CHUNK);
         }
         assert_eq!(client.wants(1), offsets(MAX_WANTS, MAX_WANTS + 1).collect::<Vec<_>>());
         // It ends there; what is in flight ends, too.
         for at in offsets(1, MAX_WANTS + 1) {
             client.chunk(1, at, 0);
         }
-        assert_eq!(client.reply(), ReplyBody::End(json!([part(), 2])));
+        assert_eq!(client.reply().body, ReplyBody::End(json!([part(), 2])));
         // Of a file whose length is known nothing is wanted beyond it.
-        client.ask(2, Some(2 * part()));
+        client.ask(2, "take", json!({ "size": 2 * part() }));
         assert_eq!(client.wants(3), offsets(0, 3).collect::<Vec<_>>());
         for at in offsets(0, 3) {
             client.chunk(2, at, 0);
         }
-        assert_eq!(client.reply(), ReplyBody::End(json!([0, 1])));
+        assert_eq!(client.reply().body, ReplyBody::End(json!([0, 1])));
         drop(client);
         server.join().unwrap();
     }
@@ -476,7 +414,7 @@ mod tests {
     fn what_was_not_wanted_is_refused() {
         let (stream, server) = reader(4);
         let mut client = Raw::new(stream);
-        type Misbehaves = fn(&mut Raw, u64);
+        type Misbehaves = fn(&mut Raw<UnixStream>, u64);
         let cases: [(&str, Misbehaves); 5] = [
             ("byte 65536 of the file came where byte 0 was next", |it, id| it.chunk(id, part(), 9)),
             ("byte 10 of the file came where byte 9 was next", |it, id| {
@@ -499,17 +437,17 @@ mod tests {
             }),
         ];
         for (id, (why, misbehave)) in (1..).zip(cases) {
-            client.ask(id, None);
+            client.ask(id, "take", json!({}));
             client.wants(4);
             misbehave(&mut client, id);
             let failure = client.failure();
             assert!(failure.message.contains(why), "{failure}");
             client.chunk(id, 0, 1);
         }
-        client.ask(9, Some(0));
+        client.ask(9, "take", json!({ "size": 0 }));
         client.wants(1);
         client.chunk(9, 0, 0);
-        assert_eq!(client.reply(), ReplyBody::End(json!([0, 1])));
+        assert_eq!(client.reply().body, ReplyBody::End(json!([0, 1])));
         drop(client);
         server.join().unwrap();
     }
@@ -520,7 +458,7 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let mut peer = Peer::new(theirs);
         let mut client = Raw::new(ours);
-        client.ask(1, None);
+        client.ask(1, "take", json!({}));
         client.chunk(1, 0, 9);
         drop(client);
         let request = peer.next_request().unwrap().unwrap();
