@@ -9,13 +9,16 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::Shutdown;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use octet_control::file::Relayed;
 use octet_control::{
     By, Client, Connection, Decoder, Failure, FailureCode, INIT, Message, PORT, Piece, Reply,
     ReplyBody, Request, SOCKETS, STATUS, UnitName, encode, silent, why_not,
@@ -41,6 +44,9 @@ const LAST_PAUSE: Duration = Duration::from_millis(10);
 
 /// Requests that wait for an answer; one more, and the oldest gets none any more.
 const MOST_OPEN: usize = 32;
+
+/// What the thread that reads the port is woken for, besides the port (0) and the end (1): a unit has room again.
+const ROOM: u64 = 2;
 
 /// Room for the stack of a request's thread, in bytes.
 const STACK: usize = 128 << 10;
@@ -85,6 +91,10 @@ fn find() -> Option<PathBuf> {
 /// What all threads share.
 struct Port {
     sockets: PathBuf,
+    /// By which the thread that reads the port waits: for it, and for units that can take more of a file.
+    wait: OwnedFd,
+    /// Bytes of files that wait here for units.
+    held: Arc<AtomicUsize>,
     shared: Mutex<Shared>,
 }
 
@@ -102,6 +112,8 @@ struct Asked {
     id: u64,
     /// The unit, where it was connected to.
     stream: Option<UnixStream>,
+    /// What the unit has asked for of the file, and does not read yet.
+    relayed: Relayed,
     watches: bool,
 }
 
@@ -124,7 +136,8 @@ fn serve(file: File, sockets: &Path) -> io::Result<()> {
     epoll::add(&wait, &asked_to_stop, epoll::EventData::new_u64(1), epoll::EventFlags::IN)?;
     let mut reader = file.try_clone()?;
     let shared = Shared { file, user: 0, asked: 0, open: BTreeMap::new() };
-    let port = Arc::new(Port { sockets: sockets.to_owned(), shared: Mutex::new(shared) });
+    let (sockets, held, shared) = (sockets.to_owned(), Arc::default(), Mutex::new(shared));
+    let port = Arc::new(Port { sockets, wait, held, shared });
     let (mut connection, mut buffer) = (Connection::default(), [0; 16 << 10]);
     loop {
         match reader.read(&mut buffer) {
@@ -149,7 +162,8 @@ fn serve(file: File, sockets: &Path) -> io::Result<()> {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
-        let _ = epoll::wait(&wait, &mut [MaybeUninit::uninit(); 1], None);
+        let _ = epoll::wait(&port.wait, &mut [MaybeUninit::uninit(); 1], None);
+        port.shared().open.values_mut().for_each(Asked::forward);
         if (&asked_to_stop).read(&mut [0]).is_ok() {
             port.stop();
             return Ok(());
@@ -208,7 +222,9 @@ impl Port {
         }
         shared.asked += 1;
         let ticket = Ticket { user: shared.user, number: shared.asked, id: request.id };
-        shared.open.insert(ticket.number, Asked { id: request.id, stream: None, watches });
+        let relayed = Relayed::new(&self.held);
+        let asked = Asked { id: request.id, stream: None, relayed, watches };
+        shared.open.insert(ticket.number, asked);
         drop(shared);
         let port = Arc::clone(self);
         let work = move || {
@@ -240,7 +256,11 @@ impl Port {
             let mut shared = self.shared();
             // It may have been given up meanwhile.
             let Some(asked) = shared.open.get_mut(&ticket.number) else { return Ok(()) };
-            asked.stream = Some(stream.try_clone().map_err(broken)?);
+            let to_unit = asked.stream.insert(stream.try_clone().map_err(broken)?);
+            // Told once, each time that there is room again: nothing is to be done as long as nothing waits.
+            let flags = epoll::EventFlags::OUT | epoll::EventFlags::ET;
+            let data = epoll::EventData::new_u64(ROOM);
+            epoll::add(&self.wait, to_unit, data, flags).map_err(|error| broken(error.into()))?;
         }
         write(&stream, &Message::Request(request)).map_err(broken)?;
         let (mut decoder, mut buffer) = (Decoder::default(), [0; 16 << 10]);
@@ -253,6 +273,12 @@ impl Port {
                 // Only what was asked is answered.
                 if reply.id != ticket.id {
                     continue;
+                }
+                if let ReplyBody::Want(want) = reply.body {
+                    // It may have been given up meanwhile.
+                    let mut shared = self.shared();
+                    let Some(asked) = shared.open.get_mut(&ticket.number) else { return Ok(()) };
+                    asked.relayed.want(want)?;
                 }
                 if reply.body.is_last() {
                     self.end(ticket, &reply);
@@ -279,15 +305,20 @@ impl Port {
     }
 
     /// Hands a piece of a file on to the unit that has asked for it. One of a request that has its answer, and so may
-    /// have crossed it on the way, is dropped. Nothing is kept here: a unit asks for no more than its socket takes
-    /// (`MAX_WANT`), and one that does not read is not waited for.
+    /// have crossed it on the way, is dropped. What the unit does not read yet waits here, and nobody waits for it.
     fn hand_over(&self, piece: Piece) {
-        let shared = self.shared();
-        let asked = shared.open.values().find(|asked| asked.id == piece.id);
-        let Some(stream) = asked.and_then(|asked| asked.stream.as_ref()) else { return };
-        if write(stream, &Message::Piece(piece)).is_err() {
-            // Its thread says so.
-            let _ = stream.shutdown(Shutdown::Both);
+        let mut shared = self.shared();
+        let (id, user) = (piece.id, shared.user);
+        let asked = shared.open.iter_mut().find(|(_, asked)| asked.id == id);
+        let Some((&number, asked)) = asked else { return };
+        match asked.relayed.take(piece) {
+            Ok(()) => asked.forward(),
+            Err(failure) => {
+                asked.end();
+                drop(shared);
+                let reply = Reply { id, body: ReplyBody::Error(failure) };
+                self.end(Ticket { user, number, id }, &reply);
+            }
         }
     }
 
@@ -327,6 +358,24 @@ impl Port {
 }
 
 impl Asked {
+    /// Gives the unit as much of the file as it takes now.
+    fn forward(&mut self) {
+        let Some(stream) = &self.stream else { return };
+        while let Some(pending) = self.relayed.pending() {
+            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            match rustix::net::send(stream, pending, flags) {
+                Ok(count) => self.relayed.sent(count),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(rustix::io::Errno::WOULDBLOCK) => return,
+                // Its thread reads the end of its answers.
+                Err(_) => {
+                    let _ = stream.shutdown(Shutdown::Both);
+                    return;
+                }
+            }
+        }
+    }
+
     /// Nobody waits for the answer any more. Returns that it is not to be kept.
     fn end(&self) -> bool {
         if let Some(stream) = &self.stream {

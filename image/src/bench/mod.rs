@@ -25,6 +25,7 @@ mod report;
 mod sample;
 mod segments;
 mod supervisors;
+mod upload;
 
 use crate::build::Options;
 
@@ -52,6 +53,8 @@ pub enum Part {
     Forward,
     /// Message latency, size of a mailbox, cost of both
     Messenger,
+    /// A file through the gate over a way that takes time
+    Upload,
     /// Path throughput beside WireGuard, Yggdrasil and Nebula, set-up time, 960 paths through one relay
     Paths,
 }
@@ -69,6 +72,7 @@ impl Part {
             Self::Cache => cache::TITLE,
             Self::Forward => forward::TITLE,
             Self::Messenger => messenger::TITLE,
+            Self::Upload => upload::TITLE,
             Self::Paths => paths::TITLE,
         }
     }
@@ -85,6 +89,7 @@ impl Part {
             Self::Cache => cache::measure(runs)?.markdown(),
             Self::Forward => forward::measure()?.markdown(),
             Self::Messenger => messenger::measure(runs)?.markdown(),
+            Self::Upload => upload::measure(runs)?.markdown(),
             Self::Paths => paths::measure(options, runs)?.markdown(),
         })
     }
@@ -101,6 +106,7 @@ pub fn measure(options: &Options, runs: usize) -> miette::Result<Report> {
     let cache = cache::measure(runs)?;
     let forward = forward::measure()?;
     let messenger = messenger::measure(runs)?;
+    let upload = upload::measure(runs)?;
     let paths = paths::measure(options, runs)?;
     let host = host::describe();
     Ok(Report {
@@ -114,6 +120,7 @@ pub fn measure(options: &Options, runs: usize) -> miette::Result<Report> {
         cache,
         forward,
         messenger,
+        upload,
         paths,
     })
 }

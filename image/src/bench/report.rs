@@ -11,6 +11,7 @@ use super::page::table;
 use super::paths::Paths;
 use super::segments::Segments;
 use super::supervisors::Supervisors;
+use super::upload::Upload;
 
 /// Everything that was measured.
 pub struct Report {
@@ -34,6 +35,8 @@ pub struct Report {
     pub forward: Forward,
     /// Letters.
     pub messenger: Messenger,
+    /// A file that is sent.
+    pub upload: Upload,
     /// What paths carry.
     pub paths: Paths,
 }
@@ -54,6 +57,7 @@ impl Report {
             self.cache.markdown(),
             self.forward.markdown(),
             self.messenger.markdown(),
+            self.upload.markdown(),
             self.paths.markdown(),
         ] {
             page.push('\n');

@@ -35,7 +35,8 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
             | bench::Part::Building
             | bench::Part::Cluster
             | bench::Part::Image
-            | bench::Part::Messenger,
+            | bench::Part::Messenger
+            | bench::Part::Upload,
         ) => &[],
         Some(bench::Part::Supervisors) => &[&setup::SUPERVISORS],
         Some(bench::Part::Segments) => &[&setup::SEGMENTS],
@@ -49,7 +50,12 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     // These boot nothing.
     let boots = !matches!(
         args.only,
-        Some(bench::Part::Forward | bench::Part::Messenger | bench::Part::Cache)
+        Some(
+            bench::Part::Forward
+                | bench::Part::Messenger
+                | bench::Part::Cache
+                | bench::Part::Upload
+        )
     );
     if boots {
         needs.extend(setup::run(args.build.target));

@@ -134,7 +134,7 @@ impl<S: Read + Write> Client<S> {
     }
 
     /// As [`call_each`](Self::call_each), with the file that is one of the arguments: what the unit
-    /// wants of it is sent to it.
+    /// wants of it is sent to it, in the order in which it wants it.
     ///
     /// # Errors
     /// As [`call`](Self::call), or the file cannot be read.
@@ -142,11 +142,12 @@ impl<S: Read + Write> Client<S> {
         &mut self,
         verb: &str,
         args: Map<String, Value>,
-        mut file: Option<&mut dyn Source>,
+        file: Option<&mut dyn Source>,
         mut item: impl FnMut(&Value) -> bool,
     ) -> Result<Value, CallError> {
         self.last_id += 1;
         let (id, unit) = (self.last_id, self.unit.clone());
+        let mut file = file.map(|source| Upload { source, end: None });
         self.send(&Message::Request(Request {
             id,
             unit,
@@ -182,7 +183,7 @@ impl<S: Read + Write> Client<S> {
         &mut self,
         id: u64,
         want: Want,
-        file: &mut Option<&mut dyn Source>,
+        file: &mut Option<Upload<'_>>,
     ) -> Result<(), CallError> {
         let wrong = |message| CallError::File(io::Error::new(io::ErrorKind::InvalidData, message));
         let file =
@@ -196,20 +197,20 @@ impl<S: Read + Write> Client<S> {
             let mut bytes = vec![0; most];
             let count = file.read_at(at, &mut bytes).map_err(CallError::File)?;
             bytes.truncate(count);
-            at += count as u64;
             let at_end = count < most;
             if count > 0 {
-                self.send_chunk(id, bytes)?;
+                self.send_chunk(id, at, bytes)?;
             }
+            at += count as u64;
             if at_end {
-                return self.send_chunk(id, vec![]);
+                return self.send_chunk(id, at, vec![]);
             }
         }
         Ok(())
     }
 
-    fn send_chunk(&mut self, id: u64, bytes: Vec<u8>) -> Result<(), CallError> {
-        let chunk = Chunk::try_from(bytes)
+    fn send_chunk(&mut self, id: u64, at: u64, bytes: Vec<u8>) -> Result<(), CallError> {
+        let chunk = Chunk::new(at, bytes)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         self.send_piece(id, PieceBody::Chunk(chunk))
     }
@@ -251,6 +252,27 @@ impl<S: Read + Write> Client<S> {
     }
 }
 
+/// The file of a request that is under way.
+struct Upload<'a> {
+    source: &'a mut dyn Source,
+    /// Where it has ended. What a file grows by meanwhile is not part of it: the unit has been told
+    /// its end, and may have further wants in flight.
+    end: Option<u64>,
+}
+
+impl Upload<'_> {
+    fn read_at(&mut self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.end.is_some_and(|end| at >= end) {
+            return Ok(0);
+        }
+        let count = self.source.read_at(at, buffer)?;
+        if count < buffer.len() {
+            self.end = Some(at + count as u64);
+        }
+        Ok(count)
+    }
+}
+
 /// A number that the client before on the same serial line has hardly used: what is still on its
 /// way to that one must not be taken for an answer to this one. JSON keeps 53 bits exactly.
 fn first_id() -> u64 {
@@ -270,13 +292,14 @@ mod tests {
     fn serve(mut stream: UnixStream) {
         let mut connection = Connection::default();
         let mut buffer = [0; 100];
-        let (mut part, mut count, mut sum) = (Intake::new(0, 1), 0, 0);
+        let (mut intake, mut length, mut count, mut sum) = (Intake::default(), 0, 0, 0);
         while let Ok(read @ 1..) = stream.read(&mut buffer) {
             for message in connection.received(&buffer[..read], true) {
                 let (id, bodies) = match message {
                     Message::Request(request) if request.verb == "sum" => {
-                        part = Intake::new(0, request.args["length"].as_u64().unwrap() as u32);
-                        (request.id, vec![ReplyBody::Want(part.want())])
+                        length = request.args["length"].as_u64().unwrap() as u32;
+                        intake = Intake::default();
+                        (request.id, vec![ReplyBody::Want(intake.want(0, length).unwrap())])
                     }
                     Message::Request(request) => {
                         let bodies =
@@ -288,13 +311,12 @@ mod tests {
                         (id, vec![])
                     }
                     Message::Piece(Piece { id, body: PieceBody::Chunk(chunk) }) => {
-                        let Some(bytes) = part.take(&chunk).unwrap() else { continue };
+                        let end = chunk.at + chunk.bytes().len() as u64;
+                        let Some(bytes) = intake.take(&chunk).unwrap() else { continue };
                         count += bytes.len();
                         sum += bytes.iter().map(|&byte| u64::from(byte)).sum::<u64>();
-                        let Want { at, length } = part.want();
-                        let done = bytes.len() < length as usize;
-                        part = Intake::new(at + bytes.len() as u64, length);
-                        let next = ReplyBody::Want(part.want());
+                        let done = bytes.len() < length.min(MAX_WANT) as usize;
+                        let next = ReplyBody::Want(intake.want(end, length).unwrap());
                         let body = if done { ReplyBody::End(json!([count, sum])) } else { next };
                         (id, vec![body])
                     }
@@ -370,5 +392,68 @@ mod tests {
         assert!(error.to_string().contains("none was given"), "{error}");
         drop(client);
         server.join().unwrap();
+    }
+
+    /// A file that has grown whenever its end was seen.
+    struct Growing(u64);
+
+    impl Source for Growing {
+        fn describe(&self) -> FileArg {
+            FileArg::default()
+        }
+
+        fn read_at(&mut self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
+            let count = self.0.saturating_sub(at).min(buffer.len() as u64);
+            if count < buffer.len() as u64 {
+                self.0 += 1000;
+            }
+            Ok(count as usize)
+        }
+    }
+
+    /// The answers of a client to these wants, of which all are there before it answers the first:
+    /// where each of its chunks begins, and how long it is.
+    fn answers(wants: &[Want], source: &mut dyn Source) -> Vec<(u64, usize)> {
+        let (ours, mut unit) = UnixStream::pair().unwrap();
+        let mut client = Client::new(ours);
+        let id = client.last_id + 1;
+        let bodies = wants.iter().map(|&want| ReplyBody::Want(want));
+        for body in bodies.chain([ReplyBody::End(Value::Null)]) {
+            let mut frame = vec![];
+            encode(&serde_json::to_vec(&Reply { id, body }).unwrap(), &mut frame).unwrap();
+            unit.write_all(&frame).unwrap();
+        }
+        client.call_with("take", Map::new(), Some(source), |_| true).unwrap();
+        drop(client);
+        let (mut decoder, mut bytes) = (Decoder::default(), vec![]);
+        unit.read_to_end(&mut bytes).unwrap();
+        decoder.push(&bytes);
+        let mut chunks = vec![];
+        while let Some(payload) = decoder.next_payload().unwrap() {
+            match serde_json::from_slice(&payload).unwrap() {
+                Message::Piece(Piece { body: PieceBody::Chunk(chunk), .. }) => {
+                    chunks.push((chunk.at, chunk.bytes().len()));
+                }
+                Message::Request(request) => assert_eq!((request.id, chunks.len()), (id, 0)),
+                other => panic!("{other:?}"),
+            }
+        }
+        chunks
+    }
+
+    #[test]
+    fn wants_in_flight_are_answered_in_their_order() {
+        let want = |at, length| Want { at, length };
+        let mut file = Memory(vec![7; 25_000], None);
+        let chunk = MAX_CHUNK as u64;
+        let sent = answers(&[want(10_000, 10), want(0, 10_000), want(20_000, 9000)], &mut file);
+        let rest = 10_000 - MAX_CHUNK;
+        assert_eq!(
+            sent,
+            [(10_000, 10), (0, MAX_CHUNK), (chunk, rest), (20_000, 5000), (25_000, 0)]
+        );
+        // The end of the file is where it was first seen.
+        let sent = answers(&[want(0, 500), want(500, 500), want(1000, 500)], &mut Growing(700));
+        assert_eq!(sent, [(0, 500), (500, 200), (700, 0), (1000, 0)]);
     }
 }

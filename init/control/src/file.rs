@@ -1,26 +1,38 @@
-//! Files as arguments: the unit that was asked says which part of the file it wants, and only then
-//! does the client send it.
+//! Files as arguments: the unit that was asked says which parts of the file it wants, and only then
+//! does the client send them, in that order.
 //!
-//! So nobody on the way holds more than one such part: not the unit, not PID 1 that hands it on.
-//! A unit that is busy does not ask, and one that knows a part already never does.
+//! Several wants may be in flight, so that a long way costs no round trip for each of them. There is
+//! a bound to how many ([`MAX_WANTS`]), and so to what anybody on the way has to hold: a unit that
+//! has no room does not ask, and one that knows a part already never does.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Stdin};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::message::{Failure, FailureCode};
+use crate::frame::encode;
+use crate::message::{Failure, FailureCode, Message, Piece, PieceBody};
 
 /// The most that one chunk carries, in bytes: as base64 it fits a request's frame.
 pub const MAX_CHUNK: usize = 8 << 10;
 
-/// The most that a unit may want at once, in bytes: as frames it fits the buffer of a socket, so
-/// that PID 1 never finds one full that is read.
+/// The most that one want asks for, in bytes.
 pub const MAX_WANT: u32 = 64 << 10;
+
+/// How many wants of one request may be in flight. With [`MAX_WANT`] that makes 2 MiB: at a round trip
+/// of 50 ms no more than 40 MB/s.
+pub const MAX_WANTS: usize = 32;
+
+/// The most that one relay holds of the files of all requests, in bytes of frames: as much as two
+/// requests may have in flight, in base64.
+pub const MAX_RELAYED: usize = 6 << 20;
 
 /// The argument by which a unit that says where in a file something is wrong is told what to call it.
 pub const CALLED: &str = "called";
@@ -49,76 +61,224 @@ pub struct Want {
 
 /// Bytes of a file, [`MAX_CHUNK`] at most; none at the end of the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Chunk(Vec<u8>);
+#[serde(deny_unknown_fields)]
+pub struct Chunk {
+    /// Their offset in the file. It follows from what was wanted, and says whether both sides count alike.
+    pub at: u64,
+    #[serde(serialize_with = "to_base64", deserialize_with = "from_base64")]
+    bytes: Vec<u8>,
+}
 
-/// Text that is not a chunk.
+/// Something that is not a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a chunk is base64 with padding, of at most {MAX_CHUNK} bytes")]
 pub struct InvalidChunk;
 
 impl Chunk {
+    /// The bytes at the offset `at`.
+    ///
+    /// # Errors
+    /// They are more than [`MAX_CHUNK`].
+    pub fn new(at: u64, bytes: Vec<u8>) -> Result<Self, InvalidChunk> {
+        if bytes.len() > MAX_CHUNK { Err(InvalidChunk) } else { Ok(Self { at, bytes }) }
+    }
+
     /// The bytes.
     pub fn bytes(&self) -> &[u8] {
-        &self.0
+        &self.bytes
     }
 }
 
-impl TryFrom<Vec<u8>> for Chunk {
-    type Error = InvalidChunk;
+fn to_base64<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&STANDARD.encode(bytes))
+}
 
-    fn try_from(bytes: Vec<u8>) -> Result<Self, InvalidChunk> {
-        if bytes.len() > MAX_CHUNK { Err(InvalidChunk) } else { Ok(Self(bytes)) }
+fn from_base64<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+    let bytes = STANDARD.decode(String::deserialize(from)?).ok();
+    let bytes = bytes.filter(|bytes| bytes.len() <= MAX_CHUNK);
+    bytes.ok_or_else(|| serde::de::Error::custom(InvalidChunk))
+}
+
+/// What was wanted of a file and has not come yet, in the order in which it has to come.
+#[derive(Debug, Default)]
+pub struct InFlight {
+    /// The first begins where the next chunk does.
+    wants: VecDeque<Want>,
+}
+
+impl InFlight {
+    /// How many wants are not answered yet.
+    pub fn count(&self) -> usize {
+        self.wants.len()
+    }
+
+    /// Adds a want of the unit.
+    ///
+    /// # Errors
+    /// It asks for too much.
+    pub fn add(&mut self, want: Want) -> Result<(), Failure> {
+        let is_part = (1..=MAX_WANT).contains(&want.length)
+            && want.at.checked_add(want.length.into()).is_some();
+        if !is_part || self.wants.len() >= MAX_WANTS {
+            let message = "the unit asks for more of the file than may be in flight";
+            return Err(Failure::new(FailureCode::Failed, message, "report it: the unit is wrong"));
+        }
+        self.wants.push_back(want);
+        Ok(())
+    }
+
+    /// Takes a chunk of the client. Returns whether it was the last one of its part: the part is whole,
+    /// or the file ends here.
+    ///
+    /// # Errors
+    /// It is not what has to come next.
+    pub fn take(&mut self, chunk: &Chunk) -> Result<bool, Failure> {
+        let Some(want) = self.wants.front_mut() else {
+            return Err(wrong("a part of the file came that was not asked for".to_owned()));
+        };
+        if chunk.at != want.at {
+            let (came, next) = (chunk.at, want.at);
+            return Err(wrong(format!("byte {came} of the file came where byte {next} was next")));
+        }
+        // A chunk is never that long.
+        let count = u32::try_from(chunk.bytes.len()).unwrap_or(u32::MAX);
+        if count > want.length {
+            return Err(wrong("more of the file came than was asked for".to_owned()));
+        }
+        want.at += u64::from(count);
+        want.length -= count;
+        let is_complete = count == 0 || want.length == 0;
+        if is_complete {
+            self.wants.pop_front();
+        }
+        Ok(is_complete)
+    }
+
+    /// The client cannot go on: nothing further comes.
+    ///
+    /// # Errors
+    /// Nothing was asked for.
+    pub fn end(&mut self) -> Result<(), Failure> {
+        if self.wants.is_empty() {
+            return Err(wrong("the end of a file came that was not asked for".to_owned()));
+        }
+        self.wants.clear();
+        Ok(())
     }
 }
 
-impl TryFrom<String> for Chunk {
-    type Error = InvalidChunk;
-
-    fn try_from(text: String) -> Result<Self, InvalidChunk> {
-        STANDARD.decode(text).map_err(|_| InvalidChunk)?.try_into()
-    }
+fn wrong(message: String) -> Failure {
+    let help = "answer each `want` in its order, with as many bytes from its offset on as it says";
+    Failure::new(FailureCode::BadRequest, message, help)
 }
 
-impl From<Chunk> for String {
-    fn from(chunk: Chunk) -> String {
-        STANDARD.encode(chunk.0)
-    }
-}
-
-/// A part of the file on the side of the unit: from what it wanted to what came.
-#[derive(Debug)]
+/// Parts of the file on the side of the unit: from what it wanted to what came.
+#[derive(Debug, Default)]
 pub struct Intake {
-    want: Want,
+    in_flight: InFlight,
     bytes: Vec<u8>,
 }
 
 impl Intake {
-    /// Begins with what is wanted, of which at most [`MAX_WANT`] bytes are asked for.
-    pub fn new(at: u64, length: u32) -> Self {
-        Self { want: Want { at, length: length.clamp(1, MAX_WANT) }, bytes: vec![] }
+    /// The want to ask the client for the `length` bytes at `at`, of which at most [`MAX_WANT`] are asked for.
+    ///
+    /// # Errors
+    /// Too much is in flight already.
+    pub fn want(&mut self, at: u64, length: u32) -> Result<Want, Failure> {
+        let want = Want { at, length: length.clamp(1, MAX_WANT) };
+        self.in_flight.add(want).map(|()| want)
     }
 
-    /// What to ask the client for.
-    pub fn want(&self) -> Want {
-        self.want
+    /// How many wants are not answered yet.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.count()
     }
 
     /// Takes one chunk. Returns the whole part once it is there; one that is shorter than what was
     /// asked for is the end of the file.
     ///
     /// # Errors
-    /// The client sends what was not asked for.
+    /// The client sends something else than what was asked for.
     pub fn take(&mut self, chunk: &Chunk) -> Result<Option<Vec<u8>>, Failure> {
-        let wanted = self.want.length as usize;
-        if self.bytes.len() + chunk.bytes().len() > wanted {
-            let message = "more of the file came than was asked for";
-            let help = "answer each `want` with as many bytes as it says";
-            return Err(Failure::new(FailureCode::BadRequest, message, help));
-        }
+        let is_complete = self.in_flight.take(chunk)?;
         self.bytes.extend_from_slice(chunk.bytes());
-        let complete = chunk.bytes().is_empty() || self.bytes.len() == wanted;
-        Ok(complete.then(|| std::mem::take(&mut self.bytes)))
+        Ok(is_complete.then(|| std::mem::take(&mut self.bytes)))
+    }
+}
+
+/// What a relay holds of the file of one request: what the unit has asked for, and does not read yet.
+///
+/// It is no more than the unit has asked for: the wants pass by here, too. All files of a relay share a
+/// bound, so that no number of units and clients takes more memory than [`MAX_RELAYED`].
+#[derive(Debug)]
+pub struct Relayed {
+    in_flight: InFlight,
+    /// Frames for the unit, and how much of the first of them it has.
+    frames: VecDeque<Vec<u8>>,
+    sent: usize,
+    /// Bytes of these frames, and of those of all requests that the relay holds.
+    bytes: usize,
+    held: Arc<AtomicUsize>,
+}
+
+impl Relayed {
+    /// One of those whose bytes are counted in `held`.
+    pub fn new(held: &Arc<AtomicUsize>) -> Self {
+        let (in_flight, frames) = (InFlight::default(), VecDeque::new());
+        Self { in_flight, frames, sent: 0, bytes: 0, held: Arc::clone(held) }
+    }
+
+    /// The unit wants a part.
+    ///
+    /// # Errors
+    /// It asks for too much.
+    pub fn want(&mut self, want: Want) -> Result<(), Failure> {
+        self.in_flight.add(want)
+    }
+
+    /// Takes a piece for the unit.
+    ///
+    /// # Errors
+    /// The unit has not asked for it, or it finds no room.
+    pub fn take(&mut self, piece: Piece) -> Result<(), Failure> {
+        match &piece.body {
+            PieceBody::Chunk(chunk) => self.in_flight.take(chunk).map(drop)?,
+            PieceBody::Broken(_) => self.in_flight.end()?,
+        }
+        let mut frame = Vec::new();
+        let json = serde_json::to_vec(&Message::Piece(piece)).unwrap_or_default();
+        // A piece that came as a frame fits one.
+        let _ = encode(&json, &mut frame);
+        let held = self.held.fetch_add(frame.len(), Ordering::Relaxed) + frame.len();
+        self.bytes += frame.len();
+        self.frames.push_back(frame);
+        // Chunks that are far shorter than they might be take more room than what was asked for.
+        if self.bytes > MAX_RELAYED / 2 || held > MAX_RELAYED {
+            let message = "too much of files waits here for units that do not read it";
+            return Err(Failure::new(FailureCode::Busy, message, "send it again later"));
+        }
+        Ok(())
+    }
+
+    /// What the unit is to have next, if anything waits for it.
+    pub fn pending(&self) -> Option<&[u8]> {
+        self.frames.front().map(|frame| &frame[self.sent..])
+    }
+
+    /// The first `count` bytes of that were sent.
+    pub fn sent(&mut self, count: usize) {
+        self.sent += count;
+        if let Some(frame) = self.frames.pop_front_if(|frame| frame.len() <= self.sent) {
+            self.held.fetch_sub(frame.len(), Ordering::Relaxed);
+            self.bytes -= frame.len();
+            self.sent = 0;
+        }
+    }
+}
+
+impl Drop for Relayed {
+    fn drop(&mut self) {
+        self.held.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -150,6 +310,14 @@ pub enum LocalFile {
 pub struct Stream {
     from: Forward,
     position: u64,
+    /// It has ended. It is not read again: a terminal would begin anew.
+    has_ended: bool,
+}
+
+impl Stream {
+    fn new(from: Forward) -> Self {
+        Self { from, position: 0, has_ended: false }
+    }
 }
 
 #[derive(Debug)]
@@ -165,7 +333,7 @@ impl LocalFile {
     /// It cannot be opened.
     pub fn open(path: &str) -> io::Result<Self> {
         if path == "-" {
-            return Ok(Self::Stream(Stream { from: Forward::Stdin(io::stdin()), position: 0 }));
+            return Ok(Self::Stream(Stream::new(Forward::Stdin(io::stdin()))));
         }
         let mut file = File::open(Path::new(path))?;
         let metadata = file.metadata()?;
@@ -176,7 +344,7 @@ impl LocalFile {
             let size = file.seek(SeekFrom::End(0))?;
             return Ok(Self::File(file, size));
         }
-        Ok(Self::Stream(Stream { from: Forward::File(file), position: 0 }))
+        Ok(Self::Stream(Stream::new(Forward::File(file))))
     }
 
     /// Reads the whole of it, so that what is sent later is what was looked at now.
@@ -244,11 +412,15 @@ impl Stream {
 
     /// Reads until `buffer` is full or the stream ends.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.has_ended {
+            return Ok(0);
+        }
         let count = fill(buffer, |rest, _| match &mut self.from {
             Forward::Stdin(stdin) => stdin.read(rest),
             Forward::File(file) => file.read(rest),
         })?;
         self.position += count as u64;
+        self.has_ended = count < buffer.len();
         Ok(count)
     }
 }
@@ -275,24 +447,144 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn chunk(bytes: &[u8]) -> Chunk {
-        Chunk::try_from(bytes.to_vec()).unwrap()
+    fn chunk(at: u64, bytes: &[u8]) -> Chunk {
+        Chunk::new(at, bytes.to_vec()).unwrap()
+    }
+
+    fn piece(at: u64, bytes: &[u8]) -> Piece {
+        Piece { id: 1, body: PieceBody::Chunk(chunk(at, bytes)) }
     }
 
     #[test]
     fn a_part_is_complete_or_the_end() {
-        let mut intake = Intake::new(7, 5);
-        assert_eq!(intake.want(), Want { at: 7, length: 5 });
-        assert_eq!(intake.take(&chunk(b"abc")).unwrap(), None);
-        assert_eq!(intake.take(&chunk(b"de")).unwrap(), Some(b"abcde".to_vec()));
+        let mut intake = Intake::default();
+        assert_eq!(intake.want(7, 5).unwrap(), Want { at: 7, length: 5 });
+        assert_eq!(intake.take(&chunk(7, b"abc")).unwrap(), None);
+        assert_eq!(intake.take(&chunk(10, b"de")).unwrap(), Some(b"abcde".to_vec()));
+        assert!(intake.take(&chunk(12, b"f")).is_err());
+        // Three are in flight when the file ends within the first of them.
+        for at in [12, 17, 22] {
+            intake.want(at, 5).unwrap();
+        }
+        assert_eq!(intake.take(&chunk(12, b"fgh")).unwrap(), None);
+        assert_eq!(intake.take(&chunk(15, b"")).unwrap(), Some(b"fgh".to_vec()));
+        assert_eq!(intake.take(&chunk(17, b"")).unwrap(), Some(vec![]));
+        assert_eq!(intake.take(&chunk(22, b"")).unwrap(), Some(vec![]));
+        assert_eq!(intake.in_flight(), 0);
+        assert_eq!(intake.want(0, u32::MAX).unwrap().length, MAX_WANT);
+        assert!(intake.want(u64::MAX, 1).is_err());
+    }
 
-        let mut at_end = Intake::new(0, 5);
-        assert_eq!(at_end.take(&chunk(b"abc")).unwrap(), None);
-        assert_eq!(at_end.take(&chunk(b"")).unwrap(), Some(b"abc".to_vec()));
+    /// Too much, something else than what is next, and what nobody has asked for.
+    #[test]
+    fn what_was_not_asked_for_is_refused() {
+        for (bad, why) in [
+            (chunk(0, b"abcdef"), "more of the file"),
+            (chunk(5, b"fghij"), "byte 5 of the file came where byte 0 was next"),
+            (chunk(1, b""), "byte 1 of the file came where byte 0 was next"),
+        ] {
+            let mut intake = Intake::default();
+            intake.want(0, 5).unwrap();
+            intake.want(5, 5).unwrap();
+            let failure = intake.take(&bad).unwrap_err();
+            assert!(failure.message.starts_with(why), "{failure}");
+        }
+        let failure = Intake::default().take(&chunk(0, b"")).unwrap_err();
+        assert!(failure.message.contains("not asked for"), "{failure}");
+        // A part of the second want before the first is done.
+        let mut intake = Intake::default();
+        intake.want(0, 5).unwrap();
+        intake.want(5, 5).unwrap();
+        intake.take(&chunk(0, b"abc")).unwrap();
+        assert!(intake.take(&chunk(5, b"fg")).is_err());
+    }
 
-        let mut too_much = Intake::new(0, 5);
-        assert!(too_much.take(&chunk(b"abcdef")).is_err());
-        assert_eq!(Intake::new(0, u32::MAX).want().length, MAX_WANT);
+    #[test]
+    fn the_window_is_bounded() {
+        let mut in_flight = InFlight::default();
+        let want = |at| Want { at, length: MAX_WANT };
+        for at in 0..MAX_WANTS as u64 {
+            in_flight.add(want(at)).unwrap();
+        }
+        assert!(in_flight.add(want(0)).is_err());
+        in_flight.take(&chunk(0, b"")).unwrap();
+        in_flight.add(want(0)).unwrap();
+        for length in [0, MAX_WANT + 1] {
+            assert!(InFlight::default().add(Want { at: 0, length }).is_err(), "{length}");
+        }
+    }
+
+    /// A relay holds what was asked for and is not read yet, all of it in frames, and not more.
+    #[test]
+    fn a_relay_holds_what_was_asked_for() {
+        let held = Arc::default();
+        let mut relayed = Relayed::new(&held);
+        assert!(relayed.take(piece(0, b"")).is_err());
+        let full = vec![7; MAX_CHUNK];
+        let window = MAX_WANTS as u64 * u64::from(MAX_WANT);
+        let fill = |relayed: &mut Relayed| {
+            for at in (0..window).step_by(MAX_WANT as usize) {
+                relayed.want(Want { at, length: MAX_WANT }).unwrap();
+            }
+            for at in (0..window).step_by(MAX_CHUNK) {
+                relayed.take(piece(at, &full)).unwrap();
+            }
+        };
+        fill(&mut relayed);
+        assert!(relayed.take(piece(window, &full)).unwrap_err().message.contains("not asked for"));
+        // Two requests find room with all that they may have in flight. A third waits for that room.
+        let mut second = Relayed::new(&held);
+        fill(&mut second);
+        let mut third = Relayed::new(&held);
+        third.want(Want { at: 0, length: MAX_WANT }).unwrap();
+        let refused = (0..u64::from(MAX_WANT)).map(|at| third.take(piece(at, b"x")));
+        assert_eq!(refused.last().unwrap().unwrap_err().code, FailureCode::Busy);
+        drop((second, third));
+
+        let (mut decoder, mut next) = (crate::frame::Decoder::default(), 0);
+        while let Some(pending) = relayed.pending() {
+            // As a socket takes it: not where frames end.
+            let count = pending.len().min(3000);
+            decoder.push(&pending[..count]);
+            relayed.sent(count);
+            while let Some(payload) = decoder.next_payload().unwrap() {
+                let message: Message = serde_json::from_slice(&payload).unwrap();
+                assert_eq!(message, Message::Piece(piece(next, &full)));
+                next += MAX_CHUNK as u64;
+            }
+        }
+        assert_eq!((next, held.load(Ordering::Relaxed)), (window, 0));
+    }
+
+    /// Chunks of a byte each take many times the room of what they carry: only so many are held.
+    #[test]
+    fn a_relay_holds_few_short_chunks() {
+        let held = Arc::default();
+        let mut relayed = Relayed::new(&held);
+        for at in (0..).step_by(MAX_WANT as usize).take(MAX_WANTS) {
+            relayed.want(Want { at, length: MAX_WANT }).unwrap();
+        }
+        let taken = (0..).take_while(|&at| relayed.take(piece(at, b"x")).is_ok()).count();
+        assert!(taken > 0 && held.load(Ordering::Relaxed) <= MAX_RELAYED / 2 + 100);
+        // Another request finds room meanwhile.
+        let mut other = Relayed::new(&held);
+        other.want(Want { at: 0, length: 1 }).unwrap();
+        other.take(piece(0, b"x")).unwrap();
+        drop((relayed, other));
+        assert_eq!(held.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn who_cannot_go_on_says_so_once() {
+        let mut relayed = Relayed::new(&Arc::default());
+        let broken = Piece { id: 1, body: PieceBody::Broken("the disk".to_owned()) };
+        assert!(relayed.take(broken.clone()).is_err());
+        for at in [0, 9] {
+            relayed.want(Want { at, length: 9 }).unwrap();
+        }
+        relayed.take(broken.clone()).unwrap();
+        assert!(relayed.take(broken).is_err());
+        assert!(relayed.take(piece(0, b"x")).is_err());
     }
 
     #[test]
@@ -300,8 +592,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("octet-source-{}", std::process::id()));
         std::fs::write(&path, b"0123456789").unwrap();
         let mut file = LocalFile::open(path.to_str().unwrap()).unwrap();
-        let stream = Stream { from: Forward::File(File::open(&path).unwrap()), position: 0 };
-        let mut stream = LocalFile::Stream(stream);
+        let mut stream = LocalFile::Stream(Stream::new(Forward::File(File::open(&path).unwrap())));
         std::fs::remove_file(&path).unwrap();
         assert_eq!((file.describe().size, stream.describe().size), (Some(10), None));
         let read = |source: &mut LocalFile, at| {
@@ -325,26 +616,71 @@ mod tests {
         assert!(file.hold(9).is_err());
     }
 
+    /// What was typed after the end is not for this file.
+    #[test]
+    fn a_stream_ends_once() {
+        let path = std::env::temp_dir().join(format!("octet-stream-{}", std::process::id()));
+        std::fs::write(&path, b"0123").unwrap();
+        let mut stream = Stream::new(Forward::File(File::open(&path).unwrap()));
+        let mut buffer = [0; 8];
+        assert_eq!(stream.read_at(0, &mut buffer).unwrap(), 4);
+        std::fs::write(&path, b"0123456789").unwrap();
+        std::fs::remove_file(&path).unwrap();
+        for at in [4, 8, 100] {
+            assert_eq!(stream.read_at(at, &mut buffer).unwrap(), 0, "{at}");
+        }
+    }
+
     proptest! {
         #[test]
-        fn chunks_come_out_as_they_went_in(bytes in prop::collection::vec(any::<u8>(), 0..=MAX_CHUNK)) {
-            let json = serde_json::to_string(&chunk(&bytes)).unwrap();
-            prop_assert_eq!(serde_json::from_str::<Chunk>(&json).unwrap(), chunk(&bytes));
+        fn chunks_come_out_as_they_went_in(bytes in prop::collection::vec(any::<u8>(), 0..=MAX_CHUNK), at: u64) {
+            let json = serde_json::to_string(&chunk(at, &bytes)).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Chunk>(&json).unwrap(), chunk(at, &bytes));
         }
 
         #[test]
-        fn never_panics(text in "\\PC*", length: u32) {
-            let _ = Chunk::try_from(text.clone());
-            let _ = Intake::new(0, length).take(&chunk(text.as_bytes()));
+        fn never_panics(text in "\\PC*", at: u64, length: u32, chunk_at: u64) {
+            let _ = serde_json::from_str::<Chunk>(&text);
+            let mut intake = Intake::default();
+            let _ = intake.want(at, length);
+            let _ = intake.take(&chunk(chunk_at, text.as_bytes()));
+        }
+
+        /// Whatever a client sends, what a unit takes is the file from the first want on, without a gap.
+        #[test]
+        fn only_what_is_next_is_taken(
+            lengths in prop::collection::vec(1u32..20, 1..5),
+            chunks in prop::collection::vec((0u64..80, 0usize..20), 0..20),
+        ) {
+            let mut intake = Intake::default();
+            let mut end = 0;
+            for length in lengths {
+                intake.want(end, length).unwrap();
+                end += u64::from(length);
+            }
+            let file: Vec<u8> = (0..100).collect();
+            let (mut parts, mut has_ended) = (vec![], false);
+            for (at, count) in chunks {
+                let bytes = &file[at as usize..at as usize + count];
+                let Ok(part) = intake.take(&chunk(at, bytes)) else { continue };
+                has_ended |= count == 0;
+                parts.extend(part.filter(|_| !has_ended).unwrap_or_default());
+            }
+            prop_assert!(parts.len() as u64 <= end && file.starts_with(&parts));
         }
     }
 
     #[test]
     fn a_chunk_is_bounded() {
-        assert!(Chunk::try_from(STANDARD.encode(vec![0; MAX_CHUNK])).is_ok());
-        assert!(Chunk::try_from(STANDARD.encode(vec![0; MAX_CHUNK + 1])).is_err());
+        let read = |bytes: &str| {
+            let json = serde_json::json!({ "at": 0, "bytes": bytes });
+            serde_json::from_value::<Chunk>(json)
+        };
+        assert!(read(&STANDARD.encode(vec![0; MAX_CHUNK])).is_ok());
+        assert!(read(&STANDARD.encode(vec![0; MAX_CHUNK + 1])).is_err());
+        assert!(Chunk::new(0, vec![0; MAX_CHUNK + 1]).is_err());
         for bad in ["=", "a", "YQ", "YQ==\n", "Y Q=="] {
-            assert!(Chunk::try_from(bad.to_owned()).is_err(), "{bad}");
+            assert!(read(bad).is_err(), "{bad}");
         }
     }
 }

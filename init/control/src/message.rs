@@ -207,7 +207,7 @@ mod tests {
             r#"{"id":1,"verb":"status"}"#,
             r#"{"id":1,"verb":"status","by":"port"}"#,
             r#"{"id":1,"verb":"status","by":{"operator":"did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK"}}"#,
-            r#"{"id":1,"chunk":"YWJj"}"#,
+            r#"{"id":1,"chunk":{"at":7,"bytes":"YWJj"}}"#,
             r#"{"id":1,"broken":"the disk"}"#,
         ] {
             let message: Message = serde_json::from_str(json).unwrap();
@@ -219,13 +219,15 @@ mod tests {
     fn a_message_is_one_thing() {
         for bad in [
             r#"{"id":1}"#,
-            r#"{"id":1,"verb":"x","chunk":""}"#,
-            r#"{"id":1,"chunk":"","broken":""}"#,
-            r#"{"id":1,"chunk":"","unit":"update"}"#,
-            r#"{"id":1,"chunk":"","args":{"a":1}}"#,
-            r#"{"id":1,"chunk":"","by":"root"}"#,
+            r#"{"id":1,"verb":"x","chunk":{"at":0,"bytes":""}}"#,
+            r#"{"id":1,"chunk":{"at":0,"bytes":""},"broken":""}"#,
+            r#"{"id":1,"chunk":{"at":0,"bytes":""},"unit":"update"}"#,
+            r#"{"id":1,"chunk":{"at":0,"bytes":""},"args":{"a":1}}"#,
+            r#"{"id":1,"chunk":{"at":0,"bytes":""},"by":"root"}"#,
+            r#"{"id":1,"chunk":{"at":0,"bytes":"?"}}"#,
+            r#"{"id":1,"chunk":{"bytes":""}}"#,
+            r#"{"id":1,"chunk":{"at":0,"bytes":"","more":1}}"#,
             r#"{"id":1,"verb":"x","by":"me"}"#,
-            r#"{"id":1,"chunk":"?"}"#,
             r#"{"verb":"x"}"#,
             r#"{"id":1,"verb":"x","more":1}"#,
         ] {

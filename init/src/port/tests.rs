@@ -1,8 +1,7 @@
 use super::*;
 use octet_control::PieceBody;
-use octet_control::file::{Chunk, MAX_CHUNK, MAX_WANT, Want};
+use octet_control::file::{Chunk, MAX_CHUNK, MAX_WANT, MAX_WANTS, Want};
 use serde_json::{Value, json};
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use tempfile::TempDir;
 
@@ -39,8 +38,8 @@ impl Between {
         self.send(&Message::Request(Request { id, unit, verb, args: Map::new(), by }));
     }
 
-    fn hand_over(&self, id: u64, bytes: usize) {
-        let chunk = Chunk::try_from(vec![7; bytes]).unwrap();
+    fn hand_over(&self, id: u64, at: usize, bytes: usize) {
+        let chunk = Chunk::new(at as u64, vec![7; bytes]).unwrap();
         self.send(&Message::Piece(Piece { id, body: PieceBody::Chunk(chunk) }));
     }
 
@@ -85,23 +84,33 @@ fn next(stream: &mut UnixStream, decoder: &mut Decoder) -> Option<Value> {
     }
 }
 
-/// All that a unit may want at once finds room, though it reads nothing of it yet.
+/// All that a unit may have in flight finds room, though it reads nothing of it yet, and reaches it in order.
 #[test]
 fn what_was_wanted_is_handed_on() {
     let mut between = Between::new();
     between.ask(5, "update", "install");
     let mut unit = between.unit();
     assert_eq!(unit.next().unwrap(), json!({ "id": 5, "verb": "install", "by": "port" }));
-    let want = ReplyBody::Want(Want { at: 0, length: MAX_WANT });
-    unit.say(5, want.clone());
-    assert_eq!(between.reply(), Reply { id: 5, body: want });
-    between.hand_over(6, 1); // nobody has asked that
-    let chunks = MAX_WANT as usize / MAX_CHUNK;
-    for _ in 0..chunks {
-        between.hand_over(5, MAX_CHUNK);
+    let wants = (0..MAX_WANTS as u64)
+        .map(|number| Want { at: number * u64::from(MAX_WANT), length: MAX_WANT });
+    for want in wants.clone() {
+        unit.say(5, ReplyBody::Want(want));
     }
-    for _ in 0..chunks {
-        assert_eq!(unit.next().unwrap()["id"], 5);
+    for want in wants {
+        assert_eq!(between.reply(), Reply { id: 5, body: ReplyBody::Want(want) });
+    }
+    between.hand_over(6, 0, 1); // nobody has asked that
+    let chunks = || (0..MAX_WANTS * MAX_WANT as usize).step_by(MAX_CHUNK);
+    for at in chunks() {
+        between.hand_over(5, at, MAX_CHUNK);
+    }
+    // More than the unit's socket takes: the port goes on, and asks others meanwhile.
+    between.ask(7, "update", "status");
+    between.unit().say(7, ReplyBody::End(json!(7)));
+    assert_eq!(between.reply().id, 7);
+    for at in chunks() {
+        let piece = unit.next().unwrap();
+        assert_eq!((&piece["id"], &piece["chunk"]["at"]), (&json!(5), &json!(at)));
     }
     // Only what was asked is answered.
     unit.say(6, ReplyBody::End(json!("another")));
@@ -111,7 +120,7 @@ fn what_was_wanted_is_handed_on() {
     assert_eq!(unit.next(), None);
 }
 
-/// Who sends more than was asked for fills the unit's socket, and no memory here. Other requests go on.
+/// Who sends what was not asked for is refused, and nothing is kept of it. Other requests go on.
 #[test]
 fn what_was_not_wanted_is_given_up() {
     let mut between = Between::new();
@@ -120,15 +129,33 @@ fn what_was_not_wanted_is_given_up() {
     between.ask(5, "update", "install");
     let mut unit = between.unit();
     assert_eq!(unit.next().unwrap()["id"], 5);
-    for _ in 0..1000 {
-        between.hand_over(5, MAX_CHUNK);
+    for at in [0, MAX_CHUNK] {
+        between.hand_over(5, at, MAX_CHUNK);
     }
     let reply = between.reply();
     let ReplyBody::Error(failure) = &reply.body else { panic!("{reply:?}") };
     assert_eq!(reply.id, 5);
-    assert!(failure.message.starts_with("unit `update` does not answer"), "{failure}");
+    assert!(failure.message.contains("not asked for"), "{failure}");
+    assert_eq!(unit.next(), None);
     other.say(4, ReplyBody::End(json!(4)));
     assert_eq!(between.reply().id, 4);
+}
+
+/// A unit that asks for more than may be in flight is answered for.
+#[test]
+fn what_a_unit_wants_is_bounded() {
+    let mut between = Between::new();
+    between.ask(5, "update", "install");
+    let unit = between.unit();
+    for _ in 0..=MAX_WANTS {
+        unit.say(5, ReplyBody::Want(Want { at: 0, length: MAX_WANT }));
+    }
+    for _ in 0..MAX_WANTS {
+        assert!(matches!(between.reply().body, ReplyBody::Want(_)));
+    }
+    let reply = between.reply();
+    let ReplyBody::Error(failure) = &reply.body else { panic!("{reply:?}") };
+    assert!(failure.message.contains("may be in flight"), "{failure}");
 }
 
 /// A unit that ends in the middle, says something else, or is not there, is answered for.

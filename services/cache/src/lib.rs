@@ -116,6 +116,7 @@ pub fn run(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Result<(
         endpoint: opened,
         runtime: runtime.handle().clone(),
         sockets: parts.sockets,
+        ahead: Semaphore::new(verbs::AHEAD_OF_ALL),
     };
     let (ended, mut end) = oneshot::channel();
     let (control, callers) = (parts.control, parts.callers);

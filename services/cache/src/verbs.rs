@@ -4,24 +4,24 @@ mod named;
 mod token;
 
 use std::convert::Infallible;
-use std::io;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::{io, iter};
 
 use bytes::Bytes;
 use futures_util::stream::poll_fn;
 use iroh::Endpoint;
 use iroh_blobs::Hash;
 use octet_node::Callers;
-use octet_node::control::file::MAX_WANT;
+use octet_node::control::file::MAX_WANTS;
 use octet_node::control::{ColumnKind, Failure, FailureCode, Permission, Verb};
 use octet_node::serve::threads::{Call, ConnectionLimits, Verbs, serve};
 use octet_node::serve::verbs::{file, flag, nothing, option, optional_integer, text};
 use octet_node::settings::Which;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use crate::fetch::Missing;
 use crate::http::{Gateway, Here, parse};
@@ -37,7 +37,13 @@ const LIMITS: ConnectionLimits = ConnectionLimits { all: 16, for_operators: 8, o
 const LINES: u64 = 500;
 
 /// How many parts of a file wait for the disk.
-const AHEAD: usize = 4;
+const UNWRITTEN: usize = 4;
+
+/// How many parts of a file are asked for before the first of them is there, besides that one.
+const AHEAD: usize = MAX_WANTS - 1;
+
+/// The same of all files together: the gate holds what does not go to the disk yet, and has memory for two such.
+pub const AHEAD_OF_ALL: usize = 2 * AHEAD;
 
 /// All of them.
 pub fn verbs() -> Verbs<Desk> {
@@ -180,6 +186,8 @@ pub struct Desk {
     pub runtime: Handle,
     /// The folder of the units' sockets.
     pub sockets: PathBuf,
+    /// Parts of files that may still be asked for ahead.
+    pub ahead: Semaphore,
 }
 
 /// Serves the `callers` that connect to `listener`, for good.
@@ -216,26 +224,19 @@ impl Desk {
     /// Takes a file of `size` bytes, if that is known.
     fn add(&self, call: &mut Call<'_>, size: Option<u64>, kind: Kind) -> Result<Listed, Failure> {
         let here = self.here()?;
-        let (parts, mut came) = mpsc::channel::<io::Result<Bytes>>(AHEAD);
+        let (parts, mut came) = mpsc::channel::<io::Result<Bytes>>(UNWRITTEN);
         let objects = Arc::clone(&here.objects);
         let came = poll_fn(move |context| came.poll_recv(context));
         let adding = self.runtime.spawn(async move { objects.add(size, came, kind).await });
-        let mut at = 0;
-        loop {
-            let part = match call.peer.read_part(call.id, at, MAX_WANT) {
-                Ok(part) => part,
-                Err(failure) => {
-                    let cut = io::Error::other("the file did not come to its end");
-                    let _ = parts.blocking_send(Err(cut));
-                    return Err(failure);
-                }
-            };
-            let (count, is_last) = (part.len() as u64, part.len() < MAX_WANT as usize);
-            at += count;
-            // The store takes no more: why is what it answers.
-            if parts.blocking_send(Ok(part.into())).is_err() || is_last {
-                break;
-            }
+        // Whoever finds no room for more goes on with one part for each round trip.
+        let more: Vec<_> = iter::from_fn(|| self.ahead.try_acquire().ok()).take(AHEAD).collect();
+        // The store takes no more where nothing is received: why is what it answers.
+        let into_store = |part: Vec<u8>| parts.blocking_send(Ok(part.into())).is_ok();
+        let read = call.peer.read_parts(call.id, size, 1 + more.len(), into_store);
+        if let Err(failure) = read {
+            let cut = io::Error::other("the file did not come to its end");
+            let _ = parts.blocking_send(Err(cut));
+            return Err(failure);
         }
         drop(parts);
         let added = self.runtime.block_on(adding).map_err(|error| {

@@ -13,6 +13,7 @@ use octet_node::frames::{Broken, Frames, Patience, send};
 use octet_node::hello::GATE;
 use octet_node::say;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::select;
 use tokio::sync::Mutex;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
@@ -30,7 +31,7 @@ struct Asked {
     verb: String,
     args: String,
     /// Where the unit takes the pieces of a file, and the task that hands back its answers, once it was asked.
-    under_way: Option<(Pieces, AbortHandle)>,
+    under_way: Option<(Rc<Pieces>, AbortHandle)>,
 }
 
 /// Requests without the end of an answer, by their number.
@@ -96,8 +97,8 @@ impl<S> Clone for Client<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + 'static> Client<S> {
-    /// Hands on what the operator asks, one after the other: the units' sockets and the operator's own
-    /// are all the room there is for what is under way.
+    /// Hands on what the operator asks, one after the other. What waits for a unit is what that has asked for of a
+    /// file ([`Pieces`]); all else that is under way is in the units' sockets and the operator's own.
     async fn hand_on(
         &self,
         requests: &mut Frames<ReadHalf<S>>,
@@ -164,9 +165,14 @@ impl<S: AsyncRead + AsyncWrite + 'static> Client<S> {
         };
         // Those that have ended need no place.
         while answered.try_join_next().is_some() {}
-        let (client, of) = (self.clone(), Rc::clone(open));
-        let hand_back = async move { client.hand_back(id, asked.answers, &of).await };
-        let task = answered.spawn_local(hand_back);
+        let (client, of, pieces) = (self.clone(), Rc::clone(open), Rc::clone(&asked.pieces));
+        let both_ways = async move {
+            select! {
+                () = client.hand_back(id, asked.answers, &of) => {}
+                () = pieces.forward() => {}
+            }
+        };
+        let task = answered.spawn_local(both_ways);
         if let Some(known) = open.borrow_mut().get_mut(&id) {
             known.under_way = Some((asked.pieces, task));
         }
@@ -284,12 +290,12 @@ impl<S: AsyncRead + AsyncWrite + 'static> Client<S> {
 /// crossed that on the way.
 ///
 /// # Errors
-/// The unit does not take it, and nothing that it answers counts any more.
+/// The unit does not get it, and nothing that it answers counts any more.
 fn hand_over(open: &Open, piece: Piece) -> Result<(), Failure> {
     let open = open.borrow();
     let under_way = open.get(&piece.id).and_then(|asked| asked.under_way.as_ref());
     let Some((pieces, task)) = under_way else { return Ok(()) };
-    pieces.write(&Message::Piece(piece)).inspect_err(|_| task.abort())
+    pieces.take(piece).inspect_err(|_| task.abort())
 }
 
 fn is_relay(request: &Request) -> bool {

@@ -6,12 +6,15 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use octet_node::control::file::Relayed;
 use octet_node::control::operator::OperatorKey;
 use octet_node::control::{
-    By, DESCRIBE, Failure, FailureCode, INIT, MAX_PAYLOAD, Message, Reply, ReplyBody, Request,
-    STATUS, UnitName, Verb, encode, silent, why_not,
+    By, DESCRIBE, Failure, FailureCode, INIT, MAX_PAYLOAD, Message, Piece, Reply, ReplyBody,
+    Request, STATUS, UnitName, Verb, encode, silent, why_not,
 };
 use octet_node::frames::{FOR_EVER, Frames, reply};
 use serde::Deserialize;
@@ -19,6 +22,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Map;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::places::{Place, Places, Room};
@@ -42,6 +46,8 @@ pub struct Units {
     sockets: PathBuf,
     verbs: RefCell<HashMap<UnitName, Rc<Vec<Verb>>>>,
     places: RefCell<HashMap<UnitName, Places>>,
+    /// Bytes of files that wait here for units.
+    held: Arc<AtomicUsize>,
 }
 
 /// What counts here of PID 1's answer.
@@ -58,15 +64,19 @@ struct Named {
 /// A request that a unit has.
 pub struct Asked {
     /// Where it takes the pieces of a file.
-    pub pieces: Pieces,
+    pub pieces: Rc<Pieces>,
     /// What it answers.
     pub answers: Answers,
 }
 
-/// Where a unit takes the pieces of the file of a request.
+/// Where a unit takes the pieces of the file of a request. What it has asked for and does not read yet waits here: the
+/// operator's connection is for other requests, too, and must not wait for one unit.
 pub struct Pieces {
     unit: UnitName,
     to: OwnedWriteHalf,
+    relayed: RefCell<Relayed>,
+    /// Something waits.
+    filled: Notify,
 }
 
 /// What a unit answers to a request.
@@ -74,6 +84,7 @@ pub struct Answers {
     unit: UnitName,
     id: u64,
     from: Frames<OwnedReadHalf>,
+    pieces: Rc<Pieces>,
     _place: Option<Place>,
 }
 
@@ -84,8 +95,8 @@ impl Units {
     /// PID 1 has no name.
     pub fn new(sockets: &Path) -> io::Result<Self> {
         let init = INIT.parse().map_err(io::Error::other)?;
-        let (sockets, (verbs, places)) = (sockets.to_owned(), Default::default());
-        Ok(Self { init, sockets, verbs, places })
+        let (sockets, (verbs, places, held)) = (sockets.to_owned(), Default::default());
+        Ok(Self { init, sockets, verbs, places, held })
     }
 
     /// Asks a unit in the name of `operator`: by a connection of its own, so that what one request has to
@@ -128,14 +139,16 @@ impl Units {
         };
         let (from, to) = stream.into_split();
         let from = Frames::new(from, MAX_PAYLOAD);
-        let answers = Answers { unit: unit.clone(), id: request.id, from, _place: place };
-        let pieces = Pieces { unit, to };
+        let relayed = Relayed::new(&self.held).into();
+        let pieces = Rc::new(Pieces { unit: unit.clone(), to, relayed, filled: Notify::new() });
+        let (id, of) = (request.id, Rc::clone(&pieces));
+        let answers = Answers { unit, id, from, pieces: of, _place: place };
         // A new connection takes what fits a frame, as soon as it can be written at all.
         let ready = timeout(PATIENCE, pieces.to.writable()).await;
         if !matches!(ready, Ok(Ok(()))) {
             return Err(silent(pieces.unit.as_str(), "it does not take a request"));
         }
-        pieces.write(&Message::Request(request))?;
+        pieces.write(request)?;
         Ok(Asked { pieces, answers })
     }
 
@@ -191,14 +204,13 @@ impl Units {
 }
 
 impl Pieces {
-    /// Hands over a message at once and whole. Nothing is kept here: a unit asks for no more than its socket
-    /// takes (`MAX_WANT`), and one that does not read is not waited for.
+    /// Hands over the request, at once and whole.
     ///
     /// # Errors
     /// The unit does not take it.
-    pub fn write(&self, message: &Message) -> Result<(), Failure> {
+    fn write(&self, request: Request) -> Result<(), Failure> {
         let mut frame = Vec::new();
-        let json = serde_json::to_vec(message).ok();
+        let json = serde_json::to_vec(&Message::Request(request)).ok();
         if json.is_none_or(|json| encode(&json, &mut frame).is_err()) {
             return Err(silent(self.unit.as_str(), "the request does not fit a frame"));
         }
@@ -206,6 +218,35 @@ impl Pieces {
             Ok(count) if count == frame.len() => Ok(()),
             _ => Err(silent(self.unit.as_str(), "it does not read its requests")),
         }
+    }
+
+    /// Takes a piece for the unit, which gets it from [`forward`](Self::forward).
+    ///
+    /// # Errors
+    /// The unit has not asked for it, or there is no room.
+    pub fn take(&self, piece: Piece) -> Result<(), Failure> {
+        self.relayed.borrow_mut().take(piece)?;
+        self.filled.notify_one();
+        Ok(())
+    }
+
+    /// Forwards pieces for as long as this is waited for. That the unit takes none any more is seen by whoever reads
+    /// its answers.
+    pub async fn forward(&self) {
+        while self.to.writable().await.is_ok() {
+            let mut relayed = self.relayed.borrow_mut();
+            let Some(pending) = relayed.pending() else {
+                drop(relayed);
+                self.filled.notified().await;
+                continue;
+            };
+            match self.to.try_write(pending) {
+                Ok(count) => relayed.sent(count),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => break,
+            }
+        }
+        std::future::pending().await
     }
 }
 
@@ -217,6 +258,10 @@ impl Answers {
                 Ok(Some(payload)) => match reply(&payload) {
                     // Only what was asked is answered.
                     Ok(Reply { id, .. }) if id != self.id => continue,
+                    Ok(Reply { body: ReplyBody::Want(want), .. }) => {
+                        let added = self.pieces.relayed.borrow_mut().want(want);
+                        return added.map_or_else(ReplyBody::Error, |()| ReplyBody::Want(want));
+                    }
                     Ok(Reply { body, .. }) => return body,
                     Err(_) => "it does not speak the control protocol".to_owned(),
                 },

@@ -2,16 +2,20 @@
 //! for what it does.
 
 use std::fs::{Permissions, set_permissions};
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use octet_control::file::{FileArg, Source};
+use octet_control::file::{Chunk, FileArg, Source};
+use octet_control::{
+    Decoder, Failure, Message, Piece, PieceBody, Reply, ReplyBody, Request, encode,
+};
 use rustix::process::{Uid, geteuid};
 use rustix::thread::set_thread_res_uid;
+use serde_json::Value;
 
 pub use crate::sys::pass;
 
@@ -80,5 +84,89 @@ impl Source for MemoryFile {
         let count = rest.len().min(buffer.len());
         buffer[..count].copy_from_slice(&rest[..count]);
         Ok(count)
+    }
+}
+
+/// A client of the control protocol that answers no want by itself: to see what is in flight, and to misbehave.
+pub struct Raw<S> {
+    stream: S,
+    decoder: Decoder,
+}
+
+impl<S: Read + Write> Raw<S> {
+    /// One on `stream`, of which reading ends with an error after [`PATIENCE`].
+    pub fn new(stream: S) -> Self {
+        Self { stream, decoder: Decoder::default() }
+    }
+
+    /// Sends a message.
+    ///
+    /// # Panics
+    /// The connection broke.
+    pub fn send(&mut self, message: &Message) {
+        let mut frame = vec![];
+        encode(&serde_json::to_vec(message).unwrap(), &mut frame).unwrap();
+        self.stream.write_all(&frame).unwrap();
+    }
+
+    /// Asks for a verb of the unit at the other end.
+    ///
+    /// # Panics
+    /// The connection broke.
+    pub fn ask(&mut self, id: u64, verb: &str, args: Value) {
+        let args = serde_json::from_value(args).unwrap();
+        let request = Request { id, unit: None, verb: verb.to_owned(), args, by: None };
+        self.send(&Message::Request(request));
+    }
+
+    /// Sends `length` bytes of a file, those from `at` on.
+    ///
+    /// # Panics
+    /// The connection broke, or a chunk has fewer.
+    pub fn chunk(&mut self, id: u64, at: u64, length: usize) {
+        let chunk = Chunk::new(at, vec![7; length]).unwrap();
+        self.send(&Message::Piece(Piece { id, body: PieceBody::Chunk(chunk) }));
+    }
+
+    /// The next reply.
+    ///
+    /// # Panics
+    /// None comes.
+    pub fn reply(&mut self) -> Reply {
+        let mut buffer = [0; 4096];
+        loop {
+            if let Some(payload) = self.decoder.next_payload().unwrap() {
+                return serde_json::from_slice(&payload).unwrap();
+            }
+            let count = self.stream.read(&mut buffer).expect("late: there is no further reply");
+            assert_ne!(count, 0, "the connection was closed");
+            self.decoder.push(&buffer[..count]);
+        }
+    }
+
+    /// Where so many wants begin that come next, while none of them is answered.
+    ///
+    /// # Panics
+    /// Something else comes, or nothing.
+    pub fn wants(&mut self, count: usize) -> Vec<u64> {
+        let mut want = || match self.reply().body {
+            ReplyBody::Want(want) => want.at,
+            other => panic!("{other:?}"),
+        };
+        (0..count).map(|_| want()).collect()
+    }
+
+    /// Why the request has failed, whatever was wanted before.
+    ///
+    /// # Panics
+    /// It has not.
+    pub fn failure(&mut self) -> Failure {
+        loop {
+            match self.reply().body {
+                ReplyBody::Error(failure) => return failure,
+                ReplyBody::Want(_) => {}
+                other => panic!("{other:?}"),
+            }
+        }
     }
 }

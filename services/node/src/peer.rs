@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use octet_control::file::{Intake, MAX_WANT};
+use octet_control::file::{Intake, MAX_WANT, MAX_WANTS};
 use octet_control::{
     Connection, Failure, FailureCode, Message, Piece, PieceBody, Reply, ReplyBody, Request,
 };
@@ -133,13 +133,69 @@ impl Peer {
     /// # Errors
     /// It does not come.
     pub fn read_part(&mut self, id: u64, at: u64, length: u32) -> Result<Vec<u8>, Failure> {
-        self.ask(id, at, length).unwrap_or_else(|error| Err(broken(&error.to_string())))
+        let mut intake = Intake::default();
+        self.want(id, &mut intake, at, length)?;
+        self.part(id, &mut intake)
     }
 
-    fn ask(&mut self, id: u64, at: u64, length: u32) -> io::Result<Result<Vec<u8>, Failure>> {
+    /// Reads the file that is an argument of the request `id` from its beginning to its end, and hands each part of
+    /// it to `part`, until that returns `false`.
+    ///
+    /// Up to `window` wants of [`MAX_WANT`] bytes each are in flight, [`MAX_WANTS`] at most, so that the way to the
+    /// client costs a round trip for all of them and not for each. Here is held one part; whoever relays the file
+    /// holds what was asked for and is not read yet. `size` is the file's length, if the client knows it.
+    ///
+    /// # Errors
+    /// It does not come to its end.
+    pub fn read_parts(
+        &mut self,
+        id: u64,
+        size: Option<u64>,
+        window: usize,
+        mut part: impl FnMut(Vec<u8>) -> bool,
+    ) -> Result<(), Failure> {
+        let window = window.clamp(1, MAX_WANTS);
+        let (mut intake, mut next) = (Intake::default(), 0);
+        loop {
+            // The part in which the file has to end is the last that is wanted ahead. Only if it is longer than the
+            // client has said, the next one is, too.
+            while intake.in_flight() == 0
+                || intake.in_flight() < window && size.is_none_or(|size| next <= size)
+            {
+                self.want(id, &mut intake, next, MAX_WANT)?;
+                next += u64::from(MAX_WANT);
+            }
+            let bytes = self.part(id, &mut intake)?;
+            let is_last = bytes.len() < MAX_WANT as usize;
+            // What is in flight then is dropped when it comes, as what follows any answer is.
+            if !part(bytes) {
+                return Ok(());
+            }
+            if is_last {
+                break;
+            }
+        }
+        while intake.in_flight() > 0 {
+            if !self.part(id, &mut intake)?.is_empty() {
+                return Err(broken("it goes on after its end"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the client for a part.
+    fn want(&mut self, id: u64, intake: &mut Intake, at: u64, length: u32) -> Result<(), Failure> {
+        let want = intake.want(at, length)?;
+        self.reply(id, ReplyBody::Want(want)).map_err(|error| broken(&error.to_string()))
+    }
+
+    /// The first of the parts that were wanted.
+    fn part(&mut self, id: u64, intake: &mut Intake) -> Result<Vec<u8>, Failure> {
+        self.await_part(id, intake).unwrap_or_else(|error| Err(broken(&error.to_string())))
+    }
+
+    fn await_part(&mut self, id: u64, intake: &mut Intake) -> io::Result<Result<Vec<u8>, Failure>> {
         self.stream.set_read_timeout(Some(self.patience))?;
-        let mut intake = Intake::new(at, length);
-        self.reply(id, ReplyBody::Want(intake.want()))?;
         loop {
             let Some(message) = self.messages.pop_front() else {
                 match self.fill()? {
@@ -207,7 +263,8 @@ pub(crate) fn broken(why: &str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::as_pid_1::MemoryFile;
+    use crate::as_pid_1::{self, MemoryFile, Raw};
+    use octet_control::file::MAX_CHUNK;
     use octet_control::{CallError, Client};
     use serde_json::{Map, json};
 
@@ -267,5 +324,145 @@ mod tests {
         assert_eq!(send(5).unwrap(), 5);
         drop(client);
         server.join().unwrap();
+    }
+
+    /// A unit whose clients' files are read with a window of `window` wants. It answers with how many bytes came,
+    /// and with how many parts; `stop` reads one part and no more.
+    fn reader(window: usize) -> (UnixStream, std::thread::JoinHandle<()>) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let server = std::thread::spawn(move || {
+            let mut peer = Peer::new(theirs);
+            while let Some(request) = peer.next_request().unwrap() {
+                let size = request.args.get("size").and_then(Value::as_u64);
+                let (mut bytes, mut parts) = (0, 0);
+                let read = peer.read_parts(request.id, size, window, |part| {
+                    (bytes, parts) = (bytes + part.len(), parts + 1);
+                    request.verb != "stop"
+                });
+                peer.end(request.id, read.map(|()| json!([bytes, parts]))).unwrap();
+            }
+        });
+        ours.set_read_timeout(Some(as_pid_1::PATIENCE)).unwrap();
+        (ours, server)
+    }
+
+    fn part() -> u64 {
+        u64::from(MAX_WANT)
+    }
+
+    /// Files of every length around that of parts come whole, whether the client knows the length or not, or is wrong
+    /// about it; and the connection is in step afterwards.
+    #[test]
+    fn files_end_with_wants_in_flight() {
+        for window in [1, 2, MAX_WANTS] {
+            let (stream, server) = reader(window);
+            let mut client = Client::new(stream);
+            let lengths = [0, 1, part() - 1, part(), part() + 1, 3 * part(), 40 * part() + 7];
+            for length in lengths {
+                let sizes = [None, Some(length), Some(length / 2), Some(2 * length + 1)];
+                for size in sizes {
+                    let args = size.map(|size| ("size".to_owned(), json!(size)));
+                    let mut file = MemoryFile(vec![7; length as usize]);
+                    let args = args.into_iter().collect();
+                    let end = client.call_with("take", args, Some(&mut file), |_| true).unwrap();
+                    // The last part is the one that is shorter; what is beyond it is none.
+                    assert_eq!(end, json!([length, length / part() + 1]), "{window} {size:?}");
+                }
+            }
+            // A unit that has enough of it.
+            let mut file = MemoryFile(vec![7; 40 * part() as usize]);
+            let end = client.call_with("stop", Map::new(), Some(&mut file), |_| true).unwrap();
+            assert_eq!(end, json!([part(), 1]));
+            let end = client.call_with("take", Map::new(), Some(&mut file), |_| true).unwrap();
+            assert_eq!(end, json!([40 * part(), 41]));
+            drop(client);
+            server.join().unwrap();
+        }
+    }
+
+    /// So many wants come before the first is answered, and another one for each that was.
+    #[test]
+    fn the_window_is_in_flight_before_the_first_answer() {
+        let (stream, server) = reader(usize::MAX);
+        let mut client = Raw::new(stream);
+        client.ask(1, "take", json!({}));
+        let offsets = |from: usize, to: usize| (from..to).map(|number| number as u64 * part());
+        assert_eq!(client.wants(MAX_WANTS), offsets(0, MAX_WANTS).collect::<Vec<_>>());
+        for at in (0..part()).step_by(MAX_CHUNK) {
+            client.chunk(1, at, MAX_CHUNK);
+        }
+        assert_eq!(client.wants(1), offsets(MAX_WANTS, MAX_WANTS + 1).collect::<Vec<_>>());
+        // It ends there; what is in flight ends, too.
+        for at in offsets(1, MAX_WANTS + 1) {
+            client.chunk(1, at, 0);
+        }
+        assert_eq!(client.reply().body, ReplyBody::End(json!([part(), 2])));
+        // Of a file whose length is known nothing is wanted beyond it.
+        client.ask(2, "take", json!({ "size": 2 * part() }));
+        assert_eq!(client.wants(3), offsets(0, 3).collect::<Vec<_>>());
+        for at in offsets(0, 3) {
+            client.chunk(2, at, 0);
+        }
+        assert_eq!(client.reply().body, ReplyBody::End(json!([0, 1])));
+        drop(client);
+        server.join().unwrap();
+    }
+
+    /// Whoever answers in another order, with more or with something else is refused, and told why. What it sends
+    /// after that is dropped, and the next request is answered.
+    #[test]
+    fn what_was_not_wanted_is_refused() {
+        let (stream, server) = reader(4);
+        let mut client = Raw::new(stream);
+        type Misbehaves = fn(&mut Raw<UnixStream>, u64);
+        let cases: [(&str, Misbehaves); 5] = [
+            ("byte 65536 of the file came where byte 0 was next", |it, id| it.chunk(id, part(), 9)),
+            ("byte 10 of the file came where byte 9 was next", |it, id| {
+                it.chunk(id, 0, 9);
+                it.chunk(id, 10, 9);
+            }),
+            ("byte 9 of the file came where byte 65536 was next", |it, id| {
+                it.chunk(id, 0, 9);
+                it.chunk(id, 9, 0);
+                it.chunk(id, 9, 9);
+            }),
+            ("it goes on after its end", |it, id| {
+                it.chunk(id, 0, 0);
+                it.chunk(id, part(), 9);
+                it.chunk(id, part() + 9, 0);
+            }),
+            ("the stick was pulled out", |it, id| {
+                let why = PieceBody::Broken("the stick was pulled out".to_owned());
+                it.send(&Message::Piece(Piece { id, body: why }));
+            }),
+        ];
+        for (id, (why, misbehave)) in (1..).zip(cases) {
+            client.ask(id, "take", json!({}));
+            client.wants(4);
+            misbehave(&mut client, id);
+            let failure = client.failure();
+            assert!(failure.message.contains(why), "{failure}");
+            client.chunk(id, 0, 1);
+        }
+        client.ask(9, "take", json!({ "size": 0 }));
+        client.wants(1);
+        client.chunk(9, 0, 0);
+        assert_eq!(client.reply().body, ReplyBody::End(json!([0, 1])));
+        drop(client);
+        server.join().unwrap();
+    }
+
+    /// A client that goes in the middle ends it.
+    #[test]
+    fn a_file_of_a_client_that_is_gone_has_no_end() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let mut peer = Peer::new(theirs);
+        let mut client = Raw::new(ours);
+        client.ask(1, "take", json!({}));
+        client.chunk(1, 0, 9);
+        drop(client);
+        let request = peer.next_request().unwrap().unwrap();
+        let failure = peer.read_parts(request.id, None, 4, |_| true).unwrap_err();
+        assert!(failure.message.contains("did not come to its end"), "{failure}");
     }
 }

@@ -8,8 +8,9 @@ use std::thread;
 use iroh_blobs::Hash;
 use octet_cache::{Parts, run};
 use octet_node::Callers;
-use octet_node::as_pid_1::MemoryFile;
-use octet_node::control::{CallError, Client, FailureCode};
+use octet_node::as_pid_1::{MemoryFile, Raw};
+use octet_node::control::file::{MAX_CHUNK, MAX_WANT, MAX_WANTS};
+use octet_node::control::{CallError, Client, FailureCode, ReplyBody};
 use rustix::process::geteuid;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
@@ -139,6 +140,89 @@ fn a_file_that_is_cut_off_is_no_object() {
     assert!(client.call("get", args(json!({ "hash": hash }))).is_err());
     assert_eq!(client.call("ls", Map::new()).unwrap(), json!([]));
     assert_eq!(add(&mut client, &all).unwrap()["hash"], hash);
+}
+
+/// A client that answers no want by itself.
+fn raw(socket: &Path) -> Raw<UnixStream> {
+    let stream = UnixStream::connect(socket).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    Raw::new(stream)
+}
+
+/// A way to the client of any length costs one round trip for all that is in flight: nothing is answered here before so
+/// much is asked for.
+#[test]
+fn a_file_is_asked_for_ahead() {
+    let folder = TempDir::new().unwrap();
+    let (socket, _) = start_at(&folder, Some(folder.path().join("state")));
+    let mut client = raw(&socket);
+    client.ask(1, "add", json!({ "file": {} }));
+    let part = u64::from(MAX_WANT);
+    let wants = client.wants(MAX_WANTS);
+    assert_eq!(wants, (0..MAX_WANTS as u64).map(|number| number * part).collect::<Vec<_>>());
+    // The file ends in the last of them.
+    let length = wants[MAX_WANTS - 1] + 9;
+    for at in (0..length).step_by(MAX_CHUNK) {
+        client.chunk(1, at, (length - at).min(MAX_CHUNK as u64) as usize);
+    }
+    client.chunk(1, length, 0);
+    // Each part that came was followed by a want, which is beyond the end now.
+    let added = loop {
+        match client.reply().body {
+            ReplyBody::Want(want) => client.chunk(1, want.at, 0),
+            ReplyBody::End(added) => break added,
+            other => panic!("{other:?}"),
+        }
+    };
+    let hash = Hash::new(vec![7; length as usize]).to_hex().to_string();
+    assert_eq!((&added["hash"], &added["size"]), (&json!(hash), &json!(length)));
+}
+
+/// What the gate has to hold of all files is bounded: two are asked for ahead, and others part by part.
+#[test]
+fn all_files_share_what_is_in_flight() {
+    let folder = TempDir::new().unwrap();
+    let (socket, _) = start_at(&folder, Some(folder.path().join("state")));
+    // How many parts are asked for: whoever asks another thing meanwhile is answered after that.
+    let begin = || {
+        let mut client = raw(&socket);
+        client.ask(1, "add", json!({ "file": {} }));
+        let mut count = 0;
+        while let ReplyBody::Want(_) = client.reply().body {
+            count += 1;
+            if count == 1 {
+                client.ask(2, "ls", json!({}));
+            }
+        }
+        (client, count)
+    };
+    let mut begun = [begin(), begin(), begin()];
+    assert_eq!(begun.each_ref().map(|(_, count)| *count), [MAX_WANTS, MAX_WANTS, 1]);
+    // One that has ended makes room.
+    let (client, _) = &mut begun[0];
+    for number in 0..MAX_WANTS as u64 {
+        client.chunk(1, number * u64::from(MAX_WANT), 0);
+    }
+    assert!(matches!(client.reply().body, ReplyBody::End(_)));
+    assert_eq!(begin().1, MAX_WANTS);
+}
+
+/// What does not come as it was asked for is no object, and the client is told why.
+#[test]
+fn a_file_out_of_order_is_no_object() {
+    let folder = TempDir::new().unwrap();
+    let (socket, _) = start_at(&folder, Some(folder.path().join("state")));
+    let mut client = raw(&socket);
+    client.ask(1, "add", json!({ "file": { "size": 200_000 } }));
+    client.wants(4);
+    client.chunk(1, 0, 9);
+    client.chunk(1, u64::from(MAX_WANT), 9);
+    let failure = client.failure();
+    assert_eq!(failure.code, FailureCode::BadRequest);
+    assert_eq!(failure.message, "byte 65536 of the file came where byte 9 was next");
+    // The connection is in step.
+    client.ask(2, "ls", json!({}));
+    assert_eq!(client.reply().body, ReplyBody::End(json!([])));
 }
 
 /// A file that breaks off.

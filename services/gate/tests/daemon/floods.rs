@@ -121,7 +121,7 @@ fn pieces_without_a_request_go_nowhere() {
     let anna = PrivateKey::generate().unwrap();
     let host = Host::new(&[("anna", &anna, &["own"])]);
     let (mut stream, _) = host.at().tls(&anna).unwrap();
-    let chunk = Chunk::try_from(vec![7; MAX_CHUNK]).unwrap();
+    let chunk = Chunk::new(0, vec![7; MAX_CHUNK]).unwrap();
     let piece = frame(&Message::Piece(Piece { id: 9, body: PieceBody::Chunk(chunk) }));
     for _ in 0..100 {
         stream.write_all(&piece).unwrap();

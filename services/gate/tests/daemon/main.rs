@@ -14,9 +14,9 @@ mod stand_in;
 use std::sync::Arc;
 
 use host::Host;
-use octet_node::as_pid_1::{MemoryFile, until};
-use octet_node::control::file::Source;
-use octet_node::control::{CallError, FailureCode};
+use octet_node::as_pid_1::{MemoryFile, Raw, until};
+use octet_node::control::file::{MAX_CHUNK, MAX_WANT, MAX_WANTS, Source};
+use octet_node::control::{CallError, FailureCode, Message, Reply, ReplyBody, Request};
 use octet_node::key::PrivateKey;
 use octet_node::tls;
 use operator::{denied, errors, failure, object, until_closed};
@@ -115,6 +115,69 @@ fn a_file_goes_through() {
     // The file passes through; 4 MiB are more than all buffers on the way.
     let grown = host.peak_memory() - before;
     assert!(grown < 4 << 10, "{grown} KiB");
+}
+
+/// Has `update` want so many parts of a file at once.
+fn ahead(client: &mut Raw<operator::Stream>, id: u64, wants: usize) {
+    let args = object(json!({ "file": {}, "wants": wants }));
+    let (unit, verb) = ("update".parse().ok(), "ahead".to_owned());
+    client.send(&Message::Request(Request { id, unit, verb, args, by: None }));
+}
+
+/// All that a unit may have in flight comes, though it reads nothing of it yet: more than sockets take. Other requests
+/// of the same connection are answered meanwhile, and the gate holds that much and no more.
+#[test]
+fn wants_in_flight_are_answered_though_the_unit_is_busy() {
+    let anna = key();
+    let host = Host::new(&[("anna", &anna, &["update"])]);
+    let mut client = Raw::new(host.at().tls(&anna).unwrap().0);
+    client.ask(1, "status", json!({}));
+    assert_eq!(client.reply().id, 1);
+    let before = host.peak_memory();
+    ahead(&mut client, 2, MAX_WANTS);
+    client.wants(MAX_WANTS);
+    let length = MAX_WANTS as u64 * u64::from(MAX_WANT);
+    for at in (0..length).step_by(MAX_CHUNK) {
+        client.chunk(2, at, MAX_CHUNK);
+    }
+    client.ask(3, "status", json!({}));
+    assert_eq!(client.reply().id, 3);
+    let grown = host.peak_memory() - before;
+    assert!(grown < 6 << 10, "{grown} KiB");
+    host.units.read_on();
+    // The last part was whole: the unit wants another, and sees the end.
+    assert_eq!(client.wants(1), [length]);
+    client.chunk(2, length, 0);
+    assert_eq!(client.reply(), Reply { id: 2, body: ReplyBody::End(json!([length, 7 * length])) });
+}
+
+/// Pieces that the unit has not asked for do not reach it: whoever sends another one than the next is told so, and the
+/// connection goes on. So is whoever asks a unit that wants too much.
+#[test]
+fn pieces_out_of_order_are_refused() {
+    let anna = key();
+    let host = Host::new(&[("anna", &anna, &["update"])]);
+    host.units.read_on();
+    let mut client = Raw::new(host.at().tls(&anna).unwrap().0);
+    let part = u64::from(MAX_WANT);
+    for (id, at, why) in [
+        (1, part, "byte 65536 of the file came where byte 0 was next"),
+        (2, 9, "byte 9 of the file came where byte 0 was next"),
+    ] {
+        ahead(&mut client, id, 2);
+        assert_eq!(client.wants(2), [0, part]);
+        client.chunk(id, at, 9);
+        let failure = client.failure();
+        assert_eq!((failure.code, failure.message.as_str()), (FailureCode::BadRequest, why));
+        // This crosses the answer.
+        client.chunk(id, at + 9, 9);
+    }
+    ahead(&mut client, 3, MAX_WANTS + 1);
+    client.wants(MAX_WANTS);
+    let failure = client.failure();
+    assert!(failure.message.contains("more of the file than may be in flight"), "{failure}");
+    client.ask(4, "status", json!({}));
+    assert_eq!(client.reply().id, 4);
 }
 
 #[test]

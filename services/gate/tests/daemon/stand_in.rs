@@ -4,14 +4,14 @@ use std::io::{self, Read, Write};
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
 use octet_node::Peer;
 use octet_node::as_pid_1::until;
 use octet_node::certificate::{Certificate, KeyStatement};
-use octet_node::control::file::{Intake, MAX_WANT};
+use octet_node::control::file::{Intake, MAX_WANT, Want};
 use octet_node::control::{
     ArgKind, Client, Connection, Message, Permission, PieceBody, PublicKey, Reply, ReplyBody,
     Request, Verb,
@@ -32,27 +32,38 @@ pub struct Units {
     asked: Asked,
     /// Conversations that have begun and not ended.
     open: Arc<AtomicUsize>,
+    /// Whoever was asked for `ahead` reads on.
+    reads: Arc<AtomicBool>,
 }
 
 impl Units {
     pub fn start(folder: &Path) -> Self {
         let (asked, open) = (Asked::default(), Arc::<AtomicUsize>::default());
+        let reads = Arc::<AtomicBool>::default();
         for unit in ["init", "cache", "update", "logd"] {
             let listener = listen(&folder.join(format!("{unit}.sock")));
             let (trial, all, open) = (folder.join(TRIAL), Arc::clone(&asked), Arc::clone(&open));
+            let reads = Arc::clone(&reads);
             thread::spawn(move || {
                 for stream in listener.incoming().map_while(Result::ok) {
                     let (trial, all, open) = (trial.clone(), Arc::clone(&all), Arc::clone(&open));
+                    let reads = Arc::clone(&reads);
                     open.fetch_add(1, Ordering::SeqCst);
                     thread::spawn(move || {
                         // Whoever connected may have gone.
-                        let _ = Conversation { unit, stream, trial, all, part: None }.go_on();
+                        let _ =
+                            Conversation { unit, stream, trial, all, reads, part: None }.go_on();
                         open.fetch_sub(1, Ordering::SeqCst);
                     });
                 }
             });
         }
-        Self { asked, open }
+        Self { asked, open, reads }
+    }
+
+    /// Lets a unit that was asked for `ahead` read what has come for it.
+    pub fn read_on(&self) {
+        self.reads.store(true, Ordering::SeqCst);
     }
 
     /// Waits until what a gate that was killed has asked at `socket` is counted.
@@ -78,6 +89,7 @@ struct Conversation {
     stream: UnixStream,
     trial: PathBuf,
     all: Asked,
+    reads: Arc<AtomicBool>,
     /// The part of a file that is waited for, and how much has come with what sum.
     part: Option<(Intake, u64, u64)>,
 }
@@ -98,7 +110,12 @@ impl Conversation {
                             continue;
                         };
                         let sum = sum + bytes.iter().map(|&byte| u64::from(byte)).sum::<u64>();
-                        self.want(piece.id, count + bytes.len() as u64, sum, bytes.len())?;
+                        let count = count + bytes.len() as u64;
+                        if part.in_flight() > 0 {
+                            self.part = Some((part, count, sum));
+                            continue;
+                        }
+                        self.want(piece.id, count, sum, bytes.len())?;
                     }
                 }
             }
@@ -110,8 +127,8 @@ impl Conversation {
         if count > 0 && last < MAX_WANT as usize {
             return self.say(id, ReplyBody::End(json!([count, sum])));
         }
-        let part = Intake::new(count, MAX_WANT);
-        let want = ReplyBody::Want(part.want());
+        let mut part = Intake::default();
+        let want = ReplyBody::Want(part.want(count, MAX_WANT).unwrap());
         self.part = Some((part, count, sum));
         self.say(id, want)
     }
@@ -137,6 +154,18 @@ impl Conversation {
             }
             (_, "leave") => Err(io::ErrorKind::ConnectionAborted.into()),
             (_, "install") => self.want(id, 0, 0, 0),
+            // Wants so many parts at once, and reads none before it is let.
+            (_, "ahead") => {
+                let (mut part, wants) = (Intake::default(), request.args["wants"].as_u64());
+                for at in (0..).step_by(MAX_WANT as usize).take(wants.unwrap() as usize) {
+                    // Whoever wants more than may be in flight does so without counting.
+                    let want = part.want(at, MAX_WANT).unwrap_or(Want { at, length: MAX_WANT });
+                    self.say(id, ReplyBody::Want(want))?;
+                }
+                self.part = Some((part, 0, 0));
+                until("it may read", || self.reads.load(Ordering::SeqCst));
+                Ok(())
+            }
             (_, "watch") => self.say(id, ReplyBody::Item("as it is".into())),
             (unit, verb) => {
                 let (args, by) = (request.args.clone(), request.by);
@@ -178,6 +207,11 @@ fn verbs(unit: &str, on_trial: bool) -> Vec<Verb> {
         ],
         "update" => vec![
             Verb::new("install", Update, "").required("file", ArgKind::File, ""),
+            Verb::new("ahead", Update, "").required("file", ArgKind::File, "").required(
+                "wants",
+                ArgKind::Integer,
+                "",
+            ),
             Verb::new("revoke", Own, ""),
         ],
         _ => vec![Verb::new("logs", Read, "")],

@@ -48,11 +48,11 @@ impl Mirror {
         let mut at = 0;
         loop {
             let part = call.peer.read_part(call.id, at, MAX_WANT)?;
-            for chunk in part.chunks(MAX_CHUNK) {
-                let chunk = Chunk::try_from(chunk.to_vec()).map(|chunk| json!(chunk));
+            for bytes in part.chunks(MAX_CHUNK) {
+                let chunk = Chunk::new(at, bytes.to_vec()).map(|chunk| json!(chunk));
                 call.peer.item(call.id, chunk.unwrap_or_default()).map_err(gone)?;
+                at += bytes.len() as u64;
             }
-            at += part.len() as u64;
             self.bytes.fetch_add(part.len() as u64, Ordering::Relaxed);
             if part.len() < MAX_WANT as usize {
                 return Ok(json!({ "name": *self.name(), "bytes": at }));

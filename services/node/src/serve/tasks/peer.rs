@@ -113,8 +113,12 @@ impl Peer {
     }
 
     async fn ask(&mut self, id: u64, at: u64, length: u32) -> io::Result<Result<Vec<u8>, Failure>> {
-        let mut intake = Intake::new(at, length);
-        self.reply(id, ReplyBody::Want(intake.want())).await?;
+        let mut intake = Intake::default();
+        let want = match intake.want(at, length) {
+            Ok(want) => want,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        self.reply(id, ReplyBody::Want(want)).await?;
         loop {
             let Some(message) = self.messages.pop_front() else {
                 match timeout(self.patience, self.fill()).await?? {
