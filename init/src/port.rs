@@ -20,8 +20,8 @@ use std::time::Duration;
 
 use octet_control::file::Relayed;
 use octet_control::{
-    By, Client, Connection, Decoder, Failure, FailureCode, INIT, Message, PORT, Piece, Reply,
-    ReplyBody, Request, SOCKETS, STATUS, UnitName, encode, silent, why_not,
+    By, Client, ClientMessage, Connection, Decoder, Failure, FailureCode, FilePiece, INIT, PORT,
+    Reply, ReplyBody, Request, SOCKETS, STATUS, UnitName, encode, silent, why_not,
 };
 use rustix::event::{PollFd, PollFlags, epoll, poll};
 use rustix::net::sockopt::Timeout;
@@ -148,8 +148,8 @@ fn serve(file: File, sockets: &Path) -> io::Result<()> {
             Ok(count) => {
                 for message in connection.received(&buffer[..count], false) {
                     match message {
-                        Message::Request(request) => port.take(request),
-                        Message::Piece(piece) => port.hand_over(piece),
+                        ClientMessage::Request(request) => port.take(request),
+                        ClientMessage::Piece(piece) => port.hand_over(piece),
                     }
                 }
                 let user = port.shared().user;
@@ -262,7 +262,7 @@ impl Port {
             let data = epoll::EventData::new_u64(ROOM);
             epoll::add(&self.wait, to_unit, data, flags).map_err(|error| broken(error.into()))?;
         }
-        write(&stream, &Message::Request(request)).map_err(broken)?;
+        write(&stream, &ClientMessage::Request(request)).map_err(broken)?;
         let (mut decoder, mut buffer) = (Decoder::default(), [0; 16 << 10]);
         loop {
             while let Some(payload) =
@@ -306,7 +306,7 @@ impl Port {
 
     /// Hands a piece of a file on to the unit that has asked for it. One of a request that has its answer, and so may
     /// have crossed it on the way, is dropped. What the unit does not read yet waits here, and nobody waits for it.
-    fn hand_over(&self, piece: Piece) {
+    fn hand_over(&self, piece: FilePiece) {
         let mut shared = self.shared();
         let (id, user) = (piece.id, shared.user);
         let asked = shared.open.iter_mut().find(|(_, asked)| asked.id == id);
@@ -395,7 +395,7 @@ fn connect(path: &Path) -> io::Result<UnixStream> {
 }
 
 /// Writes `message` at once and whole.
-fn write(stream: &UnixStream, message: &Message) -> io::Result<()> {
+fn write(stream: &UnixStream, message: &ClientMessage) -> io::Result<()> {
     let frame = framed(serde_json::to_vec(message));
     let sent = rustix::net::send(stream, &frame, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?;
     let unread = || io::Error::other("it does not read its requests");

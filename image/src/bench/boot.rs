@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use miette::{Diagnostic, IntoDiagnostic};
 use octet_machine::{Builder, Machine, Tail};
 
-use super::sample::Sample;
+use super::sample::TimeSample;
 use crate::build::Built;
 use crate::running::architecture;
 use crate::target::Target;
@@ -32,11 +32,11 @@ const STOCK_KERNEL: &str = "root=/dev/vda rootfstype=ext4 modules=virtio_blk,ext
 #[derive(Debug, Clone, Default)]
 pub struct Boots {
     /// The image.
-    pub appliance: Sample,
+    pub appliance: TimeSample,
     /// The same kernel, machine and options, with an init that does nothing.
-    pub limit: Sample,
+    pub limit: TimeSample,
     /// Alpine as its publisher has put it together; for x86-64 only.
-    pub stock: Sample,
+    pub stock: TimeSample,
 }
 
 /// A guest did not come up.

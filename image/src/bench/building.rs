@@ -1,7 +1,7 @@
 //! How long building and flashing take.
 
 use super::flash::{self, Flashes};
-use super::page::{Goal, goals, row, table};
+use super::page::{BenchGoal, goals, row, table};
 use super::rebuild::{self, Rebuilds};
 use crate::build::Options;
 
@@ -28,7 +28,7 @@ pub fn measure(options: &Options, runs: usize) -> miette::Result<Building> {
 }
 
 impl Building {
-    fn goals(&self) -> Vec<Goal> {
+    fn goals(&self) -> Vec<BenchGoal> {
         let rebuild = &self.rebuild;
         let beyond = rebuild.overlay.median() - rebuild.compression.median();
         let flash = &self.flash;
@@ -42,7 +42,7 @@ impl Building {
             ("one line of `console` changed, to the image", rebuild.console.median(), 10.0),
             ("one line of `forward` changed, to the image", rebuild.forward.median(), 30.0),
         ] {
-            goals.push(Goal {
+            goals.push(BenchGoal {
                 what: what.into(),
                 is: format!("{seconds:.2} s"),
                 must: format!("≤ {limit} s"),
@@ -53,7 +53,7 @@ impl Building {
             ("flash 1 GiB, all differs, and read back: speed beside `dd`", all, 0.9),
             ("flash 1 GiB, little differs: speed beside `dd`", little, 10.0),
         ] {
-            goals.push(Goal {
+            goals.push(BenchGoal {
                 what: what.into(),
                 is: format!("{ratio:.2} ×"),
                 must: format!("≥ {limit} ×"),

@@ -9,7 +9,7 @@ use octet_machine::{Disk, Exit, Machine, Tail};
 
 use super::boot::{APPLIANCE, MEMORY, boot};
 use super::firmware;
-use super::sample::Sample;
+use super::sample::TimeSample;
 use crate::build::{self, Built, Options};
 use crate::output::sparse::Sparse;
 use crate::running::architecture;
@@ -24,11 +24,11 @@ const LONGEST: Duration = Duration::from_secs(180);
 #[derive(Debug, Clone, Default)]
 pub struct DiskBoots {
     /// From QEMU's start until ready, of a disk that has been booted before.
-    pub ready: Sample,
+    pub ready: TimeSample,
     /// The first boot, which makes the file system.
-    pub first: Sample,
+    pub first: TimeSample,
     /// From QEMU's start to its end: firmware and boot loader, and a program that powers off.
-    pub floor: Sample,
+    pub floor: TimeSample,
 }
 
 /// The machine that should only power off did something else.

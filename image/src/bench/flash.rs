@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use miette::{Diagnostic, IntoDiagnostic};
 
-use super::sample::Sample;
+use super::sample::TimeSample;
 use crate::flash::{self, FlashTarget, Host, ImageFile, Unwatched};
 
 /// What is written, in bytes.
@@ -22,13 +22,13 @@ const CHANGES: u64 = 64;
 #[derive(Debug, Clone, Default)]
 pub struct Flashes {
     /// All differs: until all is on the medium.
-    pub write: Sample,
+    pub write: TimeSample,
     /// The same, and what was written is read back from the medium and compared.
-    pub all: Sample,
+    pub all: TimeSample,
     /// Little differs; reading back included.
-    pub little: Sample,
+    pub little: TimeSample,
     /// `dd bs=4M conv=fsync`, which reads nothing back.
-    pub dd: Sample,
+    pub dd: TimeSample,
 }
 
 /// `dd` failed.

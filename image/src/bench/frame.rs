@@ -14,7 +14,7 @@ const PROTOCOL: u8 = 17;
 
 /// One end of a flow of datagrams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct End {
+pub struct FlowEnd {
     /// Its address.
     pub address: Ipv4Addr,
     /// Its port.
@@ -23,7 +23,7 @@ pub struct End {
 
 /// The frame from the first of `macs` to the second, with a datagram from the first of `ends` to the
 /// second, that may still pass so many routers.
-pub fn datagram(macs: (Mac, Mac), ends: (End, End), hops: u8, payload: &[u8]) -> Vec<u8> {
+pub fn datagram(macs: (Mac, Mac), ends: (FlowEnd, FlowEnd), hops: u8, payload: &[u8]) -> Vec<u8> {
     let (from, to) = ends;
     let udp = (UDP + payload.len()) as u16;
     let mut frame = Vec::with_capacity(ETHERNET + IPV4 + usize::from(udp));
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn a_frame_byte_by_byte() {
-        let end = |last, port| End { address: Ipv4Addr::new(10, 20, last, 2), port };
+        let end = |last, port| FlowEnd { address: Ipv4Addr::new(10, 20, last, 2), port };
         let macs = (Mac::number(1), Mac::number(101));
         let frame = datagram(macs, (end(1, 5000), end(2, 6000)), 64, b"odd");
         // Its checksums were worked out by another program.

@@ -7,8 +7,8 @@ use miette::IntoDiagnostic;
 use super::boot::{self, Boots};
 use super::disk::{self, DiskBoots};
 use super::guest;
-use super::memory::{self, Memory};
-use super::page::{Goal, goals, row, table};
+use super::memory::{self, MemorySample};
+use super::page::{BenchGoal, goals, row, table};
 use crate::build::{self, Options};
 use crate::target::Target;
 
@@ -35,7 +35,7 @@ pub struct OfTarget {
     /// Starting by firmware.
     pub disk: DiskBoots,
     /// Running.
-    pub memory: Memory,
+    pub memory: MemorySample,
     /// Kernel and initramfs, in bytes.
     pub slot: u64,
 }
@@ -68,7 +68,7 @@ fn of_target(options: &Options, runs: usize) -> miette::Result<OfTarget> {
 
 impl Images {
     /// Everything it is held to.
-    pub fn goals(&self) -> Vec<Goal> {
+    pub fn goals(&self) -> Vec<BenchGoal> {
         self.targets.iter().flat_map(OfTarget::goals).collect()
     }
 
@@ -87,8 +87,8 @@ impl Images {
 }
 
 impl OfTarget {
-    fn goals(&self) -> Vec<Goal> {
-        let goal = |what: &str, is, must: &str, met| Goal {
+    fn goals(&self) -> Vec<BenchGoal> {
+        let goal = |what: &str, is, must: &str, met| BenchGoal {
             what: format!("{}: {what}", self.target.architecture()),
             is,
             must: must.into(),
@@ -184,7 +184,7 @@ mod tests {
                     first: [7000, 7000, 7000].into(),
                     floor: [4000, 4000, 4000].into(),
                 },
-                memory: Memory { used: 30_000_000, init: 2_000_000, fits_96: true },
+                memory: MemorySample { used: 30_000_000, init: 2_000_000, fits_96: true },
                 slot: 21 << 20,
             }],
         }

@@ -16,7 +16,7 @@ const IDLE: Duration = Duration::from_secs(10);
 
 /// In bytes.
 #[derive(Debug, Clone, Copy)]
-pub struct Memory {
+pub struct MemorySample {
     /// Used of 512 MiB ten seconds after every unit has settled, as the kernel counts what is not available.
     pub used: u64,
     /// The resident size of PID 1.
@@ -26,7 +26,7 @@ pub struct Memory {
 }
 
 /// Boots twice.
-pub fn measure(built: &Built) -> miette::Result<Memory> {
+pub fn measure(built: &Built) -> miette::Result<MemorySample> {
     let boot = |mib| {
         let machine = Machine::builder(&built.linux, &built.initrd);
         machine.architecture(architecture(built.target)).memory(mib).start()
@@ -45,7 +45,7 @@ pub fn measure(built: &Built) -> miette::Result<Memory> {
     let memory = machine.status().into_diagnostic()?.memory;
     drop(machine);
     let small = boot(96).into_diagnostic()?;
-    Ok(Memory {
+    Ok(MemorySample {
         used: memory.total - memory.available,
         init: memory.init_rss,
         fits_96: small.wait_ready(READY).is_ok(),

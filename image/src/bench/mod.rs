@@ -30,7 +30,7 @@ mod upload;
 use crate::build::Options;
 
 pub use page::{at_commit, commit, replace_section};
-pub use report::Report;
+pub use report::BenchReport;
 
 /// A part that can be measured by itself, and has a section of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -96,7 +96,7 @@ impl Part {
 }
 
 /// Measures everything; `runs` is how often what takes time is done.
-pub fn measure(options: &Options, runs: usize) -> miette::Result<Report> {
+pub fn measure(options: &Options, runs: usize) -> miette::Result<BenchReport> {
     let image = image::measure(options, runs)?;
     let building = building::measure(options, runs)?;
     let supervisors = supervisors::measure(options, runs)?;
@@ -109,7 +109,7 @@ pub fn measure(options: &Options, runs: usize) -> miette::Result<Report> {
     let upload = upload::measure(runs)?;
     let paths = paths::measure(options, runs)?;
     let host = host::describe();
-    Ok(Report {
+    Ok(BenchReport {
         host,
         image,
         building,

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::process::Command;
 
-use super::sample::Sample;
+use super::sample::TimeSample;
 
 /// `page` with `section` in the place of its section of that `title`, or at its end. A section goes
 /// on to the next heading of its level.
@@ -18,7 +18,7 @@ pub fn replace_section(page: &str, title: &str, section: &str) -> String {
 }
 
 /// One thing the image is held to.
-pub struct Goal {
+pub struct BenchGoal {
     /// What it is about.
     pub what: String,
     /// What was measured.
@@ -30,7 +30,7 @@ pub struct Goal {
 }
 
 /// Adds a table of goals to `page`.
-pub fn goals(page: &mut String, goals: &[Goal]) {
+pub fn goals(page: &mut String, goals: &[BenchGoal]) {
     let rows = goals.iter().map(|goal| {
         let met = if goal.met { "met" } else { "**missed**" };
         [goal.what.clone(), goal.is.clone(), goal.must.clone(), met.to_owned()]
@@ -39,7 +39,7 @@ pub fn goals(page: &mut String, goals: &[Goal]) {
 }
 
 /// A row of times, in seconds.
-pub fn row(what: &str, sample: &Sample) -> [String; 4] {
+pub fn row(what: &str, sample: &TimeSample) -> [String; 4] {
     let (least, most) = sample.range();
     [
         what.to_owned(),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use miette::{Diagnostic, IntoDiagnostic};
 
-use super::sample::Sample;
+use super::sample::TimeSample;
 use crate::build::{self, Options};
 use crate::verify::copy;
 
@@ -24,27 +24,27 @@ struct NoText {
 #[derive(Debug, Clone, Default)]
 pub struct Rebuilds {
     /// Into an empty `out/`.
-    pub cold: Sample,
+    pub cold: TimeSample,
     /// Nothing has changed.
-    pub unchanged: Sample,
+    pub unchanged: TimeSample,
     /// One file of an overlay has changed.
-    pub overlay: Sample,
+    pub overlay: TimeSample,
     /// What of that was compression.
-    pub compression: Sample,
+    pub compression: TimeSample,
     /// The first image of another clone.
-    pub clone: Sample,
+    pub clone: TimeSample,
     /// The same with a line changed: it compiles what is its own.
-    pub crates: Sample,
+    pub crates: TimeSample,
     /// Then a line of a small service has changed.
-    pub console: Sample,
+    pub console: TimeSample,
     /// And one of a large one.
-    pub forward: Sample,
+    pub forward: TimeSample,
     /// Its first image with `--quick`.
-    pub quick: Sample,
+    pub quick: TimeSample,
     /// Such a one, when a line of a large service has changed.
-    pub quick_forward: Sample,
+    pub quick_forward: TimeSample,
     /// And when a line has changed that all services are compiled with.
-    pub quick_node: Sample,
+    pub quick_node: TimeSample,
 }
 
 /// A file of a service, and a text in it that boxes show.

@@ -1,20 +1,20 @@
 //! docs/BENCHMARKS.md
 
 use super::building::Building;
-use super::cache::Cache;
-use super::cluster::Cluster;
-use super::forward::Forward;
+use super::cache::CacheRuns;
+use super::cluster::ClusterRuns;
+use super::forward::ForwardRuns;
 use super::image::Images;
-use super::live::Live;
+use super::live::LiveRuns;
 use super::messenger::Messenger;
 use super::page::table;
-use super::paths::Paths;
-use super::segments::Segments;
+use super::paths::PathRuns;
+use super::segments::SegmentRuns;
 use super::supervisors::Supervisors;
 use super::upload::Upload;
 
 /// Everything that was measured.
-pub struct Report {
+pub struct BenchReport {
     /// On what.
     pub host: Vec<(&'static str, String)>,
     /// The image itself.
@@ -24,24 +24,24 @@ pub struct Report {
     /// PID 1 beside others.
     pub supervisors: Supervisors,
     /// A box that runs.
-    pub live: Live,
+    pub live: LiveRuns,
     /// A router.
-    pub segments: Segments,
+    pub segments: SegmentRuns,
     /// A whole box.
-    pub cluster: Cluster,
+    pub cluster: ClusterRuns,
     /// Objects.
-    pub cache: Cache,
+    pub cache: CacheRuns,
     /// Large networks.
-    pub forward: Forward,
+    pub forward: ForwardRuns,
     /// Letters.
     pub messenger: Messenger,
     /// A file that is sent.
     pub upload: Upload,
     /// What paths carry.
-    pub paths: Paths,
+    pub paths: PathRuns,
 }
 
-impl Report {
+impl BenchReport {
     /// The page.
     pub fn markdown(&self) -> String {
         let mut page = String::from(HEAD);

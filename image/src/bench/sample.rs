@@ -4,9 +4,9 @@ use std::time::Duration;
 
 /// Measurements of one length of time.
 #[derive(Debug, Clone, Default)]
-pub struct Sample(Vec<Duration>);
+pub struct TimeSample(Vec<Duration>);
 
-impl Sample {
+impl TimeSample {
     /// Adds one.
     pub fn add(&mut self, time: Duration) {
         self.0.push(time);
@@ -37,7 +37,7 @@ impl Sample {
     }
 }
 
-impl<const N: usize> From<[u64; N]> for Sample {
+impl<const N: usize> From<[u64; N]> for TimeSample {
     /// Of milliseconds.
     fn from(milliseconds: [u64; N]) -> Self {
         let mut sample = Self::default();
@@ -68,16 +68,16 @@ mod tests {
 
     #[test]
     fn the_middle_whatever_the_order() {
-        assert!((Sample::from([3000, 1000, 2000]).median() - 2.0).abs() < 1e-9);
-        assert!((Sample::from([4000, 1000, 2000, 3000]).median() - 2.5).abs() < 1e-9);
-        assert_eq!(Sample::from([3000, 1000]).range(), (1.0, 3.0));
-        assert_eq!(Sample::default().median(), 0.0);
+        assert!((TimeSample::from([3000, 1000, 2000]).median() - 2.0).abs() < 1e-9);
+        assert!((TimeSample::from([4000, 1000, 2000, 3000]).median() - 2.5).abs() < 1e-9);
+        assert_eq!(TimeSample::from([3000, 1000]).range(), (1.0, 3.0));
+        assert_eq!(TimeSample::default().median(), 0.0);
     }
 
     #[test]
     fn a_part_of_all() {
-        let all = Sample::from([5000, 1000, 2000, 4000, 3000]);
+        let all = TimeSample::from([5000, 1000, 2000, 4000, 3000]);
         assert_eq!([0.0, 0.2, 0.5, 0.99, 1.0].map(|part| all.at(part)), [1.0, 1.0, 3.0, 5.0, 5.0]);
-        assert_eq!(Sample::default().at(0.99), 0.0);
+        assert_eq!(TimeSample::default().at(0.99), 0.0);
     }
 }

@@ -56,7 +56,7 @@ impl CliError {
 const LONGEST_SIGNED: usize = 16 << 20;
 
 /// Whoever has a key, and signs the calls of verbs that want it.
-pub trait Signer {
+pub trait CallSigner {
     /// The command that says `unit`, `verb` and `args`, signed, as text.
     ///
     /// # Errors
@@ -122,7 +122,7 @@ pub fn run_on_box<S: Read + Write>(
     client: &mut Client<S>,
     args: &[String],
     program: Program<'_>,
-    signer: Option<&dyn Signer>,
+    signer: Option<&dyn CallSigner>,
 ) -> Result<(), CliError> {
     let verbs = client.describe()?;
     // Flags may stand before it.
@@ -197,7 +197,7 @@ fn run_one_of<S: Read + Write>(
     verbs: &[Verb],
     args: &[String],
     command: Command,
-    signer: Option<(&dyn Signer, UnitName)>,
+    signer: Option<(&dyn CallSigner, UnitName)>,
 ) -> Result<(), CliError> {
     let program = command.get_name().to_owned();
     let words = std::iter::once(program.as_str()).chain(args.iter().map(String::as_str));
@@ -324,7 +324,7 @@ mod tests {
     use super::*;
     use crate::connection::Connection;
     use crate::logs::logs_verb;
-    use crate::message::{Message, Reply, ReplyBody};
+    use crate::message::{ClientMessage, Reply, ReplyBody};
     use octet_appliance::operator::Permission;
     use serde_json::json;
     use std::os::unix::net::UnixStream;
@@ -368,7 +368,7 @@ mod tests {
     /// Signs by saying what it signs.
     struct Scribe;
 
-    impl Signer for Scribe {
+    impl CallSigner for Scribe {
         fn sign(
             &self,
             unit: &UnitName,
@@ -384,14 +384,14 @@ mod tests {
     }
 
     /// A box with one unit, `config`, whose verb `apply` is to be signed; returns what it was asked.
-    fn ask_box(line: &str, signer: Option<&dyn Signer>) -> Map<String, Value> {
+    fn ask_box(line: &str, signer: Option<&dyn CallSigner>) -> Map<String, Value> {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let unit = std::thread::spawn(move || {
             let (mut connection, mut buffer) = (Connection::default(), [0; 1000]);
             loop {
                 let count = theirs.read(&mut buffer).unwrap();
                 for message in connection.received(&buffer[..count], true) {
-                    let Message::Request(request) = message else { continue };
+                    let ClientMessage::Request(request) = message else { continue };
                     let apply = Verb::new("apply", Permission::Configure, "")
                         .required("file", ArgKind::File, "")
                         .optional(CALLED, ArgKind::Option, "")

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use octet_appliance::UnitName;
 use serde_json::{Map, Value};
 
-use crate::file::{Chunk, MAX_CHUNK, MAX_WANT, Source, Want};
+use crate::file::{ChunkBytes, MAX_CHUNK, MAX_WANT, Source, Want};
 use crate::frame::{Decoder, FrameError, encode};
-use crate::message::{By, Failure, Message, Piece, PieceBody, Reply, ReplyBody, Request};
+use crate::message::{By, ClientMessage, Failure, FilePiece, PieceBody, Reply, ReplyBody, Request};
 use crate::verb::{DESCRIBE, Verb};
 
 /// A call that did not give an answer.
@@ -148,7 +148,7 @@ impl<S: Read + Write> Client<S> {
         self.last_id += 1;
         let (id, unit) = (self.last_id, self.unit.clone());
         let mut file = file.map(|source| Upload { source, end: None });
-        self.send(&Message::Request(Request {
+        self.send(&ClientMessage::Request(Request {
             id,
             unit,
             verb: verb.to_owned(),
@@ -210,16 +210,16 @@ impl<S: Read + Write> Client<S> {
     }
 
     fn send_chunk(&mut self, id: u64, at: u64, bytes: Vec<u8>) -> Result<(), CallError> {
-        let chunk = Chunk::new(at, bytes)
+        let chunk = ChunkBytes::new(at, bytes)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         self.send_piece(id, PieceBody::Chunk(chunk))
     }
 
     fn send_piece(&mut self, id: u64, body: PieceBody) -> Result<(), CallError> {
-        self.send(&Message::Piece(Piece { id, body }))
+        self.send(&ClientMessage::Piece(FilePiece { id, body }))
     }
 
-    fn send(&mut self, message: &Message) -> Result<(), CallError> {
+    fn send(&mut self, message: &ClientMessage) -> Result<(), CallError> {
         let mut frame = Vec::new();
         encode(&serde_json::to_vec(message)?, &mut frame)?;
         Ok(self.stream.write_all(&frame)?)
@@ -283,7 +283,7 @@ fn first_id() -> u64 {
 mod tests {
     use super::*;
     use crate::connection::Connection;
-    use crate::file::{FileArg, Intake};
+    use crate::file::{FileArg, FileIntake};
     use serde_json::json;
 
     /// A server in a few lines. `x`: one item, then the end. `sum LENGTH`: reads the file from its
@@ -292,25 +292,25 @@ mod tests {
     fn serve(mut stream: UnixStream) {
         let mut connection = Connection::default();
         let mut buffer = [0; 100];
-        let (mut intake, mut length, mut count, mut sum) = (Intake::default(), 0, 0, 0);
+        let (mut intake, mut length, mut count, mut sum) = (FileIntake::default(), 0, 0, 0);
         while let Ok(read @ 1..) = stream.read(&mut buffer) {
             for message in connection.received(&buffer[..read], true) {
                 let (id, bodies) = match message {
-                    Message::Request(request) if request.verb == "sum" => {
+                    ClientMessage::Request(request) if request.verb == "sum" => {
                         length = request.args["length"].as_u64().unwrap() as u32;
-                        intake = Intake::default();
+                        intake = FileIntake::default();
                         (request.id, vec![ReplyBody::Want(intake.want(0, length).unwrap())])
                     }
-                    Message::Request(request) => {
+                    ClientMessage::Request(request) => {
                         let bodies =
                             vec![ReplyBody::Item(1.into()), ReplyBody::End(request.verb.into())];
                         (request.id, bodies)
                     }
-                    Message::Piece(Piece { id, body: PieceBody::Broken(why) }) => {
+                    ClientMessage::Piece(FilePiece { id, body: PieceBody::Broken(why) }) => {
                         println!("{why}");
                         (id, vec![])
                     }
-                    Message::Piece(Piece { id, body: PieceBody::Chunk(chunk) }) => {
+                    ClientMessage::Piece(FilePiece { id, body: PieceBody::Chunk(chunk) }) => {
                         let end = chunk.at + chunk.bytes().len() as u64;
                         let Some(bytes) = intake.take(&chunk).unwrap() else { continue };
                         count += bytes.len();
@@ -431,10 +431,10 @@ mod tests {
         let mut chunks = vec![];
         while let Some(payload) = decoder.next_payload().unwrap() {
             match serde_json::from_slice(&payload).unwrap() {
-                Message::Piece(Piece { body: PieceBody::Chunk(chunk), .. }) => {
+                ClientMessage::Piece(FilePiece { body: PieceBody::Chunk(chunk), .. }) => {
                     chunks.push((chunk.at, chunk.bytes().len()));
                 }
-                Message::Request(request) => assert_eq!((request.id, chunks.len()), (id, 0)),
+                ClientMessage::Request(request) => assert_eq!((request.id, chunks.len()), (id, 0)),
                 other => panic!("{other:?}"),
             }
         }

@@ -68,7 +68,7 @@ fn options(verb: &Verb) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::connection::Connection;
-    use crate::message::{Failure, FailureCode, Message, Reply, ReplyBody};
+    use crate::message::{ClientMessage, Failure, FailureCode, Reply, ReplyBody};
     use octet_appliance::operator::Permission::Read as May;
     use serde_json::json;
     use std::os::unix::net::UnixStream;
@@ -83,7 +83,7 @@ mod tests {
         let (mut connection, mut buffer) = (Connection::default(), [0; 1000]);
         while let Ok(count @ 1..) = theirs.read(&mut buffer) {
             for message in connection.received(&buffer[..count], true) {
-                let Message::Request(request) = message else { continue };
+                let ClientMessage::Request(request) = message else { continue };
                 let unit = request.unit.as_ref().map(UnitName::as_str);
                 let body = match (request.verb.as_str(), unit) {
                     ("describe", None) => ReplyBody::End(json!(own)),

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use crate::frame::{Decoder, encode};
-use crate::message::{Failure, FailureCode, Message, Reply, ReplyBody};
+use crate::message::{ClientMessage, Failure, FailureCode, Reply, ReplyBody};
 
 /// How much a client may leave unread before a further reply drops it, in bytes: with one frame on
 /// top, a slow or dead client costs the server no more than this.
@@ -40,7 +40,7 @@ impl Connection {
     ///
     /// A broken frame or message is answered with an error and ends the connection
     /// ([`finished`](Self::finished)) if `closable`; a serial port goes on at the next frame.
-    pub fn received(&mut self, bytes: &[u8], closable: bool) -> Vec<Message> {
+    pub fn received(&mut self, bytes: &[u8], closable: bool) -> Vec<ClientMessage> {
         if self.closing {
             return vec![];
         }
@@ -158,7 +158,9 @@ mod tests {
 
         let mut port = Connection::default();
         let messages = port.received(&bytes, false);
-        assert!(matches!(&messages[..], [Message::Request(request)] if request.verb == "status"));
+        assert!(
+            matches!(&messages[..], [ClientMessage::Request(request)] if request.verb == "status")
+        );
         port.sent(usize::MAX);
         assert!(!port.finished());
     }

@@ -18,7 +18,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::frame::encode;
-use crate::message::{Failure, FailureCode, Message, Piece, PieceBody};
+use crate::message::{ClientMessage, Failure, FailureCode, FilePiece, PieceBody};
 
 /// The most that one chunk carries, in bytes: as base64 it fits a request's frame.
 pub const MAX_CHUNK: usize = 8 << 10;
@@ -62,7 +62,7 @@ pub struct Want {
 /// Bytes of a file, [`MAX_CHUNK`] at most; none at the end of the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Chunk {
+pub struct ChunkBytes {
     /// Their offset in the file. It follows from what was wanted, and says whether both sides count alike.
     pub at: u64,
     #[serde(serialize_with = "to_base64", deserialize_with = "from_base64")]
@@ -74,7 +74,7 @@ pub struct Chunk {
 #[error("a chunk is base64 with padding, of at most {MAX_CHUNK} bytes")]
 pub struct InvalidChunk;
 
-impl Chunk {
+impl ChunkBytes {
     /// The bytes at the offset `at`.
     ///
     /// # Errors
@@ -132,7 +132,7 @@ impl InFlight {
     ///
     /// # Errors
     /// It is not what has to come next.
-    pub fn take(&mut self, chunk: &Chunk) -> Result<bool, Failure> {
+    pub fn take(&mut self, chunk: &ChunkBytes) -> Result<bool, Failure> {
         let Some(want) = self.wants.front_mut() else {
             return Err(wrong("a part of the file came that was not asked for".to_owned()));
         };
@@ -174,12 +174,12 @@ fn wrong(message: String) -> Failure {
 
 /// Parts of the file on the side of the unit: from what it wanted to what came.
 #[derive(Debug, Default)]
-pub struct Intake {
+pub struct FileIntake {
     in_flight: InFlight,
     bytes: Vec<u8>,
 }
 
-impl Intake {
+impl FileIntake {
     /// The want to ask the client for the `length` bytes at `at`, of which at most [`MAX_WANT`] are asked for.
     ///
     /// # Errors
@@ -199,7 +199,7 @@ impl Intake {
     ///
     /// # Errors
     /// The client sends something else than what was asked for.
-    pub fn take(&mut self, chunk: &Chunk) -> Result<Option<Vec<u8>>, Failure> {
+    pub fn take(&mut self, chunk: &ChunkBytes) -> Result<Option<Vec<u8>>, Failure> {
         let is_complete = self.in_flight.take(chunk)?;
         self.bytes.extend_from_slice(chunk.bytes());
         Ok(is_complete.then(|| std::mem::take(&mut self.bytes)))
@@ -240,13 +240,13 @@ impl Relayed {
     ///
     /// # Errors
     /// The unit has not asked for it, or it finds no room.
-    pub fn take(&mut self, piece: Piece) -> Result<(), Failure> {
+    pub fn take(&mut self, piece: FilePiece) -> Result<(), Failure> {
         match &piece.body {
             PieceBody::Chunk(chunk) => self.in_flight.take(chunk).map(drop)?,
             PieceBody::Broken(_) => self.in_flight.end()?,
         }
         let mut frame = Vec::new();
-        let json = serde_json::to_vec(&Message::Piece(piece)).unwrap_or_default();
+        let json = serde_json::to_vec(&ClientMessage::Piece(piece)).unwrap_or_default();
         // A piece that came as a frame fits one.
         let _ = encode(&json, &mut frame);
         let held = self.held.fetch_add(frame.len(), Ordering::Relaxed) + frame.len();
@@ -300,21 +300,21 @@ pub enum LocalFile {
     /// One that can be read anywhere.
     File(File, u64),
     /// Standard input, a pipe, a device: read once, from its beginning to its end.
-    Stream(Stream),
+    Stream(ForwardOnly),
     /// One that was read whole before.
     Held(Vec<u8>),
 }
 
 /// What can only be read forward.
 #[derive(Debug)]
-pub struct Stream {
+pub struct ForwardOnly {
     from: Forward,
     position: u64,
     /// It has ended. It is not read again: a terminal would begin anew.
     has_ended: bool,
 }
 
-impl Stream {
+impl ForwardOnly {
     fn new(from: Forward) -> Self {
         Self { from, position: 0, has_ended: false }
     }
@@ -333,7 +333,7 @@ impl LocalFile {
     /// It cannot be opened.
     pub fn open(path: &str) -> io::Result<Self> {
         if path == "-" {
-            return Ok(Self::Stream(Stream::new(Forward::Stdin(io::stdin()))));
+            return Ok(Self::Stream(ForwardOnly::new(Forward::Stdin(io::stdin()))));
         }
         let mut file = File::open(Path::new(path))?;
         let metadata = file.metadata()?;
@@ -344,7 +344,7 @@ impl LocalFile {
             let size = file.seek(SeekFrom::End(0))?;
             return Ok(Self::File(file, size));
         }
-        Ok(Self::Stream(Stream::new(Forward::File(file))))
+        Ok(Self::Stream(ForwardOnly::new(Forward::File(file))))
     }
 
     /// Reads the whole of it, so that what is sent later is what was looked at now.
@@ -392,7 +392,7 @@ impl Source for LocalFile {
     }
 }
 
-impl Stream {
+impl ForwardOnly {
     fn read_at(&mut self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let Some(mut skip) = at.checked_sub(self.position) else {
             let message = "a part is wanted that has passed; give a file instead of a stream";
@@ -447,17 +447,17 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn chunk(at: u64, bytes: &[u8]) -> Chunk {
-        Chunk::new(at, bytes.to_vec()).unwrap()
+    fn chunk(at: u64, bytes: &[u8]) -> ChunkBytes {
+        ChunkBytes::new(at, bytes.to_vec()).unwrap()
     }
 
-    fn piece(at: u64, bytes: &[u8]) -> Piece {
-        Piece { id: 1, body: PieceBody::Chunk(chunk(at, bytes)) }
+    fn piece(at: u64, bytes: &[u8]) -> FilePiece {
+        FilePiece { id: 1, body: PieceBody::Chunk(chunk(at, bytes)) }
     }
 
     #[test]
     fn a_part_is_complete_or_the_end() {
-        let mut intake = Intake::default();
+        let mut intake = FileIntake::default();
         assert_eq!(intake.want(7, 5).unwrap(), Want { at: 7, length: 5 });
         assert_eq!(intake.take(&chunk(7, b"abc")).unwrap(), None);
         assert_eq!(intake.take(&chunk(10, b"de")).unwrap(), Some(b"abcde".to_vec()));
@@ -483,16 +483,16 @@ mod tests {
             (chunk(5, b"fghij"), "byte 5 of the file came where byte 0 was next"),
             (chunk(1, b""), "byte 1 of the file came where byte 0 was next"),
         ] {
-            let mut intake = Intake::default();
+            let mut intake = FileIntake::default();
             intake.want(0, 5).unwrap();
             intake.want(5, 5).unwrap();
             let failure = intake.take(&bad).unwrap_err();
             assert!(failure.message.starts_with(why), "{failure}");
         }
-        let failure = Intake::default().take(&chunk(0, b"")).unwrap_err();
+        let failure = FileIntake::default().take(&chunk(0, b"")).unwrap_err();
         assert!(failure.message.contains("not asked for"), "{failure}");
         // A part of the second want before the first is done.
-        let mut intake = Intake::default();
+        let mut intake = FileIntake::default();
         intake.want(0, 5).unwrap();
         intake.want(5, 5).unwrap();
         intake.take(&chunk(0, b"abc")).unwrap();
@@ -548,8 +548,8 @@ mod tests {
             decoder.push(&pending[..count]);
             relayed.sent(count);
             while let Some(payload) = decoder.next_payload().unwrap() {
-                let message: Message = serde_json::from_slice(&payload).unwrap();
-                assert_eq!(message, Message::Piece(piece(next, &full)));
+                let message: ClientMessage = serde_json::from_slice(&payload).unwrap();
+                assert_eq!(message, ClientMessage::Piece(piece(next, &full)));
                 next += MAX_CHUNK as u64;
             }
         }
@@ -577,7 +577,7 @@ mod tests {
     #[test]
     fn who_cannot_go_on_says_so_once() {
         let mut relayed = Relayed::new(&Arc::default());
-        let broken = Piece { id: 1, body: PieceBody::Broken("the disk".to_owned()) };
+        let broken = FilePiece { id: 1, body: PieceBody::Broken("the disk".to_owned()) };
         assert!(relayed.take(broken.clone()).is_err());
         for at in [0, 9] {
             relayed.want(Want { at, length: 9 }).unwrap();
@@ -592,7 +592,8 @@ mod tests {
         let path = std::env::temp_dir().join(format!("octet-source-{}", std::process::id()));
         std::fs::write(&path, b"0123456789").unwrap();
         let mut file = LocalFile::open(path.to_str().unwrap()).unwrap();
-        let mut stream = LocalFile::Stream(Stream::new(Forward::File(File::open(&path).unwrap())));
+        let mut stream =
+            LocalFile::Stream(ForwardOnly::new(Forward::File(File::open(&path).unwrap())));
         std::fs::remove_file(&path).unwrap();
         assert_eq!((file.describe().size, stream.describe().size), (Some(10), None));
         let read = |source: &mut LocalFile, at| {
@@ -621,7 +622,7 @@ mod tests {
     fn a_stream_ends_once() {
         let path = std::env::temp_dir().join(format!("octet-stream-{}", std::process::id()));
         std::fs::write(&path, b"0123").unwrap();
-        let mut stream = Stream::new(Forward::File(File::open(&path).unwrap()));
+        let mut stream = ForwardOnly::new(Forward::File(File::open(&path).unwrap()));
         let mut buffer = [0; 8];
         assert_eq!(stream.read_at(0, &mut buffer).unwrap(), 4);
         std::fs::write(&path, b"0123456789").unwrap();
@@ -635,13 +636,13 @@ mod tests {
         #[test]
         fn chunks_come_out_as_they_went_in(bytes in prop::collection::vec(any::<u8>(), 0..=MAX_CHUNK), at: u64) {
             let json = serde_json::to_string(&chunk(at, &bytes)).unwrap();
-            prop_assert_eq!(serde_json::from_str::<Chunk>(&json).unwrap(), chunk(at, &bytes));
+            prop_assert_eq!(serde_json::from_str::<ChunkBytes>(&json).unwrap(), chunk(at, &bytes));
         }
 
         #[test]
         fn never_panics(text in "\\PC*", at: u64, length: u32, chunk_at: u64) {
-            let _ = serde_json::from_str::<Chunk>(&text);
-            let mut intake = Intake::default();
+            let _ = serde_json::from_str::<ChunkBytes>(&text);
+            let mut intake = FileIntake::default();
             let _ = intake.want(at, length);
             let _ = intake.take(&chunk(chunk_at, text.as_bytes()));
         }
@@ -652,7 +653,7 @@ mod tests {
             lengths in prop::collection::vec(1u32..20, 1..5),
             chunks in prop::collection::vec((0u64..80, 0usize..20), 0..20),
         ) {
-            let mut intake = Intake::default();
+            let mut intake = FileIntake::default();
             let mut end = 0;
             for length in lengths {
                 intake.want(end, length).unwrap();
@@ -674,11 +675,11 @@ mod tests {
     fn a_chunk_is_bounded() {
         let read = |bytes: &str| {
             let json = serde_json::json!({ "at": 0, "bytes": bytes });
-            serde_json::from_value::<Chunk>(json)
+            serde_json::from_value::<ChunkBytes>(json)
         };
         assert!(read(&STANDARD.encode(vec![0; MAX_CHUNK])).is_ok());
         assert!(read(&STANDARD.encode(vec![0; MAX_CHUNK + 1])).is_err());
-        assert!(Chunk::new(0, vec![0; MAX_CHUNK + 1]).is_err());
+        assert!(ChunkBytes::new(0, vec![0; MAX_CHUNK + 1]).is_err());
         for bad in ["=", "a", "YQ", "YQ==\n", "Y Q=="] {
             assert!(read(bad).is_err(), "{bad}");
         }

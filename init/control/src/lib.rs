@@ -30,7 +30,9 @@ pub use connection::{Connection, Overflow};
 pub use frame::{Decoder, FrameError, HEADER, MAX_PAYLOAD, encode};
 pub use line::{lines, one_line};
 pub use logs::{LOGS, logs_verb};
-pub use message::{By, Failure, FailureCode, Message, Piece, PieceBody, Reply, ReplyBody, Request};
+pub use message::{
+    By, ClientMessage, Failure, FailureCode, FilePiece, PieceBody, Reply, ReplyBody, Request,
+};
 pub use octet_appliance::is_control_or_format;
 pub use octet_appliance::operator::{self, Permission};
 pub use octet_appliance::{CLUSTER, CONFIG, INIT, LOGGER, PublicKey, SETTINGS, SOCKETS, UnitName};

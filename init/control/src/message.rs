@@ -4,21 +4,21 @@ use octet_appliance::{PublicKey, UnitName};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::file::{Chunk, Want};
+use crate::file::{ChunkBytes, Want};
 
 /// What a client sends: a request, or a piece of the file that is an argument of one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Raw", untagged)]
-pub enum Message {
+pub enum ClientMessage {
     /// A request.
     Request(Request),
     /// A piece of a file.
-    Piece(Piece),
+    Piece(FilePiece),
 }
 
 /// A piece of the file that is an argument of a request that was sent before.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Piece {
+pub struct FilePiece {
     /// The request's.
     pub id: u64,
     /// What it says.
@@ -31,7 +31,7 @@ pub struct Piece {
 #[serde(rename_all = "lowercase")]
 pub enum PieceBody {
     /// Bytes that were wanted; none at the end of the file.
-    Chunk(Chunk),
+    Chunk(ChunkBytes),
     /// The client cannot go on, for this reason: nothing further will come.
     Broken(String),
 }
@@ -50,12 +50,12 @@ struct Raw {
     #[serde(default)]
     by: Option<By>,
     #[serde(default)]
-    chunk: Option<Chunk>,
+    chunk: Option<ChunkBytes>,
     #[serde(default)]
     broken: Option<String>,
 }
 
-impl TryFrom<Raw> for Message {
+impl TryFrom<Raw> for ClientMessage {
     type Error = &'static str;
 
     fn try_from(raw: Raw) -> Result<Self, Self::Error> {
@@ -71,7 +71,7 @@ impl TryFrom<Raw> for Message {
         if raw.unit.is_some() || raw.by.is_some() || !raw.args.is_empty() {
             return Err("a piece of a file has neither `unit` nor `args`: its request said them");
         }
-        Ok(Self::Piece(Piece { id: raw.id, body }))
+        Ok(Self::Piece(FilePiece { id: raw.id, body }))
     }
 }
 
@@ -210,7 +210,7 @@ mod tests {
             r#"{"id":1,"chunk":{"at":7,"bytes":"YWJj"}}"#,
             r#"{"id":1,"broken":"the disk"}"#,
         ] {
-            let message: Message = serde_json::from_str(json).unwrap();
+            let message: ClientMessage = serde_json::from_str(json).unwrap();
             assert_eq!(serde_json::to_string(&message).unwrap(), json);
         }
     }
@@ -231,14 +231,14 @@ mod tests {
             r#"{"verb":"x"}"#,
             r#"{"id":1,"verb":"x","more":1}"#,
         ] {
-            assert!(serde_json::from_str::<Message>(bad).is_err(), "{bad}");
+            assert!(serde_json::from_str::<ClientMessage>(bad).is_err(), "{bad}");
         }
     }
 
     proptest! {
         #[test]
         fn never_panics(text in "\\PC*") {
-            let _ = serde_json::from_str::<Message>(&text);
+            let _ = serde_json::from_str::<ClientMessage>(&text);
             let _ = serde_json::from_str::<Reply>(&text);
         }
     }

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 
 use octet_control::{
-    Arguments, Failure, FailureCode, Message, ReplyBody, Request, UNITS, UnitName, Verb,
+    Arguments, ClientMessage, Failure, FailureCode, ReplyBody, Request, UNITS, UnitName, Verb,
 };
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ impl Edge {
         };
         for message in messages {
             // Pieces of files are for verbs that ask for them; there is none here.
-            let Message::Request(request) = message else { continue };
+            let ClientMessage::Request(request) = message else { continue };
             let Some(caller) = self.clients.get(token).map(|client| client.caller) else {
                 return;
             };

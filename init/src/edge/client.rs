@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 
 use super::callers::Caller;
-use octet_control::{Connection, Message, Reply, ReplyBody};
+use octet_control::{ClientMessage, Connection, Reply, ReplyBody};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// How often PID 1 reads from one client before the others have their turn.
@@ -119,7 +119,7 @@ impl ControlClient {
     }
 
     /// Adds the messages that have come in.
-    pub fn receive(&mut self, messages: &mut Vec<Message>) -> Received {
+    pub fn receive(&mut self, messages: &mut Vec<ClientMessage>) -> Received {
         let closable = matches!(self.stream, ClientStream::Socket(_));
         let mut buffer = [0; 4096];
         for _ in 0..READS_PER_TURN {

@@ -7,7 +7,7 @@ use std::iter;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 
-use octet_control::{INIT, Message, SOCKETS};
+use octet_control::{ClientMessage, INIT, SOCKETS};
 use rustix::net::sockopt::socket_peercred;
 
 use super::callers::{self, Caller};
@@ -148,7 +148,7 @@ impl ControlClients {
     }
 
     /// Reads what the client has sent; `None` if it is gone.
-    pub fn receive(&mut self, token: u32) -> Option<Vec<Message>> {
+    pub fn receive(&mut self, token: u32) -> Option<Vec<ClientMessage>> {
         let mut messages = Vec::new();
         match self.clients.get_mut(&token)?.receive(&mut messages) {
             Received::All => {}

@@ -1,6 +1,6 @@
 use super::*;
 use octet_control::PieceBody;
-use octet_control::file::{Chunk, MAX_CHUNK, MAX_WANT, MAX_WANTS, Want};
+use octet_control::file::{ChunkBytes, MAX_CHUNK, MAX_WANT, MAX_WANTS, Want};
 use serde_json::{Value, json};
 use std::os::unix::net::UnixListener;
 use tempfile::TempDir;
@@ -29,18 +29,18 @@ impl Between {
         Self { _folder: folder, operator, update, read: Decoder::default() }
     }
 
-    fn send(&self, message: &Message) {
+    fn send(&self, message: &ClientMessage) {
         (&self.operator).write_all(&framed(serde_json::to_vec(message))).unwrap();
     }
 
     fn ask(&self, id: u64, unit: &str, verb: &str) {
         let (unit, verb, by) = (unit.parse().ok(), verb.to_owned(), None);
-        self.send(&Message::Request(Request { id, unit, verb, args: Map::new(), by }));
+        self.send(&ClientMessage::Request(Request { id, unit, verb, args: Map::new(), by }));
     }
 
     fn hand_over(&self, id: u64, at: usize, bytes: usize) {
-        let chunk = Chunk::new(at as u64, vec![7; bytes]).unwrap();
-        self.send(&Message::Piece(Piece { id, body: PieceBody::Chunk(chunk) }));
+        let chunk = ChunkBytes::new(at as u64, vec![7; bytes]).unwrap();
+        self.send(&ClientMessage::Piece(FilePiece { id, body: PieceBody::Chunk(chunk) }));
     }
 
     /// The unit's end of the next connection.

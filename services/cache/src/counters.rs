@@ -38,7 +38,7 @@ pub struct Dealings {
 
 /// All of them.
 #[derive(Debug, Default)]
-pub struct Counters {
+pub struct CacheCounters {
     /// Requests over HTTP.
     pub http_requests: Counter,
     /// Bytes of objects, and what stands between their parts, that were given out over HTTP.
@@ -63,7 +63,7 @@ pub struct Counters {
     nodes: Mutex<BTreeMap<PublicKey, Dealings>>,
 }
 
-impl Counters {
+impl CacheCounters {
     /// Notes what came of asking `node`.
     pub fn dealt(&self, node: PublicKey, note: impl FnOnce(&mut Dealings)) {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);

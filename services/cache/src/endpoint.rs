@@ -18,9 +18,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use crate::counters::Counters;
-use crate::limits::Limits;
-use crate::names::{Answering, Kept};
+use crate::counters::CacheCounters;
+use crate::limits::CacheLimits;
+use crate::names::{Answering, PersistedNames};
 use crate::objects::Objects;
 use given::noting;
 use serving::Serving;
@@ -95,9 +95,9 @@ pub async fn keep(
     mut certified: watch::Receiver<Option<Certified>>,
     at: Vec<SocketAddr>,
     objects: Arc<Objects>,
-    names: Arc<Kept>,
-    counters: Arc<Counters>,
-    limits: Limits,
+    names: Arc<PersistedNames>,
+    counters: Arc<CacheCounters>,
+    limits: CacheLimits,
     opened: watch::Sender<Option<Endpoint>>,
 ) {
     let mut problem = String::new();
@@ -146,9 +146,9 @@ async fn until_other(certified: &mut watch::Receiver<Option<Certified>>, key: Pu
 pub fn serve(
     endpoint: &Endpoint,
     objects: &Objects,
-    names: &Arc<Kept>,
-    counters: &Arc<Counters>,
-    limits: Limits,
+    names: &Arc<PersistedNames>,
+    counters: &Arc<CacheCounters>,
+    limits: CacheLimits,
 ) -> JoinSet<()> {
     let events = noting(Arc::clone(objects.policy()));
     let names = Answering::new(Arc::clone(names), limits);

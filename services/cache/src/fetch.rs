@@ -26,14 +26,14 @@ use octet_node::say;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::counters::Counters;
-use crate::limits::Limits;
-use crate::objects::{Objects, SMALL, StoreError};
-use crate::peers::{self, Peer};
-use crate::policy::{Claim, Kind, cost};
-use flight::{Flight, Progress};
-use piece::Fault;
-use plan::{Plan, lacking};
+use crate::counters::CacheCounters;
+use crate::limits::CacheLimits;
+use crate::objects::{ObjectError, Objects, SMALL};
+use crate::peers::{self, PeerNode};
+use crate::policy::{Claim, ObjectKind, cost};
+use flight::{FetchProgress, Flight};
+use piece::PeerFault;
+use plan::{FetchPlan, lacking};
 
 /// How many nodes are asked for pieces of one object at the same time: what comes from them for all fetches has to
 /// fit into the unit's memory.
@@ -62,17 +62,17 @@ pub enum Missing {
     BusyForOne,
     /// This node cannot keep it.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(#[from] ObjectError),
 }
 
 /// Fetches objects.
 #[derive(Debug)]
 pub struct Fetcher {
     objects: Arc<Objects>,
-    counters: Arc<Counters>,
-    limits: Limits,
+    counters: Arc<CacheCounters>,
+    limits: CacheLimits,
     endpoint: watch::Receiver<Option<Endpoint>>,
-    peers: watch::Receiver<Vec<Peer>>,
+    peers: watch::Receiver<Vec<PeerNode>>,
     flights: Mutex<HashMap<Hash, Arc<Flight>>>,
     of_clients: ClientLimit,
 }
@@ -81,10 +81,10 @@ impl Fetcher {
     /// Fetches by `endpoint` from `peers`, of which this node may be one.
     pub fn new(
         objects: Arc<Objects>,
-        counters: Arc<Counters>,
-        limits: Limits,
+        counters: Arc<CacheCounters>,
+        limits: CacheLimits,
         endpoint: watch::Receiver<Option<Endpoint>>,
-        peers: watch::Receiver<Vec<Peer>>,
+        peers: watch::Receiver<Vec<PeerNode>>,
     ) -> Arc<Self> {
         let of_clients = ClientLimit::new(limits.fetches_of_clients, limits.fetches_of_one);
         let flights = Mutex::default();
@@ -92,7 +92,7 @@ impl Fetcher {
     }
 
     /// The nodes that may be asked.
-    pub fn peers(&self) -> Vec<Peer> {
+    pub fn peers(&self) -> Vec<PeerNode> {
         let own = self.endpoint.borrow().as_ref().map(|it| PublicKey::new(*it.id().as_bytes()));
         let all = self.peers.borrow().clone();
         all.into_iter().filter(|peer| own != Some(peer.key)).collect()
@@ -119,7 +119,7 @@ impl Fetcher {
         client: IpAddr,
     ) -> Result<Option<(u64, Coming)>, Missing> {
         let flight = self.board(hash, Some(client))?;
-        let is_large = |it: &Progress| it.size.is_some_and(|size| size > SMALL);
+        let is_large = |it: &FetchProgress| it.size.is_some_and(|size| size > SMALL);
         let begun = self.wait(&flight, |it| it.outcome.is_some() || is_large(it)).await?;
         match (begun.outcome, begun.size) {
             (Some(outcome), _) => outcome.map(|()| None),
@@ -135,7 +135,7 @@ impl Fetcher {
     ///
     /// # Errors
     /// The disk does not take it.
-    pub async fn remove(&self, hash: Hash) -> Result<bool, StoreError> {
+    pub async fn remove(&self, hash: Hash) -> Result<bool, ObjectError> {
         let was_here = self.objects.remove(hash).await?;
         // From here on no client begins another one: `board` sees that it was removed.
         let flight = self.flights().get(&hash).cloned();
@@ -154,8 +154,8 @@ impl Fetcher {
     async fn wait(
         &self,
         flight: &Flight,
-        wanted: impl FnMut(&Progress) -> bool,
-    ) -> Result<Progress, Missing> {
+        wanted: impl FnMut(&FetchProgress) -> bool,
+    ) -> Result<FetchProgress, Missing> {
         let mut watch = flight.watch();
         match timeout(self.limits.patience, watch.wait_for(wanted)).await {
             Ok(Ok(progress)) => Ok(progress.clone()),
@@ -235,7 +235,7 @@ impl Fetcher {
         }
         match outcome {
             Ok(()) => {
-                self.objects.keep(hash, Kind::Loose).await?;
+                self.objects.keep(hash, ObjectKind::Loose).await?;
                 // What is kept has its own room.
                 drop(claim);
                 self.counters.fetched.add(1);
@@ -250,7 +250,7 @@ impl Fetcher {
     async fn ask_all(
         &self,
         endpoint: &Endpoint,
-        mut peers: VecDeque<Peer>,
+        mut peers: VecDeque<PeerNode>,
         flight: &Flight,
         claim: &tokio::sync::Mutex<Claim>,
     ) -> Result<(), Missing> {
@@ -278,16 +278,16 @@ impl Fetcher {
             };
             let Err(fault) = fault else { continue };
             match fault {
-                Fault::Lacks => self.counters.dealt(peer.node, |it| it.lacked += 1),
-                Fault::Silent => {
+                PeerFault::Lacks => self.counters.dealt(peer.node, |it| it.lacked += 1),
+                PeerFault::Silent => {
                     silent += 1;
                     self.counters.dealt(peer.node, |it| it.silent += 1);
                 }
-                Fault::Wrong => {
+                PeerFault::Wrong => {
                     say!("board {} sent something else than {}", peer.number, flight.hash);
                     self.counters.dealt(peer.node, |it| it.wrong += 1);
                 }
-                Fault::Unkept(error) => return Err(error.into()),
+                PeerFault::Unkept(error) => return Err(error.into()),
             }
         }
         Ok(())
@@ -297,21 +297,21 @@ impl Fetcher {
     async fn ask(
         &self,
         endpoint: &Endpoint,
-        peer: &Peer,
+        peer: &PeerNode,
         flight: &Flight,
         claim: &tokio::sync::Mutex<Claim>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), PeerFault> {
         let (hash, silence) = (flight.hash, self.limits.silence);
-        let address = peer.address().ok_or(Fault::Silent)?;
+        let address = peer.address().ok_or(PeerFault::Silent)?;
         let connecting = timeout(self.limits.connect, endpoint.connect(address, ALPN)).await;
-        let Ok(Ok(connection)) = connecting else { return Err(Fault::Silent) };
+        let Ok(Ok(connection)) = connecting else { return Err(PeerFault::Silent) };
         let size = match flight.size() {
             Some(size) => size,
             None => {
                 let size = piece::size(&connection, hash, silence).await?;
                 // Nothing goes for what is larger than all that may be here.
-                self.objects.may_hold(size).map_err(Fault::Unkept)?;
-                flight.begin(Plan::new(size, &self.here(hash).await?));
+                self.objects.may_hold(size).map_err(PeerFault::Unkept)?;
+                flight.begin(FetchPlan::new(size, &self.here(hash).await?));
                 self.make_room(flight, claim).await?;
                 size
             }
@@ -337,21 +337,21 @@ impl Fetcher {
         &self,
         flight: &Flight,
         claim: &tokio::sync::Mutex<Claim>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), PeerFault> {
         let claim = &mut *claim.lock().await;
         let (needed, ahead) = flight.room();
         // Each time that objects go, the store looks at all that it has.
         let wanted = if cost(needed) <= claim.bytes() { needed } else { ahead };
-        self.objects.measure(claim, wanted).await.map_err(Fault::Unkept)
+        self.objects.measure(claim, wanted).await.map_err(PeerFault::Unkept)
     }
 
     /// What of it is here.
-    async fn here(&self, hash: Hash) -> Result<ChunkRanges, Fault> {
+    async fn here(&self, hash: Hash) -> Result<ChunkRanges, PeerFault> {
         let here = self.objects.store().blobs().observe(hash).await;
-        here.map(|it| it.ranges).map_err(|error| Fault::Unkept(broken(error)))
+        here.map(|it| it.ranges).map_err(|error| PeerFault::Unkept(broken(error)))
     }
 }
 
-fn broken(error: impl std::fmt::Display) -> StoreError {
-    StoreError::Broken(error.to_string())
+fn broken(error: impl std::fmt::Display) -> ObjectError {
+    ObjectError::Broken(error.to_string())
 }

@@ -40,15 +40,15 @@ use octet_node::say;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Semaphore, oneshot, watch};
 
-use crate::counters::Counters;
+use crate::counters::CacheCounters;
 use crate::fetch::Fetcher;
 use crate::http::{Gateway, Here};
-use crate::limits::Limits;
+use crate::limits::CacheLimits;
 use crate::metrics::Numbers;
-use crate::names::Names;
+use crate::names::NameCache;
 use crate::objects::Objects;
 use crate::tokens::Tokens;
-use crate::verbs::Desk;
+use crate::verbs::CacheVerbs;
 
 /// After how long without work a thread that waits for the disk ends.
 const LINGER: Duration = Duration::from_secs(5);
@@ -63,9 +63,9 @@ pub const NO_DISK: &str = "this node has no disk to keep objects on";
 const NAMES: &str = "names.db";
 
 /// What a node is made of.
-pub struct Parts {
+pub struct CacheConfig {
     /// What it gives at most.
-    pub limits: Limits,
+    pub limits: CacheLimits,
     /// Its data folder.
     pub folder: Option<PathBuf>,
     /// The folder of the units' sockets.
@@ -86,7 +86,7 @@ pub struct Parts {
 ///
 /// # Errors
 /// It cannot begin, or its socket is gone.
-pub fn run(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+pub fn run(parts: CacheConfig, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(8)
@@ -111,7 +111,7 @@ pub fn run(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Result<(
         notify::send(&format!("STATUS={NO_DISK}"))?;
     }
     let here = gateway.here.clone();
-    let desk = Desk {
+    let desk = CacheVerbs {
         gateway,
         endpoint: opened,
         runtime: runtime.handle().clone(),
@@ -139,11 +139,11 @@ pub fn run(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Result<(
 }
 
 async fn begin(
-    parts: &Parts,
+    parts: &CacheConfig,
     endpoint: watch::Sender<Option<iroh::Endpoint>>,
     opened: watch::Receiver<Option<iroh::Endpoint>>,
 ) -> io::Result<Gateway> {
-    let counters = Arc::new(Counters::default());
+    let counters = Arc::new(CacheCounters::default());
     let Some(folder) = &parts.folder else {
         say!("no objects are kept, fetched or served: {NO_DISK}");
         return Ok(Gateway { here: None, counters });
@@ -152,8 +152,13 @@ async fn begin(
     let certified = own::certified(folder.clone(), &parts.sockets)?;
     let peers = own::peers(&parts.sockets)?;
     let limits = parts.limits;
-    let names =
-        Names::open(&folder.join(NAMES), limits, certified.clone(), opened.clone(), peers.clone());
+    let names = NameCache::open(
+        &folder.join(NAMES),
+        limits,
+        certified.clone(),
+        opened.clone(),
+        peers.clone(),
+    );
     let names = names.map_err(io::Error::other)?;
     let puts = Arc::new(Semaphore::new(limits.puts));
     let tokens = Arc::new(Tokens::open(folder.clone())?);

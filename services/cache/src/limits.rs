@@ -13,7 +13,7 @@ pub struct Reserve {
 
 /// The limits.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct CacheLimits {
     /// What is never filled, so that other units find room.
     pub reserve: Reserve,
     /// Bytes that objects may take; if nothing is said, three quarters of the file system.
@@ -50,7 +50,7 @@ pub struct Limits {
     pub patience: Duration,
 }
 
-impl Default for Limits {
+impl Default for CacheLimits {
     fn default() -> Self {
         Self {
             reserve: Reserve { share: 20, most: 1 << 30 },

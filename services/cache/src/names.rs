@@ -5,8 +5,8 @@ mod kept;
 mod record;
 
 pub use ask::{ALPN, Answering};
-pub use kept::{Kept, NotKept};
-pub use record::{Entry, InvalidPath, InvalidRecord, NamePath, Record};
+pub use kept::{NotKept, PersistedNames};
+pub use record::{InvalidNamePath, InvalidNameRecord, NameEntry, NamePath, NameRecord};
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -21,8 +21,8 @@ use octet_node::sub_key::Certified;
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::task::spawn_blocking;
 
-use crate::limits::Limits;
-use crate::peers::Peer;
+use crate::limits::CacheLimits;
+use crate::peers::PeerNode;
 
 /// For how long nobody is asked again for a name.
 const FRESH: Duration = Duration::from_secs(10);
@@ -74,18 +74,18 @@ pub enum Unresolved {
 
 /// The names that this node knows, and how it learns of others.
 #[derive(Debug)]
-pub struct Names {
-    kept: Arc<Kept>,
-    limits: Limits,
+pub struct NameCache {
+    kept: Arc<PersistedNames>,
+    limits: CacheLimits,
     certified: watch::Receiver<Option<Certified>>,
     endpoint: watch::Receiver<Option<Endpoint>>,
-    peers: watch::Receiver<Vec<Peer>>,
+    peers: watch::Receiver<Vec<PeerNode>>,
     asked: Mutex<HashMap<(PublicKey, NamePath), Instant>>,
     places: Semaphore,
     places_of_clients: Semaphore,
 }
 
-impl Names {
+impl NameCache {
     /// Those that are kept in `file`. This node publishes with the key that is `certified`, and asks `peers`, of which
     /// it may be one, by `endpoint`.
     ///
@@ -93,12 +93,12 @@ impl Names {
     /// The disk does not give it.
     pub fn open(
         file: &Path,
-        limits: Limits,
+        limits: CacheLimits,
         certified: watch::Receiver<Option<Certified>>,
         endpoint: watch::Receiver<Option<Endpoint>>,
-        peers: watch::Receiver<Vec<Peer>>,
+        peers: watch::Receiver<Vec<PeerNode>>,
     ) -> Result<Arc<Self>, NotKept> {
-        let kept = Kept::open(file)?.into();
+        let kept = PersistedNames::open(file)?.into();
         let [places, places_of_clients] = [AT_ONCE, AT_ONCE_FOR_CLIENTS].map(Semaphore::new);
         let asked = Mutex::default();
         Ok(Self { kept, limits, certified, endpoint, peers, asked, places, places_of_clients }
@@ -106,7 +106,7 @@ impl Names {
     }
 
     /// What is known here.
-    pub fn kept(&self) -> &Arc<Kept> {
+    pub fn kept(&self) -> &Arc<PersistedNames> {
         &self.kept
     }
 
@@ -119,15 +119,15 @@ impl Names {
         path: NamePath,
         hash: Hash,
         holds: Duration,
-    ) -> Result<Record, Unresolved> {
+    ) -> Result<NameRecord, Unresolved> {
         let Some(own) = self.certified.borrow().clone() else { return Err(Unresolved::NoKey) };
         let kept = Arc::clone(&self.kept);
         let publish = move || {
             let before = kept.get(&own.certificate.statement().node, &path)?;
             let sequence = before.map_or(1, |before| before.entry().sequence.saturating_add(1));
             let expires = now().saturating_add(holds.as_secs());
-            let entry = Entry { path, hash, sequence, expires };
-            let record = Record::sign(entry, own.certificate, &own.key)
+            let entry = NameEntry { path, hash, sequence, expires };
+            let record = NameRecord::sign(entry, own.certificate, &own.key)
                 .map_err(|error| Unresolved::Broken(error.to_string()))?;
             kept.publish(&record)?;
             Ok(record)
@@ -144,7 +144,7 @@ impl Names {
         node: PublicKey,
         path: NamePath,
         asker: Asker,
-    ) -> Result<Record, Unresolved> {
+    ) -> Result<NameRecord, Unresolved> {
         let own = self.certified.borrow().as_ref().map(|own| own.certificate.statement().node);
         let is_fresh = own == Some(node) || self.was_asked(node, &path);
         let silent = if is_fresh { 0 } else { self.learn(node, &path, asker).await? };
@@ -160,7 +160,7 @@ impl Names {
     ///
     /// # Errors
     /// There is none.
-    pub async fn known(&self, node: PublicKey, path: NamePath) -> Result<Record, Unresolved> {
+    pub async fn known(&self, node: PublicKey, path: NamePath) -> Result<NameRecord, Unresolved> {
         let kept = Arc::clone(&self.kept);
         match spawn_blocking(move || kept.get(&node, &path)).await.map_err(broken)?? {
             Some(record) if record.entry().expires > now() => Ok(record),
@@ -247,7 +247,8 @@ mod tests {
         let (certified, endpoint, peers) =
             (watch::channel(None).1, watch::channel(None).1, watch::channel(vec![]).1);
         let file = folder.path().join("names.db");
-        let names = Names::open(&file, Limits::default(), certified, endpoint, peers).unwrap();
+        let names =
+            NameCache::open(&file, CacheLimits::default(), certified, endpoint, peers).unwrap();
         let take = |asker, most| {
             let places = std::iter::repeat_with(|| names.places(asker));
             places.take(most).map_while(Result::ok).collect::<Vec<_>>()

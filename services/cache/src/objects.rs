@@ -29,10 +29,10 @@ use rustix::fs::statvfs;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::spawn_blocking;
 
-use crate::counters::Counters;
+use crate::counters::CacheCounters;
 use crate::fetch::Coming;
-use crate::limits::{Limits, Reserve};
-use crate::policy::{Claim, Kind, Policy, cost};
+use crate::limits::{CacheLimits, Reserve};
+use crate::policy::{CachePolicy, Claim, ObjectKind, cost};
 use sweep::Sweeper;
 
 /// Objects of at most so many bytes are kept in memory once they were asked for.
@@ -49,7 +49,7 @@ const POLICY: &str = "policy.db";
 
 /// Why there is no object.
 #[derive(Debug, Clone, thiserror::Error)]
-pub enum StoreError {
+pub enum ObjectError {
     /// The disk is as full as it may become.
     #[error(
         "the disk has {free} bytes left, and {reserve} of them stay free: use a node with more room"
@@ -90,7 +90,7 @@ pub enum StoreError {
 
 /// The bytes of an object.
 #[derive(Debug, Clone)]
-pub enum Content {
+pub enum ObjectContent {
     /// All of a small one.
     Memory(Bytes),
     /// The file of a large one.
@@ -105,12 +105,12 @@ pub struct Object {
     /// In bytes.
     pub size: u64,
     /// What it holds.
-    pub content: Content,
+    pub content: ObjectContent,
 }
 
 /// A line of `ls`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Listed {
+pub struct ListedObject {
     /// Its name.
     pub hash: Hash,
     /// In bytes.
@@ -135,7 +135,7 @@ pub struct Objects {
     folder: PathBuf,
     reserve: Reserve,
     hot: Cache<Hash, Bytes, Weight>,
-    policy: Arc<Policy>,
+    policy: Arc<CachePolicy>,
     sweeper: Sweeper,
     /// Held while the policy and then the store are changed, so that they agree.
     changing: Mutex<()>,
@@ -146,7 +146,7 @@ impl Objects {
     ///
     /// # Errors
     /// The disk does not give it.
-    pub async fn open(folder: &Path, limits: &Limits) -> io::Result<Self> {
+    pub async fn open(folder: &Path, limits: &CacheLimits) -> io::Result<Self> {
         let folder = std::path::absolute(folder)?;
         fs::create_dir_all(&folder)?;
         let mut paths = Options::new(&folder);
@@ -177,7 +177,7 @@ impl Objects {
             None => share(&folder)?,
         };
         let file = folder.join(POLICY);
-        let policy = Policy::open(&file, quota, limits.objects).map_err(io::Error::other)?;
+        let policy = CachePolicy::open(&file, quota, limits.objects).map_err(io::Error::other)?;
         let (policy, reserve) = (Arc::new(policy), limits.reserve);
         let changing = Mutex::default();
         let objects = Self { store, paths, folder, reserve, hot, policy, sweeper, changing };
@@ -199,7 +199,7 @@ impl Objects {
     }
 
     /// What stays, and what goes.
-    pub fn policy(&self) -> &Arc<Policy> {
+    pub fn policy(&self) -> &Arc<CachePolicy> {
         &self.policy
     }
 
@@ -208,7 +208,7 @@ impl Objects {
     ///
     /// # Errors
     /// The disk does not take it.
-    pub async fn set_quota(&self, quota: Option<u64>) -> Result<(), StoreError> {
+    pub async fn set_quota(&self, quota: Option<u64>) -> Result<(), ObjectError> {
         let quota = quota.map_or_else(|| share(&self.folder).map_err(broken), Ok)?;
         let _changing = self.changing.lock().await;
         self.policy.set_quota(quota);
@@ -226,8 +226,8 @@ impl Objects {
         self: &Arc<Self>,
         size: Option<u64>,
         parts: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
-        kind: Kind,
-    ) -> Result<Listed, StoreError> {
+        kind: ObjectKind,
+    ) -> Result<ListedObject, ObjectError> {
         let mut claim = self.policy.claim();
         self.claim(&mut claim, cost(size.unwrap_or(0))).await?;
         let (sender, mut came) = mpsc::channel::<io::Result<Bytes>>(1);
@@ -253,7 +253,7 @@ impl Objects {
         let _claim: Claim = measuring.await.map_err(broken)??;
         let tag: TempTag = added.map_err(broken)?;
         let kept = self.keep(tag.hash(), kind).await;
-        if matches!(kept, Err(StoreError::Removed)) {
+        if matches!(kept, Err(ObjectError::Removed)) {
             // Its bytes are on the disk, where they take room that nobody counts.
             drop(tag);
             let _changing = self.changing.lock().await;
@@ -266,15 +266,15 @@ impl Objects {
     ///
     /// # Errors
     /// It is not whole, or the disk does not take it.
-    pub async fn keep(&self, hash: Hash, kind: Kind) -> Result<Listed, StoreError> {
+    pub async fn keep(&self, hash: Hash, kind: ObjectKind) -> Result<ListedObject, ObjectError> {
         let _changing = self.changing.lock().await;
         let BlobStatus::Complete { size } =
             self.store.blobs().status(hash).await.map_err(broken)?
         else {
-            return Err(StoreError::Broken("not all of the object has come".to_owned()));
+            return Err(ObjectError::Broken("not all of the object has come".to_owned()));
         };
         let (paths, policy) = (self.paths.path.clone(), Arc::clone(&self.policy));
-        let keep = move || -> Result<(), StoreError> {
+        let keep = move || -> Result<(), ObjectError> {
             for file in [paths.data_path(&hash), paths.outboard_path(&hash)] {
                 match File::open(file) {
                     Ok(file) => file.sync_all().map_err(broken)?,
@@ -289,7 +289,7 @@ impl Objects {
         spawn_blocking(keep).await.map_err(broken)??;
         self.store.tags().set(name(hash), hash).await.map_err(broken)?;
         self.store.sync_db().await.map_err(broken)?;
-        Ok(Listed { hash, size })
+        Ok(ListedObject { hash, size })
     }
 
     /// The object, if it is here.
@@ -299,24 +299,24 @@ impl Objects {
     pub async fn find(
         &self,
         hash: Hash,
-        counters: &Counters,
-    ) -> Result<Option<Object>, StoreError> {
+        counters: &CacheCounters,
+    ) -> Result<Option<Object>, ObjectError> {
         self.policy.hit(&hash);
         if let Some(bytes) = self.hot.get(&hash) {
             counters.from_memory.add(1);
             let size = bytes.len() as u64;
-            return Ok(Some(Object { size, content: Content::Memory(bytes) }));
+            return Ok(Some(Object { size, content: ObjectContent::Memory(bytes) }));
         }
-        let Some(Listed { size, .. }) = self.look(hash).await? else { return Ok(None) };
+        let Some(ListedObject { size, .. }) = self.look(hash).await? else { return Ok(None) };
         let content = if size <= SMALL {
             let bytes = self.store.blobs().get_bytes(hash).await.map_err(broken)?;
             self.hot.insert(hash, bytes.clone());
-            Content::Memory(bytes)
+            ObjectContent::Memory(bytes)
         } else {
             // What the store gives itself goes through its actor, at a fifth of the file's speed.
             let path = self.file(hash);
             let file = spawn_blocking(|| File::open(path)).await.map_err(broken)?;
-            Content::File(file.map_err(broken)?.into())
+            ObjectContent::File(file.map_err(broken)?.into())
         };
         Ok(Some(Object { size, content }))
     }
@@ -330,12 +330,12 @@ impl Objects {
     ///
     /// # Errors
     /// The database does not say.
-    pub async fn look(&self, hash: Hash) -> Result<Option<Listed>, StoreError> {
+    pub async fn look(&self, hash: Hash) -> Result<Option<ListedObject>, ObjectError> {
         if self.store.tags().get(name(hash)).await.map_err(broken)?.is_none() {
             return Ok(None);
         }
         match self.store.blobs().status(hash).await.map_err(broken)? {
-            BlobStatus::Complete { size } => Ok(Some(Listed { hash, size })),
+            BlobStatus::Complete { size } => Ok(Some(ListedObject { hash, size })),
             _ => Ok(None),
         }
     }
@@ -344,7 +344,11 @@ impl Objects {
     ///
     /// # Errors
     /// The database does not say.
-    pub async fn list(&self, after: Option<Hash>, most: usize) -> Result<Vec<Listed>, StoreError> {
+    pub async fn list(
+        &self,
+        after: Option<Hash>,
+        most: usize,
+    ) -> Result<Vec<ListedObject>, ObjectError> {
         let tags = self.store.tags().list_prefix(TAG).await.map_err(broken)?;
         let mut tags = pin!(tags);
         let mut found = vec![];
@@ -358,7 +362,7 @@ impl Objects {
             if let BlobStatus::Complete { size } =
                 self.store.blobs().status(hash).await.map_err(broken)?
             {
-                found.push(Listed { hash, size });
+                found.push(ListedObject { hash, size });
             }
         }
         Ok(found)
@@ -389,6 +393,6 @@ fn name(hash: Hash) -> String {
     format!("{TAG}{}", hash.to_hex())
 }
 
-fn broken(error: impl std::fmt::Display) -> StoreError {
-    StoreError::Broken(error.to_string())
+fn broken(error: impl std::fmt::Display) -> ObjectError {
+    ObjectError::Broken(error.to_string())
 }

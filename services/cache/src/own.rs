@@ -10,7 +10,7 @@ use octet_node::say;
 use octet_node::sub_key::{self, Certified, KeyUpdate};
 use tokio::sync::watch;
 
-use crate::peers::{self, Peer};
+use crate::peers::{self, PeerNode};
 
 /// Room for a thread's stack, in bytes.
 const STACK: usize = 128 << 10;
@@ -48,7 +48,7 @@ pub fn certified(
 ///
 /// # Errors
 /// There are no threads to be had.
-pub fn peers(sockets: &Path) -> io::Result<watch::Receiver<Vec<Peer>>> {
+pub fn peers(sockets: &Path) -> io::Result<watch::Receiver<Vec<PeerNode>>> {
     let (sender, all) = watch::channel(vec![]);
     let socket = sockets.join("cluster.sock");
     let mut problem = String::new();

@@ -14,7 +14,7 @@ pub const PORT: u16 = 4433;
 
 /// A node that may have an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Peer {
+pub struct PeerNode {
     /// The node's number.
     pub number: u8,
     /// The node's key.
@@ -25,7 +25,7 @@ pub struct Peer {
     pub addresses: Vec<SocketAddr>,
 }
 
-impl Peer {
+impl PeerNode {
     /// As iroh wants it; `None` if the key is no point of the curve.
     pub fn address(&self) -> Option<EndpointAddr> {
         let id = EndpointId::from_bytes(self.key.as_bytes()).ok()?;
@@ -35,20 +35,20 @@ impl Peer {
 }
 
 /// The nodes of `map`, this one too. The router has no address in the map, and is asked for nothing.
-pub fn of(map: &Map) -> Vec<Peer> {
+pub fn of(map: &Map) -> Vec<PeerNode> {
     let members = map.members.iter().filter_map(|member| {
         let key = member.certificate(UNIT)?.statement().key;
         let at = |address: &IpAddr| SocketAddr::new(*address, PORT);
         let addresses: Vec<SocketAddr> = member.addresses.iter().map(at).collect();
         let is_there = !addresses.is_empty();
-        is_there.then_some(Peer { number: member.number, node: member.node, key, addresses })
+        is_there.then_some(PeerNode { number: member.number, node: member.node, key, addresses })
     });
     members.collect()
 }
 
 /// The order in which they are asked for the object whose hash begins with `first`: another one for each object,
 /// so that no node is the first to be asked for all.
-pub fn turn(mut peers: Vec<Peer>, first: u8) -> Vec<Peer> {
+pub fn turn(mut peers: Vec<PeerNode>, first: u8) -> Vec<PeerNode> {
     if !peers.is_empty() {
         let at = usize::from(first) % peers.len();
         peers.rotate_left(at);
@@ -90,7 +90,7 @@ mod tests {
         let version = MapVersion { epoch: 1, sequence: 1 };
         let map = Map::new(coordinator, version, vec![router, one.clone(), two], vec![]);
         let addresses = ["10.20.1.2:4433", "[fd00::1]:4433"].map(|at| at.parse().unwrap());
-        let expected = Peer { number: 1, node: one.node, key, addresses: addresses.to_vec() };
+        let expected = PeerNode { number: 1, node: one.node, key, addresses: addresses.to_vec() };
         assert_eq!(of(&map), std::slice::from_ref(&expected));
         let address = expected.address().unwrap();
         assert_eq!((address.id.as_bytes(), address.addrs.len()), (key.as_bytes(), 2));
@@ -98,10 +98,10 @@ mod tests {
 
     #[test]
     fn each_is_the_first_for_some_objects() {
-        let peers: Vec<Peer> = (1..=3u8)
+        let peers: Vec<PeerNode> = (1..=3u8)
             .map(|number| {
                 let key = PublicKey::new([number; 32]);
-                Peer { number, node: key, key, addresses: vec![] }
+                PeerNode { number, node: key, key, addresses: vec![] }
             })
             .collect();
         let order =

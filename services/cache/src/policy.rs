@@ -7,7 +7,7 @@ mod removed;
 mod room;
 mod rows;
 
-pub use queues::{Place, Queue};
+pub use queues::{Queue, QueuePosition};
 pub use room::Claim;
 
 use std::collections::{HashMap, HashSet};
@@ -18,11 +18,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use iroh_blobs::Hash;
 
 use crate::counters::Counter;
-use crate::objects::StoreError;
-use given::Given;
+use crate::objects::ObjectError;
+use given::ServedBytes;
 use queues::Queues;
 use removed::Removed;
-use rows::{Change, Row, Rows, Stand};
+use rows::{ObjectRow, RowChange, Rows, Stand};
 
 /// How many hashes that were removed by hand are known. The oldest is forgotten first.
 const MOST_REMOVED: usize = 4096;
@@ -40,7 +40,7 @@ pub fn cost(size: u64) -> u64 {
 
 /// What an object is for the policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ObjectKind {
     /// It stays until somebody says otherwise.
     Pinned,
     /// It goes when room is needed and it is its turn.
@@ -51,7 +51,7 @@ pub enum Kind {
 
 /// How much there is, in bytes as they are charged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Usage {
+pub struct CacheUsage {
     /// What there may be.
     pub quota: u64,
     /// All that is here, or on its way.
@@ -64,7 +64,7 @@ pub struct Usage {
 
 /// The policy.
 #[derive(Debug)]
-pub struct Policy {
+pub struct CachePolicy {
     rows: Rows,
     quota: AtomicU64,
     most: usize,
@@ -77,7 +77,7 @@ pub struct Policy {
 
 #[derive(Debug)]
 struct State {
-    objects: HashMap<Hash, Row>,
+    objects: HashMap<Hash, ObjectRow>,
     queues: Queues<Hash>,
     pinned: u64,
     /// What leaves, and has its room until the store has let go of it.
@@ -88,7 +88,7 @@ struct State {
     parts: HashMap<Hash, u64>,
     removed: Removed,
     public: HashSet<Hash>,
-    given: Given,
+    given: ServedBytes,
 }
 
 impl State {
@@ -98,12 +98,12 @@ impl State {
     }
 }
 
-impl Policy {
+impl CachePolicy {
     /// Opens the file, which is made if it is not there. Objects may be charged `quota` bytes together, and be `most`.
     ///
     /// # Errors
     /// The disk does not give it.
-    pub fn open(file: &Path, quota: u64, most: usize) -> Result<Self, StoreError> {
+    pub fn open(file: &Path, quota: u64, most: usize) -> Result<Self, ObjectError> {
         let (rows, kept) = Rows::open(file).map_err(broken)?;
         let mut state = State {
             objects: HashMap::new(),
@@ -114,7 +114,7 @@ impl Policy {
             parts: HashMap::new(),
             removed: kept.removed.into_iter().collect(),
             public: kept.public,
-            given: Given::of(kept.given),
+            given: ServedBytes::of(kept.given),
         };
         for (hash, row) in kept.objects {
             state.objects.insert(hash, row);
@@ -154,9 +154,9 @@ impl Policy {
     }
 
     /// How much there is.
-    pub fn usage(&self) -> Usage {
+    pub fn usage(&self) -> CacheUsage {
         let state = self.state();
-        Usage {
+        CacheUsage {
             quota: self.quota(),
             used: state.used(),
             pinned: state.pinned,
@@ -189,20 +189,20 @@ impl Policy {
     ///
     /// # Errors
     /// So many are public already, or the disk does not take it.
-    pub fn set_public(&self, hash: Hash, is_public: bool) -> Result<bool, StoreError> {
+    pub fn set_public(&self, hash: Hash, is_public: bool) -> Result<bool, ObjectError> {
         let is_here = self.size(&hash).is_some();
         let mut state = self.state();
         match is_public {
             true if !is_here => return Ok(false),
             true if state.public.len() >= MOST_PUBLIC && !state.public.contains(&hash) => {
-                return Err(StoreError::Public { most: MOST_PUBLIC });
+                return Err(ObjectError::Public { most: MOST_PUBLIC });
             }
             true => {
-                self.rows.change(&[Change::Public(hash)]).map_err(broken)?;
+                self.rows.change(&[RowChange::Public(hash)]).map_err(broken)?;
                 state.public.insert(hash);
             }
             false => {
-                self.rows.change(&[Change::Private(hash)]).map_err(broken)?;
+                self.rows.change(&[RowChange::Private(hash)]).map_err(broken)?;
                 state.public.remove(&hash);
             }
         }
@@ -232,22 +232,22 @@ impl Policy {
     ///
     /// # Errors
     /// It was removed by hand and is [put](Kind::Put), or the disk does not take it.
-    pub fn keep(&self, hash: Hash, size: u64, kind: Kind) -> Result<(), StoreError> {
+    pub fn keep(&self, hash: Hash, size: u64, kind: ObjectKind) -> Result<(), ObjectError> {
         let mut state = self.state();
         let before = state.objects.get(&hash).map(|row| row.stand);
         let regret = state.removed.number(&hash);
-        if kind == Kind::Put && regret.is_some() {
-            return Err(StoreError::Removed);
+        if kind == ObjectKind::Put && regret.is_some() {
+            return Err(ObjectError::Removed);
         }
         let stand = match (before, kind) {
-            (Some(Stand::Pinned), _) | (_, Kind::Pinned) => Stand::Pinned,
+            (Some(Stand::Pinned), _) | (_, ObjectKind::Pinned) => Stand::Pinned,
             (Some(Stand::Loose(place)), _) => Stand::Loose(place),
             _ => Stand::Loose(state.queues.place_of_new(&hash)),
         };
-        let row = Row { size, stand };
+        let row = ObjectRow { size, stand };
         if before != Some(stand) || regret.is_some() {
-            let mut changes = vec![Change::Put(hash, row)];
-            changes.extend(regret.map(Change::Regret));
+            let mut changes = vec![RowChange::Put(hash, row)];
+            changes.extend(regret.map(RowChange::Regret));
             self.rows.change(&changes).map_err(broken)?;
         }
         if let Some(number) = regret {
@@ -274,16 +274,18 @@ impl Policy {
     ///
     /// # Errors
     /// The disk does not take it.
-    pub fn unpin(&self, hash: Hash) -> Result<bool, StoreError> {
+    pub fn unpin(&self, hash: Hash) -> Result<bool, ObjectError> {
         let mut state = self.state();
-        let Some(Row { size, stand }) = state.objects.get(&hash).copied() else { return Ok(false) };
+        let Some(ObjectRow { size, stand }) = state.objects.get(&hash).copied() else {
+            return Ok(false);
+        };
         match stand {
             Stand::Leaving => return Ok(false),
             Stand::Loose(_) => return Ok(true),
             Stand::Pinned => {}
         }
-        let row = Row { size, stand: Stand::Loose(state.queues.place_of_new(&hash)) };
-        self.rows.change(&[Change::Put(hash, row)]).map_err(broken)?;
+        let row = ObjectRow { size, stand: Stand::Loose(state.queues.place_of_new(&hash)) };
+        self.rows.change(&[RowChange::Put(hash, row)]).map_err(broken)?;
         state.pinned -= cost(size);
         state.queues.enter(hash, cost(size));
         state.objects.insert(hash, row);
@@ -294,17 +296,17 @@ impl Policy {
     ///
     /// # Errors
     /// The disk does not take it.
-    pub fn remove(&self, hash: Hash) -> Result<bool, StoreError> {
+    pub fn remove(&self, hash: Hash) -> Result<bool, ObjectError> {
         let mut state = self.state();
         let before = state.objects.get(&hash).copied();
         let number = state.removed.next();
-        let mut changes = vec![Change::Removed(number, hash), Change::Private(hash)];
+        let mut changes = vec![RowChange::Removed(number, hash), RowChange::Private(hash)];
         let known = state.removed.number(&hash);
         let oldest = state.removed.oldest();
         let regret = known.or(oldest.filter(|_| state.removed.len() >= MOST_REMOVED));
-        changes.extend(regret.map(Change::Regret));
+        changes.extend(regret.map(RowChange::Regret));
         if let Some(row) = before {
-            changes.push(Change::Put(hash, Row { stand: Stand::Leaving, ..row }));
+            changes.push(RowChange::Put(hash, ObjectRow { stand: Stand::Leaving, ..row }));
         }
         self.rows.change(&changes).map_err(broken)?;
         if let Some(number) = regret {
@@ -318,7 +320,7 @@ impl Policy {
             _ => state.queues.leave(&hash),
         }
         state.leaving += cost(row.size);
-        state.objects.insert(hash, Row { stand: Stand::Leaving, ..row });
+        state.objects.insert(hash, ObjectRow { stand: Stand::Leaving, ..row });
         Ok(true)
     }
 
@@ -326,12 +328,12 @@ impl Policy {
     ///
     /// # Errors
     /// The disk does not take it.
-    pub fn gone(&self, these: &[Hash]) -> Result<(), StoreError> {
+    pub fn gone(&self, these: &[Hash]) -> Result<(), ObjectError> {
         let mut state = self.state();
         let is_leaving =
             |hash: &&Hash| state.objects.get(*hash).is_some_and(|row| row.stand == Stand::Leaving);
         let these: Vec<Hash> = these.iter().filter(is_leaving).copied().collect();
-        let changes: Vec<Change> = these.iter().copied().map(Change::Forget).collect();
+        let changes: Vec<RowChange> = these.iter().copied().map(RowChange::Forget).collect();
         self.rows.change(&changes).map_err(broken)?;
         for hash in these {
             if let Some(row) = state.objects.remove(&hash) {
@@ -345,9 +347,9 @@ impl Policy {
     ///
     /// # Errors
     /// The disk does not take it.
-    pub fn forget(&self, hash: Hash) -> Result<(), StoreError> {
+    pub fn forget(&self, hash: Hash) -> Result<(), ObjectError> {
         let mut state = self.state();
-        self.rows.change(&[Change::Forget(hash)]).map_err(broken)?;
+        self.rows.change(&[RowChange::Forget(hash)]).map_err(broken)?;
         if let Some(row) = state.objects.remove(&hash) {
             match row.stand {
                 Stand::Pinned => state.pinned -= cost(row.size),
@@ -362,7 +364,7 @@ impl Policy {
     ///
     /// # Errors
     /// The disk does not take it; then nothing leaves.
-    pub fn choose(&self, lacks: u64) -> Result<Vec<Hash>, StoreError> {
+    pub fn choose(&self, lacks: u64) -> Result<Vec<Hash>, ObjectError> {
         let mut state = self.state();
         let chosen = state.queues.choose(lacks);
         let mut changes = vec![];
@@ -370,8 +372,8 @@ impl Policy {
         let stands = chosen.moved.iter().map(|(hash, place)| (*hash, Stand::Loose(*place)));
         for (hash, stand) in stands.chain(chosen.gone.iter().map(|hash| (*hash, Stand::Leaving))) {
             let Some(row) = state.objects.get(&hash) else { continue };
-            let row = Row { stand, ..*row };
-            changes.push(Change::Put(hash, row));
+            let row = ObjectRow { stand, ..*row };
+            changes.push(RowChange::Put(hash, row));
             changed.push((hash, row));
         }
         if let Err(error) = self.rows.change(&changes) {
@@ -402,7 +404,7 @@ impl Policy {
     ///
     /// # Errors
     /// The disk does not take it.
-    pub fn keep_given(&self) -> Result<(), StoreError> {
+    pub fn keep_given(&self) -> Result<(), ObjectError> {
         let mut state = self.state();
         let changes = state.given.changes();
         if changes.is_empty() {
@@ -419,8 +421,8 @@ impl Policy {
     }
 }
 
-fn broken(error: impl std::fmt::Display) -> StoreError {
-    StoreError::Broken(format!("the policy: {error}"))
+fn broken(error: impl std::fmt::Display) -> ObjectError {
+    ObjectError::Broken(format!("the policy: {error}"))
 }
 
 #[cfg(test)]

@@ -10,22 +10,22 @@ use octet_node::say;
 use octet_node::settings::Which;
 use octet_node::{UnitEnvironment, notify_ready};
 
-use crate::limits::Limits;
+use crate::limits::CacheLimits;
 use crate::peers::PORT;
-use crate::{Parts, run, settings};
+use crate::{CacheConfig, run, settings};
 
 /// Serves until PID 1 ends it.
 pub fn main() -> ExitCode {
     octet_node::run(|given| run(parts(given)?, notify_ready))
 }
 
-fn parts(mut given: UnitEnvironment) -> io::Result<Parts> {
+fn parts(mut given: UnitEnvironment) -> io::Result<CacheConfig> {
     let quota = settings::quota(Path::new(SOCKETS), Which::InForce).unwrap_or_else(|error| {
         say!("what objects may take is not known: none goes but for what stays free: {error}");
         Some(u64::MAX)
     });
-    Ok(Parts {
-        limits: Limits { quota, ..Limits::default() },
+    Ok(CacheConfig {
+        limits: CacheLimits { quota, ..CacheLimits::default() },
         folder: given.state.take(),
         sockets: SOCKETS.into(),
         at: vec![

@@ -25,7 +25,7 @@ const ABOUT: &[u8] = b"octet token 1\0";
 
 /// Why a token is good for nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum InvalidToken {
     /// This node has not made it, or has revoked it.
     #[error("this node has not made this token, or it was revoked: ask the box's owner for one")]
     Unknown,
@@ -83,19 +83,19 @@ impl Tokens {
     ///
     /// # Errors
     /// None may be.
-    pub fn check(&self, token: &str, now: u64) -> Result<u64, Refused> {
-        let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| Refused::Unknown)?;
+    pub fn check(&self, token: &str, now: u64) -> Result<u64, InvalidToken> {
+        let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| InvalidToken::Unknown)?;
         let mut fields = Fields(&bytes);
-        let (head, tag) = (fields.take(17).ok_or(Refused::Unknown)?, fields.0);
+        let (head, tag) = (fields.take(17).ok_or(InvalidToken::Unknown)?, fields.0);
         let key = self.key.lock().unwrap_or_else(PoisonError::into_inner);
         // It takes as long for every tag.
-        verify(&key, &[ABOUT, head].concat(), tag).map_err(|_| Refused::Unknown)?;
+        verify(&key, &[ABOUT, head].concat(), tag).map_err(|_| InvalidToken::Unknown)?;
         let mut fields = Fields(head);
         let (version, bytes, expires) = (fields.u8(), fields.u64(), fields.u64());
         match (version, bytes, expires) {
             (Some(VERSION), Some(bytes), Some(expires)) if now < expires => Ok(bytes),
-            (Some(VERSION), ..) => Err(Refused::Expired),
-            _ => Err(Refused::Unknown),
+            (Some(VERSION), ..) => Err(InvalidToken::Expired),
+            _ => Err(InvalidToken::Unknown),
         }
     }
 }
@@ -112,24 +112,27 @@ mod tests {
         let tokens = open();
         let token = tokens.make(1000, 50);
         assert_eq!(tokens.check(&token, 49), Ok(1000));
-        assert_eq!(tokens.check(&token, 50), Err(Refused::Expired));
+        assert_eq!(tokens.check(&token, 50), Err(InvalidToken::Expired));
         let bytes = URL_SAFE_NO_PAD.decode(&token).unwrap();
         for bit in 0..bytes.len() * 8 {
             let mut changed = bytes.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(tokens.check(&URL_SAFE_NO_PAD.encode(changed), 0), Err(Refused::Unknown));
+            assert_eq!(
+                tokens.check(&URL_SAFE_NO_PAD.encode(changed), 0),
+                Err(InvalidToken::Unknown)
+            );
         }
         for length in 0..token.len() {
-            assert_eq!(tokens.check(&token[..length], 0), Err(Refused::Unknown));
+            assert_eq!(tokens.check(&token[..length], 0), Err(InvalidToken::Unknown));
         }
         // Also after a restart; another node has another key.
         let other = TempDir::new().unwrap();
         assert_eq!(open().check(&token, 0), Ok(1000));
         let other = Tokens::open(other.path().to_owned()).unwrap();
-        assert_eq!(other.check(&token, 0), Err(Refused::Unknown));
+        assert_eq!(other.check(&token, 0), Err(InvalidToken::Unknown));
         tokens.revoke().unwrap();
         for tokens in [tokens, open()] {
-            assert_eq!(tokens.check(&token, 0), Err(Refused::Unknown));
+            assert_eq!(tokens.check(&token, 0), Err(InvalidToken::Unknown));
         }
     }
 }

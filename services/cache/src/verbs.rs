@@ -26,8 +26,8 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use crate::fetch::Missing;
 use crate::http::{Gateway, Here, parse};
 use crate::metrics::Numbers;
-use crate::objects::{Listed, StoreError};
-use crate::policy::Kind;
+use crate::objects::{ListedObject, ObjectError};
+use crate::policy::ObjectKind;
 use crate::settings;
 
 /// How many clients there may be, how many of them are kept for operators, and how many one user may be.
@@ -46,7 +46,7 @@ const AHEAD: usize = MAX_WANTS - 1;
 pub const AHEAD_OF_ALL: usize = 2 * AHEAD;
 
 /// All of them.
-pub fn verbs() -> Verbs<Desk> {
+pub fn verbs() -> Verbs<CacheVerbs> {
     use Permission::{Operate, Read};
 
     let object = || text("hash", "The object's hash: 64 hexadecimal digits").parse(hash);
@@ -57,8 +57,8 @@ pub fn verbs() -> Verbs<Desk> {
             bytes(Verb::new("add", Operate, "Stores a file as an object and prints its hash"), &["size"]),
             file("file", "The content")
                 .and(flag("loose", "Do not pin it: it may be evicted when space is needed")),
-            |desk: &Desk, call, (file, is_loose)| {
-                let kind = if is_loose { Kind::Loose } else { Kind::Pinned };
+            |desk: &CacheVerbs, call, (file, is_loose)| {
+                let kind = if is_loose { ObjectKind::Loose } else { ObjectKind::Pinned };
                 desk.add(call, file.size, kind).map(show)
             },
         )
@@ -76,7 +76,7 @@ pub fn verbs() -> Verbs<Desk> {
                 let found = desk.here()?.find(hash, &desk.gateway.counters);
                 let found = desk.runtime.block_on(found);
                 let size = found.map_err(|missing| missing_as(&missing))?.size;
-                Ok(show(Listed { hash, size }))
+                Ok(show(ListedObject { hash, size }))
             },
         )
         .with(
@@ -169,15 +169,15 @@ pub fn verbs() -> Verbs<Desk> {
             nothing(),
             |desk, _, ()| desk.stats(),
         )
-        .with_metrics(|desk: &Desk| Numbers(desk.gateway.clone()).now())
+        .with_metrics(|desk: &CacheVerbs| Numbers(desk.gateway.clone()).now())
         .with_settings(
             |desk| Ok(settings::quota(&desk.sockets, Which::Next).map(drop)?),
-            Desk::apply,
+            CacheVerbs::apply,
         )
 }
 
 /// What answers.
-pub struct Desk {
+pub struct CacheVerbs {
     /// The objects.
     pub gateway: Gateway,
     /// By what other nodes are served.
@@ -194,11 +194,15 @@ pub struct Desk {
 ///
 /// # Errors
 /// The socket is gone.
-pub fn keep(listener: &UnixListener, callers: &Callers, desk: Desk) -> io::Result<Infallible> {
+pub fn keep(
+    listener: &UnixListener,
+    callers: &Callers,
+    desk: CacheVerbs,
+) -> io::Result<Infallible> {
     serve(listener, callers, LIMITS, verbs(), desk)
 }
 
-impl Desk {
+impl CacheVerbs {
     /// What is kept here.
     fn here(&self) -> Result<&Here, Failure> {
         self.gateway.here.as_ref().ok_or_else(|| {
@@ -222,7 +226,12 @@ impl Desk {
     }
 
     /// Takes a file of `size` bytes, if that is known.
-    fn add(&self, call: &mut Call<'_>, size: Option<u64>, kind: Kind) -> Result<Listed, Failure> {
+    fn add(
+        &self,
+        call: &mut Call<'_>,
+        size: Option<u64>,
+        kind: ObjectKind,
+    ) -> Result<ListedObject, Failure> {
         let here = self.here()?;
         let (parts, mut came) = mpsc::channel::<io::Result<Bytes>>(UNWRITTEN);
         let objects = Arc::clone(&here.objects);
@@ -255,7 +264,7 @@ impl Desk {
 
     fn stats(&self) -> Result<Value, Failure> {
         let here = self.here()?;
-        let broken = |error: io::Error| store(&StoreError::Broken(error.to_string()));
+        let broken = |error: io::Error| store(&ObjectError::Broken(error.to_string()));
         let free = here.objects.free().map_err(broken)?;
         let (objects, bytes) = here.objects.in_memory();
         let key = self.endpoint.borrow().as_ref().map(|it| it.id().to_string());
@@ -293,7 +302,7 @@ fn not_here() -> Failure {
 }
 
 /// A line of `ls`, with whether it stays, and whether web pages of others may read it.
-fn show_with_marks(here: &Here, listed: Listed) -> Value {
+fn show_with_marks(here: &Here, listed: ListedObject) -> Value {
     let mut line = show(listed);
     if let Value::Object(line) = &mut line {
         let policy = here.objects.policy();
@@ -303,7 +312,7 @@ fn show_with_marks(here: &Here, listed: Listed) -> Value {
     line
 }
 
-fn show(Listed { hash, size }: Listed) -> Value {
+fn show(ListedObject { hash, size }: ListedObject) -> Value {
     let hash = hash.to_hex().to_string();
     json!({ "hash": hash, "size": size, "path": format!("/b/{hash}") })
 }
@@ -315,13 +324,13 @@ fn hash(text: String) -> Result<Hash, Failure> {
     })
 }
 
-fn store(error: &StoreError) -> Failure {
+fn store(error: &ObjectError) -> Failure {
     let help = match error {
-        StoreError::Full { .. } => "`cache stats` shows how much room there is",
-        StoreError::Quota { .. } => "`cache ls` shows what is pinned",
-        StoreError::Removed => "`add` it again",
-        StoreError::Public { .. } => "`cache ls` shows what is public",
-        StoreError::Broken(_) => "`logs cache` may say more; what was there before is as it was",
+        ObjectError::Full { .. } => "`cache stats` shows how much room there is",
+        ObjectError::Quota { .. } => "`cache ls` shows what is pinned",
+        ObjectError::Removed => "`add` it again",
+        ObjectError::Public { .. } => "`cache ls` shows what is public",
+        ObjectError::Broken(_) => "`logs cache` may say more; what was there before is as it was",
     };
     Failure::new(FailureCode::Failed, error.to_string(), help)
 }

@@ -19,21 +19,21 @@ const STACK: usize = 256 << 10;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The boards.
-pub struct Boards {
+pub struct BoardGates {
     map: watch::Receiver<Option<Map>>,
     port: u16,
 }
 
 /// The gate of a board.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Board {
+pub struct BoardGate {
     /// Where it is reached.
     pub address: SocketAddr,
     /// What the map says about it, for whom wants to know which node it must be.
     pub entry: Value,
 }
 
-impl Boards {
+impl BoardGates {
     /// Those of the map that the unit at `socket` gives; their gates listen at `port`.
     ///
     /// # Errors
@@ -62,7 +62,7 @@ impl Boards {
     ///
     /// # Errors
     /// It does not, or has no such board.
-    pub fn find(&self, own: Option<PublicKey>, number: u64) -> Result<Board, Failure> {
+    pub fn find(&self, own: Option<PublicKey>, number: u64) -> Result<BoardGate, Failure> {
         let map = self.map.borrow();
         let map = map.as_ref().filter(|map| Some(map.coordinator) == own).ok_or_else(|| {
             Failure::new(
@@ -81,7 +81,7 @@ impl Boards {
     }
 }
 
-fn find(map: &Map, number: u64, port: u16) -> Option<Board> {
+fn find(map: &Map, number: u64, port: u16) -> Option<BoardGate> {
     // The router, which is 0, is no board.
     let number = u8::try_from(number).ok().filter(|number| *number > 0)?;
     let member = map.member(number)?;
@@ -92,7 +92,7 @@ fn find(map: &Map, number: u64, port: u16) -> Option<Board> {
     let Member { node, record, .. } = member;
     let entry =
         json!({ "board": number, "node": node, "coordinator": map.coordinator, "record": record });
-    Some(Board { address: SocketAddr::from((v4, port)), entry })
+    Some(BoardGate { address: SocketAddr::from((v4, port)), entry })
 }
 
 #[cfg(test)]
@@ -130,7 +130,7 @@ mod tests {
             assert_eq!(found.entry["node"], json!(node));
         }
         let (sender, map) = watch::channel(Some(map));
-        let boards = Boards { map, port: 4040 };
+        let boards = BoardGates { map, port: 4040 };
         assert!(boards.find(Some(router), 3).is_ok());
         for own in [None, Some(board)] {
             assert!(boards.find(own, 3).unwrap_err().message.contains("does not hold the map"));

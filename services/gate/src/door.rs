@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use octet_node::limits::client;
 
-use crate::limits::Limits;
+use crate::limits::GateLimits;
 
 /// How many addresses are remembered. When there are more, the one that is nearest to being quiet is
 /// forgotten.
@@ -15,9 +15,9 @@ const MOST_ADDRESSES: usize = 1024;
 /// Who tries: an IPv4 address, or the network of an IPv6 address (64 bits, the least that one
 /// customer has), but of the link's own addresses each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Origin(IpAddr);
+pub struct ClientNetwork(IpAddr);
 
-impl From<IpAddr> for Origin {
+impl From<IpAddr> for ClientNetwork {
     fn from(address: IpAddr) -> Self {
         match address {
             IpAddr::V6(v6) if v6.is_unicast_link_local() => Self(address),
@@ -28,7 +28,7 @@ impl From<IpAddr> for Origin {
 
 /// Whether somebody may try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
+pub enum RateDecision {
     /// They may.
     Come,
     /// They have tried too often; from now on.
@@ -40,11 +40,16 @@ pub enum Answer {
 /// Who has tried of late: until when each has used up what it may (a moment of the generic cell rate
 /// algorithm, ITU-T I.371), and whether it was told to be limited.
 #[derive(Debug, Default)]
-pub struct Door(HashMap<Origin, (Duration, bool)>);
+pub struct RateLimiter(HashMap<ClientNetwork, (Duration, bool)>);
 
-impl Door {
+impl RateLimiter {
     /// Somebody tries at `now`.
-    pub fn knock(&mut self, origin: Origin, now: Duration, limits: &Limits) -> Answer {
+    pub fn knock(
+        &mut self,
+        origin: ClientNetwork,
+        now: Duration,
+        limits: &GateLimits,
+    ) -> RateDecision {
         if self.0.len() >= MOST_ADDRESSES && !self.0.contains_key(&origin) {
             let quietest =
                 self.0.iter().min_by_key(|(_, (used, _))| *used).map(|(origin, _)| *origin);
@@ -54,17 +59,17 @@ impl Door {
         let next = (*used).max(now) + limits.interval;
         if next > now + limits.interval * limits.burst {
             return if std::mem::replace(told, true) {
-                Answer::Limited
+                RateDecision::Limited
             } else {
-                Answer::LimitedFromNow
+                RateDecision::LimitedFromNow
             };
         }
         (*used, *told) = (next, false);
-        Answer::Come
+        RateDecision::Come
     }
 
     /// Who has tried turned out to be an operator: it does not count.
-    pub fn welcome(&mut self, origin: Origin, limits: &Limits) {
+    pub fn welcome(&mut self, origin: ClientNetwork, limits: &GateLimits) {
         if let Some((used, _)) = self.0.get_mut(&origin) {
             *used = used.saturating_sub(limits.interval);
         }
@@ -73,8 +78,8 @@ impl Door {
 
 /// Of the connections under way, in their order, the one that is to go when there is no room: the
 /// oldest of the address that has the most.
-pub fn to_go(under_way: &[Origin]) -> Option<usize> {
-    let count = |origin: &Origin| under_way.iter().filter(|other| *other == origin).count();
+pub fn to_go(under_way: &[ClientNetwork]) -> Option<usize> {
+    let count = |origin: &ClientNetwork| under_way.iter().filter(|other| *other == origin).count();
     let most = under_way.iter().map(count).max()?;
     under_way.iter().position(|origin| count(origin) == most)
 }
@@ -84,8 +89,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn origin(text: &str) -> Origin {
-        Origin::from(text.parse::<IpAddr>().unwrap())
+    fn origin(text: &str) -> ClientNetwork {
+        ClientNetwork::from(text.parse::<IpAddr>().unwrap())
     }
 
     fn seconds(seconds: u64) -> Duration {
@@ -94,22 +99,22 @@ mod tests {
 
     #[test]
     fn so_often_and_no_more() {
-        let (mut door, limits) = (Door::default(), Limits::default());
+        let (mut door, limits) = (RateLimiter::default(), GateLimits::default());
         let one = origin("10.0.0.1");
         for _ in 0..limits.burst {
-            assert_eq!(door.knock(one, seconds(100), &limits), Answer::Come);
+            assert_eq!(door.knock(one, seconds(100), &limits), RateDecision::Come);
         }
-        assert_eq!(door.knock(one, seconds(100), &limits), Answer::LimitedFromNow);
-        assert_eq!(door.knock(one, seconds(101), &limits), Answer::Limited);
-        assert_eq!(door.knock(origin("10.0.0.2"), seconds(101), &limits), Answer::Come);
-        assert_eq!(door.knock(one, seconds(100) + limits.interval, &limits), Answer::Come);
+        assert_eq!(door.knock(one, seconds(100), &limits), RateDecision::LimitedFromNow);
+        assert_eq!(door.knock(one, seconds(101), &limits), RateDecision::Limited);
+        assert_eq!(door.knock(origin("10.0.0.2"), seconds(101), &limits), RateDecision::Come);
+        assert_eq!(door.knock(one, seconds(100) + limits.interval, &limits), RateDecision::Come);
         assert_eq!(
             door.knock(one, seconds(100) + limits.interval, &limits),
-            Answer::LimitedFromNow
+            RateDecision::LimitedFromNow
         );
         // An operator may come as often as it likes.
         for _ in 0..100 {
-            assert_eq!(door.knock(origin("10.0.0.3"), seconds(200), &limits), Answer::Come);
+            assert_eq!(door.knock(origin("10.0.0.3"), seconds(200), &limits), RateDecision::Come);
             door.welcome(origin("10.0.0.3"), &limits);
         }
     }
@@ -136,12 +141,12 @@ mod tests {
         /// However many come: the table is bounded, and nobody gets more than burst and rate.
         #[test]
         fn bounded(knocks in prop::collection::vec((any::<u16>(), 0u64..3), 1..3000)) {
-            let (mut door, limits) = (Door::default(), Limits::default());
+            let (mut door, limits) = (RateLimiter::default(), GateLimits::default());
             let (mut now, mut came) = (0, 0u64);
             for (address, pause) in knocks {
                 now += pause;
-                door.knock(Origin(IpAddr::from(u32::from(address).to_be_bytes())), seconds(now), &limits);
-                if door.knock(origin("192.0.2.1"), seconds(now), &limits) == Answer::Come {
+                door.knock(ClientNetwork(IpAddr::from(u32::from(address).to_be_bytes())), seconds(now), &limits);
+                if door.knock(origin("192.0.2.1"), seconds(now), &limits) == RateDecision::Come {
                     came += 1;
                 }
                 prop_assert!(door.0.len() <= MOST_ADDRESSES);

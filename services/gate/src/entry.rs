@@ -21,9 +21,9 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::door::{Answer, Door, Origin, to_go};
+use crate::door::{ClientNetwork, RateDecision, RateLimiter, to_go};
 use crate::gate::{Gate, address, count};
-use crate::places::Place;
+use crate::places::SessionPermit;
 use crate::session;
 use octet_node::frames::{Broken, send};
 
@@ -32,12 +32,12 @@ const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// What the gate shows of itself: its key, and the certificate that says whose gate it is.
 #[derive(Clone)]
-pub struct Shown {
+pub struct GateIdentity {
     tls: Arc<ServerConfig>,
     hello: Hello,
 }
 
-impl Shown {
+impl GateIdentity {
     /// Shows `certified`.
     ///
     /// # Errors
@@ -49,16 +49,16 @@ impl Shown {
 }
 
 /// Where operators come in.
-pub struct Entry {
+pub struct OperatorListener {
     gate: Rc<Gate>,
-    shown: RefCell<Option<Shown>>,
-    door: RefCell<Door>,
+    shown: RefCell<Option<GateIdentity>>,
+    door: RefCell<RateLimiter>,
     /// Connections whose peer has not yet shown its key, in the order they came.
-    under_way: RefCell<VecDeque<(Origin, AbortHandle)>>,
+    under_way: RefCell<VecDeque<(ClientNetwork, AbortHandle)>>,
     start: Instant,
 }
 
-impl Entry {
+impl OperatorListener {
     /// Leads to `gate`.
     pub fn new(gate: Rc<Gate>) -> Rc<Self> {
         let (shown, door, under_way) = Default::default();
@@ -66,7 +66,7 @@ impl Entry {
     }
 
     /// From now on the gate shows `shown`. Whoever is in, stays.
-    pub fn show(&self, shown: Shown) {
+    pub fn show(&self, shown: GateIdentity) {
         *self.shown.borrow_mut() = Some(shown);
     }
 
@@ -84,13 +84,13 @@ impl Entry {
     }
 
     fn take(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr) {
-        let origin = Origin::from(peer.ip());
+        let origin = ClientNetwork::from(peer.ip());
         let limits = &self.gate.limits;
         match self.door.borrow_mut().knock(origin, self.start.elapsed(), limits) {
-            Answer::Come => {}
+            RateDecision::Come => {}
             answer => {
                 count(&self.gate.counts.limited);
-                if answer == Answer::LimitedFromNow {
+                if answer == RateDecision::LimitedFromNow {
                     say!("{}: tries too often, and is turned away for a while", address(peer));
                 }
                 return;
@@ -111,7 +111,7 @@ impl Entry {
         let mut under_way = self.under_way.borrow_mut();
         under_way.retain(|(_, task)| !task.is_finished());
         while under_way.len() >= self.gate.limits.handshakes {
-            let origins: Vec<Origin> = under_way.iter().map(|(origin, _)| *origin).collect();
+            let origins: Vec<ClientNetwork> = under_way.iter().map(|(origin, _)| *origin).collect();
             let Some((_, task)) = to_go(&origins).and_then(|index| under_way.remove(index)) else {
                 return;
             };
@@ -125,8 +125,8 @@ impl Entry {
         self: Rc<Self>,
         stream: TcpStream,
         peer: SocketAddr,
-        origin: Origin,
-        shown: Shown,
+        origin: ClientNetwork,
+        shown: GateIdentity,
     ) {
         let limit = self.gate.limits.handshake_time;
         let acceptor = TlsAcceptor::from(Arc::clone(&shown.tls));
@@ -155,7 +155,7 @@ impl Entry {
         mut stream: TlsStream<TcpStream>,
         key: PublicKey,
         from: String,
-        origin: Origin,
+        origin: ClientNetwork,
         hello: &Hello,
     ) {
         let gate = Rc::clone(&self.gate);
@@ -193,7 +193,7 @@ async fn converse(
     gate: Rc<Gate>,
     stream: TlsStream<TcpStream>,
     operator: OperatorKey,
-    place: Place,
+    place: SessionPermit,
     from: String,
 ) {
     let (name, key) = (operator.name.clone(), operator.key);
@@ -207,7 +207,7 @@ async fn converse(
 }
 
 /// A place among the operators that are connected.
-fn admit(gate: &Gate, operator: &OperatorKey) -> Result<Place, Failure> {
+fn admit(gate: &Gate, operator: &OperatorKey) -> Result<SessionPermit, Failure> {
     let place = gate.sessions.take(operator, &gate.limits.sessions);
     place.ok_or_else(|| {
         Failure::new(

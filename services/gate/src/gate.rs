@@ -12,13 +12,13 @@ use octet_node::say;
 use serde_json::{Map, Value};
 use tokio::task::AbortHandle;
 
-use crate::boards::Boards;
+use crate::boards::BoardGates;
 use crate::ids::Ids;
-use crate::limits::Limits;
+use crate::limits::GateLimits;
 use crate::offer::VERBS;
-use crate::places::Places;
+use crate::places::SessionLimit;
 use crate::trusted::Trusted;
-use crate::units::Units;
+use crate::units::UnitVerbs;
 
 /// How much of a command's arguments the log shows, in bytes.
 const SHOWN: usize = 200;
@@ -32,9 +32,9 @@ pub struct Gate {
     /// The folder of the units' sockets.
     pub sockets: PathBuf,
     /// What it gives at most.
-    pub limits: Limits,
+    pub limits: GateLimits,
     /// The way to all units.
-    pub units: Units,
+    pub units: UnitVerbs,
     /// Signed commands that were run. A thread holds it while it writes the file.
     pub ids: Arc<Mutex<Ids>>,
     /// The time, as far as it was stated.
@@ -42,18 +42,18 @@ pub struct Gate {
     /// The node, once `identity` has named it.
     pub node: Cell<Option<PublicKey>>,
     /// How many connections each operator has.
-    pub sessions: Places,
+    pub sessions: SessionLimit,
     /// How many of them are handed on to boards.
-    pub relays: Places,
+    pub relays: SessionLimit,
     /// Where the boards are.
-    pub boards: Boards,
+    pub boards: BoardGates,
     /// What was counted since the start.
-    pub counts: Counts,
+    pub counts: GateCounts,
 }
 
 /// What was counted since the start.
 #[derive(Default)]
-pub struct Counts {
+pub struct GateCounts {
     /// Connections turned away because their address had tried too often.
     pub limited: Cell<u64>,
     /// Connections whose peer did not show a key.
@@ -128,14 +128,14 @@ impl Gate {
 }
 
 /// Who asks, for the log.
-pub struct Who<'a> {
+pub struct CallerName<'a> {
     /// The operator.
     pub operator: &'a OperatorKey,
     /// From where: an address, or which service carried it.
     pub from: &'a str,
 }
 
-impl Who<'_> {
+impl CallerName<'_> {
     /// One line of the log about a command of this operator.
     pub fn audit(&self, unit: &UnitName, verb: &str, args: &str, outcome: &str) {
         let OperatorKey { name, key, .. } = self.operator;

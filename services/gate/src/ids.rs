@@ -43,7 +43,7 @@ const LONGEST_SIGNERS: u64 = 128 << 10;
 
 /// Who has signed a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Signer {
+pub struct CommandSigner {
     /// The key.
     pub key: PublicKey,
     /// Whether it has `own`.
@@ -78,7 +78,7 @@ pub struct Ids {
 
 /// Why a command is not run.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum RefusedCommand {
     /// It was.
     #[error("this command was run before")]
     Again,
@@ -144,8 +144,9 @@ impl Ids {
     ///
     /// # Errors
     /// It is not, or no command can be run at all.
-    pub fn in_time(&self, expires: u64, now: u64) -> Result<(), Refused> {
-        let known = self.known.as_ref().map_err(|problem| Refused::Store(problem.clone()))?;
+    pub fn in_time(&self, expires: u64, now: u64) -> Result<(), RefusedCommand> {
+        let known =
+            self.known.as_ref().map_err(|problem| RefusedCommand::Store(problem.clone()))?;
         known.in_time(expires, now)
     }
 
@@ -157,16 +158,18 @@ impl Ids {
     /// It is not to be run.
     pub fn run(
         &mut self,
-        by: Signer,
+        by: CommandSigner,
         id: CommandId,
         expires: u64,
         now: u64,
         before: impl FnMut(WriteStep) -> io::Result<()>,
-    ) -> Result<(), Refused> {
-        let known = self.known.as_mut().map_err(|problem| Refused::Store(problem.clone()))?;
-        let path = self.path.as_ref().ok_or_else(|| Refused::Store("it has no place".into()))?;
+    ) -> Result<(), RefusedCommand> {
+        let known =
+            self.known.as_mut().map_err(|problem| RefusedCommand::Store(problem.clone()))?;
+        let path =
+            self.path.as_ref().ok_or_else(|| RefusedCommand::Store("it has no place".into()))?;
         let next = known.with(by, id, expires, now)?;
-        let store = |error: io::Error| Refused::Store(error.to_string());
+        let store = |error: io::Error| RefusedCommand::Store(error.to_string());
         durable::write(&signers(path), &encode_signers(&next), ExistingFile::Replace, |_| Ok(()))
             .map_err(store)?;
         durable::write(path, &encode(&next), ExistingFile::Replace, before).map_err(store)?;
@@ -177,30 +180,36 @@ impl Ids {
 
 impl Known {
     /// Whether a command is in time at `now`.
-    fn in_time(&self, expires: u64, now: u64) -> Result<(), Refused> {
+    fn in_time(&self, expires: u64, now: u64) -> Result<(), RefusedCommand> {
         if expires <= now || expires <= self.floor {
-            return Err(Refused::Expired);
+            return Err(RefusedCommand::Expired);
         }
         if expires > now.saturating_add(AHEAD) {
-            return Err(Refused::TooFarAhead);
+            return Err(RefusedCommand::TooFarAhead);
         }
         Ok(())
     }
 
-    fn with(&self, by: Signer, id: CommandId, expires: u64, now: u64) -> Result<Self, Refused> {
+    fn with(
+        &self,
+        by: CommandSigner,
+        id: CommandId,
+        expires: u64,
+        now: u64,
+    ) -> Result<Self, RefusedCommand> {
         self.in_time(expires, now)?;
         if self.ran.iter().any(|ran| ran.id == id) {
-            return Err(Refused::Again);
+            return Err(RefusedCommand::Again);
         }
         let (mut ran, gone): (Vec<_>, Vec<_>) =
             self.ran.iter().copied().partition(|ran| ran.expires > now);
         let floor = gone.iter().map(|ran| ran.expires).fold(self.floor, u64::max);
         let (all, of_one) = if by.own { (MOST, OF_ONE_OWN) } else { (MOST - FOR_OWN, OF_ONE) };
         if ran.iter().filter(|ran| ran.by == Some(by.key)).count() >= of_one {
-            return Err(Refused::TooMany(of_one));
+            return Err(RefusedCommand::TooMany(of_one));
         }
         if ran.len() >= all {
-            return Err(Refused::Full);
+            return Err(RefusedCommand::Full);
         }
         ran.push(Ran { id, expires, by: Some(by.key) });
         Ok(Self { floor, ran })
@@ -277,20 +286,20 @@ mod tests {
         u128::from(number).to_be_bytes()
     }
 
-    fn owner(key: u8) -> Signer {
-        Signer { own: true, ..other(key) }
+    fn owner(key: u8) -> CommandSigner {
+        CommandSigner { own: true, ..other(key) }
     }
 
-    fn other(key: u8) -> Signer {
-        Signer { key: PrivateKey::from_seed([key; 32]).unwrap().public(), own: false }
+    fn other(key: u8) -> CommandSigner {
+        CommandSigner { key: PrivateKey::from_seed([key; 32]).unwrap().public(), own: false }
     }
 
-    fn run(ids: &mut Ids, number: u16, expires: u64, now: u64) -> Result<(), Refused> {
+    fn run(ids: &mut Ids, number: u16, expires: u64, now: u64) -> Result<(), RefusedCommand> {
         ids.run(owner(1), id(number), expires, now, |_| Ok(()))
     }
 
     /// Adds commands `from` on of `by` until none is taken. Returns their number, and why.
-    fn fill(known: &mut Known, by: Signer, from: u16) -> (usize, Refused) {
+    fn fill(known: &mut Known, by: CommandSigner, from: u16) -> (usize, RefusedCommand) {
         for count in 0.. {
             match known.with(by, id(from + count), NOW + 60, NOW) {
                 Ok(next) => *known = next,
@@ -306,14 +315,14 @@ mod tests {
         let mut ids = Ids::open(Some(folder.path()));
         assert_eq!(run(&mut ids, 1, NOW + 60, NOW), Ok(()));
         for again in [&mut ids, &mut Ids::open(Some(folder.path()))] {
-            assert_eq!(run(again, 1, NOW + 60, NOW), Err(Refused::Again));
-            assert_eq!(run(again, 2, NOW, NOW), Err(Refused::Expired));
-            assert_eq!(run(again, 2, NOW + AHEAD + 1, NOW), Err(Refused::TooFarAhead));
+            assert_eq!(run(again, 1, NOW + 60, NOW), Err(RefusedCommand::Again));
+            assert_eq!(run(again, 2, NOW, NOW), Err(RefusedCommand::Expired));
+            assert_eq!(run(again, 2, NOW + AHEAD + 1, NOW), Err(RefusedCommand::TooFarAhead));
         }
         assert_eq!(run(&mut ids, 2, NOW + AHEAD, NOW), Ok(()));
         // The first is forgotten, and stays refused, even if the time is put back.
         assert_eq!((run(&mut ids, 3, NOW + 100, NOW + 60), ids.count()), (Ok(()), 2));
-        assert_eq!(run(&mut ids, 1, NOW + 60, NOW), Err(Refused::Expired));
+        assert_eq!(run(&mut ids, 1, NOW + 60, NOW), Err(RefusedCommand::Expired));
         assert_eq!(Ids::open(Some(folder.path())).floor(), NOW + 60);
     }
 
@@ -323,16 +332,16 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let mut ids = Ids::open(Some(folder.path()));
         let known = ids.known.as_mut().unwrap();
-        assert_eq!(fill(known, other(2), 0), (OF_ONE, Refused::TooMany(OF_ONE)));
+        assert_eq!(fill(known, other(2), 0), (OF_ONE, RefusedCommand::TooMany(OF_ONE)));
         assert_eq!(fill(known, other(3), 1000).0, OF_ONE);
         // All others together, too, leave room for those with `own`.
         let greedy = (4..40).map(|key| fill(known, other(key), u16::from(key) * 1000).0);
         assert_eq!(greedy.sum::<usize>(), MOST - FOR_OWN - 2 * OF_ONE);
-        assert_eq!(known.with(other(40), id(60_000), NOW + 60, NOW), Err(Refused::Full));
+        assert_eq!(known.with(other(40), id(60_000), NOW + 60, NOW), Err(RefusedCommand::Full));
         assert_eq!(run(&mut ids, 60_000, NOW + 60, NOW), Ok(()));
         let mut ids = Ids::open(Some(folder.path()));
         let again = ids.run(other(2), id(60_001), NOW + 60, NOW, |_| Ok(()));
-        assert_eq!(again, Err(Refused::TooMany(OF_ONE)));
+        assert_eq!(again, Err(RefusedCommand::TooMany(OF_ONE)));
         assert_eq!(run(&mut ids, 60_001, NOW + 60, NOW), Ok(()));
         let known = ids.known.as_mut().unwrap();
         assert_eq!(fill(known, owner(1), 61_000).0, OF_ONE_OWN - 2);
@@ -347,8 +356,8 @@ mod tests {
         let mut ids = Ids::open(Some(folder.path()));
         let ran = |number| Ran { id: id(number), expires: NOW + 60, by: None };
         ids.known = Ok(Known { floor: 0, ran: (0..MOST as u16).map(ran).collect() });
-        assert_eq!(run(&mut ids, 5000, NOW + 60, NOW), Err(Refused::Full));
-        assert_eq!(run(&mut ids, 0, NOW + 60, NOW), Err(Refused::Again));
+        assert_eq!(run(&mut ids, 5000, NOW + 60, NOW), Err(RefusedCommand::Full));
+        assert_eq!(run(&mut ids, 0, NOW + 60, NOW), Err(RefusedCommand::Again));
         assert_eq!(run(&mut ids, 5000, NOW + 100, NOW + 60), Ok(()));
         let longest = Ran { id: [0xff; 16], expires: u64::MAX, by: Some(owner(0xff).key) };
         let full = Known { floor: u64::MAX, ran: vec![longest; MOST] };
@@ -373,7 +382,7 @@ mod tests {
             }
             let mut ids = Ids::open(Some(folder.path()));
             let again = ids.run(other(2), id(0), NOW + 60, NOW, |_| Ok(()));
-            assert_eq!(again, Err(Refused::Again));
+            assert_eq!(again, Err(RefusedCommand::Again));
             ids.run(other(2), id(5000), NOW + 60, NOW, |_| Ok(())).unwrap();
             let ids = Ids::open(Some(folder.path()));
             let counted = ids.known.unwrap().ran.iter().filter(|ran| ran.by.is_some()).count();
@@ -392,11 +401,12 @@ mod tests {
             let outcome = ids.run(owner(1), id(2), NOW + 60, NOW, |step| {
                 if step == cut { Err(io::Error::other("cut")) } else { Ok(()) }
             });
-            assert!(matches!(outcome, Err(Refused::Store(_))), "{cut:?}");
+            assert!(matches!(outcome, Err(RefusedCommand::Store(_))), "{cut:?}");
             let mut ids = Ids::open(Some(folder.path()));
-            assert_eq!(run(&mut ids, 1, NOW + 60, NOW), Err(Refused::Again), "{cut:?}");
+            assert_eq!(run(&mut ids, 1, NOW + 60, NOW), Err(RefusedCommand::Again), "{cut:?}");
             let second = run(&mut ids, 2, NOW + 60, NOW);
-            let wanted = if cut == WriteStep::SyncFolder { Err(Refused::Again) } else { Ok(()) };
+            let wanted =
+                if cut == WriteStep::SyncFolder { Err(RefusedCommand::Again) } else { Ok(()) };
             assert_eq!(second, wanted, "{cut:?}");
         }
     }
@@ -418,10 +428,13 @@ mod tests {
             std::fs::write(&path, &whole[..length]).unwrap();
             let mut ids = Ids::open(Some(folder.path()));
             assert!(ids.trouble().is_some_and(|trouble| trouble.contains("damaged")));
-            assert!(matches!(run(&mut ids, 2, NOW + 60, NOW), Err(Refused::Store(_))), "{length}");
+            assert!(
+                matches!(run(&mut ids, 2, NOW + 60, NOW), Err(RefusedCommand::Store(_))),
+                "{length}"
+            );
         }
         let mut none = Ids::open(None);
-        assert!(matches!(run(&mut none, 1, NOW + 60, NOW), Err(Refused::Store(_))));
+        assert!(matches!(run(&mut none, 1, NOW + 60, NOW), Err(RefusedCommand::Store(_))));
     }
 
     proptest! {

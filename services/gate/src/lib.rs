@@ -41,23 +41,23 @@ use octet_node::sub_key::{self, KeyUpdate};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::{LocalSet, spawn_local};
 
-use crate::boards::Boards;
-use crate::entry::{Entry, Shown};
+use crate::boards::BoardGates;
+use crate::entry::{GateIdentity, OperatorListener};
 use crate::gate::Gate;
 use crate::ids::Ids;
-use crate::limits::Limits;
+use crate::limits::GateLimits;
 use crate::trusted::{Trusted, this_boot};
-use crate::units::Units;
+use crate::units::UnitVerbs;
 
 /// After how long without work the thread that waits for the disk ends.
 const LINGER: Duration = Duration::from_secs(5);
 
 /// What a gate is made of.
-pub struct Parts {
+pub struct GateConfig {
     /// Who may do what.
     pub operators: Operator,
     /// What it gives at most.
-    pub limits: Limits,
+    pub limits: GateLimits,
     /// Its data folder.
     pub folder: Option<PathBuf>,
     /// The folder of the units' sockets.
@@ -77,7 +77,7 @@ pub struct Parts {
 ///
 /// # Errors
 /// It cannot begin.
-pub fn run(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+pub fn run(parts: GateConfig, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -87,7 +87,7 @@ pub fn run(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Result<(
     LocalSet::new().block_on(&runtime, serve(parts, ready))
 }
 
-async fn serve(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+async fn serve(parts: GateConfig, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     let (sender, news) = unbounded_channel();
     // The receiver lives as long as the gate.
     let tell = move |what| drop(sender.send(what));
@@ -105,16 +105,16 @@ async fn serve(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Resu
         connected: Default::default(),
         sockets: parts.sockets.clone(),
         limits: parts.limits,
-        units: Units::new(&parts.sockets)?,
+        units: UnitVerbs::new(&parts.sockets)?,
         ids: Arc::new(Mutex::new(ids)),
         trusted: Trusted::open(folder, this_boot()).into(),
         node: None.into(),
         sessions: Default::default(),
         relays: Default::default(),
-        boards: Boards::keep(parts.sockets.join("cluster.sock"), parts.board_port)?,
+        boards: BoardGates::keep(parts.sockets.join("cluster.sock"), parts.board_port)?,
         counts: Default::default(),
     });
-    let entry = Entry::new(Rc::clone(&gate));
+    let entry = OperatorListener::new(Rc::clone(&gate));
     parts.port.set_nonblocking(true)?;
     let port = tokio::net::TcpListener::from_std(parts.port)?;
     tasks::serve(parts.control, parts.callers, own::LIMITS, own::verbs(), Rc::clone(&gate))?;
@@ -125,7 +125,7 @@ async fn serve(parts: Parts, ready: impl FnOnce() -> io::Result<()>) -> io::Resu
 /// Shows what is certified, for as long as the thread goes on that sees to it.
 async fn follow(
     gate: &Gate,
-    entry: &Entry,
+    entry: &OperatorListener,
     mut news: UnboundedReceiver<KeyUpdate>,
     ready: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<()> {
@@ -134,7 +134,7 @@ async fn follow(
     while let Some(news) = news.recv().await {
         match news {
             KeyUpdate::Certified(certified) => {
-                let shown = Shown::new(&certified).map_err(io::Error::other)?;
+                let shown = GateIdentity::new(&certified).map_err(io::Error::other)?;
                 let statement = certified.certificate.statement();
                 say!(
                     "this is the gate of {}, with its key number {}",

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-use crate::places::Room;
+use crate::places::SessionLimits;
 
 /// All bounds.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub struct GateLimits {
     /// Connections whose peer has not yet shown its key. One more, and the oldest of the address that
     /// has the most of them goes.
     pub handshakes: usize,
     /// How long a peer has to show its key.
     pub handshake_time: Duration,
     /// Operators connected at once; a further one is turned away.
-    pub sessions: Room,
+    pub sessions: SessionLimits,
     /// How many connections an address may open at once, after it has been quiet, that do not turn
     /// out to be an operator's.
     pub burst: u32,
@@ -28,24 +28,24 @@ pub struct Limits {
     /// Requests of one connection that wait for an answer.
     pub open: usize,
     /// Connections that are handed on to boards.
-    pub relays: Room,
+    pub relays: SessionLimits,
     /// How long nothing may pass through one. The board's own gate ends those sooner who want nothing.
     pub relay_idle: Duration,
 }
 
-impl Default for Limits {
+impl Default for GateLimits {
     fn default() -> Self {
         Self {
             handshakes: 32,
             handshake_time: Duration::from_secs(10),
-            sessions: Room { all: 24, for_own: 8, of_one: 4, of_one_own: 8 },
+            sessions: SessionLimits { all: 24, for_own: 8, of_one: 4, of_one_own: 8 },
             burst: 20,
             interval: Duration::from_secs(2),
             frame_time: Duration::from_secs(30),
             idle_time: Duration::from_secs(600),
             unread_time: Duration::from_secs(60),
             open: 32,
-            relays: Room { all: 8, for_own: 4, of_one: 2, of_one_own: 4 },
+            relays: SessionLimits { all: 8, for_own: 4, of_one: 2, of_one_own: 4 },
             relay_idle: Duration::from_secs(3600),
         }
     }

@@ -11,11 +11,11 @@ use crate::gate::owns;
 
 /// How many places each operator has.
 #[derive(Debug, Clone, Default)]
-pub struct Places(Rc<RefCell<HashMap<PublicKey, usize>>>);
+pub struct SessionLimit(Rc<RefCell<HashMap<PublicKey, usize>>>);
 
 /// How many places there are.
 #[derive(Debug, Clone, Copy)]
-pub struct Room {
+pub struct SessionLimits {
     /// All of them.
     pub all: usize,
     /// Those of `all` that are kept for operators with `own`, who may have the rest, too.
@@ -28,14 +28,14 @@ pub struct Room {
 
 /// A place.
 #[derive(Debug)]
-pub struct Place {
-    of: Places,
+pub struct SessionPermit {
+    of: SessionLimit,
     key: PublicKey,
 }
 
-impl Places {
+impl SessionLimit {
     /// One of `room` for `operator`, if there is one.
-    pub fn take(&self, operator: &OperatorKey, room: &Room) -> Option<Place> {
+    pub fn take(&self, operator: &OperatorKey, room: &SessionLimits) -> Option<SessionPermit> {
         let key = operator.key;
         let (all, of_one) = match owns(operator) {
             true => (room.all, room.of_one_own),
@@ -45,7 +45,7 @@ impl Places {
             return None;
         }
         *self.0.borrow_mut().entry(key).or_default() += 1;
-        Some(Place { of: self.clone(), key })
+        Some(SessionPermit { of: self.clone(), key })
     }
 
     /// How many are taken.
@@ -59,7 +59,7 @@ impl Places {
     }
 }
 
-impl Drop for Place {
+impl Drop for SessionPermit {
     fn drop(&mut self) {
         let mut taken = self.of.0.borrow_mut();
         if let Some(count) = taken.get_mut(&self.key) {
@@ -83,8 +83,8 @@ mod tests {
 
     #[test]
     fn so_many_in_all_and_of_one() {
-        let places = Places::default();
-        let room = Room { all: 3, for_own: 0, of_one: 2, of_one_own: 2 };
+        let places = SessionLimit::default();
+        let room = SessionLimits { all: 3, for_own: 0, of_one: 2, of_one_own: 2 };
         let [anna, ben, carl] = [1, 2, 3].map(|key| operator(key, "read"));
         let first = places.take(&anna, &room).unwrap();
         let _second = places.take(&anna, &room).unwrap();
@@ -100,9 +100,9 @@ mod tests {
     /// However many keys without `own` take all that they can, those with it come in.
     #[test]
     fn some_are_kept_for_own() {
-        let places = Places::default();
-        let room = Room { all: 10, for_own: 4, of_one: 2, of_one_own: 3 };
-        let all = |operator: &OperatorKey| -> Vec<Place> {
+        let places = SessionLimit::default();
+        let room = SessionLimits { all: 10, for_own: 4, of_one: 2, of_one_own: 3 };
+        let all = |operator: &OperatorKey| -> Vec<SessionPermit> {
             std::iter::from_fn(|| places.take(operator, &room)).take(100).collect()
         };
         let greedy: Vec<_> = (1..9).map(|key| all(&operator(key, "operate"))).collect();

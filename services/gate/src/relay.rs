@@ -14,8 +14,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::gate::{Gate, Who};
-use crate::places::Place;
+use crate::gate::{CallerName, Gate};
+use crate::places::SessionPermit;
 
 /// The verb that asks for it.
 pub const RELAY: &str = "relay";
@@ -31,7 +31,7 @@ pub struct Relay {
     passed: Passed,
     idle: Duration,
     unread: Duration,
-    _place: Place,
+    _place: SessionPermit,
 }
 
 /// What has passed; says so when it ends, also when whoever waits for it is ended.
@@ -158,7 +158,7 @@ impl Drop for Passed {
         let Ok(unit) = UnitName::try_from(GATE.to_owned()) else { return };
         let (there, back, why) = (self.to_board.get(), self.back.get(), self.why.get());
         let outcome = format!("ended, {why}: {there} bytes to the board, {back} bytes back");
-        let who = Who { operator: &self.operator, from: &self.from };
+        let who = CallerName { operator: &self.operator, from: &self.from };
         who.audit(&unit, RELAY, &self.args, &outcome);
     }
 }

@@ -9,16 +9,16 @@ use octet_node::hello::GATE;
 use octet_node::say;
 use tokio::task::spawn_blocking;
 
-use crate::gate::{Gate, Who, count, owns, shown};
-use crate::ids::{Refused, Signer};
-use crate::units::Asked;
+use crate::gate::{CallerName, Gate, count, owns, shown};
+use crate::ids::{CommandSigner, RefusedCommand};
+use crate::units::UnitRequest;
 
 /// The verb that takes them.
 pub const RUN: &str = "run";
 
 /// A command that is under way.
-pub struct Running {
-    asked: Asked,
+pub struct RunningCommand {
+    asked: UnitRequest,
     operator: OperatorKey,
     order: CommandBody,
     from: String,
@@ -30,7 +30,7 @@ impl Gate {
     ///
     /// # Errors
     /// It is not; nothing was done.
-    pub async fn begin(&self, text: &str, from: &str) -> Result<Running, Failure> {
+    pub async fn begin(&self, text: &str, from: &str) -> Result<RunningCommand, Failure> {
         let begun = self.try_begin(text, from).await;
         if let Err(failure) = &begun {
             count(&self.counts.refused);
@@ -40,7 +40,7 @@ impl Gate {
         begun
     }
 
-    async fn try_begin(&self, text: &str, from: &str) -> Result<Running, Failure> {
+    async fn try_begin(&self, text: &str, from: &str) -> Result<RunningCommand, Failure> {
         let command = Command::try_from(text.to_owned())
             .map_err(|error| refused(&error.to_string(), "have the operator sign it again"))?;
         let order = command.order();
@@ -68,13 +68,13 @@ impl Gate {
         }
         described.check(order.args.clone())?;
         self.remember(&operator, order).await?;
-        let who = Who { operator: &operator, from };
+        let who = CallerName { operator: &operator, from };
         who.audit(unit, verb, &shown(&order.args), "allowed, signed");
         count(&self.counts.commands);
         let (unit, verb, args) = (Some(unit.clone()), verb.clone(), order.args.clone());
         let request = Request { id: 1, unit, verb, args, by: None };
         let asked = self.units.ask_for(&operator, request).await?;
-        Ok(Running {
+        Ok(RunningCommand {
             asked,
             operator: operator.clone(),
             order: order.clone(),
@@ -90,7 +90,7 @@ impl Gate {
             return Err(refused("the time is not trusted, so nothing can be in time", help));
         };
         let (id, expires, ids) = (order.id, order.expires, Arc::clone(&self.ids));
-        let by = Signer { key: operator.key, own: owns(operator) };
+        let by = CommandSigner { key: operator.key, own: owns(operator) };
         let changes = order.verb != DESCRIBE;
         // A thread waits for the disk, and nobody else does.
         let ran = spawn_blocking(move || {
@@ -100,11 +100,11 @@ impl Gate {
                 false => ids.in_time(expires, now),
             }
         });
-        ran.await.unwrap_or_else(|error| Err(Refused::Store(error.to_string()))).map_err(why)
+        ran.await.unwrap_or_else(|error| Err(RefusedCommand::Store(error.to_string()))).map_err(why)
     }
 }
 
-impl Running {
+impl RunningCommand {
     /// What the command answers next.
     pub async fn next(&mut self) -> ReplyBody {
         let body = self.asked.answers.next().await;
@@ -113,23 +113,25 @@ impl Running {
             ReplyBody::Error(failure) => format!("failed: {failure}"),
             _ => return body,
         };
-        let who = Who { operator: &self.operator, from: &self.from };
+        let who = CallerName { operator: &self.operator, from: &self.from };
         let args = shown(&self.order.args);
         who.audit(&self.order.unit, &self.order.verb, &args, &outcome);
         body
     }
 }
 
-fn why(problem: Refused) -> Failure {
+fn why(problem: RefusedCommand) -> Failure {
     let help = match problem {
-        Refused::Again => "sign a new one",
-        Refused::Expired | Refused::TooFarAhead => {
+        RefusedCommand::Again => "sign a new one",
+        RefusedCommand::Expired | RefusedCommand::TooFarAhead => {
             "sign it anew, for at most 24 hours; `octetctl gate show` tells the box's time"
         }
-        Refused::Full | Refused::TooMany(_) | Refused::Store(_) => "connect to the gate instead",
+        RefusedCommand::Full | RefusedCommand::TooMany(_) | RefusedCommand::Store(_) => {
+            "connect to the gate instead"
+        }
     };
     let code = match problem {
-        Refused::Full | Refused::TooMany(_) => FailureCode::Busy,
+        RefusedCommand::Full | RefusedCommand::TooMany(_) => FailureCode::Busy,
         _ => FailureCode::Denied,
     };
     Failure::new(code, problem.to_string(), help)

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use octet_node::control::operator::OperatorKey;
 use octet_node::control::{
-    Failure, FailureCode, Message, Piece, Reply, ReplyBody, Request, UnitName,
+    ClientMessage, Failure, FailureCode, FilePiece, Reply, ReplyBody, Request, UnitName,
 };
 use octet_node::frames::{Broken, Frames, Patience, send};
 use octet_node::hello::GATE;
@@ -18,7 +18,7 @@ use tokio::sync::Mutex;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 
-use crate::gate::{Gate, Who, count, shown};
+use crate::gate::{CallerName, Gate, count, shown};
 use crate::relay::{RELAY, Relay};
 use crate::units::{Answers, Pieces};
 
@@ -118,7 +118,7 @@ impl<S: AsyncRead + AsyncWrite + 'static> Client<S> {
                     return Err(broken);
                 }
             };
-            let message = match serde_json::from_slice::<Message>(&payload) {
+            let message = match serde_json::from_slice::<ClientMessage>(&payload) {
                 Ok(message) => message,
                 Err(error) => {
                     self.refuse_bytes(&error.to_string()).await;
@@ -126,20 +126,20 @@ impl<S: AsyncRead + AsyncWrite + 'static> Client<S> {
                 }
             };
             match message {
-                Message::Piece(piece) => {
+                ClientMessage::Piece(piece) => {
                     let id = piece.id;
                     if let Err(failure) = hand_over(open, piece) {
                         self.end(open, id, ReplyBody::Error(failure)).await?;
                     }
                 }
-                Message::Request(request) if is_relay(&request) => {
+                ClientMessage::Request(request) if is_relay(&request) => {
                     let id = request.id;
                     match self.reach(request, open).await {
                         Ok(relay) => return Ok(Some((id, relay))),
                         Err(failure) => self.reply(id, failure).await?,
                     }
                 }
-                Message::Request(request) => {
+                ClientMessage::Request(request) => {
                     self.ask(request, open, answered).await?;
                 }
             }
@@ -281,7 +281,7 @@ impl<S: AsyncRead + AsyncWrite + 'static> Client<S> {
     }
 
     fn audit(&self, asked: &Asked, outcome: &str) {
-        let who = Who { operator: &self.operator, from: &self.from };
+        let who = CallerName { operator: &self.operator, from: &self.from };
         who.audit(&asked.unit, &asked.verb, &asked.args, outcome);
     }
 }
@@ -291,7 +291,7 @@ impl<S: AsyncRead + AsyncWrite + 'static> Client<S> {
 ///
 /// # Errors
 /// The unit does not get it, and nothing that it answers counts any more.
-fn hand_over(open: &Open, piece: Piece) -> Result<(), Failure> {
+fn hand_over(open: &Open, piece: FilePiece) -> Result<(), Failure> {
     let open = open.borrow();
     let under_way = open.get(&piece.id).and_then(|asked| asked.under_way.as_ref());
     let Some((pieces, task)) = under_way else { return Ok(()) };

@@ -3,8 +3,8 @@
 use std::io;
 use std::process::ExitCode;
 
-use crate::limits::Limits;
-use crate::{Parts, run};
+use crate::limits::GateLimits;
+use crate::{GateConfig, run};
 use octet_node::control::SOCKETS;
 use octet_node::hello::GATE_PORT;
 use octet_node::{UnitEnvironment, notify_ready, section};
@@ -14,10 +14,10 @@ pub fn main() -> ExitCode {
     octet_node::run(|given| run(parts(given)?, notify_ready))
 }
 
-fn parts(mut given: UnitEnvironment) -> io::Result<Parts> {
-    Ok(Parts {
+fn parts(mut given: UnitEnvironment) -> io::Result<GateConfig> {
+    Ok(GateConfig {
         operators: section("operator").map_err(io::Error::other)?,
-        limits: Limits::default(),
+        limits: GateLimits::default(),
         folder: given.state.take(),
         sockets: SOCKETS.into(),
         port: given.socket("gate")?,

@@ -13,8 +13,8 @@ use std::time::Duration;
 use octet_node::control::file::Relayed;
 use octet_node::control::operator::OperatorKey;
 use octet_node::control::{
-    By, DESCRIBE, Failure, FailureCode, INIT, MAX_PAYLOAD, Message, Piece, Reply, ReplyBody,
-    Request, STATUS, UnitName, Verb, encode, silent, why_not,
+    By, ClientMessage, DESCRIBE, Failure, FailureCode, FilePiece, INIT, MAX_PAYLOAD, Reply,
+    ReplyBody, Request, STATUS, UnitName, Verb, encode, silent, why_not,
 };
 use octet_node::frames::{FOR_EVER, Frames, reply};
 use serde::Deserialize;
@@ -25,7 +25,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::places::{Place, Places, Room};
+use crate::places::{SessionLimit, SessionLimits, SessionPermit};
 
 /// How long a unit may take to describe itself, or to take a connection or a request.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -34,18 +34,18 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Requests of operators that may wait for one unit: fewer than any unit has places.
-const TO_UNIT: Room = Room { all: 7, for_own: 3, of_one: 3, of_one_own: 3 };
+const TO_UNIT: SessionLimits = SessionLimits { all: 7, for_own: 3, of_one: 3, of_one_own: 3 };
 
 /// The same for PID 1, which keeps half of its places for operators.
-const TO_INIT: Room = Room { all: 28, for_own: 8, of_one: 8, of_one_own: 16 };
+const TO_INIT: SessionLimits = SessionLimits { all: 28, for_own: 8, of_one: 8, of_one_own: 16 };
 
 /// The units, and their verbs, as far as they were asked for before.
-pub struct Units {
+pub struct UnitVerbs {
     /// PID 1's name among them.
     pub init: UnitName,
     sockets: PathBuf,
     verbs: RefCell<HashMap<UnitName, Rc<Vec<Verb>>>>,
-    places: RefCell<HashMap<UnitName, Places>>,
+    places: RefCell<HashMap<UnitName, SessionLimit>>,
     /// Bytes of files that wait here for units.
     held: Arc<AtomicUsize>,
 }
@@ -62,7 +62,7 @@ struct Named {
 }
 
 /// A request that a unit has.
-pub struct Asked {
+pub struct UnitRequest {
     /// Where it takes the pieces of a file.
     pub pieces: Rc<Pieces>,
     /// What it answers.
@@ -85,10 +85,10 @@ pub struct Answers {
     id: u64,
     from: Frames<OwnedReadHalf>,
     pieces: Rc<Pieces>,
-    _place: Option<Place>,
+    _place: Option<SessionPermit>,
 }
 
-impl Units {
+impl UnitVerbs {
     /// Their sockets are in the folder `sockets`.
     ///
     /// # Errors
@@ -108,7 +108,7 @@ impl Units {
         &self,
         operator: &OperatorKey,
         request: Request,
-    ) -> Result<Asked, Failure> {
+    ) -> Result<UnitRequest, Failure> {
         let mut request = Request { by: Some(By::Operator(operator.key)), ..request };
         let unit = request.take_unit().unwrap_or_else(|| self.init.clone());
         let places = self.places.borrow_mut().entry(unit.clone()).or_default().clone();
@@ -125,8 +125,8 @@ impl Units {
         &self,
         unit: UnitName,
         request: Request,
-        place: Option<Place>,
-    ) -> Result<Asked, Failure> {
+        place: Option<SessionPermit>,
+    ) -> Result<UnitRequest, Failure> {
         let stream = match connect(&self.sockets.join(format!("{unit}.sock"))).await {
             Ok(stream) => stream,
             Err(error) if unit.as_str() == INIT => {
@@ -149,7 +149,7 @@ impl Units {
             return Err(silent(pieces.unit.as_str(), "it does not take a request"));
         }
         pieces.write(request)?;
-        Ok(Asked { pieces, answers })
+        Ok(UnitRequest { pieces, answers })
     }
 
     /// The verb `name` of `unit`, as the unit describes it. What a unit can be asked does not change
@@ -210,7 +210,7 @@ impl Pieces {
     /// The unit does not take it.
     fn write(&self, request: Request) -> Result<(), Failure> {
         let mut frame = Vec::new();
-        let json = serde_json::to_vec(&Message::Request(request)).ok();
+        let json = serde_json::to_vec(&ClientMessage::Request(request)).ok();
         if json.is_none_or(|json| encode(&json, &mut frame).is_err()) {
             return Err(silent(self.unit.as_str(), "the request does not fit a frame"));
         }
@@ -224,7 +224,7 @@ impl Pieces {
     ///
     /// # Errors
     /// The unit has not asked for it, or there is no room.
-    pub fn take(&self, piece: Piece) -> Result<(), Failure> {
+    pub fn take(&self, piece: FilePiece) -> Result<(), Failure> {
         self.relayed.borrow_mut().take(piece)?;
         self.filled.notify_one();
         Ok(())

@@ -9,9 +9,9 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use octet_control::file::{Chunk, FileArg, Source};
+use octet_control::file::{ChunkBytes, FileArg, Source};
 use octet_control::{
-    Decoder, Failure, Message, Piece, PieceBody, Reply, ReplyBody, Request, encode,
+    ClientMessage, Decoder, Failure, FilePiece, PieceBody, Reply, ReplyBody, Request, encode,
 };
 use rustix::process::{Uid, geteuid};
 use rustix::thread::set_thread_res_uid;
@@ -103,7 +103,7 @@ impl<S: Read + Write> Raw<S> {
     ///
     /// # Panics
     /// The connection broke.
-    pub fn send(&mut self, message: &Message) {
+    pub fn send(&mut self, message: &ClientMessage) {
         let mut frame = vec![];
         encode(&serde_json::to_vec(message).unwrap(), &mut frame).unwrap();
         self.stream.write_all(&frame).unwrap();
@@ -116,7 +116,7 @@ impl<S: Read + Write> Raw<S> {
     pub fn ask(&mut self, id: u64, verb: &str, args: Value) {
         let args = serde_json::from_value(args).unwrap();
         let request = Request { id, unit: None, verb: verb.to_owned(), args, by: None };
-        self.send(&Message::Request(request));
+        self.send(&ClientMessage::Request(request));
     }
 
     /// Sends `length` bytes of a file, those from `at` on.
@@ -124,8 +124,8 @@ impl<S: Read + Write> Raw<S> {
     /// # Panics
     /// The connection broke, or a chunk has fewer.
     pub fn chunk(&mut self, id: u64, at: u64, length: usize) {
-        let chunk = Chunk::new(at, vec![7; length]).unwrap();
-        self.send(&Message::Piece(Piece { id, body: PieceBody::Chunk(chunk) }));
+        let chunk = ChunkBytes::new(at, vec![7; length]).unwrap();
+        self.send(&ClientMessage::Piece(FilePiece { id, body: PieceBody::Chunk(chunk) }));
     }
 
     /// The next reply.

@@ -5,9 +5,10 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use octet_control::file::{Intake, MAX_WANT, MAX_WANTS};
+use octet_control::file::{FileIntake, MAX_WANT, MAX_WANTS};
 use octet_control::{
-    Connection, Failure, FailureCode, Message, Piece, PieceBody, Reply, ReplyBody, Request,
+    ClientMessage, Connection, Failure, FailureCode, FilePiece, PieceBody, Reply, ReplyBody,
+    Request,
 };
 use serde_json::Value;
 
@@ -21,7 +22,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Peer {
     stream: UnixStream,
     connection: Connection,
-    messages: VecDeque<Message>,
+    messages: VecDeque<ClientMessage>,
     has_asked: bool,
     patience: Duration,
 }
@@ -47,7 +48,7 @@ impl Peer {
         loop {
             while let Some(message) = self.messages.pop_front() {
                 // Otherwise it is the rest of a file that was given up.
-                if let Message::Request(request) = message {
+                if let ClientMessage::Request(request) = message {
                     self.has_asked = true;
                     return Ok(Some(request));
                 }
@@ -133,7 +134,7 @@ impl Peer {
     /// # Errors
     /// It does not come.
     pub fn read_part(&mut self, id: u64, at: u64, length: u32) -> Result<Vec<u8>, Failure> {
-        let mut intake = Intake::default();
+        let mut intake = FileIntake::default();
         self.want(id, &mut intake, at, length)?;
         self.part(id, &mut intake)
     }
@@ -155,7 +156,7 @@ impl Peer {
         mut part: impl FnMut(Vec<u8>) -> bool,
     ) -> Result<(), Failure> {
         let window = window.clamp(1, MAX_WANTS);
-        let (mut intake, mut next) = (Intake::default(), 0);
+        let (mut intake, mut next) = (FileIntake::default(), 0);
         loop {
             // The part in which the file has to end is the last that is wanted ahead. Only if it is longer than the
             // client has said, the next one is, too.
@@ -184,17 +185,27 @@ impl Peer {
     }
 
     /// Asks the client for a part.
-    fn want(&mut self, id: u64, intake: &mut Intake, at: u64, length: u32) -> Result<(), Failure> {
+    fn want(
+        &mut self,
+        id: u64,
+        intake: &mut FileIntake,
+        at: u64,
+        length: u32,
+    ) -> Result<(), Failure> {
         let want = intake.want(at, length)?;
         self.reply(id, ReplyBody::Want(want)).map_err(|error| broken(&error.to_string()))
     }
 
     /// The first of the parts that were wanted.
-    fn part(&mut self, id: u64, intake: &mut Intake) -> Result<Vec<u8>, Failure> {
+    fn part(&mut self, id: u64, intake: &mut FileIntake) -> Result<Vec<u8>, Failure> {
         self.await_part(id, intake).unwrap_or_else(|error| Err(broken(&error.to_string())))
     }
 
-    fn await_part(&mut self, id: u64, intake: &mut Intake) -> io::Result<Result<Vec<u8>, Failure>> {
+    fn await_part(
+        &mut self,
+        id: u64,
+        intake: &mut FileIntake,
+    ) -> io::Result<Result<Vec<u8>, Failure>> {
         self.stream.set_read_timeout(Some(self.patience))?;
         loop {
             let Some(message) = self.messages.pop_front() else {
@@ -204,7 +215,7 @@ impl Peer {
                 }
             };
             match message {
-                Message::Piece(Piece { id: of, body }) if of == id => match body {
+                ClientMessage::Piece(FilePiece { id: of, body }) if of == id => match body {
                     PieceBody::Chunk(chunk) => match intake.take(&chunk) {
                         Ok(None) => {}
                         Ok(Some(bytes)) => return Ok(Ok(bytes)),
@@ -212,8 +223,8 @@ impl Peer {
                     },
                     PieceBody::Broken(why) => return Ok(Err(broken(&why))),
                 },
-                Message::Piece(_) => {}
-                Message::Request(other) => {
+                ClientMessage::Piece(_) => {}
+                ClientMessage::Request(other) => {
                     let help = "wait for the end of the answer, or open another connection";
                     let message = "this connection is still being answered";
                     let failure = Failure::new(FailureCode::Busy, message, help);
@@ -433,7 +444,7 @@ mod tests {
             }),
             ("the stick was pulled out", |it, id| {
                 let why = PieceBody::Broken("the stick was pulled out".to_owned());
-                it.send(&Message::Piece(Piece { id, body: why }));
+                it.send(&ClientMessage::Piece(FilePiece { id, body: why }));
             }),
         ];
         for (id, (why, misbehave)) in (1..).zip(cases) {

@@ -131,7 +131,7 @@ fn ask(socket: &Path, name: &str, next: bool) -> Result<Value, CallError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use octet_control::{Decoder, Message, Reply, ReplyBody, encode};
+    use octet_control::{ClientMessage, Decoder, Reply, ReplyBody, encode};
     use std::io::{Read, Write};
     use std::os::unix::net::UnixListener;
 
@@ -146,7 +146,7 @@ mod tests {
                 break payload;
             }
         };
-        let Message::Request(request) = serde_json::from_slice(&payload).unwrap() else {
+        let ClientMessage::Request(request) = serde_json::from_slice(&payload).unwrap() else {
             panic!("it is a request")
         };
         let mut frame = vec![];

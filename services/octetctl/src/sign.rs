@@ -3,7 +3,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use octet_control::cli::Signer;
+use octet_control::cli::CallSigner;
 use octet_control::{PublicKey, UnitName};
 use octet_node::command::{Command, CommandBody};
 use octet_node::key::{PrivateKey, random};
@@ -84,7 +84,7 @@ pub struct SigningCaller<'a> {
 /// For how long what an operator asks at once may be carried: not at all, but for clocks that differ.
 const AT_ONCE: Duration = Duration::from_secs(600);
 
-impl Signer for SigningCaller<'_> {
+impl CallSigner for SigningCaller<'_> {
     fn sign(
         &self,
         unit: &UnitName,

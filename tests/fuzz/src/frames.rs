@@ -1,6 +1,6 @@
 //! Frames of the control protocol, and the JSON in them.
 
-use octet_control::{Connection, Decoder, Message, Reply, encode};
+use octet_control::{ClientMessage, Connection, Decoder, Reply, encode};
 
 /// More than any of these inputs is answered with.
 const MOST: usize = 1 << 20;
@@ -18,9 +18,9 @@ pub fn frames(bytes: &[u8]) {
         let mut framed = Vec::new();
         encode(payload, &mut framed).expect("it was in a frame");
         assert_eq!(payloads(&framed, framed.len()), std::slice::from_ref(payload));
-        if let Ok(message) = serde_json::from_slice::<Message>(payload) {
+        if let Ok(message) = serde_json::from_slice::<ClientMessage>(payload) {
             let json = serde_json::to_vec(&message).expect("a message is JSON");
-            assert_eq!(serde_json::from_slice::<Message>(&json).ok(), Some(message));
+            assert_eq!(serde_json::from_slice::<ClientMessage>(&json).ok(), Some(message));
         }
         if let Ok(reply) = serde_json::from_slice::<Reply>(payload) {
             serde_json::to_vec(&reply).expect("a reply is JSON");

@@ -1,13 +1,13 @@
 //! What a name of `cache` stands for.
 
-use octet_cache::names::{NamePath, Record};
+use octet_cache::names::{NamePath, NameRecord};
 
 /// Bytes are refused, or are the one encoding of a record; a path that is read says the same again.
 ///
 /// # Panics
 /// It is not so.
 pub fn name(bytes: &[u8]) {
-    if let Ok(record) = Record::from_bytes(bytes) {
+    if let Ok(record) = NameRecord::from_bytes(bytes) {
         assert_eq!(record.to_bytes(), bytes);
         let path = record.entry().path.as_str();
         assert_eq!(path.parse(), Ok(record.entry().path.clone()));

@@ -5,7 +5,9 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use octet_node::control::{Connection, Failure, FailureCode, Message, Reply, ReplyBody, Request};
+use octet_node::control::{
+    ClientMessage, Connection, Failure, FailureCode, Reply, ReplyBody, Request,
+};
 use octet_node::{Callers, inherited, peer_uid};
 use serde_json::Value;
 
@@ -56,7 +58,7 @@ fn converse(
     let mut buffer = [0; 4096];
     while let count @ 1.. = stream.read(&mut buffer)? {
         for message in connection.received(&buffer[..count], true) {
-            let Message::Request(request) = message else { continue };
+            let ClientMessage::Request(request) = message else { continue };
             let body = answer(&request).map_or_else(ReplyBody::Error, ReplyBody::End);
             if connection.reply(&Reply { id: request.id, body }).is_err() {
                 return Ok(());

@@ -57,7 +57,7 @@ struct Line {
 
 /// All runs.
 #[derive(Debug, Clone, Default)]
-pub struct Cache {
+pub struct CacheRuns {
     /// How many there were, each with nodes of its own.
     pub runs: usize,
     /// The version of nginx.
@@ -96,12 +96,12 @@ impl Pairs {
 }
 
 /// Measures it `runs` times.
-pub fn measure(runs: usize) -> miette::Result<Cache> {
+pub fn measure(runs: usize) -> miette::Result<CacheRuns> {
     eprintln!("cache      objects by HTTP and from node to node, {runs} times");
     let program = guest::example("octet-cache", PROGRAM)?;
     let unpacked = unpacked_folder().ok_or(packages::NoFolder)?;
     let nginx = packages::version(&unpacked, NGINX);
-    let mut all = Cache { runs, nginx, ..Cache::default() };
+    let mut all = CacheRuns { runs, nginx, ..CacheRuns::default() };
     for _ in 0..runs {
         all.add(run(&program, &unpacked)?);
         eprintln!("           {}", table::brief(&all));
@@ -128,7 +128,7 @@ fn run(program: &Path, unpacked: &Path) -> miette::Result<Line> {
     serde_json::from_slice(&output.stdout).into_diagnostic()
 }
 
-impl Cache {
+impl CacheRuns {
     fn add(&mut self, line: Line) {
         self.idle.push(line.idle_bytes);
         self.peak.push(line.peak_bytes);

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{BETWEEN, CONNECTIONS, Cache, LARGE, Pairs, ROUNDS, SECONDS};
+use super::{BETWEEN, CONNECTIONS, CacheRuns, LARGE, Pairs, ROUNDS, SECONDS};
 use crate::bench::page::table;
 use crate::bench::sample::middle;
 
@@ -20,7 +20,7 @@ const GOAL_FETCHED: f64 = 1.0;
 const GOAL_IDLE: f64 = 16.0;
 const GOAL_PEAK: f64 = 40.0;
 
-impl Cache {
+impl CacheRuns {
     /// The section, its heading included.
     pub fn markdown(&self) -> String {
         let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -77,7 +77,7 @@ fn met(is_met: bool) -> String {
 }
 
 /// What there is so far, in one line.
-pub fn brief(all: &Cache) -> String {
+pub fn brief(all: &CacheRuns) -> String {
     let pairs = all.pairs();
     let ratios: Vec<_> = pairs.iter().map(|[.., ratio, _, _]| ratio.as_str()).collect();
     let [idle, peak] = all.memory().map(|[_, is, ..]| is);
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn each_stands_beside_its_goal() {
-        let all = Cache {
+        let all = CacheRuns {
             runs: 1,
             nginx: "1.22".to_owned(),
             idle: vec![12e6, 14e6, 13e6],
@@ -143,6 +143,6 @@ mod tests {
             "0.95 ×, 0.80 ×, 0.79 ×, 3.00 ×, 0.90 ×; 13.0 MB idle, 41.0 MB at most"
         );
         // Nothing was measured, and no goal is met.
-        assert!(!Cache::default().markdown().contains("| met |"));
+        assert!(!CacheRuns::default().markdown().contains("| met |"));
     }
 }

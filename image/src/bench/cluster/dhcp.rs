@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use octet_machine::{Mac, Port};
 
-use crate::bench::frame::{End, datagram};
+use crate::bench::frame::{FlowEnd, datagram};
 
 /// Whom everybody is reached by.
 const EVERYBODY: Mac = Mac([0xff; 6]);
@@ -91,8 +91,8 @@ fn question(mac: Mac, kind: u8, of: Option<Said>) -> Vec<u8> {
         }
     }
     payload.push(END);
-    let from = End { address: Ipv4Addr::UNSPECIFIED, port: CLIENT };
-    let to = End { address: Ipv4Addr::BROADCAST, port: SERVER };
+    let from = FlowEnd { address: Ipv4Addr::UNSPECIFIED, port: CLIENT };
+    let to = FlowEnd { address: Ipv4Addr::BROADCAST, port: SERVER };
     datagram((mac, EVERYBODY), (from, to), 64, &payload)
 }
 
@@ -147,8 +147,8 @@ mod tests {
         let mut payload = question(mac, kind, Some(server(kind)))[PAYLOAD..].to_vec();
         payload[0] = 2;
         payload[16..20].copy_from_slice(&GIVES.octets());
-        let from = End { address: ROUTER, port: SERVER };
-        let to = End { address: Ipv4Addr::BROADCAST, port: CLIENT };
+        let from = FlowEnd { address: ROUTER, port: SERVER };
+        let to = FlowEnd { address: Ipv4Addr::BROADCAST, port: CLIENT };
         datagram((Mac::number(100), EVERYBODY), (from, to), 64, &payload)
     }
 

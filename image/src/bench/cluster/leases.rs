@@ -11,7 +11,7 @@ use octet_machine::{Architecture, Mac, Machine, Port, Tail, router_card};
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::{MOST, Router, UNITS, dhcp};
+use super::{MOST, RouterMemory, UNITS, dhcp};
 use crate::bench::altered::put;
 use crate::build::{self, Options};
 use crate::running::architecture;
@@ -76,7 +76,7 @@ impl Leases {
     }
 
     /// Starts one, and is every board at its ports.
-    pub fn run(&self) -> miette::Result<[Router; 2]> {
+    pub fn run(&self) -> miette::Result<[RouterMemory; 2]> {
         let machine = Machine::builder(&self.linux, &self.initrd)
             .architecture(self.architecture)
             .memory(MEMORY)
@@ -106,11 +106,11 @@ impl Leases {
     }
 
     /// Its memory, when nothing has happened for a while.
-    fn memory(&self, machine: &Machine) -> miette::Result<Router> {
+    fn memory(&self, machine: &Machine) -> miette::Result<RouterMemory> {
         sleep(IDLE);
         let status = machine.status().into_diagnostic()?;
         let charged = |unit| status.unit(unit).and_then(|unit| unit.memory).unwrap_or_default();
         let used = status.memory.total.saturating_sub(status.memory.available);
-        Ok(Router { used, units: UNITS.map(charged), most: self.most })
+        Ok(RouterMemory { used, units: UNITS.map(charged), most: self.most })
     }
 }

@@ -7,7 +7,7 @@ mod power;
 mod spread;
 mod table;
 
-use super::sample::Sample;
+use super::sample::TimeSample;
 use crate::build::Options;
 use crate::target::Target;
 
@@ -24,22 +24,22 @@ const MOST: u8 = 32;
 
 /// All runs.
 #[derive(Debug, Clone, Default)]
-pub struct Cluster {
+pub struct ClusterRuns {
     /// How many there were, each with guests of its own.
     pub runs: usize,
     /// One board alone, from its start until it is ready.
-    pub alone: Sample,
+    pub alone: TimeSample,
     /// A router and its boards, from the first one's start until they are one box.
-    pub whole: Sample,
+    pub whole: TimeSample,
     /// A router's memory, before and after all its boards have an address.
-    pub routers: Vec<[Router; 2]>,
+    pub routers: Vec<[RouterMemory; 2]>,
     /// A new map.
     pub maps: Maps,
 }
 
 /// Memory of a router, in bytes.
 #[derive(Debug, Clone, Default)]
-pub struct Router {
+pub struct RouterMemory {
     /// What is not available.
     pub used: u64,
     /// Units: what is charged to each.
@@ -57,20 +57,20 @@ pub struct Maps {
     /// Its length.
     pub bytes: u64,
     /// From the operator's word until the coordinator knows that all have it.
-    pub maps: Sample,
+    pub maps: TimeSample,
     /// As many bytes by TCP alone, and an answer.
-    pub bare: Sample,
+    pub bare: TimeSample,
 }
 
 /// Measures it all, `runs` times in turn, with guests that are x86-64: what differs between them does not
 /// hang on the processor.
-pub fn measure(options: &Options, runs: usize) -> miette::Result<Cluster> {
+pub fn measure(options: &Options, runs: usize) -> miette::Result<ClusterRuns> {
     eprintln!("cluster    a whole box: power-on, a router's memory, and maps, {runs} times");
     let options = Options { target: Target::QemuX86_64, ..options.clone() };
     let power = Power::new(&options)?;
     let leases = Leases::build(&options)?;
     let spread = Spread::new()?;
-    let mut all = Cluster { runs, ..Cluster::default() };
+    let mut all = ClusterRuns { runs, ..ClusterRuns::default() };
     for _ in 0..runs {
         all.alone.add(power.alone()?);
         all.whole.add(power.whole()?);

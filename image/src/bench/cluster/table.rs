@@ -5,16 +5,16 @@ use std::fmt::Write;
 use octet_machine::has_kvm;
 
 use super::spread::ROUNDS;
-use super::{BOARDS, Cluster, MOST, Router, UNITS};
+use super::{BOARDS, ClusterRuns, MOST, RouterMemory, UNITS};
 use crate::bench::page::table;
-use crate::bench::sample::Sample;
+use crate::bench::sample::TimeSample;
 
 /// The heading by which the section is found again.
 pub const TITLE: &str = "## The box";
 
 const MB: f64 = 1e6;
 
-impl Cluster {
+impl ClusterRuns {
     /// The section, its heading included.
     pub fn markdown(&self) -> String {
         let under = if has_kvm() { "KVM" } else { "TCG, which makes cryptography slow" };
@@ -41,7 +41,7 @@ impl Cluster {
 
     fn power(&self) -> [[String; 5]; 2] {
         let (_, slowest) = self.alone.range();
-        let row = |what: String, it: &Sample| {
+        let row = |what: String, it: &TimeSample| {
             let (least, most) = it.range();
             let seconds = |it: f64| format!("{it:.2}");
             let ratio = format!("{:.2} ×", it.median() / slowest);
@@ -63,7 +63,7 @@ impl Cluster {
     }
 
     /// What one has of `most` bytes; of as many as it likes, if that is 0.
-    fn row(&self, what: &str, of: impl Fn(&Router) -> u64, most: u64) -> [String; 6] {
+    fn row(&self, what: &str, of: impl Fn(&RouterMemory) -> u64, most: u64) -> [String; 6] {
         let [before, after] = [0, 1].map(|at| median(self.routers.iter().map(|it| of(&it[at]))));
         let megabytes = |bytes: f64| format!("{:.2}", bytes / MB);
         let (limit, part) = match most {
@@ -75,7 +75,7 @@ impl Cluster {
     }
 
     fn maps(&self) -> [[String; 5]; 2] {
-        let row = |what: &str, it: &Sample| {
+        let row = |what: &str, it: &TimeSample| {
             let (least, most) = it.range();
             let [median, least, most] =
                 [it.median(), least, most].map(|s| format!("{:.1}", s * 1e3));
@@ -99,7 +99,7 @@ fn median(of: impl Iterator<Item = u64>) -> f64 {
 }
 
 /// What there is so far, in one line.
-pub fn brief(all: &Cluster) -> String {
+pub fn brief(all: &ClusterRuns) -> String {
     let [_, [.., power]] = all.power();
     let [[.., maps], _] = all.maps();
     let lan = &all.leases()[1];
@@ -153,13 +153,13 @@ mod tests {
 
     #[test]
     fn each_stands_beside_what_it_is_measured_by() {
-        let router = |lan| Router {
+        let router = |lan| RouterMemory {
             used: 100_000_000 + lan,
             units: [lan, 7_000_000, 3_000_000],
             most: [8_000_000, 64_000_000, 0],
         };
         let pair = |before, after| [router(before), router(after)];
-        let all = Cluster {
+        let all = ClusterRuns {
             runs: 3,
             alone: [4000, 3000, 5000].into(),
             whole: [20_000, 30_000, 25_000].into(),
@@ -183,6 +183,6 @@ mod tests {
         }
         assert!(brief(&all).contains("5.00 ×") && !page.contains('$'));
         // Nothing was measured, and nothing is divided by nothing.
-        Cluster::default().markdown();
+        ClusterRuns::default().markdown();
     }
 }

@@ -37,7 +37,7 @@ struct Failed {
 
 /// All runs.
 #[derive(Debug, Clone, Default)]
-pub struct Forward(Vec<Run>);
+pub struct ForwardRuns(Vec<Run>);
 
 /// One of them, as it is printed. Times that end in `_us` are real ones; the others are virtual.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -92,7 +92,7 @@ struct SetUps {
 }
 
 /// Runs each once: but for the real times, what comes of it is the same each time.
-pub fn measure() -> miette::Result<Forward> {
+pub fn measure() -> miette::Result<ForwardRuns> {
     eprintln!("forward    networks of up to 10 000 nodes, in virtual time");
     let program = guest::example("octet-forward", PROGRAM)?;
     let run = |(graph, numbers): &(&'static str, [u32; 4])| {
@@ -107,5 +107,5 @@ pub fn measure() -> miette::Result<Forward> {
         eprintln!("           {graph} {}: {} messages", run.nodes, run.messages);
         Ok(Run { graph, ..run })
     };
-    RUNS.iter().map(run).collect::<miette::Result<_>>().map(Forward)
+    RUNS.iter().map(run).collect::<miette::Result<_>>().map(ForwardRuns)
 }

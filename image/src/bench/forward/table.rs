@@ -2,13 +2,13 @@
 
 use std::fmt::Write;
 
-use super::{Forward, Run, Spread};
+use super::{ForwardRuns, Run, Spread};
 use crate::bench::page::table;
 
 /// The heading by which the section is found again.
 pub const TITLE: &str = "## Large networks";
 
-impl Forward {
+impl ForwardRuns {
     /// The section, its heading included.
     pub fn markdown(&self) -> String {
         let mut page = format!("{TITLE}\n\n{ABOUT}\n");
@@ -209,7 +209,7 @@ mod tests {
             ..Run::default()
         };
         let lossy = Run { lost: 10, graph: "plane", ..whole.clone() };
-        let page = Forward(vec![whole, lossy]).markdown();
+        let page = ForwardRuns(vec![whole, lossy]).markdown();
         for line in [
             "| 10000 | 0 | 70 | 0 | 0 | 500 | 1000 | 5.00 |",
             "| 200 | 75 % | 0 % |",
@@ -221,6 +221,6 @@ mod tests {
         }
         assert!(!page.contains("| plane | 10000 | 7 |"));
         // Nothing was measured, and nothing is divided by nothing.
-        assert!(!Forward(vec![Run::default()]).markdown().contains("NaN"));
+        assert!(!ForwardRuns(vec![Run::default()]).markdown().contains("NaN"));
     }
 }

@@ -10,7 +10,7 @@ use crate::bench::guest::of_guests;
 use crate::build::{self, Options, Other};
 
 /// Whom a box knows.
-pub struct Known {
+pub struct KnownHost {
     /// Its operator, who may do everything.
     pub operator: String,
     /// The key of its updates.
@@ -18,7 +18,7 @@ pub struct Known {
 }
 
 /// A box with one operator, and with `motd` in it: so one of another motd is a small update.
-pub fn of_box(options: &Options, known: &Known, motd: &str) -> miette::Result<Other> {
+pub fn of_box(options: &Options, known: &KnownHost, motd: &str) -> miette::Result<Other> {
     let program = of_guests(options.target, "yardstick")?;
     let unit = include_str!("yardstick.toml").to_owned();
     let unit = UnitSource::parse("yardstick.toml".into(), unit).map_err(|error| *error)?.unit;

@@ -11,35 +11,35 @@ mod wire;
 
 use miette::IntoDiagnostic;
 
-use super::sample::Sample;
+use super::sample::TimeSample;
 use crate::build::{self, Options};
 use crate::target::Target;
 
-use image::Known;
-use owner::Owner;
-use release::Files;
+use image::KnownHost;
+use owner::BenchOwner;
+use release::BootFiles;
 use run::Guests;
 pub use table::TITLE;
 
 /// All runs.
 #[derive(Debug, Clone, Default)]
-pub struct Live {
+pub struct LiveRuns {
     /// How many there were, each with guests of its own.
     pub runs: usize,
     /// `status`, by the owner's program and through the gate.
-    pub gate: Sample,
+    pub gate: TimeSample,
     /// The same at PID 1's port, where there is no gate.
-    pub port: Sample,
+    pub port: TimeSample,
     /// One byte to the gate's port and back, with nothing but an echo there.
-    pub echo: Sample,
+    pub echo: TimeSample,
     /// A release that has nothing in common with what runs.
     pub whole: Installs,
     /// One that differs in a line.
     pub small: Installs,
     /// The gate's memory before anybody came.
-    pub before: Vec<Memory>,
+    pub before: Vec<GateMemory>,
     /// The same after one operator came and went.
-    pub after: Vec<Memory>,
+    pub after: Vec<GateMemory>,
 }
 
 /// Installations of one release.
@@ -50,16 +50,16 @@ pub struct Installs {
     /// What was sent for it.
     pub sent: u64,
     /// `update install` through the gate.
-    pub gate: Sample,
+    pub gate: TimeSample,
     /// The same at PID 1's port.
-    pub port: Sample,
+    pub port: TimeSample,
     /// Files of the same sizes written onto the same medium in the same guest, until they are there.
-    pub plain: Sample,
+    pub plain: TimeSample,
 }
 
 /// What the gate has, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Memory {
+pub struct GateMemory {
     /// `memory.current` of its control group.
     pub charged: u64,
     /// The resident size of its process.
@@ -67,26 +67,26 @@ pub struct Memory {
 }
 
 /// Runs all of it `runs` times, on x86-64: what differs does not hang on the processor.
-pub fn measure(options: &Options, runs: usize) -> miette::Result<Live> {
+pub fn measure(options: &Options, runs: usize) -> miette::Result<LiveRuns> {
     eprintln!("box        gate, updates and memory of a box that runs, {runs} times");
     let options = Options { target: Target::QemuX86_64, ..options.clone() };
     let built = build::build(&options)?;
-    let owner = Owner::new()?;
-    let known = Known { operator: owner.keygen()?, signer: release::keygen(&owner)? };
+    let owner = BenchOwner::new()?;
+    let known = KnownHost { operator: owner.keygen()?, signer: release::keygen(&owner)? };
     let here = image::of_box(&options, &known, "this one runs\n")?;
     let changed = image::of_box(&options, &known, "this one comes\n")?;
     let echo = owner.file("echo");
     std::fs::write(&echo, image::of_echo(&options)?.initrd).into_diagnostic()?;
-    let here = Files { linux: &here.linux, initrd: &here.initrd };
+    let here = BootFiles { linux: &here.linux, initrd: &here.initrd };
     let guests = Guests {
         disk: build::disk_with(&options, here.linux, here.initrd)?.1,
         whole: release::of_other_bytes(&owner, &options, here)?,
-        small: release::of_change(&owner, &options, Files { initrd: &changed.initrd, ..here })?,
+        small: release::of_change(&owner, &options, BootFiles { initrd: &changed.initrd, ..here })?,
         echo,
         built,
         owner,
     };
-    let mut all = Live { runs, ..Live::default() };
+    let mut all = LiveRuns { runs, ..LiveRuns::default() };
     for _ in 0..runs {
         guests.run(&mut all)?;
         eprintln!("           {}", table::brief(&all));

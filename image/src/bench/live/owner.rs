@@ -33,13 +33,13 @@ struct Failed {
 }
 
 /// An owner: keys, the boxes that are known, and both programs, for as long as the value lives.
-pub struct Owner {
+pub struct BenchOwner {
     folder: TempDir,
     octetctl: PathBuf,
     builder: PathBuf,
 }
 
-impl Owner {
+impl BenchOwner {
     /// One who has no key yet.
     pub fn new() -> miette::Result<Self> {
         let folder = tempfile::tempdir().into_diagnostic()?;
@@ -57,20 +57,20 @@ impl Owner {
 
     /// Makes the operator's key, and returns its public half.
     pub fn keygen(&self) -> miette::Result<String> {
-        let way = Way { program: self.octetctl.clone(), ..self.nothing() };
+        let way = ClientProgram { program: self.octetctl.clone(), ..self.nothing() };
         let (_, said) = way.ask(&["keygen", &self.file(KEY).to_string_lossy()])?;
         Ok(said.trim().to_owned())
     }
 
     /// `octetctl` at the gate of the box `node`, which is reached at `end`.
-    pub fn by_gate(&self, node: &str, end: SocketAddr) -> Way {
+    pub fn by_gate(&self, node: &str, end: SocketAddr) -> ClientProgram {
         let key = self.file(KEY).to_string_lossy().into_owned();
         let first = vec!["--key".into(), key, "--box".into(), format!("{node}@{end}")];
-        Way { program: self.octetctl.clone(), first, ..self.nothing() }
+        ClientProgram { program: self.octetctl.clone(), first, ..self.nothing() }
     }
 
     /// `cargo image ctl`, without cargo, at the control port of `machine`.
-    pub fn by_port(&self, machine: &Machine, target: Target) -> miette::Result<Way> {
+    pub fn by_port(&self, machine: &Machine, target: Target) -> miette::Result<ClientProgram> {
         // It looks for the only machine that runs from the clone that it is in.
         let clone = self.file("clone");
         let out = clone.join("out");
@@ -80,13 +80,13 @@ impl Owner {
         std::fs::write(clone.join("Cargo.toml"), "").into_diagnostic()?;
         let place = Registration::take(&out, target.name(), machine.folder()).into_diagnostic()?;
         let (program, first) = (self.builder.clone(), vec!["ctl".into()]);
-        Ok(Way { program, first, folder: clone, _place: Some(place), ..self.nothing() })
+        Ok(ClientProgram { program, first, folder: clone, _place: Some(place), ..self.nothing() })
     }
 
-    fn nothing(&self) -> Way {
+    fn nothing(&self) -> ClientProgram {
         let folder = self.folder.path().to_owned();
         let (program, first) = (PathBuf::new(), vec![]);
-        Way { program, first, home: folder.clone(), folder, _place: None }
+        ClientProgram { program, first, home: folder.clone(), folder, _place: None }
     }
 }
 
@@ -103,7 +103,7 @@ fn install(folder: &Path) -> miette::Result<()> {
 }
 
 /// A way to ask the box: a program, and its first words.
-pub struct Way {
+pub struct ClientProgram {
     program: PathBuf,
     first: Vec<String>,
     /// The current folder.
@@ -113,7 +113,7 @@ pub struct Way {
     _place: Option<Registration>,
 }
 
-impl Way {
+impl ClientProgram {
     /// Asks: how long the program ran, and what it printed.
     pub fn ask(&self, words: &[&str]) -> miette::Result<(Duration, String)> {
         let mut command = Command::new(&self.program);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use miette::IntoDiagnostic;
 
-use super::owner::Owner;
+use super::owner::BenchOwner;
 use crate::build::{self, Options};
 use crate::update;
 
@@ -13,7 +13,7 @@ use crate::update;
 const SIGNER: &str = "signer";
 
 /// An update.
-pub struct Release {
+pub struct BenchRelease {
     /// As `cargo image bundle` makes it.
     pub file: PathBuf,
     /// The sizes of the files that a box has to write for it.
@@ -24,7 +24,7 @@ pub struct Release {
 
 /// A kernel and its initramfs.
 #[derive(Clone, Copy)]
-pub struct Files<'a> {
+pub struct BootFiles<'a> {
     /// The kernel.
     pub linux: &'a [u8],
     /// The initramfs.
@@ -32,28 +32,41 @@ pub struct Files<'a> {
 }
 
 /// Makes the key that signs, and returns its public half.
-pub fn keygen(owner: &Owner) -> miette::Result<String> {
+pub fn keygen(owner: &BenchOwner) -> miette::Result<String> {
     Ok(update::make_key(&owner.file(SIGNER), false)?.1)
 }
 
 /// What runs with every bit turned: it is as long, and compresses as well, but no chunk of it is one
 /// that the box has. It is never started.
-pub fn of_other_bytes(owner: &Owner, options: &Options, of: Files<'_>) -> miette::Result<Release> {
+pub fn of_other_bytes(
+    owner: &BenchOwner,
+    options: &Options,
+    of: BootFiles<'_>,
+) -> miette::Result<BenchRelease> {
     let turned = |bytes: &[u8]| bytes.iter().map(|byte| !byte).collect::<Vec<_>>();
     let (linux, initrd) = (turned(of.linux), turned(of.initrd));
     let written = vec![linux.len() as u64, initrd.len() as u64];
-    let file = make(owner, options, "whole", Files { linux: &linux, initrd: &initrd })?;
-    Ok(Release { file, written, is_new: true })
+    let file = make(owner, options, "whole", BootFiles { linux: &linux, initrd: &initrd })?;
+    Ok(BenchRelease { file, written, is_new: true })
 }
 
 /// The kernel that runs, and another initramfs.
-pub fn of_change(owner: &Owner, options: &Options, of: Files<'_>) -> miette::Result<Release> {
+pub fn of_change(
+    owner: &BenchOwner,
+    options: &Options,
+    of: BootFiles<'_>,
+) -> miette::Result<BenchRelease> {
     let file = make(owner, options, "small", of)?;
-    Ok(Release { file, written: vec![of.initrd.len() as u64], is_new: false })
+    Ok(BenchRelease { file, written: vec![of.initrd.len() as u64], is_new: false })
 }
 
 /// Signs and bundles an image of these files, in a folder `name` of the owner's.
-fn make(owner: &Owner, options: &Options, name: &str, of: Files<'_>) -> miette::Result<PathBuf> {
+fn make(
+    owner: &BenchOwner,
+    options: &Options,
+    name: &str,
+    of: BootFiles<'_>,
+) -> miette::Result<PathBuf> {
     let folder = owner.file(name);
     fs::create_dir(&folder).into_diagnostic()?;
     let path = |name: &str| Path::join(&folder, name);

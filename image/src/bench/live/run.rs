@@ -9,9 +9,9 @@ use octet_machine::{Disk, Machine};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::owner::{Owner, Way};
-use super::release::Release;
-use super::{Live, Memory, wire};
+use super::owner::{BenchOwner, ClientProgram};
+use super::release::BenchRelease;
+use super::{GateMemory, LiveRuns, wire};
 use crate::bench::boot::MEMORY;
 use crate::bench::disk::flashed;
 use crate::build::Built;
@@ -48,11 +48,11 @@ pub struct Guests {
     /// The initramfs of the guest that echoes.
     pub echo: PathBuf,
     /// See [`Live`].
-    pub whole: Release,
+    pub whole: BenchRelease,
     /// See [`Live`].
-    pub small: Release,
+    pub small: BenchRelease,
     /// The owner of the box.
-    pub owner: Owner,
+    pub owner: BenchOwner,
 }
 
 /// What `update install` prints.
@@ -66,7 +66,7 @@ struct Counts {
 
 impl Guests {
     /// Boots them, and adds what is measured to `all`.
-    pub fn run(&self, all: &mut Live) -> miette::Result<()> {
+    pub fn run(&self, all: &mut LiveRuns) -> miette::Result<()> {
         let folder = tempfile::tempdir().into_diagnostic()?;
         let disk = folder.path().join("disk");
         flashed(&self.disk, &disk)?;
@@ -100,10 +100,10 @@ impl Guests {
     /// Asks by the gate, by the port and by the bare wire in turn.
     fn in_turn(
         &self,
-        gate: &Way,
-        port: &Way,
+        gate: &ClientProgram,
+        port: &ClientProgram,
         machine: &Machine,
-        all: &mut Live,
+        all: &mut LiveRuns,
     ) -> miette::Result<()> {
         let echo = Machine::builder(&self.built.linux, &self.echo);
         let echo = echo.architecture(architecture(self.built.target)).memory(MEMORY);
@@ -122,14 +122,14 @@ impl Guests {
 }
 
 /// Asks for the status, and sees that it is one.
-fn status(way: &Way) -> miette::Result<Duration> {
+fn status(way: &ClientProgram) -> miette::Result<Duration> {
     let (took, said) = way.ask(&["status"])?;
     let is_status = said.contains("ready") && said.contains(wire::GATE);
     if is_status { Ok(took) } else { Err(NotMeasured(format!("no status:\n{said}")).into()) }
 }
 
 /// Installs `release`, and sees that the box wrote and was sent what it should.
-fn install(way: &Way, release: &Release) -> miette::Result<(Duration, u64)> {
+fn install(way: &ClientProgram, release: &BenchRelease) -> miette::Result<(Duration, u64)> {
     let file = release.file.to_string_lossy();
     let (took, said) = way.ask(&["update", "install", "--json", &file])?;
     let counts: Counts = serde_json::from_str(&said).into_diagnostic()?;
@@ -141,7 +141,7 @@ fn install(way: &Way, release: &Release) -> miette::Result<(Duration, u64)> {
 }
 
 /// Writes as many bytes as `release` has onto the same medium.
-fn plain(machine: &Machine, release: &Release) -> miette::Result<Duration> {
+fn plain(machine: &Machine, release: &BenchRelease) -> miette::Result<Duration> {
     let args = json!({ "device": ESP, "sizes": release.written });
     let took = machine.call_unit(YARDSTICK, "write", args).into_diagnostic()?;
     let took = took["ns"].as_u64().ok_or_else(|| NotMeasured("nothing was written".into()))?;
@@ -149,7 +149,7 @@ fn plain(machine: &Machine, release: &Release) -> miette::Result<Duration> {
 }
 
 /// The gate's memory, when nothing has happened for a while.
-fn memory(machine: &Machine) -> miette::Result<Memory> {
+fn memory(machine: &Machine) -> miette::Result<GateMemory> {
     sleep(IDLE);
     let status = machine.status().into_diagnostic()?;
     let gate = status.unit(wire::GATE).and_then(|gate| Some((gate.memory?, gate.pid?)));
@@ -158,5 +158,5 @@ fn memory(machine: &Machine) -> miette::Result<Memory> {
     let said = machine.call_unit(YARDSTICK, "memory", args).into_diagnostic()?;
     let resident = said["rss"].as_u64();
     let resident = resident.ok_or_else(|| NotMeasured("its gate has no memory".into()))?;
-    Ok(Memory { charged, resident })
+    Ok(GateMemory { charged, resident })
 }

@@ -5,16 +5,16 @@ use std::fmt::Write;
 use octet_machine::has_kvm;
 
 use super::run::ROUNDS;
-use super::{Installs, Live, Memory};
+use super::{GateMemory, Installs, LiveRuns};
 use crate::bench::page::table;
-use crate::bench::sample::Sample;
+use crate::bench::sample::TimeSample;
 
 /// The heading by which the section is found again.
 pub const TITLE: &str = "## A running box";
 
 const MB: f64 = 1e6;
 
-impl Live {
+impl LiveRuns {
     /// The section, its heading included.
     pub fn markdown(&self) -> String {
         let under = if has_kvm() { "KVM" } else { "TCG, which makes cryptography slow" };
@@ -36,7 +36,7 @@ impl Live {
 
     fn reach(&self) -> [[String; 5]; 3] {
         let ms = |seconds: f64| format!("{:.1}", seconds * 1e3);
-        let row = |what: &str, it: &Sample| {
+        let row = |what: &str, it: &TimeSample| {
             let (least, most) = it.range();
             let all = [it.median(), least, most].map(ms);
             let [median, least, most] = all;
@@ -63,7 +63,7 @@ const INSTALLS: [&str; 8] = [
 
 impl Installs {
     fn row(&self, what: &str) -> [String; INSTALLS.len()] {
-        let seconds = |it: &Sample| format!("{:.2}", it.median());
+        let seconds = |it: &TimeSample| format!("{:.2}", it.median());
         [
             what.to_owned(),
             megabytes(self.sent),
@@ -77,8 +77,8 @@ impl Installs {
     }
 }
 
-fn memory(what: &str, runs: &[Memory]) -> [String; 3] {
-    let middle = |of: fn(&Memory) -> u64| {
+fn memory(what: &str, runs: &[GateMemory]) -> [String; 3] {
+    let middle = |of: fn(&GateMemory) -> u64| {
         let mut all: Vec<u64> = runs.iter().map(of).collect();
         all.sort_unstable();
         let of_two = [all.len().saturating_sub(1) / 2, all.len() / 2];
@@ -92,12 +92,12 @@ fn megabytes(bytes: u64) -> String {
     format!("{:.2}", bytes as f64 / MB)
 }
 
-fn ratio(of: &Sample, beside: &Sample) -> String {
+fn ratio(of: &TimeSample, beside: &TimeSample) -> String {
     format!("{:.2} ×", of.median() / beside.median())
 }
 
 /// What there is so far, in one line.
-pub fn brief(live: &Live) -> String {
+pub fn brief(live: &LiveRuns) -> String {
     let after = memory("", &live.after);
     format!(
         "the gate {} of PID 1's port, {} of the wire; install {} and {} of plain writing; \
@@ -147,7 +147,7 @@ first are not, though they are in what is resident.
 mod tests {
     use super::*;
 
-    fn live() -> Live {
+    fn live() -> LiveRuns {
         let installs = |plain: u64, port: u64, gate: u64| Installs {
             written: 18_000_000,
             sent: 9_000_000,
@@ -155,8 +155,8 @@ mod tests {
             port: [port].into(),
             plain: [plain].into(),
         };
-        let memory = |charged| Memory { charged, resident: 3_000_000 };
-        Live {
+        let memory = |charged| GateMemory { charged, resident: 3_000_000 };
+        LiveRuns {
             runs: 2,
             gate: [60, 80].into(),
             port: [35, 35].into(),
@@ -184,6 +184,6 @@ mod tests {
             assert!(page.contains(row), "{row}\n{page}");
         }
         // No run at all is no reason to fail.
-        Live::default().markdown();
+        LiveRuns::default().markdown();
     }
 }

@@ -10,7 +10,7 @@ use miette::{Diagnostic, IntoDiagnostic};
 use serde::Deserialize;
 
 use super::guest;
-use super::sample::Sample;
+use super::sample::TimeSample;
 
 pub use table::TITLE;
 
@@ -53,7 +53,7 @@ pub struct Messenger {
     /// How many there were, each with mailboxes of its own.
     pub runs: usize,
     /// With all files in memory, and on this computer's disk.
-    pub places: [Place; 2],
+    pub places: [Runs; 2],
     /// Bytes of requests and answers that a message costs its writer.
     pub sent: u64,
     /// And its reader.
@@ -64,11 +64,11 @@ pub struct Messenger {
 
 /// The runs with files in one place.
 #[derive(Debug, Clone, Default)]
-pub struct Place {
+pub struct Runs {
     /// From the word until the other has the message, asking at once.
-    pub shown: Sample,
+    pub shown: TimeSample,
     /// From the word until it lies in the other's mailbox.
-    pub left: Sample,
+    pub left: TimeSample,
     /// Messages that one mailbox takes in a second, of each run.
     pub taken: Vec<f64>,
     /// Commits of as many bytes in a second, of each run.
@@ -112,7 +112,7 @@ fn run(program: &PathBuf, parent: &Path) -> miette::Result<Line> {
     serde_json::from_slice(&output.stdout).into_diagnostic()
 }
 
-impl Place {
+impl Runs {
     fn add(&mut self, line: &Line) {
         for (sample, times) in [(&mut self.shown, &line.shown), (&mut self.left, &line.left)] {
             times.iter().for_each(|ns| sample.add(Duration::from_nanos(*ns)));

@@ -2,9 +2,9 @@
 
 use std::fmt::Write;
 
-use super::{LETTERS, LOAD, Messenger, Place};
+use super::{LETTERS, LOAD, Messenger, Runs};
 use crate::bench::page::table;
-use crate::bench::sample::{Sample, middle};
+use crate::bench::sample::{TimeSample, middle};
 
 /// The heading by which the section is found again.
 pub const TITLE: &str = "## Messages";
@@ -34,7 +34,7 @@ impl Messenger {
     }
 
     fn rows(&self) -> [[String; 5]; 7] {
-        let row = |what: &str, of: &dyn Fn(&Place) -> f64, digits: usize| {
+        let row = |what: &str, of: &dyn Fn(&Runs) -> f64, digits: usize| {
             let [memory, disk] = [&self.places[0], &self.places[1]].map(of);
             let number = |it: f64| format!("{it:.digits$}");
             ([what.to_owned(), number(memory), number(disk), String::new(), String::new()], memory)
@@ -47,7 +47,7 @@ impl Messenger {
             cells[4] = (if is_met { "met" } else { "**missed**" }).to_owned();
             cells
         };
-        let ms = |sample: &Sample, part: f64| sample.at(part) * 1e3;
+        let ms = |sample: &TimeSample, part: f64| sample.at(part) * 1e3;
         let of = |all: &[f64]| middle(all.iter().copied());
         [
             plain(row("until it is shown, median, ms", &|it| ms(&it.shown, 0.5), 2)),
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn each_stands_beside_its_goal() {
-        let place = |taken| Place {
+        let place = |taken| Runs {
             shown: [10, 20, 60].into(),
             left: [4, 5, 6].into(),
             taken: vec![taken],

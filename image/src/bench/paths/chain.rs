@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::image::{self, CHAIN};
-use super::{Carried, WAYS, Way};
+use super::{BenchPath, CarriedBytes, WAYS};
 use crate::bench::boot::MEMORY;
 use crate::bench::processor;
 use crate::build::{self, Options};
@@ -50,14 +50,14 @@ struct NotMeasured {
 }
 
 /// What it boots.
-pub struct Chain {
+pub struct GuestChain {
     linux: PathBuf,
     initrd: PathBuf,
     architecture: Architecture,
     _folder: TempDir,
 }
 
-impl Chain {
+impl GuestChain {
     /// Builds it.
     pub fn build(options: &Options) -> miette::Result<Self> {
         let linux = build::build(options)?.linux;
@@ -69,7 +69,7 @@ impl Chain {
     }
 
     /// Starts it, and measures all ways in turn, so that a busy moment of the host meets each.
-    pub fn run(&self) -> miette::Result<Vec<[Carried; WAYS.len()]>> {
+    pub fn run(&self) -> miette::Result<Vec<[CarriedBytes; WAYS.len()]>> {
         let machine = Machine::builder(&self.linux, &self.initrd).architecture(self.architecture);
         // The first card is the board's own: nobody is at its other end.
         let machine = wires(machine.memory(MEMORY).nic(Mac::number(1)));
@@ -90,7 +90,7 @@ impl Chain {
         let idle = used.as_secs_f64() / took.as_secs_f64();
         let mut rounds = vec![];
         for round in 0..ROUNDS {
-            let mut all = [Carried::default(); WAYS.len()];
+            let mut all = [CarriedBytes::default(); WAYS.len()];
             let mut turns: Vec<_> = WAYS.iter().zip(&mut all).collect();
             // None always follows the same other one when the host has become another.
             turns.rotate_left(round * WAYS.len() / ROUNDS);
@@ -129,12 +129,12 @@ impl Row {
     }
 
     /// Has so many bytes go by `way`, and waits until they have come.
-    fn send(&self, way: &Way, bytes: u64) -> io::Result<()> {
+    fn send(&self, way: &BenchPath, bytes: u64) -> io::Result<()> {
         self.ask("carry", json!({ "way": way.name, "bytes": bytes }))
     }
 
     /// Measures a way once; `idle` is the part of a processor that the guest takes anyway.
-    fn carry(&self, way: &Way, idle: f64) -> io::Result<Carried> {
+    fn carry(&self, way: &BenchPath, idle: f64) -> io::Result<CarriedBytes> {
         self.ask("begin", json!({ "way": way.name }))?;
         let deadline = Instant::now() + LONGEST;
         // Programs have to find each other first.
@@ -150,7 +150,7 @@ impl Row {
         let bytes = (bytes as u64).max(SHOWS);
         let (used, took) = processor::during(self.machine.pid(), || self.send(way, bytes))?;
         self.ask("end", json!({}))?;
-        Ok(Carried { bytes, took, used: used.saturating_sub(took.mul_f64(idle)) })
+        Ok(CarriedBytes { bytes, took, used: used.saturating_sub(took.mul_f64(idle)) })
     }
 
     fn failed(&self, what: &'static str, error: &io::Error) -> NotMeasured {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::Failovers;
 use super::site::Site;
-use crate::bench::sample::Sample;
+use crate::bench::sample::TimeSample;
 
 /// How often in a run, of each fault.
 pub const ROUNDS: usize = 3;
@@ -42,7 +42,7 @@ pub fn measure(site: &Site, runs: usize, all: &mut Failovers) -> miette::Result<
     Ok(())
 }
 
-fn fail(site: &Site, fault: Fault, gaps: &mut Sample) -> miette::Result<()> {
+fn fail(site: &Site, fault: Fault, gaps: &mut TimeSample) -> miette::Result<()> {
     let relay = take_relay(site)?;
     let cluster = site.cluster();
     begin(cluster, fault, relay)?;

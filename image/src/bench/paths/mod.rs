@@ -12,17 +12,17 @@ mod table;
 use std::time::Duration;
 
 use super::packages;
-use super::sample::Sample;
+use super::sample::TimeSample;
 use crate::build::Options;
 use crate::target::Target;
 
-use chain::Chain;
+use chain::GuestChain;
 use site::Site;
 pub use table::TITLE;
 
 /// A way from the first node of a row to the last one.
 #[derive(Debug)]
-pub struct Way {
+pub struct BenchPath {
     /// What the program in the guest calls it (services/forward/examples/chain).
     name: &'static str,
     /// What people do.
@@ -32,27 +32,27 @@ pub struct Way {
 }
 
 /// All of them.
-pub const WAYS: [Way; 8] = [
+pub const WAYS: [BenchPath; 8] = [
     way("plain", "plain forwarding, nothing encrypted"),
     way("wireguard", "WireGuard from each node to the next, forwarding"),
     way("labels-plain", "labels, plain links, nothing encrypted"),
     way("labels-wireguard", "labels, links by WireGuard"),
     way("path-plain", "a path: plain links, WireGuard from end to end"),
     way("path-wireguard", "a path: links by WireGuard, and WireGuard from end to end"),
-    Way { package: Some("yggdrasil"), ..way("yggdrasil", "Yggdrasil at all four") },
-    Way {
+    BenchPath { package: Some("yggdrasil"), ..way("yggdrasil", "Yggdrasil at all four") },
+    BenchPath {
         package: Some("nebula"),
         ..way("nebula", "Nebula at the ends, plain forwarding between")
     },
 ];
 
-const fn way(name: &'static str, what: &'static str) -> Way {
-    Way { name, what, package: None }
+const fn way(name: &'static str, what: &'static str) -> BenchPath {
+    BenchPath { name, what, package: None }
 }
 
 /// Bytes that were carried.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Carried {
+pub struct CarriedBytes {
     /// How many.
     bytes: u64,
     /// How long that took.
@@ -63,11 +63,11 @@ pub struct Carried {
 
 /// All runs.
 #[derive(Debug, Clone, Default)]
-pub struct Paths {
+pub struct PathRuns {
     /// How many there were, each with a guest of its own.
     runs: usize,
     /// Each way, one right after the other.
-    rounds: Vec<[Carried; WAYS.len()]>,
+    rounds: Vec<[CarriedBytes; WAYS.len()]>,
     /// Versions of the packages of all ways.
     versions: [Option<String>; WAYS.len()],
     /// Set-ups in a box.
@@ -82,20 +82,20 @@ pub struct Paths {
 #[derive(Debug, Clone, Default)]
 pub struct SetUps {
     /// From the question until the answer that it stands.
-    adds: Sample,
+    adds: TimeSample,
     /// The same question about its other end alone.
-    pings: Sample,
+    pings: TimeSample,
     /// A question that no packet is needed for.
-    asks: Sample,
+    asks: TimeSample,
 }
 
 /// From a fault of the relay that packets take until they take another path.
 #[derive(Debug, Clone, Default)]
 pub struct Failovers {
     /// Its cable is pulled.
-    pulled: Sample,
+    pulled: TimeSample,
     /// What it says is lost, and its link is up.
-    mute: Sample,
+    mute: TimeSample,
 }
 
 /// Paths through one relay.
@@ -108,13 +108,13 @@ pub struct Many {
     /// How many other ends have answered.
     answered: u32,
     /// Set-ups of the first ones, and of the last ones.
-    adds: [Sample; 2],
+    adds: [TimeSample; 2],
     /// What the relay's memory has less than before: all of it, and what is charged to its `forward`.
     memory: [u64; 2],
 }
 
 /// Measures it all. Guests are x86-64: what differs between ways does not hang on the processor.
-pub fn measure(options: &Options, runs: usize) -> miette::Result<Paths> {
+pub fn measure(options: &Options, runs: usize) -> miette::Result<PathRuns> {
     eprintln!(
         "paths      four nodes in a row by {} ways, {runs} times; set-ups in a box",
         WAYS.len()
@@ -122,8 +122,8 @@ pub fn measure(options: &Options, runs: usize) -> miette::Result<Paths> {
     let options = Options { target: Target::QemuX86_64, ..options.clone() };
     let unpacked = packages::folder()?;
     let versions = WAYS.map(|way| way.package.map(|it| packages::version(&unpacked, it)));
-    let mut all = Paths { runs, versions, ..Paths::default() };
-    let chain = Chain::build(&options)?;
+    let mut all = PathRuns { runs, versions, ..PathRuns::default() };
+    let chain = GuestChain::build(&options)?;
     for _ in 0..runs {
         all.rounds.extend(chain.run()?);
         eprintln!("           {}", table::brief(&all));

@@ -7,9 +7,9 @@ use octet_machine::has_kvm;
 use super::chain::ROUNDS;
 use super::many::{PATHS, SOME};
 use super::site::BOARDS;
-use super::{Carried, Paths, WAYS, failover, set_up};
+use super::{CarriedBytes, PathRuns, WAYS, failover, set_up};
 use crate::bench::page::table;
-use crate::bench::sample::{Sample, middle};
+use crate::bench::sample::{TimeSample, middle};
 
 /// The heading by which the section is found again.
 pub const TITLE: &str = "## Paths";
@@ -40,7 +40,7 @@ const GAP_LIMIT: f64 = 1.0;
 const MB: f64 = 1e6;
 const KIB: f64 = 1024.0;
 
-impl Carried {
+impl CarriedBytes {
     /// Bytes in a second of this computer.
     fn rate(&self) -> f64 {
         self.bytes as f64 / self.took.as_secs_f64()
@@ -52,7 +52,7 @@ impl Carried {
     }
 }
 
-impl Paths {
+impl PathRuns {
     /// The section, its heading included.
     pub fn markdown(&self) -> String {
         let under = if has_kvm() { "KVM" } else { "TCG, which makes cryptography slow" };
@@ -83,7 +83,7 @@ impl Paths {
         };
         let mut goals = vec![];
         for (way, other, limit) in LIMITS {
-            let is = self.beside(way, other, Carried::rate);
+            let is = self.beside(way, other, CarriedBytes::rate);
             let what = format!("{}, beside {}", self.name(way), self.name(other));
             goals.push(goal(what, format!("{is:.2} ×"), format!("≥ {limit} ×"), is >= limit));
         }
@@ -125,7 +125,7 @@ impl Paths {
     }
 
     /// What of one way is how many times that of another: the median over rounds, in which both were measured.
-    fn beside(&self, one: usize, other: usize, of: fn(&Carried) -> f64) -> f64 {
+    fn beside(&self, one: usize, other: usize, of: fn(&CarriedBytes) -> f64) -> f64 {
         middle(self.rounds.iter().map(|round| of(&round[one]) / of(&round[other])))
     }
 
@@ -133,15 +133,15 @@ impl Paths {
         let rates = || self.rounds.iter().map(|round| round[way].rate() / MB);
         let megabytes = |it: f64| format!("{it:.2}");
         let cost = middle(self.rounds.iter().map(|round| round[way].cost()));
-        let times = |of: fn(&Carried) -> f64| format!("{:.2} ×", self.beside(way, PLAIN, of));
+        let times = |of: fn(&CarriedBytes) -> f64| format!("{:.2} ×", self.beside(way, PLAIN, of));
         [
             self.name(way),
             megabytes(middle(rates())),
             megabytes(rates().fold(f64::NAN, f64::min)),
             megabytes(rates().fold(f64::NAN, f64::max)),
-            times(Carried::rate),
+            times(CarriedBytes::rate),
             format!("{:.1}", cost * KIB * 1e6),
-            times(Carried::cost),
+            times(CarriedBytes::cost),
         ]
     }
 
@@ -177,14 +177,14 @@ impl Paths {
     }
 }
 
-fn row(what: &str, it: &Sample) -> [String; 4] {
+fn row(what: &str, it: &TimeSample) -> [String; 4] {
     let (least, most) = it.range();
     let [median, least, most] = [it.median(), least, most].map(|s| format!("{:.1}", s * 1e3));
     [what.to_owned(), median, least, most]
 }
 
 /// What the ways carry so far, in one line.
-pub fn brief(all: &Paths) -> String {
+pub fn brief(all: &PathRuns) -> String {
     let goals = all.goals();
     let said = goals.iter().take(LIMITS.len()).map(|[what, is, ..]| format!("{what}: {is}"));
     let said: Vec<_> = said.collect();
@@ -240,19 +240,19 @@ mod tests {
     use std::time::Duration;
 
     /// All ways as fast as the first, and at as much cost, but for those that are named.
-    fn all(faster: &[(usize, f64)]) -> Paths {
+    fn all(faster: &[(usize, f64)]) -> PathRuns {
         let round = |host: f64| {
-            let mut round = [Carried::default(); WAYS.len()];
+            let mut round = [CarriedBytes::default(); WAYS.len()];
             for (way, carried) in round.iter_mut().enumerate() {
                 let times = faster.iter().find(|(it, _)| *it == way).map_or(1.0, |(_, it)| *it);
                 let took = Duration::from_secs_f64(host / times);
-                *carried = Carried { bytes: 10_240_000, took, used: took / 2 };
+                *carried = CarriedBytes { bytes: 10_240_000, took, used: took / 2 };
             }
             round
         };
         let mut versions: [Option<String>; WAYS.len()] = Default::default();
         versions[YGGDRASIL] = Some("0.4.7-1".into());
-        Paths {
+        PathRuns {
             runs: 3,
             rounds: [2.0, 20.0, 4.0].map(round).into(),
             versions,
@@ -288,7 +288,7 @@ mod tests {
         }
         assert!(!page.contains("missed"), "{page}");
         // No run at all is no reason to fail.
-        Paths::default().markdown();
+        PathRuns::default().markdown();
     }
 
     #[test]

@@ -9,21 +9,21 @@ mod text;
 
 use std::time::Duration;
 
-use super::sample::Sample;
+use super::sample::TimeSample;
 use crate::build::Options;
 use crate::target::Target;
 
-use native::{How, Native};
+use native::{Native, NativeMeans};
 use router::Routers;
 pub use table::TITLE;
-use text::{LARGE, SMALL, Size};
+use text::{LARGE, PolicyCount, SMALL};
 
 /// How often in a run everything on this computer itself is measured.
 const ROUNDS: usize = 5;
 
 /// All runs.
 #[derive(Debug, Clone, Default)]
-pub struct Segments {
+pub struct SegmentRuns {
     /// How many there were, each with guests of its own.
     pub runs: usize,
     /// Planning a large box.
@@ -33,20 +33,20 @@ pub struct Segments {
     /// Of the table of flows of this computer's kernel.
     pub buckets: u64,
     /// What a packet costs the host.
-    pub packets: Vec<Packet>,
+    pub packets: Vec<PacketCost>,
 }
 
 /// From the text of `appliance.toml` to that of the rules.
 #[derive(Debug, Clone, Default)]
 pub struct Planned {
     /// Reading the file.
-    pub parse: Sample,
+    pub parse: TimeSample,
     /// From what it says to the plan.
-    pub plan: Sample,
+    pub plan: TimeSample,
     /// From the plan to nft's text.
-    pub text: Sample,
+    pub text: TimeSample,
     /// The last two.
-    pub both: Sample,
+    pub both: TimeSample,
     /// The text, in bytes.
     pub bytes: u64,
 }
@@ -55,7 +55,7 @@ pub struct Planned {
 #[derive(Debug, Clone, Default)]
 pub struct Applied {
     /// Which box.
-    pub size: Size,
+    pub size: PolicyCount,
     /// By netd.
     pub netd: Applications,
     /// The same text by nft, the same links and addresses by ip.
@@ -68,17 +68,17 @@ pub struct Applied {
 #[derive(Debug, Clone, Default)]
 pub struct Applications {
     /// A kernel that has none of it.
-    pub first: Sample,
+    pub first: TimeSample,
     /// After that, another policy.
-    pub change: Sample,
+    pub change: TimeSample,
     /// Then netd looks for flows that no policy allows any more, and finds none.
-    pub flows: Sample,
+    pub flows: TimeSample,
 }
 
 /// Processor time of the host for one packet, less what the guest takes anyway: one measurement of each
 /// guest, one right after the other.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Packet {
+pub struct PacketCost {
     /// What ships, with many policies.
     pub many: Duration,
     /// With few.
@@ -91,12 +91,12 @@ pub struct Packet {
 
 /// Measures it all, `runs` times in turn. Guests are x86-64: what differs between them does not hang on
 /// the processor.
-pub fn measure(options: &Options, runs: usize) -> miette::Result<Segments> {
+pub fn measure(options: &Options, runs: usize) -> miette::Result<SegmentRuns> {
     eprintln!("segments   a router: plan, rules and packets, {runs} times");
     let native = Native::new()?;
     let options = Options { target: Target::QemuX86_64, ..options.clone() };
     let routers = Routers::build(&options)?;
-    let mut all = Segments { runs, ..Segments::default() };
+    let mut all = SegmentRuns { runs, ..SegmentRuns::default() };
     for (applied, size) in all.applied.iter_mut().zip([LARGE, SMALL]) {
         applied.size = size;
     }
@@ -104,7 +104,11 @@ pub fn measure(options: &Options, runs: usize) -> miette::Result<Segments> {
         for round in 0..ROUNDS {
             native.plan(LARGE, &mut all.plan)?;
             for Applied { size, netd, whole, least } in &mut all.applied {
-                let mut ways = [(How::Netd, netd), (How::Whole, whole), (How::Least, least)];
+                let mut ways = [
+                    (NativeMeans::Netd, netd),
+                    (NativeMeans::Whole, whole),
+                    (NativeMeans::Least, least),
+                ];
                 // None is always the one that follows the same other one.
                 ways.rotate_left(round % 3);
                 for (how, applications) in ways {

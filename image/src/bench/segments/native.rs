@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
 
-use super::text::{LARGE, SMALL, Size, text};
+use super::text::{LARGE, PolicyCount, SMALL, text};
 use super::{Applications, Planned};
 use crate::bench::guest;
 use crate::build;
@@ -36,7 +36,7 @@ struct Failed {
 
 /// By which means the kernel gets what a box wants (netd/examples/measure/kernel.rs).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum How {
+pub enum NativeMeans {
     Netd,
     Whole,
     Least,
@@ -85,14 +85,14 @@ impl Native {
         Ok(native)
     }
 
-    fn file(&self, size: Size, changed: bool) -> PathBuf {
-        let Size { boards, policies } = size;
+    fn file(&self, size: PolicyCount, changed: bool) -> PathBuf {
+        let PolicyCount { boards, policies } = size;
         let changed = if changed { "-changed" } else { "" };
         self.folder.path().join(format!("{boards}-{policies}{changed}.toml"))
     }
 
     /// Plans a box of `size` once.
-    pub fn plan(&self, size: Size, planned: &mut Planned) -> miette::Result<()> {
+    pub fn plan(&self, size: PolicyCount, planned: &mut Planned) -> miette::Result<()> {
         let mut command = Command::new(&self.program);
         command.arg(&self.gate).arg("plan").arg(self.file(size, false));
         let line: PlanLine = ask(&mut command)?;
@@ -111,11 +111,16 @@ impl Native {
     }
 
     /// Has a new kernel's network be as a box of `size` wants, then with another policy.
-    pub fn apply(&self, size: Size, how: How, all: &mut Applications) -> miette::Result<()> {
+    pub fn apply(
+        &self,
+        size: PolicyCount,
+        how: NativeMeans,
+        all: &mut Applications,
+    ) -> miette::Result<()> {
         let how = match how {
-            How::Netd => "netd",
-            How::Whole => "whole",
-            How::Least => "least",
+            NativeMeans::Netd => "netd",
+            NativeMeans::Whole => "whole",
+            NativeMeans::Least => "least",
         };
         let mut command = Command::new("unshare");
         command.args(NAMESPACES).arg(&self.program).arg(&self.gate).args(["apply", how]);

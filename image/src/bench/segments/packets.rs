@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use octet_machine::{Mac, Machine, Port};
 
 use super::text::FLOW;
-use crate::bench::frame::{End, datagram};
+use crate::bench::frame::{FlowEnd, datagram};
 
 /// The boards at the flow's ends.
 const FROM: u8 = 1;
@@ -37,12 +37,12 @@ pub fn card(number: u8) -> Mac {
 pub const CARDS: u8 = 3;
 
 /// The flow.
-pub struct Flow {
+pub struct BenchFlow {
     from: Port,
     to: Port,
 }
 
-impl Flow {
+impl BenchFlow {
     /// At the ports of `machine`, if nobody else has them.
     pub fn of(machine: &Machine) -> Option<Self> {
         let port = |number: u8| machine.port(number.into());
@@ -104,18 +104,21 @@ impl Flow {
 
 /// A datagram to a port of `to`: as it is sent, and as it comes out.
 fn frames(from: u8, to: u8, port: u16) -> [Vec<u8>; 2] {
-    let ends = (End { address: address(from), port: OWN }, End { address: address(to), port });
+    let ends =
+        (FlowEnd { address: address(from), port: OWN }, FlowEnd { address: address(to), port });
     both((from, to), ends)
 }
 
 /// An answer to the flow's datagrams.
 fn answers() -> [Vec<u8>; 2] {
-    let ends =
-        (End { address: address(TO), port: FLOW }, End { address: address(FROM), port: OWN });
+    let ends = (
+        FlowEnd { address: address(TO), port: FLOW },
+        FlowEnd { address: address(FROM), port: OWN },
+    );
     both((TO, FROM), ends)
 }
 
-fn both((from, to): (u8, u8), ends: (End, End)) -> [Vec<u8>; 2] {
+fn both((from, to): (u8, u8), ends: (FlowEnd, FlowEnd)) -> [Vec<u8>; 2] {
     let macs = [(Mac::number(from), card(from)), (card(to), Mac::number(to))];
     [0, 1].map(|at| datagram(macs[at], ends, HOPS[at], &PAYLOAD))
 }

@@ -10,9 +10,9 @@ use octet_machine::{Machine, Tail, UnitState, UnitStatus};
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::Packet;
-use super::packets::{CARDS, Flow, card};
-use super::text::{FEW, LARGE, Size, text};
+use super::PacketCost;
+use super::packets::{BenchFlow, CARDS, card};
+use super::text::{FEW, LARGE, PolicyCount, text};
 use crate::bench::altered::{PROGRAMS, change, put};
 use crate::bench::{guest, processor};
 use crate::build::{self, Options};
@@ -52,7 +52,7 @@ struct NotMeasured {
 /// One kind of router.
 struct Kind {
     name: &'static str,
-    size: Size,
+    size: PolicyCount,
     /// What netd is told to leave out (netd/src/fault.rs).
     fault: Option<&'static str>,
     /// Whether that leaves it open to all.
@@ -96,7 +96,7 @@ impl Routers {
     }
 
     /// Starts one of each, and measures them in turn, so that a busy moment of the host meets each.
-    pub fn run(&self) -> miette::Result<Vec<Packet>> {
+    pub fn run(&self) -> miette::Result<Vec<PacketCost>> {
         let mut routers = vec![];
         for (kind, image) in KINDS.iter().zip(&self.images) {
             let machine = Machine::builder(&self.linux, image)
@@ -117,14 +117,14 @@ impl Routers {
                 *took = router.measure()?;
             }
             let [many, few, unguarded, bare] = all;
-            packets.push(Packet { many, few, unguarded, bare });
+            packets.push(PacketCost { many, few, unguarded, bare });
         }
         Ok(packets)
     }
 }
 
 /// What ships, with another box in it, and another netd.
-fn initrd(options: &Options, size: Size, netd: Option<&[u8]>) -> miette::Result<Vec<u8>> {
+fn initrd(options: &Options, size: PolicyCount, netd: Option<&[u8]>) -> miette::Result<Vec<u8>> {
     let appliance =
         Appliance::parse("appliance.toml", &text(size, false)).map_err(|error| *error)?;
     let settings = serde_json::to_vec(&appliance).into_diagnostic()?;
@@ -149,7 +149,7 @@ fn initrd(options: &Options, size: Size, netd: Option<&[u8]>) -> miette::Result<
 struct Router {
     kind: &'static Kind,
     machine: Machine,
-    flow: Flow,
+    flow: BenchFlow,
     /// The part of a processor that it takes while nothing comes.
     idle: f64,
 }
@@ -168,7 +168,7 @@ impl Router {
             let last = said.last().map_or("nothing", String::as_str);
             return Err(fail(&machine, format!("netd is not ready; it says {last}")).into());
         }
-        let Some(flow) = Flow::of(&machine) else {
+        let Some(flow) = BenchFlow::of(&machine) else {
             return Err(fail(&machine, "it has no ports".into()).into());
         };
         let warm = || {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use octet_machine::has_kvm;
 
-use super::{Applied, Packet, ROUNDS, Segments};
+use super::{Applied, PacketCost, ROUNDS, SegmentRuns};
 use crate::bench::page::table;
-use crate::bench::sample::{Sample, middle};
+use crate::bench::sample::{TimeSample, middle};
 
 /// The heading by which the section is found again.
 pub const TITLE: &str = "## Segments";
@@ -21,13 +21,13 @@ const RULES_LIMIT: f64 = 1.2;
 const MANY_LIMIT: f64 = 1.05;
 
 /// What a packet costs one of the routers.
-type Of = fn(&Packet) -> Duration;
+type Of = fn(&PacketCost) -> Duration;
 const MANY: Of = |it| it.many;
 const FEW: Of = |it| it.few;
 const UNGUARDED: Of = |it| it.unguarded;
 const BARE: Of = |it| it.bare;
 
-impl Segments {
+impl SegmentRuns {
     /// The section, its heading included.
     pub fn markdown(&self) -> String {
         let under = if has_kvm() { "KVM" } else { "TCG" };
@@ -54,7 +54,7 @@ impl Segments {
             let met = if met { "met" } else { "**missed**" };
             [what, is, must, met.to_owned()]
         };
-        let ratio = |what: String, of: &Sample, beside: &Sample, limit: f64| {
+        let ratio = |what: String, of: &TimeSample, beside: &TimeSample, limit: f64| {
             let is = of.median() / beside.median();
             goal(what, format!("{is:.2} ×"), format!("≤ {limit} ×"), is <= limit)
         };
@@ -94,7 +94,7 @@ impl Segments {
     }
 
     fn planned(&self) -> [[String; 4]; 4] {
-        let row = |what: &str, it: &Sample| {
+        let row = |what: &str, it: &TimeSample| {
             let [median, least, most] = three(it, 1e3);
             [what.to_owned(), median, least, most]
         };
@@ -116,7 +116,7 @@ impl Segments {
             ("no rules and no tracking of flows".to_owned(), BARE),
         ];
         rows.into_iter().map(|(what, router)| {
-            let mut sample = Sample::default();
+            let mut sample = TimeSample::default();
             self.packets.iter().for_each(|it| sample.add(router(it)));
             let [median, least, most] = three(&sample, 1e6);
             [what, median, least, most, format!("{:.2} ×", self.beside(router, BARE))]
@@ -127,7 +127,7 @@ impl Segments {
 impl Applied {
     fn rows(&self) -> Vec<[String; 5]> {
         let name = name(self);
-        let row = |what: &str, netd: &Sample, it: &Sample| {
+        let row = |what: &str, netd: &TimeSample, it: &TimeSample| {
             let [median, least, most] = three(it, 1e3);
             [format!("{name}, {what}"), median, least, most, times(netd, it)]
         };
@@ -149,17 +149,17 @@ fn name(applied: &Applied) -> String {
 }
 
 /// Median, least and most, in such parts of a second.
-fn three(it: &Sample, parts: f64) -> [String; 3] {
+fn three(it: &TimeSample, parts: f64) -> [String; 3] {
     let (least, most) = it.range();
     [it.median(), least, most].map(|seconds| format!("{:.1}", seconds * parts))
 }
 
-fn times(of: &Sample, beside: &Sample) -> String {
+fn times(of: &TimeSample, beside: &TimeSample) -> String {
     format!("{:.2} ×", of.median() / beside.median())
 }
 
 /// What there is so far, in one line.
-pub fn brief(all: &Segments) -> String {
+pub fn brief(all: &SegmentRuns) -> String {
     let goals = all.goals();
     let said: Vec<_> = goals.iter().map(|[what, is, ..]| format!("{what}: {is}")).collect();
     said.join("; ")
@@ -206,7 +206,7 @@ mod tests {
     use super::super::{Applications, Planned};
     use super::*;
 
-    fn all() -> Segments {
+    fn all() -> SegmentRuns {
         let applications = |first: u64, change: u64| Applications {
             first: [first].into(),
             change: [change].into(),
@@ -218,7 +218,7 @@ mod tests {
             whole: applications(100, 100),
             least: applications(100, 70),
         };
-        Segments {
+        SegmentRuns {
             runs: 2,
             plan: Planned {
                 parse: [20].into(),
@@ -233,7 +233,7 @@ mod tests {
                 .map(|[many, few, unguarded, bare]| {
                     let [many, few, unguarded, bare] =
                         [many, few, unguarded, bare].map(Duration::from_micros);
-                    Packet { many, few, unguarded, bare }
+                    PacketCost { many, few, unguarded, bare }
                 })
                 .into(),
         }
@@ -259,7 +259,7 @@ mod tests {
         }
         assert!(!page.contains("missed"), "{page}");
         // No run at all is no reason to fail.
-        Segments::default().markdown();
+        SegmentRuns::default().markdown();
     }
 
     #[test]

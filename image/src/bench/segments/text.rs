@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 /// Boards and policies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Size {
+pub struct PolicyCount {
     /// How many boards there are.
     pub boards: u8,
     /// How many lines.
@@ -12,13 +12,13 @@ pub struct Size {
 }
 
 /// A box as large as they get, with lines for everybody.
-pub const LARGE: Size = Size { boards: 32, policies: 1000 };
+pub const LARGE: PolicyCount = PolicyCount { boards: 32, policies: 1000 };
 
 /// A usual one.
-pub const SMALL: Size = Size { boards: 8, policies: 8 };
+pub const SMALL: PolicyCount = PolicyCount { boards: 8, policies: 8 };
 
 /// A large box with few lines.
-pub const FEW: Size = Size { policies: SMALL.policies, ..LARGE };
+pub const FEW: PolicyCount = PolicyCount { policies: SMALL.policies, ..LARGE };
 
 /// The ports of the datagrams that the first line lets from board 1 to board 2.
 pub const FLOW: u16 = 6000;
@@ -45,7 +45,7 @@ fn head(boards: u8) -> String {
 }
 
 /// The text; `changed` says whether its last line is another than it would be.
-pub fn text(size: Size, changed: bool) -> String {
+pub fn text(size: PolicyCount, changed: bool) -> String {
     let mut text = head(size.boards);
     let mut add = |from: &str, to: &str, rest: &str| {
         let _ = writeln!(text, "[[policy]]\nfrom = \"{from}\"\nto = \"{to}\"\n{rest}");

@@ -21,7 +21,7 @@ use crate::build::{self, Options};
 use crate::target::Target;
 
 use line::{ENDS, Run};
-use peers::Peer;
+use peers::OtherSupervisor;
 use programs::Programs;
 pub use table::TITLE;
 
@@ -43,7 +43,7 @@ pub struct Supervisors {
     /// How often each ran.
     pub runs: usize,
     /// Octet's first.
-    pub systems: Vec<System>,
+    pub systems: Vec<SystemRuns>,
     /// From the kernel's start until an init that does nothing runs, in seconds.
     pub bare: Vec<f64>,
     /// Octet's PID 1, in bytes.
@@ -52,7 +52,7 @@ pub struct Supervisors {
 
 /// All runs of one system.
 #[derive(Debug, Clone, Default)]
-pub struct System {
+pub struct SystemRuns {
     /// Its name, with a version for one that is not ours.
     pub name: String,
     /// What was measured.
@@ -88,14 +88,14 @@ pub fn measure(options: &Options, runs: usize) -> miette::Result<Supervisors> {
 
     let folder = tempfile::tempdir().into_diagnostic()?;
     let mut guests = vec![("Octet".to_owned(), "octet", ours.initrd)];
-    for peer in Peer::ALL {
+    for peer in OtherSupervisor::ALL {
         let name = format!("{} {}", peer.name(), packages::version(&unpacked, peer.name()));
         guests.push((name, peer.name(), peer.initrd(&unpacked, &programs, UNITS)?));
     }
     let mut all = Supervisors { runs, init: ours.init, ..Supervisors::default() };
     for (name, file, initrd) in &guests {
         std::fs::write(folder.path().join(file), initrd).into_diagnostic()?;
-        all.systems.push(System { name: name.clone(), runs: vec![] });
+        all.systems.push(SystemRuns { name: name.clone(), runs: vec![] });
     }
     for _ in 0..runs {
         all.bare.push(bare(&built.linux, &limit.initrd)?);

@@ -4,11 +4,11 @@
 use std::path::Path;
 
 use super::programs::Programs;
-use super::root::{Root, Unusable};
+use super::root::{Root, UnusableRoot};
 
 /// A supervisor that is not ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Peer {
+pub enum OtherSupervisor {
     /// s6-svscan as PID 1, with one s6-supervise per unit.
     S6,
     /// runit as PID 1, below it runsvdir with one runsv per unit.
@@ -17,7 +17,7 @@ pub enum Peer {
     Finit,
 }
 
-impl Peer {
+impl OtherSupervisor {
     /// All of them.
     pub const ALL: [Self; 3] = [Self::S6, Self::Runit, Self::Finit];
 
@@ -36,7 +36,7 @@ impl Peer {
         packages: &Path,
         programs: &Programs,
         units: u32,
-    ) -> Result<Vec<u8>, Unusable> {
+    ) -> Result<Vec<u8>, UnusableRoot> {
         let mut root = Root::new(packages);
         root.file("/init", 0o755, programs.stage.clone());
         root.file("/bin/idle", 0o755, programs.idle.clone());

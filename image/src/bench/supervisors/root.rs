@@ -24,7 +24,7 @@ const OTHER_LIBRARIES: &str = "/usr/lib/x86_64-linux-gnu";
 #[diagnostic(help(
     "remove the folder it is in; `cargo image bench --setup` unpacks the packages again"
 ))]
-pub struct Unusable {
+pub struct UnusableRoot {
     path: PathBuf,
     why: io::Error,
 }
@@ -71,14 +71,14 @@ impl<'a> Root<'a> {
     }
 
     /// Puts the packages' program at the absolute `path`, with all that it needs.
-    pub fn program(&mut self, path: &str) -> Result<(), Unusable> {
+    pub fn program(&mut self, path: &str) -> Result<(), UnusableRoot> {
         let bytes = self.read(path)?;
         self.needs(&bytes)?;
         self.file(path, 0o755, bytes);
         Ok(())
     }
 
-    fn needs(&mut self, bytes: &[u8]) -> Result<(), Unusable> {
+    fn needs(&mut self, bytes: &[u8]) -> Result<(), UnusableRoot> {
         let Some(program) = ElfFile::parse(bytes) else { return Ok(()) };
         if let Some(loader) = program.interpreter {
             // In its package the loader's own path is a link that leads out of the folder.
@@ -98,9 +98,9 @@ impl<'a> Root<'a> {
         Ok(())
     }
 
-    fn read(&self, path: &str) -> Result<Vec<u8>, Unusable> {
+    fn read(&self, path: &str) -> Result<Vec<u8>, UnusableRoot> {
         let path = self.packages.join(path.trim_start_matches('/'));
-        fs::read(&path).map_err(|why| Unusable { path, why })
+        fs::read(&path).map_err(|why| UnusableRoot { path, why })
     }
 
     /// The initramfs.

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::line::Run;
-use super::{KILLS, QUIET, Supervisors, System, UNITS};
+use super::{KILLS, QUIET, Supervisors, SystemRuns, UNITS};
 use crate::bench::page::table;
 
 /// The heading by which the section is found again.
@@ -12,7 +12,7 @@ pub const TITLE: &str = "## Supervisors";
 const MB: f64 = 1e6;
 
 /// One column: its head, its value for a system, and how the value is written. Less is better in all.
-type Column = (&'static str, fn(&System, f64) -> f64, fn(f64) -> String);
+type Column = (&'static str, fn(&SystemRuns, f64) -> f64, fn(f64) -> String);
 
 /// Columns that are no goals: what PID 1 has is one peer's whole supervision and next to nothing of
 /// another's, and a process costs nothing but what the other columns count.
@@ -39,7 +39,7 @@ fn megabytes(value: f64) -> String {
     format!("{value:.1}")
 }
 
-impl System {
+impl SystemRuns {
     /// The median over the runs.
     fn middle(&self, of: impl Fn(&Run) -> f64) -> f64 {
         quantile(self.runs.iter().map(of), 0.5)
@@ -184,7 +184,7 @@ group is seen to be empty first; runit's `runsv` forks once, for one service, an
 mod tests {
     use super::*;
 
-    fn system(name: &str, up: f64, deaths: &[f64], wakeups: f64) -> System {
+    fn system(name: &str, up: f64, deaths: &[f64], wakeups: f64) -> SystemRuns {
         let run = Run { up, deaths: deaths.to_vec(), wakeups, ..Run::default() };
         let run = Run {
             processes: 1,
@@ -194,7 +194,7 @@ mod tests {
             used: 50_000_000,
             ..run
         };
-        System { name: name.into(), runs: vec![run] }
+        SystemRuns { name: name.into(), runs: vec![run] }
     }
 
     fn all() -> Supervisors {

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{ROUND_TRIP, SIZE, Upload};
-use crate::bench::page::{Goal, goals, table};
+use crate::bench::page::{BenchGoal, goals, table};
 use crate::bench::sample::middle;
 
 /// The heading by which the section is found again.
@@ -27,7 +27,7 @@ impl Upload {
         let [delayed, direct, tcp, gate, cache] =
             [&self.delayed, &self.direct, &self.tcp, &self.gate, &self.cache]
                 .map(|all| middle(all.iter().copied()) / 1e6);
-        let goal = |what: String, is: f64, must: String, met: bool| Goal {
+        let goal = |what: String, is: f64, must: String, met: bool| BenchGoal {
             what,
             is: format!("{is:.1}"),
             must,

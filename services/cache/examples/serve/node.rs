@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use octet_cache::limits::Limits;
+use octet_cache::limits::CacheLimits;
 use octet_cache::peers::PORT;
-use octet_cache::{Parts, run as run_cache};
+use octet_cache::{CacheConfig, run as run_cache};
 use octet_node::as_pid_1::pass;
 use octet_node::control::{Client, PublicKey};
 use octet_node::key::PrivateKey;
@@ -55,8 +55,9 @@ pub fn run(folder: &Path, number: u8) -> Result<Value, Failed> {
     let (control, http, metrics) = (next()?, next()?, next()?);
     end_with_parent(Signal::KILL)?;
     let callers = Callers::parse(&format!("{}={VERBS}", geteuid().as_raw()));
-    let limits = Limits { http: CONNECTIONS, http_of_one: CONNECTIONS, ..Limits::default() };
-    let parts = Parts {
+    let limits =
+        CacheLimits { http: CONNECTIONS, http_of_one: CONNECTIONS, ..CacheLimits::default() };
+    let parts = CacheConfig {
         limits,
         folder: Some(folder.join(STATE)),
         sockets: folder.to_owned(),

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::policy::Policy;
+use crate::policy::CachePolicy;
 
 /// What happens is told to `policy` through this; writing by others is off.
 const MASK: EventMask =
@@ -25,13 +25,13 @@ const AHEAD: usize = 64;
 const PAUSE: Duration = Duration::from_secs(10);
 
 /// What the store is to tell `policy` through, as long as it is served.
-pub fn noting(policy: Arc<Policy>) -> EventSender {
+pub fn noting(policy: Arc<CachePolicy>) -> EventSender {
     let (events, told) = EventSender::channel(AHEAD, MASK);
     tokio::spawn(note(told, policy));
     events
 }
 
-async fn note(mut told: mpsc::Receiver<ProviderMessage>, policy: Arc<Policy>) {
+async fn note(mut told: mpsc::Receiver<ProviderMessage>, policy: Arc<CachePolicy>) {
     let mut peers = HashMap::new();
     let mut pause = interval(PAUSE);
     pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -70,7 +70,7 @@ async fn note(mut told: mpsc::Receiver<ProviderMessage>, policy: Arc<Policy>) {
     }
 }
 
-async fn keep(policy: &Arc<Policy>) {
+async fn keep(policy: &Arc<CachePolicy>) {
     let policy = Arc::clone(policy);
     if let Ok(Err(error)) = spawn_blocking(move || policy.keep_given()).await {
         say!("what was given to others is not kept: {error}");

@@ -14,8 +14,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::counters::Counters;
-use crate::limits::Limits;
+use crate::counters::CacheCounters;
+use crate::limits::CacheLimits;
 use crate::names::{self, Answering};
 
 /// The longest request, in bytes: a hash, and which parts of the object. Ours have less than 50.
@@ -36,8 +36,8 @@ pub struct Serving {
     pub store: Store,
     pub events: EventSender,
     pub names: Answering,
-    pub counters: Arc<Counters>,
-    pub limits: Limits,
+    pub counters: Arc<CacheCounters>,
+    pub limits: CacheLimits,
     /// Handshakes at a time.
     handshakes: Arc<Semaphore>,
     /// Connections at a time.
@@ -49,8 +49,8 @@ impl Serving {
         store: Store,
         events: EventSender,
         names: Answering,
-        counters: Arc<Counters>,
-        limits: Limits,
+        counters: Arc<CacheCounters>,
+        limits: CacheLimits,
     ) -> Self {
         let (handshakes, connections) =
             (Semaphore::new(limits.peers), Semaphore::new(limits.peers));

@@ -15,11 +15,11 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::Missing;
-use super::plan::{Plan, here_until};
+use super::plan::{FetchPlan, here_until};
 
 /// What is known of it.
 #[derive(Debug, Clone)]
-pub struct Progress {
+pub struct FetchProgress {
     /// Its size in bytes, once a node has proved it and it may become as large.
     pub size: Option<u64>,
     /// What of it is here, and verified.
@@ -33,9 +33,9 @@ pub struct Progress {
 pub struct Flight {
     /// The object.
     pub hash: Hash,
-    progress: watch::Sender<Progress>,
+    progress: watch::Sender<FetchProgress>,
     /// Once the size is known.
-    plan: Mutex<Option<Plan>>,
+    plan: Mutex<Option<FetchPlan>>,
     /// Something happened to the plan.
     changed: Notify,
     /// It is to end without the object.
@@ -47,33 +47,33 @@ impl Flight {
     /// Nothing is known yet.
     pub fn new(hash: Hash) -> Self {
         let here = ChunkRanges::empty();
-        let progress = watch::Sender::new(Progress { size: None, here, outcome: None });
+        let progress = watch::Sender::new(FetchProgress { size: None, here, outcome: None });
         let [changed, cancel] = [(); 2].map(|()| Notify::new());
         let (plan, givers) = (Mutex::default(), Mutex::default());
         Self { hash, progress, plan, changed, cancel, givers }
     }
 
     /// Tells what happens.
-    pub fn watch(&self) -> watch::Receiver<Progress> {
+    pub fn watch(&self) -> watch::Receiver<FetchProgress> {
         self.progress.subscribe()
     }
 
-    fn plan(&self) -> MutexGuard<'_, Option<Plan>> {
+    fn plan(&self) -> MutexGuard<'_, Option<FetchPlan>> {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Its size, once it is known.
     pub fn size(&self) -> Option<u64> {
-        self.plan().as_ref().map(Plan::size)
+        self.plan().as_ref().map(FetchPlan::size)
     }
 
     /// For how many bytes there has to be [room](Plan::room) now.
     pub fn room(&self) -> (u64, u64) {
-        self.plan().as_ref().map(Plan::room).unwrap_or_default()
+        self.plan().as_ref().map(FetchPlan::room).unwrap_or_default()
     }
 
     /// From now on pieces can be taken.
-    pub fn begin(&self, plan: Plan) {
+    pub fn begin(&self, plan: FetchPlan) {
         let size = plan.size();
         *self.plan() = Some(plan);
         self.progress.send_modify(|it| it.size = Some(size));
@@ -102,16 +102,16 @@ impl Flight {
 
     /// How many pieces nobody was asked for.
     pub fn waiting(&self) -> usize {
-        self.plan().as_ref().map_or(0, Plan::waiting)
+        self.plan().as_ref().map_or(0, FetchPlan::waiting)
     }
 
     /// Whether the size is known and every piece has come.
     pub fn is_done(&self) -> bool {
-        self.plan().as_ref().is_some_and(Plan::is_done)
+        self.plan().as_ref().is_some_and(FetchPlan::is_done)
     }
 
     /// The next piece to ask for, also one that another node was asked for in vain; nothing once all have come.
-    pub async fn take(&self) -> Option<Taken<'_>> {
+    pub async fn take(&self) -> Option<AssignedPiece<'_>> {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             // What happens from here on is not missed.
@@ -120,7 +120,7 @@ impl Flight {
                 Some(plan) if plan.is_done() => return None,
                 Some(plan) => {
                     if let Some(number) = plan.take() {
-                        return Some(Taken { flight: self, number, has_come: false });
+                        return Some(AssignedPiece { flight: self, number, has_come: false });
                     }
                 }
                 None => {}
@@ -137,13 +137,13 @@ impl Flight {
 
 /// A piece that a node is asked for. If it is dropped before it came, another node is asked.
 #[derive(Debug)]
-pub struct Taken<'a> {
+pub struct AssignedPiece<'a> {
     flight: &'a Flight,
     number: u64,
     has_come: bool,
 }
 
-impl Taken<'_> {
+impl AssignedPiece<'_> {
     /// Which one it is.
     pub fn number(&self) -> u64 {
         self.number
@@ -156,7 +156,7 @@ impl Taken<'_> {
     }
 }
 
-impl Drop for Taken<'_> {
+impl Drop for AssignedPiece<'_> {
     fn drop(&mut self) {
         if let Some(plan) = self.flight.plan().as_mut() {
             match self.has_come {
@@ -189,7 +189,7 @@ impl Coming {
     /// # Errors
     /// It does not come.
     pub async fn until(&self, at: u64) -> io::Result<u64> {
-        let until = |it: &Progress| match it.outcome {
+        let until = |it: &FetchProgress| match it.outcome {
             Some(Ok(())) => u64::MAX,
             _ => here_until(at, &it.here),
         };

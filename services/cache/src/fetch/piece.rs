@@ -15,14 +15,14 @@ use iroh_blobs::protocol::{ChunkRanges, ERR_INTERNAL, GetRequest};
 use iroh_blobs::store::fs::FsStore;
 use tokio::time::timeout;
 
-use crate::objects::StoreError;
+use crate::objects::ObjectError;
 
 /// How much of a piece waits for the store, in parts of 16 KiB.
 const AHEAD: usize = 8;
 
 /// Why a node does not give what it was asked for.
 #[derive(Debug)]
-pub enum Fault {
+pub enum PeerFault {
     /// It does not have it.
     Lacks,
     /// It could not be reached, or says nothing.
@@ -30,14 +30,17 @@ pub enum Fault {
     /// It sent something else.
     Wrong,
     /// It is this node that cannot keep it.
-    Unkept(StoreError),
+    Unkept(ObjectError),
 }
 
 /// Waits for what a node says, for so long as it may be silent.
-async fn heard<T>(silence: Duration, said: impl Future<Output = GetResult<T>>) -> Result<T, Fault> {
+async fn heard<T>(
+    silence: Duration,
+    said: impl Future<Output = GetResult<T>>,
+) -> Result<T, PeerFault> {
     match timeout(silence, said).await {
         Ok(said) => said.map_err(|error| judge(&error)),
-        Err(_) => Err(Fault::Silent),
+        Err(_) => Err(PeerFault::Silent),
     }
 }
 
@@ -45,7 +48,11 @@ async fn heard<T>(silence: Duration, said: impl Future<Output = GetResult<T>>) -
 ///
 /// # Errors
 /// It does not.
-pub async fn size(connection: &Connection, hash: Hash, silence: Duration) -> Result<u64, Fault> {
+pub async fn size(
+    connection: &Connection,
+    hash: Hash,
+    silence: Duration,
+) -> Result<u64, PeerFault> {
     let (size, _) = heard(silence, get_verified_size(connection, &hash)).await?;
     Ok(size)
 }
@@ -61,7 +68,7 @@ pub async fn piece(
     size: NonZeroU64,
     ranges: ChunkRanges,
     silence: Duration,
-) -> Result<(), Fault> {
+) -> Result<(), PeerFault> {
     let request = GetRequest::blob_ranges(hash, ranges);
     let asked = async {
         let connected = start(connection.clone(), request, Default::default()).next().await?;
@@ -74,12 +81,12 @@ pub async fn piece(
     let Some((mut content, said)) = heard(silence, asked).await? else { return Ok(()) };
     // With another size hashes could be put where they do not belong.
     if said != size.get() {
-        return Err(Fault::Wrong);
+        return Err(PeerFault::Wrong);
     }
     let import = store.import_bao(hash, size, AHEAD).await.map_err(broken)?;
     let end = loop {
         match timeout(silence, content.next()).await {
-            Err(_) => break Err(Fault::Silent),
+            Err(_) => break Err(PeerFault::Silent),
             Ok(BlobContentNext::More((_, Err(error)))) => break Err(judge(&error.into())),
             Ok(BlobContentNext::More((next, Ok(item)))) => {
                 if import.tx.send(item).await.is_err() {
@@ -103,27 +110,27 @@ pub async fn piece(
     end
 }
 
-fn broken(error: impl std::fmt::Display) -> Fault {
-    Fault::Unkept(StoreError::Broken(error.to_string()))
+fn broken(error: impl std::fmt::Display) -> PeerFault {
+    PeerFault::Unkept(ObjectError::Broken(error.to_string()))
 }
 
 /// What an error says of the node that was asked.
-fn judge(error: &GetError) -> Fault {
+fn judge(error: &GetError) -> PeerFault {
     match error {
         // So a node of iroh-blobs ends what it cannot give.
-        _ if error.iroh_error_code() == Some(ERR_INTERNAL) => Fault::Lacks,
+        _ if error.iroh_error_code() == Some(ERR_INTERNAL) => PeerFault::Lacks,
         GetError::AtBlobHeaderNext { source: AtBlobHeaderNextError::NotFound { .. }, .. } => {
-            Fault::Lacks
+            PeerFault::Lacks
         }
         GetError::Decode { source, .. } => match source {
             DecodeError::ChunkNotFound { .. }
             | DecodeError::ParentNotFound { .. }
-            | DecodeError::LeafNotFound { .. } => Fault::Lacks,
+            | DecodeError::LeafNotFound { .. } => PeerFault::Lacks,
             DecodeError::ParentHashMismatch { .. } | DecodeError::LeafHashMismatch { .. } => {
-                Fault::Wrong
+                PeerFault::Wrong
             }
-            _ => Fault::Silent,
+            _ => PeerFault::Silent,
         },
-        _ => Fault::Silent,
+        _ => PeerFault::Silent,
     }
 }

@@ -9,13 +9,13 @@ pub const PIECE: u64 = 1 << 20;
 
 /// The plan of one object.
 #[derive(Debug)]
-pub struct Plan {
+pub struct FetchPlan {
     size: u64,
     waiting: VecDeque<u64>,
     asked: usize,
 }
 
-impl Plan {
+impl FetchPlan {
     /// What is lacking of an object of `size` bytes, of which `here` is here.
     pub fn new(size: u64, here: &ChunkRanges) -> Self {
         let lacks = |piece: &u64| !lacking(*piece, size, here).is_empty();
@@ -117,7 +117,7 @@ mod tests {
         /// Together the pieces lack what the object does, chunk by chunk.
         #[test]
         fn pieces_lack_what_is_not_here(size in 0u64..5_000_000, here in here()) {
-            let mut plan = Plan::new(size, &here);
+            let mut plan = FetchPlan::new(size, &here);
             let mut lacks = ChunkRanges::empty();
             while let Some(piece) = plan.take() {
                 let of_it = lacking(piece, size, &here);
@@ -135,7 +135,7 @@ mod tests {
         /// There is room for all that was asked for, and never for more than twice that.
         #[test]
         fn room_as_it_comes(size in 0u64..9_000_000, here in here(), fails in prop::collection::vec(any::<bool>(), 30)) {
-            let mut plan = Plan::new(size, &here);
+            let mut plan = FetchPlan::new(size, &here);
             for fails in fails {
                 let Some(piece) = plan.take() else { break };
                 let (needed, ahead) = plan.room();
@@ -161,7 +161,7 @@ mod tests {
         /// Whatever happens to pieces, each comes once, and none is forgotten.
         #[test]
         fn each_piece_once(steps in prop::collection::vec((0u8..4, 0u64..8), 0..60)) {
-            let mut plan = Plan::new(8 * PIECE, &ChunkRanges::empty());
+            let mut plan = FetchPlan::new(8 * PIECE, &ChunkRanges::empty());
             let (mut asked, mut came) = (vec![], BTreeSet::new());
             let mut end = vec![];
             // In the end all that was asked for comes, and the rest.

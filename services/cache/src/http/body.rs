@@ -13,9 +13,9 @@ use rustix::buffer::spare_capacity;
 use rustix::io::pread;
 use tokio::task::spawn_blocking;
 
-use super::range::Span;
-use crate::counters::Counters;
-use crate::objects::Content;
+use super::range::ByteRange;
+use crate::counters::CacheCounters;
+use crate::objects::ObjectContent;
 
 /// How much of a file is read at once, in bytes: all that a connection holds of it.
 const PIECE: u64 = 256 << 10;
@@ -23,19 +23,19 @@ const PIECE: u64 = 256 << 10;
 /// One piece after another.
 enum Part {
     Text(String),
-    Bytes(Span),
+    Bytes(ByteRange),
 }
 
 /// A body.
-pub struct Parts {
+pub struct BodyParts {
     parts: Vec<Part>,
     /// The kind of several parts, with what stands between them.
     pub kind: Option<String>,
 }
 
-impl Parts {
+impl BodyParts {
     /// The bytes of one span, which may be empty.
-    pub fn one(span: Span) -> Self {
+    pub fn one(span: ByteRange) -> Self {
         Self { parts: vec![Part::Bytes(span)], kind: None }
     }
 
@@ -43,7 +43,7 @@ impl Parts {
     ///
     /// # Errors
     /// The kernel gives no random bytes.
-    pub fn several(spans: &[Span], size: u64, kind: &str) -> io::Result<Self> {
+    pub fn several(spans: &[ByteRange], size: u64, kind: &str) -> io::Result<Self> {
         // Nobody who makes an object knows what will stand between its parts.
         let random = random::<16>().map_err(io::Error::other)?;
         let boundary: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -70,7 +70,7 @@ impl Parts {
     }
 
     /// The bytes, if they are those of one span.
-    pub fn only(&self) -> Option<Span> {
+    pub fn only(&self) -> Option<ByteRange> {
         match self.parts[..] {
             [Part::Bytes(span)] => Some(span),
             _ => None,
@@ -78,8 +78,8 @@ impl Parts {
     }
 
     /// Makes it of `content`. What is sent is counted.
-    pub fn body(self, content: Content, counters: Arc<Counters>) -> Body {
-        if let (Content::Memory(bytes), [Part::Bytes(span)]) = (&content, &self.parts[..]) {
+    pub fn body(self, content: ObjectContent, counters: Arc<CacheCounters>) -> Body {
+        if let (ObjectContent::Memory(bytes), [Part::Bytes(span)]) = (&content, &self.parts[..]) {
             counters.http_bytes.add(span.length());
             return Body::from(bytes.slice(span.start as usize..span.end as usize));
         }
@@ -93,9 +93,9 @@ impl Parts {
                     Part::Bytes(span) => match ready(&content, span).await {
                         Ok(next) => {
                             if next < span.end {
-                                rest.push(Part::Bytes(Span { start: next, end: span.end }));
+                                rest.push(Part::Bytes(ByteRange { start: next, end: span.end }));
                             }
-                            read(&content, Span { start: span.start, end: next }).await
+                            read(&content, ByteRange { start: span.start, end: next }).await
                         }
                         Err(error) => Err(error),
                     },
@@ -115,26 +115,26 @@ impl Parts {
 }
 
 /// Up to where `span` can be read now, once its first byte is here.
-async fn ready(content: &Content, span: Span) -> io::Result<u64> {
+async fn ready(content: &ObjectContent, span: ByteRange) -> io::Result<u64> {
     let most = span.end.min(span.start + PIECE);
     match content {
-        Content::Coming(coming) => Ok(coming.until(span.start).await?.min(most)),
-        Content::Memory(_) | Content::File(_) => Ok(most),
+        ObjectContent::Coming(coming) => Ok(coming.until(span.start).await?.min(most)),
+        ObjectContent::Memory(_) | ObjectContent::File(_) => Ok(most),
     }
 }
 
-async fn read(content: &Content, span: Span) -> io::Result<Bytes> {
+async fn read(content: &ObjectContent, span: ByteRange) -> io::Result<Bytes> {
     let file = match content {
-        Content::Memory(bytes) => {
+        ObjectContent::Memory(bytes) => {
             return Ok(bytes.slice(span.start as usize..span.end as usize));
         }
-        Content::File(file) => Arc::clone(file),
-        Content::Coming(coming) => coming.file().await?,
+        ObjectContent::File(file) => Arc::clone(file),
+        ObjectContent::Coming(coming) => coming.file().await?,
     };
     spawn_blocking(move || read_file(&file, span)).await.map_err(io::Error::other)?
 }
 
-fn read_file(file: &File, span: Span) -> io::Result<Bytes> {
+fn read_file(file: &File, span: ByteRange) -> io::Result<Bytes> {
     let length = span.length() as usize;
     let mut bytes = Vec::with_capacity(length);
     while bytes.len() < length {

@@ -2,7 +2,7 @@
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ConditionResult {
     /// As if there were no condition.
     Proceed,
     /// 304: it has it already.
@@ -21,13 +21,13 @@ struct Tag<'a> {
 
 /// What the fields `If-Match` and `If-None-Match`, each as one list, say of the object whose tag is `own`, without
 /// its quotation marks. A field that makes no sense matches nothing.
-pub fn judge(if_match: Option<&str>, if_none_match: Option<&str>, own: &str) -> Verdict {
+pub fn judge(if_match: Option<&str>, if_none_match: Option<&str>, own: &str) -> ConditionResult {
     // RFC 9110, 13.1.1: what is weak never matches.
     let strong = |tag: &Tag| !tag.is_weak && tag.opaque == own;
     match (if_match, if_none_match) {
-        (Some(field), _) if !matches(field, strong) => Verdict::Failed,
-        (_, Some(field)) if matches(field, |tag| tag.opaque == own) => Verdict::NotModified,
-        _ => Verdict::Proceed,
+        (Some(field), _) if !matches(field, strong) => ConditionResult::Failed,
+        (_, Some(field)) if matches(field, |tag| tag.opaque == own) => ConditionResult::NotModified,
+        _ => ConditionResult::Proceed,
     }
 }
 
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn as_the_rfc_has_it() {
-        use Verdict::{Failed, NotModified, Proceed};
+        use ConditionResult::{Failed, NotModified, Proceed};
         for (if_match, if_none_match, expected) in [
             (None, None, Proceed),
             (None, Some("\"a\""), NotModified),
@@ -122,8 +122,8 @@ mod tests {
             let mark = if weak { "W/" } else { "" };
             let field: Vec<String> = tags.iter().map(|tag| format!("{mark}\"{tag}\"")).collect();
             let field = field.join(", ");
-            prop_assert_eq!(judge(None, Some(&field), own), Verdict::NotModified);
-            prop_assert_eq!(judge(Some(&field), None, own) == Verdict::Proceed, !weak);
+            prop_assert_eq!(judge(None, Some(&field), own), ConditionResult::NotModified);
+            prop_assert_eq!(judge(Some(&field), None, own) == ConditionResult::Proceed, !weak);
         }
 
         #[test]

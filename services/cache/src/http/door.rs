@@ -19,8 +19,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
-use super::{Client, Gateway, router};
-use crate::limits::Limits;
+use super::{ClientAddress, Gateway, router};
+use crate::limits::CacheLimits;
 
 /// The pause after the kernel could not give a connection.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -38,7 +38,7 @@ const DISCARD_BYTES: usize = 128 << 20;
 const DISCARD_PIECE: usize = 16 << 10;
 
 /// Serves whoever connects to `listener`, for good.
-pub async fn serve(listener: TcpListener, gateway: Gateway, limits: Limits) {
+pub async fn serve(listener: TcpListener, gateway: Gateway, limits: CacheLimits) {
     let connected = ClientLimit::new(limits.http, limits.http_of_one);
     let counters = Arc::clone(&gateway.counters);
     let router = router(gateway);
@@ -58,12 +58,17 @@ pub async fn serve(listener: TcpListener, gateway: Gateway, limits: Limits) {
         let router = router.clone();
         tokio::spawn(async move {
             let _permit = permit;
-            converse(stream, Client(from.ip()), router, limits).await;
+            converse(stream, ClientAddress(from.ip()), router, limits).await;
         });
     }
 }
 
-async fn converse(mut stream: TcpStream, client: Client, router: Router, limits: Limits) {
+async fn converse(
+    mut stream: TcpStream,
+    client: ClientAddress,
+    router: Router,
+    limits: CacheLimits,
+) {
     let _ = stream.set_nodelay(true);
     // What is sent and not taken for so long ends the connection (tcp(7)).
     let unread = u32::try_from(limits.unread.as_millis()).unwrap_or(u32::MAX);

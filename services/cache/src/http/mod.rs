@@ -11,7 +11,7 @@ mod range;
 
 pub use door::serve;
 pub use media::UNKNOWN;
-pub use range::{MOST, Span, Wanted, wanted};
+pub use range::{ByteRange, MOST, RequestedRange, wanted};
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -36,13 +36,13 @@ use octet_node::host::{MISDIRECTED, is_ours};
 use octet_node::say;
 use tokio::sync::Semaphore;
 
-use crate::counters::Counters;
+use crate::counters::CacheCounters;
 use crate::fetch::{Fetcher, Missing};
-use crate::names::Names;
-use crate::objects::{Content, Object, Objects, StoreError};
+use crate::names::NameCache;
+use crate::objects::{Object, ObjectContent, ObjectError, Objects};
 use crate::tokens::Tokens;
-use body::Parts;
-use conditions::{Verdict, judge, may_have_part};
+use body::BodyParts;
+use conditions::{ConditionResult, judge, may_have_part};
 
 /// What is under a hash never changes: nobody has to ask again for a year, which is the longest that is
 /// understood everywhere.
@@ -71,7 +71,7 @@ pub struct Gateway {
     /// The objects of this node; none without a disk.
     pub here: Option<Here>,
     /// What is counted.
-    pub counters: Arc<Counters>,
+    pub counters: Arc<CacheCounters>,
 }
 
 /// The objects of this node, and how others come here.
@@ -82,7 +82,7 @@ pub struct Here {
     /// The other nodes.
     pub fetcher: Arc<Fetcher>,
     /// Names that change.
-    pub names: Arc<Names>,
+    pub names: Arc<NameCache>,
     /// Who may put objects here.
     pub tokens: Arc<Tokens>,
     /// Places for objects that are put at the same time.
@@ -94,7 +94,7 @@ impl Here {
     ///
     /// # Errors
     /// It is not to be had.
-    pub async fn find(&self, hash: Hash, counters: &Counters) -> Result<Object, Missing> {
+    pub async fn find(&self, hash: Hash, counters: &CacheCounters) -> Result<Object, Missing> {
         if let Some(object) = self.objects.find(hash, counters).await? {
             counters.hits.add(1);
             return Ok(object);
@@ -108,7 +108,7 @@ impl Here {
     ///
     /// # Errors
     /// It is not.
-    pub async fn look(&self, hash: Hash, counters: &Counters) -> Result<Object, Missing> {
+    pub async fn look(&self, hash: Hash, counters: &CacheCounters) -> Result<Object, Missing> {
         if self.objects.policy().was_removed(&hash) {
             return Err(Missing::Removed);
         }
@@ -132,15 +132,15 @@ impl Here {
     pub async fn begin(
         &self,
         hash: Hash,
-        client: Client,
-        counters: &Counters,
+        client: ClientAddress,
+        counters: &CacheCounters,
     ) -> Result<Object, Missing> {
         match self.look(hash, counters).await {
             Err(Missing::Nowhere) => {}
             found => return found,
         }
         match self.fetcher.begin(hash, client.0).await? {
-            Some((size, coming)) => Ok(Object { size, content: Content::Coming(coming) }),
+            Some((size, coming)) => Ok(Object { size, content: ObjectContent::Coming(coming) }),
             None => self.objects.find(hash, counters).await?.ok_or(Missing::Nowhere),
         }
     }
@@ -148,7 +148,7 @@ impl Here {
 
 /// From which address a request comes.
 #[derive(Debug, Clone, Copy)]
-pub struct Client(pub IpAddr);
+pub struct ClientAddress(pub IpAddr);
 
 /// Its paths. Each request has its [`Client`] as an extension.
 pub fn router(gateway: Gateway) -> Router {
@@ -189,7 +189,7 @@ pub fn router(gateway: Gateway) -> Router {
 
 async fn without_name(
     State(gateway): State<Gateway>,
-    Extension(client): Extension<Client>,
+    Extension(client): Extension<ClientAddress>,
     method: Method,
     Path(hash): Path<String>,
     headers: HeaderMap,
@@ -200,7 +200,7 @@ async fn without_name(
 /// Only the end of the name counts, which need not be UTF-8.
 async fn with_name(
     State(gateway): State<Gateway>,
-    Extension(client): Extension<Client>,
+    Extension(client): Extension<ClientAddress>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -229,7 +229,7 @@ async fn to_this_host(request: Request, next: Next) -> Response {
 
 async fn object(
     gateway: &Gateway,
-    client: Client,
+    client: ClientAddress,
     method: &Method,
     hash: &str,
     kind: &'static str,
@@ -251,7 +251,7 @@ async fn object(
 
 async fn of_hash(
     gateway: &Gateway,
-    client: Client,
+    client: ClientAddress,
     method: &Method,
     hash: Hash,
     kind: &'static str,
@@ -261,9 +261,9 @@ async fn of_hash(
     let [if_match, if_none_match] = [IF_MATCH, IF_NONE_MATCH].map(|name| list(headers, &name));
     // What the hash stands for is known without looking at it.
     match judge(if_match.as_deref(), if_none_match.as_deref(), &own) {
-        Verdict::Proceed => {}
-        Verdict::NotModified => return about(StatusCode::NOT_MODIFIED, &own, no_length()),
-        Verdict::Failed => {
+        ConditionResult::Proceed => {}
+        ConditionResult::NotModified => return about(StatusCode::NOT_MODIFIED, &own, no_length()),
+        ConditionResult::Failed => {
             return plain(StatusCode::PRECONDITION_FAILED, "the hash stands for something else");
         }
     }
@@ -295,13 +295,15 @@ fn answer(
         let if_range = list(headers, &IF_RANGE);
         method == Method::GET && if_range.is_none_or(|field| may_have_part(&field, own))
     });
-    let (code, parts) = match range.map_or(Wanted::Whole, |field| wanted(&field, size)) {
-        Wanted::Whole => (StatusCode::OK, Ok(Parts::one(Span { start: 0, end: size }))),
-        Wanted::Parts(spans) => match spans[..] {
-            [span] => (StatusCode::PARTIAL_CONTENT, Ok(Parts::one(span))),
-            _ => (StatusCode::PARTIAL_CONTENT, Parts::several(&spans, size, kind)),
+    let (code, parts) = match range.map_or(RequestedRange::Whole, |field| wanted(&field, size)) {
+        RequestedRange::Whole => {
+            (StatusCode::OK, Ok(BodyParts::one(ByteRange { start: 0, end: size })))
+        }
+        RequestedRange::Parts(spans) => match spans[..] {
+            [span] => (StatusCode::PARTIAL_CONTENT, Ok(BodyParts::one(span))),
+            _ => (StatusCode::PARTIAL_CONTENT, BodyParts::several(&spans, size, kind)),
         },
-        Wanted::Nothing => {
+        RequestedRange::Nothing => {
             let why = format!("the object has {size} bytes, and none of these");
             let mut response = plain(StatusCode::RANGE_NOT_SATISFIABLE, &why);
             put(&mut response, CONTENT_RANGE, &format!("bytes */{size}"));
@@ -350,11 +352,11 @@ fn refuse(missing: &Missing) -> Response {
         Missing::Silent(_) | Missing::OnItsWay => StatusCode::GATEWAY_TIMEOUT,
         Missing::Busy | Missing::BusyForOne => StatusCode::SERVICE_UNAVAILABLE,
         Missing::Removed => StatusCode::GONE,
-        Missing::Store(StoreError::Removed) => StatusCode::FORBIDDEN,
+        Missing::Store(ObjectError::Removed) => StatusCode::FORBIDDEN,
         Missing::Store(
-            StoreError::Full { .. } | StoreError::Quota { .. } | StoreError::Public { .. },
+            ObjectError::Full { .. } | ObjectError::Quota { .. } | ObjectError::Public { .. },
         ) => StatusCode::INSUFFICIENT_STORAGE,
-        Missing::Store(StoreError::Broken(why)) => {
+        Missing::Store(ObjectError::Broken(why)) => {
             say!("an object cannot be given out: {why}");
             StatusCode::INTERNAL_SERVER_ERROR
         }

@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use octet_node::control::PublicKey;
 
-use super::{Client, Gateway, foreign, media, object, plain, put};
+use super::{ClientAddress, Gateway, foreign, media, object, plain, put};
 use crate::names::{self, Asker, NamePath, Unresolved};
 
 /// For how many seconds nobody has to ask again, at most: then a name that is published anew is seen.
@@ -14,7 +14,7 @@ const KEPT: u64 = 60;
 
 pub(super) async fn named(
     State(gateway): State<Gateway>,
-    Extension(client): Extension<Client>,
+    Extension(client): Extension<ClientAddress>,
     method: Method,
     Path((key, path)): Path<(String, String)>,
     headers: HeaderMap,

@@ -13,8 +13,8 @@ use tokio::time::timeout;
 
 use super::{Gateway, plain, put, refuse};
 use crate::names::now;
-use crate::objects::StoreError;
-use crate::policy::Kind;
+use crate::objects::ObjectError;
+use crate::policy::ObjectKind;
 
 /// How long a part of the body may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -56,14 +56,14 @@ pub(super) async fn put_object(State(gateway): State<Gateway>, request: Request)
         };
         Some((part, parts))
     });
-    match here.objects.add(Some(length), parts, Kind::Put).await {
+    match here.objects.add(Some(length), parts, ObjectKind::Put).await {
         Ok(listed) => {
             let path = format!("/b/{}", listed.hash.to_hex());
             let mut response = plain(StatusCode::CREATED, &path);
             put(&mut response, LOCATION, &path);
             response
         }
-        Err(StoreError::Broken(why)) => {
+        Err(ObjectError::Broken(why)) => {
             let why = format!("the object did not come to its end, or cannot be kept: {why}");
             plain(StatusCode::INTERNAL_SERVER_ERROR, &why)
         }

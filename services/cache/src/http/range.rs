@@ -5,7 +5,7 @@ pub const MOST: usize = 32;
 
 /// Bytes of an object: from `start` on, up to and without `end`. There is at least one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span {
+pub struct ByteRange {
     /// The first byte.
     pub start: u64,
     /// The first byte after it.
@@ -14,11 +14,11 @@ pub struct Span {
 
 /// What a request wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wanted {
+pub enum RequestedRange {
     /// All of it: nothing else was asked for, or in a way that is to be ignored.
     Whole,
     /// These parts, in the order in which they were asked for.
-    Parts(Vec<Span>),
+    Parts(Vec<ByteRange>),
     /// Parts that it does not have.
     Nothing,
 }
@@ -29,7 +29,7 @@ enum Spec {
     Last(u64),
 }
 
-impl Span {
+impl ByteRange {
     /// How many bytes these are.
     pub fn length(self) -> u64 {
         self.end - self.start
@@ -38,16 +38,16 @@ impl Span {
 
 /// What the field `Range` asks for of an object of `size` bytes. A field that makes no sense is ignored, as the
 /// RFC has it; so are parts that are more together than the whole, which nobody asks for in earnest.
-pub fn wanted(field: &str, size: u64) -> Wanted {
-    let Some(specs) = parse(field) else { return Wanted::Whole };
-    let spans: Vec<Span> = specs.iter().filter_map(|spec| spec.of(size)).collect();
+pub fn wanted(field: &str, size: u64) -> RequestedRange {
+    let Some(specs) = parse(field) else { return RequestedRange::Whole };
+    let spans: Vec<ByteRange> = specs.iter().filter_map(|spec| spec.of(size)).collect();
     let sum = spans.iter().try_fold(0u64, |sum, span| sum.checked_add(span.length()));
     match () {
-        () if spans.is_empty() => Wanted::Nothing,
+        () if spans.is_empty() => RequestedRange::Nothing,
         () if spans.len() > MOST || (spans.len() > 1 && sum.is_none_or(|sum| sum > size)) => {
-            Wanted::Whole
+            RequestedRange::Whole
         }
-        () => Wanted::Parts(spans),
+        () => RequestedRange::Parts(spans),
     }
 }
 
@@ -78,14 +78,14 @@ impl Spec {
     }
 
     /// The bytes that an object of `size` has of it.
-    fn of(&self, size: u64) -> Option<Span> {
+    fn of(&self, size: u64) -> Option<ByteRange> {
         let (start, end) = match *self {
             Self::From(first, last) => {
                 (first, last.map_or(size, |last| last.saturating_add(1).min(size)))
             }
             Self::Last(count) => (size.saturating_sub(count), size),
         };
-        (start < end).then_some(Span { start, end })
+        (start < end).then_some(ByteRange { start, end })
     }
 }
 
@@ -100,8 +100,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn parts(spans: &[(u64, u64)]) -> Wanted {
-        Wanted::Parts(spans.iter().map(|&(start, end)| Span { start, end }).collect())
+    fn parts(spans: &[(u64, u64)]) -> RequestedRange {
+        RequestedRange::Parts(spans.iter().map(|&(start, end)| ByteRange { start, end }).collect())
     }
 
     #[test]
@@ -120,24 +120,24 @@ mod tests {
             ("bytes=9999-99999999999999999999999", parts(&[(9999, 10000)])),
             // What the object has of them.
             ("bytes=10000-,0-0", parts(&[(0, 1)])),
-            ("bytes=10000-", Wanted::Nothing),
-            ("bytes=-0", Wanted::Nothing),
-            ("bytes=99999999999999999999999-", Wanted::Nothing),
-            ("bytes=", Wanted::Whole),
-            ("bytes=1", Wanted::Whole),
-            ("bytes=2-1", Wanted::Whole),
-            ("bytes=-", Wanted::Whole),
-            ("bytes=0-0,x", Wanted::Whole),
-            ("bytes=+1-2", Wanted::Whole),
-            ("bytes=0-1-2", Wanted::Whole),
-            ("bytes 0-1", Wanted::Whole),
-            ("lines=0-1", Wanted::Whole),
-            ("bytes=0-,0-", Wanted::Whole),
+            ("bytes=10000-", RequestedRange::Nothing),
+            ("bytes=-0", RequestedRange::Nothing),
+            ("bytes=99999999999999999999999-", RequestedRange::Nothing),
+            ("bytes=", RequestedRange::Whole),
+            ("bytes=1", RequestedRange::Whole),
+            ("bytes=2-1", RequestedRange::Whole),
+            ("bytes=-", RequestedRange::Whole),
+            ("bytes=0-0,x", RequestedRange::Whole),
+            ("bytes=+1-2", RequestedRange::Whole),
+            ("bytes=0-1-2", RequestedRange::Whole),
+            ("bytes 0-1", RequestedRange::Whole),
+            ("lines=0-1", RequestedRange::Whole),
+            ("bytes=0-,0-", RequestedRange::Whole),
         ] {
             assert_eq!(wanted(field, 10000), expected, "{field}");
         }
-        assert_eq!(wanted("bytes=0-", 0), Wanted::Nothing);
-        assert_eq!(wanted("bytes=-5", 0), Wanted::Nothing);
+        assert_eq!(wanted("bytes=0-", 0), RequestedRange::Nothing);
+        assert_eq!(wanted("bytes=-5", 0), RequestedRange::Nothing);
     }
 
     #[test]
@@ -146,8 +146,10 @@ mod tests {
             let all: Vec<String> = (0..count).map(|at| format!("{at}-{at}")).collect();
             format!("bytes={}", all.join(","))
         };
-        assert!(matches!(wanted(&field(MOST), 10000), Wanted::Parts(spans) if spans.len() == MOST));
-        assert_eq!(wanted(&field(MOST + 1), 10000), Wanted::Whole);
+        assert!(
+            matches!(wanted(&field(MOST), 10000), RequestedRange::Parts(spans) if spans.len() == MOST)
+        );
+        assert_eq!(wanted(&field(MOST + 1), 10000), RequestedRange::Whole);
     }
 
     /// A range as a test makes it, and whether a byte of an object of `size` is one of it.
@@ -197,9 +199,9 @@ mod tests {
                 all.iter().map(|made| made.bytes(size)).filter(|bytes| !bytes.is_empty()).collect();
             let sum: usize = bytes.iter().map(Vec::len).sum();
             match wanted(&field, size) {
-                Wanted::Nothing => prop_assert!(bytes.is_empty()),
-                Wanted::Whole => prop_assert!(bytes.len() > 1 && sum as u64 > size),
-                Wanted::Parts(spans) => {
+                RequestedRange::Nothing => prop_assert!(bytes.is_empty()),
+                RequestedRange::Whole => prop_assert!(bytes.len() > 1 && sum as u64 > size),
+                RequestedRange::Parts(spans) => {
                     let given: Vec<Vec<u64>> =
                         spans.iter().map(|span| (span.start..span.end).collect()).collect();
                     prop_assert_eq!(given, bytes);
@@ -212,7 +214,7 @@ mod tests {
         fn nothing_that_is_not_there(
             field in prop_oneof!["\\PC{0,40}", "bytes=[-0-9, ]{0,60}"], size: u64,
         ) {
-            if let Wanted::Parts(spans) = wanted(&field, size) {
+            if let RequestedRange::Parts(spans) = wanted(&field, size) {
                 prop_assert!((1..=MOST).contains(&spans.len()));
                 prop_assert!(spans.iter().all(|span| span.start < span.end && span.end <= size));
             }

@@ -13,10 +13,10 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::Kept;
-use super::record::{LONGEST, LONGEST_PATH, NamePath, Record};
-use crate::limits::Limits;
-use crate::peers::Peer;
+use super::PersistedNames;
+use super::record::{LONGEST, LONGEST_PATH, NamePath, NameRecord};
+use crate::limits::CacheLimits;
+use crate::peers::PeerNode;
 
 /// The protocol.
 pub const ALPN: &[u8] = b"octet-names/1";
@@ -30,10 +30,10 @@ const LONGEST_REQUEST: usize = 1 + 32 + 1 + LONGEST_PATH;
 /// Asks `peer`. `None` if it does not answer with a record of this name, or with nothing.
 pub async fn ask(
     endpoint: &Endpoint,
-    peer: &Peer,
+    peer: &PeerNode,
     node: PublicKey,
     path: &NamePath,
-) -> Option<Option<Record>> {
+) -> Option<Option<NameRecord>> {
     let connection = endpoint.connect(peer.address()?, ALPN).await.ok()?;
     let (mut to, mut from) = connection.open_bi().await.ok()?;
     let path_text = path.as_str().as_bytes();
@@ -46,7 +46,7 @@ pub async fn ask(
     if answer.is_empty() {
         return Some(None);
     }
-    let record = Record::from_bytes(&answer).ok()?;
+    let record = NameRecord::from_bytes(&answer).ok()?;
     // What was not asked for is no answer.
     (record.node() == node && record.entry().path == *path).then_some(Some(record))
 }
@@ -61,14 +61,14 @@ fn parse(request: &[u8]) -> Option<(PublicKey, NamePath)> {
 /// Answers from what is known here, for so many at a time.
 #[derive(Debug)]
 pub struct Answering {
-    kept: Arc<Kept>,
-    limits: Limits,
+    kept: Arc<PersistedNames>,
+    limits: CacheLimits,
     places: Semaphore,
 }
 
 impl Answering {
     /// From `kept`.
-    pub fn new(kept: Arc<Kept>, limits: Limits) -> Self {
+    pub fn new(kept: Arc<PersistedNames>, limits: CacheLimits) -> Self {
         Self { kept, limits, places: Semaphore::new(limits.peers) }
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use octet_node::control::PublicKey;
 use redb::{ReadableTable, ReadableTableMetadata, TableDefinition};
 
-use super::record::{NamePath, Record};
+use super::record::{NamePath, NameRecord};
 use crate::database::Closable;
 
 /// Records: the node's key and the path, and the encoding.
@@ -36,9 +36,9 @@ pub enum NotKept {
 
 /// The file.
 #[derive(Debug)]
-pub struct Kept(Closable);
+pub struct PersistedNames(Closable);
 
-impl Kept {
+impl PersistedNames {
     /// Opens the file, which is made if it is not there.
     ///
     /// # Errors
@@ -63,11 +63,11 @@ impl Kept {
     ///
     /// # Errors
     /// The disk does not give it.
-    pub fn get(&self, node: &PublicKey, path: &NamePath) -> Result<Option<Record>, NotKept> {
+    pub fn get(&self, node: &PublicKey, path: &NamePath) -> Result<Option<NameRecord>, NotKept> {
         let get = || -> Result<_, redb::Error> {
             let table = self.0.begin_read()?.open_table(NAMES)?;
             let value = table.get(name(node, path).as_slice())?;
-            Ok(value.and_then(|value| Record::from_bytes(value.value()).ok()))
+            Ok(value.and_then(|value| NameRecord::from_bytes(value.value()).ok()))
         };
         get().map_err(|error| NotKept::Disk(error.into()))
     }
@@ -76,7 +76,7 @@ impl Kept {
     ///
     /// # Errors
     /// A newer one is known, or there is no room. A name for which there is room never loses it.
-    pub fn keep(&self, record: &Record) -> Result<(), NotKept> {
+    pub fn keep(&self, record: &NameRecord) -> Result<(), NotKept> {
         self.keep_within(record, MOST - FOR_OWN)
     }
 
@@ -84,18 +84,18 @@ impl Kept {
     ///
     /// # Errors
     /// As above.
-    pub fn publish(&self, record: &Record) -> Result<(), NotKept> {
+    pub fn publish(&self, record: &NameRecord) -> Result<(), NotKept> {
         self.keep_within(record, MOST)
     }
 
-    fn keep_within(&self, record: &Record, most: u64) -> Result<(), NotKept> {
+    fn keep_within(&self, record: &NameRecord, most: u64) -> Result<(), NotKept> {
         let name = name(&record.node(), &record.entry().path);
         let keep = || -> Result<Result<(), NotKept>, redb::Error> {
             let transaction = self.0.begin_write()?;
             {
                 let mut table = transaction.open_table(NAMES)?;
                 let before = table.get(name.as_slice())?;
-                let before = before.and_then(|it| Record::from_bytes(it.value()).ok());
+                let before = before.and_then(|it| NameRecord::from_bytes(it.value()).ok());
                 match before {
                     Some(before) if before == *record => return Ok(Ok(())),
                     Some(before) if before.version() >= record.version() => {
@@ -118,28 +118,28 @@ fn name(node: &PublicKey, path: &NamePath) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::record::Entry;
+    use super::super::record::NameEntry;
     use super::*;
     use crate::peers::UNIT;
     use iroh_blobs::Hash;
     use octet_node::certificate::{Certificate, KeyStatement};
     use octet_node::key::PrivateKey;
 
-    fn record(path: &str) -> Record {
+    fn record(path: &str) -> NameRecord {
         let [node, key] = [(); 2].map(|()| PrivateKey::generate().unwrap());
         let unit = UNIT.parse().unwrap();
         let statement =
             KeyStatement { node: node.public(), unit, key: key.public(), epoch: 1, issued: 1 };
         let certificate = Certificate::sign(statement, &node).unwrap();
         let path = path.parse().unwrap();
-        let entry = Entry { path, hash: Hash::new(b"it"), sequence: 1, expires: 1_800_000_000 };
-        Record::sign(entry, certificate, &key).unwrap()
+        let entry = NameEntry { path, hash: Hash::new(b"it"), sequence: 1, expires: 1_800_000_000 };
+        NameRecord::sign(entry, certificate, &key).unwrap()
     }
 
     #[test]
     fn others_names_do_not_take_all_the_room() {
         let folder = tempfile::tempdir().unwrap();
-        let kept = Kept::open(&folder.path().join("names")).unwrap();
+        let kept = PersistedNames::open(&folder.path().join("names")).unwrap();
         let fill = |from: u64, to: u64| {
             let transaction = kept.0.begin_write().unwrap();
             {

@@ -28,7 +28,7 @@ pub struct NamePath(String);
 #[error(
     "`{0}` is not a path of a name: write parts of letters, digits, `.`, `_` and `-`, with `/` between them, {LONGEST_PATH} bytes at most, such as `site/index.html`"
 )]
-pub struct InvalidPath(String);
+pub struct InvalidNamePath(String);
 
 impl NamePath {
     /// It as text.
@@ -38,16 +38,16 @@ impl NamePath {
 }
 
 impl std::str::FromStr for NamePath {
-    type Err = InvalidPath;
+    type Err = InvalidNamePath;
 
-    fn from_str(text: &str) -> Result<Self, InvalidPath> {
+    fn from_str(text: &str) -> Result<Self, InvalidNamePath> {
         let is_one = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
         let is_part = |part: &str| {
             !part.is_empty() && part != "." && part != ".." && part.bytes().all(is_one)
         };
         match text.len() <= LONGEST_PATH && text.split('/').all(is_part) {
             true => Ok(Self(text.to_owned())),
-            false => Err(InvalidPath(text.chars().take(LONGEST_PATH).collect())),
+            false => Err(InvalidNamePath(text.chars().take(LONGEST_PATH).collect())),
         }
     }
 }
@@ -60,7 +60,7 @@ impl fmt::Display for NamePath {
 
 /// What a name stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct NameEntry {
     /// Below the node's key.
     pub path: NamePath,
     /// The object.
@@ -77,15 +77,15 @@ pub struct Entry {
 /// sequence (8), expires (8), the certificate (2 bytes of length, then as in docs/gate.md), and the signature (64) over
 /// all before it, in the domain `octet name 1`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
-    entry: Entry,
+pub struct NameRecord {
+    entry: NameEntry,
     certificate: Certificate,
     signature: [u8; SIGNATURE],
 }
 
 /// Bytes that are no record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidRecord {
+pub enum InvalidNameRecord {
     /// They are none at all.
     #[error("this is not a record of a name of version {VERSION}")]
     Malformed,
@@ -94,25 +94,25 @@ pub enum InvalidRecord {
     Forged,
 }
 
-impl Record {
+impl NameRecord {
     /// Signs `entry` with the key that `certificate` names.
     ///
     /// # Errors
     /// `key` is another, or it is not certified for this.
     pub fn sign(
-        entry: Entry,
+        entry: NameEntry,
         certificate: Certificate,
         key: &PrivateKey,
-    ) -> Result<Self, InvalidRecord> {
+    ) -> Result<Self, InvalidNameRecord> {
         if !is_for(&certificate) || certificate.statement().key != key.public() {
-            return Err(InvalidRecord::Forged);
+            return Err(InvalidNameRecord::Forged);
         }
         let signature = key.sign(Domain::Name, &body(&entry, &certificate));
         Ok(Self { entry, certificate, signature })
     }
 
     /// What it says. Whether it still holds is for the reader to see.
-    pub fn entry(&self) -> &Entry {
+    pub fn entry(&self) -> &NameEntry {
         &self.entry
     }
 
@@ -137,14 +137,14 @@ impl Record {
     ///
     /// # Errors
     /// It is no record, or not signed by whom it names.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidRecord> {
-        let (entry, certificate, signature) = parse(bytes).ok_or(InvalidRecord::Malformed)?;
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidNameRecord> {
+        let (entry, certificate, signature) = parse(bytes).ok_or(InvalidNameRecord::Malformed)?;
         let certificate =
-            Certificate::from_bytes(certificate).map_err(|_| InvalidRecord::Forged)?;
+            Certificate::from_bytes(certificate).map_err(|_| InvalidNameRecord::Forged)?;
         let signed = &bytes[..bytes.len() - SIGNATURE];
         let key = certificate.statement().key;
         if !is_for(&certificate) || !verify(&key, Domain::Name, signed, &signature) {
-            return Err(InvalidRecord::Forged);
+            return Err(InvalidNameRecord::Forged);
         }
         Ok(Self { entry, certificate, signature })
     }
@@ -154,7 +154,7 @@ fn is_for(certificate: &Certificate) -> bool {
     certificate.statement().unit.as_str() == UNIT
 }
 
-fn body(entry: &Entry, certificate: &Certificate) -> Vec<u8> {
+fn body(entry: &NameEntry, certificate: &Certificate) -> Vec<u8> {
     let certificate = certificate.to_bytes();
     let path = entry.path.as_str();
     // A path has at most 200 bytes, and a certificate is shorter than 1024.
@@ -169,7 +169,7 @@ fn body(entry: &Entry, certificate: &Certificate) -> Vec<u8> {
     out
 }
 
-fn parse(bytes: &[u8]) -> Option<(Entry, &[u8], [u8; SIGNATURE])> {
+fn parse(bytes: &[u8]) -> Option<(NameEntry, &[u8], [u8; SIGNATURE])> {
     if bytes.len() > LONGEST {
         return None;
     }
@@ -182,7 +182,7 @@ fn parse(bytes: &[u8]) -> Option<(Entry, &[u8], [u8; SIGNATURE])> {
     let certificate = fields.take(length.into())?;
     let signature = fields.array()?;
     let is_whole = version == VERSION && fields.0.is_empty();
-    is_whole.then_some((Entry { path, hash, sequence, expires }, certificate, signature))
+    is_whole.then_some((NameEntry { path, hash, sequence, expires }, certificate, signature))
 }
 
 #[cfg(test)]
@@ -199,40 +199,40 @@ mod tests {
         (Certificate::sign(statement, &node).unwrap(), key)
     }
 
-    fn entry() -> Entry {
+    fn entry() -> NameEntry {
         let path = "site/index.html".parse().unwrap();
-        Entry { path, hash: Hash::new(b"it"), sequence: 7, expires: 1_800_000_000 }
+        NameEntry { path, hash: Hash::new(b"it"), sequence: 7, expires: 1_800_000_000 }
     }
 
     #[test]
     fn every_changed_bit_is_seen() {
         let (certificate, key) = certificate(UNIT);
-        let whole = Record::sign(entry(), certificate, &key).unwrap();
+        let whole = NameRecord::sign(entry(), certificate, &key).unwrap();
         let bytes = whole.to_bytes();
-        assert_eq!(Record::from_bytes(&bytes), Ok(whole.clone()));
+        assert_eq!(NameRecord::from_bytes(&bytes), Ok(whole.clone()));
         assert_eq!(whole.version(), (3, 7));
         for bit in 0..bytes.len() * 8 {
             let mut changed = bytes.clone();
             changed[bit / 8] ^= 1 << (bit % 8);
-            assert!(Record::from_bytes(&changed).is_err(), "bit {bit}");
+            assert!(NameRecord::from_bytes(&changed).is_err(), "bit {bit}");
         }
         for length in 0..bytes.len() {
-            assert!(Record::from_bytes(&bytes[..length]).is_err(), "{length} bytes");
+            assert!(NameRecord::from_bytes(&bytes[..length]).is_err(), "{length} bytes");
         }
-        assert!(Record::from_bytes(&[&bytes[..], b"x"].concat()).is_err());
+        assert!(NameRecord::from_bytes(&[&bytes[..], b"x"].concat()).is_err());
     }
 
     #[test]
     fn nobody_else_signs() {
         let (own, _) = certificate(UNIT);
         let (other, other_key) = certificate("messenger");
-        assert!(Record::sign(entry(), own.clone(), &other_key).is_err());
-        assert!(Record::sign(entry(), other.clone(), &other_key).is_err());
+        assert!(NameRecord::sign(entry(), own.clone(), &other_key).is_err());
+        assert!(NameRecord::sign(entry(), other.clone(), &other_key).is_err());
         // With the key of another unit, and with another key than the certificate says.
         for (certificate, key) in [(other, &other_key), (own, &other_key)] {
             let body = body(&entry(), &certificate);
             let signed = [&body[..], &key.sign(Domain::Name, &body)].concat();
-            assert_eq!(Record::from_bytes(&signed), Err(InvalidRecord::Forged));
+            assert_eq!(NameRecord::from_bytes(&signed), Err(InvalidNameRecord::Forged));
         }
     }
 
@@ -251,7 +251,7 @@ mod tests {
     proptest! {
         #[test]
         fn one_encoding(bytes in prop::collection::vec(any::<u8>(), 0..400), path in "[a-z]{1,9}") {
-            prop_assert!(Record::from_bytes(&bytes).is_err());
+            prop_assert!(NameRecord::from_bytes(&bytes).is_err());
             let head = [&[VERSION, path.len() as u8][..], path.as_bytes(), &[5; 48], &[0, 0]].concat();
             let whole = [&head[..], &[9; 64]].concat();
             let (entry, certificate, signature) = parse(&whole).unwrap();

@@ -10,11 +10,11 @@ use futures_util::StreamExt;
 use iroh_blobs::Hash;
 use iroh_blobs::api::blobs::BlobStatus;
 
-use super::{Objects, StoreError, TAG, broken, name};
-use crate::policy::Kind;
+use super::{ObjectError, Objects, TAG, broken, name};
+use crate::policy::ObjectKind;
 
 impl Objects {
-    pub(super) async fn reconcile(&self) -> Result<(), StoreError> {
+    pub(super) async fn reconcile(&self) -> Result<(), ObjectError> {
         let _changing = self.changing.lock().await;
         let mut leaving = self.policy.leaving();
         let left: HashSet<Hash> = leaving.iter().copied().collect();
@@ -35,7 +35,9 @@ impl Objects {
                 continue;
             }
             match self.store.blobs().status(*hash).await.map_err(broken)? {
-                BlobStatus::Complete { size } => self.policy.keep(*hash, size, Kind::Pinned)?,
+                BlobStatus::Complete { size } => {
+                    self.policy.keep(*hash, size, ObjectKind::Pinned)?
+                }
                 _ => {
                     self.store.tags().delete(name(*hash)).await.map_err(broken)?;
                 }

@@ -7,8 +7,8 @@ use iroh_blobs::Hash;
 use rustix::fs::statvfs;
 use tokio::task::spawn_blocking;
 
-use super::{Objects, StoreError, broken, name};
-use crate::policy::{Claim, Kind, cost};
+use super::{ObjectError, Objects, broken, name};
+use crate::policy::{Claim, ObjectKind, cost};
 
 /// How often room is made that others take.
 const TRIES: usize = 8;
@@ -18,16 +18,16 @@ impl Objects {
     ///
     /// # Errors
     /// It has none.
-    pub fn room(&self, more: u64) -> Result<(), StoreError> {
+    pub fn room(&self, more: u64) -> Result<(), ObjectError> {
         let (free, reserve) = self.disk()?;
         match free < reserve.saturating_add(more) {
-            true => Err(StoreError::Full { free, reserve }),
+            true => Err(ObjectError::Full { free, reserve }),
             false => Ok(()),
         }
     }
 
     /// Bytes that are free, and that stay so.
-    fn disk(&self) -> Result<(u64, u64), StoreError> {
+    fn disk(&self) -> Result<(u64, u64), ObjectError> {
         let stat = statvfs(&self.folder).map_err(broken)?;
         let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
         let (free, all) = (bytes(stat.f_bavail), bytes(stat.f_blocks));
@@ -39,7 +39,7 @@ impl Objects {
     ///
     /// # Errors
     /// It cannot.
-    pub fn may_hold(&self, size: u64) -> Result<(), StoreError> {
+    pub fn may_hold(&self, size: u64) -> Result<(), ObjectError> {
         let (free, reserve) = self.disk()?;
         let lacks_on_disk = reserve.saturating_add(cost(size)).saturating_sub(free);
         let to_be_had = self.policy.to_be_had();
@@ -53,7 +53,7 @@ impl Objects {
     ///
     /// # Errors
     /// There is no room for it.
-    pub async fn measure(&self, claim: &mut Claim, seen: u64) -> Result<(), StoreError> {
+    pub async fn measure(&self, claim: &mut Claim, seen: u64) -> Result<(), ObjectError> {
         let wanted = cost(seen);
         if wanted <= claim.bytes() {
             return Ok(());
@@ -65,7 +65,7 @@ impl Objects {
     ///
     /// # Errors
     /// There is none, even so; then nothing has gone for it.
-    pub async fn claim(&self, claim: &mut Claim, more: u64) -> Result<(), StoreError> {
+    pub async fn claim(&self, claim: &mut Claim, more: u64) -> Result<(), ObjectError> {
         for _ in 0..TRIES {
             if self.room(more).is_ok() && self.policy.grow(claim, more) == 0 {
                 return Ok(());
@@ -89,18 +89,18 @@ impl Objects {
         Err(self.why(free < reserve.saturating_add(more), free, reserve))
     }
 
-    fn why(&self, is_disk: bool, free: u64, reserve: u64) -> StoreError {
+    fn why(&self, is_disk: bool, free: u64, reserve: u64) -> ObjectError {
         let usage = self.policy.usage();
         match is_disk {
-            true => StoreError::Full { free, reserve },
+            true => ObjectError::Full { free, reserve },
             false => {
-                StoreError::Quota { quota: usage.quota, used: usage.used, pinned: usage.pinned }
+                ObjectError::Quota { quota: usage.quota, used: usage.used, pinned: usage.pinned }
             }
         }
     }
 
     /// Lets so much go that `lacks` bytes are free. Whoever calls it holds `changing`.
-    pub(super) async fn evict(&self, lacks: u64) -> Result<(), StoreError> {
+    pub(super) async fn evict(&self, lacks: u64) -> Result<(), ObjectError> {
         // What is there in part is of no use to anybody yet.
         let lacks = lacks.saturating_sub(self.policy.drop_parts());
         let policy = Arc::clone(&self.policy);
@@ -109,7 +109,7 @@ impl Objects {
     }
 
     /// Has the store let go of what the policy says is leaving. Whoever calls it holds `changing`.
-    pub(super) async fn let_go(&self, these: Vec<Hash>) -> Result<(), StoreError> {
+    pub(super) async fn let_go(&self, these: Vec<Hash>) -> Result<(), ObjectError> {
         for hash in &these {
             self.store.tags().delete(name(*hash)).await.map_err(broken)?;
         }
@@ -125,12 +125,12 @@ impl Objects {
     ///
     /// # Errors
     /// The disk does not take it.
-    pub async fn pin(&self, hash: Hash, is_pinned: bool) -> Result<bool, StoreError> {
+    pub async fn pin(&self, hash: Hash, is_pinned: bool) -> Result<bool, ObjectError> {
         let _changing = self.changing.lock().await;
         let policy = Arc::clone(&self.policy);
         let change = move || match (is_pinned, policy.size(&hash)) {
             (false, _) => policy.unpin(hash),
-            (true, Some(size)) => policy.keep(hash, size, Kind::Pinned).map(|()| true),
+            (true, Some(size)) => policy.keep(hash, size, ObjectKind::Pinned).map(|()| true),
             (true, None) => Ok(false),
         };
         spawn_blocking(change).await.map_err(broken)?
@@ -140,7 +140,7 @@ impl Objects {
     ///
     /// # Errors
     /// So many are public already, or the disk does not take it.
-    pub async fn set_public(&self, hash: Hash, is_public: bool) -> Result<bool, StoreError> {
+    pub async fn set_public(&self, hash: Hash, is_public: bool) -> Result<bool, ObjectError> {
         let _changing = self.changing.lock().await;
         let policy = Arc::clone(&self.policy);
         let change = move || policy.set_public(hash, is_public);
@@ -152,7 +152,7 @@ impl Objects {
     ///
     /// # Errors
     /// The disk does not take it.
-    pub async fn remove(&self, hash: Hash) -> Result<bool, StoreError> {
+    pub async fn remove(&self, hash: Hash) -> Result<bool, ObjectError> {
         let _changing = self.changing.lock().await;
         let policy = Arc::clone(&self.policy);
         let had_part = policy.whole(&hash);

@@ -9,7 +9,7 @@ use iroh_blobs::Hash;
 use iroh_blobs::store::{GcConfig, ProtectCb, ProtectOutcome};
 use tokio::sync::watch;
 
-use super::{StoreError, broken};
+use super::{ObjectError, broken};
 
 /// The pause between two turns: who asks waits no longer for one.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -51,7 +51,7 @@ impl Sweeper {
     ///
     /// # Errors
     /// The store does not do that any more.
-    pub async fn sweep(&self, spared: Vec<Hash>) -> Result<(), StoreError> {
+    pub async fn sweep(&self, spared: Vec<Hash>) -> Result<(), ObjectError> {
         let mut number = 0;
         self.asked.send_modify(|asked| {
             number = asked.0 + 1;

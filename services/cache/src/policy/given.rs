@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use iroh_blobs::Hash;
 
-use super::rows::Change;
+use super::rows::RowChange;
 
 /// How many rows are kept. The one of the fewest bytes goes first.
 const MOST: usize = 4096;
@@ -14,14 +14,14 @@ type Name = ([u8; 32], Hash);
 
 /// The rows.
 #[derive(Debug, Default)]
-pub struct Given {
+pub struct ServedBytes {
     rows: BTreeMap<Name, u64>,
     by_bytes: BTreeSet<(u64, Name)>,
     /// Those that are not on the disk as they are here.
     changed: BTreeSet<Name>,
 }
 
-impl Given {
+impl ServedBytes {
     /// Those that were kept.
     pub fn of(rows: Vec<([u8; 32], Hash, u64)>) -> Self {
         let mut given = Self::default();
@@ -57,10 +57,10 @@ impl Given {
     }
 
     /// What is to be kept.
-    pub fn changes(&self) -> Vec<Change> {
+    pub fn changes(&self) -> Vec<RowChange> {
         let change = |name: &Name| match self.rows.get(name) {
-            Some(bytes) => Change::Given(name.0, name.1, *bytes),
-            None => Change::Ungiven(name.0, name.1),
+            Some(bytes) => RowChange::Given(name.0, name.1, *bytes),
+            None => RowChange::Ungiven(name.0, name.1),
         };
         self.changed.iter().map(change).collect()
     }
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn the_least_goes_first() {
-        let mut given = Given::default();
+        let mut given = ServedBytes::default();
         let name = |at: usize| Hash::new(at.to_be_bytes());
         for at in 0..MOST {
             given.add([1; 32], name(at), 100 + at as u64);
@@ -88,8 +88,9 @@ mod tests {
         assert_eq!(given.to(&[2; 32]), (15, 1));
         assert_eq!(given.to(&[1; 32]).1, MOST - 1);
         let mut changes = given.changes();
-        changes.sort_by_key(|change| matches!(change, Change::Given(..)));
-        let expected = [Change::Ungiven([1; 32], name(0)), Change::Given([2; 32], name(0), 15)];
+        changes.sort_by_key(|change| matches!(change, RowChange::Given(..)));
+        let expected =
+            [RowChange::Ungiven([1; 32], name(0)), RowChange::Given([2; 32], name(0), 15)];
         assert_eq!(changes, expected);
     }
 }

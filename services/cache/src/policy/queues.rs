@@ -28,7 +28,7 @@ pub enum Queue {
 
 /// The place of an object: of two in one queue, the one with the lower number goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub struct QueuePosition {
     /// In which queue.
     pub queue: Queue,
     /// At which number. No two objects have the same.
@@ -39,16 +39,16 @@ pub struct Place {
 struct Slot {
     cost: u64,
     hits: u8,
-    place: Place,
+    place: QueuePosition,
 }
 
 /// What is to go, and what has another place now.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Chosen<K> {
+pub struct Eviction<K> {
     /// These go.
     pub gone: Vec<K>,
     /// These stay.
-    pub moved: Vec<(K, Place)>,
+    pub moved: Vec<(K, QueuePosition)>,
 }
 
 /// The queues of all objects that may go.
@@ -92,16 +92,16 @@ impl<K: Copy + Eq + Hash> Queues<K> {
     }
 
     /// Puts one where it was.
-    pub fn restore(&mut self, key: K, cost: u64, place: Place) {
+    pub fn restore(&mut self, key: K, cost: u64, place: QueuePosition) {
         self.leave(&key);
         self.next = self.next.max(place.number + 1);
         self.put(key, Slot { cost, hits: 0, place });
     }
 
     /// The place that one will have that comes now.
-    pub fn place_of_new(&self, key: &K) -> Place {
+    pub fn place_of_new(&self, key: &K) -> QueuePosition {
         let queue = if self.ghosts.contains_key(key) { Queue::Main } else { Queue::Small };
-        Place { queue, number: self.next }
+        QueuePosition { queue, number: self.next }
     }
 
     /// Puts one at its [place](Self::place_of_new).
@@ -134,8 +134,8 @@ impl<K: Copy + Eq + Hash> Queues<K> {
     }
 
     /// Takes out who is to go so that `lacks` is free, or all.
-    pub fn choose(&mut self, lacks: u64) -> Chosen<K> {
-        let mut chosen = Chosen { gone: vec![], moved: vec![] };
+    pub fn choose(&mut self, lacks: u64) -> Eviction<K> {
+        let mut chosen = Eviction { gone: vec![], moved: vec![] };
         let mut moved = HashMap::new();
         let wanted = self.cost.saturating_sub(lacks);
         while self.cost > wanted {
@@ -155,7 +155,7 @@ impl<K: Copy + Eq + Hash> Queues<K> {
             };
             match stays {
                 Some(hits) => {
-                    let place = Place { queue: Queue::Main, number: self.next };
+                    let place = QueuePosition { queue: Queue::Main, number: self.next };
                     self.next += 1;
                     self.put(key, Slot { cost, hits, place });
                     moved.insert(key, place);

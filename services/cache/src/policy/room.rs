@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use iroh_blobs::Hash;
 
-use super::{Policy, State};
+use super::{CachePolicy, State};
 
 /// Room that was given to something on its way, until it is dropped.
 #[derive(Debug)]
 pub struct Claim {
-    policy: Arc<Policy>,
+    policy: Arc<CachePolicy>,
     bytes: u64,
 }
 
@@ -26,7 +26,7 @@ impl Drop for Claim {
     }
 }
 
-impl Policy {
+impl CachePolicy {
     /// An empty claim.
     pub fn claim(self: &Arc<Self>) -> Claim {
         Claim { policy: Arc::clone(self), bytes: 0 }

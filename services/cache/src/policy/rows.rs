@@ -6,7 +6,7 @@ use std::path::Path;
 use iroh_blobs::Hash;
 use redb::{ReadableTable, TableDefinition};
 
-use super::queues::{Place, Queue};
+use super::queues::{Queue, QueuePosition};
 use crate::database::Closable;
 
 /// Objects: the hash, and a row.
@@ -29,7 +29,7 @@ const CACHE: usize = 1 << 20;
 
 /// What is said of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Row {
+pub struct ObjectRow {
     /// In bytes.
     pub size: u64,
     /// Whether it stays, and where it waits if not.
@@ -42,16 +42,16 @@ pub enum Stand {
     /// It stays until it is unpinned or removed.
     Pinned,
     /// It goes when room is needed and it is its turn.
-    Loose(Place),
+    Loose(QueuePosition),
     /// It is no longer here, but the store may not know yet.
     Leaving,
 }
 
 /// A change of one transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub enum RowChange {
     /// This is said of the object now.
-    Put(Hash, Row),
+    Put(Hash, ObjectRow),
     /// Nothing is.
     Forget(Hash),
     /// It was removed by hand, as the one of this number.
@@ -70,9 +70,9 @@ pub enum Change {
 
 /// All that was kept.
 #[derive(Debug, Default)]
-pub struct Kept {
+pub struct PersistedPolicy {
     /// Objects.
-    pub objects: Vec<(Hash, Row)>,
+    pub objects: Vec<(Hash, ObjectRow)>,
     /// What was removed by hand, the oldest first.
     pub removed: Vec<(u64, Hash)>,
     /// What web pages of others may read.
@@ -90,7 +90,7 @@ impl Rows {
     ///
     /// # Errors
     /// The disk does not give it.
-    pub fn open(file: &Path) -> Result<(Self, Kept), Box<redb::Error>> {
+    pub fn open(file: &Path) -> Result<(Self, PersistedPolicy), Box<redb::Error>> {
         let open = || -> Result<_, redb::Error> {
             let rows = Closable::open(file, CACHE)?;
             let transaction = rows.begin_write()?;
@@ -99,11 +99,11 @@ impl Rows {
             transaction.open_table(PUBLIC)?;
             transaction.open_table(GIVEN)?;
             transaction.commit()?;
-            let mut kept = Kept::default();
+            let mut kept = PersistedPolicy::default();
             let transaction = rows.begin_read()?;
             for pair in transaction.open_table(OBJECTS)?.iter()? {
                 let (hash, row) = pair?;
-                if let Some(row) = Row::from_bytes(row.value()) {
+                if let Some(row) = ObjectRow::from_bytes(row.value()) {
                     kept.objects.push((Hash::from_bytes(*hash.value()), row));
                 }
             }
@@ -133,7 +133,7 @@ impl Rows {
     ///
     /// # Errors
     /// The disk does not take them.
-    pub fn change(&self, changes: &[Change]) -> Result<(), Box<redb::Error>> {
+    pub fn change(&self, changes: &[RowChange]) -> Result<(), Box<redb::Error>> {
         let write = || -> Result<(), redb::Error> {
             // It is synced, which is what redb does unless it is told otherwise.
             let transaction = self.0.begin_write()?;
@@ -144,20 +144,20 @@ impl Rows {
                 let mut given = transaction.open_table(GIVEN)?;
                 for change in changes {
                     match change {
-                        Change::Put(hash, row) => {
+                        RowChange::Put(hash, row) => {
                             drop(objects.insert(hash.as_bytes(), row.to_bytes().as_slice())?);
                         }
-                        Change::Forget(hash) => drop(objects.remove(hash.as_bytes())?),
-                        Change::Removed(number, hash) => {
+                        RowChange::Forget(hash) => drop(objects.remove(hash.as_bytes())?),
+                        RowChange::Removed(number, hash) => {
                             drop(removed.insert(number, hash.as_bytes())?);
                         }
-                        Change::Regret(number) => drop(removed.remove(number)?),
-                        Change::Public(hash) => drop(public.insert(hash.as_bytes(), ())?),
-                        Change::Private(hash) => drop(public.remove(hash.as_bytes())?),
-                        Change::Given(to, hash, bytes) => {
+                        RowChange::Regret(number) => drop(removed.remove(number)?),
+                        RowChange::Public(hash) => drop(public.insert(hash.as_bytes(), ())?),
+                        RowChange::Private(hash) => drop(public.remove(hash.as_bytes())?),
+                        RowChange::Given(to, hash, bytes) => {
                             drop(given.insert(&together(to, hash), bytes)?);
                         }
-                        Change::Ungiven(to, hash) => drop(given.remove(&together(to, hash))?),
+                        RowChange::Ungiven(to, hash) => drop(given.remove(&together(to, hash))?),
                     }
                 }
             }
@@ -167,15 +167,15 @@ impl Rows {
     }
 }
 
-impl Row {
+impl ObjectRow {
     /// Its one encoding (numbers are big-endian): version (1 byte, 1), stand (1: 0 leaving, 1 pinned, 2 in the small
     /// queue, 3 in the main one), size (8), the number of its place (8; 0 without one).
     fn to_bytes(self) -> Vec<u8> {
         let (stand, number) = match self.stand {
             Stand::Leaving => (0, 0),
             Stand::Pinned => (1, 0),
-            Stand::Loose(Place { queue: Queue::Small, number }) => (2, number),
-            Stand::Loose(Place { queue: Queue::Main, number }) => (3, number),
+            Stand::Loose(QueuePosition { queue: Queue::Small, number }) => (2, number),
+            Stand::Loose(QueuePosition { queue: Queue::Main, number }) => (3, number),
         };
         [&[VERSION, stand][..], &self.size.to_be_bytes(), &number.to_be_bytes()].concat()
     }
@@ -188,8 +188,8 @@ impl Row {
         let stand = match (version, stand) {
             (VERSION, 0) => Stand::Leaving,
             (VERSION, 1) => Stand::Pinned,
-            (VERSION, 2) => Stand::Loose(Place { queue: Queue::Small, number }),
-            (VERSION, 3) => Stand::Loose(Place { queue: Queue::Main, number }),
+            (VERSION, 2) => Stand::Loose(QueuePosition { queue: Queue::Small, number }),
+            (VERSION, 3) => Stand::Loose(QueuePosition { queue: Queue::Main, number }),
             _ => return None,
         };
         Some(Self { size, stand })
@@ -221,16 +221,16 @@ mod tests {
             let stand = match stand {
                 0 => Stand::Leaving,
                 1 => Stand::Pinned,
-                2 => Stand::Loose(Place { queue: Queue::Small, number }),
-                _ => Stand::Loose(Place { queue: Queue::Main, number }),
+                2 => Stand::Loose(QueuePosition { queue: Queue::Small, number }),
+                _ => Stand::Loose(QueuePosition { queue: Queue::Main, number }),
             };
-            let row = Row { size, stand };
-            prop_assert_eq!(Row::from_bytes(&row.to_bytes()), Some(row));
+            let row = ObjectRow { size, stand };
+            prop_assert_eq!(ObjectRow::from_bytes(&row.to_bytes()), Some(row));
         }
 
         #[test]
         fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..30)) {
-            if let Some(row) = Row::from_bytes(&bytes) {
+            if let Some(row) = ObjectRow::from_bytes(&bytes) {
                 prop_assert_eq!(row.to_bytes().len(), bytes.len());
             }
         }

@@ -9,13 +9,15 @@ fn name(at: u64) -> Hash {
 #[test]
 fn what_was_said_is_known_after_a_start() {
     let folder = TempDir::new().unwrap();
-    let open = || Policy::open(&folder.path().join("policy.db"), 100_000, 100).unwrap();
+    let open = || CachePolicy::open(&folder.path().join("policy.db"), 100_000, 100).unwrap();
     let policy = open();
     for at in 0..6 {
-        policy.keep(name(at), 1000, if at == 0 { Kind::Pinned } else { Kind::Loose }).unwrap();
+        policy
+            .keep(name(at), 1000, if at == 0 { ObjectKind::Pinned } else { ObjectKind::Loose })
+            .unwrap();
     }
     assert!(policy.unpin(name(5)).unwrap());
-    policy.keep(name(1), 1000, Kind::Pinned).unwrap();
+    policy.keep(name(1), 1000, ObjectKind::Pinned).unwrap();
     assert!(policy.remove(name(2)).unwrap());
     assert!(!policy.remove(name(9)).unwrap());
     assert!(
@@ -48,11 +50,11 @@ fn what_was_said_is_known_after_a_start() {
     assert_eq!(policy.usage().used, 4 * cost(1000));
     // It comes again.
     leaving.retain(|hash| *hash == name(2));
-    policy.keep(name(2), 1000, Kind::Loose).unwrap();
+    policy.keep(name(2), 1000, ObjectKind::Loose).unwrap();
     assert!(!policy.was_removed(&name(2)) && !open_again(policy, open).was_removed(&name(2)));
 }
 
-fn open_again(policy: Policy, open: impl Fn() -> Policy) -> Policy {
+fn open_again(policy: CachePolicy, open: impl Fn() -> CachePolicy) -> CachePolicy {
     drop(policy);
     open()
 }
@@ -60,7 +62,7 @@ fn open_again(policy: Policy, open: impl Fn() -> Policy) -> Policy {
 #[test]
 fn the_oldest_that_was_removed_is_forgotten() {
     let folder = TempDir::new().unwrap();
-    let policy = Policy::open(&folder.path().join("policy.db"), 100_000, 100).unwrap();
+    let policy = CachePolicy::open(&folder.path().join("policy.db"), 100_000, 100).unwrap();
     {
         let mut state = policy.state();
         state.removed = (1..=MOST_REMOVED as u64).map(|at| (at, name(at))).collect();
@@ -76,7 +78,7 @@ fn the_oldest_that_was_removed_is_forgotten() {
 #[test]
 fn claims_hold_room_as_long_as_they_are_there() {
     let folder = TempDir::new().unwrap();
-    let policy = Arc::new(Policy::open(&folder.path().join("policy.db"), 20_000, 3).unwrap());
+    let policy = Arc::new(CachePolicy::open(&folder.path().join("policy.db"), 20_000, 3).unwrap());
     let (mut one, mut two) = (policy.claim(), policy.claim());
     assert_eq!(policy.grow(&mut one, 15_000), 0);
     assert_eq!(policy.grow(&mut two, 6000), 1000);
@@ -87,7 +89,7 @@ fn claims_hold_room_as_long_as_they_are_there() {
     drop(two);
     // Of a full list one has to go, however small.
     for at in 0..3 {
-        policy.keep(name(at), 1, Kind::Loose).unwrap();
+        policy.keep(name(at), 1, ObjectKind::Loose).unwrap();
     }
     assert_eq!(policy.grow(&mut policy.claim(), 1), 1);
 }

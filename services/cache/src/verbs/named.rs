@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
 use crate::http::Here;
-use crate::names::{Asker, NamePath, Record, Unresolved};
+use crate::names::{Asker, NamePath, NameRecord, Unresolved};
 
 /// For how long a name holds if nothing is said, and at most, in seconds.
 const TTL: u64 = 30 * DAY;
@@ -59,12 +59,12 @@ pub(super) fn name(name: String) -> Result<(PublicKey, NamePath), Failure> {
 }
 
 pub(super) fn path(text: String) -> Result<NamePath, Failure> {
-    text.parse().map_err(|error: crate::names::InvalidPath| {
+    text.parse().map_err(|error: crate::names::InvalidNamePath| {
         Failure::new(FailureCode::BadArgument, error.to_string(), "see docs/cache.md, \"Names\"")
     })
 }
 
-fn show(record: &Record) -> Value {
+fn show(record: &NameRecord) -> Value {
     let entry = record.entry();
     let name = format!("{}/{}", record.node(), entry.path);
     json!({

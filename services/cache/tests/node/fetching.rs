@@ -14,7 +14,7 @@ use iroh_blobs::{ALPN, Hash};
 use octet_cache::counters::Dealings;
 use octet_cache::endpoint;
 use octet_cache::fetch::{Missing, PIECE};
-use octet_cache::limits::Limits;
+use octet_cache::limits::CacheLimits;
 use octet_node::control::PublicKey;
 use octet_node::key::PrivateKey;
 
@@ -81,7 +81,7 @@ impl ProtocolHandler for Liar {
 fn not_from_who_is_silent_or_lies() {
     let runtime = runtime();
     // The silent one is left after this; all others are given their time.
-    let limits = Limits { connect: SILENCE, ..limits() };
+    let limits = CacheLimits { connect: SILENCE, ..limits() };
     let [origin, node] = [(); 2].map(|()| runtime.block_on(Node::start(limits)));
     let silent = UdpSocket::bind(LOOPBACK).unwrap();
     let key = PrivateKey::generate().unwrap();
@@ -140,7 +140,7 @@ fn from_several_at_once() {
 #[test]
 fn who_lies_or_falls_silent_is_left() {
     let runtime = runtime();
-    let node = runtime.block_on(Node::start(Limits { silence: SILENCE, ..limits() }));
+    let node = runtime.block_on(Node::start(CacheLimits { silence: SILENCE, ..limits() }));
     let all = bytes(6 * PIECE as usize + 17, 3);
     let hash = Hash::new(&all);
     let (both, happened) = watch::channel(false);
@@ -247,7 +247,7 @@ fn read_by_many_while_it_comes_once() {
 #[test]
 fn what_does_not_come_is_cut_short_and_gone_on_with() {
     let runtime = runtime();
-    let [origin, node] = [limits(), Limits { silence: SILENCE, ..limits() }]
+    let [origin, node] = [limits(), CacheLimits { silence: SILENCE, ..limits() }]
         .map(|limits| runtime.block_on(Node::start(limits)));
     let all = bytes(2 * PIECE as usize, 5);
     let hash = runtime.block_on(origin.add(&all)).hash;
@@ -328,7 +328,7 @@ fn removed_while_it_comes() {
 #[test]
 fn some_fetches_are_for_operators() {
     let runtime = runtime();
-    let few = Limits { fetches: 4, fetches_of_clients: 2, fetches_of_one: 1, ..limits() };
+    let few = CacheLimits { fetches: 4, fetches_of_clients: 2, fetches_of_one: 1, ..limits() };
     let node = runtime.block_on(Node::start(few));
     let silent = UdpSocket::bind(LOOPBACK).unwrap();
     let key = PrivateKey::generate().unwrap().public();
@@ -350,7 +350,7 @@ fn some_fetches_are_for_operators() {
 #[test]
 fn few_fetches_for_one_client() {
     let runtime = runtime();
-    let node = runtime.block_on(Node::start(Limits { fetches_of_one: 2, ..limits() }));
+    let node = runtime.block_on(Node::start(CacheLimits { fetches_of_one: 2, ..limits() }));
     let silent = UdpSocket::bind(LOOPBACK).unwrap();
     let key = PrivateKey::generate().unwrap().public();
     node.peers.send_replace(vec![peer(7, key, vec![silent.local_addr().unwrap()])]);

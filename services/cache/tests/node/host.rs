@@ -9,15 +9,15 @@ use bytes::Bytes;
 use futures_util::stream;
 use iroh::{Endpoint, EndpointAddr, TransportAddr};
 use iroh_blobs::Hash;
-use octet_cache::counters::Counters;
+use octet_cache::counters::CacheCounters;
 use octet_cache::endpoint;
 use octet_cache::fetch::Fetcher;
 use octet_cache::http::{self, Gateway, Here};
-use octet_cache::limits::Limits;
-use octet_cache::names::Names;
-use octet_cache::objects::{Listed, Objects, StoreError};
-use octet_cache::peers::Peer;
-use octet_cache::policy::Kind;
+use octet_cache::limits::CacheLimits;
+use octet_cache::names::NameCache;
+use octet_cache::objects::{ListedObject, ObjectError, Objects};
+use octet_cache::peers::PeerNode;
+use octet_cache::policy::ObjectKind;
 use octet_cache::tokens::Tokens;
 use octet_node::certificate::{Certificate, KeyStatement};
 use octet_node::control::PublicKey;
@@ -34,9 +34,9 @@ use crate::request::PATIENCE;
 pub const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// What nodes of tests give; a busy machine makes nobody late.
-pub fn limits() -> Limits {
-    let default = Limits::default();
-    Limits { connect: PATIENCE, silence: PATIENCE, patience: PATIENCE, ..default }
+pub fn limits() -> CacheLimits {
+    let default = CacheLimits::default();
+    CacheLimits { connect: PATIENCE, silence: PATIENCE, patience: PATIENCE, ..default }
 }
 
 /// Threads for all nodes of a test.
@@ -64,16 +64,16 @@ pub fn bytes(length: usize, seed: u64) -> Vec<u8> {
 /// A node.
 pub struct Node {
     pub objects: Arc<Objects>,
-    pub counters: Arc<Counters>,
+    pub counters: Arc<CacheCounters>,
     pub endpoint: Endpoint,
     /// Where its gateway is.
     pub http: SocketAddr,
     /// Whom it may ask.
-    pub peers: watch::Sender<Vec<Peer>>,
+    pub peers: watch::Sender<Vec<PeerNode>>,
     key: PublicKey,
     /// Its name for people.
     pub node: PublicKey,
-    pub names: Arc<Names>,
+    pub names: Arc<NameCache>,
     pub tokens: Arc<Tokens>,
     pub gateway: Gateway,
     _serving: JoinSet<()>,
@@ -83,14 +83,14 @@ pub struct Node {
 
 impl Node {
     /// A node that knows no other.
-    pub async fn start(limits: Limits) -> Self {
+    pub async fn start(limits: CacheLimits) -> Self {
         Self::start_in(TempDir::new().unwrap(), limits).await
     }
 
     /// The same with what is in `folder`.
-    pub async fn start_in(folder: TempDir, limits: Limits) -> Self {
+    pub async fn start_in(folder: TempDir, limits: CacheLimits) -> Self {
         let objects = Arc::new(Objects::open(&folder.path().join("store"), &limits).await.unwrap());
-        let counters = Arc::new(Counters::default());
+        let counters = Arc::new(CacheCounters::default());
         let key = PrivateKey::generate().unwrap();
         let key_of_cache = PrivateKey::from_seed(*key.seed()).unwrap();
         let endpoint = endpoint::open(&key, &[LOOPBACK]).await.unwrap();
@@ -100,7 +100,8 @@ impl Node {
         let (key, node) = (key.public(), owner.public());
         let certified = watch::channel(Some(certified(key_of_cache, &owner, 1))).1;
         let file = folder.path().join("names.db");
-        let names = Names::open(&file, limits, certified, watched.clone(), known.clone()).unwrap();
+        let names =
+            NameCache::open(&file, limits, certified, watched.clone(), known.clone()).unwrap();
         let serving = endpoint::serve(&endpoint, &objects, names.kept(), &counters, limits);
         let fetcher =
             Fetcher::new(Arc::clone(&objects), Arc::clone(&counters), limits, watched, known);
@@ -134,7 +135,7 @@ impl Node {
     }
 
     /// As the map would show it to others as board `number`.
-    pub fn as_peer(&self, number: u8) -> Peer {
+    pub fn as_peer(&self, number: u8) -> PeerNode {
         peer(number, self.key, self.endpoint.bound_sockets())
     }
 
@@ -161,15 +162,19 @@ impl Node {
     }
 
     /// Keeps `bytes`, and pins them.
-    pub async fn add(&self, bytes: &[u8]) -> Listed {
-        let listed = add(&self.objects, bytes, Kind::Pinned).await.unwrap();
-        assert_eq!(listed, Listed { hash: Hash::new(bytes), size: bytes.len() as u64 });
+    pub async fn add(&self, bytes: &[u8]) -> ListedObject {
+        let listed = add(&self.objects, bytes, ObjectKind::Pinned).await.unwrap();
+        assert_eq!(listed, ListedObject { hash: Hash::new(bytes), size: bytes.len() as u64 });
         listed
     }
 }
 
 /// Keeps `bytes`, which come in two parts.
-pub async fn add(objects: &Arc<Objects>, bytes: &[u8], kind: Kind) -> Result<Listed, StoreError> {
+pub async fn add(
+    objects: &Arc<Objects>,
+    bytes: &[u8],
+    kind: ObjectKind,
+) -> Result<ListedObject, ObjectError> {
     let (first, rest) = bytes.split_at(bytes.len() / 2);
     let parts = [first, rest].map(|part| Ok(Bytes::copy_from_slice(part)));
     objects.add(Some(bytes.len() as u64), stream::iter(parts), kind).await
@@ -185,8 +190,8 @@ pub fn certified(key: PrivateKey, owner: &PrivateKey, epoch: u64) -> Certified {
 }
 
 /// A node as the map shows it.
-pub fn peer(number: u8, key: PublicKey, addresses: Vec<SocketAddr>) -> Peer {
-    Peer { number, node: PublicKey::new([number; 32]), key, addresses }
+pub fn peer(number: u8, key: PublicKey, addresses: Vec<SocketAddr>) -> PeerNode {
+    PeerNode { number, node: PublicKey::new([number; 32]), key, addresses }
 }
 
 /// Where `endpoint` listens.

@@ -9,11 +9,11 @@ use iroh::TransportAddr;
 use iroh::endpoint::ReadError;
 use iroh_blobs::protocol::{ERR_LIMIT, ERR_PERMISSION, GetRequest, ObserveRequest, Request};
 use iroh_blobs::{ALPN, Hash};
-use octet_cache::counters::Counters;
+use octet_cache::counters::CacheCounters;
 use octet_cache::endpoint;
-use octet_cache::limits::{Limits, Reserve};
-use octet_cache::objects::{Objects, StoreError};
-use octet_cache::policy::Kind;
+use octet_cache::limits::{CacheLimits, Reserve};
+use octet_cache::objects::{ObjectError, Objects};
+use octet_cache::policy::ObjectKind;
 use octet_node::key::PrivateKey;
 use tempfile::TempDir;
 use tokio::net::UdpSocket;
@@ -25,7 +25,7 @@ use crate::request::{PATIENCE, get};
 #[test]
 fn few_connections_of_one() {
     let runtime = runtime();
-    let limits = Limits { http_of_one: 3, peers: 1, ..limits() };
+    let limits = CacheLimits { http_of_one: 3, peers: 1, ..limits() };
     let node = runtime.block_on(Node::start(limits));
     let hash = runtime.block_on(node.add(b"something")).hash;
     let held: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(node.http).unwrap()).collect();
@@ -65,19 +65,19 @@ fn a_full_disk_takes_nothing_and_gives_all() {
     let origin = runtime.block_on(Node::start(limits()));
     let elsewhere = runtime.block_on(origin.add(b"elsewhere")).hash;
     // All of the disk is to stay free.
-    let full = Limits { reserve: Reserve { share: 1, most: u64::MAX }, ..limits() };
+    let full = CacheLimits { reserve: Reserve { share: 1, most: u64::MAX }, ..limits() };
     let peers = vec![origin.as_peer(1)];
     let (folder, all) = (TempDir::new().unwrap(), bytes(100_000, 5));
     runtime.block_on(async {
         let objects = Arc::new(Objects::open(folder.path(), &limits()).await.unwrap());
-        let hash = add(&objects, &all, Kind::Loose).await.unwrap().hash;
+        let hash = add(&objects, &all, ObjectKind::Loose).await.unwrap().hash;
         objects.store().shutdown().await.unwrap();
         drop(objects);
         let objects = Arc::new(Objects::open(folder.path(), &full).await.unwrap());
-        let counters = Counters::default();
+        let counters = CacheCounters::default();
         // All that is loose would not be enough, so it does not go either.
-        let added = add(&objects, b"x", Kind::Loose).await;
-        assert!(matches!(added, Err(StoreError::Full { .. })), "{added:?}");
+        let added = add(&objects, b"x", ObjectKind::Loose).await;
+        assert!(matches!(added, Err(ObjectError::Full { .. })), "{added:?}");
         assert!(objects.find(Hash::new(b"x"), &counters).await.unwrap().is_none());
         assert_eq!(objects.find(hash, &counters).await.unwrap().unwrap().size, 100_000);
     });
@@ -92,7 +92,7 @@ fn a_full_disk_takes_nothing_and_gives_all() {
 #[test]
 fn requests_come_in_time_and_are_short() {
     let runtime = runtime();
-    let limits = Limits { request: Duration::from_secs(4), ..limits() };
+    let limits = CacheLimits { request: Duration::from_secs(4), ..limits() };
     let all = bytes(8 << 20, 3);
     let node = runtime.block_on(Node::start(limits));
     let hash = runtime.block_on(node.add(&all)).hash;
@@ -138,7 +138,7 @@ fn requests_come_in_time_and_are_short() {
 #[test]
 fn handshakes_from_addresses_that_are_others() {
     let runtime = runtime();
-    let limits = Limits { peers: 4, ..limits() };
+    let limits = CacheLimits { peers: 4, ..limits() };
     runtime.block_on(async {
         let (node, other) = (Node::start(limits).await, Node::start(limits).await);
         let at = node.endpoint.bound_sockets()[0];

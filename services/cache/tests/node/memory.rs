@@ -10,7 +10,7 @@ use iroh::{EndpointAddr, TransportAddr};
 use iroh_blobs::protocol::{ERR_LIMIT, GetRequest, Request};
 use iroh_blobs::{ALPN, Hash};
 use octet_cache::endpoint;
-use octet_cache::limits::Limits;
+use octet_cache::limits::CacheLimits;
 use octet_node::key::PrivateKey;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::time::timeout;
@@ -46,7 +46,7 @@ fn serves_with_little_memory() {
     setrlimit(Resource::Data, limit).unwrap();
     let runtime = runtime();
     let node =
-        runtime.block_on(Node::start(Limits { request: Duration::from_secs(4), ..limits() }));
+        runtime.block_on(Node::start(CacheLimits { request: Duration::from_secs(4), ..limits() }));
     runtime.block_on(node.add(&object()));
     println!("node at {} {}", node.endpoint.id(), node.endpoint.bound_sockets()[0]);
     // Until it is killed, or nobody is there any more.

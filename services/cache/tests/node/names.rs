@@ -8,7 +8,9 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use iroh_blobs::Hash;
-use octet_cache::names::{Asker, Entry, Kept, NamePath, NotKept, Record, Unresolved, now};
+use octet_cache::names::{
+    Asker, NameEntry, NamePath, NameRecord, NotKept, PersistedNames, Unresolved, now,
+};
 use octet_node::control::PublicKey;
 use octet_node::key::PrivateKey;
 use octet_node::sub_key::Certified;
@@ -31,9 +33,9 @@ fn url(node: PublicKey, path: &str) -> String {
 }
 
 /// A record for the object `what`.
-fn record(own: &Certified, what: &[u8], sequence: u64, expires: u64) -> Record {
-    let entry = Entry { path: at("a/b.html"), hash: Hash::new(what), sequence, expires };
-    Record::sign(entry, own.certificate.clone(), &own.key).unwrap()
+fn record(own: &Certified, what: &[u8], sequence: u64, expires: u64) -> NameRecord {
+    let entry = NameEntry { path: at("a/b.html"), hash: Hash::new(what), sequence, expires };
+    NameRecord::sign(entry, own.certificate.clone(), &own.key).unwrap()
 }
 
 #[test]
@@ -97,12 +99,12 @@ fn a_new_one_takes_the_place_of_the_old_one_and_none_goes_back() {
     let owner = PrivateKey::generate().unwrap();
     let [old, new] = [1, 2].map(|epoch| certified(PrivateKey::generate().unwrap(), &owner, epoch));
     let until = now() + 1000;
-    let kept = Kept::open(&file).unwrap();
+    let kept = PersistedNames::open(&file).unwrap();
     kept.keep(&record(&old, b"seven", 7, until)).unwrap();
     kept.keep(&record(&old, b"seven", 7, until)).unwrap();
     // Not even as another of the same number, nor after a restart.
     drop(kept);
-    let kept = Kept::open(&file).unwrap();
+    let kept = PersistedNames::open(&file).unwrap();
     for (what, sequence) in [(&b"six"[..], 6), (b"other", 7)] {
         let refused = kept.keep(&record(&old, what, sequence, until)).unwrap_err();
         assert!(matches!(refused, NotKept::Older), "{refused}");
@@ -136,7 +138,8 @@ fn the_newest_of_those_who_answer_and_none_that_has_expired() {
     assert_eq!(get(asks.http, &url(node, "a/b.html"), &[]).code, 410);
     // Somebody does not answer, and nobody else knows it: then it is not said that there is none.
     let gone = runtime.block_on(Node::start(limits()));
-    let silent = octet_cache::limits::Limits { silence: Duration::from_millis(300), ..limits() };
+    let silent =
+        octet_cache::limits::CacheLimits { silence: Duration::from_millis(300), ..limits() };
     let asks = runtime.block_on(Node::start(silent));
     asks.peers.send_replace(vec![gone.as_peer(1)]);
     runtime.block_on(gone.endpoint.close());
@@ -182,7 +185,7 @@ fn own() -> Certified {
 #[test]
 fn publishes_until_it_is_killed() {
     let Some(file) = std::env::var_os(FILE) else { return };
-    let (kept, own) = (Kept::open(Path::new(&file)).unwrap(), own());
+    let (kept, own) = (PersistedNames::open(Path::new(&file)).unwrap(), own());
     let node = own.certificate.statement().node;
     let known = kept.get(&node, &at("a/b.html")).unwrap();
     for sequence in known.map_or(1, |known| known.entry().sequence + 1).. {
@@ -221,7 +224,7 @@ fn what_was_told_is_known_after_a_kill() {
         sleep(moment(round));
         child.kill().unwrap();
         child.wait().unwrap();
-        let kept = Kept::open(&file).unwrap();
+        let kept = PersistedNames::open(&file).unwrap();
         let known = kept.get(&node, &at("a/b.html")).unwrap().unwrap().entry().sequence;
         assert!(known >= told, "round {round}: {known}, and {told} was told");
         // And it does not go back.

@@ -8,11 +8,11 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use iroh_blobs::Hash;
-use octet_cache::counters::Counters;
+use octet_cache::counters::CacheCounters;
 use octet_cache::fetch::{Missing, PIECE};
-use octet_cache::limits::Limits;
-use octet_cache::objects::{Objects, StoreError};
-use octet_cache::policy::{Kind, Usage, cost};
+use octet_cache::limits::CacheLimits;
+use octet_cache::objects::{ObjectError, Objects};
+use octet_cache::policy::{CacheUsage, ObjectKind, cost};
 use octet_node::Peer;
 use serde_json::json;
 use tempfile::TempDir;
@@ -29,11 +29,11 @@ const SIZE: usize = 100_000;
 /// How many of them have room.
 const ROOM: u64 = 8;
 
-fn small() -> Limits {
-    Limits { quota: Some(ROOM * cost(SIZE as u64)), ..limits() }
+fn small() -> CacheLimits {
+    CacheLimits { quota: Some(ROOM * cost(SIZE as u64)), ..limits() }
 }
 
-async fn open(folder: &Path, limits: &Limits) -> Arc<Objects> {
+async fn open(folder: &Path, limits: &CacheLimits) -> Arc<Objects> {
     Arc::new(Objects::open(folder, limits).await.unwrap())
 }
 
@@ -56,7 +56,7 @@ fn no_more_than_the_quota_and_what_is_pinned_stays() {
     for seed in 0..30 {
         let all = bytes(SIZE, 100 + seed);
         if seed % 2 == 0 {
-            runtime.block_on(add(&node.objects, &all, Kind::Loose)).unwrap();
+            runtime.block_on(add(&node.objects, &all, ObjectKind::Loose)).unwrap();
         } else {
             let hash = runtime.block_on(origin.add(&all)).hash;
             let answer = get(node.http, &path(hash), &[]);
@@ -66,7 +66,7 @@ fn no_more_than_the_quota_and_what_is_pinned_stays() {
             let count = fetched.len() as u64;
             runtime.block_on(until("it is kept", || node.counters.fetched.get() == count));
         }
-        let Usage { quota, used, .. } = node.objects.policy().usage();
+        let CacheUsage { quota, used, .. } = node.objects.policy().usage();
         assert!(used <= quota, "{seed}: {used}");
         assert!(files(&node.folder.path().join("store")) as u64 <= ROOM);
     }
@@ -85,9 +85,9 @@ fn objects_go_for_bytes_and_not_for_a_size() {
     let runtime = runtime();
     let (size, loose) = (8 * PIECE as usize, bytes(2 * PIECE as usize, 1));
     let quota = cost(size as u64) + PIECE;
-    let limits = Limits { quota: Some(quota), ..limits() };
+    let limits = CacheLimits { quota: Some(quota), ..limits() };
     let node = runtime.block_on(Node::start(limits));
-    let hash = runtime.block_on(add(&node.objects, &loose, Kind::Loose)).unwrap().hash;
+    let hash = runtime.block_on(add(&node.objects, &loose, ObjectKind::Loose)).unwrap().hash;
     let all = bytes(size, 2);
     let (liar, honest) = runtime.block_on(async {
         let honest = Way::Once(watch::channel(true).1);
@@ -110,7 +110,7 @@ fn objects_go_for_bytes_and_not_for_a_size() {
     let (large, peer, _router) = runtime.block_on(Provider::start(3, &all, Way::Flips));
     node.peers.send_replace(vec![peer]);
     let refused = runtime.block_on(fetcher.fetch(Hash::new(&all))).unwrap_err();
-    assert!(matches!(refused, Missing::Store(StoreError::Quota { .. })), "{refused}");
+    assert!(matches!(refused, Missing::Store(ObjectError::Quota { .. })), "{refused}");
     assert_eq!(large.pieces(), 0);
     assert_eq!(node.objects.policy().usage().objects, 1);
 }
@@ -124,31 +124,31 @@ fn of_pinned_ones_none_goes() {
         all.iter().map(|bytes| runtime.block_on(node.add(bytes)).hash).collect();
     runtime.block_on(async {
         let more = bytes(SIZE, 99);
-        for kind in [Kind::Pinned, Kind::Loose] {
+        for kind in [ObjectKind::Pinned, ObjectKind::Loose] {
             let refused = add(&node.objects, &more, kind).await.unwrap_err();
-            let StoreError::Quota { used, pinned, .. } = refused else { panic!("{refused}") };
+            let ObjectError::Quota { used, pinned, .. } = refused else { panic!("{refused}") };
             assert_eq!(used, pinned);
             assert!(refused.to_string().contains("unpin or remove"), "{refused}");
         }
         // A file whose length nobody has said.
         let parts = futures_util::stream::iter([Ok(more.clone().into())]);
-        let refused = node.objects.add(None, parts, Kind::Loose).await.unwrap_err();
-        assert!(matches!(refused, StoreError::Quota { .. }), "{refused}");
+        let refused = node.objects.add(None, parts, ObjectKind::Loose).await.unwrap_err();
+        assert!(matches!(refused, ObjectError::Quota { .. }), "{refused}");
         for hash in &hashes {
             assert!(node.objects.look(*hash).await.unwrap().is_some());
         }
         assert!(node.objects.pin(hashes[3], false).await.unwrap());
-        add(&node.objects, &more, Kind::Loose).await.unwrap();
+        add(&node.objects, &more, ObjectKind::Loose).await.unwrap();
         assert!(node.objects.look(hashes[3]).await.unwrap().is_none());
         // Pinned by hand it stays as well.
         let more = Hash::new(&more);
         assert!(node.objects.pin(more, true).await.unwrap());
         assert!(!node.objects.pin(hashes[3], true).await.unwrap());
-        let refused = add(&node.objects, &bytes(SIZE, 98), Kind::Loose).await;
+        let refused = add(&node.objects, &bytes(SIZE, 98), ObjectKind::Loose).await;
         assert!(refused.is_err());
         // What is larger than all drives nothing out.
         node.objects.pin(more, false).await.unwrap();
-        assert!(add(&node.objects, &bytes(SIZE * 9, 97), Kind::Loose).await.is_err());
+        assert!(add(&node.objects, &bytes(SIZE * 9, 97), ObjectKind::Loose).await.is_err());
         assert!(node.objects.look(more).await.unwrap().is_some());
     });
 }
@@ -193,7 +193,7 @@ fn agree(folder: &Path) -> usize {
         hashes.sort();
         assert_eq!(blobs, hashes);
         for one in &listed {
-            let found = objects.find(one.hash, &Counters::default()).await.unwrap().unwrap();
+            let found = objects.find(one.hash, &CacheCounters::default()).await.unwrap().unwrap();
             assert_eq!(found.size, one.size);
             let all = objects.store().blobs().get_bytes(one.hash).await.unwrap();
             assert_eq!(Hash::new(&all), one.hash);
@@ -246,9 +246,9 @@ fn lets_go_until_it_is_killed() {
     let Some(folder) = std::env::var_os(FOLDER) else { return };
     runtime().block_on(async {
         let objects = open(Path::new(&folder), &small()).await;
-        add(&objects, &bytes(SIZE, 5), Kind::Pinned).await.unwrap();
+        add(&objects, &bytes(SIZE, 5), ObjectKind::Pinned).await.unwrap();
         for seed in u64::from(std::process::id()) << 16.. {
-            let listed = add(&objects, &bytes(SIZE, seed), Kind::Loose).await.unwrap();
+            let listed = add(&objects, &bytes(SIZE, seed), ObjectKind::Loose).await.unwrap();
             println!("added {}", listed.hash);
             if seed % 5 == 0 {
                 objects.remove(listed.hash).await.unwrap();
@@ -301,12 +301,12 @@ fn they_agree_after_each_step() {
     runtime.block_on(async {
         let objects = open(folder.path(), &small()).await;
         for seed in 0..4 {
-            add(&objects, &bytes(SIZE, seed), Kind::Loose).await.unwrap();
+            add(&objects, &bytes(SIZE, seed), ObjectKind::Loose).await.unwrap();
         }
         // Chosen to go, and nothing else done yet.
         objects.policy().choose(1).unwrap();
         // Known, and its tag not set yet.
-        objects.policy().keep(Hash::new(b"never came"), 10, Kind::Pinned).unwrap();
+        objects.policy().keep(Hash::new(b"never came"), 10, ObjectKind::Pinned).unwrap();
         // Here, and not known.
         objects.store().blobs().add_bytes(bytes(SIZE, 50)).temp_tag().await.unwrap().leak();
         // With a tag, from a time before there was a policy.

@@ -6,7 +6,7 @@ use iroh_blobs::protocol::{GetRequest, Request};
 use iroh_blobs::store::mem::MemStore;
 use iroh_blobs::{ALPN, Hash};
 use octet_cache::endpoint;
-use octet_cache::peers::Peer;
+use octet_cache::peers::PeerNode;
 use octet_node::control::PublicKey;
 use octet_node::key::PrivateKey;
 use tokio::sync::watch;
@@ -41,7 +41,7 @@ pub struct Provider {
 
 impl Provider {
     /// A node that has `bytes`, as board `number`; it is there as long as what is returned last.
-    pub async fn start(number: u8, bytes: &[u8], way: Way) -> (Self, Peer, Router) {
+    pub async fn start(number: u8, bytes: &[u8], way: Way) -> (Self, PeerNode, Router) {
         let store = MemStore::new();
         store.blobs().add_slice(bytes).temp_tag().await.unwrap().leak();
         let endpoint = endpoint::open(&PrivateKey::generate().unwrap(), &[LOOPBACK]).await.unwrap();

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use iroh_blobs::Hash;
-use octet_cache::limits::Limits;
+use octet_cache::limits::CacheLimits;
 use octet_cache::names::now;
 use octet_cache::policy::cost;
 use serde_json::json;
@@ -38,7 +38,8 @@ fn put(at: SocketAddr, token: Option<&str>, length: Option<usize>, body: &[u8]) 
 #[test]
 fn with_a_token_and_as_much_as_it_says() {
     let runtime = runtime();
-    let node = runtime.block_on(Node::start(Limits { quota: Some(cost(200_000)), ..limits() }));
+    let node =
+        runtime.block_on(Node::start(CacheLimits { quota: Some(cost(200_000)), ..limits() }));
     let all = bytes(100_000, 3);
     let put = |token: Option<&str>, length, body: &[u8]| put(node.http, token, length, body);
     let token = node.tokens.make(150_000, now() + 1000);

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use iroh_blobs::{ALPN, HashAndFormat};
-use octet_cache::counters::Counters;
+use octet_cache::counters::CacheCounters;
 use octet_cache::endpoint::keep;
-use octet_cache::names::Kept;
+use octet_cache::names::PersistedNames;
 use octet_cache::objects::Objects;
-use octet_cache::policy::Kind;
+use octet_cache::policy::ObjectKind;
 use octet_node::key::PrivateKey;
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -26,11 +26,11 @@ fn with_the_key_that_counts_and_no_other() {
         let client = Node::start(limits()).await;
         let (key, keys) = watch::channel(None);
         let (opened, mut endpoints) = watch::channel(None);
-        let counters = Arc::new(Counters::default());
-        let names = Kept::open(&folder.path().join("names.db")).unwrap().into();
+        let counters = Arc::new(CacheCounters::default());
+        let names = PersistedNames::open(&folder.path().join("names.db")).unwrap().into();
         let at = vec![LOOPBACK];
         tokio::spawn(keep(keys, at, Arc::clone(&objects), names, counters, limits(), opened));
-        let added = add(&objects, &bytes(100_000, 1), Kind::Pinned).await;
+        let added = add(&objects, &bytes(100_000, 1), ObjectKind::Pinned).await;
         let hash = added.unwrap().hash;
         let mut before: Option<iroh::Endpoint> = None;
         for _ in 0..2 {

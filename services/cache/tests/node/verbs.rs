@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use iroh_blobs::Hash;
-use octet_cache::{Parts, run};
+use octet_cache::{CacheConfig, run};
 use octet_node::Callers;
 use octet_node::as_pid_1::{MemoryFile, Raw};
 use octet_node::control::file::{MAX_CHUNK, MAX_WANT, MAX_WANTS};
@@ -51,7 +51,7 @@ pub fn start_at(folder: &TempDir, state: Option<PathBuf>) -> (PathBuf, SocketAdd
     let control = UnixListener::bind(&socket).unwrap();
     let http = TcpListener::bind(LOOPBACK).unwrap();
     let at = http.local_addr().unwrap();
-    let parts = Parts {
+    let parts = CacheConfig {
         limits: limits(),
         folder: state,
         // Nobody listens there: it serves without the other units.

@@ -4,8 +4,8 @@ use std::io::Write;
 use std::net::TcpStream;
 
 use octet_node::as_pid_1::until;
-use octet_node::control::file::{Chunk, MAX_CHUNK};
-use octet_node::control::{Message, Piece, PieceBody, Request, encode};
+use octet_node::control::file::{ChunkBytes, MAX_CHUNK};
+use octet_node::control::{ClientMessage, FilePiece, PieceBody, Request, encode};
 use octet_node::key::PrivateKey;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Map, json};
@@ -13,7 +13,7 @@ use serde_json::{Map, json};
 use crate::host::Host;
 use crate::operator::{errors, until_closed};
 
-fn frame(message: &Message) -> Vec<u8> {
+fn frame(message: &ClientMessage) -> Vec<u8> {
     let mut frame = vec![];
     encode(&serde_json::to_vec(message).unwrap(), &mut frame).unwrap();
     frame
@@ -21,7 +21,7 @@ fn frame(message: &Message) -> Vec<u8> {
 
 fn request(id: u64, verb: &str) -> Vec<u8> {
     let request = Request { id, unit: None, verb: verb.into(), args: Map::new(), by: None };
-    frame(&Message::Request(request))
+    frame(&ClientMessage::Request(request))
 }
 
 /// A thousand connections of 250 addresses that say nothing, or begin and do not go on: the oldest of
@@ -121,8 +121,8 @@ fn pieces_without_a_request_go_nowhere() {
     let anna = PrivateKey::generate().unwrap();
     let host = Host::new(&[("anna", &anna, &["own"])]);
     let (mut stream, _) = host.at().tls(&anna).unwrap();
-    let chunk = Chunk::new(0, vec![7; MAX_CHUNK]).unwrap();
-    let piece = frame(&Message::Piece(Piece { id: 9, body: PieceBody::Chunk(chunk) }));
+    let chunk = ChunkBytes::new(0, vec![7; MAX_CHUNK]).unwrap();
+    let piece = frame(&ClientMessage::Piece(FilePiece { id: 9, body: PieceBody::Chunk(chunk) }));
     for _ in 0..100 {
         stream.write_all(&piece).unwrap();
     }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use octet_gate::limits::Limits;
-use octet_gate::{Parts, run};
+use octet_gate::limits::GateLimits;
+use octet_gate::{GateConfig, run};
 use octet_node::as_pid_1::{PATIENCE, PAUSE};
 use octet_node::control::operator::{Operator, OperatorKey};
 use octet_node::control::{CallError, Client, PublicKey};
@@ -227,14 +227,14 @@ fn gate() {
     let short: (String, u64) =
         serde_json::from_str(&std::env::var("OCTET_TEST_SHORT").unwrap()).unwrap();
     let patience = |of| if short.0 == of { Duration::from_millis(short.1) } else { PATIENCE };
-    let limits = Limits {
+    let limits = GateLimits {
         handshake_time: patience("handshake"),
         frame_time: patience("frame"),
         unread_time: patience("unread"),
         relay_idle: patience("relay"),
         // No test lasts so long that an address may try again.
         interval: Duration::from_secs(3600),
-        ..Limits::default()
+        ..GateLimits::default()
     };
     let port = TcpListener::bind("[::]:0").unwrap();
     std::fs::write(folder.join("port"), port.local_addr().unwrap().port().to_string()).unwrap();
@@ -244,7 +244,7 @@ fn gate() {
         "{own}=run,show,verbs,trust-time,relay,config-check,config-apply,*"
     ))
     .unwrap();
-    let parts = Parts {
+    let parts = GateConfig {
         operators: serde_json::from_str(&operators).unwrap(),
         limits,
         folder: Some(folder.join("state")),

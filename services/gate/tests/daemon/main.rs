@@ -16,7 +16,7 @@ use std::sync::Arc;
 use host::Host;
 use octet_node::as_pid_1::{MemoryFile, Raw, until};
 use octet_node::control::file::{MAX_CHUNK, MAX_WANT, MAX_WANTS, Source};
-use octet_node::control::{CallError, FailureCode, Message, Reply, ReplyBody, Request};
+use octet_node::control::{CallError, ClientMessage, FailureCode, Reply, ReplyBody, Request};
 use octet_node::key::PrivateKey;
 use octet_node::tls;
 use operator::{denied, errors, failure, object, until_closed};
@@ -121,7 +121,7 @@ fn a_file_goes_through() {
 fn ahead(client: &mut Raw<operator::Stream>, id: u64, wants: usize) {
     let args = object(json!({ "file": {}, "wants": wants }));
     let (unit, verb) = ("update".parse().ok(), "ahead".to_owned());
-    client.send(&Message::Request(Request { id, unit, verb, args, by: None }));
+    client.send(&ClientMessage::Request(Request { id, unit, verb, args, by: None }));
 }
 
 /// All that a unit may have in flight comes, though it reads nothing of it yet: more than sockets take. Other requests

@@ -11,9 +11,9 @@ use std::thread;
 use octet_node::Peer;
 use octet_node::as_pid_1::until;
 use octet_node::certificate::{Certificate, KeyStatement};
-use octet_node::control::file::{Intake, MAX_WANT, Want};
+use octet_node::control::file::{FileIntake, MAX_WANT, Want};
 use octet_node::control::{
-    ArgKind, Client, Connection, Message, Permission, PieceBody, PublicKey, Reply, ReplyBody,
+    ArgKind, Client, ClientMessage, Connection, Permission, PieceBody, PublicKey, Reply, ReplyBody,
     Request, Verb,
 };
 use octet_node::key::PrivateKey;
@@ -91,7 +91,7 @@ struct Conversation {
     all: Asked,
     reads: Arc<AtomicBool>,
     /// The part of a file that is waited for, and how much has come with what sum.
-    part: Option<(Intake, u64, u64)>,
+    part: Option<(FileIntake, u64, u64)>,
 }
 
 impl Conversation {
@@ -101,8 +101,8 @@ impl Conversation {
         while let count @ 1.. = self.stream.read(&mut buffer)? {
             for message in connection.received(&buffer[..count], true) {
                 match message {
-                    Message::Request(request) => self.answer(request)?,
-                    Message::Piece(piece) => {
+                    ClientMessage::Request(request) => self.answer(request)?,
+                    ClientMessage::Piece(piece) => {
                         let PieceBody::Chunk(chunk) = piece.body else { continue };
                         let Some((mut part, count, sum)) = self.part.take() else { continue };
                         let Some(bytes) = part.take(&chunk).unwrap() else {
@@ -127,7 +127,7 @@ impl Conversation {
         if count > 0 && last < MAX_WANT as usize {
             return self.say(id, ReplyBody::End(json!([count, sum])));
         }
-        let mut part = Intake::default();
+        let mut part = FileIntake::default();
         let want = ReplyBody::Want(part.want(count, MAX_WANT).unwrap());
         self.part = Some((part, count, sum));
         self.say(id, want)
@@ -156,7 +156,7 @@ impl Conversation {
             (_, "install") => self.want(id, 0, 0, 0),
             // Wants so many parts at once, and reads none before it is let.
             (_, "ahead") => {
-                let (mut part, wants) = (Intake::default(), request.args["wants"].as_u64());
+                let (mut part, wants) = (FileIntake::default(), request.args["wants"].as_u64());
                 for at in (0..).step_by(MAX_WANT as usize).take(wants.unwrap() as usize) {
                     // Whoever wants more than may be in flight does so without counting.
                     let want = part.want(at, MAX_WANT).unwrap_or(Want { at, length: MAX_WANT });
@@ -264,7 +264,7 @@ fn certify(
     let request = loop {
         let count = stream.read(&mut buffer)?;
         let mut messages = connection.received(&buffer[..count], true);
-        if let Some(Message::Request(request)) = messages.pop() {
+        if let Some(ClientMessage::Request(request)) = messages.pop() {
             break request;
         }
     };

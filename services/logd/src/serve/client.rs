@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 
-use octet_node::control::{Connection, Message, Reply, ReplyBody};
+use octet_node::control::{ClientMessage, Connection, Reply, ReplyBody};
 use octet_node::serve::places::ClientPermit;
 
 use crate::read::Cursor;
@@ -63,7 +63,7 @@ impl LogClient {
     }
 
     /// Reads what it has sent, once; `None` if it is gone.
-    pub fn receive(&mut self) -> Option<Vec<Message>> {
+    pub fn receive(&mut self) -> Option<Vec<ClientMessage>> {
         let mut buffer = [0; 4096];
         match self.stream.read(&mut buffer) {
             Ok(0) => self.done_asking = true,

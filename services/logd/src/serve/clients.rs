@@ -5,7 +5,7 @@ use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
-use octet_node::control::{Message, ReplyBody, Request};
+use octet_node::control::{ClientMessage, ReplyBody, Request};
 use octet_node::serve::places::{ConnectionLimit, ConnectionLimits};
 use octet_node::{Callers, peer_uid};
 use serde_json::Value;
@@ -81,7 +81,7 @@ impl LogClients {
         };
         for message in messages {
             // Pieces of files are for verbs that ask for them; there is none here.
-            if let Message::Request(request) = message {
+            if let ClientMessage::Request(request) = message {
                 respond(&self.tail, &self.callers, client, request);
             }
         }

@@ -77,9 +77,9 @@ fn gate(folder: &Path, operators: &str) -> Result<(), Failed> {
     end_with_parent()?;
     let port = TcpListener::bind(LOOPBACK)?;
     let at = port.local_addr()?;
-    let parts = octet_gate::Parts {
+    let parts = octet_gate::GateConfig {
         operators: serde_json::from_str(operators)?,
-        limits: octet_gate::limits::Limits::default(),
+        limits: octet_gate::limits::GateLimits::default(),
         folder: Some(folder.join("gate")),
         sockets: folder.to_owned(),
         port,
@@ -95,8 +95,8 @@ fn gate(folder: &Path, operators: &str) -> Result<(), Failed> {
 fn cache(folder: &Path) -> Result<(), Failed> {
     end_with_parent()?;
     let state = folder.join("cache");
-    let parts = octet_cache::Parts {
-        limits: octet_cache::limits::Limits::default(),
+    let parts = octet_cache::CacheConfig {
+        limits: octet_cache::limits::CacheLimits::default(),
         folder: Some(state.clone()),
         sockets: state,
         at: vec![LOOPBACK],

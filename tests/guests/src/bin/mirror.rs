@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use octet_node::control::file::{Chunk, FileArg, MAX_CHUNK, MAX_WANT};
+use octet_node::control::file::{ChunkBytes, FileArg, MAX_CHUNK, MAX_WANT};
 use octet_node::control::{Failure, FailureCode, Permission, Verb};
 use octet_node::metrics::exposition::collector::Collector;
 use octet_node::metrics::exposition::encoding::DescriptorEncoder;
@@ -49,7 +49,7 @@ impl Mirror {
         loop {
             let part = call.peer.read_part(call.id, at, MAX_WANT)?;
             for bytes in part.chunks(MAX_CHUNK) {
-                let chunk = Chunk::new(at, bytes.to_vec()).map(|chunk| json!(chunk));
+                let chunk = ChunkBytes::new(at, bytes.to_vec()).map(|chunk| json!(chunk));
                 call.peer.item(call.id, chunk.unwrap_or_default()).map_err(gone)?;
                 at += bytes.len() as u64;
             }

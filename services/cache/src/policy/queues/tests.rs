@@ -80,7 +80,7 @@ proptest! {
         for key in &keys {
             queues.enter(*key, 3);
         }
-        let mut places: Vec<(u8, Place)> = queues.slots.iter().map(|(key, slot)| (*key, slot.place)).collect();
+        let mut places: Vec<(u8, QueuePosition)> = queues.slots.iter().map(|(key, slot)| (*key, slot.place)).collect();
         places.reverse();
         for (key, place) in places {
             restored.restore(key, 3, place);
@@ -101,7 +101,9 @@ fn each_rule() {
     queues.hit(&2);
     let chosen = queues.choose(20);
     assert_eq!(chosen.gone, [1, 3]);
-    let [(2, Place { queue: Queue::Main, .. })] = chosen.moved[..] else { panic!("{chosen:?}") };
+    let [(2, QueuePosition { queue: Queue::Main, .. })] = chosen.moved[..] else {
+        panic!("{chosen:?}")
+    };
     // A ghost comes into the main queue, somebody new does not.
     assert_eq!(queues.place_of_new(&3).queue, Queue::Main);
     assert_eq!(queues.place_of_new(&9).queue, Queue::Small);

@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
 
-use octet_control::file::Intake;
+use octet_control::file::FileIntake;
 use octet_control::{
-    Connection, Failure, FailureCode, Message, Piece, PieceBody, Reply, ReplyBody, Request,
+    ClientMessage, Connection, Failure, FailureCode, FilePiece, PieceBody, Reply, ReplyBody,
+    Request,
 };
 use serde_json::Value;
 use tokio::net::UnixStream;
@@ -18,7 +19,7 @@ use crate::peer::{PATIENCE, Whole, broken};
 pub struct Peer {
     stream: UnixStream,
     connection: Connection,
-    messages: VecDeque<Message>,
+    messages: VecDeque<ClientMessage>,
     has_asked: bool,
     patience: Duration,
 }
@@ -43,7 +44,7 @@ impl Peer {
         loop {
             while let Some(message) = self.messages.pop_front() {
                 // Otherwise it is the rest of a file that was given up.
-                if let Message::Request(request) = message {
+                if let ClientMessage::Request(request) = message {
                     self.has_asked = true;
                     return Ok(Some(request));
                 }
@@ -113,7 +114,7 @@ impl Peer {
     }
 
     async fn ask(&mut self, id: u64, at: u64, length: u32) -> io::Result<Result<Vec<u8>, Failure>> {
-        let mut intake = Intake::default();
+        let mut intake = FileIntake::default();
         let want = match intake.want(at, length) {
             Ok(want) => want,
             Err(failure) => return Ok(Err(failure)),
@@ -127,7 +128,7 @@ impl Peer {
                 }
             };
             match message {
-                Message::Piece(Piece { id: of, body }) if of == id => match body {
+                ClientMessage::Piece(FilePiece { id: of, body }) if of == id => match body {
                     PieceBody::Chunk(chunk) => match intake.take(&chunk) {
                         Ok(None) => {}
                         Ok(Some(bytes)) => return Ok(Ok(bytes)),
@@ -135,8 +136,8 @@ impl Peer {
                     },
                     PieceBody::Broken(why) => return Ok(Err(broken(&why))),
                 },
-                Message::Piece(_) => {}
-                Message::Request(request) => self.refuse(&request).await?,
+                ClientMessage::Piece(_) => {}
+                ClientMessage::Request(request) => self.refuse(&request).await?,
             }
         }
     }

@@ -4,7 +4,7 @@ use std::io;
 use std::net::Ipv4Addr;
 
 use octet_control::Client;
-use octet_control::file::{Chunk, FileArg, Source};
+use octet_control::file::{ChunkBytes, FileArg, Source};
 use octet_tests::soak;
 use serde_json::json;
 
@@ -62,7 +62,7 @@ pub fn past_pid_1(site: &Site<'_>) {
             args.as_object().unwrap().clone(),
             Some(&mut file),
             |item| {
-                let chunk: Chunk = serde_json::from_value(item.clone()).unwrap();
+                let chunk: ChunkBytes = serde_json::from_value(item.clone()).unwrap();
                 for given in chunk.bytes() {
                     assert_eq!(*given, byte(at), "byte {at}");
                     at += 1;
