@@ -14,36 +14,25 @@ use crate::tree::{Because, ImageUnits};
 pub struct ApplianceFile {
     /// The file, as a person names it.
     pub file: String,
-    /// Its content.
     pub text: String,
     /// Its folder, to which the paths in it are relative.
     pub folder: PathBuf,
-    /// What it says.
     pub appliance: Appliance,
 }
 
 /// The file cannot be used.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum ApplianceError {
-    /// It cannot be read.
     #[error("cannot read {path}: {why}")]
     #[diagnostic(help("name the appliance's file with --appliance FILE"))]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        why: std::io::Error,
-    },
-    /// It is no text.
+    Unreadable { path: PathBuf, why: std::io::Error },
     #[error("{path}:{line}: this line is not UTF-8")]
     #[diagnostic(help("save the file as UTF-8 in your editor, or write this line anew"))]
     NotText {
-        /// The file.
         path: PathBuf,
         /// The first line that is not, from 1.
         line: usize,
     },
-    /// It is wrong.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Wrong(#[from] Box<FileError>),

@@ -51,7 +51,6 @@ impl Sha256 {
 pub struct FieldHasher(sha2::Sha256);
 
 impl FieldHasher {
-    /// Adds one field.
     pub fn field(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         let bytes = bytes.as_ref();
         self.0.update((bytes.len() as u64).to_le_bytes());

@@ -22,7 +22,6 @@ fn print_to(out: &mut impl io::Write, text: &str) -> io::Result<()> {
     }
 }
 
-/// One line per unit.
 pub fn units(status: &Status) -> String {
     let rows = status.units.iter().map(|unit| {
         let state = match unit.state {

@@ -53,7 +53,6 @@ impl Steps {
         self.bars.suspend(|| eprintln!("  | {line}"));
     }
 
-    /// Says something worth knowing.
     pub fn note(&self, text: &str) {
         self.bars.suspend(|| eprintln!("note: {text}"));
     }

@@ -18,9 +18,6 @@ pub struct Workspace {
 
 impl Workspace {
     /// The workspace at or above `from`: the first folder with both `Cargo.toml` and `overlays`.
-    ///
-    /// # Errors
-    /// There is none.
     pub fn find(from: &Path) -> Result<Self, NoWorkspace> {
         from.ancestors()
             .find(|folder| folder.join("Cargo.toml").is_file() && folder.join("overlays").is_dir())
@@ -28,7 +25,6 @@ impl Workspace {
             .ok_or_else(|| NoWorkspace(from.to_owned()))
     }
 
-    /// The clone's folder.
     pub fn root(&self) -> &Path {
         &self.root
     }

@@ -4,9 +4,6 @@
 use octet_appliance::BoardId;
 
 /// The value of `octet.KEY`, if it is given.
-///
-/// # Errors
-/// In words: the command line cannot be read.
 pub fn value(key: &str) -> Result<Option<String>, String> {
     let line = std::fs::read_to_string("/proc/cmdline")
         .map_err(|error| format!("/proc/cmdline: {error}"))?;

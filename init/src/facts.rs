@@ -5,7 +5,6 @@ use serde_json::Value;
 
 /// Which disk counts, once that was decided: it does not change while the box runs.
 pub const DISK: &str = "/run/octet/disk.json";
-/// About the data partition.
 pub const DATA: &str = "/run/octet/data.json";
 /// About the board that the flash is for.
 pub const BOARD: &str = "/run/octet/board.json";

@@ -32,18 +32,18 @@ use crate::clock::now;
 
 /// How long the port is looked for: the kernel announces ports some time after their device. As long a unit may take to
 /// take a connection.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+pub const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How often it is looked for in that time.
-pub const PAUSE: Duration = Duration::from_millis(50);
+pub const RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// How often, and with what pause, it is looked at the end whether all requests are answered: a quarter of a second in
 /// all.
 const LAST: u32 = 25;
-const LAST_PAUSE: Duration = Duration::from_millis(10);
+const LAST_DELAY: Duration = Duration::from_millis(10);
 
 /// Requests that wait for an answer; one more, and the oldest gets none any more.
-const MOST_OPEN: usize = 32;
+const MAX_OPEN: usize = 32;
 
 /// What the thread that reads the port is woken for, besides the port (0) and the end (1): a unit has room again.
 const ROOM: u64 = 2;
@@ -55,11 +55,8 @@ const STACK: usize = 128 << 10;
 const WATCH: &str = "watch";
 
 /// Serves the port, if there is one.
-///
-/// # Errors
-/// It broke, in words.
 pub fn run() -> Result<(), String> {
-    let deadline = now() + PATIENCE;
+    let deadline = now() + TIMEOUT;
     let file = loop {
         match open() {
             Some(file) => break file,
@@ -67,7 +64,7 @@ pub fn run() -> Result<(), String> {
                 eprintln!("there is no control port on this machine");
                 return Ok(());
             }
-            None => thread::sleep(PAUSE),
+            None => thread::sleep(RETRY_DELAY),
         }
     };
     serve(file, Path::new(SOCKETS)).map_err(|error| format!("the control port: {error}"))
@@ -88,7 +85,6 @@ fn find() -> Option<PathBuf> {
     ports.flatten().find(named).map(|entry| Path::new("/dev").join(entry.file_name()))
 }
 
-/// What all threads share.
 struct Port {
     sockets: PathBuf,
     /// By which the thread that reads the port waits: for it, and for units that can take more of a file.
@@ -193,7 +189,7 @@ impl Port {
             if answered() {
                 break;
             }
-            thread::sleep(LAST_PAUSE);
+            thread::sleep(LAST_DELAY);
         }
         let (user, open) = {
             let mut shared = self.shared();
@@ -215,7 +211,7 @@ impl Port {
         let watches = is_init && request.verb == WATCH;
         let given_up = |it: &Asked| it.id == request.id || watches && it.watches;
         shared.open.retain(|_, it| !given_up(it) || it.end());
-        if shared.open.len() >= MOST_OPEN
+        if shared.open.len() >= MAX_OPEN
             && let Some((_, oldest)) = shared.open.pop_first()
         {
             oldest.end();
@@ -239,9 +235,6 @@ impl Port {
     }
 
     /// Asks the unit, and hands back what it answers, to the end of it.
-    ///
-    /// # Errors
-    /// There is no whole answer.
     fn ask(&self, ticket: Ticket, mut request: Request) -> Result<(), Failure> {
         let unit = request.take_unit();
         let unit = unit.as_ref().map_or(INIT, UnitName::as_str);
@@ -331,9 +324,6 @@ impl Port {
     }
 
     /// Sends `bytes` to `user`, whole.
-    ///
-    /// # Errors
-    /// He is gone.
     fn say(&self, user: u64, mut bytes: &[u8]) -> io::Result<()> {
         let mut shared = self.shared();
         while !bytes.is_empty() {
@@ -389,7 +379,7 @@ impl Asked {
 fn connect(path: &Path) -> io::Result<UnixStream> {
     let flags = SocketFlags::CLOEXEC;
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    rustix::net::sockopt::set_socket_timeout(&socket, Timeout::Send, Some(PATIENCE))?;
+    rustix::net::sockopt::set_socket_timeout(&socket, Timeout::Send, Some(TIMEOUT))?;
     rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
     Ok(socket.into())
 }

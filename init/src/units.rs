@@ -5,9 +5,6 @@ use octet_appliance::{UNITS, Unit, UnitType};
 use crate::command_line;
 
 /// The units in start order.
-///
-/// # Errors
-/// In words: the list cannot be read. The box then has no units, and says so.
 pub fn load() -> Result<Vec<Unit>, String> {
     let text = std::fs::read(UNITS).map_err(|error| format!("{UNITS}: {error}"))?;
     let mut units: Vec<Unit> =

@@ -12,7 +12,6 @@ use crate::router::plan::RouterPlan;
 /// An address in the network that is advertised, and the way out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdvertisedAddress {
-    /// The address.
     pub address: Option<Cidr>,
     /// Until when, after netd's start; `None` for ever.
     address_until: Option<Duration>,
@@ -24,9 +23,6 @@ pub struct AdvertisedAddress {
 
 impl AdvertisedAddress {
     /// Checks what `lan` reports `now` after netd's start, of a `router` whether it is outside.
-    ///
-    /// # Errors
-    /// It cannot be.
     pub fn check(
         reported: &links::RouterAdvertised,
         router: Option<&RouterPlan>,

@@ -33,15 +33,8 @@ pub trait Backend {
     fn prepare(&self, is_router: bool);
 
     /// What it has, but for rules and flows.
-    ///
-    /// # Errors
-    /// It does not answer.
     fn observe(&self) -> impl Future<Output = Result<Observed, BackendError>>;
 
-    /// Makes one change.
-    ///
-    /// # Errors
-    /// It refuses.
     fn apply(&self, change: &PlanStep) -> impl Future<Output = Result<(), BackendError>>;
 
     /// Has it let what `rules` let, and nothing else, in one transaction. If it has those of `before`, only what
@@ -62,42 +55,23 @@ pub trait Backend {
     fn plugged(&self) -> impl Future<Output = PortBindings>;
 
     /// Ends every flow of which `ends` says so. Returns those.
-    ///
-    /// # Errors
-    /// It refuses.
     fn end_flows(
         &self,
         ends: impl Fn(&TrackedFlow) -> bool,
     ) -> Result<Vec<TrackedFlow>, BackendError>;
 
     /// Its rules, as a person reads them.
-    ///
-    /// # Errors
-    /// It does not answer.
     fn rules(&self) -> impl Future<Output = Result<String, BackendError>>;
 
     /// What it has dropped at each port of a router.
-    ///
-    /// # Errors
-    /// It does not answer.
     fn drops(&self) -> impl Future<Output = Result<Drops, BackendError>>;
 
     /// How often each line of a router has let a new flow, by the name of its chain.
-    ///
-    /// # Errors
-    /// It does not answer.
     fn lines(&self) -> impl Future<Output = Result<BTreeMap<String, u64>, BackendError>>;
 
     /// Notes what comes in from now on, and forgets what came before.
-    ///
-    /// # Errors
-    /// It refuses.
     fn watch(&self) -> impl Future<Output = Result<(), BackendError>>;
 
-    /// Notes nothing any more.
-    ///
-    /// # Errors
-    /// It refuses.
     fn unwatch(&self) -> impl Future<Output = Result<(), BackendError>>;
 
     /// What has come in since [`watch`](Self::watch).
@@ -107,9 +81,6 @@ pub trait Backend {
     fn came(&self) -> impl Future<Output = Result<ReceivedProbes, BackendError>>;
 
     /// Has it know who has an address at a link, until it asks there itself.
-    ///
-    /// # Errors
-    /// It refuses.
     fn introduce(
         &self,
         neighbour: &StaticNeighbour,

@@ -45,9 +45,6 @@ impl ChangeNotices {
     }
 
     /// Returns when something has changed, or when so much has that the kernel could not say all of it.
-    ///
-    /// # Errors
-    /// The socket is broken.
     pub async fn changed(&self) -> io::Result<()> {
         let mut heard = self.0.recv_from_full().await;
         loop {

@@ -32,7 +32,6 @@ use crate::told::{NetworkConfig, NodeFacts};
 /// netd cannot do its work.
 #[derive(Debug, thiserror::Error)]
 pub enum NetdError {
-    /// What it is told.
     #[error("{0}")]
     Told(Failure),
     /// The list of units, which names the gate's ports.
@@ -41,7 +40,6 @@ pub enum NetdError {
     /// The rules do not stand; no link is switched on.
     #[error("nothing is let in or out: {0}")]
     Rules(BackendError),
-    /// The kernel's links.
     #[error("the kernel's links cannot be seen: {0}")]
     Kernel(BackendError),
     /// What PID 1 passes, descriptors, threads.

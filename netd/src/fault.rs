@@ -81,9 +81,6 @@ mod on_demand {
     }
 
     /// Counts a step, and fails if it is the one.
-    ///
-    /// # Errors
-    /// It is to be refused.
     pub fn at_step(name: &str) -> io::Result<()> {
         let (Some(before), Some((kind, step))) = (STEPS.get(), wanted()) else { return Ok(()) };
         let now = before + 1;

@@ -39,11 +39,9 @@ const TOO_MUCH: i32 = 105;
 pub struct Author {
     /// Its number; 0 if it is not known.
     pub pid: u32,
-    /// Its name.
     pub name: String,
 }
 
-/// Hears of every change.
 pub struct Generations {
     socket: TokioSocket,
     heard: EarlyNotice,
@@ -54,15 +52,10 @@ pub struct Generations {
 pub struct EarlyNotice {
     /// Changes of the table of [`OTHERS`].
     theirs: bool,
-    /// Changes of other tables.
     ours: bool,
 }
 
 impl Generations {
-    /// From now on.
-    ///
-    /// # Errors
-    /// The kernel has no rules.
     pub fn open() -> io::Result<Self> {
         let mut socket = TokioSocket::new(NETLINK_NETFILTER)?;
         set_socket_recv_buffer_size_force(socket.socket_ref(), ROOM)?;
@@ -71,9 +64,6 @@ impl Generations {
     }
 
     /// The next who has changed something that is not forward's.
-    ///
-    /// # Errors
-    /// The socket is broken.
     pub async fn next(&mut self) -> io::Result<Author> {
         loop {
             match self.socket.recv_from_full().await {
@@ -123,7 +113,6 @@ fn table(body: &[u8]) -> Result<Option<&[u8]>, NotRead> {
     Ok(all.into_iter().find(|(kind, ..)| *kind == TABLE).map(|(_, _, value)| value))
 }
 
-/// Whose generation it is.
 fn author(body: &[u8]) -> Result<Author, NotRead> {
     let mut author = Author { pid: 0, name: String::new() };
     for (kind, _, value) in attributes(body.get(4..).ok_or(NotRead)?)? {

@@ -22,18 +22,14 @@ const DOORS: [(&str, Option<&str>, &str); 2] =
 /// Ports that are open, whoever asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenPorts {
-    /// TCP ports.
     pub tcp: BTreeSet<u16>,
-    /// UDP ports.
     pub udp: BTreeSet<u16>,
     /// What counts who comes in.
     pub counter: &'static str,
 }
 
-/// What may come in.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Inbound {
-    /// Open ports.
     pub doors: Vec<OpenPorts>,
     /// Whether DHCP servers and routers are heard.
     pub dhcp: bool,
@@ -217,7 +213,6 @@ table inet octet_fw {{
     }
 }
 
-/// What is always counted.
 const COUNTERS: [Declared; 8] = [
     Declared::Counter("gate"),
     Declared::Counter("enrolment"),

@@ -31,7 +31,6 @@ use nft::NftError;
 const NEIGHBOURS: [(&str, &str); 3] =
     [("gc_thresh1", "1024"), ("gc_thresh2", "4096"), ("gc_thresh3", "8192")];
 
-/// The kernel.
 #[derive(Debug, Clone)]
 pub struct NetKernel {
     handle: Handle,
@@ -40,7 +39,6 @@ pub struct NetKernel {
 }
 
 impl NetKernel {
-    /// By this connection.
     pub fn new(handle: Handle) -> Self {
         Self { handle, listing: Arc::default() }
     }

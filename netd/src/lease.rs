@@ -9,7 +9,7 @@ use octet_node::links;
 use crate::router::plan::RouterPlan;
 
 /// The shortest time that the kernel takes, in seconds.
-const LEAST: u32 = 1;
+const MIN: u32 = 1;
 
 /// An address that a server has given.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +18,6 @@ pub struct UplinkLease {
     pub address: Cidr,
     /// Where packets to other networks go.
     pub gateway: Option<IpAddr>,
-    /// Who gave it.
     pub server: IpAddr,
     /// Until when, after netd's start; `None` for ever.
     pub until: Option<Duration>,
@@ -47,7 +46,6 @@ pub enum InvalidLease {
         "{0} is not a network of a box to which a router leads: it is a /48 of fd00::/8, on a board"
     )]
     Route(Cidr),
-    /// The gateway is elsewhere.
     #[error("the gateway {0} is not on the link")]
     Gateway(IpAddr),
 }
@@ -59,9 +57,6 @@ fn network_of(address: &Cidr) -> &'static str {
 
 impl UplinkLease {
     /// Checks what `lan` reports `now` after netd's start, of a `router` whether it is outside.
-    ///
-    /// # Errors
-    /// It cannot be.
     pub fn check(
         reported: &links::LinkLease,
         router: Option<&RouterPlan>,
@@ -84,7 +79,7 @@ impl UplinkLease {
             return Err(InvalidLease::GatewayInside(inside));
         }
         let gateway = reported.gateway.map(IpAddr::V4);
-        let until = reported.seconds.map(|it| now + Duration::from_secs(it.max(LEAST).into()));
+        let until = reported.seconds.map(|it| now + Duration::from_secs(it.max(MIN).into()));
         Ok(Self { address, gateway, server: IpAddr::V4(reported.server), until })
     }
 

@@ -7,7 +7,6 @@ use octet_appliance::{Board, Cluster};
 /// The addresses of one board.
 pub type Addresses = (Ipv4Addr, Ipv6Addr);
 
-/// That board.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manager {
     number: u8,

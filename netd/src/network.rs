@@ -30,11 +30,11 @@ use crate::told::{NetworkConfig, NodeFacts};
 
 /// Rounds of observing and changing after which it is told that something does not stay as it is
 /// set, and waited for the next event.
-const MOST_ROUNDS: usize = 4;
+const MAX_ROUNDS: usize = 4;
 
 /// Between two times that rules which somebody else has changed are put right: two who do so against
 /// each other leave the processor to others.
-const PAUSE: Duration = Duration::from_secs(1);
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// The network as it is kept.
 pub struct Network<B> {
@@ -111,9 +111,6 @@ impl<B: Backend> Network<B> {
 
     /// Has the network be as `told` says. Rules come before addresses, as at the start. If the kernel
     /// does not take it, all of it is as it was before.
-    ///
-    /// # Errors
-    /// As [`settle`](Self::settle); inside, in words: the kernel does not take it.
     pub async fn change(&mut self, told: NetworkConfig) -> Result<Result<(), String>, NetdError> {
         if told == self.told {
             return Ok(Ok(()));
@@ -147,9 +144,6 @@ impl<B: Backend> Network<B> {
     }
 
     /// Takes a report that `mac` has asked for an address at `device`.
-    ///
-    /// # Errors
-    /// As [`settle`](Self::settle); inside: it cannot be so, or the kernel does not take it.
     pub async fn plug(
         &mut self,
         device: &str,
@@ -185,7 +179,7 @@ impl<B: Backend> Network<B> {
         say!("ALARM: {name} (process {pid}) has changed the rules; they are put right");
         self.shared.alarm(author).await;
         let now = Instant::now();
-        self.mend = Some(self.mended.map_or(now, |last| now.max(last + PAUSE)));
+        self.mend = Some(self.mended.map_or(now, |last| now.max(last + RETRY_DELAY)));
     }
 
     async fn observe(&self) -> Result<Observed, NetdError> {
@@ -212,9 +206,6 @@ impl<B: Backend> Network<B> {
     }
 
     /// Ends the flows that no policy allows any more: rules are asked only when a flow begins.
-    ///
-    /// # Errors
-    /// In words: the kernel refuses, and some go on.
     async fn end_flows(&self) -> Result<(), String> {
         let Some(plan) = &self.told.router else { return Ok(()) };
         let observed = self.backend.observe().await.map_err(|error| error.to_string())?;
@@ -246,12 +237,9 @@ impl<B: Backend> Network<B> {
     }
 
     /// Has the kernel be as the plan says.
-    ///
-    /// # Errors
-    /// The kernel does not answer.
     pub async fn settle(&mut self) -> Result<(), NetdError> {
         let mut observed = self.observe().await?;
-        for _ in 0..MOST_ROUNDS {
+        for _ in 0..MAX_ROUNDS {
             if self.plugged.forget(self.told.router.as_ref(), &observed) {
                 self.load_or_end().await?;
             }
@@ -295,9 +283,6 @@ impl<B: Backend> Network<B> {
     }
 
     /// Takes a report that a DHCP server has given this, or nothing any more, at the link of this name.
-    ///
-    /// # Errors
-    /// As [`settle`](Self::settle); inside: it cannot be so.
     pub async fn lease(
         &mut self,
         link: &str,
@@ -331,9 +316,6 @@ impl<B: Backend> Network<B> {
 
     /// Takes a report that a router has advertised this, or that there is none any more, at the link of
     /// this name.
-    ///
-    /// # Errors
-    /// As [`settle`](Self::settle); inside: it cannot be so.
     pub async fn advert(
         &mut self,
         link: &str,
@@ -377,10 +359,6 @@ impl<B: Backend> Network<B> {
         [end, advert, self.mend].into_iter().flatten().min()
     }
 
-    /// Does what is due.
-    ///
-    /// # Errors
-    /// As [`settle`](Self::settle), or the rules cannot be put right.
     pub async fn tick(&mut self) -> Result<(), NetdError> {
         if self.mend.is_some_and(|at| at <= Instant::now()) {
             self.mend = None;
@@ -428,10 +406,8 @@ impl<B: Backend> Network<B> {
 /// A report that is not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum PlugError {
-    /// There are no ports.
     #[error("this node is no router of a box")]
     NoRouter,
-    /// It cannot be.
     #[error(transparent)]
     Refused(#[from] InvalidReport),
     /// The kernel does not take it.

@@ -26,9 +26,6 @@ pub fn request(kind: u16, flags: u16, sequence: u32, family: u8, attributes: &[u
 pub type NetlinkMessage<'a> = (u16, &'a [u8]);
 
 /// What came in one datagram, message by message.
-///
-/// # Errors
-/// It is cut off.
 pub fn messages(mut bytes: &[u8]) -> Result<Vec<NetlinkMessage<'_>>, NotRead> {
     let mut found = vec![];
     while !bytes.is_empty() {
@@ -61,9 +58,6 @@ pub fn attributes(mut bytes: &[u8]) -> Result<Vec<Attribute<'_>>, NotRead> {
 }
 
 /// As many bytes as are asked for.
-///
-/// # Errors
-/// There are fewer.
 pub fn take<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], NotRead> {
     bytes.get(at..at + N).and_then(|bytes| bytes.try_into().ok()).ok_or(NotRead)
 }

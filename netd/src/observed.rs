@@ -7,14 +7,11 @@ use octet_appliance::VPN_TABLE;
 /// netd's number as the origin of routes (`rtm_protocol`; docs/ARCHITECTURE.md lists the others).
 pub const PROTOCOL: u8 = 201;
 
-/// A network device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkDevice {
     /// The kernel's number for it.
     pub index: u32,
-    /// Its name.
     pub name: String,
-    /// What it is.
     pub kind: LinkKind,
     /// Whether it is switched on.
     pub up: bool,
@@ -22,7 +19,6 @@ pub struct NetworkDevice {
     pub carrier: bool,
     /// How often there was nothing any more at the other end.
     pub carrier_downs: u32,
-    /// What has passed.
     pub traffic: LinkCounters,
 }
 
@@ -33,7 +29,6 @@ pub struct LinkCounters {
     pub received: u64,
     /// Their bytes.
     pub received_bytes: u64,
-    /// Frames that went out.
     pub sent: u64,
     /// Their bytes.
     pub sent_bytes: u64,
@@ -42,7 +37,6 @@ pub struct LinkCounters {
 /// What a network device is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkKind {
-    /// The box itself.
     Loopback,
     /// A port of the board, with its MAC address.
     Ethernet([u8; 6]),
@@ -53,9 +47,7 @@ pub enum LinkKind {
 /// An address of a link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkAddress {
-    /// The link's index.
     pub link: u32,
-    /// The address.
     pub address: IpAddr,
     /// Bits of its network's prefix.
     pub prefix: u8,
@@ -65,27 +57,23 @@ pub struct LinkAddress {
     pub is_sole: bool,
 }
 
-/// A route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KernelRoute {
     /// The network to which it leads, and the bits of its prefix; all others, with a prefix of 0.
     pub to: (IpAddr, u8),
     /// Where packets for it go.
     pub gateway: IpAddr,
-    /// The link's index.
     pub link: u32,
 }
 
 /// In which table the kernel looks for a route for what comes by one device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoutingRule {
-    /// The device's name.
     pub device: String,
     /// The network that it goes to; all, with a prefix of 0.
     pub to: (IpAddr, u8),
     /// Rules of a lower number come before it.
     pub priority: u32,
-    /// The table.
     pub table: u8,
 }
 
@@ -123,20 +111,15 @@ const MAIN_TABLE: u8 = 254;
 /// A neighbour that the kernel does not ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StaticNeighbour {
-    /// The link's index.
     pub link: u32,
-    /// Its address.
     pub address: IpAddr,
-    /// Its Ethernet address.
     pub mac: [u8; 6],
 }
 
-/// All of it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Observed {
     /// Links, in the kernel's order.
     pub links: Vec<NetworkDevice>,
-    /// Addresses of all links.
     pub addresses: Vec<LinkAddress>,
     /// Routes with [`PROTOCOL`], netd's own.
     pub routes: Vec<KernelRoute>,

@@ -16,7 +16,6 @@ use crate::router::chain::{Declared, NftChain};
 pub struct OnBoard(BTreeSet<(u32, Port)>);
 
 impl OnBoard {
-    /// What unit files say.
     pub fn of(units: &[Unit]) -> Self {
         let mut reached = BTreeSet::new();
         for unit in units {
@@ -43,7 +42,6 @@ impl OnBoard {
 /// The set of what is let.
 pub const SET: &str = "own_ports";
 
-/// Its type.
 pub const KIND: &str = "type uid . inet_proto . inet_service";
 
 /// The name of the chain.

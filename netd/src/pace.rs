@@ -6,10 +6,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// The pause after a look when there was quiet before it.
-const LEAST: Duration = Duration::from_millis(20);
+const MIN: Duration = Duration::from_millis(20);
 
 /// The longest pause, if looks themselves are not long.
-const MOST: Duration = Duration::from_secs(1);
+const MAX: Duration = Duration::from_secs(1);
 
 /// The part of a look that a pause is at least: one part of looking and four of rest.
 const REST: u32 = 4;
@@ -27,7 +27,6 @@ impl PollPace {
         Self { next: now, pause: Duration::ZERO }
     }
 
-    /// From when on.
     pub fn next(&self) -> Instant {
         self.next
     }
@@ -37,7 +36,7 @@ impl PollPace {
     pub fn looked(&mut self, began: Instant, ended: Instant) {
         let quiet = began.saturating_duration_since(self.next);
         let is_quiet = self.pause.is_zero() || quiet >= self.pause;
-        self.pause = if is_quiet { LEAST } else { (self.pause * 2).min(MOST) };
+        self.pause = if is_quiet { MIN } else { (self.pause * 2).min(MAX) };
         self.next = ended + self.pause.max((ended - began) * REST);
     }
 }

@@ -19,7 +19,6 @@ use octet_appliance::{
 use crate::router::chain::{Declared, Hook, NftChain, NftRule, rules};
 use crate::router::text::{list, over};
 
-/// The unit.
 pub use octet_router::plan::FORWARD as UNIT;
 
 /// Addresses of ends of paths, which no network has (RFC 1112, section 4: reserved). The last one of them
@@ -66,7 +65,6 @@ pub struct Lets {
 /// What one line lets from the zone `path` to one board.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathAllow {
-    /// What it is.
     pub traffic: TrafficKind,
     /// Ports, if it has some.
     pub ports: Vec<PortRange>,

@@ -23,9 +23,7 @@ pub enum UplinkLeaseState {
     /// Nobody was asked yet: what the netd before this one has set stays, as long as it may.
     #[default]
     Unknown,
-    /// There is none.
     Nothing,
-    /// This one.
     Lease(UplinkLease),
 }
 
@@ -35,9 +33,7 @@ pub enum AdvertisementState {
     /// Nobody was heard yet: what the netd before this one has set stays, as long as it may.
     #[default]
     Unknown,
-    /// There is none.
     Nothing,
-    /// This one.
     Router(AdvertisedAddress),
 }
 
@@ -50,7 +46,6 @@ pub struct KernelPlan {
     pub owned: Vec<u32>,
     /// Addresses, with what is left of their time.
     pub addresses: Vec<LinkAddress>,
-    /// Routes.
     pub routes: Vec<KernelRoute>,
     /// In which table what comes by which device has its routes.
     pub rules: Vec<RoutingRule>,
@@ -66,28 +61,20 @@ pub struct KernelPlan {
     pub keep_advertised: Option<u32>,
 }
 
-/// One step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PlanStep {
-    /// Switch a link on.
     Up(u32),
-    /// Remove a route.
     RemoveRoute(KernelRoute),
-    /// Remove an address.
     RemoveAddress(LinkAddress),
     /// Set an address, or how long it lasts.
     SetAddress(LinkAddress),
-    /// Add a route.
     AddRoute(KernelRoute),
     /// Say in which table routes are looked for.
     AddRule(RoutingRule),
-    /// Take that back.
     RemoveRule(RoutingRule),
     /// Have the table of the VPN end in a refusal.
     AddDeadEnd(IpAddr),
-    /// Take that back.
     RemoveDeadEnd(IpAddr),
-    /// Forget a neighbour.
     RemoveNeighbour(StaticNeighbour),
     /// Say who a neighbour is.
     SetNeighbour(StaticNeighbour),

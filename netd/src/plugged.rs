@@ -8,10 +8,8 @@ use octet_appliance::{LinkName, Mac};
 use crate::observed::{NetworkDevice, Observed};
 use crate::router::plan::{RouterPlan, RouterSegment};
 
-/// Somebody at a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BoundNode {
-    /// His Ethernet address.
     pub mac: Mac,
     /// How often the link had been down when he came ([`Link::carrier_downs`]).
     pub downs: u32,
@@ -27,26 +25,18 @@ pub enum InvalidReport {
     /// There is no board behind it.
     #[error("`{0}` is not a port of a board")]
     NoPort(String),
-    /// It is nobody's address.
     #[error("`{0}` is not an Ethernet address of a device")]
     NoMac(String),
     /// `[[board]] mac` names another.
     #[error("the file says that {0} is there")]
     Said(Mac),
-    /// Nobody can have asked.
     #[error("nothing is plugged in there")]
     Down,
-    /// Somebody else was first.
     #[error("{0} is there until its link goes down")]
     Held(Mac),
     /// He is somewhere else, too, or the router itself.
     #[error("{mac} is at {at}")]
-    Elsewhere {
-        /// Whose address it is.
-        mac: Mac,
-        /// Where.
-        at: String,
-    },
+    Elsewhere { mac: Mac, at: String },
 }
 
 impl PortBindings {

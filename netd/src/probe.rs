@@ -21,9 +21,8 @@ use crate::backend::{Backend, BackendError};
 use crate::observed::{Observed, StaticNeighbour};
 
 /// As many kinds are sent at once.
-pub const MOST: usize = 256;
+pub const MAX: usize = 256;
 
-/// What a datagram says.
 const TEXT: &[u8] = b"octet probe";
 
 /// Who may have a socket for echo requests, by group (Documentation/networking/ip-sysctl.rst): nobody, as it comes.
@@ -33,29 +32,24 @@ const PINGERS: &str = "/proc/sys/net/ipv4/ping_group_range";
 const NOBODY: u16 = 9;
 
 /// How long a connection may take to be made or refused, and an echo to come.
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 
 /// An echo request, but for what the kernel fills in: the check sum, and the number that belongs to the socket
 /// (RFC 792, RFC 4443).
 const ECHO: [u8; 8] = [8, 0, 0, 0, 0, 0, 0, 1];
 const ECHO6: [u8; 8] = [128, 0, 0, 0, 0, 0, 0, 1];
 
-/// The types of answers.
 const REPLIES: [u8; 2] = [0, 129];
 
-/// This board's port.
 #[derive(Debug, Clone)]
 pub struct OwnPort {
     /// What others are told of it.
     pub seat: BoardEnd,
-    /// The link's index.
     link: u32,
 }
 
-/// To whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProbeTarget {
-    /// A board.
     Board(u8),
     /// The router, as this board knows it.
     Router,
@@ -85,9 +79,6 @@ impl OwnPort {
 
     /// Sends one packet of each of `kinds` to `to`, by each version of IP that there is an address of, and then echo
     /// requests to the router. What cannot be sent does not arrive.
-    ///
-    /// # Errors
-    /// There are no sockets.
     pub async fn send(
         &self,
         cluster: &Cluster,
@@ -127,9 +118,6 @@ impl OwnPort {
     }
 
     /// Sends a packet past the router: to everybody on this board's wire, and to `mac`.
-    ///
-    /// # Errors
-    /// The kernel refuses.
     pub async fn send_past<B: Backend>(&self, backend: &B, mac: Mac) -> Result<(), BackendError> {
         let address = mac.link_local();
         let neighbour = StaticNeighbour { link: self.link, address, mac: mac.bytes() };
@@ -166,7 +154,7 @@ async fn send(source: IpAddr, target: IpAddr, kind: FlowKind, pings: &Pings) -> 
 async fn connect(source: IpAddr, to: SocketAddr) -> io::Result<()> {
     let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.bind((source, 0).into())?;
-    timeout(PATIENCE, socket.connect(to)).await??;
+    timeout(TIMEOUT, socket.connect(to)).await??;
     Ok(())
 }
 
@@ -185,7 +173,7 @@ impl Pings {
 
     /// Whether somebody at `target` answers an echo request.
     async fn echo(&self, source: IpAddr, target: IpAddr) -> bool {
-        timeout(PATIENCE, echo(source, target)).await.is_ok_and(|it| it.is_ok())
+        timeout(TIMEOUT, echo(source, target)).await.is_ok_and(|it| it.is_ok())
     }
 }
 

@@ -17,11 +17,9 @@ use crate::router::table::NftTable;
 pub enum NodeTables {
     /// A node that hands nothing on.
     Host(Inbound),
-    /// A router.
     Router {
         /// What a frame has to be.
         guard: NftTable,
-        /// Which flows may begin.
         firewall: NftTable,
     },
 }

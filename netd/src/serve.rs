@@ -60,7 +60,6 @@ pub struct ServeState<B> {
 struct Noted {
     /// What a DHCP server has given.
     dhcp: Option<Value>,
-    /// Who is plugged in.
     plugged: PortBindings,
     /// How often somebody else has changed the rules, and who did so last.
     alarms: u64,
@@ -72,34 +71,27 @@ struct Noted {
 pub enum NetdCommand {
     /// Something else is in force now.
     Told {
-        /// What it says.
         told: Box<NetworkConfig>,
         /// Takes why it cannot be lived with.
         done: oneshot::Sender<Result<(), String>>,
     },
     /// A server has given an address, or there is none any more.
     Leased {
-        /// The link.
         link: String,
-        /// What was given.
         lease: Option<LinkLease>,
         /// Takes why it cannot be.
         done: oneshot::Sender<Result<(), lease::InvalidLease>>,
     },
     /// A router has advertised something, or there is none any more.
     Advertised {
-        /// The link.
         link: String,
-        /// What was advertised.
         advert: Option<RouterAdvertised>,
         /// Takes why it cannot be.
         done: oneshot::Sender<Result<(), lease::InvalidLease>>,
     },
     /// Somebody has asked for an address.
     Plugged {
-        /// The router's device.
         device: String,
-        /// His Ethernet address.
         mac: String,
         /// Takes why it cannot be.
         done: oneshot::Sender<Result<(), PlugError>>,

@@ -46,7 +46,6 @@ impl NodeFacts {
     }
 }
 
-/// What is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkConfig {
     /// How this node is reached, and a router's uplink.
@@ -121,9 +120,6 @@ impl NetworkConfig {
 
 /// What the file comes to: for the router, which obeys it, and for boards of a box whose router is none of
 /// ours and cannot be asked.
-///
-/// # Errors
-/// As [`Told::read`].
 pub fn plan(node: &NodeFacts, which: Which) -> Result<Option<RouterPlan>, Failure> {
     match sections::cluster(Path::new(SOCKETS), which)? {
         Some(cluster) if node.is_router() || !cluster.router.is_octet() => {
@@ -134,9 +130,6 @@ pub fn plan(node: &NodeFacts, which: Which) -> Result<Option<RouterPlan>, Failur
 }
 
 /// The box that this node is of, if it is of one.
-///
-/// # Errors
-/// As [`Told::read`].
 pub fn cluster() -> Result<Option<Cluster>, Failure> {
     sections::cluster(Path::new(SOCKETS), Which::InForce)
 }

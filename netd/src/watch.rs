@@ -3,7 +3,6 @@
 
 use std::time::Duration;
 
-/// The table (family inet).
 pub const TABLE: &str = "octet_watch";
 
 /// How long it stands, and what has come is known.

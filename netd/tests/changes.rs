@@ -19,7 +19,7 @@ const FORWARDING: [&str; 2] =
     ["/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"];
 
 /// How long the kernel may take to tell; it does so before the change is over.
-const PATIENCE: Duration = Duration::from_secs(180);
+const TIMEOUT: Duration = Duration::from_secs(180);
 
 /// After this long nothing more is told.
 const QUIET: Duration = Duration::from_millis(50);
@@ -67,7 +67,7 @@ fn whether_packets_are_handed_on() {
         for file in FORWARDING {
             for value in ["1", "0"] {
                 forward(file, value);
-                assert!(hears(&changes, PATIENCE).await, "late: {file}");
+                assert!(hears(&changes, TIMEOUT).await, "late: {file}");
                 // All that was told of it is over, and nothing else is told.
                 assert!(!hears(&changes, QUIET).await, "{file}");
             }
@@ -83,7 +83,7 @@ fn links() {
     run(async |changes| {
         let up = Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap();
         assert!(up.success());
-        assert!(hears(&changes, PATIENCE).await, "late: lo is up");
+        assert!(hears(&changes, TIMEOUT).await, "late: lo is up");
     });
 }
 
@@ -107,11 +107,11 @@ fn more_than_there_is_room_for() {
                 forward(FORWARDING[0], if number % 2 == 0 { "1" } else { "0" });
             }
             assert!(lost() > before, "there was room for all of it");
-            assert!(hears(&changes, PATIENCE).await, "late: nothing is heard");
+            assert!(hears(&changes, TIMEOUT).await, "late: nothing is heard");
             // The rest of what was told is one change, or a few.
             while hears(&changes, QUIET).await {}
             forward(FORWARDING[0], "1");
-            assert!(hears(&changes, PATIENCE).await, "late: nothing more is heard");
+            assert!(hears(&changes, TIMEOUT).await, "late: nothing more is heard");
             while hears(&changes, QUIET).await {}
         }
     });

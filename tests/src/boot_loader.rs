@@ -21,7 +21,6 @@ pub enum Counting {
 }
 
 impl Counting {
-    /// All of them.
     pub const ALL: [Self; 3] = [Self::Systemd252, Self::Systemd258, Self::Systemd259];
 
     /// The name that an entry has after a start.
@@ -35,9 +34,6 @@ impl Counting {
     }
 
     /// Does what this release does with `disk`, up to the kernel's start.
-    ///
-    /// # Panics
-    /// No entry can be started.
     pub fn boot(self, disk: &DiskFile) -> (SlotName, Builder) {
         let entries = disk.entries();
         let entries = entries.iter().filter_map(|name| {

@@ -7,9 +7,6 @@ use std::process::Command;
 use crate::{must, workspace};
 
 /// Makes the folder `clone`, with this workspace as it is, and nothing built.
-///
-/// # Panics
-/// The host refuses.
 pub fn clone_to(clone: &Path) {
     let mut git = Command::new("git");
     git.current_dir(workspace());

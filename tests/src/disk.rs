@@ -41,9 +41,6 @@ pub struct DiskFile {
 
 impl DiskFile {
     /// The image, on a medium of `mib` MiB.
-    ///
-    /// # Panics
-    /// The host refuses.
     pub fn flashed(image: &Image, mib: u64) -> Self {
         let disk = Self::copy(&image.file("octet.img"));
         let file = File::options().write(true).open(disk.path()).expect("it was just made");
@@ -52,9 +49,6 @@ impl DiskFile {
     }
 
     /// The same, flashed for one node of a box: a board by its number, or `router`.
-    ///
-    /// # Panics
-    /// It cannot be flashed.
     pub fn flashed_for(image: &Image, mib: u64, board: &str) -> Self {
         let disk = Self { folder: tempfile::tempdir().expect("a folder") };
         let mut flash = Command::new(builder());
@@ -66,9 +60,6 @@ impl DiskFile {
     }
 
     /// A disk of [`USED`] MiB that has booted what ships once, and was turned off: for each test its own copy.
-    ///
-    /// # Panics
-    /// That boot fails.
     pub fn used() -> Self {
         let folder = shared("used", |folder| {
             let image = shipped();
@@ -83,9 +74,6 @@ impl DiskFile {
     }
 
     /// A copy of the disk in `file`, with holes where it has none or zeros.
-    ///
-    /// # Panics
-    /// The host refuses.
     pub fn copy(file: &Path) -> Self {
         let disk = Self { folder: tempfile::tempdir().expect("a folder") };
         must(Command::new("cp").arg("--sparse=always").arg(file).arg(disk.path()));
@@ -94,9 +82,6 @@ impl DiskFile {
 
     /// The disk as it is after each of these numbers of writes of `log`, from the state it has now
     /// on, which it has no longer after that.
-    ///
-    /// # Panics
-    /// The host refuses.
     pub fn after_writes(&self, log: &WriteLog, counts: &[usize]) -> Vec<(usize, Self)> {
         let file = File::options().write(true).open(self.path()).expect("it is there");
         let mut states = vec![];
@@ -111,12 +96,10 @@ impl DiskFile {
         states
     }
 
-    /// The file.
     pub fn path(&self) -> PathBuf {
         self.folder.path().join("disk")
     }
 
-    /// A file beside it.
     pub fn beside(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -127,26 +110,17 @@ impl DiskFile {
     }
 
     /// How many sectors of 512 bytes it has.
-    ///
-    /// # Panics
-    /// The file is gone.
     pub fn sectors(&self) -> u64 {
         fs::metadata(self.path()).expect("its size").len() / 512
     }
 
     /// Holds the partition table against `sgdisk`.
-    ///
-    /// # Panics
-    /// It finds a mistake.
     pub fn check_table(&self) {
         let said = must(Command::new("sgdisk").arg("-v").arg(self.path()));
         assert!(said.stdout.contains("No problems found"), "{}{}", said.stdout, said.stderr);
     }
 
     /// What `fsck.vfat` says about the EFI system partition.
-    ///
-    /// # Panics
-    /// The host refuses.
     pub fn fsck_esp(&self) -> Output {
         let esp = self.beside("esp");
         let mut cut = Command::new("dd");
@@ -156,9 +130,6 @@ impl DiskFile {
     }
 
     /// What `e2fsck` says about the data partition.
-    ///
-    /// # Panics
-    /// The host refuses.
     pub fn fsck_data(&self) -> Output {
         run(Command::new("e2fsck").arg("-fn").arg(self.data()))
     }
@@ -184,17 +155,11 @@ impl DiskFile {
     }
 
     /// What `debugfs` answers to `request` about the data partition.
-    ///
-    /// # Panics
-    /// It fails.
     pub fn debugfs(&self, request: &str) -> String {
         must(Command::new("debugfs").args(["-R", request]).arg(self.data())).stdout
     }
 
     /// Fills the data partition with as much of `file` as fits.
-    ///
-    /// # Panics
-    /// `debugfs` cannot be run.
     pub fn fill(&self, file: &Path) {
         let request = format!("write {} filler", file.display());
         // It ends with an error once the file system is full.
@@ -202,9 +167,6 @@ impl DiskFile {
     }
 
     /// The names in a folder of the EFI system partition, as `mdir` lists them.
-    ///
-    /// # Panics
-    /// It fails.
     pub fn esp_names(&self, folder: &str) -> Vec<String> {
         let listed = must(self.mtools("mdir").args(["-b", &format!("::{folder}")]));
         let name = |line: &str| line.trim_end_matches('/').rsplit('/').next().map(str::to_owned);
@@ -214,9 +176,6 @@ impl DiskFile {
     }
 
     /// The content of a file on the EFI system partition, if it is there.
-    ///
-    /// # Panics
-    /// The host refuses.
     pub fn esp_get(&self, path: &str) -> Option<Vec<u8>> {
         let to = self.beside("from-esp");
         let _ = fs::remove_file(&to);
@@ -225,9 +184,6 @@ impl DiskFile {
     }
 
     /// Writes a file onto the EFI system partition, in a folder that is made if it is not there.
-    ///
-    /// # Panics
-    /// It fails.
     pub fn esp_put(&self, path: &str, content: &[u8]) {
         let from = self.beside("to-esp");
         fs::write(&from, content).expect("room for a file");
@@ -238,9 +194,6 @@ impl DiskFile {
     }
 
     /// Removes a folder of the EFI system partition, or a file.
-    ///
-    /// # Panics
-    /// It fails.
     pub fn esp_remove(&self, path: &str) {
         must(self.mtools("mdeltree").arg(format!("::{path}")));
     }
@@ -253,9 +206,6 @@ impl DiskFile {
     }
 
     /// The names of the boot loader's entries.
-    ///
-    /// # Panics
-    /// They cannot be listed.
     pub fn entries(&self) -> Vec<String> {
         self.esp_names("loader/entries")
     }

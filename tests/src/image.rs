@@ -19,12 +19,9 @@ pub const AARCH64: &str = "qemu-aarch64";
 
 pub(crate) const X86_64: &str = "qemu-x86_64";
 
-/// A built image.
 #[derive(Debug, Clone)]
 pub struct Image {
-    /// Its folder.
     pub folder: PathBuf,
-    /// What it runs on.
     pub architecture: Architecture,
     /// The folder that goes with the last copy of this value, if the image is not to stay.
     pub(crate) temporary: Option<Arc<TempDir>>,
@@ -37,9 +34,6 @@ impl Image {
     }
 
     /// Builds the workspace's image with further options for `cargo image build`.
-    ///
-    /// # Panics
-    /// It cannot be built.
     pub fn build(out: &Path, options: &[&str]) -> Self {
         let mut command = Command::new(builder());
         must(command.current_dir(workspace()).arg("build").arg("--out").arg(out).args(options));
@@ -51,17 +45,11 @@ impl Image {
 
     /// Builds the image with services of an owner's own besides: each a program, and a unit file
     /// of `tests/services` by its name.
-    ///
-    /// # Panics
-    /// It cannot be built.
     pub fn with_services(services: &[(&str, PathBuf)]) -> Self {
         Self::with_services_and(services, "")
     }
 
     /// The same, with further `sections` of `appliance.toml`.
-    ///
-    /// # Panics
-    /// It cannot be built.
     pub fn with_services_and(services: &[(&str, PathBuf)], sections: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let path = |name: &str| folder.path().join(name);
@@ -108,9 +96,6 @@ impl Image {
     }
 
     /// The version of its slot, as the manifest has it.
-    ///
-    /// # Panics
-    /// The manifest cannot be read.
     pub fn slot(&self) -> String {
         let text = fs::read(self.file("manifest.json")).expect("a manifest");
         let manifest: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
@@ -118,9 +103,6 @@ impl Image {
     }
 
     /// The squashfs of its root, put into `folder` by cpio.
-    ///
-    /// # Panics
-    /// cpio finds none.
     pub fn squashfs(&self, folder: &Path) -> PathBuf {
         let initrd = fs::File::open(self.file("boot/initrd")).expect("an initrd");
         let args = ["--extract", "--unconditional", "--quiet", "root.squashfs"];
@@ -129,9 +111,6 @@ impl Image {
     }
 
     /// Its root, unpacked into `folder` by unsquashfs.
-    ///
-    /// # Panics
-    /// unsquashfs does not take it.
     pub fn root(&self, folder: &Path) -> PathBuf {
         let (squashfs, root) = (self.squashfs(folder), folder.join("root"));
         let args = ["-quiet", "-no-progress", "-d"];
@@ -148,24 +127,17 @@ impl Image {
         crate::initrd::find(&initrd, "init").expect("PID 1").to_vec()
     }
 
-    /// One of its files.
     pub fn file(&self, path: &str) -> PathBuf {
         self.folder.join(path)
     }
 }
 
 /// The one that `cargo image test` has built before it ran the tests.
-///
-/// # Panics
-/// It does not run them.
 pub fn shipped() -> Image {
     Image::at(made("OCTET_IMAGE_BUILT"))
 }
 
 /// The image for another target, under `out/` too.
-///
-/// # Panics
-/// It cannot be built.
 pub fn shipped_for(target: &str) -> Image {
     Image::build(&workspace().join("out"), &["--target", target])
 }

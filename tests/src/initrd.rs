@@ -36,7 +36,6 @@ pub fn append(initrd: &mut Vec<u8>, files: &[(&str, &[u8])]) {
     end(initrd);
 }
 
-/// Ends an archive.
 pub fn end(initrd: &mut Vec<u8>) {
     entry(initrd, "TRAILER!!!", 0, &[]);
 }

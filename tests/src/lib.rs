@@ -47,7 +47,7 @@ pub const SOON: Duration = Duration::from_secs(180);
 
 /// Between two looks of a test that asks a guest until something is so: who asks on and on takes from the guest
 /// the time that it waits for.
-pub const PAUSE: Duration = Duration::from_millis(200);
+pub const RETRY_DELAY: Duration = Duration::from_millis(200);
 
 /// The seed of what is left to chance, printed: `OCTET_SEED`, else with `--soak` another one each time.
 pub fn seed() -> u64 {

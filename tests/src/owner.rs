@@ -9,7 +9,6 @@ use tempfile::TempDir;
 use crate::programs::octetctl;
 use crate::tool::{Output, must, run};
 
-/// An owner.
 #[derive(Debug)]
 pub struct Owner {
     home: TempDir,
@@ -17,33 +16,21 @@ pub struct Owner {
 
 impl Owner {
     /// One who has no key yet and knows no box.
-    ///
-    /// # Panics
-    /// The host refuses.
     pub fn new() -> Self {
         Self { home: tempfile::tempdir().expect("a folder") }
     }
 
     /// Makes the key `name`, and returns its public half.
-    ///
-    /// # Panics
-    /// `octetctl` does not.
     pub fn keygen(&self, name: &str) -> String {
         must(self.octetctl().arg("keygen").arg(self.path(name))).stdout.trim().to_owned()
     }
 
     /// Makes a key in `file`.
-    ///
-    /// # Panics
-    /// `octetctl` does not.
     pub fn keep_key(&self, file: &Path) {
         must(self.octetctl().arg("keygen").arg(file));
     }
 
     /// `octetctl --key NAME` with further words.
-    ///
-    /// # Panics
-    /// It cannot be started.
     pub fn ask(&self, key: &str, words: &[&str]) -> Output {
         run(&mut self.command(key, words))
     }
@@ -63,9 +50,6 @@ impl Owner {
     }
 
     /// Writes the file `name` into the folder, in which `octetctl` runs.
-    ///
-    /// # Panics
-    /// The host refuses.
     pub fn write(&self, name: &str, text: &str) {
         fs::write(self.path(name), text).expect("room for a file");
     }

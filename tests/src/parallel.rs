@@ -4,9 +4,6 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 /// Does `work` for each of `items`, as many at once as there are processors.
-///
-/// # Panics
-/// `work` does.
 pub fn in_parallel<T: Send>(items: Vec<T>, work: impl Fn(T) + Sync) {
     let items = Mutex::new(VecDeque::from(items));
     let next = || items.lock().unwrap_or_else(PoisonError::into_inner).pop_front();

@@ -5,9 +5,6 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 /// Links in `to` to every program of `PATH` but `leave_out`; to all of them if that is none.
-///
-/// # Panics
-/// There is no `PATH`.
 pub fn link_programs(to: &Path, leave_out: &str) {
     let path = std::env::var_os("PATH").expect("PATH");
     for folder in std::env::split_paths(&path) {

@@ -5,9 +5,6 @@ use std::path::PathBuf;
 use octet_machine::Architecture;
 
 /// `cargo image` as a program: the one that runs these tests.
-///
-/// # Panics
-/// It does not run them.
 pub fn builder() -> PathBuf {
     program("octet-image")
 }

@@ -27,7 +27,6 @@ use crate::initrd;
 /// Where programs of units are in an image.
 const PROGRAMS: &str = "/usr/lib/octet";
 
-/// An image under construction.
 #[derive(Debug)]
 pub struct Remake {
     shipped: Image,
@@ -75,9 +74,6 @@ impl Remake {
     }
 
     /// Another `/init`.
-    ///
-    /// # Panics
-    /// It cannot be read.
     #[must_use]
     pub fn init(mut self, program: &Path) -> Self {
         self.init = Some(fs::read(program).expect("a program"));
@@ -85,9 +81,6 @@ impl Remake {
     }
 
     /// The program `name` for units, at `/usr/lib/octet/NAME`.
-    ///
-    /// # Panics
-    /// It cannot be read.
     #[must_use]
     pub fn program(self, name: &str, program: &Path) -> Self {
         let content = fs::read(program).expect("a program");
@@ -102,9 +95,6 @@ impl Remake {
     }
 
     /// A unit, as a unit file says it.
-    ///
-    /// # Panics
-    /// The text is wrong.
     #[must_use]
     pub fn unit(mut self, text: &str) -> Self {
         let source = UnitSource::parse("unit.toml".into(), text.to_owned());

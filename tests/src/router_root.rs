@@ -173,9 +173,6 @@ fn modules(root: &Path) -> Vec<PathBuf> {
 }
 
 /// Writes to `archive` a root with the busybox and the `nft` of `image`, and with the double of a router as its userland.
-///
-/// # Panics
-/// The host refuses.
 pub fn double_root(image: &Image, archive: &Path) {
     let folder = tempfile::tempdir().expect("a folder");
     let root = image.root(folder.path());

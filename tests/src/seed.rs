@@ -44,7 +44,6 @@ pub fn apk(folder: &Path, root: &Path) -> Command {
     command
 }
 
-/// The seed's disk.
 struct Reader(FormatAccess<ImageFile>);
 
 impl Reader {
@@ -85,9 +84,6 @@ fn qcow2() -> PathBuf {
 }
 
 /// The folder in which the builder's own one is.
-///
-/// # Panics
-/// There is none.
 pub fn cache() -> PathBuf {
     let folder = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     folder("XDG_CACHE_HOME")

@@ -26,9 +26,6 @@ pub fn shared(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
 }
 
 /// Waits until no other test of this run has what `name` is the name of, and holds it as long as the value lives.
-///
-/// # Panics
-/// The host refuses.
 pub fn one_at_a_time(name: &str) -> File {
     let path = made("OCTET_SHARED").join(format!("{name}.lock"));
     let lock = File::create(path).expect("room for a file");

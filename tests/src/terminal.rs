@@ -14,13 +14,10 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-use crate::{PAUSE, workspace};
+use crate::{RETRY_DELAY, workspace};
 
 /// Starts `command` in a terminal of its own, and returns our end of that: what is written to it is
 /// typed, and reading it fails once the program and its children have ended.
-///
-/// # Panics
-/// The host refuses.
 pub fn in_terminal(mut command: Command) -> (Child, File) {
     // Held by nobody else, or closing it would not end the terminal.
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
@@ -54,9 +51,6 @@ pub struct InTerminal {
 
 impl InTerminal {
     /// Starts `command` in its own folder; if it has none, in the workspace.
-    ///
-    /// # Panics
-    /// The host refuses.
     #[must_use]
     pub fn start(command: Command) -> Self {
         // It is the terminal that its end is told of.
@@ -72,7 +66,7 @@ impl InTerminal {
             let mut buffer = [0; 4096];
             while !closes.load(Ordering::Relaxed) {
                 let mut fds = [PollFd::new(&ours, PollFlags::IN)];
-                let pause = PAUSE.try_into().expect("a short time");
+                let pause = RETRY_DELAY.try_into().expect("a short time");
                 if poll(&mut fds, Some(&pause)).expect("a poll") == 0 {
                     continue;
                 }
@@ -92,9 +86,6 @@ impl InTerminal {
     }
 
     /// Closes the terminal, as a person closes its window.
-    ///
-    /// # Panics
-    /// Its reader has.
     pub fn close(&mut self) {
         self.keyboard = None;
         self.closing.store(true, Ordering::Relaxed);
@@ -140,9 +131,6 @@ impl InTerminal {
     }
 
     /// Waits for the program's end, and for all that it has said.
-    ///
-    /// # Panics
-    /// The host refuses.
     pub fn end(&mut self) -> ExitStatus {
         let status = self.child.wait().expect("its end");
         for bytes in &self.said {
@@ -151,10 +139,6 @@ impl InTerminal {
         status
     }
 
-    /// Sends it a signal.
-    ///
-    /// # Panics
-    /// It has ended.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).expect("it runs");
     }

@@ -7,16 +7,11 @@ use std::process::Command;
 pub struct Output {
     /// Its exit status; `None` if a signal ended it.
     pub status: Option<i32>,
-    /// Its standard output.
     pub stdout: String,
-    /// Its standard error.
     pub stderr: String,
 }
 
 /// Runs `command` to its end.
-///
-/// # Panics
-/// It cannot be started.
 pub fn run(command: &mut Command) -> Output {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command.output();
@@ -31,9 +26,6 @@ pub fn run(command: &mut Command) -> Output {
 }
 
 /// Runs `command`, which must succeed.
-///
-/// # Panics
-/// It does not.
 pub fn must(command: &mut Command) -> Output {
     let output = run(command);
     assert_eq!(output.status, Some(0), "{command:?}:\n{}{}", output.stdout, output.stderr);

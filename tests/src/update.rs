@@ -15,17 +15,12 @@ use octet_control::file::{FileArg, Source};
 use crate::disk::DiskFile;
 use crate::image::Image;
 
-/// Bytes of a chunk.
 const CHUNK: usize = 32 << 10;
 
 /// A key that nobody else has.
 pub struct SigningKey(KeyPair);
 
 impl SigningKey {
-    /// A new one.
-    ///
-    /// # Panics
-    /// The host has no randomness.
     #[expect(clippy::new_without_default, reason = "every one is another")]
     pub fn new() -> Self {
         Self(KeyPair::generate_unencrypted_keypair().expect("randomness"))
@@ -37,9 +32,6 @@ impl SigningKey {
     }
 
     /// Writes the secret part into `folder`, as minisign keeps it. Returns the file.
-    ///
-    /// # Panics
-    /// The host refuses.
     pub fn write(&self, folder: &Path) -> PathBuf {
         let path = folder.join("key");
         let text = self.0.sk.to_box(None).expect("a key").into_string();
@@ -48,9 +40,6 @@ impl SigningKey {
     }
 
     /// A signature of `bytes`, as minisign writes it.
-    ///
-    /// # Panics
-    /// It cannot sign.
     pub fn sign(&self, bytes: &[u8]) -> Vec<u8> {
         let signed = minisign::sign(None, &self.0.sk, Cursor::new(bytes), Some("test"), None);
         signed.expect("a signature").into_string().into_bytes()
@@ -68,9 +57,6 @@ pub struct Release {
 
 impl Release {
     /// What `image` boots, as number `sequence`.
-    ///
-    /// # Panics
-    /// The image is not there.
     pub fn of(image: &Image, sequence: u64) -> Self {
         let read = |path: &str| fs::read(image.file(path)).expect("a file of the image");
         let (linux, initrd) = (read("boot/linux"), read("boot/initrd"));
@@ -102,7 +88,6 @@ impl Release {
         Self { linux, ..self }
     }
 
-    /// Its slot.
     pub fn slot(&self) -> &SlotName {
         &self.manifest.slot
     }
@@ -121,9 +106,6 @@ impl Release {
     }
 
     /// The bundle, signed by `key`.
-    ///
-    /// # Panics
-    /// The manifest is too long.
     pub fn signed(&self, key: &SigningKey) -> Bytes {
         let manifest = self.manifest.render();
         let head = BundleHead { signature: key.sign(&manifest), manifest };
@@ -132,9 +114,6 @@ impl Release {
     }
 
     /// Puts the slot onto `disk` under an entry of this standing; if it is counted, on trial.
-    ///
-    /// # Panics
-    /// There is no room.
     pub fn put_on(&self, disk: &DiskFile, standing: SlotState) {
         let slot = self.slot();
         for kind in SlotFile::ALL {
@@ -144,9 +123,6 @@ impl Release {
     }
 
     /// The same for a slot whose kernel the slot `of` has already.
-    ///
-    /// # Panics
-    /// There is no room.
     pub fn put_beside(&self, disk: &DiskFile, standing: SlotState, of: &SlotName) {
         disk.esp_put(&self.slot().file(SlotFile::Initrd), &self.initrd);
         self.put_entry_on(disk, standing, of);

@@ -21,7 +21,6 @@ const REPLY: u32 = 0x6744_6698;
 
 /// Fixed newstyle, and no zeroes behind the answer of an old option.
 const HANDSHAKE_FLAGS: u16 = 0b11;
-/// There are flags.
 const DISK_FLAGS: u16 = 0b1;
 
 const OPTION_ABORT: u32 = 2;

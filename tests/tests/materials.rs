@@ -193,7 +193,6 @@ fn spdx_tools_accept_the_sbom() {
     assert_ne!(run(&mut spdx_tools(&bad)).status, Some(0));
 }
 
-/// The reference implementation's validator.
 fn spdx_tools(document: &Path) -> Command {
     let mut command = python();
     command.args(["-m", "spdx_tools.spdx.clitools.pyspdxtools", "--infile"]).arg(document);

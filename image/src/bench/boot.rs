@@ -31,7 +31,6 @@ const STOCK_KERNEL: &str = "root=/dev/vda rootfstype=ext4 modules=virtio_blk,ext
 /// The three guests, each measured as often as the others.
 #[derive(Debug, Clone, Default)]
 pub struct Boots {
-    /// The image.
     pub appliance: TimeSample,
     /// The same kernel, machine and options, with an init that does nothing.
     pub limit: TimeSample,

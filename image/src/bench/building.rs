@@ -8,17 +8,12 @@ use crate::build::Options;
 /// The heading by which the section is found again.
 pub const TITLE: &str = "## Building and flashing";
 
-/// Both.
 pub struct Building {
-    /// How often.
     pub runs: usize,
-    /// Building.
     pub rebuild: Rebuilds,
-    /// Flashing.
     pub flash: Flashes,
 }
 
-/// Builds and flashes.
 pub fn measure(options: &Options, runs: usize) -> miette::Result<Building> {
     eprintln!("rebuild    into an empty out/, unchanged, and with a file or a line changed");
     let rebuild = rebuild::measure(options, runs)?;
@@ -63,7 +58,6 @@ impl Building {
         goals
     }
 
-    /// The section.
     pub fn markdown(&self) -> String {
         let mut page = format!("{TITLE}\n\n{ABOUT}\n");
         goals(&mut page, &self.goals());

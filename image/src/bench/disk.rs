@@ -20,7 +20,6 @@ const MEDIUM: u64 = 1 << 30;
 /// No boot takes this long, however busy the host.
 const LONGEST: Duration = Duration::from_secs(180);
 
-/// Boots by firmware.
 #[derive(Debug, Clone, Default)]
 pub struct DiskBoots {
     /// From QEMU's start until ready, of a disk that has been booted before.

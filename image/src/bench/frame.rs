@@ -9,15 +9,12 @@ const ETHERNET: usize = 14;
 const IPV4: usize = 20;
 const UDP: usize = 8;
 
-/// The number of UDP.
 const PROTOCOL: u8 = 17;
 
 /// One end of a flow of datagrams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FlowEnd {
-    /// Its address.
     pub address: Ipv4Addr,
-    /// Its port.
     pub port: u16,
 }
 

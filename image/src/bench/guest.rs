@@ -15,7 +15,6 @@ const PROGRAM: &str = "limit";
 
 /// The guest's initramfs, for as long as the value lives.
 pub struct Limit {
-    /// Its file.
     pub initrd: PathBuf,
     _folder: TempDir,
 }

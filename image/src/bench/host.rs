@@ -5,7 +5,6 @@ use std::process::Command;
 
 use octet_machine::Architecture;
 
-/// One line per fact.
 pub fn describe() -> Vec<(&'static str, String)> {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);

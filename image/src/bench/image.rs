@@ -22,25 +22,20 @@ const MB: f64 = 1e6;
 pub struct Images {
     /// How often it was booted.
     pub runs: usize,
-    /// For each of them.
     pub targets: Vec<OfTarget>,
 }
 
 /// The image for one target.
 pub struct OfTarget {
-    /// Which.
     pub target: Target,
     /// Starting, with QEMU putting the kernel into memory.
     pub boot: Boots,
-    /// Starting by firmware.
     pub disk: DiskBoots,
-    /// Running.
     pub memory: MemorySample,
     /// Kernel and initramfs, in bytes.
     pub slot: u64,
 }
 
-/// Builds and boots it.
 pub fn measure(options: &Options, runs: usize) -> miette::Result<Images> {
     let mut targets = vec![];
     for target in [Target::QemuX86_64, Target::QemuAarch64] {
@@ -72,7 +67,6 @@ impl Images {
         self.targets.iter().flat_map(OfTarget::goals).collect()
     }
 
-    /// The section.
     pub fn markdown(&self) -> String {
         let mut page = format!("{TITLE}\n\n{ABOUT}\n");
         goals(&mut page, &self.goals());

@@ -25,7 +25,6 @@ pub struct MemorySample {
     pub fits_96: bool,
 }
 
-/// Boots twice.
 pub fn measure(built: &Built) -> miette::Result<MemorySample> {
     let boot = |mib| {
         let machine = Machine::builder(&built.linux, &built.initrd);

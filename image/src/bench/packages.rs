@@ -18,7 +18,6 @@ const FIRST_LINE: u64 = 1024;
 #[diagnostic(help("set HOME"))]
 pub struct NoFolder;
 
-/// Where they are.
 pub fn folder() -> Result<PathBuf, NoFolder> {
     guests_folder().ok_or(NoFolder)
 }

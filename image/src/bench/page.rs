@@ -19,13 +19,9 @@ pub fn replace_section(page: &str, title: &str, section: &str) -> String {
 
 /// One thing the image is held to.
 pub struct BenchGoal {
-    /// What it is about.
     pub what: String,
-    /// What was measured.
     pub is: String,
-    /// What it must be.
     pub must: String,
-    /// Whether it is.
     pub met: bool,
 }
 

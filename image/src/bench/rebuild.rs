@@ -25,7 +25,6 @@ struct NoText {
 pub struct Rebuilds {
     /// Into an empty `out/`.
     pub cold: TimeSample,
-    /// Nothing has changed.
     pub unchanged: TimeSample,
     /// One file of an overlay has changed.
     pub overlay: TimeSample,
@@ -52,7 +51,6 @@ const CONSOLE: [&str; 2] = ["services/console/src/screen.rs", "no board number"]
 const FORWARD: [&str; 2] = ["services/forward/src/daemon/answer.rs", "there is no path"];
 const NODE: [&str; 2] = ["services/node/src/names.rs", "give an object as"];
 
-/// A build failed.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[error("a build that was measured failed:\n{0}")]
 #[diagnostic(help("see `cargo image build`"))]

@@ -13,36 +13,24 @@ use super::segments::SegmentRuns;
 use super::supervisors::Supervisors;
 use super::upload::Upload;
 
-/// Everything that was measured.
 pub struct BenchReport {
-    /// On what.
     pub host: Vec<(&'static str, String)>,
-    /// The image itself.
     pub image: Images,
-    /// Building and flashing.
     pub building: Building,
     /// PID 1 beside others.
     pub supervisors: Supervisors,
-    /// A box that runs.
     pub live: LiveRuns,
-    /// A router.
     pub segments: SegmentRuns,
-    /// A whole box.
     pub cluster: ClusterRuns,
-    /// Objects.
     pub cache: CacheRuns,
-    /// Large networks.
     pub forward: ForwardRuns,
-    /// Letters.
     pub messenger: Messenger,
     /// A file that is sent.
     pub upload: Upload,
-    /// What paths carry.
     pub paths: PathRuns,
 }
 
 impl BenchReport {
-    /// The page.
     pub fn markdown(&self) -> String {
         let mut page = String::from(HEAD);
         let host = self.host.iter().map(|(name, value)| [(*name).to_owned(), value.clone()]);

@@ -7,7 +7,6 @@ use std::time::Duration;
 pub struct TimeSample(Vec<Duration>);
 
 impl TimeSample {
-    /// Adds one.
     pub fn add(&mut self, time: Duration) {
         self.0.push(time);
         self.0.sort_unstable();

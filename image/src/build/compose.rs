@@ -17,7 +17,6 @@ use crate::tree::{
 
 /// What an image is made of.
 pub struct Composed {
-    /// The root file system.
     pub tree: Tree,
     /// For the bill of materials.
     pub components: Vec<Component>,
@@ -27,7 +26,6 @@ pub struct Composed {
     pub early: Vec<String>,
     /// The kernel, as UEFI starts it.
     pub linux: Vec<u8>,
-    /// Whose it is.
     pub kernel: NodeOrigin,
     /// The program that firmware starts, which starts the kernel, and whose it is.
     pub boot_loader: (Vec<u8>, NodeOrigin),

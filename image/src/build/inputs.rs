@@ -18,21 +18,13 @@ use crate::workspace::Workspace;
 
 /// The inputs of one build.
 pub struct BuildInputs {
-    /// The workspace's folder.
     pub root: PathBuf,
-    /// What it is for.
     pub target: Target,
-    /// What a person edits.
     pub appliance: ApplianceFile,
-    /// Exact inputs.
     pub lock: Lock,
-    /// The toolchain here.
     pub toolchain: Toolchain,
-    /// Units, fitting together.
     pub units: ImageUnits,
-    /// Data laid over packages.
     pub overlays: Overlays,
-    /// Where fetched inputs are.
     pub store: InputStore,
     /// Whether programs that another clone has compiled will do.
     takes_others: bool,
@@ -65,7 +57,6 @@ impl BuildInputs {
         })
     }
 
-    /// One line about them.
     pub fn summary(&self) -> String {
         let image = &self.appliance.appliance.image;
         format!(
@@ -119,7 +110,6 @@ impl BuildInputs {
         })
     }
 
-    /// The Debian packages.
     pub fn debs(&self, steps: &Steps) -> miette::Result<DebSource> {
         let mut files = vec![];
         for input in self.lock.debs(self.target) {

@@ -15,7 +15,6 @@ pub struct Host {
 }
 
 impl Host {
-    /// This machine.
     pub fn here() -> Self {
         Self { sys: "/sys".into(), proc: "/proc".into() }
     }
@@ -49,7 +48,6 @@ impl Host {
 pub struct Block {
     /// The kernel's name, as under `/dev`.
     pub name: String,
-    /// Its number.
     pub number: Number,
     folder: PathBuf,
 }
@@ -62,7 +60,6 @@ impl Block {
         Some(Self { name, number, folder: folder.to_owned() })
     }
 
-    /// Its usual path.
     pub fn path(&self) -> PathBuf {
         Path::new("/dev").join(&self.name)
     }
@@ -72,7 +69,6 @@ impl Block {
         self.folder.join("partition").exists().then(|| Self::at(self.folder.parent()?)).flatten()
     }
 
-    /// Its partitions, by name.
     pub fn partitions(&self) -> Vec<Self> {
         let mut found = Self::all(&self.folder);
         found.retain(|block| block.folder.join("partition").exists());
@@ -99,7 +95,6 @@ impl Block {
         (!text.is_empty()).then_some(text)
     }
 
-    /// Bytes.
     pub fn size(&self) -> u64 {
         // Always in units of 512 bytes, whatever its sectors are.
         self.attribute("size").and_then(|text| text.parse::<u64>().ok()).unwrap_or(0) * 512
@@ -121,7 +116,6 @@ impl Block {
         self.attribute("loop/backing_file").map(PathBuf::from)
     }
 
-    /// Who made it.
     pub fn vendor(&self) -> Option<String> {
         // Of some buses it is a number, which tells a person nothing.
         self.attribute("device/vendor").filter(|text| !text.starts_with("0x"))

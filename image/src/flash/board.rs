@@ -19,9 +19,6 @@ impl ImageFile {
 }
 
 /// Puts a file onto `disk` that says that it is for `board`.
-///
-/// # Errors
-/// In words: it is no image of Octet's.
 pub fn put(disk: &mut Sparse, board: BoardId) -> Result<(), String> {
     let range = gpt::find_esp(disk).ok_or("it has no EFI system partition of Octet's")?;
     let mut part = disk.part(range.clone()).map_err(|error| error.to_string())?;

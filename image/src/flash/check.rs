@@ -23,9 +23,6 @@ pub enum PathContent {
 }
 
 /// Looks at what stands at `path`; touches nothing.
-///
-/// # Errors
-/// Nothing may be written there.
 pub fn survey(path: &Path, host: &Host) -> Result<PathContent, FlashError> {
     let metadata = match fs::metadata(path) {
         Ok(metadata) => metadata,
@@ -70,9 +67,6 @@ fn absent(path: &Path) -> Result<PathContent, FlashError> {
 }
 
 /// Sees that `block` is a whole disk that can be written and that nobody uses.
-///
-/// # Errors
-/// It is not.
 pub fn disk(path: &Path, block: &Block, host: &Host) -> Result<(), FlashError> {
     let path = path.to_owned();
     // What is mounted comes first: of a disk that must not be written to, nobody is to be told to

@@ -10,7 +10,7 @@ use crate::output::gpt::{DATA_NAME, SECTOR};
 const ENTRIES_AT: u64 = SECTOR + 72;
 
 /// More entries than any table has, and the length of one: in a table that says otherwise nobody looks any further.
-const MOST: u32 = 4096;
+const MAX: u32 = 4096;
 const ENTRY: usize = 128;
 
 /// Where an entry says where its partition begins, and where its name is (UEFI 2.10, 5.3.3).
@@ -33,7 +33,7 @@ fn data(file: &File) -> io::Result<Option<u64>> {
     file.read_exact_at(&mut place, ENTRIES_AT)?;
     let [lba, count, size] = [&place[..8], &place[8..12], &place[12..]].map(number);
     let strange = || io::Error::from(io::ErrorKind::InvalidData);
-    if count > u64::from(MOST) || size != ENTRY as u64 {
+    if count > u64::from(MAX) || size != ENTRY as u64 {
         return Err(strange());
     }
     let mut entries = vec![0; count as usize * ENTRY];

@@ -13,7 +13,6 @@ use super::in_use::DiskUser;
 /// It is not there, or not all of it.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum FlashError {
-    /// No image.
     #[error("there is no image {}: {why}", path.display())]
     #[diagnostic(help("`cargo image build` makes one; --image names another file"))]
     NoImage {
@@ -27,81 +26,39 @@ pub enum FlashError {
     #[diagnostic(help(
         "--image names a file made by `cargo image build`: octet.img, octet.img.zst"
     ))]
-    BadImage {
-        /// The file.
-        path: PathBuf,
-        /// What it is.
-        what: String,
-    },
+    BadImage { path: PathBuf, what: String },
     /// A device that is not there.
     #[error("there is no device {}", path.display())]
     #[diagnostic(help("`lsblk` lists the disks; under /dev no file is made"))]
-    NoDevice {
-        /// Its path.
-        path: PathBuf,
-    },
+    NoDevice { path: PathBuf },
     /// Neither a file nor a disk.
     #[error("{} is {kind}, neither a file nor a disk", path.display())]
     #[diagnostic(help("name a file (it is made if it is not there) or a whole disk"))]
-    WrongKind {
-        /// The path.
-        path: PathBuf,
-        /// What it is.
-        kind: &'static str,
-    },
+    WrongKind { path: PathBuf, kind: &'static str },
     /// A part of a disk.
     #[error("{} is a partition of {disk}, and an image is a whole disk", path.display())]
     #[diagnostic(help("name the disk, if all that is on it may go: {disk}"))]
-    Partition {
-        /// The path.
-        path: PathBuf,
-        /// The disk.
-        disk: String,
-    },
-    /// Write-protected.
+    Partition { path: PathBuf, disk: String },
     #[error("{} can only be read", path.display())]
     #[diagnostic(help("a card may have a switch for it; `blockdev --setrw` undoes `--setro`"))]
-    ReadOnly {
-        /// The path.
-        path: PathBuf,
-    },
-    /// In use.
+    ReadOnly { path: PathBuf },
     #[error("{} is in use: {by}", path.display())]
     #[diagnostic(help("{}", by.advice()))]
-    InUse {
-        /// The path.
-        path: PathBuf,
-        /// By whom.
-        by: DiskUser,
-    },
+    InUse { path: PathBuf, by: DiskUser },
     /// In use, and only the kernel knows by whom.
     #[error("{} is in use by another program", path.display())]
     #[diagnostic(help("end what uses it (`fuser`, `lsblk`), then run the same command again"))]
-    Busy {
-        /// The path.
-        path: PathBuf,
-    },
+    Busy { path: PathBuf },
     /// A file behind a loop device.
     #[error("{} is the file behind {device}", path.display())]
     #[diagnostic(help("`losetup --detach {device}` first, or name {device} instead of the file"))]
-    BehindLoop {
-        /// The path.
-        path: PathBuf,
-        /// The loop device.
-        device: String,
-    },
-    /// The image itself.
+    BehindLoop { path: PathBuf, device: String },
     #[error("{} is the image itself", path.display())]
     #[diagnostic(help("name another file or a disk"))]
-    Itself {
-        /// The path.
-        path: PathBuf,
-    },
-    /// Too small a device.
+    Itself { path: PathBuf },
     #[error("{} is too small: it has {has} bytes, the image {needs}", path.display())]
     #[diagnostic(help("name a larger disk; the image is not cut"))]
     TooSmall {
-        /// The path.
         path: PathBuf,
         /// Its bytes.
         has: u64,
@@ -114,70 +71,40 @@ pub enum FlashError {
     )]
     #[diagnostic(help("no firmware would find its partitions there; name a disk with 512"))]
     OtherSectors {
-        /// The path.
         path: PathBuf,
         /// Bytes of a sector.
         has: u64,
     },
-    /// It cannot be opened.
     #[error("cannot open {}: {why}", path.display())]
     #[diagnostic(help("{}", open_advice(why)))]
-    Open {
-        /// The path.
-        path: PathBuf,
-        /// Why.
-        why: io::Error,
-    },
+    Open { path: PathBuf, why: io::Error },
     /// Another thing stands at the path than a moment ago.
     #[error("{} is not what it was a moment ago", path.display())]
     #[diagnostic(help("see with `lsblk` which disk has this name now, then try again"))]
-    Changed {
-        /// The path.
-        path: PathBuf,
-    },
-    /// Nobody to ask.
+    Changed { path: PathBuf },
     #[error("{} would be written to, and there is no terminal to ask whether it may", path.display())]
     #[diagnostic(help("--yes says that it may"))]
-    Unasked {
-        /// The path.
-        path: PathBuf,
-    },
-    /// The answer was no.
+    Unasked { path: PathBuf },
     #[error("that was not the name of {}: nothing was written", path.display())]
     #[diagnostic(help("to have it written to, type its name; --yes does not ask"))]
-    Declined {
-        /// The path.
-        path: PathBuf,
-    },
+    Declined { path: PathBuf },
     /// It went wrong on the way.
     #[error("{}: {fault}", path.display())]
     #[diagnostic(help("{}", fault.advice(*touched)))]
     Broken {
-        /// The path.
         path: PathBuf,
         /// Whether anything had been written.
         touched: bool,
-        /// What went wrong.
         fault: FlashFault,
     },
     /// The slot cannot be written alone.
     #[error("{} {why}", path.display())]
     #[diagnostic(help("{}", why.advice()))]
-    Unkept {
-        /// The path.
-        path: PathBuf,
-        /// Why.
-        why: Unkept,
-    },
+    Unkept { path: PathBuf, why: Unkept },
     /// It went wrong while the slot was written.
     #[error("{}: {fault}", path.display())]
     #[diagnostic(help("{}\nwhat started before still starts, or the new slot does", fault.remedy()))]
-    Unfinished {
-        /// The path.
-        path: PathBuf,
-        /// What went wrong.
-        fault: FlashFault,
-    },
+    Unfinished { path: PathBuf, fault: FlashFault },
 }
 
 fn open_advice(error: &io::Error) -> &'static str {
@@ -194,13 +121,11 @@ pub enum Unkept {
     /// There is nothing to keep.
     #[error("is no disk of Octet's with a slot: {0}")]
     NoOctet(&'static str),
-    /// Its partitions are elsewhere.
     #[error("has its partitions elsewhere than the image")]
     Layout,
     /// Its files cannot be trusted.
     #[error("has an EFI system partition that is damaged: {0}")]
     Damaged(fat::FatProblem),
-    /// They cannot be read.
     #[error("has an EFI system partition that cannot be read: {0}")]
     Unread(io::Error),
     /// It is for another kind of machine.
@@ -214,13 +139,11 @@ pub enum Unkept {
     /// The slots could not use each other's data.
     #[error("has data that cannot be used by both its slot {0} and the image")]
     Data(SlotName),
-    /// There is no room.
     #[error(
         "has no room: the slot needs {} bytes on the EFI system partition, and {} are free",
         .0.needed, .0.free
     )]
     NoRoom(NoRoom),
-    /// The image's own files.
     #[error("stays as it is: the slot of the image cannot be read: {0}")]
     Image(String),
 }
@@ -256,30 +179,12 @@ impl Unkept {
 /// What went wrong on the way.
 #[derive(Debug, thiserror::Error)]
 pub enum FlashFault {
-    /// The image.
     #[error("the image cannot be read at byte {at}: {why}")]
-    Image {
-        /// Where.
-        at: u64,
-        /// Why.
-        why: io::Error,
-    },
-    /// It gives nothing back.
+    Image { at: u64, why: io::Error },
     #[error("cannot be read at byte {at}: {why}")]
-    Read {
-        /// Where.
-        at: u64,
-        /// Why.
-        why: io::Error,
-    },
-    /// It takes nothing.
+    Read { at: u64, why: io::Error },
     #[error("cannot be written at byte {at}: {why}")]
-    Write {
-        /// Where.
-        at: u64,
-        /// Why.
-        why: io::Error,
-    },
+    Write { at: u64, why: io::Error },
     /// What it took did not get onto the medium.
     #[error("what was written did not all reach the medium: {0}")]
     Sync(io::Error),
@@ -288,14 +193,7 @@ pub enum FlashFault {
     Grow(io::Error),
     /// It gives back something else.
     #[error("was written, but byte {at} reads back as {theirs:#04x} instead of {ours:#04x}")]
-    Differs {
-        /// Where.
-        at: u64,
-        /// What was written.
-        ours: u8,
-        /// What was read.
-        theirs: u8,
-    },
+    Differs { at: u64, ours: u8, theirs: u8 },
     /// It has less than it says.
     #[error(
         "says that it has {} MiB, but what is written behind its first ones is lost: it is a counterfeit with between {} \
@@ -304,12 +202,9 @@ pub enum FlashFault {
     Counterfeit {
         /// The bytes that it says it has.
         says: u64,
-        /// Those that it keeps.
         has: u64,
-        /// Where something was lost.
         lost: u64,
     },
-    /// It has become smaller.
     #[error("has become smaller meanwhile: it had {before} bytes and has {now}")]
     Shrunk {
         /// Its bytes at the beginning.
@@ -317,10 +212,8 @@ pub enum FlashFault {
         /// Its bytes now.
         now: u64,
     },
-    /// The files on it.
     #[error("its EFI system partition cannot be changed: {0}")]
     Esp(io::Error),
-    /// Somebody asked to stop.
     #[error("stopped before it was done")]
     Stopped,
 }

@@ -123,7 +123,6 @@ impl ImageFile {
     }
 }
 
-/// It is only read.
 impl BlockDevice for ImageFile {
     fn read(&self, at: u64, into: &mut [u8]) -> Result<(), FlashFault> {
         Self::read(self, at, into)

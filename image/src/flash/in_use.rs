@@ -15,21 +15,17 @@ use super::mounts::Number;
 const SYSTEM: [&str; 8] =
     ["/", "/boot", "/boot/efi", "/boot/firmware", "/efi", "/home", "/usr", "/var"];
 
-/// Who uses it.
 #[derive(Debug, PartialEq, Eq)]
 pub enum DiskUser {
     /// This machine runs from it.
     System {
         /// The device or the part of it.
         block: String,
-        /// Where it is mounted.
         at: PathBuf,
     },
-    /// It is mounted.
     Mounted {
         /// The device or the part of it.
         block: String,
-        /// Where.
         at: PathBuf,
     },
     /// Memory is swapped to it.
@@ -41,7 +37,6 @@ pub enum DiskUser {
     Held {
         /// The device or the part of it.
         block: String,
-        /// The other device.
         by: String,
     },
 }

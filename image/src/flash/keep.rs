@@ -26,9 +26,7 @@ use crate::output::gpt::PartitionLayout;
 pub struct Keep {
     /// What the slot of the image is, with the sequence that it gets.
     pub manifest: Manifest,
-    /// What becomes of it.
     pub work: SlotWork,
-    /// The slots that go.
     pub gone: Vec<SlotName>,
     /// The slot that starts again if the new one does not become good.
     pub back: Option<SlotName>,
@@ -44,7 +42,6 @@ pub enum SlotWork {
     Nothing,
     /// It is there, and gets its tries back.
     Again(Box<PresentSlot>),
-    /// It is written.
     Write,
 }
 

@@ -77,7 +77,6 @@ use writer::{HEAD, Writer};
 /// What was done. All but the times in bytes.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FlashReport {
-    /// The image's length.
     pub size: u64,
     /// What was read from the target and was as it has to be; the rest were holes of both.
     pub same: u64,
@@ -87,7 +86,6 @@ pub struct FlashReport {
     pub verified: u64,
     /// From the first look at the target until all is on the medium, without reading back.
     pub writing: Duration,
-    /// Reading back.
     pub verifying: Duration,
 }
 

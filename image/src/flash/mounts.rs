@@ -8,9 +8,7 @@ use std::path::PathBuf;
 /// The number of a device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Number {
-    /// Which driver.
     pub major: u32,
-    /// Which of its devices.
     pub minor: u32,
 }
 
@@ -33,12 +31,10 @@ impl fmt::Display for Number {
     }
 }
 
-/// One mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
     /// The device; some file systems (btrfs) have a number that is not a device's.
     pub device: Number,
-    /// Where it is.
     pub at: PathBuf,
     /// What was mounted: for file systems on a device, the device's path.
     pub source: PathBuf,

@@ -13,7 +13,7 @@ use crate::output::gpt;
 const FILE: &str = "octet/node.pub";
 
 /// More bytes than a key has there.
-const MOST: u64 = 128;
+const MAX: u64 = 128;
 
 /// The key on the disk `file`, if it was started and has said it.
 pub fn of(file: &File) -> Option<PublicKey> {
@@ -23,7 +23,7 @@ pub fn of(file: &File) -> Option<PublicKey> {
     let esp = StreamSlice::new(file, esp.start, esp.end).ok()?;
     let esp = FileSystem::new(esp, FsOptions::new()).ok()?;
     let mut text = String::new();
-    esp.root_dir().open_file(FILE).ok()?.take(MOST).read_to_string(&mut text).ok()?;
+    esp.root_dir().open_file(FILE).ok()?.take(MAX).read_to_string(&mut text).ok()?;
     text.trim_end().parse().ok()
 }
 

@@ -15,7 +15,6 @@ use super::error::FlashFault;
 use super::volume::BlockDevice;
 use super::writer::HEAD;
 
-/// Bytes of a place.
 const PAGE: u64 = ALIGNMENT as u64;
 
 /// Of a disk that needs more places they are farther apart, and one that begins anew may not be found out.

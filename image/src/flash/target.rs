@@ -54,9 +54,6 @@ impl Drop for FlashTarget {
 
 impl FlashTarget {
     /// Opens the disk or file at `path`; a file that is not there is made.
-    ///
-    /// # Errors
-    /// See [`check`]: it is in use, no whole disk, write-protected, ….
     pub fn open(path: &Path, host: &Host) -> Result<Self, FlashError> {
         let changed = || FlashError::Changed { path: path.to_owned() };
         let mut options = File::options();
@@ -106,7 +103,6 @@ impl FlashTarget {
         Ok(Self { path: path.to_owned(), file, pages, direct, disk, len: 0 })
     }
 
-    /// As it was named.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -16,7 +16,6 @@ use super::buffer::{ALIGNMENT, Buffer};
 use super::error::FlashFault;
 use super::pieces::{GRANULE, PIECE};
 
-/// The unit of writing.
 const PAGE: u64 = ALIGNMENT as u64;
 
 /// Where the bytes are. Behind this, tests cut the power at every write.
@@ -32,7 +31,6 @@ pub trait BlockDevice {
 /// What of a change is to be written.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
-    /// Clusters that are free.
     Content,
     /// Their entries in the table.
     Taken,
@@ -99,7 +97,6 @@ impl<'a, S: BlockDevice> FatVolume<'a, S> {
         self.write_all(&write.bytes)
     }
 
-    /// Writes what was changed.
     pub fn sync(&mut self) -> io::Result<()> {
         self.changed.retain(|page, bytes| self.there.get(page) != Some(bytes));
         if self.changed.is_empty() {

@@ -1,6 +1,5 @@
 //! Who looks on while an image is written.
 
-/// What is being done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FlashPhase {
     /// Comparing, and writing what differs.
@@ -29,7 +28,6 @@ pub trait Watch: Sync {
     }
 }
 
-/// Nobody looks on.
 #[derive(Debug)]
 pub struct Unwatched;
 

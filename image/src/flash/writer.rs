@@ -26,7 +26,6 @@ const GUARD: usize = PAGE;
 pub struct Writer<'a> {
     /// What it is to be.
     pub image: &'a ImageFile,
-    /// Where.
     pub target: &'a FlashTarget,
     /// What was written and not read back yet.
     written: Mutex<Vec<Range<u64>>>,
@@ -34,12 +33,10 @@ pub struct Writer<'a> {
     pub same: AtomicU64,
     /// Whether the beginning has been made invalid.
     guarded: Mutex<bool>,
-    /// Whether anything was written.
     touched: AtomicBool,
 }
 
 impl<'a> Writer<'a> {
-    /// Nothing is written yet.
     pub fn new(image: &'a ImageFile, target: &'a FlashTarget) -> Self {
         Self {
             image,
@@ -51,7 +48,6 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Whether anything was written.
     pub fn touched(&self) -> bool {
         self.touched.load(Ordering::Relaxed)
     }

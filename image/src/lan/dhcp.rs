@@ -27,11 +27,9 @@ const LONGEST_DOMAIN: usize = 253;
 /// What a server has given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceLease {
-    /// The address.
     pub address: Ipv4Addr,
     /// The length of its network's prefix, in bits.
     pub prefix: u32,
-    /// Who gives it.
     pub server: Ipv4Addr,
     /// The way to all other networks.
     pub router: Option<Ipv4Addr>,
@@ -43,10 +41,6 @@ pub struct DeviceLease {
     pub seconds: u32,
 }
 
-/// The client's socket.
-///
-/// # Errors
-/// Somebody else has the port.
 pub fn socket() -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, CLIENT))?;
     socket.set_broadcast(true)?;
@@ -54,9 +48,6 @@ pub fn socket() -> io::Result<UdpSocket> {
 }
 
 /// Asks all servers for an address, or for the one that it `had`, until one gives it.
-///
-/// # Errors
-/// Nobody does before `deadline`.
 pub fn ask(
     socket: &UdpSocket,
     mac: Mac,

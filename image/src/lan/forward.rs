@@ -11,22 +11,17 @@ use super::relay;
 /// What `--forward` says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortForward {
-    /// What is carried.
     pub protocol: ForwardProtocol,
     /// The port of this host; zero is any that is free.
     pub port: u16,
     /// Where it leads to: a name of the box's, or an address, which has no brackets here.
     pub host: String,
-    /// The port there.
     pub host_port: u16,
 }
 
-/// What is carried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ForwardProtocol {
-    /// Connections.
     Tcp,
-    /// Datagrams.
     Udp,
 }
 

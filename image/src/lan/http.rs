@@ -54,7 +54,6 @@ impl<'a> HostGuard<'a> {
         Self { host, state: State::START }
     }
 
-    /// Takes what has come.
     pub fn push(&mut self, bytes: &[u8]) -> RequestDecision {
         let (word, ended) = match &mut self.state {
             State::Fields(held) => {

@@ -26,9 +26,6 @@ const NAMESPACES: [&str; 6] =
 struct Forbidden(String);
 
 /// Replaces this program by `program` in namespaces of its own, which has the `sockets` by the same numbers.
-///
-/// # Errors
-/// The host forbids it.
 pub fn enter(
     program: &Path,
     arguments: &[&OsStr],

@@ -28,7 +28,6 @@ pub struct RelayLimit {
     reported: AtomicBool,
 }
 
-/// One of them.
 struct Permit(Arc<RelayLimit>);
 
 impl RelayLimit {
@@ -120,9 +119,6 @@ pub fn both_ways(
 }
 
 /// Copies until `from` has no more, and says so to `to`.
-///
-/// # Errors
-/// One of them is gone.
 pub fn copy(mut from: &TcpStream, mut to: &TcpStream) -> io::Result<()> {
     io::copy(&mut from, &mut to)?;
     to.shutdown(Shutdown::Write)

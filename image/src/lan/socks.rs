@@ -15,7 +15,6 @@ const NO_ACCEPTABLE_METHODS: u8 = 0xFF;
 
 const CONNECT: u8 = 1;
 
-/// Kinds of addresses.
 const IPV4: u8 = 1;
 const DOMAIN: u8 = 3;
 const IPV6: u8 = 4;

@@ -43,9 +43,6 @@ impl<'a> UdpForward<'a> {
     }
 
     /// Carries datagrams until the host refuses. What cannot be sent is lost, as anywhere.
-    ///
-    /// # Errors
-    /// It does.
     pub fn serve(&mut self) -> io::Result<()> {
         self.listener.set_nonblocking(true)?;
         let mut buffer = vec![0; LONGEST];

@@ -12,9 +12,6 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 const LONGEST: usize = 2048;
 
 /// Carries them until one of the two ends.
-///
-/// # Errors
-/// The kernel refuses.
 pub fn carry(hub: &UnixDatagram, wire: &OwnedFd) -> io::Result<()> {
     loop {
         let mut fds = [PollFd::new(hub, PollFlags::IN), PollFd::new(wire, PollFlags::IN)];

@@ -32,12 +32,10 @@ impl Edit {
         Ok(Self { text: text.to_owned(), places, changes: vec![] })
     }
 
-    /// Sets the date.
     pub fn epoch(&mut self, epoch: u32) {
         self.changes.push((self.places.epoch.span(), epoch.to_string()));
     }
 
-    /// Sets the toolchain.
     pub fn toolchain(&mut self, toolchain: &Toolchain) {
         let rustc = format!("\"\"\"\n{}\"\"\"", toolchain.rustc);
         for (key, value) in [

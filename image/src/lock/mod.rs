@@ -27,13 +27,10 @@ pub use update::{succeed, update};
 pub struct Lock {
     /// The file, as a person names it.
     pub file: String,
-    /// Its content.
     pub text: String,
-    /// What it says.
     pub content: LockContent,
 }
 
-/// What the lock says.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LockContent {
@@ -43,7 +40,6 @@ pub struct LockContent {
     pub epoch: u32,
     /// What the last build was compiled with.
     pub toolchain: Toolchain,
-    /// Everything fetched.
     pub input: Vec<Input>,
 }
 
@@ -53,11 +49,9 @@ pub struct LockContent {
 pub struct Input {
     /// Its name where it is fetched from.
     pub name: Spanned<String>,
-    /// What it is for.
     pub source: InputSource,
     /// The only target it is for; a tool serves every target.
     pub target: Option<Target>,
-    /// Its version.
     pub version: String,
     /// The name of the file that is fetched.
     pub file: String,
@@ -73,25 +67,16 @@ pub struct Input {
 pub enum InputSource {
     /// An Alpine root file system, from which packages, modules and the kernel are taken.
     Seed,
-    /// A Debian package.
     Deb,
-    /// Something the build runs.
     Tool,
 }
 
 /// The lock cannot be used.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum LockError {
-    /// It cannot be read.
     #[error("cannot read {path}: {why}")]
     #[diagnostic(help("restore it: `git checkout appliance.lock`"))]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        why: std::io::Error,
-    },
-    /// It is wrong.
+    Unreadable { path: PathBuf, why: std::io::Error },
     #[error(transparent)]
     #[diagnostic(transparent)]
     Wrong(#[from] Box<FileError>),

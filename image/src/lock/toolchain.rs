@@ -14,9 +14,7 @@ const LIBC: &str = "musl, bundled with rustc";
 pub struct Toolchain {
     /// What `rustc -Vv` says.
     pub rustc: String,
-    /// What links.
     pub linker: String,
-    /// Which C library.
     pub libc: String,
 }
 

@@ -23,12 +23,7 @@ pub enum LockUpdateError {
     /// The name is not one of the lock's.
     #[error("the lock has no input `{name}`")]
     #[diagnostic(help("{hint}"))]
-    Unknown {
-        /// The name asked for.
-        name: String,
-        /// The nearest ones.
-        hint: String,
-    },
+    Unknown { name: String, hint: String },
     /// The clock is before 1970 or after 2106.
     #[error("{0}")]
     #[diagnostic(help("set the clock"))]

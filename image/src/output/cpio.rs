@@ -22,17 +22,14 @@ impl Cpio {
         self.entry(path, FOLDER | u32::from(mode), &[], (0, 0));
     }
 
-    /// Adds a file.
     pub fn file(&mut self, path: &str, mode: u16, content: &[u8]) {
         self.entry(path, FILE | u32::from(mode), content, (0, 0));
     }
 
-    /// Adds a symbolic link.
     pub fn link(&mut self, path: &str, target: &str) {
         self.entry(path, LINK | 0o777, target.as_bytes(), (0, 0));
     }
 
-    /// Adds a character device.
     pub fn character_device(&mut self, path: &str, mode: u16, number: (u32, u32)) {
         self.entry(path, CHARACTER_DEVICE | u32::from(mode), &[], number);
     }

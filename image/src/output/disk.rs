@@ -29,11 +29,9 @@ const FIRST_BOOT: &str = "octet/first-boot";
 /// What goes onto the disk.
 #[derive(Debug)]
 pub struct DiskContents<'a> {
-    /// What it is for.
     pub target: Target,
     /// The one slot it has.
     pub slot: &'a NamedSlot<'a>,
-    /// Whose the kernel is.
     pub kernel: &'a NodeOrigin,
     /// The program systemd-boot, and whose it is.
     pub boot_loader: (&'a [u8], &'a NodeOrigin),
@@ -46,22 +44,17 @@ pub struct DiskContents<'a> {
 pub struct EspFile<'a> {
     /// Its path, without a leading `/`.
     pub path: String,
-    /// Its content.
     pub content: Cow<'a, [u8]>,
-    /// Whose it is.
     pub origin: &'a NodeOrigin,
-    /// Why it is there.
     pub because: &'static str,
 }
 
 /// The disk cannot be made.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum DiskImageError {
-    /// The partition table.
     #[error("the partition table cannot be made: {0}")]
     #[diagnostic(help("this is a fault of Octet's: please report it"))]
     Table(String),
-    /// The ESP.
     #[error("the EFI system partition cannot be made: {0}")]
     #[diagnostic(help(
         "its {} MiB have to hold three slots: leave packages or modules out of appliance.toml",

@@ -15,16 +15,13 @@ pub struct NamedSlot<'a> {
     pub manifest: Manifest,
     /// The kernel, as UEFI starts it.
     pub linux: &'a [u8],
-    /// The initramfs.
     pub initrd: &'a [u8],
 }
 
 /// What a slot is besides its files.
 #[derive(Debug, Clone, Copy)]
 pub struct SlotProperties<'a> {
-    /// What it is for.
     pub target: Target,
-    /// Octet's version.
     pub version: &'a str,
     /// Tells older from newer: for an image that is flashed the time of its lock, in seconds since
     /// 1970. Who signs it as an update says another.

@@ -66,7 +66,6 @@ pub fn find_esp(disk: &mut impl DiskDevice) -> Option<Range<u64>> {
 /// Where the partitions of a disk are, in bytes. Where its data ends is the medium's matter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PartitionLayout {
-    /// The ESP.
     pub esp: Range<u64>,
     /// Where the data partition begins, if there is one.
     pub data: Option<u64>,

@@ -6,25 +6,16 @@ use crate::tree::{Because, NodeOrigin, TreeNode};
 
 /// One entry of the initramfs.
 pub struct InitrdEntry {
-    /// Its absolute path.
     pub path: String,
-    /// What is there.
     pub kind: InitrdEntryKind,
-    /// Its permissions.
     pub mode: u16,
-    /// Who put it there.
     pub origin: NodeOrigin,
-    /// Why it is there.
     pub because: Because,
 }
 
-/// What an entry is.
 pub enum InitrdEntryKind {
-    /// A folder.
     Folder,
-    /// The console's device.
     Console,
-    /// A file.
     File {
         /// Its size in bytes.
         size: u64,
@@ -39,7 +30,6 @@ pub struct InitrdContents<'a> {
     pub init: &'a TreeNode,
     /// Modules that load before the root is there, in that order, by name.
     pub early: &'a [(String, &'a TreeNode)],
-    /// The root file system.
     pub squashfs: &'a [u8],
 }
 

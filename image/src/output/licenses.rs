@@ -9,7 +9,6 @@ use spdx::{Expression, LicenseItem};
 
 use crate::source::{Component, ComponentKind};
 
-/// Everything, each text once.
 #[derive(Debug, Serialize)]
 pub struct Licenses {
     components: Vec<Entry>,
@@ -24,7 +23,6 @@ struct Entry {
     version: String,
     license: String,
     source: String,
-    /// Numbers of texts.
     texts: Vec<usize>,
 }
 

@@ -7,18 +7,15 @@ use crate::digest::Sha256;
 use crate::target::Target;
 use crate::tree::{NodeContent, Tree, TreeNode};
 
-/// Everything in an image.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ImageManifest {
     /// What the image is for.
     pub target: Target,
-    /// Octet's version.
     pub version: String,
     /// The name of its slot on flash: Octet's version, and a digest of kernel and initramfs.
     pub slot: String,
     /// The time of every file, in seconds since 1970.
     pub epoch: u32,
-    /// The root file system.
     pub root: Vec<ManifestItem>,
     /// What is around it in the initramfs.
     pub initrd: Vec<ManifestItem>,
@@ -29,45 +26,30 @@ pub struct ImageManifest {
 /// What the image as a whole is.
 #[derive(Debug)]
 pub struct ImageProperties<'a> {
-    /// See [`Manifest`].
     pub target: Target,
-    /// See [`Manifest`].
     pub version: &'a str,
-    /// See [`Manifest`].
     pub slot: &'a str,
-    /// See [`Manifest`].
     pub epoch: u32,
 }
 
-/// One path.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ManifestItem {
-    /// Where it is.
     pub path: String,
     /// `file`, `folder`, `link` or `device`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// Permissions in octal.
     pub mode: String,
-    /// Owner.
     pub uid: u32,
-    /// Group.
     pub gid: u32,
-    /// Bytes of a file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
-    /// Digest of a file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Sha256>,
-    /// Where a link leads.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
-    /// Who put it there.
     pub origin: String,
-    /// Whose file it replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replaced: Option<String>,
-    /// Why it is there.
     pub because: String,
     /// The line of `appliance.toml` that asked for it.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -17,11 +17,8 @@ use crate::target::Target;
 
 /// The image that is described.
 pub struct Subject<'a> {
-    /// The appliance's name.
     pub name: &'a str,
-    /// Octet's version.
     pub version: &'a str,
-    /// What it is for.
     pub target: Target,
     /// The only date there is.
     pub epoch: u32,
@@ -32,18 +29,14 @@ pub struct Subject<'a> {
 /// The identifier of the image.
 const IMAGE: &str = "image";
 
-/// Who publishes the image.
 const SUPPLIER: &str = "Octet";
 
 /// The component of an image, and which of the others it uses.
 struct Part<'a> {
     /// Letters, digits, `.` and `-`; no other has it.
     id: String,
-    /// What it is.
     component: &'a Component,
-    /// A valid expression.
     license: Option<String>,
-    /// Identifiers.
     uses: Vec<String>,
 }
 

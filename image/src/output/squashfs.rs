@@ -35,7 +35,6 @@ pub const FASTEST: i32 = 1;
 /// The root file system cannot be made.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum SquashfsError {
-    /// The library refuses.
     #[error("the root file system cannot be made: {0}")]
     #[diagnostic(help("this is a mistake of the builder's: please report it"))]
     Library(#[from] BackhandError),

@@ -33,10 +33,8 @@ pub enum ExistingDisk {
     Replace,
 }
 
-/// The disk.
 #[derive(Debug)]
 pub struct WorkingDisk {
-    /// The file.
     pub path: PathBuf,
     /// What it is, for people.
     pub is: String,

@@ -51,19 +51,15 @@ pub struct Machines {
 pub enum PowerAction {
     /// Nothing: one wants to see how all are.
     List,
-    /// Switches it on.
     On(u8),
-    /// Takes its power away.
     Off(u8),
     /// Starts it again at once, as its reset button would.
     Reset(u8),
     /// Plugs its cable into a port of the router, its own one unless said.
     Plug(u8, Option<u8>),
-    /// Pulls its cable.
     Unplug(u8),
 }
 
-/// How a machine is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MachineRow {
     /// `router`, or `board-N`.
@@ -77,7 +73,6 @@ pub struct MachineRow {
 /// How a machine has ended that was asked to power off.
 const POWERED_OFF: &str = "powered off";
 
-/// It cannot be done.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 enum Refused {
     #[error("there is no board {0}: the router has ports for boards 1 to {1}")]
@@ -99,9 +94,6 @@ enum Refused {
 
 impl Machines {
     /// None of them is on. What they do by themselves is told to `tell`.
-    ///
-    /// # Errors
-    /// The host refuses.
     pub fn new(
         built: &Built,
         size: MachineSize,

@@ -27,12 +27,7 @@ pub struct OutsideName(String);
 pub enum OutsideError {
     /// Its folder cannot be used.
     #[error("cannot use {}: {why}", folder.display())]
-    Folder {
-        /// The folder.
-        folder: PathBuf,
-        /// Why.
-        why: io::Error,
-    },
+    Folder { folder: PathBuf, why: io::Error },
     /// Others could open its folder.
     #[error("{} is somebody else's, or open to others", .0.display())]
     #[diagnostic(help(
@@ -49,7 +44,6 @@ pub enum OutsideError {
 pub struct OutsideSlot {
     /// The box's number there, from 1.
     pub number: u8,
-    /// The wire's socket.
     pub wire: PathBuf,
     _place: Registration,
 }

@@ -28,18 +28,13 @@ pub struct RunningMachines {
 /// The place that a machine has among those that run, until the value is dropped.
 #[derive(Debug)]
 pub struct Registration {
-    /// The machine's number.
     pub number: u32,
     path: PathBuf,
-    /// Locked.
     _file: Locked,
 }
 
 impl Registration {
     /// Takes the first free place in `out`, and clears those that were left.
-    ///
-    /// # Errors
-    /// The folder cannot be written.
     pub fn take(out: &Path, what: &str, sockets: &Path) -> io::Result<Self> {
         let folder = folder(out);
         fs::create_dir_all(&folder)?;
@@ -73,9 +68,6 @@ impl Drop for Registration {
 }
 
 /// The machines that run, by their numbers.
-///
-/// # Errors
-/// The folder cannot be read.
 pub fn all(out: &Path) -> io::Result<Vec<RunningMachines>> {
     let mut all = vec![];
     for (number, path) in numbered(&folder(out))? {

@@ -39,7 +39,6 @@ struct Row {
 }
 
 impl BootProgress {
-    /// Nothing is shown yet.
     pub fn new() -> Self {
         let bars = std::io::stderr().is_terminal().then(MultiProgress::new);
         Self { began: Instant::now(), bars, rows: Mutex::default() }

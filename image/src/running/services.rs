@@ -10,13 +10,11 @@ use octet_machine::{Cluster, Node, Status, UnitState};
 use super::progress::{BootPhase, BootProgress};
 
 /// The pause between two looks.
-const PAUSE: Duration = Duration::from_millis(300);
+const RETRY_DELAY: Duration = Duration::from_millis(300);
 
 /// A machine of the box.
 pub struct ServiceRow {
-    /// Which.
     pub node: Node,
-    /// How it is.
     pub status: Status,
     /// What runs on it and not on all.
     pub services: Vec<String>,
@@ -47,7 +45,7 @@ pub fn wait(
                 return Err(miette!("{node}: {}\n{}", wrong.join("; "), machine.tail(20)));
             }
             progress.show(node, BootPhase::Services, &format!(": {}", wrong.join("; ")));
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(RETRY_DELAY);
         }
         machine.release_control();
     }

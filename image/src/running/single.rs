@@ -21,9 +21,6 @@ pub struct BoardNetwork {
 
 impl BoardNetwork {
     /// As the appliance's file says.
-    ///
-    /// # Errors
-    /// The file is wrong.
     pub fn of(options: &Options) -> miette::Result<Self> {
         let path = options.appliance_file(&build::workspace()?);
         let ApplianceFile { appliance, .. } = ApplianceFile::read(&path)?;
@@ -36,9 +33,6 @@ impl BoardNetwork {
     }
 
     /// Plugs in `machine`, which has the card [`BOARD`](octet_machine::panel::router::BOARD).
-    ///
-    /// # Errors
-    /// The host refuses.
     pub fn plug(self, built: &Built, machine: &Machine, has_disk: bool) -> miette::Result<Router> {
         let port = machine.port(0).ok_or_else(|| miette!("the machine has no network card"))?;
         let Hubs { lan, config, .. } = Hubs::of(machine.folder());

@@ -18,7 +18,6 @@ const LONGEST: u64 = 64 << 10;
 /// How long a client may take for its line.
 const LINE: Duration = Duration::from_secs(10);
 
-/// What is answered.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Answer {
@@ -26,10 +25,8 @@ enum Answer {
     Refused { error: String, help: Option<String> },
 }
 
-/// It was not done.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum BoxError {
-    /// Nobody is asked.
     #[error("the box does not answer: {0}")]
     #[diagnostic(help("it has just ended, or was started by another version of `cargo image`"))]
     Io(#[from] io::Error),
@@ -37,12 +34,9 @@ pub enum BoxError {
     #[error("the box has answered with something else: {0}")]
     #[diagnostic(help("it was started by another version of `cargo image`; start it again"))]
     Json(#[from] serde_json::Error),
-    /// It cannot be done.
     #[error("{error}")]
     Refused {
-        /// Why.
         error: String,
-        /// What to do.
         #[help]
         help: Option<String>,
     },
@@ -54,9 +48,6 @@ pub fn path(sockets: &Path) -> PathBuf {
 }
 
 /// Does what is asked at `path`, one thing after another, until the machines are gone.
-///
-/// # Errors
-/// The host refuses.
 pub fn serve(path: &Path, machines: &Arc<Machines>) -> io::Result<()> {
     let listener = UnixListener::bind(path)?;
     let machines = Arc::downgrade(machines);
@@ -85,9 +76,6 @@ fn answer(mut client: &UnixStream, machines: &Arc<Machines>) -> io::Result<()> {
 }
 
 /// Has it done at the socket `path`. Returns how all machines are then.
-///
-/// # Errors
-/// It is not done.
 pub fn ask(path: &Path, action: PowerAction) -> Result<Vec<MachineRow>, BoxError> {
     let mut stream = UnixStream::connect(path)?;
     writeln!(stream, "{}", serde_json::to_string(&action)?)?;

@@ -31,7 +31,6 @@ const READY: Duration = Duration::from_secs(300);
 const LAN: u8 = 0;
 const OUTSIDE: u8 = 1;
 
-/// What cannot be run.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 enum NoCluster {
     #[error("{0} is about one board")]
@@ -58,13 +57,11 @@ pub fn said(options: &Options, wanted: u8) -> miette::Result<(u8, Vec<Board>)> {
 
 /// A box that is whole. Its machines end with the value.
 pub struct Together {
-    /// The machines.
     pub machines: Arc<Machines>,
     /// Where devices of the lan are plugged in.
     pub lan: Hub,
     /// What the router's uplink leads to, and the box's place there, if others are in it.
     pub outside: (Outside, Option<OutsideSlot>),
-    /// How each is.
     pub rows: Vec<ServiceRow>,
     /// The number of the map that all have.
     pub sequence: u64,

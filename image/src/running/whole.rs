@@ -11,7 +11,7 @@ use super::services::ServiceRow;
 use crate::report;
 
 /// The pause between two looks.
-const PAUSE: Duration = Duration::from_millis(300);
+const RETRY_DELAY: Duration = Duration::from_millis(300);
 
 /// What the router says of one board.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,7 +22,6 @@ pub struct BoardStatus {
     has: Option<u64>,
     /// The address under its name.
     address: Option<String>,
-    /// Whether it answers there.
     answers: bool,
 }
 
@@ -60,7 +59,7 @@ pub fn wait(
                 router.tail(20)
             ));
         }
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(RETRY_DELAY);
     }
 }
 

@@ -24,7 +24,7 @@ use crate::target::Target;
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// More memory than a build may take, in kilobytes.
-const MOST_MEMORY: u64 = 1 << 20;
+const MAX_MEMORY: u64 = 1 << 20;
 
 /// The undamaged disk image, out of the store.
 fn whole() -> PathBuf {
@@ -71,7 +71,7 @@ fn survives(
     let ended = within(DEADLINE, work);
     prop_assert!(!matches!(ended, Err(GuardError::Slow(_) | GuardError::NoThread(_))), "{ended:?}");
     let memory = peak_memory();
-    prop_assert!(memory < MOST_MEMORY, "{memory} kB");
+    prop_assert!(memory < MAX_MEMORY, "{memory} kB");
     Ok(())
 }
 

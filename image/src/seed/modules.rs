@@ -8,7 +8,6 @@ use std::fmt::Write as _;
 /// The modules of one kernel.
 #[derive(Debug, Default)]
 pub struct Modules {
-    /// By canonical name.
     modules: BTreeMap<String, Module>,
     builtin: BTreeSet<String>,
 }

@@ -9,7 +9,7 @@ use octet_appliance::{FileError, PackageName, parse};
 use serde::Deserialize;
 
 /// All scripts together; the seed's are 20 kB.
-const MOST: u64 = 16 << 20;
+const MAX: u64 = 16 << 20;
 
 /// `overlays/scripts.toml`: packages whose scripts were looked at.
 #[derive(Debug, Default, Clone, Deserialize)]
@@ -50,7 +50,7 @@ impl Scripts {
     /// Reads `lib/apk/db/scripts.tar.gz`.
     pub fn parse(tar_gz: &[u8]) -> std::io::Result<Self> {
         let mut members = BTreeSet::new();
-        let mut archive = tar::Archive::new(GzDecoder::new(tar_gz).take(MOST));
+        let mut archive = tar::Archive::new(GzDecoder::new(tar_gz).take(MAX));
         for entry in archive.entries()? {
             members.insert(entry?.path()?.to_string_lossy().into_owned());
         }

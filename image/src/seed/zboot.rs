@@ -9,7 +9,7 @@ use flate2::read::GzDecoder;
 use miette::Diagnostic;
 
 /// The largest kernel that is unpacked.
-const MOST: u64 = 256 << 20;
+const MAX: u64 = 256 << 20;
 
 /// Byte 4 of a zboot kernel.
 const MAGIC: &[u8] = b"zimg";
@@ -46,10 +46,10 @@ pub fn unpack(linux: &[u8]) -> Result<Cow<'_, [u8]>, ZbootError> {
         .ok_or_else(|| error("its payload is beyond its end"))?;
     let mut kernel = vec![];
     GzDecoder::new(payload)
-        .take(MOST + 1)
+        .take(MAX + 1)
         .read_to_end(&mut kernel)
         .map_err(|reason| ZbootError(format!("its payload: {reason}")))?;
-    if kernel.len() as u64 > MOST {
+    if kernel.len() as u64 > MAX {
         return Err(error("its payload is too large"));
     }
     Ok(Cow::Owned(kernel))

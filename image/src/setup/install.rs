@@ -17,7 +17,6 @@ pub enum InstallError {
     #[error("`{program}` is not in PATH, so --setup cannot install:\n{list}")]
     #[diagnostic(help("install these by hand, then run the same command again"))]
     NoClient {
-        /// The client.
         program: &'static str,
         /// What it was to install.
         list: String,
@@ -25,19 +24,13 @@ pub enum InstallError {
     /// The client failed; it has said why.
     #[error("`{command}` failed: {status}")]
     #[diagnostic(help("its own words are above; mend that, then run the same command again"))]
-    Failed {
-        /// What was run.
-        command: String,
-        /// How it ended.
-        status: ExitStatus,
-    },
+    Failed { command: String, status: ExitStatus },
     /// The client could not be started.
     #[error("`{command}` cannot be started: {why}")]
     #[diagnostic(help("install it by hand, then run the same command again"))]
     NotStarted {
         /// What was to be run.
         command: String,
-        /// Why not.
         why: std::io::Error,
     },
     /// There is no folder for what only we use.
@@ -48,15 +41,9 @@ pub enum InstallError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Apt(#[from] AptError),
-    /// That folder refuses.
     #[error("cannot write {path}: {why}")]
     #[diagnostic(help("make it writable for you"))]
-    Folder {
-        /// The folder.
-        path: PathBuf,
-        /// Why.
-        why: std::io::Error,
-    },
+    Folder { path: PathBuf, why: std::io::Error },
     /// It was installed and still cannot be found.
     #[error("these were installed and still cannot be found:\n{0}")]
     #[diagnostic(help("see whether PATH has the folders of installed programs"))]

@@ -5,13 +5,10 @@ use std::fmt;
 /// One thing that the host must have.
 #[derive(Debug)]
 pub struct Need {
-    /// What people call it.
     pub name: &'static str,
-    /// What it is for.
     pub why: &'static str,
     /// How to see that it is there.
     pub test: Test,
-    /// Where it comes from.
     pub source: ToolSource,
 }
 
@@ -21,7 +18,6 @@ pub enum Test {
     /// `PATH` has this program, or a folder of root's programs; a newer one than Debian's is as
     /// good.
     Program(&'static str),
-    /// This file is there.
     File(&'static str),
     /// This command, whose program our own folder of unpacked packages has, ends with status 0.
     Unpacked(&'static str, &'static [&'static str]),
@@ -35,10 +31,8 @@ pub enum Test {
     Python(&'static str),
 }
 
-/// Where something comes from.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ToolSource {
-    /// Packages of Debian.
     Debian(&'static [&'static str]),
     /// Packages of Debian that are not installed, because their scripts would change this host, but
     /// unpacked into our own folder, with those that they depend on.

@@ -33,13 +33,10 @@ pub use crate_cache::CRATES_FOLDER;
 
 /// The programs of one image.
 pub struct CargoSource<'a> {
-    /// The workspace.
     pub root: &'a Path,
-    /// What they run on.
     pub target: Target,
     /// Which services are among them.
     pub units: &'a ImageUnits,
-    /// What compiles and links.
     pub tools: Tools,
     /// Where the tools are unpacked, once a compilation is due.
     pub unpack: &'a dyn Fn() -> miette::Result<Unpacked>,
@@ -49,7 +46,6 @@ pub struct CargoSource<'a> {
     pub quick: bool,
     /// Whether cargo must not use the network.
     pub offline: bool,
-    /// Where progress is told.
     pub steps: &'a Steps,
 }
 
@@ -64,7 +60,6 @@ pub struct Tools {
 
 /// The tools, ready to run.
 pub struct Unpacked {
-    /// The folder of ziglang.
     pub zig: PathBuf,
 }
 
@@ -85,12 +80,7 @@ pub enum CargoError {
     /// The user's home of cargo's, or ours, cannot be used.
     #[error("cannot use {path} for cargo: {why}")]
     #[diagnostic(help("see that it can be read and written, or set CARGO_HOME to another folder"))]
-    Home {
-        /// The file or folder.
-        path: PathBuf,
-        /// Why.
-        why: std::io::Error,
-    },
+    Home { path: PathBuf, why: std::io::Error },
     /// What cargo calls cannot be written.
     #[error(transparent)]
     #[diagnostic(transparent)]
@@ -100,35 +90,19 @@ pub enum CargoError {
     #[diagnostic(help(
         "crates have to come from a registry, or their place on this machine would be in the image: take that out, or set CARGO_HOME to another folder"
     ))]
-    Config {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        problem: String,
-    },
+    Config { path: PathBuf, problem: String },
     /// A configuration of cargo that nothing keeps from the image.
     #[error("cargo reads {path} wherever it runs, and it could change the image")]
     #[diagnostic(help("move it into the home of a user, and set CARGO_HOME to that"))]
-    Everywhere {
-        /// The file.
-        path: PathBuf,
-    },
+    Everywhere { path: PathBuf },
     /// A program that cannot be run.
     #[error("{program} cannot be run: {why}")]
     #[diagnostic(help("install the Rust toolchain, and see that it is on PATH"))]
-    NoProgram {
-        /// The program.
-        program: String,
-        /// Why.
-        why: std::io::Error,
-    },
+    NoProgram { program: String, why: std::io::Error },
     /// The standard library of the target is missing.
     #[error("the Rust toolchain has no target {triple}")]
     #[diagnostic(help("run `cargo image run --setup`, or `rustup target add {triple}`"))]
-    NoTarget {
-        /// The target.
-        triple: &'static str,
-    },
+    NoTarget { triple: &'static str },
     /// The workspace cannot be read.
     #[error("the workspace cannot be read: {0}")]
     #[diagnostic(help("see what `cargo metadata --no-deps` says"))]
@@ -143,7 +117,6 @@ pub enum CargoError {
         "add it to services/program/Cargo.toml, with the service's package as a dependency"
     ))]
     NoService(String),
-    /// It does not compile.
     #[error("the image's programs do not compile:\n{0}")]
     #[diagnostic(help("mend what the compiler complains about"))]
     Failed(String),
@@ -152,21 +125,11 @@ pub enum CargoError {
     #[diagnostic(help(
         "find who puts them there, mostly `env!(\"CARGO_MANIFEST_DIR\")` or what a build script writes: `strings -a` shows them"
     ))]
-    NamesClone {
-        /// The program.
-        program: String,
-        /// The clone's folder.
-        root: PathBuf,
-    },
+    NamesClone { program: String, root: PathBuf },
     /// A file that should be there.
     #[error("cannot read {path}: {why}")]
     #[diagnostic(help("build again; if that does not help, remove target/appliance"))]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        why: std::io::Error,
-    },
+    Unreadable { path: PathBuf, why: std::io::Error },
 }
 
 /// Where PID 1 is put among the files of an image, until it goes into the initramfs.
@@ -179,7 +142,6 @@ const INIT_PACKAGE: &str = "octet-init";
 /// The services of the image are its features.
 const SERVICES_PACKAGE: &str = "octet";
 
-/// Where that program is.
 const SERVICES_PROGRAM: &str = "/usr/lib/octet/octet";
 
 /// What is compiled, and the path of each in the image.
@@ -271,9 +233,6 @@ impl CargoSource<'_> {
 
     /// Programs that no image has, compiled as the image's are, and with the features of its services. `words` are
     /// cargo's, and say which.
-    ///
-    /// # Errors
-    /// They cannot be compiled.
     pub fn beside(&self, words: &[&str]) -> miette::Result<Vec<PathBuf>> {
         let _one_at_a_time = self.lock()?;
         let mut programs = vec![];

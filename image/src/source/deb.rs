@@ -34,7 +34,6 @@ pub struct DebSource {
 pub struct NamedProgram {
     /// Where it is, in its package and in the image.
     pub path: String,
-    /// Who names it.
     pub because: Because,
 }
 
@@ -46,28 +45,15 @@ pub enum DebError {
     #[diagnostic(help(
         "what is locked is not what it should be: `cargo image lock --update {name}`"
     ))]
-    Unusable {
-        /// The input.
-        name: String,
-        /// Its version.
-        version: String,
-        /// What is wrong.
-        reason: String,
-    },
+    Unusable { name: String, version: String, reason: String },
     /// The store's file cannot be read.
     #[error("cannot read {path}: {why}")]
     #[diagnostic(help("see that the store can be read"))]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        why: std::io::Error,
-    },
+    Unreadable { path: PathBuf, why: std::io::Error },
     /// A file that the image needs is in none of the packages.
     #[error("no locked Debian package has {path}, which the image for {target} needs")]
     #[diagnostic(help("appliance.lock has to have `{BOOT_LOADER}` for {target}: restore it"))]
     NoFile {
-        /// The file.
         path: String,
         /// What the image is for.
         target: Target,
@@ -77,12 +63,7 @@ pub enum DebError {
     #[diagnostic(help(
         "find the package that has it (https://packages.debian.org), then: `cargo image lock --add PACKAGE`"
     ))]
-    NoProgram {
-        /// The program.
-        path: String,
-        /// Who names it.
-        because: String,
-    },
+    NoProgram { path: String, because: String },
     /// A library that is in none of them.
     #[error("{program} of package {package} needs {library}, which no locked Debian package has")]
     #[diagnostic(help(
@@ -91,26 +72,16 @@ pub enum DebError {
     NoLibrary {
         /// The program, or a library that it needs.
         program: String,
-        /// Its package.
         package: String,
-        /// What it needs.
         library: String,
     },
-    /// A script would matter.
     #[error(
         "Debian package {package} ({because}) has scripts ({kinds}), which never run when an image is built"
     )]
     #[diagnostic(help(
         "look at what they would do, put that into overlays/, then list the package in overlays/scripts.toml"
     ))]
-    Script {
-        /// The package.
-        package: String,
-        /// Why it is taken.
-        because: String,
-        /// The scripts.
-        kinds: String,
-    },
+    Script { package: String, because: String, kinds: String },
 }
 
 impl DebSource {

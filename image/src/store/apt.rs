@@ -14,43 +14,24 @@ pub struct Apt {
     config: PathBuf,
 }
 
-/// apt did not fetch.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum AptError {
-    /// It is not there.
     #[error("`{program}` is not there, and Debian packages are fetched with it")]
     #[diagnostic(help(
         "install apt (a package of most distributions), or copy a filled store from another machine"
     ))]
-    NoApt {
-        /// The program.
-        program: &'static str,
-    },
-    /// It says why.
+    NoApt { program: &'static str },
     #[error("`{what}` failed:\n{reason}")]
     #[diagnostic(help("see that the network works; with a filled store, --offline needs none"))]
-    Failed {
-        /// What was run.
-        what: String,
-        /// apt's last words.
-        reason: String,
-    },
+    Failed { what: String, reason: String },
     /// The folder for its lists refuses.
     #[error("cannot write {path}: {why}")]
     #[diagnostic(help("make the store's folder writable, or set OCTET_STORE to another"))]
-    Folder {
-        /// The folder.
-        path: PathBuf,
-        /// Why.
-        why: io::Error,
-    },
+    Folder { path: PathBuf, why: io::Error },
     /// There is no such package.
     #[error("this host's sources of apt offer no package `{name}`")]
     #[diagnostic(help("see that they have Debian 12, main: `apt-cache policy`"))]
-    Unknown {
-        /// The package.
-        name: String,
-    },
+    Unknown { name: String },
 }
 
 /// The versions of a package that can be fetched.
@@ -58,7 +39,6 @@ pub enum AptError {
 pub struct AvailableVersions {
     /// The one that apt would take.
     pub candidate: Option<String>,
-    /// All of them.
     pub versions: Vec<String>,
 }
 

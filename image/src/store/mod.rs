@@ -36,7 +36,6 @@ pub struct InputStore {
 
 /// A file newly in the store.
 pub struct Fetched {
-    /// Its version.
     pub version: String,
     /// Its name where it came from.
     pub file: String,
@@ -49,7 +48,6 @@ pub struct Fetched {
 /// An input cannot be had.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum InputStoreError {
-    /// No folder for it.
     #[error(
         "there is no folder for the store: none of OCTET_STORE, XDG_CACHE_HOME and HOME is set"
     )]
@@ -61,16 +59,13 @@ pub enum InputStoreError {
         "run the same command once without --offline: it is fetched then, about {megabytes} MB"
     ))]
     Offline {
-        /// The input.
         name: String,
         /// What is wrong with it.
         what: &'static str,
-        /// Where it would be.
         path: PathBuf,
         /// How much would be fetched.
         megabytes: u64,
     },
-    /// It cannot be fetched.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Pip(#[from] PipError),
@@ -82,9 +77,7 @@ pub enum InputStoreError {
     #[error("input `{name}` {version} is not offered any more, but {offered} is")]
     #[diagnostic(help("`cargo image lock --update {name}` takes the one that is offered"))]
     Gone {
-        /// The input.
         name: String,
-        /// The locked version.
         version: String,
         /// The one that apt would take.
         offered: String,
@@ -93,7 +86,6 @@ pub enum InputStoreError {
     #[error(transparent)]
     #[diagnostic(transparent)]
     Wrong(#[from] Box<FileError>),
-    /// The store's folder refuses.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Write(#[from] WriteError),
@@ -109,7 +101,6 @@ impl InputStore {
         Ok(Self { root, offline, archives: Mutex::default() })
     }
 
-    /// Its folder.
     pub fn root(&self) -> &Path {
         &self.root
     }

@@ -6,7 +6,6 @@ use std::process::Command;
 
 use miette::Diagnostic;
 
-/// pip did not fetch.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum PipError {
     /// There is no Python, or no pip in it.
@@ -16,15 +15,12 @@ pub enum PipError {
         /// What was to be fetched.
         name: String,
     },
-    /// It says why.
     #[error("`{name}` {version} could not be fetched:\n{reason}")]
     #[diagnostic(help("see that the network works; with a filled store, --offline needs none"))]
     Failed {
         /// What was to be fetched.
         name: String,
-        /// In which version.
         version: String,
-        /// pip's last words.
         reason: String,
     },
 }

@@ -36,7 +36,6 @@ const OF_PACKAGE: [&str; 2] = ["CARGO_PKG_", "CARGO_MANIFEST_"];
 #[diagnostic(help("mend what the compiler complains about above"))]
 struct Failed(String);
 
-/// What was compiled.
 pub struct Made {
     /// A folder with links to all programs that tests start.
     pub programs: PathBuf,
@@ -48,7 +47,6 @@ pub struct Made {
 pub struct TestProgram {
     /// Its source's path without its end: `services/logd/tests/daemon`.
     pub name: String,
-    /// Where it is.
     pub path: PathBuf,
     /// The folder of its package, in which cargo runs it.
     pub package: PathBuf,

@@ -9,12 +9,10 @@ const BEGIN: &str = "<!-- costs: written by `cargo image test --write-costs` -->
 const END: &str = "<!-- end of costs -->";
 
 /// Tests that take less are not listed, in seconds.
-const LEAST: u64 = 2;
+const MIN: u64 = 2;
 
-/// When a test runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tier {
-    /// Always.
     Short,
     /// With `--soak` only.
     Long,
@@ -69,7 +67,7 @@ impl Costs {
     pub fn written(&self, text: &str) -> Option<String> {
         let (before, rest) = text.split_once(BEGIN)?;
         let (_, after) = rest.split_once(END)?;
-        let mut rows: Vec<_> = self.0.iter().filter(|(_, (_, took))| *took >= LEAST).collect();
+        let mut rows: Vec<_> = self.0.iter().filter(|(_, (_, took))| *took >= MIN).collect();
         rows.sort_by_key(|(_, (tier, took))| (*tier == Tier::Long, std::cmp::Reverse(*took)));
         let mut table = String::from("| test | tier | seconds |\n|---|---|---:|\n");
         for (name, (tier, took)) in rows {

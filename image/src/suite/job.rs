@@ -27,7 +27,6 @@ const UNPACKED: &str = "OCTET_UNPACKED";
 /// So many lines of why a thread panicked are repeated at the end.
 const LINES: usize = 4;
 
-/// A process of tests.
 #[derive(Debug, Clone)]
 pub struct TestJob {
     /// The test, or the program of tests.
@@ -40,16 +39,11 @@ pub struct TestJob {
     test: Option<String>,
 }
 
-/// How it ended.
 #[derive(Debug)]
 pub struct JobOutcome {
-    /// What ran.
     pub job: TestJob,
-    /// How long that took.
     pub took: Duration,
-    /// What it said.
     pub output: String,
-    /// Whether all tests passed.
     pub passed: bool,
 }
 

@@ -15,7 +15,6 @@ pub const TESTS: &str = "segments::openwrt";
 /// The environment variable by which those are told of it.
 pub const VARIABLE: &str = "OCTET_OPENWRT_ROOT";
 
-/// Its first program.
 const INIT: &str = "sbin/init";
 
 /// The number of x86-64 in the head of a program (ELF-64 Object File Format, `e_machine`), and where it is.
@@ -25,11 +24,9 @@ const MACHINE: std::ops::Range<usize> = 18..20;
 /// The file is of no use.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum RootError {
-    /// It cannot be read.
     #[error("{path}: {error}", path = .0.display(), error = .1)]
     #[diagnostic(help("name the file that you have fetched: --openwrt ROOTFS.tar.gz"))]
     Unread(PathBuf, io::Error),
-    /// It is no archive.
     #[error("{path} is no .tar.gz: {error}", path = .0.display(), error = .1)]
     #[diagnostic(help(
         "take the root file system that OpenWrt publishes for x86/64, openwrt-RELEASE-x86-64-rootfs.tar.gz; an \
@@ -49,9 +46,6 @@ pub enum RootError {
 }
 
 /// The same file by a path that holds everywhere, if it is a root file system that a guest can start.
-///
-/// # Errors
-/// It is none.
 pub fn root(path: &Path) -> Result<PathBuf, RootError> {
     let unread = |error| RootError::Unread(path.to_owned(), error);
     let absolute = path.canonicalize().map_err(unread)?;

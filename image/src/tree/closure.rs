@@ -10,7 +10,6 @@ use super::{ElfFile, Libc, Tree, TreeNode};
 /// A program that would not start.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum Unstartable {
-    /// Something is not there.
     #[error("{program} (from {origin}) needs {library}, which is not in the image")]
     #[diagnostic(help(
         "add the package that has it to `packages` in appliance.toml, or leave the program out"
@@ -18,9 +17,7 @@ pub enum Unstartable {
     Missing {
         /// The program, or a library that it needs.
         program: String,
-        /// Who put it there.
         origin: String,
-        /// What is missing.
         library: String,
     },
     /// What its loader finds first is for programs of another kind.
@@ -29,11 +26,8 @@ pub enum Unstartable {
     Foreign {
         /// The program, or a library that it needs.
         program: String,
-        /// Who put it there.
         origin: String,
-        /// Its own C library.
         libc: Libc,
-        /// The library.
         path: String,
         /// What that one is for.
         other: String,
@@ -41,14 +35,7 @@ pub enum Unstartable {
     /// It is started by something that is neither.
     #[error("{program} (from {origin}) is loaded by {loader}, which is not known here")]
     #[diagnostic(help("a program is static, or for musl (Alpine) or glibc (Debian)"))]
-    Loader {
-        /// The program.
-        program: String,
-        /// Who put it there.
-        origin: String,
-        /// Its loader.
-        loader: String,
-    },
+    Loader { program: String, origin: String, loader: String },
 }
 
 /// Checks all programs and libraries of `tree`.

@@ -35,18 +35,11 @@ const ENOSYS: u32 = 38;
 /// A filter cannot be put into the image.
 #[derive(Debug, thiserror::Error, miette::Diagnostic)]
 pub enum FilterError {
-    /// It cannot be compiled.
     #[error("cannot compile the filter {name} of system calls: {why}")]
     #[diagnostic(help(
         "a call in init/appliance/src/unit/system_calls.rs is not one of the target's"
     ))]
-    Compile {
-        /// The filter.
-        name: String,
-        /// Why.
-        why: seccompiler::Error,
-    },
-    /// Its place is taken.
+    Compile { name: String, why: seccompiler::Error },
     #[error(transparent)]
     #[diagnostic(transparent)]
     Clash(#[from] Clash),
@@ -93,7 +86,6 @@ enum Verdict {
     Allow,
     /// Allow, if it makes no namespaces.
     Clone,
-    /// Fail with this error.
     Refuse(u32),
 }
 

@@ -12,11 +12,9 @@ use crate::target::Target;
 pub struct Facts {
     /// The appliance's name, its host name until it has a better one.
     pub name: String,
-    /// Octet's version.
     pub version: String,
     /// The only date there is.
     pub epoch: u32,
-    /// What it is for.
     pub target: Target,
 }
 

@@ -7,12 +7,9 @@ use elf::abi::{EM_AARCH64, EM_X86_64};
 
 use super::ElfFile;
 
-/// A C library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Libc {
-    /// Alpine's.
     Musl,
-    /// Debian's.
     Glibc,
 }
 

@@ -36,13 +36,10 @@ pub struct Tree {
 /// Two sources want the same place.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum Clash {
-    /// Both have something there.
     #[error("{path} is there twice: from {first} and from {second}")]
     #[diagnostic(help("leave out one of them, or let an overlay replace a package's file"))]
     Twice {
-        /// The place.
         path: String,
-        /// Who came first.
         first: Box<NodeOrigin>,
         /// Who came second.
         second: Box<NodeOrigin>,
@@ -51,11 +48,9 @@ pub enum Clash {
     #[error("{path} from {second} cannot be: {parent} from {first} is not a folder")]
     #[diagnostic(help("leave out one of them, or put the file elsewhere"))]
     Parent {
-        /// The place.
         path: String,
         /// Where the folder should be.
         parent: String,
-        /// Who put it there.
         first: Box<NodeOrigin>,
         /// Who wants a file below.
         second: Box<NodeOrigin>,
@@ -158,7 +153,6 @@ impl Tree {
         self.nodes.get(path).map(Ok)
     }
 
-    /// Everything, by path.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &TreeNode)> {
         self.nodes.iter().map(|(path, node)| (path.as_str(), node))
     }

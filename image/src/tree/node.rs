@@ -9,15 +9,10 @@ use crate::digest::Sha256;
 pub struct TreeNode {
     /// A file, a folder or a link.
     pub content: NodeContent,
-    /// Its permissions.
     pub mode: u16,
-    /// Its owner.
     pub uid: u32,
-    /// Its group.
     pub gid: u32,
-    /// Who put it there.
     pub origin: NodeOrigin,
-    /// Why it is there.
     pub because: Because,
     /// Whose file an overlay replaced.
     pub replaced: Option<Box<NodeOrigin>>,
@@ -28,27 +23,21 @@ pub struct TreeNode {
 /// What kind of thing it is.
 #[derive(Debug, Clone)]
 pub enum NodeContent {
-    /// A folder.
     Folder,
-    /// A regular file.
     File {
         /// Its bytes.
         bytes: Vec<u8>,
-        /// Their digest.
         sha256: Sha256,
     },
     /// A symbolic link to this target.
     Link(String),
 }
 
-/// Who put it there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NodeOrigin {
     /// A package of a distribution.
     Package {
-        /// Its name.
         name: String,
-        /// Its version.
         version: String,
     },
     /// A file below `overlays/`.
@@ -58,7 +47,6 @@ pub enum NodeOrigin {
     },
     /// A crate of this workspace.
     Crate {
-        /// Its name.
         name: String,
     },
     /// A file that is taken as it is: a unit, or a program of the owner's.
@@ -66,7 +54,6 @@ pub enum NodeOrigin {
         /// The file, relative to the workspace or as `appliance.toml` names it.
         file: String,
     },
-    /// The builder itself.
     Generated,
 }
 
@@ -102,7 +89,6 @@ impl Because {
         Self { line: None, chain: why.into() }
     }
 
-    /// One link further.
     pub fn then(&self, what: &str) -> Self {
         Self { line: self.line.clone(), chain: format!("{} -> {what}", self.chain) }
     }
@@ -122,23 +108,19 @@ impl TreeNode {
         Self { content, mode, uid: 0, gid: 0, origin, because, replaced: None, implied: false }
     }
 
-    /// A file of root's.
     pub fn file(bytes: Vec<u8>, mode: u16, origin: NodeOrigin, because: Because) -> Self {
         let sha256 = Sha256::of(&bytes);
         Self::new(NodeContent::File { bytes, sha256 }, mode, origin, because)
     }
 
-    /// A folder of root's.
     pub fn folder(mode: u16, origin: NodeOrigin, because: Because) -> Self {
         Self::new(NodeContent::Folder, mode, origin, because)
     }
 
-    /// A symbolic link.
     pub fn link(target: String, origin: NodeOrigin, because: Because) -> Self {
         Self::new(NodeContent::Link(target), 0o777, origin, because)
     }
 
-    /// With another owner.
     pub fn owned(self, uid: u32, gid: u32) -> Self {
         Self { uid, gid, ..self }
     }

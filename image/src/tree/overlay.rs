@@ -17,7 +17,6 @@ use crate::target::Target;
 /// Everything in `overlays/` that concerns one target.
 #[derive(Debug)]
 pub struct Overlays {
-    /// Folders and links.
     pub layout: OverlayLayout,
     /// Packages whose scripts were looked at.
     pub handled: Handled,
@@ -29,7 +28,6 @@ pub struct Overlays {
 struct OverlayFile {
     /// Relative to the workspace, as an origin names it.
     file: String,
-    /// Inside the image.
     path: String,
     node: TreeNode,
 }
@@ -83,20 +81,13 @@ impl TryFrom<String> for Mode {
 /// An overlay cannot be used.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum OverlayError {
-    /// It cannot be read.
     #[error("cannot read {path}: {why}")]
     #[diagnostic(help("restore it: `git checkout overlays`"))]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        why: std::io::Error,
-    },
+    Unreadable { path: PathBuf, why: std::io::Error },
     /// A name or a kind of file that an image cannot have.
     #[error("{0} cannot be in an image")]
     #[diagnostic(help("overlays are regular files and symbolic links with plain names"))]
     Unfit(PathBuf),
-    /// It is wrong.
     #[error(transparent)]
     #[diagnostic(transparent)]
     Wrong(#[from] Box<FileError>),

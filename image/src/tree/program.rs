@@ -13,7 +13,6 @@ pub struct ElfFile {
     pub machine: u16,
     /// The program that loads it, for one that is not static.
     pub interpreter: Option<String>,
-    /// The libraries it names.
     pub needed: Vec<String>,
     /// Folders that it wants searched first, `$ORIGIN` not yet replaced.
     pub folders: Vec<String>,

@@ -15,11 +15,8 @@ const STATUS: &str = "/var/lib/dpkg/status.d";
 /// What is kept of one package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackageRecord {
-    /// The package's name.
     pub name: String,
-    /// Its version.
     pub version: String,
-    /// Its record.
     pub text: RecordText,
 }
 
@@ -28,9 +25,7 @@ pub struct PackageRecord {
 pub enum RecordText {
     /// A record of apk's database, without the empty line.
     Apk(String),
-    /// What dpkg keeps.
     Dpkg {
-        /// The control file.
         control: String,
         /// The MD5 of each file, where the package has them.
         md5sums: String,

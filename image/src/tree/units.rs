@@ -29,7 +29,6 @@ const PORT: &str = "port";
 /// A unit, and what it runs.
 #[derive(Debug, Clone)]
 pub struct ImageUnit {
-    /// Its unit file.
     pub source: UnitSource,
     /// Why it is in the image.
     pub because: Because,
@@ -42,14 +41,12 @@ pub struct ImageUnit {
 pub struct OwnerProgram {
     /// The file, as `appliance.toml` names it.
     pub named: String,
-    /// Its content.
     pub bytes: Vec<u8>,
 }
 
 /// All units of an image.
 #[derive(Debug, Clone)]
 pub struct ImageUnits {
-    /// In start order.
     pub all: Vec<ImageUnit>,
 }
 

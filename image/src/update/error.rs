@@ -10,19 +10,11 @@ pub enum UpdateError {
     /// A file cannot be read.
     #[error("cannot read {}: {why}", path.display())]
     #[diagnostic(help("{help}"))]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        why: std::io::Error,
-        /// What to do.
-        help: &'static str,
-    },
+    Read { path: PathBuf, why: std::io::Error, help: &'static str },
     /// The image is not as the builder makes it.
     #[error("{}: {problem}", path.display())]
     #[diagnostic(help("build it again: `cargo image build`"))]
     Image {
-        /// The disk.
         path: PathBuf,
         /// What is wrong with it.
         problem: String,
@@ -30,23 +22,11 @@ pub enum UpdateError {
     /// A key cannot be made or used.
     #[error("{}: {why}", path.display())]
     #[diagnostic(help("{help}"))]
-    Key {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        why: minisign::PError,
-        /// What to do.
-        help: &'static str,
-    },
+    Key { path: PathBuf, why: minisign::PError, help: &'static str },
     /// A password is to be asked for, and nobody can be.
     #[error("the password of {} is asked for at a terminal, and there is none", path.display())]
     #[diagnostic(help("{help}"))]
-    NoTerminal {
-        /// The file.
-        path: PathBuf,
-        /// What to do.
-        help: &'static str,
-    },
+    NoTerminal { path: PathBuf, help: &'static str },
     /// There is a key already.
     #[error("{} is there already, and is not overwritten", .0.display())]
     #[diagnostic(help("name another file, or move that one away if it is no key in use"))]
@@ -60,12 +40,5 @@ pub enum UpdateError {
     /// What was signed is of another image.
     #[error("{} is of slot {signed}, and the image has slot {built}", path.display())]
     #[diagnostic(help("sign what was built: `cargo image sign --key FILE`"))]
-    OtherImage {
-        /// What was signed.
-        path: PathBuf,
-        /// Its slot.
-        signed: String,
-        /// The image's.
-        built: String,
-    },
+    OtherImage { path: PathBuf, signed: String, built: String },
 }

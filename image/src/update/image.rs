@@ -14,7 +14,6 @@ use crate::output::sparse::Sparse;
 /// The slot of an image.
 #[derive(Debug)]
 pub struct ImageSlot {
-    /// What it is.
     pub manifest: Manifest,
     /// The content of its files, in the order of [`Kind::ALL`].
     pub files: Vec<Vec<u8>>,

@@ -15,7 +15,6 @@ pub use sign::{ReleaseInfo, sign};
 /// What is signed, beside the image that it is of.
 pub const SIGNED: &str = "update.json";
 
-/// The signature of that.
 pub const SIGNATURE: &str = "update.json.minisig";
 
 /// The patches that are listed in it, one behind the other.

@@ -11,7 +11,6 @@ use zstd::zstd_safe::CParameter;
 
 use super::error::UpdateError;
 
-/// The level of zstd.
 const LEVEL: i32 = 19;
 
 /// The files of the update at `path`, in the order of [`Kind::ALL`].
@@ -47,9 +46,6 @@ pub fn files_of(path: &Path) -> Result<(Manifest, Vec<Vec<u8>>), UpdateError> {
 
 /// Patches from the files of `old` to those of `new` with the content `files`, where that is less than
 /// half of what the chunks are.
-///
-/// # Errors
-/// One cannot be made.
 pub fn patches(
     (old, old_files): &(Manifest, Vec<Vec<u8>>),
     new: &Manifest,

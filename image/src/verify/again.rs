@@ -16,11 +16,9 @@ use super::place::ScratchFolders;
 use crate::build::Options;
 use crate::steps::Steps;
 
-/// How it ended.
 pub enum SecondBuild {
     /// With an image; this is what the builder said.
     Well(String),
-    /// Without one.
     Badly,
 }
 

@@ -12,14 +12,11 @@ use serde_json::Value;
 pub enum FileDifference {
     /// Only one of the two has it.
     Missing {
-        /// The file.
         file: PathBuf,
         /// Whether the first one lacks it, rather than the second.
         in_first: bool,
     },
-    /// Both have it.
     Content {
-        /// The file.
         file: PathBuf,
         /// The first byte that differs, counted from 0; where the shorter one ends, if it is the
         /// beginning of the other.
@@ -27,10 +24,8 @@ pub enum FileDifference {
     },
 }
 
-/// What was compared.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Same {
-    /// How many files.
     pub files: usize,
     /// Their bytes.
     pub bytes: u64,

@@ -12,7 +12,6 @@ use octet_machine::find_program;
 /// How far ahead its clock is, in the words of date(1).
 const LATER: &str = "400 days";
 
-/// Its name.
 const NAME: &str = "another-host";
 
 /// Programs that compile, each found through `PATH`. The builder passes on few variables, among
@@ -23,7 +22,6 @@ const COMPILERS: [&str; 2] = ["cargo", "rustc"];
 const PROBE: &str = "umask; date +%s; cat /proc/sys/kernel/hostname; nproc; \
     printf '%s\\n' \"$HOME\" \"${TZ-}\" \"${LC_ALL-}\" \"${USER-}\"";
 
-/// What the lines are.
 const FACTS: [&str; 8] =
     ["umask", "clock", "host name", "processors", "HOME", "time zone", "locale", "user name"];
 

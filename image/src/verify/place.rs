@@ -21,7 +21,6 @@ pub struct ScratchFolders {
     /// The workspace's copy: in memory, if there is room for it.
     pub copy: PathBuf,
     sources: TempDir,
-    /// Everything that is built.
     pub rest: TempDir,
 }
 
@@ -66,12 +65,10 @@ impl ScratchFolders {
         copy::copy(root, &files, &self.copy)
     }
 
-    /// This program.
     pub fn builder(&self) -> PathBuf {
         self.rest.path().join("octet-image")
     }
 
-    /// Leaves everything there.
     pub fn keep(self) {
         let _ = (self.sources.keep(), self.rest.keep());
     }

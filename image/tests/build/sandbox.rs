@@ -27,13 +27,10 @@ pub struct Sandbox {
     folder: TempDir,
 }
 
-/// What the builder said.
 pub struct Said {
     /// Its exit status, if no signal ended it.
     pub code: Option<i32>,
-    /// Standard output.
     pub out: String,
-    /// Standard error.
     pub err: String,
 }
 
@@ -138,13 +135,11 @@ impl Said {
         assert!(!self.err.contains("panicked"), "{}", self.err);
     }
 
-    /// Sees that it succeeded.
     pub fn succeeded(&self) {
         assert_eq!(self.code, Some(0), "{}", self.err);
     }
 }
 
-/// The workspace.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }

@@ -25,15 +25,12 @@ use crate::vpn::{self, Vpn};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Appliance {
-    /// Who it is.
     pub appliance: ApplianceSection,
-    /// How it is reached.
     #[serde(default)]
     pub network: NetworkSettings,
     /// Its boards and its router; without it the box is one board.
     #[serde(default)]
     pub cluster: Option<Cluster>,
-    /// What single boards are.
     #[serde(default)]
     pub board: Vec<Board>,
     /// The port for the owner's own devices.
@@ -42,7 +39,6 @@ pub struct Appliance {
     /// What may go from where to where.
     #[serde(default)]
     pub policy: Vec<Policy>,
-    /// Ports for those outside.
     #[serde(default)]
     pub publish: Vec<Publish>,
     /// Nodes of other boxes to which there are links.
@@ -51,7 +47,6 @@ pub struct Appliance {
     /// By which node the owner's devices leave; without it, by the uplink.
     #[serde(default)]
     pub vpn: Option<Vpn>,
-    /// What objects may take.
     #[serde(default)]
     pub cache: ObjectSettings,
     /// What its image carries. Only a build can use this section, and must have it.
@@ -63,7 +58,6 @@ pub struct Appliance {
     /// Static binaries of the owner's, added as managed units.
     #[serde(default, skip_serializing)]
     pub service: Vec<Spanned<Service>>,
-    /// Whose updates it takes.
     #[serde(default)]
     pub trust: Trust,
     /// When a new slot is good. Only a build can use this section.
@@ -161,9 +155,6 @@ impl Appliance {
 
     /// Checks what stands between the keys of a section that a box can be given while it runs. What
     /// was read from JSON has no text, and then no places either.
-    ///
-    /// # Errors
-    /// The first mistake.
     pub fn check(&self, file: &str, text: &str) -> Result<(), Box<FileError>> {
         self.operator.check(file, text)?;
         neighbour::check(&self.neighbour, self.cluster.as_ref(), (file, text))?;

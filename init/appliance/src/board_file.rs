@@ -7,11 +7,9 @@ use crate::board_id::BoardId;
 use crate::document::parse;
 use crate::file_error::FileError;
 
-/// What the file says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BoardFile {
-    /// Which node it is.
     pub board: BoardId,
 }
 
@@ -75,7 +73,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(number in 0u8..=BoardId::MOST) {
+        fn what_is_written_is_read(number in 0u8..=BoardId::MAX) {
             let board = BoardId::board(number.into()).unwrap_or(BoardId::ROUTER);
             let file = BoardFile { board };
             prop_assert_eq!(BoardFile::parse(&file.text()).unwrap(), file);

@@ -15,20 +15,19 @@ pub struct BoardId(u8);
 
 /// Neither a board nor the router.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is neither a board, 1 to {most}, nor `router`", most = BoardId::MOST)]
+#[error("`{0}` is neither a board, 1 to {most}, nor `router`", most = BoardId::MAX)]
 pub struct InvalidBoardId(String);
 
 impl BoardId {
     /// The highest number that a board can have.
-    pub const MOST: u8 = 32;
+    pub const MAX: u8 = 32;
 
-    /// The router.
     pub const ROUTER: Self = Self(0);
 
     /// The board of this number, if there can be one.
     pub fn board(number: u64) -> Option<Self> {
         let number = u8::try_from(number).ok()?;
-        (1..=Self::MOST).contains(&number).then_some(Self(number))
+        (1..=Self::MAX).contains(&number).then_some(Self(number))
     }
 
     /// The board's number; 0 is the router.
@@ -67,7 +66,7 @@ impl<'de> Deserialize<'de> for BoardId {
             type Value = BoardId;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "a number from 1 to {} or \"{ROUTER}\"", BoardId::MOST)
+                write!(f, "a number from 1 to {} or \"{ROUTER}\"", BoardId::MAX)
             }
 
             fn visit_i64<E: Error>(self, number: i64) -> Result<BoardId, E> {

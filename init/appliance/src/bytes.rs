@@ -14,7 +14,7 @@ pub struct Bytes(u64);
 #[error("`{0}` is not a size: write a whole number and K, M or G, at most 1024G, such as \"64M\"")]
 pub struct InvalidBytes(String);
 
-const MOST: u64 = 1 << 40;
+const MAX: u64 = 1 << 40;
 
 const UNITS: [(&str, u64); 4] = [("G", 1 << 30), ("M", 1 << 20), ("K", 1 << 10), ("", 1)];
 
@@ -29,7 +29,6 @@ impl Bytes {
         Self(kib << 10)
     }
 
-    /// As a number.
     pub const fn get(self) -> u64 {
         self.0
     }
@@ -45,7 +44,7 @@ impl TryFrom<String> for Bytes {
             .iter()
             .find(|(name, _)| *name == unit)
             .and_then(|(_, factor)| number.parse::<u64>().ok()?.checked_mul(*factor))
-            .filter(|bytes| *bytes <= MOST)
+            .filter(|bytes| *bytes <= MAX)
             .map(Self)
             .ok_or(InvalidBytes(text))
     }
@@ -81,7 +80,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn prints_what_it_parses(bytes in 0u64..=MOST) {
+        fn prints_what_it_parses(bytes in 0u64..=MAX) {
             prop_assert_eq!(Bytes::try_from(Bytes(bytes).to_string()), Ok(Bytes(bytes)));
         }
     }

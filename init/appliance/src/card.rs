@@ -89,7 +89,6 @@ impl PeerDescriptor {
         verified.map(|()| card).map_err(|_| InvalidPeerDescriptor::Forged)
     }
 
-    /// The node's key.
     pub fn node(&self) -> PublicKey {
         self.key_at(NODE)
     }
@@ -99,7 +98,6 @@ impl PeerDescriptor {
         self.key_at(KEY)
     }
 
-    /// The encoding.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }

@@ -30,7 +30,6 @@ const MANAGER: &str = "manager";
 pub struct Cluster {
     /// How many boards there are: 4, 8, 16 or 32.
     pub boards: u8,
-    /// What the router is.
     pub router: RouterKind,
     /// The router's device that leads out.
     pub uplink: LinkName,
@@ -83,7 +82,6 @@ pub struct Board {
     /// Units that run on it, and not on boards that do not name them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub services: Vec<UnitName>,
-    /// Its Ethernet address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<Mac>,
     /// The key of its node, as `octetctl identity show` on it says: no other is taken for it.
@@ -114,7 +112,6 @@ pub enum InvalidCluster {
     /// Not the network of a whole box.
     #[error("`{0}` is not a network of {1} bits that a box can have inside, such as `{2}`")]
     Network(String, u8, &'static str),
-    /// Nowhere.
     #[error(
         "`{0}` is not an address of a router, such as `192.168.1.1`; with `:PORT` if it is not 443"
     )]

@@ -17,7 +17,6 @@ pub struct FileError {
     pub line: usize,
     /// Column in characters, counted from 1.
     pub column: usize,
-    /// What is wrong.
     pub message: String,
     /// What to do about it.
     #[help]

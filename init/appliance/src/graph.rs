@@ -17,9 +17,7 @@ use crate::unit::{ReferenceSpans, Unit, UnitType};
 pub struct UnitSource {
     /// The file, as a person names it.
     pub file: String,
-    /// Its content.
     pub text: String,
-    /// What it says.
     pub unit: Unit,
     /// Whether it is the owner's, who is trusted with less than Octet's own units.
     pub of_owner: bool,
@@ -28,9 +26,6 @@ pub struct UnitSource {
 
 impl UnitSource {
     /// Parses `text`, the content of `file`.
-    ///
-    /// # Errors
-    /// As [`Unit::parse`].
     pub fn parse(file: String, text: String) -> Result<Self, Box<FileError>> {
         let (unit, places) = Unit::parse(&file, &text)?;
         Ok(Self { file, text, unit, of_owner: false, places })

@@ -114,4 +114,4 @@ pub use unit::{
     Unit, UnitSocket, UnitType,
 };
 pub use user::{USERS, UnknownUser, User, UserName};
-pub use vpn::{ExitNode, InvalidExit, MOST_PLACES, VPN_TABLE, Vpn, is_place, place, places};
+pub use vpn::{ExitNode, InvalidExit, MAX_PLACES, VPN_TABLE, Vpn, is_place, place, places};

@@ -21,7 +21,6 @@ macro_rules! name {
         pub struct $type(String);
 
         impl $type {
-            /// The name as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -108,7 +107,6 @@ name! {
 }
 
 name! {
-    /// An Alpine package.
     PackageName, "package", "use letters, digits and + . _ -, a letter or digit first",
     |name| (1..=128).contains(&name.len())
         && name.starts_with(|c: char| c.is_ascii_alphanumeric())

@@ -15,7 +15,7 @@ use crate::name::NeighbourName;
 pub const LINKS_PORT: u16 = 51820;
 
 /// How many such links a node has at most: it can announce no more.
-const MOST: usize = 32;
+const MAX: usize = 32;
 
 /// `[[neighbour]]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +23,6 @@ const MOST: usize = 32;
 pub struct Neighbour {
     /// What it is called here.
     pub name: NeighbourName,
-    /// Who it is.
     pub card: PeerDescriptor,
     /// Where it is found; without it, it has to find this box.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -124,8 +123,8 @@ pub(crate) fn check(
             }
         }
         let of_one = neighbours[..index].iter().filter(|other| other.board == one.board);
-        if of_one.count() >= MOST {
-            let message = format!("one node has more than {MOST} neighbours in other boxes");
+        if of_one.count() >= MAX {
+            let message = format!("one node has more than {MAX} neighbours in other boxes");
             return wrong("name", message, "give links to another board with `board = N`");
         }
         match (one.board, cluster) {

@@ -15,7 +15,6 @@ use crate::one_or_more::OneOrMore;
 pub struct NetworkSettings {
     /// The link that leads out; the first Ethernet link of the kernel's list if none is named.
     pub link: Option<LinkName>,
-    /// What addresses it has.
     pub addressing: Addressing,
     /// Who answers questions about names; if nobody is named, whom DHCP or a router advertisement names.
     pub dns: Vec<IpAddr>,
@@ -69,17 +68,14 @@ pub enum InvalidNetwork {
     /// Two gateways of one kind.
     #[error("`gateway` names two for {0}: a box has one way out")]
     Gateways(&'static str),
-    /// A gateway without addresses.
     #[error("`gateway` goes with a list of addresses: a DHCP server says its own")]
     GatewayOfDhcp,
-    /// Twice the same.
     #[error("`{0}`: {1} is there twice")]
     Twice(&'static str, String),
     /// Nobody can be asked there.
     #[error("`{0}`: {1} is not an address of a server")]
     Server(&'static str, IpAddr),
-    /// More than are asked.
-    #[error("`{0}` names more than {MOST_SERVERS} servers")]
+    #[error("`{0}` names more than {MAX_SERVERS} servers")]
     Servers(&'static str),
 }
 
@@ -151,11 +147,11 @@ impl From<NetworkSettings> for Raw {
 }
 
 /// How many servers of one kind are asked.
-const MOST_SERVERS: usize = 4;
+const MAX_SERVERS: usize = 4;
 
 fn servers(name: &'static str, servers: OneOrMore<IpAddr>) -> Result<Vec<IpAddr>, InvalidNetwork> {
     let servers = servers.0;
-    if servers.len() > MOST_SERVERS {
+    if servers.len() > MAX_SERVERS {
         return Err(InvalidNetwork::Servers(name));
     }
     let is_none = |it: &&IpAddr| it.is_unspecified() || it.is_loopback() || it.is_multicast();
@@ -208,7 +204,6 @@ impl Cidr {
         Ok(cidr)
     }
 
-    /// The address.
     pub fn address(&self) -> IpAddr {
         self.address
     }
@@ -278,7 +273,6 @@ impl LinkName {
         Self(format!("eth{number}"))
     }
 
-    /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

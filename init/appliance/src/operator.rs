@@ -10,7 +10,7 @@ use crate::name::{OperatorName, UnitName};
 use crate::public_key::PublicKey;
 
 /// More keys than that are a mistake: each is a way in.
-const MOST_KEYS: usize = 64;
+const MAX_KEYS: usize = 64;
 
 /// `[operator]`
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +29,6 @@ pub struct OperatorKey {
     pub key: PublicKey,
     /// What the log calls its coordinator.
     pub name: OperatorName,
-    /// What it may do.
     pub may: Vec<Grant>,
 }
 
@@ -37,24 +36,19 @@ pub struct OperatorKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Permission {
-    /// Look, change nothing.
     Read,
     /// Start and stop what is there.
     Operate,
-    /// Change settings.
     Configure,
-    /// Change the software.
     Update,
     /// Change who may do what; includes all others.
     Own,
 }
 
 impl Permission {
-    /// All of them.
     pub const ALL: [Self; 5] =
         [Self::Read, Self::Operate, Self::Configure, Self::Update, Self::Own];
 
-    /// Its name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Read => "read",
@@ -152,8 +146,8 @@ impl Operator {
                 let message = format!("`{}` may do nothing", operator.name);
                 return wrong(index, "may", message, "say what, or remove the key");
             }
-            if index == MOST_KEYS {
-                let message = format!("there are more than {MOST_KEYS} operators");
+            if index == MAX_KEYS {
+                let message = format!("there are more than {MAX_KEYS} operators");
                 return wrong(index, "key", message, "each is a way in: remove some");
             }
         }

@@ -56,7 +56,6 @@ impl fmt::Display for ImagePath {
 pub struct TreePath(String);
 
 impl TreePath {
-    /// Everything.
     pub fn all() -> Self {
         Self("/".into())
     }

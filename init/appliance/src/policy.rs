@@ -17,11 +17,8 @@ use protocol::Named;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "RawPolicy", into = "RawPolicy")]
 pub struct Policy {
-    /// Who begins them.
     pub from: Vec<PolicyZone>,
-    /// With whom.
     pub to: Vec<PolicyZone>,
-    /// What they are.
     pub what: PolicyTraffic,
     /// How many may begin in a second; any number, if nothing is said.
     pub rate: Option<NonZeroU32>,
@@ -52,7 +49,6 @@ pub enum PolicyZone {
 /// MPLS in IP (RFC 4023, section 8): a plain link between two boards, for the unit `forward`.
 pub const MPLS_IN_IP: u8 = 137;
 
-/// What a policy lets.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PolicyTraffic {
     /// A port of a unit.
@@ -72,7 +68,6 @@ pub enum PolicyTraffic {
 pub struct ServiceName {
     /// The unit, if it is said.
     pub unit: Option<UnitName>,
-    /// The port's name.
     pub port: UnitName,
 }
 
@@ -82,7 +77,6 @@ pub struct ServiceName {
 pub struct PortRange {
     /// The first one, 1 to 65535.
     pub first: u16,
-    /// The last one.
     pub last: u16,
 }
 
@@ -90,11 +84,8 @@ pub struct PortRange {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "RawPublish", into = "RawPublish")]
 pub struct Publish {
-    /// The router's.
     pub port: Port,
-    /// The board.
     pub board: u8,
-    /// The board's port.
     pub target: PublishTarget,
 }
 
@@ -103,26 +94,21 @@ pub struct Publish {
 pub enum PublishTarget {
     /// A port of a unit.
     Service(ServiceName),
-    /// This one.
     Port(Port),
 }
 
 /// What cannot be said in a policy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPolicy {
-    /// Nobody.
     #[error("unknown zone `{0}`: write board-N, boards, role:NAME, uplink, router, lan or path")]
     Who(String),
-    /// A list without anybody.
     #[error("`{0}` names nobody")]
     Nobody(&'static str),
     /// No name of a port.
     #[error("`{0}` is not a name of a unit's port, such as `gateway` or `cache.gateway`")]
     Service(String),
-    /// No ports.
     #[error("`{0}` is neither a port nor a range of ports, such as 80 or \"8000-8010\"")]
     Range(String),
-    /// No protocol.
     #[error("`{0}` is not a protocol: write tcp, udp, icmp, mpls-in-ip or a number from 0 to 255")]
     Protocol(String),
     /// A number that has a name.
@@ -131,10 +117,8 @@ pub enum InvalidPolicy {
     /// A number that stands for no protocol.
     #[error("{0} is a header of IPv6 itself, which no policy can let")]
     Extension(u8),
-    /// Both or neither.
     #[error("say either `service` or `protocol`")]
     What,
-    /// Ports are missing.
     #[error("`protocol = \"{0}\"` needs `ports`, such as `ports = [80, \"8000-8010\"]`")]
     NoPorts(&'static str),
     /// Ports that there cannot be.
@@ -143,10 +127,8 @@ pub enum InvalidPolicy {
     /// A published port leads to one board.
     #[error("a published port leads to one board, such as `to = \"board-3\"`")]
     Publish,
-    /// Both or neither.
     #[error("say either `service` or `at`")]
     Target,
-    /// Two protocols.
     #[error("`at` is of {1}, the router's `port` of {0}")]
     Protocols(&'static str, &'static str),
 }

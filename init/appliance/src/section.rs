@@ -13,34 +13,27 @@ use crate::file_error::FileError;
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum SettingsSection {
-    /// Who the appliance is.
     Appliance,
-    /// How it is reached.
     Network,
     /// Who may do what from outside.
     Operator,
-    /// Whose updates it takes.
     Trust,
     /// Its boards and its router.
     Cluster,
-    /// What single boards are.
     Board,
     /// The port for the owner's own devices.
     Lan,
     /// What may go from where to where.
     Policy,
-    /// Ports for those outside.
     Publish,
     /// Nodes of other boxes to which there are links.
     Neighbour,
     /// By which node the owner's devices leave.
     Vpn,
-    /// What objects may take.
     Cache,
 }
 
 impl SettingsSection {
-    /// All of them.
     pub const ALL: [Self; 12] = [
         Self::Appliance,
         Self::Network,

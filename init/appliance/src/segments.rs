@@ -39,11 +39,8 @@ pub struct ClusterSettings {
 pub enum Zone {
     /// A board, by its number.
     Board(u8),
-    /// The router itself.
     Router,
-    /// The owner's devices.
     Lan,
-    /// Outside.
     Uplink,
     /// The devices of the unit `forward`.
     Path,
@@ -52,13 +49,10 @@ pub enum Zone {
 /// A kind of flow; ports are said beside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TrafficKind {
-    /// TCP
     Tcp,
-    /// UDP
     Udp,
     /// Echo requests of ICMP and ICMPv6.
     Ping,
-    /// A protocol without ports.
     Number(u8),
 }
 
@@ -86,14 +80,11 @@ pub struct Segments {
     pub published: Vec<Published>,
 }
 
-/// A published port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Published {
-    /// The router's.
     pub port: Port,
     /// The board, by its number.
     pub board: u8,
-    /// The board's port.
     pub target: Port,
 }
 

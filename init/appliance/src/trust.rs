@@ -30,7 +30,6 @@ pub struct UpdateKey(String);
 pub struct InvalidUpdateKey(String);
 
 impl UpdateKey {
-    /// It as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

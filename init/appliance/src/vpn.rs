@@ -15,7 +15,7 @@ use crate::neighbour::Neighbour;
 pub const VPN_TABLE: u8 = 201;
 
 /// How many nodes leave by one exit at most.
-pub const MOST_PLACES: u8 = 16;
+pub const MAX_PLACES: u8 = 16;
 
 /// The network of the addresses that an exit gives: the last of those for whoever shares out one address among
 /// many (100.64.0.0/10, RFC 6598).
@@ -39,7 +39,6 @@ pub enum ExitNode {
     Node(Ipv6Addr),
 }
 
-/// Text that is neither.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is not a node: write what a [[neighbour]] line calls it, or its address in fc00::/8, as `forward status` there shows it"
@@ -73,7 +72,7 @@ impl fmt::Display for ExitNode {
     }
 }
 
-/// The address that an exit gives with its place of this number, 1 to [`MOST_PLACES`].
+/// The address that an exit gives with its place of this number, 1 to [`MAX_PLACES`].
 pub const fn place(number: u8) -> Ipv4Addr {
     let [a, b, c] = PLACES;
     Ipv4Addr::new(a, b, c, number)

@@ -9,11 +9,8 @@ use crate::manifest::Manifest;
 /// in its folder, or in that of another slot which has the same.
 #[derive(Debug, Clone, Copy)]
 pub struct BootEntry<'a> {
-    /// The slot.
     pub manifest: &'a Manifest,
-    /// Its kernel.
     pub linux: &'a str,
-    /// Its initramfs.
     pub initrd: &'a str,
     /// Whether PID 1 is to restart the machine if it does not become good in time: where there is
     /// another slot to go back to.

@@ -10,7 +10,6 @@ use crate::text::SlotName;
 pub enum SlotState {
     /// It became ready once; its tries are not counted.
     Good,
-    /// It is being tried.
     Trying {
         /// Tries after this one. A slot with none is taken only if there is no other.
         left: u32,
@@ -24,7 +23,6 @@ pub enum SlotState {
 pub struct EntryName {
     /// The slot that it starts.
     pub slot: SlotName,
-    /// How that stands.
     pub standing: SlotState,
 }
 

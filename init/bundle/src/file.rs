@@ -22,7 +22,6 @@ pub struct ChunkedFile {
     pub size: u64,
     /// The digest of its content.
     pub sha256: Digest,
-    /// Its chunks in order.
     pub chunks: Vec<FileChunk>,
 }
 
@@ -39,14 +38,12 @@ pub struct FileChunk {
     pub sha256: Digest,
 }
 
-/// Where a chunk is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChunkPosition {
     /// Where it begins in the file.
     pub at: u64,
     /// Where it begins in the bundle, from the beginning of the file's part there.
     pub stored_at: u64,
-    /// The chunk.
     pub chunk: FileChunk,
 }
 

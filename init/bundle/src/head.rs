@@ -18,7 +18,6 @@ use crate::manifest::{Manifest, SlotFile};
 /// What every bundle starts with.
 const MAGIC: [u8; 8] = *b"OCTUPD1\n";
 
-/// Bytes before the signature.
 pub const LENGTHS: usize = 16;
 
 /// The longest signature and the longest manifest, in bytes.
@@ -26,21 +25,18 @@ const SIGNATURE: usize = 4 << 10;
 const MANIFEST: usize = 1 << 20;
 
 /// The longest head, in bytes.
-pub const HEAD_MOST: usize = LENGTHS + SIGNATURE + MANIFEST;
+pub const MAX_HEAD: usize = LENGTHS + SIGNATURE + MANIFEST;
 
 /// Bytes that are no head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HeadError {
-    /// Another kind of file.
     #[error("this is not an update: it does not begin with OCTUPD1")]
     Magic,
     /// It says of itself that it is too long.
     #[error("the head of the update is too long")]
     TooLong,
-    /// Nothing was signed.
     #[error("the update has no signature")]
     Unsigned,
-    /// It ends too early.
     #[error("the update is cut off")]
     CutOff,
 }
@@ -48,17 +44,12 @@ pub enum HeadError {
 /// How long the parts of a head are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lengths {
-    /// The signature.
     pub signature: usize,
-    /// The manifest.
     pub manifest: usize,
 }
 
 impl Lengths {
     /// Reads the first [`LENGTHS`] bytes of a bundle.
-    ///
-    /// # Errors
-    /// See [`HeadError`].
     pub fn parse(bytes: &[u8]) -> Result<Self, HeadError> {
         let Some(bytes) = bytes.first_chunk::<LENGTHS>() else {
             return Err(if MAGIC.starts_with(&bytes[..bytes.len().min(8)]) {
@@ -83,7 +74,6 @@ impl Lengths {
         }
     }
 
-    /// Where the files begin.
     pub fn head(&self) -> usize {
         LENGTHS + self.signature + self.manifest
     }
@@ -94,15 +84,11 @@ impl Lengths {
 pub struct BundleHead {
     /// The signature, as minisign writes it.
     pub signature: Vec<u8>,
-    /// What is signed.
     pub manifest: Vec<u8>,
 }
 
 impl BundleHead {
     /// Reads a head out of `bytes`, which may go on behind it.
-    ///
-    /// # Errors
-    /// See [`HeadError`].
     pub fn parse(bytes: &[u8]) -> Result<Self, HeadError> {
         let lengths = Lengths::parse(bytes)?;
         let rest = bytes.get(LENGTHS..lengths.head()).ok_or(HeadError::CutOff)?;

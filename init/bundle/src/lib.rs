@@ -14,7 +14,7 @@ pub use digest::{Digest, Hasher, InvalidDigest};
 pub use entry::{BootEntry, ParsedEntry, settled};
 pub use entry_name::{EntryName, SlotState};
 pub use file::{ChunkPosition, ChunkedFile, FileChunk, MAX_CHUNK, MAX_FILE};
-pub use head::{BundleHead, HEAD_MOST, HeadError, LENGTHS, Lengths};
+pub use head::{BundleHead, HeadError, LENGTHS, Lengths, MAX_HEAD};
 pub use manifest::{Data, Manifest, ManifestError, PATCH_WINDOW, Patch, SlotFile, SlotFiles};
 pub use text::{Architecture, CommandLine, InvalidText, SlotName, TargetName, Version};
 

@@ -10,7 +10,6 @@ use crate::text::{Architecture, CommandLine, SlotName, TargetName, Version};
 /// The version of this format.
 const FORMAT: u32 = 1;
 
-/// The most patches.
 const MAX_PATCHES: usize = 32;
 
 /// The memory in bytes that it takes to unpack a patch.
@@ -19,7 +18,6 @@ pub const PATCH_WINDOW: u64 = 1 << 20;
 /// The longest and the shortest time a trial may take, in seconds.
 const TRIAL: std::ops::RangeInclusive<u32> = 10..=24 * 60 * 60;
 
-/// A slot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
@@ -31,7 +29,6 @@ pub struct Manifest {
     pub architecture: Architecture,
     /// Its name: Octet's version and a digest of its files.
     pub slot: SlotName,
-    /// Octet's version.
     pub version: Version,
     /// Grows with every release: the boot loader tries the highest first, and a box takes none that
     /// is not higher than what it runs.
@@ -45,7 +42,6 @@ pub struct Manifest {
     pub trial: u32,
     /// What the kernel is told besides the slot's name.
     pub command_line: CommandLine,
-    /// Its files.
     pub files: SlotFiles,
     /// How files of other slots become its own, for boxes that have those.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -57,7 +53,6 @@ pub struct Manifest {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Patch {
-    /// Which file it makes.
     pub makes: SlotFile,
     /// The digest of the file that it is applied to.
     pub from: Digest,
@@ -81,7 +76,6 @@ pub struct Data {
 pub struct SlotFiles {
     /// The kernel, as UEFI starts it.
     pub linux: ChunkedFile,
-    /// The initramfs.
     pub initrd: ChunkedFile,
 }
 
@@ -89,9 +83,7 @@ pub struct SlotFiles {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SlotFile {
-    /// The kernel.
     Linux,
-    /// The initramfs.
     Initrd,
 }
 
@@ -109,7 +101,6 @@ impl SlotFile {
 }
 
 impl SlotFiles {
-    /// One of them.
     pub fn get(&self, kind: SlotFile) -> &ChunkedFile {
         match kind {
             SlotFile::Linux => &self.linux,
@@ -124,21 +115,15 @@ pub enum ManifestError {
     /// No JSON, or not of this form.
     #[error("the manifest cannot be read: {0}")]
     Json(#[from] serde_json::Error),
-    /// Of another format.
     #[error("the manifest has format {0}, and this version knows {FORMAT} alone")]
     Format(u32),
-    /// It contradicts itself.
     #[error("the manifest contradicts itself: {0}")]
     Contradiction(&'static str),
 }
 
 impl Manifest {
     /// Reads and checks `bytes`.
-    ///
-    /// # Errors
-    /// See [`ManifestError`].
     pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
-        /// What every format has.
         #[derive(Deserialize)]
         struct Any {
             format: u32,
@@ -153,9 +138,6 @@ impl Manifest {
     }
 
     /// A manifest of the format that this version writes, checked.
-    ///
-    /// # Errors
-    /// It contradicts itself.
     pub fn checked(mut self) -> Result<Self, ManifestError> {
         self.format = FORMAT;
         self.check().map_err(ManifestError::Contradiction)?;

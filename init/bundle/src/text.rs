@@ -24,7 +24,6 @@ macro_rules! text {
         pub struct $type(String);
 
         impl $type {
-            /// It as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -72,7 +71,6 @@ text! {
 }
 
 text! {
-    /// Octet's version.
     Version, "version", "use 1 to 32 of a-z, 0-9, . and -, a digit or a letter first and last",
     |text| text.len() <= 32 && is_dotted(text)
 }
@@ -113,7 +111,6 @@ impl SlotName {
         format!("{SLOTS}/{self}/{}", kind.name())
     }
 
-    /// Its manifest there.
     pub fn manifest(&self) -> String {
         format!("{SLOTS}/{self}/{MANIFEST}")
     }

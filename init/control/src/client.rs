@@ -16,15 +16,8 @@ use crate::verb::{DESCRIBE, Verb};
 /// A call that did not give an answer.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// Nobody listens there.
     #[error("cannot reach {}: {source}", path.display())]
-    Connect {
-        /// The socket.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The connection broke.
+    Connect { path: PathBuf, source: io::Error },
     #[error("the connection to the appliance broke: {0}")]
     Io(#[from] io::Error),
     /// The other side closed the connection before its answer.
@@ -56,9 +49,6 @@ pub struct Client<S> {
 
 impl Client<UnixStream> {
     /// Connects to the socket at `path`.
-    ///
-    /// # Errors
-    /// Nobody listens there.
     pub fn connect(path: &Path) -> Result<Self, CallError> {
         UnixStream::connect(path)
             .map(Self::new)
@@ -92,7 +82,6 @@ impl<S: Read + Write> Client<S> {
         self.unit = unit;
     }
 
-    /// The stream underneath.
     pub fn stream(&self) -> &S {
         &self.stream
     }
@@ -104,9 +93,6 @@ impl<S: Read + Write> Client<S> {
     }
 
     /// The verbs of the unit.
-    ///
-    /// # Errors
-    /// As [`call`](Self::call).
     pub fn describe(&mut self) -> Result<Vec<Verb>, CallError> {
         Ok(serde_json::from_value(self.call(DESCRIBE, Map::new())?)?)
     }
@@ -121,9 +107,6 @@ impl<S: Read + Write> Client<S> {
 
     /// Asks, and hands each item of the answer to `item` until it returns `false` (the answer is
     /// then `null`) or the answer ends.
-    ///
-    /// # Errors
-    /// As [`call`](Self::call).
     pub fn call_each(
         &mut self,
         verb: &str,
@@ -135,9 +118,6 @@ impl<S: Read + Write> Client<S> {
 
     /// As [`call_each`](Self::call_each), with the file that is one of the arguments: what the unit
     /// wants of it is sent to it, in the order in which it wants it.
-    ///
-    /// # Errors
-    /// As [`call`](Self::call), or the file cannot be read.
     pub fn call_with(
         &mut self,
         verb: &str,

@@ -76,9 +76,6 @@ pub struct InvalidChunk;
 
 impl ChunkBytes {
     /// The bytes at the offset `at`.
-    ///
-    /// # Errors
-    /// They are more than [`MAX_CHUNK`].
     pub fn new(at: u64, bytes: Vec<u8>) -> Result<Self, InvalidChunk> {
         if bytes.len() > MAX_CHUNK { Err(InvalidChunk) } else { Ok(Self { at, bytes }) }
     }
@@ -113,9 +110,6 @@ impl InFlight {
     }
 
     /// Adds a want of the unit.
-    ///
-    /// # Errors
-    /// It asks for too much.
     pub fn add(&mut self, want: Want) -> Result<(), Failure> {
         let is_part = (1..=MAX_WANT).contains(&want.length)
             && want.at.checked_add(want.length.into()).is_some();
@@ -155,9 +149,6 @@ impl InFlight {
     }
 
     /// The client cannot go on: nothing further comes.
-    ///
-    /// # Errors
-    /// Nothing was asked for.
     pub fn end(&mut self) -> Result<(), Failure> {
         if self.wants.is_empty() {
             return Err(wrong("the end of a file came that was not asked for".to_owned()));
@@ -229,9 +220,6 @@ impl Relayed {
     }
 
     /// The unit wants a part.
-    ///
-    /// # Errors
-    /// It asks for too much.
     pub fn want(&mut self, want: Want) -> Result<(), Failure> {
         self.in_flight.add(want)
     }
@@ -328,9 +316,6 @@ enum Forward {
 
 impl LocalFile {
     /// Opens `path`; `-` is standard input.
-    ///
-    /// # Errors
-    /// It cannot be opened.
     pub fn open(path: &str) -> io::Result<Self> {
         if path == "-" {
             return Ok(Self::Stream(ForwardOnly::new(Forward::Stdin(io::stdin()))));

@@ -7,7 +7,6 @@
 /// What every frame starts with.
 const MAGIC: [u8; 4] = *b"OCT1";
 
-/// Bytes before the payload.
 pub const HEADER: usize = 8;
 
 /// The largest payload, in bytes.

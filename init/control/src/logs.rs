@@ -5,10 +5,8 @@ use octet_appliance::operator::Permission;
 
 use crate::verb::{ArgKind, ColumnKind, Verb};
 
-/// Its name.
 pub const LOGS: &str = "logs";
 
-/// The verb.
 pub fn logs_verb() -> Verb {
     Verb::new(LOGS, Permission::Read, "Shows the logs of units and of the kernel")
         .optional(

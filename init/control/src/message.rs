@@ -10,7 +10,6 @@ use crate::file::{ChunkBytes, Want};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Raw", untagged)]
 pub enum ClientMessage {
-    /// A request.
     Request(Request),
     /// A piece of a file.
     Piece(FilePiece),
@@ -19,14 +18,11 @@ pub enum ClientMessage {
 /// A piece of the file that is an argument of a request that was sent before.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct FilePiece {
-    /// The request's.
     pub id: u64,
-    /// What it says.
     #[serde(flatten)]
     pub body: PieceBody,
 }
 
-/// What a piece says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PieceBody {
@@ -75,7 +71,6 @@ impl TryFrom<Raw> for ClientMessage {
     }
 }
 
-/// A client's request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
@@ -86,7 +81,6 @@ pub struct Request {
     pub unit: Option<UnitName>,
     /// One of the verbs that `describe` lists.
     pub verb: String,
-    /// Its arguments by name.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub args: Map<String, Value>,
     /// For whom it is asked. A unit says it to PID 1 if it brings operators, and PID 1 to the units;
@@ -120,14 +114,11 @@ impl std::fmt::Display for By {
 /// One reply. A request is answered by any number of items and then one end or error.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reply {
-    /// The request's.
     pub id: u64,
-    /// What it says.
     #[serde(flatten)]
     pub body: ReplyBody,
 }
 
-/// What a reply says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ReplyBody {
@@ -137,12 +128,10 @@ pub enum ReplyBody {
     Want(Want),
     /// The whole answer, or its end.
     End(Value),
-    /// The request failed.
     Error(Failure),
 }
 
 impl ReplyBody {
-    /// Whether nothing follows.
     pub fn is_last(&self) -> bool {
         match self {
             Self::Item(_) | Self::Want(_) => false,
@@ -155,15 +144,12 @@ impl ReplyBody {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
-    /// For programs.
     pub code: FailureCode,
-    /// For people.
     pub message: String,
     /// What to do about it.
     pub help: String,
 }
 
-/// Kinds of failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FailureCode {
@@ -182,7 +168,6 @@ pub enum FailureCode {
 }
 
 impl Failure {
-    /// A failure in words.
     pub fn new(code: FailureCode, message: impl Into<String>, help: impl Into<String>) -> Self {
         Self { code, message: message.into(), help: help.into() }
     }

@@ -13,9 +13,7 @@ pub const DESCRIBE: &str = "describe";
 /// One thing a unit can be asked to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verb {
-    /// Its name.
     pub name: String,
-    /// One line for people.
     pub help: String,
     /// What the caller must be allowed to do.
     pub capability: Permission,
@@ -44,11 +42,8 @@ pub struct Signed {
 /// An argument of a verb.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Arg {
-    /// Its name.
     pub name: String,
-    /// One line for people.
     pub help: String,
-    /// What it may be.
     pub kind: ArgKind,
     /// Whether the verb does not work without it.
     pub required: bool,
@@ -77,9 +72,7 @@ pub enum ArgKind {
 /// How one field of an answer is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {
-    /// The field.
     pub field: String,
-    /// What its value means.
     pub kind: ColumnKind,
 }
 
@@ -87,7 +80,6 @@ pub struct Column {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ColumnKind {
-    /// Bytes.
     Bytes,
     /// A length of time in milliseconds.
     Milliseconds,
@@ -105,9 +97,6 @@ pub enum ColumnKind {
 
 impl Verb {
     /// The verb `name` of a unit that has `verbs`.
-    ///
-    /// # Errors
-    /// It has no such verb.
     pub fn find<'a>(verbs: &'a [Self], name: &str) -> Result<&'a Self, Failure> {
         verbs.iter().find(|verb| verb.name == name).ok_or_else(|| Self::unknown(name))
     }
@@ -118,7 +107,6 @@ impl Verb {
         Failure::new(FailureCode::NotFound, message, "`describe` lists all verbs")
     }
 
-    /// A verb without arguments.
     pub fn new(name: &str, capability: Permission, help: &str) -> Self {
         let (name, help) = (name.into(), help.into());
         let (args, columns) = (vec![], vec![]);

@@ -48,7 +48,6 @@ impl ReadAt for File {
     }
 }
 
-/// Something to write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FatWrite {
     /// The first sector of the volume.
@@ -62,21 +61,14 @@ pub struct FatWrite {
 pub struct RepairPlan {
     /// Each stage is on the medium before the next is begun; within one the order is free.
     pub stages: Vec<Vec<FatWrite>>,
-    /// The same in words.
     pub done: Vec<String>,
 }
 
 /// Why there is no plan.
 #[derive(Debug, thiserror::Error)]
 pub enum FatProblem {
-    /// The device.
     #[error("sector {sector}: {error}")]
-    Read {
-        /// The first one.
-        sector: u64,
-        /// What the kernel says.
-        error: io::Error,
-    },
+    Read { sector: u64, error: io::Error },
     /// This is no such volume.
     #[error("this is not a FAT32 volume as the builder makes it: {0}")]
     Volume(&'static str),
@@ -123,9 +115,6 @@ pub enum Check {
 }
 
 /// Tidies up the volume on `device`, which must not be mounted. Returns what was done, in words.
-///
-/// # Errors
-/// In words: nothing was written, or the device refuses.
 pub fn tidy(device: &Path, check: Check) -> Result<Option<String>, String> {
     let at = |error: io::Error| format!("{}: {error}", device.display());
     let problem =
@@ -157,9 +146,6 @@ fn apply(device: &File, plan: &RepairPlan) -> io::Result<()> {
 }
 
 /// Whether the volume says that it was not unmounted: to Linux, or to others.
-///
-/// # Errors
-/// See [`Problem`].
 fn is_dirty(device: &impl ReadAt) -> Result<bool, FatProblem> {
     let boot = read(device, 0, 1)?;
     let volume = VolumeGeometry::read(&boot)?;
@@ -168,9 +154,6 @@ fn is_dirty(device: &impl ReadAt) -> Result<bool, FatProblem> {
 }
 
 /// Plans what has to be written; nothing, if all is well.
-///
-/// # Errors
-/// See [`Problem`].
 pub fn plan(device: &impl ReadAt) -> Result<RepairPlan, FatProblem> {
     let boot = read(device, 0, 1)?;
     let volume = VolumeGeometry::read(&boot)?;

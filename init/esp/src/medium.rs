@@ -6,7 +6,6 @@ use std::io;
 /// A file or a folder in a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FolderItem {
-    /// Its name.
     pub name: String,
     /// Bytes of a file; nothing for a folder.
     pub size: Option<u64>,
@@ -24,9 +23,6 @@ pub trait Medium {
     fn list(&self, folder: &str) -> io::Result<Vec<FolderItem>>;
 
     /// Reads a small file: of one that is longer, the first `most` bytes.
-    ///
-    /// # Errors
-    /// It is not there.
     fn read(&self, path: &str, most: u64) -> io::Result<Vec<u8>>;
 
     /// Fills `bytes` from byte `at` of the file on.
@@ -35,41 +31,22 @@ pub trait Medium {
     /// It is not there, or too short.
     fn read_at(&self, path: &str, at: u64, bytes: &mut [u8]) -> io::Result<()>;
 
-    /// Bytes that are free.
-    ///
-    /// # Errors
-    /// See [`list`](Self::list).
     fn free(&self) -> io::Result<u64>;
 
     /// Makes a folder, if it is not there.
-    ///
-    /// # Errors
-    /// See [`list`](Self::list).
     fn make_folder(&mut self, path: &str) -> io::Result<()>;
 
     /// Makes an empty file, over one that is there.
-    ///
-    /// # Errors
-    /// See [`list`](Self::list).
     fn create(&mut self, path: &str) -> io::Result<()>;
 
     /// Adds to the end of a file.
-    ///
-    /// # Errors
-    /// There is no room.
     fn append(&mut self, path: &str, bytes: &[u8]) -> io::Result<()>;
 
     /// Gives a file another name, which must be free.
-    ///
-    /// # Errors
-    /// See [`list`](Self::list).
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()>;
 
     /// Removes a file. Its room is free after the next [`sync`](Self::sync): until its name is gone from
     /// the medium, nothing of it is given to another.
-    ///
-    /// # Errors
-    /// It is not there.
     fn remove(&mut self, path: &str) -> io::Result<()>;
 
     /// Removes an empty folder, in the same way.
@@ -79,16 +56,10 @@ pub trait Medium {
     fn remove_folder(&mut self, path: &str) -> io::Result<()>;
 
     /// Returns once all that was written is on the medium.
-    ///
-    /// # Errors
-    /// See [`list`](Self::list).
     fn sync(&mut self) -> io::Result<()>;
 
     /// Forgets what it holds in memory: what is read after this is what the boot loader would read.
     /// Everything was synced before.
-    ///
-    /// # Errors
-    /// See [`list`](Self::list).
     fn reopen(&mut self) -> io::Result<()>;
 }
 
@@ -99,9 +70,6 @@ pub fn staged(path: &str) -> String {
 }
 
 /// Writes a file whole under a name that is free, and onto the medium.
-///
-/// # Errors
-/// See [`Medium`].
 pub fn write_whole(medium: &mut impl Medium, path: &str, bytes: &[u8]) -> io::Result<()> {
     medium.create(path)?;
     medium.append(path, bytes)?;

@@ -27,7 +27,6 @@ pub struct EspPlan {
 /// Even without the slots that may go there is no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoRoom {
-    /// Bytes to be written.
     pub needed: u64,
     /// Bytes that are free once all that may go is gone.
     pub free: u64,
@@ -42,9 +41,6 @@ impl EspPlan {
 }
 
 /// Plans a place for the slot `new`, which is none of `kept`: what is not kept goes.
-///
-/// # Errors
-/// There is no room.
 pub fn place(
     present: &EspContents,
     kept: &[&PresentSlot],

@@ -4,16 +4,15 @@ use std::collections::BTreeMap;
 use std::io;
 
 use octet_bundle::{
-    Digest, ENTRIES, EntryName, HEAD_MOST, Manifest, ParsedEntry, SLOTS, SlotFile, SlotName,
+    Digest, ENTRIES, EntryName, MAX_HEAD, Manifest, ParsedEntry, SLOTS, SlotFile, SlotName,
     SlotState,
 };
 
 use crate::medium::Medium;
 
 /// The most bytes of an entry that are read.
-pub const ENTRY_MOST: u64 = 16 << 10;
+pub const MAX_ENTRY: u64 = 16 << 10;
 
-/// What is there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EspContents {
     /// Slots that have an entry.
@@ -24,18 +23,15 @@ pub struct EspContents {
     pub folders: Vec<String>,
     /// Entries that were not finished: the boot loader knows nothing of them.
     pub unfinished: Vec<String>,
-    /// Bytes that are free.
     pub free: u64,
 }
 
 /// A slot that has an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PresentSlot {
-    /// Its name.
     pub name: SlotName,
     /// Its entries, by path: one, or two after a cut between a name and the next.
     pub entries: Vec<String>,
-    /// How it stands.
     pub standing: SlotState,
     /// What the boot loader sorts it by.
     pub sequence: u64,
@@ -73,7 +69,7 @@ impl EspContents {
                 continue;
             }
             let Some(name) = EntryName::parse(&item.name) else { continue };
-            let text = medium.read(&path, ENTRY_MOST)?;
+            let text = medium.read(&path, MAX_ENTRY)?;
             let listed = ParsedEntry::parse(&String::from_utf8_lossy(&text));
             if listed.is_empty() {
                 present.unfinished.push(path);
@@ -104,7 +100,7 @@ impl EspContents {
         for slot in slots.values_mut() {
             let path = slot.name.manifest();
             if present.files.contains_key(&path) {
-                let text = medium.read(&path, HEAD_MOST as u64)?;
+                let text = medium.read(&path, MAX_HEAD as u64)?;
                 slot.manifest = Manifest::parse(&text).ok().filter(|it| it.slot == slot.name);
             }
         }

@@ -10,15 +10,13 @@ use octet_bundle::{
 
 use crate::medium::{Medium, staged, write_whole};
 use crate::plan::EspPlan;
-use crate::present::{ENTRY_MOST, PresentSlot};
+use crate::present::{MAX_ENTRY, PresentSlot};
 
 /// What was written is not there.
 #[derive(Debug, thiserror::Error)]
 pub enum NotThere {
-    /// It cannot be read.
     #[error("{0}: {1}")]
     Unread(String, io::Error),
-    /// It is something else.
     #[error("{0} is not what it should be")]
     Differs(String),
 }
@@ -38,9 +36,6 @@ pub fn make_room(medium: &mut impl Medium, plan: &EspPlan) -> io::Result<()> {
 }
 
 /// Gives files their names, once all of them are on the medium.
-///
-/// # Errors
-/// See [`make_room`].
 pub fn finish(medium: &mut impl Medium, written: &[String]) -> io::Result<()> {
     written.iter().try_for_each(|path| medium.rename(&staged(path), path))?;
     medium.sync()
@@ -72,9 +67,6 @@ pub fn read_back(
 }
 
 /// The digest of the first `size` bytes of a file.
-///
-/// # Errors
-/// See [`make_room`]; or it is shorter.
 pub fn digest(medium: &impl Medium, path: &str, size: u64) -> io::Result<Digest> {
     let mut hasher = Hasher::default();
     let mut piece = vec![0; MAX_CHUNK as usize];
@@ -90,9 +82,6 @@ pub fn digest(medium: &impl Medium, path: &str, size: u64) -> io::Result<Digest>
 
 /// From here on the boot loader knows the slot. Its entry appears under its name only when its
 /// content is on the medium.
-///
-/// # Errors
-/// See [`make_room`].
 pub fn write_entry(
     medium: &mut impl Medium,
     manifest: &Manifest,
@@ -113,15 +102,12 @@ pub fn write_entry(
 ///
 /// The new name is on the medium before the old one goes: a cut leaves the slot as it was, or both
 /// names, of which the boot loader takes the better one.
-///
-/// # Errors
-/// See [`make_room`].
 pub fn set_tries(medium: &mut impl Medium, slot: &PresentSlot, left: u32) -> io::Result<()> {
     let new = format!("{ENTRIES}/{}", EntryName::tried(&slot.name, left));
     let staged = staged(&format!("{ENTRIES}/octet-{}", slot.name));
     let old: Vec<_> = slot.entries.iter().filter(|path| **path != new).collect();
     let Some(first) = old.first() else { return Ok(()) };
-    let text = medium.read(first, ENTRY_MOST)?;
+    let text = medium.read(first, MAX_ENTRY)?;
     write_whole(medium, &staged, &text)?;
     if old.len() < slot.entries.len() {
         medium.remove(&new)?;

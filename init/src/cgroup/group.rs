@@ -33,9 +33,7 @@ enum Killed {
 
 /// The folder that a new process is to be put in.
 pub enum ProcessGroup<'a> {
-    /// The group's own.
     Own(BorrowedFd<'a>),
-    /// One below it.
     Below(OwnedFd),
 }
 
@@ -55,7 +53,6 @@ pub struct GroupUsage {
     pub memory: Option<u64>,
     /// Processor time in microseconds, since the group was made.
     pub cpu_micros: Option<u64>,
-    /// Processes and threads.
     pub tasks: Option<u64>,
     /// How many of its processes were killed for want of memory, since the group was made.
     pub oom_kills: Option<u64>,
@@ -125,7 +122,6 @@ impl Group {
         Ok(value(text, "populated") == Some(1))
     }
 
-    /// What it uses now.
     pub fn usage(&self) -> GroupUsage {
         let mut space = [0; 1024];
         let mut number = |file| read(&self.dir, file, &mut space).ok()?.trim().parse().ok();

@@ -21,7 +21,6 @@ use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// Where it is mounted.
 const PLACE: &str = "/sys/fs/cgroup";
 
 /// What limits and counts, in the order of `Controllers`.
@@ -31,7 +30,6 @@ const IO: &str = "io";
 
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-/// Which controllers units have.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Controllers {
     cpu: bool,
@@ -93,7 +91,6 @@ impl Cgroups {
         Ok(cgroups)
     }
 
-    /// Gives units these controllers.
     fn enable(&self, names: impl Iterator<Item = &'static str>) -> rustix::io::Result<()> {
         let enable: Vec<String> = names.map(|name| format!("+{name}")).collect();
         if !enable.is_empty() {

@@ -181,7 +181,6 @@ fn asks_nobody(caller: Caller, unit: &UnitName) -> Failure {
 
 /// How a request is answered.
 enum Answer {
-    /// With this.
     Now(Value),
     /// With nothing; then this happens.
     Then(SupervisorEvent),

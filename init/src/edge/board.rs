@@ -14,12 +14,10 @@ use crate::supervisor::UnitId;
 /// The unit that looks at the flash.
 const DATA: &str = "data";
 
-/// What the flash says.
 #[derive(Debug, PartialEq, Eq)]
 enum OfFlash {
     Nothing,
     Board(BoardId),
-    /// In words.
     Problem(String),
 }
 
@@ -65,7 +63,7 @@ impl Edge {
     pub(super) fn take_number(&mut self, args: &Arguments) -> Result<(), Failure> {
         let Some(board) = args.integer("number").and_then(BoardId::board) else {
             let message = "there is no such board";
-            let help = format!("give a number from 1 to {}", BoardId::MOST);
+            let help = format!("give a number from 1 to {}", BoardId::MAX);
             return Err(Failure::new(FailureCode::BadArgument, message, help));
         };
         match self.boot.board.told(board) {

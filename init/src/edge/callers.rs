@@ -9,7 +9,6 @@ use octet_control::{CONFIG, DESCRIBE, Failure, FailureCode, INIT, OF_OPERATORS};
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caller {
-    /// Root: may do everything.
     Root,
     /// Whoever holds the control port: may do everything.
     Port,
@@ -42,9 +41,6 @@ pub fn operators(units: &[Unit]) -> Vec<u32> {
 }
 
 /// Whether `caller` may call `verb` of PID 1. A unit that may call any may ask which there are.
-///
-/// # Errors
-/// It may not.
 pub fn check(caller: Caller, verb: &str, units: &[&Unit]) -> Result<(), Failure> {
     let Caller::User(uid) = caller else { return Ok(()) };
     let unit = units.iter().find(|unit| unit.user.user().uid == uid);

@@ -11,11 +11,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 /// How often PID 1 reads from one client before the others have their turn.
 const READS_PER_TURN: usize = 16;
 
-/// One client.
 pub struct ControlClient {
     stream: ClientStream,
     connection: Connection,
-    /// Who it is.
     pub caller: Caller,
     /// The request that is answered with every change, and whether one is due.
     watch: Option<(u64, bool)>,
@@ -29,9 +27,7 @@ pub struct ControlClient {
 pub enum Received {
     /// All that it has sent.
     All,
-    /// Its turn ended first.
     MayHaveMore,
-    /// It has gone.
     Gone,
 }
 

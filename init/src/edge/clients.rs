@@ -18,7 +18,7 @@ use crate::port;
 use crate::supervisor::Moment;
 
 /// How many clients may be connected at once; a further one is turned away.
-const MOST_CLIENTS: usize = 64;
+const MAX_CLIENTS: usize = 64;
 
 /// How many of them are kept for operators: a service that holds all the others must not keep them
 /// out.
@@ -28,7 +28,6 @@ const FOR_OPERATORS: usize = 32;
 /// The kernel says again that others wait.
 const AT_ONCE: usize = 16;
 
-/// All clients.
 #[derive(Default)]
 pub struct ControlClients {
     listener: Option<UnixListener>,
@@ -48,10 +47,11 @@ enum Port {
     #[default]
     Theirs,
     /// That unit does not run: the port is looked for.
-    LookingUntil { give_up: Moment, next: Moment },
-    /// It is this client.
+    LookingUntil {
+        give_up: Moment,
+        next: Moment,
+    },
     Ours(u32),
-    /// There is none.
     Missing,
 }
 
@@ -80,7 +80,7 @@ impl ControlClients {
     /// Nobody else has the port now: PID 1 is asked there for what it can be asked itself.
     pub fn take_port(&mut self) {
         if let Port::Theirs = self.port {
-            self.port = Port::LookingUntil { give_up: now() + port::PATIENCE, next: now() };
+            self.port = Port::LookingUntil { give_up: now() + port::TIMEOUT, next: now() };
         }
     }
 
@@ -94,7 +94,7 @@ impl ControlClients {
     /// Opens the port if it is looked for and there.
     pub fn open_port(&mut self, poll: &Poll) {
         let Port::LookingUntil { give_up, .. } = self.port else { return };
-        let next = now() + port::PAUSE;
+        let next = now() + port::RETRY_DELAY;
         self.port = match port::open() {
             Some(port) => {
                 let token = self.next_token();
@@ -195,7 +195,7 @@ impl ControlClients {
 /// Whether there is room for `caller` beside `count` others.
 fn has_room(count: usize, caller: Caller) -> bool {
     let kept = if caller.is_operator() { 0 } else { FOR_OPERATORS };
-    count + kept < MOST_CLIENTS
+    count + kept < MAX_CLIENTS
 }
 
 #[cfg(test)]
@@ -206,7 +206,7 @@ mod tests {
     fn services_keep_no_operator_out() {
         let most = |caller| (0..).find(|&count| !has_room(count, caller)).unwrap();
         let (services, all) = (most(Caller::User(901)), most(Caller::Root));
-        assert_eq!((services, all - services), (MOST_CLIENTS - FOR_OPERATORS, FOR_OPERATORS));
+        assert_eq!((services, all - services), (MAX_CLIENTS - FOR_OPERATORS, FOR_OPERATORS));
     }
 
     /// Whoever waits beyond that waits on.

@@ -12,13 +12,11 @@ use crate::cgroup::Group;
 use crate::spawn::VerdictSocket;
 use crate::supervisor::SpawnRefusal;
 
-/// One unit.
 pub struct Managed {
     pub unit: Unit,
     /// The group of the unit that brings operators, which reaches its sockets.
     operators: Option<u32>,
     pub output: Output,
-    /// Its sockets, by name.
     pub sockets: Vec<(String, OwnedFd)>,
     /// Why it has no sockets, if it should.
     pub no_sockets: Option<String>,

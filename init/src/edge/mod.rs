@@ -56,7 +56,7 @@ const PORT_UNIT: &str = "port";
 
 /// How often it is looked whether the last processes of a unit are gone; mostly the news that they
 /// ended comes first.
-const CLEARING_PAUSE: Moment = Moment::from_millis(50);
+const CLEARING_DELAY: Moment = Moment::from_millis(50);
 
 /// Everything PID 1 holds.
 struct Edge {
@@ -236,7 +236,7 @@ impl Edge {
 
     /// When something is to be done, if nothing happens before.
     fn next_deadline(&self) -> Option<Moment> {
-        let clearing = (!self.clearing.is_empty()).then(|| now() + CLEARING_PAUSE);
+        let clearing = (!self.clearing.is_empty()).then(|| now() + CLEARING_DELAY);
         let trial = self.trial.as_ref().and_then(SlotTrial::due);
         let (state, clients) = (self.state.next_deadline(), self.clients.next_try());
         let all = [state, clients, self.watchdog.next(), trial, clearing];
@@ -324,7 +324,6 @@ impl Edge {
         None
     }
 
-    /// Where a unit stands.
     fn status(&self, unit: UnitId) -> &UnitStatus {
         self.state.status(unit)
     }

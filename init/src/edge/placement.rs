@@ -16,10 +16,8 @@ const NO_NUMBER: &str = "waits for the board's number";
 /// Why a unit is held that others than this list were told to run.
 const ELSEWHERE: &str = "is for other boards";
 
-/// Who runs here.
 #[derive(Debug, Clone)]
 pub struct BoardPlacement {
-    /// In start order.
     units: Vec<Placed>,
     /// What ranks above the list of units, until the next boot.
     told: Option<Told>,

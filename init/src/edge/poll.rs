@@ -12,7 +12,6 @@ use crate::supervisor::UnitId;
 /// Where something can be waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventSource {
-    /// A signal came.
     Signals,
     /// A unit wrote to its output, and there is no `logd`.
     Output(UnitId),
@@ -57,7 +56,6 @@ impl EventSource {
     }
 }
 
-/// One epoll instance.
 pub struct Poll(OwnedFd);
 
 impl Poll {

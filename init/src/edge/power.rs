@@ -20,7 +20,7 @@ static AGAIN: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
 /// How often, and with which pause, what is left is killed before the machine goes down anyway.
 const ROUNDS: u32 = 20;
-const PAUSE: Duration = Duration::from_millis(10);
+const RETRY_DELAY: Duration = Duration::from_millis(10);
 
 /// How long a disk may take to write out what is left: with the units' own time, half a minute in all.
 const UNMOUNT: Duration = Duration::from_secs(10);
@@ -57,7 +57,7 @@ pub fn down(goal: ShutdownGoal) -> ! {
         if !kill_all_processes() {
             break;
         }
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(RETRY_DELAY);
         while let Some(ended) = spawn::next_ended() {
             ended.collect();
         }
@@ -84,7 +84,7 @@ fn unmount_data() {
             if unmount("/data", UnmountFlags::empty()) != Err(rustix::io::Errno::BUSY) {
                 break;
             }
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(RETRY_DELAY);
         }
         let _ = done.send(());
     });

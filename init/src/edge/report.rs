@@ -13,7 +13,6 @@ use crate::command_line;
 use crate::facts;
 use crate::supervisor::{BoxState, Moment, UnitId, UnitState};
 
-/// How much is told.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Detail {
     /// How things stand: this is told again at every change.
@@ -116,7 +115,6 @@ pub fn boot(edge: &Edge) -> Value {
     })
 }
 
-/// Where the data is.
 fn data() -> Value {
     if command_line::data_in_memory() {
         return json!({ "device": null, "note": "tmpfs, lost at power-off" });

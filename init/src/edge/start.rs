@@ -15,9 +15,6 @@ use crate::supervisor::{SpawnRefusal, SupervisorEvent, UnitId};
 impl Edge {
     /// Starts the process of `id`. Whether its program could be executed comes as an event of its
     /// own.
-    ///
-    /// # Errors
-    /// There is no process.
     pub(super) fn start(&mut self, id: UnitId) -> Result<(), SpawnRefusal> {
         self.make_group(id)?;
         if self.port == Some(id) {

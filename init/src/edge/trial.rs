@@ -27,7 +27,6 @@ pub struct SlotTrial {
     slot: Option<UnitId>,
     /// The unit that looks at the disk.
     data: Option<UnitId>,
-    /// When the machine restarts.
     end: Moment,
     /// Since when time does not count.
     held: Option<Moment>,

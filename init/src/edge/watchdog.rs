@@ -14,7 +14,7 @@ const DEVICE: &str = "/dev/watchdog0";
 const TIMEOUT: i32 = 30;
 
 /// How often it is fed.
-const PAUSE: Moment = Moment::from_secs(10);
+const RETRY_DELAY: Moment = Moment::from_secs(10);
 
 /// How often it is looked for at most, when PID 1 is awake anyway.
 const LOOK: Moment = Moment::from_secs(1);
@@ -39,7 +39,7 @@ impl Watchdog {
         let timeout = sys::set_watchdog_timeout(&device, TIMEOUT);
         let fed = device.write(b"\0");
         self.device = Some(device);
-        self.next = now + PAUSE;
+        self.next = now + RETRY_DELAY;
         Some(match (timeout, fed) {
             (Ok(seconds), Ok(_)) => {
                 format!("the watchdog restarts the machine if PID 1 stands still for {seconds} s")
@@ -56,13 +56,13 @@ impl Watchdog {
     /// Feeds it if that is due. `due` is what the core has still to do: if that lies in the past
     /// although the core has just been asked, it makes no progress, and the watchdog stays hungry.
     pub fn feed(&mut self, now: Moment, due: Option<Moment>) {
-        let stuck = due.is_some_and(|due| due + PAUSE < now);
+        let stuck = due.is_some_and(|due| due + RETRY_DELAY < now);
         if let Some(device) = &mut self.device
             && self.next <= now
             && !stuck
         {
             let _ = device.write(b"\0");
-            self.next = now + PAUSE;
+            self.next = now + RETRY_DELAY;
         }
     }
 }

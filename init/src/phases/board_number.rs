@@ -7,7 +7,6 @@ use octet_appliance::{BoardFile, BoardId};
 use super::BootFacts;
 use crate::command_line;
 
-/// Which board this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BoardNumber {
     /// Nobody has said it yet.
@@ -22,7 +21,6 @@ pub enum BoardNumber {
 /// Who says which board this is; the first one ranks above the second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NumberSource {
-    /// The kernel's command line.
     CommandLine,
     /// A file of its flash.
     Flash,

@@ -5,7 +5,6 @@ use std::path::Path;
 use super::BootFacts;
 use crate::kernel_modules::{Afterwards, load_list};
 
-/// Loads the early modules.
 pub fn run(_: &mut BootFacts) -> Result<(), String> {
     let failures = load_list(Path::new("/lib/modules/early"), Afterwards::Remove);
     if failures.is_empty() { Ok(()) } else { Err(failures.join("; ")) }

@@ -17,7 +17,6 @@ use crate::console::say;
 use crate::supervisor::Moment;
 use board_number::BoardNumber;
 
-/// One named step.
 struct Phase {
     name: &'static str,
     run: fn(&mut BootFacts) -> Result<(), String>,
@@ -51,28 +50,20 @@ const TIME_TO_READ: Duration = Duration::from_secs(3);
 /// What the phases have found out.
 #[derive(Default)]
 pub struct BootFacts {
-    /// How each phase went.
     pub reports: Vec<PhaseReport>,
-    /// Which board this is.
     pub board: BoardNumber,
     /// What bounds and counts the units' processes.
     pub cgroups: Option<Cgroups>,
 }
 
-/// How one phase went.
 #[derive(Debug)]
 pub struct PhaseReport {
-    /// Its name.
     pub name: &'static str,
-    /// When it started.
     pub start: Moment,
-    /// How long it took.
     pub took: Duration,
-    /// What went wrong.
     pub problem: Option<String>,
 }
 
-/// Runs every phase.
 pub fn run() -> BootFacts {
     let mut boot = BootFacts::default();
     for phase in PHASES {

@@ -189,7 +189,7 @@ fn what_a_unit_does_not_answer_is_answered() {
 fn the_oldest_gives_way() {
     let mut between = Between::new();
     let mut units: Vec<Unit> = vec![];
-    for id in 0..MOST_OPEN as u64 + 2 {
+    for id in 0..MAX_OPEN as u64 + 2 {
         between.ask(id, "update", "follow");
         let mut unit = between.unit();
         assert_eq!(unit.next().unwrap()["id"], id);

@@ -20,28 +20,16 @@ use esp_counter::EspCounter;
 /// loader on boards whose firmware cannot rename files.
 pub trait BootCounter {
     /// How the slot stands; `None` if the boot loader does not know it.
-    ///
-    /// # Errors
-    /// In words.
     fn standing(&self) -> Result<Option<SlotState>, String>;
 
     /// Whether there is nothing left for [`mark_good`](Self::mark_good) to do.
-    ///
-    /// # Errors
-    /// In words.
     fn is_settled(&self) -> Result<bool, String>;
 
     /// Ends the counting: the slot is good. Done again it changes nothing.
-    ///
-    /// # Errors
-    /// In words.
     fn mark_good(&self) -> Result<(), String>;
 }
 
 /// Keeps for the verb `boot` how the booted slot stands.
-///
-/// # Errors
-/// In words.
 pub fn record(esp: &MountedEsp) -> Result<(), String> {
     let Some(version) = command_line::value("slot")? else { return Ok(()) };
     let standing = EspCounter::new(esp, &version).standing()?;
@@ -51,9 +39,6 @@ pub fn record(esp: &MountedEsp) -> Result<(), String> {
 
 /// Runs the unit `slot`, which starts once every base unit is ready: marks the slot good, and keeps
 /// the node's name where its owner finds it.
-///
-/// # Errors
-/// In words.
 pub fn run() -> Result<(), String> {
     let Some(version) = command_line::value("slot")? else { return Ok(()) };
     let disk = Disk::find()?;

@@ -12,16 +12,12 @@ use serde_json::Map;
 use crate::storage::disk::{Disk, at};
 use crate::storage::esp::MountedEsp;
 
-/// Where it is.
 const FILE: &str = "octet/node.pub";
 
 /// How long identity may take for an answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Writes the name that identity says now, if another one or none is there.
-///
-/// # Errors
-/// In words.
 pub fn keep(disk: &Disk) -> Result<(), String> {
     let Some(node) = ask(&Path::new(SOCKETS).join("identity.sock"))? else { return Ok(()) };
     let text = format!("{node}\n");
@@ -49,7 +45,7 @@ fn ask(socket: &Path) -> Result<Option<PublicKey>, String> {
         }
         other => other.map_err(|error| error.to_string())?,
     };
-    client.stream().set_read_timeout(Some(PATIENCE)).map_err(|error| error.to_string())?;
+    client.stream().set_read_timeout(Some(TIMEOUT)).map_err(|error| error.to_string())?;
     let shown = client.call("show", Map::new()).map_err(|error| format!("identity: {error}"))?;
     let Some(node) = shown.get("node").and_then(|node| node.as_str()) else { return Ok(None) };
     // What a service says is not written as it is: only a name is.

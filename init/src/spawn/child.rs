@@ -16,7 +16,6 @@ use crate::sys::{exit_now, reset_signals, unshare};
 /// What the steps know and find out.
 pub struct ChildState<'a> {
     pub order: &'a SpawnOrder<'a>,
-    /// The program.
     pub program: &'a str,
     /// The folders that are its own, as far as they could be made.
     pub folders: Vec<String>,

@@ -11,20 +11,17 @@ use crate::sys::wait_for_any;
 pub struct EndedProcess {
     /// Its number, which nobody else has until it is collected.
     pub pid: Pid,
-    /// How it ended.
     pub exit: ProcessExit,
 }
 
 /// A process that PID 1 did not start, after its end.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Orphan {
-    /// Its number.
     pub pid: Pid,
     /// Its program, as the kernel names it (15 bytes at most), or `?`.
     pub name: String,
     /// The unit in whose group it was.
     pub unit: Option<String>,
-    /// How it ended.
     pub exit: ProcessExit,
 }
 

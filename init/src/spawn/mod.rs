@@ -55,9 +55,7 @@ pub struct SpawnOrder<'a> {
     pub unit: &'a Unit,
     /// Its group, if the kernel has groups.
     pub group: Option<&'a Group>,
-    /// Where its output goes.
     pub stdout: BorrowedFd<'a>,
-    /// Where its errors go.
     pub stderr: BorrowedFd<'a>,
     /// Descriptors that it gets from 3 on, in this order, with their names (`sd_listen_fds(3)`).
     pub passed: Vec<(String, BorrowedFd<'a>)>,
@@ -73,7 +71,6 @@ pub struct SpawnOrder<'a> {
 /// A process that is becoming, or has become, a unit's program.
 #[derive(Debug)]
 pub struct Child {
-    /// Its number.
     pub pid: Pid,
     /// Itself: its number may be given to another once it was collected, this may not.
     pub pidfd: OwnedFd,

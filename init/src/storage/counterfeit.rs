@@ -7,7 +7,6 @@
 
 use std::io;
 
-/// Bytes of a place.
 const PAGE: usize = 4096;
 
 /// Bytes at the beginning of the medium that must not change: the partition table.
@@ -28,18 +27,13 @@ pub enum MediumProblem {
     Counterfeit {
         /// Bytes up to the end of the data partition.
         says: u64,
-        /// Those that it keeps.
         has: u64,
-        /// Where something was lost.
         lost: u64,
     },
 }
 
 /// Sees that the medium keeps what is written between `first`, where the data partition begins, and `end`. What is read
 /// must come from the medium.
-///
-/// # Errors
-/// It does not.
 pub fn look(
     (first, end): (u64, u64),
     seed: u8,

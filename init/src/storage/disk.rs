@@ -24,8 +24,8 @@ const DATA: &str = "octet-data";
 const BLOCK: &str = "/sys/class/block";
 
 /// How long a controller may take to show its disk, and how often it is looked for.
-const PATIENCE: u32 = 100;
-const PAUSE: Duration = Duration::from_millis(50);
+const ATTEMPTS: u32 = 100;
+const RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// How often, in looks, the kernel is asked to look for partitions again.
 const LOOK_AGAIN: u32 = 20;
@@ -33,24 +33,18 @@ const LOOK_AGAIN: u32 = 20;
 /// The disk with its two partitions, by their names under `/dev`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disk {
-    /// The whole disk.
     pub whole: String,
-    /// The EFI system partition.
     pub esp: String,
-    /// The data partition.
     pub data: String,
 }
 
 impl Disk {
     /// Finds the disk that this boot is from; waits for it up to five seconds. What was found once counts until the
     /// machine restarts.
-    ///
-    /// # Errors
-    /// In words: there is none, or nobody says which of several it is.
     pub fn find() -> Result<Self, String> {
         let started = started::partition();
         let mut found = vec![];
-        for turn in 0..PATIENCE {
+        for turn in 0..ATTEMPTS {
             found = Self::all(Path::new(BLOCK))?;
             let before = Self::said(&facts::read(facts::DISK));
             let chosen = before.filter(|disk| found.iter().any(|(it, _)| it == disk));
@@ -65,7 +59,7 @@ impl Disk {
             if turn % LOOK_AGAIN == 0 {
                 look_again(Path::new(BLOCK));
             }
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(RETRY_DELAY);
         }
         Err(unclear(&found, started.as_deref(), Path::new(BLOCK)))
     }
@@ -97,9 +91,6 @@ impl Disk {
 
     /// Makes the data partition reach the end of the disk, in the table and for the kernel. In the first boot the EFI
     /// system partition gets a GUID of its own, by which two disks are told apart. Returns whether anything was written.
-    ///
-    /// # Errors
-    /// In words, with the device.
     pub fn grow(&self, first_boot: bool) -> Result<bool, String> {
         let path = device(&self.whole);
         let size = number(&Path::new(BLOCK).join(&self.whole).join("queue/logical_block_size"));
@@ -169,7 +160,6 @@ fn choose(found: &[(Disk, String)], started: Option<&str>) -> Option<Disk> {
     Some(only.0.clone())
 }
 
-/// Why no disk counts.
 fn unclear(found: &[(Disk, String)], started: Option<&str>, block: &Path) -> String {
     let names: Vec<_> = found.iter().map(|(disk, _)| disk.whole.as_str()).collect();
     let (names, count) = (names.join(" and "), names.len());
@@ -224,7 +214,6 @@ struct Partition {
     label: String,
     /// Its GUID there, in small letters.
     guid: String,
-    /// Its own name.
     name: String,
 }
 

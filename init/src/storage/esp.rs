@@ -16,8 +16,8 @@ use super::disk::{at, device};
 const POINT: &str = "/efi";
 
 /// How often, and with which pause, a mount is tried while another unit holds the partition.
-const PATIENCE: u32 = 250;
-const PAUSE: Duration = Duration::from_millis(200);
+const ATTEMPTS: u32 = 250;
+const RETRY_DELAY: Duration = Duration::from_millis(200);
 
 /// The partition, mounted for as long as the value lives.
 #[derive(Debug)]
@@ -27,25 +27,16 @@ pub struct MountedEsp {
 
 impl MountedEsp {
     /// Mounts the partition `name` so that it cannot be written to.
-    ///
-    /// # Errors
-    /// In words, with the device.
     pub fn read(name: &str) -> Result<Self, String> {
         Self::mount(name, MountFlags::RDONLY)
     }
 
     /// Mounts the partition `name` to change it.
-    ///
-    /// # Errors
-    /// In words, with the device.
     pub fn change(name: &str) -> Result<Self, String> {
         Self::mount(name, MountFlags::empty())
     }
 
     /// Mends what a power cut has left on the partition `name`. Returns what was done, in words.
-    ///
-    /// # Errors
-    /// In words, with the device.
     pub fn tidy(name: &str, check: Check) -> Result<Option<String>, String> {
         unmount_leftovers();
         fat::tidy(&device(name), check)
@@ -61,7 +52,7 @@ impl MountedEsp {
         for turn in 0.. {
             match mount(&device, POINT, c"vfat", flags | safe, options) {
                 // The unit `update` has it mounted in another way.
-                Err(Errno::BUSY) if turn < PATIENCE => std::thread::sleep(PAUSE),
+                Err(Errno::BUSY) if turn < ATTEMPTS => std::thread::sleep(RETRY_DELAY),
                 mounted => {
                     mounted.map_err(|error| at(&device)(error.into()))?;
                     break;
@@ -78,9 +69,6 @@ impl MountedEsp {
 
     /// Returns once everything written is on the medium: `syncfs` has FAT write it, and only the
     /// device's own `fsync` empties the device's cache.
-    ///
-    /// # Errors
-    /// The medium refuses.
     pub fn sync(&self) -> io::Result<()> {
         rustix::fs::syncfs(File::open(POINT)?)?;
         File::open(&self.device)?.sync_all()

@@ -11,15 +11,11 @@ use rustix::mount::{MountFlags, mount};
 use super::disk::at;
 use super::superblock::{self, FilesystemState};
 
-/// Where the data is.
 pub const DATA: &str = "/data";
 
 /// Makes the file system. `verity` seals finished objects; inode tables are filled in later, by
 /// the kernel. What was on the partition is discarded first, if the medium can: it may have been
 /// somebody's, who has reset the box.
-///
-/// # Errors
-/// In words.
 pub fn make(device: &Path) -> Result<(), String> {
     let options = ["-q", "-F", "-t", "ext4", "-L", "octet-data", "-m", "0", "-O", "verity"];
     let mut command = Command::new("/sbin/mke2fs");
@@ -32,9 +28,6 @@ pub fn make(device: &Path) -> Result<(), String> {
 
 /// Mounts the file system; checks it first if it was not unmounted as it should be. Returns what
 /// was done to it, in words.
-///
-/// # Errors
-/// In words: it cannot be mended.
 pub fn mount_checked(device: &Path) -> Result<Option<String>, String> {
     let mut done = None;
     match read_state(device)? {
@@ -50,10 +43,6 @@ pub fn mount_checked(device: &Path) -> Result<Option<String>, String> {
     Ok(done)
 }
 
-/// Mounts it.
-///
-/// # Errors
-/// In words.
 pub fn mount_data(device: &Path) -> Result<(), String> {
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::NOATIME;
     mount(device, DATA, c"ext4", flags, c"errors=remount-ro")
@@ -61,9 +50,6 @@ pub fn mount_data(device: &Path) -> Result<(), String> {
 }
 
 /// Writes a file so that it is either there and whole, or not there.
-///
-/// # Errors
-/// The file system refuses.
 pub fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("new");
     let mut file = File::create(&temporary)?;

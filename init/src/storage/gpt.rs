@@ -58,7 +58,6 @@ pub struct GrowthPlan {
 /// Why there is no plan.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TableProblem {
-    /// Neither table is whole.
     #[error("neither the partition table nor its backup is whole")]
     NoTable,
     /// There is no data partition.
@@ -70,9 +69,7 @@ pub enum TableProblem {
     /// The disk ends before the partition does.
     #[error("the disk has {sectors} sectors, but {name} ends at sector {last}")]
     TooSmall {
-        /// Of the disk.
         sectors: u64,
-        /// The partition.
         name: String,
         /// Its last sector.
         last: u64,
@@ -87,9 +84,6 @@ struct Table<'a> {
 
 /// Plans for a disk of `sectors` sectors, of which `head` are the first [`HEAD`] and `tail` the
 /// last [`TAIL`]; the partition named `name` is the one that grows. One that has the GUID of every image gets `own`.
-///
-/// # Errors
-/// See [`Problem`].
 pub fn plan(
     head: &[u8],
     tail: &[u8],

@@ -48,10 +48,6 @@ const NAME: &str = "/data/octet.json";
 /// Written and removed again at every start, to see that something can be.
 const PROBE: &str = "/data/.octet-probe";
 
-/// Runs the unit.
-///
-/// # Errors
-/// In words.
 pub fn run() -> Result<(), String> {
     for failure in load_list(MODULES.as_ref(), Afterwards::Forget) {
         eprintln!("{failure}");

@@ -17,17 +17,11 @@ use super::esp::MountedEsp;
 use super::{FIRST_BOOT, ext4};
 
 /// Whether the data that is mounted is to be erased.
-///
-/// # Errors
-/// In words: the disk does not say.
 pub fn is_asked() -> Result<bool, String> {
     fs::exists(RESET).map_err(at(RESET.as_ref()))
 }
 
 /// Makes this boot a first boot, whatever happens to it from now on.
-///
-/// # Errors
-/// In words: somebody uses the data, or the EFI system partition takes nothing.
 pub fn begin(disk: &Disk) -> Result<(), String> {
     // Before the marker: what is mounted is taken for what a first boot has made.
     unmount(ext4::DATA, UnmountFlags::empty())

@@ -11,18 +11,15 @@ const STATE_CLEAN: u16 = 1;
 const STATE_ERRORS: u16 = 2;
 const INCOMPAT_RECOVER: u32 = 4;
 
-/// What the superblock says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FilesystemState {
     /// It was unmounted as it should be.
     Clean,
     /// It was not unmounted, or the kernel has found errors in it.
     ToCheck,
-    /// This is no superblock.
     Missing,
 }
 
-/// Reads the state.
 pub fn state(superblock: &[u8; LEN]) -> FilesystemState {
     let u16_at = |at: usize| u16::from_le_bytes([superblock[at], superblock[at + 1]]);
     if u16_at(56) != MAGIC {

@@ -22,8 +22,6 @@ pub enum EdgeAction {
 /// What the machine does once all is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShutdownGoal {
-    /// Off.
     PowerOff,
-    /// Start again.
     Reboot,
 }

@@ -27,7 +27,6 @@ impl State {
         }
     }
 
-    /// Does what is due.
     pub(super) fn pass_deadlines(&mut self, now: Moment, actions: &mut Vec<EdgeAction>) {
         while let Some(&(due, unit)) = self.deadlines.0.first()
             && due <= now

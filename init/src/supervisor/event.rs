@@ -66,18 +66,15 @@ impl SupervisorEvent {
 /// Why a process could not be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpawnRefusal {
-    /// In words.
     pub reason: String,
     /// Whether another try may help: memory may come back, a missing program does not.
     pub may_pass: bool,
 }
 
-/// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProcessExit {
     /// By itself, with this status.
     Status(i32),
-    /// By this signal.
     Signal(i32),
 }
 

@@ -55,7 +55,6 @@ pub type Moment = Duration;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnitId(pub usize);
 
-/// Everything the core knows.
 #[derive(Debug, Clone)]
 pub struct State {
     units: Vec<Slot>,

@@ -9,7 +9,6 @@ use super::{ProcessExit, Settings, State, Then, UnitId, UnitState};
 /// Why a unit is not as it should be.
 #[derive(Debug, Clone)]
 pub enum UnitReason {
-    /// The operator wanted it.
     Operator,
     /// It is not for this node, or that is not known yet; in words.
     Held(String),
@@ -23,7 +22,6 @@ pub enum UnitReason {
     NotAlive,
     /// Its process could not be started.
     Refused(String),
-    /// This, once too often.
     OverBudget(Box<UnitReason>),
 }
 

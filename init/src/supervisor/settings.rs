@@ -10,7 +10,6 @@ use super::UnitId;
 /// The part of a unit that decides when it starts and stops.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// For messages.
     pub name: String,
     /// What kind of unit it is.
     pub unit_type: UnitType,
@@ -25,13 +24,10 @@ pub struct Settings {
     pub stops_last: bool,
     /// How it says that it is ready.
     pub readiness: Readiness,
-    /// From start to ready.
     pub start_timeout: Duration,
     /// When it is started again.
     pub policy: RestartPolicy,
-    /// First pause.
     pub delay: Duration,
-    /// Longest pause.
     pub max_delay: Duration,
     /// Restarts allowed within `window`.
     pub budget: u32,

@@ -25,7 +25,6 @@ enum Patience {
     AskUntil(Moment),
     /// Everything was killed, and is waited for until then.
     KilledUntil(Moment),
-    /// The machine goes down.
     Over,
 }
 

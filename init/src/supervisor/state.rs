@@ -2,7 +2,6 @@
 
 use super::{Moment, ProcessExit};
 
-/// Where a unit stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(test, derive(strum::EnumDiscriminants))]
 #[cfg_attr(test, strum_discriminants(name(StateKind)))]
@@ -12,7 +11,6 @@ pub enum UnitState {
     Waiting,
     /// Its process was asked for, or runs and is not ready; it must be by `deadline`.
     Starting {
-        /// See above.
         deadline: Moment,
     },
     /// Its process runs and is ready.
@@ -21,14 +19,11 @@ pub enum UnitState {
     Exited,
     /// It failed and is started again at `until`.
     Backoff {
-        /// See above.
         until: Moment,
     },
-    /// It failed for good.
     Failed,
     /// Its process was asked to end; it is killed at `kill_at`, unless that was done already.
     Stopping {
-        /// See above.
         kill_at: Option<Moment>,
         /// What follows once it has ended.
         then: Then,
@@ -105,9 +100,7 @@ impl UnitState {
 /// [`State::reason`](super::State::reason).
 #[derive(Debug, Clone)]
 pub struct UnitStatus {
-    /// Where it stands.
     pub state: UnitState,
-    /// Since when.
     pub since: Moment,
     /// How often it was started again because it had failed.
     pub restarts: u64,

@@ -11,7 +11,6 @@ pub enum BoxState {
     Ready,
     /// A base unit failed, or has stopped.
     Degraded,
-    /// Going down.
     Stopping,
 }
 
@@ -72,7 +71,6 @@ impl State {
             .map(|(index, slot)| (UnitId(index), &slot.settings, &slot.status))
     }
 
-    /// Where a unit stands.
     pub fn status(&self, unit: UnitId) -> &UnitStatus {
         &self.units[unit.0].status
     }

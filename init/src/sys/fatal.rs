@@ -48,7 +48,6 @@ extern "C" fn handler(signal: c_int) {
     crate::console::last_words(name);
 }
 
-/// Writes where nothing is.
 #[cfg(feature = "fault")]
 pub fn touch_nothing() {
     // SAFETY: none: this is the fault that a build for tests makes.

@@ -33,7 +33,6 @@ struct CloneArgs {
 
 /// Which of the two processes this is.
 pub enum Cloned {
-    /// The new one.
     Child,
     /// The old one, with number and descriptor of the new one.
     Parent(Pid, OwnedFd),
@@ -125,7 +124,6 @@ pub fn exit_now(status: c_int) -> ! {
 
 /// A child that has ended: how `waitid` says so.
 pub struct Waited {
-    /// Which.
     pub pid: Pid,
     /// Whether `status` is that of its own end, or else the number of the signal that ended it.
     pub by_itself: bool,

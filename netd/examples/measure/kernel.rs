@@ -16,7 +16,6 @@ use serde_json::{Value, json};
 use crate::site::Site;
 use crate::{Failed, by_hand};
 
-/// By which means.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum How {
     /// Netd's own: what `daemon` does, without what it does besides.
@@ -29,7 +28,7 @@ pub enum How {
 }
 
 /// Rounds of observing and changing, at most.
-const MOST_ROUNDS: usize = 4;
+const MAX_ROUNDS: usize = 4;
 
 impl How {
     pub fn named(name: &str) -> Option<Self> {
@@ -80,7 +79,7 @@ async fn by_netd(
     let next = site.rules();
     kernel.load(&next, rules.take().as_ref()).await?;
     *rules = Some(next);
-    for _ in 0..MOST_ROUNDS {
+    for _ in 0..MAX_ROUNDS {
         let changes = changes(kernel, site).await?;
         if changes.is_empty() {
             break;

@@ -30,7 +30,6 @@ use serde_json::{Value, json};
 use kernel::How;
 use site::Site;
 
-/// Why nothing was measured.
 type Failed = Box<dyn Error>;
 
 const USAGE: &str = "measure GATE plan FILE | measure GATE apply netd|whole|least FILE OTHER";

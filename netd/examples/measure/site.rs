@@ -33,7 +33,6 @@ impl Site {
         NodeTables::router(&self.plan, &self.units, &PortBindings::default(), false)
     }
 
-    /// Devices of all ports.
     pub fn devices(&self) -> impl Iterator<Item = &str> {
         self.plan.devices().map(LinkName::as_str)
     }

@@ -18,7 +18,6 @@ const NEEDS: [(&str, &str); 3] = [("uci", "rpcd"), ("session", "rpcd"), ("file",
 pub struct UnknownRouter {
     /// The fingerprint of its certificate.
     pub fingerprint: Fingerprint,
-    /// Packages that it lacks.
     pub lacks: Vec<&'static str>,
 }
 

@@ -35,10 +35,8 @@ const SETTLE_LOOKS: usize = 15;
 /// How often a step is done that an answer was lost of.
 const TRIES: usize = 3;
 
-/// Between two of these.
-const PAUSE: Duration = Duration::from_secs(1);
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// How it ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ApplyOutcome {
     /// All was as wanted; nothing was touched.
@@ -81,7 +79,6 @@ pub enum ApplyError {
 }
 
 impl ApplyError {
-    /// What to do.
     pub fn help(&self) -> String {
         match self {
             Self::Ubus(error) => error.help(),
@@ -131,7 +128,6 @@ pub fn apply(
 
 /// What a look at the router has come to.
 enum Look {
-    /// All is as wanted.
     Done,
     /// The daemons have not done this yet.
     NotYet(String),
@@ -180,7 +176,7 @@ impl Job<'_, '_> {
                 // What of it is staged is nobody's then.
                 Err(error) if !is_last && (error.may_pass() || error.is_end_of_session()) => {
                     self.ubus.end_session();
-                    self.ubus.wait(PAUSE);
+                    self.ubus.wait(RETRY_DELAY);
                     continue;
                 }
                 Err(error) => return Err(denied(error, "uci revert, delete and add").into()),
@@ -193,7 +189,7 @@ impl Job<'_, '_> {
                     return Err(self.ubus.waiting().into());
                 }
                 Err(error) if error.is_lost() => {
-                    self.ubus.wait(PAUSE);
+                    self.ubus.wait(RETRY_DELAY);
                     // Before it was asked nothing has waited.
                     match self.is_waiting() {
                         Ok(true) => return Ok(None),
@@ -205,7 +201,7 @@ impl Job<'_, '_> {
                 // It was not done: the session is looked at first.
                 Err(error) if !is_last && (error.may_pass() || error.is_end_of_session()) => {
                     self.ubus.end_session();
-                    self.ubus.wait(PAUSE);
+                    self.ubus.wait(RETRY_DELAY);
                 }
                 Err(error) => return Err(denied(error, "uci apply").into()),
             }
@@ -243,9 +239,6 @@ impl Job<'_, '_> {
     }
 
     /// Waits until the daemons have done it.
-    ///
-    /// # Errors
-    /// In words: why it does not come to that.
     fn watch(&mut self) -> Result<(), String> {
         let mut why = String::new();
         for seconds in LOOKS {
@@ -318,10 +311,6 @@ impl Job<'_, '_> {
         first.or_else(|| is_same.then(|| "the firewall has the rules of before".to_owned()))
     }
 
-    /// Has it stay.
-    ///
-    /// # Errors
-    /// In words: why it is not known whether it does.
     fn confirm(&mut self) -> Result<(), String> {
         let mut why = String::new();
         for _ in 0..TRIES {
@@ -329,7 +318,7 @@ impl Job<'_, '_> {
                 Ok(()) => return Ok(()),
                 Err(error) if error.may_pass() => {
                     why = error.to_string();
-                    self.ubus.wait(PAUSE);
+                    self.ubus.wait(RETRY_DELAY);
                 }
                 Err(error) => return Err(error.to_string()),
             }

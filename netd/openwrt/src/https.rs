@@ -38,7 +38,6 @@ const LONGEST: usize = 8 << 20;
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpsError {
-    /// This computer lacks something.
     #[error("no connection can be made: {0}")]
     Own(String),
     /// Nobody is there: nothing was asked.
@@ -50,7 +49,6 @@ pub enum HttpsError {
     /// It is another router, or somebody between: nothing was asked.
     #[error("the certificate at {address} is {found}, not {wanted}")]
     OtherCertificate {
-        /// Where.
         address: String,
         /// The fingerprint that was said.
         wanted: Fingerprint,
@@ -81,9 +79,6 @@ struct To {
 impl Https {
     /// To `address`, a name or an IP address, with `:PORT` if it is not 443. Without a fingerprint whoever answers is taken for
     /// the router.
-    ///
-    /// # Errors
-    /// This computer lacks something.
     pub fn new(address: &str, wanted: Option<Fingerprint>) -> Result<Self, HttpsError> {
         let own = |error: &dyn std::fmt::Display| HttpsError::Own(error.to_string());
         let provider = Arc::new(default_provider());
@@ -121,9 +116,6 @@ impl Https {
     }
 
     /// Sends `body` to `path`, and gives the answer's: status and bytes.
-    ///
-    /// # Errors
-    /// There is none.
     pub fn post(&mut self, path: &str, body: Vec<u8>) -> Result<(u16, Vec<u8>), HttpsError> {
         let outcome = self.runtime.block_on(self.to.exchange(path, Bytes::from(body)));
         if outcome.is_err() {

@@ -22,9 +22,7 @@ pub(crate) fn get(config: &str) -> UbusCall {
 pub struct RouterState {
     /// What it is, as its maker calls it.
     pub model: String,
-    /// Its configuration.
     pub sections: Vec<UciSection>,
-    /// What runs.
     pub live: LiveState,
 }
 
@@ -50,9 +48,6 @@ pub fn probe() -> UbusCall {
 }
 
 /// What [`probe`] has said.
-///
-/// # Errors
-/// It was not answered.
 pub fn waits(answer: CallResult) -> Result<bool, UbusError> {
     match answer {
         Ok(_) | Err(UbusError::Invalid(_)) => Ok(false),
@@ -84,9 +79,6 @@ impl LiveState {
     }
 
     /// The same, and what `calls` come to.
-    ///
-    /// # Errors
-    /// The router does not answer.
     pub fn with(
         ubus: &mut Ubus,
         calls: &[UbusCall],

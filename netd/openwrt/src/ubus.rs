@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 
 use crate::https::{Https, HttpsError};
 
-/// Where the bus is.
 const PATH: &str = "/ubus";
 
 /// The session of who is not logged in.
@@ -36,15 +35,13 @@ const PROGRAM: &str = "file exec";
 /// How often what only reads is asked.
 const TRIES: usize = 3;
 
-/// Between two of these.
-const PAUSE: Duration = Duration::from_secs(1);
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// A call of a method.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UbusCall {
     /// The object, as `uci`.
     pub object: &'static str,
-    /// Its method.
     pub method: &'static str,
     /// What it takes: an object.
     pub args: Value,
@@ -70,10 +67,8 @@ impl fmt::Display for UbusCall {
 /// Why a call came to nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum UbusError {
-    /// There is no answer.
     #[error(transparent)]
     Https(#[from] HttpsError),
-    /// Not with these words.
     #[error("the router does not let `{0}` in with this password")]
     Login(String),
     /// The session has ended, and with it what was staged.
@@ -119,7 +114,6 @@ pub enum UbusError {
 }
 
 impl UbusError {
-    /// What to do.
     pub fn help(&self) -> String {
         let help = match self {
             Self::Https(HttpsError::OtherCertificate { .. }) => {
@@ -186,10 +180,8 @@ impl UbusError {
 /// What comes with an answer, or why it came to nothing.
 pub type CallResult = Result<Value, UbusError>;
 
-/// Who logs in.
 #[derive(Clone)]
 pub struct Login {
-    /// The name.
     pub name: String,
     /// The password, which is never shown.
     pub password: String,
@@ -218,7 +210,6 @@ impl Ubus {
         Self { https, login, session: None, wait }
     }
 
-    /// Lets time pass.
     pub fn wait(&mut self, time: Duration) {
         (self.wait)(time);
     }
@@ -277,7 +268,7 @@ impl Ubus {
                 Err(UbusError::Session) => (self.session, is_renewed) = (None, true),
                 Err(error) if error.may_pass() && tries + 1 < TRIES => {
                     tries += 1;
-                    self.wait(PAUSE);
+                    self.wait(RETRY_DELAY);
                 }
                 outcome => return outcome,
             }

@@ -10,9 +10,7 @@ use crate::state::RouterState;
 
 /// What is wanted of a router.
 pub enum DesiredConfig<'a> {
-    /// What a plan says.
     Plan(&'a RouterPlan),
-    /// Nothing of ours.
     Nothing,
 }
 

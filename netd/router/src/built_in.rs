@@ -4,14 +4,11 @@ use std::fmt;
 
 use octet_appliance::{ALL_PORTS, FlowKey, Port, PortRange, TrafficKind, Zone};
 
-/// A built-in line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum BuiltIn {
     /// DHCP of boards and the owner's devices.
     Dhcp,
-    /// Their questions about names.
     Dns,
-    /// Their questions about time.
     Time,
     /// Boards that become part of the box.
     Enrolment,
@@ -39,7 +36,6 @@ pub enum BuiltIn {
 pub const ENROLMENT: u16 = 4041;
 
 impl BuiltIn {
-    /// Its name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Dhcp => "dhcp",

@@ -10,9 +10,7 @@ use crate::plan::{RouterPlan, RuleSource};
 /// What becomes of a new flow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Explanation {
-    /// A line lets it.
     Let {
-        /// Which.
         by: RuleSource,
         /// What the line says, or what stands in the documents.
         text: String,
@@ -26,12 +24,9 @@ pub enum Explanation {
     },
     /// The uplink's port leads to a board.
     Published {
-        /// The board's number.
         board: u8,
-        /// Its port.
         port: u16,
     },
-    /// No line lets it.
     Denied,
 }
 

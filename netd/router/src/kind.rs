@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct FlowKind {
-    /// What carries it.
     pub traffic: TrafficKind,
     /// The port; 0 for what has none.
     pub port: u16,
@@ -48,7 +47,6 @@ impl FlowKind {
         Self { traffic: TrafficKind::Udp, port }
     }
 
-    /// An echo request.
     pub const PING: Self = Self { traffic: TrafficKind::Ping, port: 0 };
 }
 

@@ -37,7 +37,6 @@ const ALWAYS: [FlowKind; 8] = [
 /// A board, as it says itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BoardEnd {
-    /// Its number.
     pub number: u8,
     /// The Ethernet address of its port.
     pub mac: Mac,
@@ -73,7 +72,6 @@ pub struct Matrix<'a> {
 struct Probe {
     kind: FlowKind,
     is_ipv4: bool,
-    /// What decides about it.
     answer: Explanation,
     has_come: bool,
 }
@@ -95,7 +93,6 @@ impl<'a> Matrix<'a> {
         Self { plan, seats, came: BTreeMap::new(), answered: BTreeMap::new() }
     }
 
-    /// The boards.
     pub fn seats(&self) -> impl Iterator<Item = &BoardEnd> {
         self.seats.values()
     }

@@ -39,9 +39,7 @@ pub const VPN: &str = "fvpn";
 pub struct RouterPlan {
     /// Its port that leads out.
     pub uplink: LinkName,
-    /// The boards, by number.
     pub boards: Vec<RouterSegment>,
-    /// The owner's devices.
     pub lan: Option<RouterSegment>,
     /// IPv4 of the whole box.
     pub network: Network4,
@@ -51,7 +49,6 @@ pub struct RouterPlan {
     pub lets: BTreeMap<FlowKey, Vec<PlannedAllow>>,
     /// The lines of the file.
     pub lines: Vec<Allow>,
-    /// Ports for those outside.
     pub published: Vec<Published>,
     /// Nodes of other boxes to which the router itself has links.
     pub neighbours: Vec<RouterNeighbour>,
@@ -71,32 +68,25 @@ pub struct RouterNeighbour {
 /// A port of the router with a network of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouterSegment {
-    /// Who is in it.
     pub zone: Zone,
     /// The router's port: 1 to the number of boards; 0 for the owner's devices.
     pub port: u8,
-    /// Its device.
     pub device: LinkName,
     /// The number of its networks.
     pub number: u8,
     /// The Ethernet address of who is in it, if it is said.
     pub mac: Option<Mac>,
-    /// The router in it.
     pub router: (Ipv4Addr, Ipv6Addr),
-    /// The board in it.
     pub board: Option<(Ipv4Addr, Ipv6Addr)>,
 }
 
 /// Ports, and the line that lets them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PlannedAllow {
-    /// Which.
     pub ports: PortRange,
-    /// The line.
     pub by: RuleSource,
 }
 
-/// A line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RuleSource {
     /// A policy, counted from 0.

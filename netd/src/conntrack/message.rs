@@ -28,7 +28,6 @@ const ID: u16 = 12;
 const IP: u16 = 1;
 const PROTOCOL: u16 = 2;
 
-/// A flow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrackedFlow {
     /// The number of its protocol.
@@ -43,12 +42,9 @@ pub struct TrackedFlow {
     name: Vec<u8>,
 }
 
-/// What a message is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ConntrackMessage {
-    /// A flow.
     Flow(TrackedFlow),
-    /// There are no more.
     Done,
     /// It is done, or refused with this number of errno(3).
     Answer(i32),
@@ -78,9 +74,6 @@ impl fmt::Display for TrackedFlow {
 }
 
 /// Reads what came in one datagram.
-///
-/// # Errors
-/// It is cut off.
 pub fn read(bytes: &[u8]) -> Result<Vec<ConntrackMessage>, NotRead> {
     let read = |(kind, body): (u16, &[u8])| match kind {
         ERROR => Ok(ConntrackMessage::Answer(-i32::from_ne_bytes(take(body, 0)?))),

@@ -13,9 +13,6 @@ use socket::ConntrackSocket;
 use crate::fault;
 
 /// Ends every flow of which `ends` says so. Returns those.
-///
-/// # Errors
-/// The kernel refuses.
 pub fn end(ends: impl Fn(&TrackedFlow) -> bool) -> io::Result<Vec<TrackedFlow>> {
     let socket = ConntrackSocket::open()?;
     let mut ended = vec![];
@@ -31,9 +28,7 @@ pub fn end(ends: impl Fn(&TrackedFlow) -> bool) -> io::Result<Vec<TrackedFlow>> 
 /// The two ends of one direction of a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FlowEnds {
-    /// Who sends.
     pub from: IpAddr,
-    /// Who receives.
     pub to: IpAddr,
     /// The receiver's port, of a protocol that has some.
     pub port: Option<u16>,

@@ -17,7 +17,6 @@ const DATAGRAM: usize = 64 << 10;
 /// `ENOENT`: the flow is over already.
 const GONE: i32 = 2;
 
-/// The socket.
 pub struct ConntrackSocket(OwnedFd);
 
 impl ConntrackSocket {
@@ -30,10 +29,6 @@ impl ConntrackSocket {
         Ok(Self(socket))
     }
 
-    /// All flows.
-    ///
-    /// # Errors
-    /// The kernel refuses.
     pub fn list(&self) -> io::Result<Vec<TrackedFlow>> {
         self.send(&request(GET, ALL, 1, 0, &[]))?;
         let (mut flows, mut buffer) = (vec![], vec![0; DATAGRAM]);
@@ -52,9 +47,6 @@ impl ConntrackSocket {
     }
 
     /// Ends a flow. Returns whether it was still there.
-    ///
-    /// # Errors
-    /// The kernel refuses.
     pub fn delete(&self, flow: &TrackedFlow) -> io::Result<bool> {
         self.send(&flow.delete(2))?;
         let mut buffer = vec![0; DATAGRAM];

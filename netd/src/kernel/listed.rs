@@ -15,7 +15,6 @@ use crate::plugged::{BoundNode, PortBindings};
 use crate::router::firewall::{TABLE, There};
 use crate::watch::{FLOWS, PINGS};
 
-/// A chain.
 #[derive(Deserialize)]
 struct Chain {
     family: String,
@@ -57,7 +56,6 @@ struct Count {
     packets: u64,
 }
 
-/// Somebody at a device.
 #[derive(Deserialize)]
 struct Bound {
     val: Pair,

@@ -21,25 +21,24 @@ const FILE: &str = "/tmp/rules.nft";
 
 /// How long it may take: long, because the board may be busy, and its kernel forwards before it lets a
 /// program run.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Of what it says when it fails, this much is told.
-const MOST_SAID: usize = 2000;
+const MAX_SAID: usize = 2000;
 
 /// Those that netd has run last.
 static OWN: Mutex<Own> = Mutex::const_new(Own(VecDeque::new()));
 
 /// As many are known: more than run in the time until the kernel's word about one is read.
-const MOST_OWN: usize = 64;
+const MAX_OWN: usize = 64;
 
-/// Numbers of processes.
 #[derive(Debug)]
 struct Own(VecDeque<u32>);
 
 impl Own {
     fn note(&mut self, pid: Option<u32>) {
         self.0.extend(pid);
-        while self.0.len() > MOST_OWN {
+        while self.0.len() > MAX_OWN {
             self.0.pop_front();
         }
     }
@@ -53,7 +52,6 @@ pub async fn is_own(author: &Author) -> bool {
 /// nft did not do what it was told.
 #[derive(Debug, thiserror::Error)]
 pub enum NftError {
-    /// It cannot be run.
     #[error("cannot run {NFT}: {0}; `debian` of appliance.toml has to name it")]
     NotRun(io::Error),
     /// It lists something else than JSON.
@@ -63,9 +61,8 @@ pub enum NftError {
     #[error("cannot write {FILE}: {0}")]
     NoFile(io::Error),
     /// It did not come to an end.
-    #[error("{NFT} has not ended within {} s", PATIENCE.as_secs())]
+    #[error("{NFT} has not ended within {} s", TIMEOUT.as_secs())]
     Late,
-    /// It refused.
     #[error("{NFT} refused: {0}")]
     Refused(String),
 }
@@ -80,18 +77,12 @@ pub async fn run(commands: &str) -> Result<String, NftError> {
 }
 
 /// What `command` lists, as JSON (libnftables-json(5)).
-///
-/// # Errors
-/// As [`run`], or nft says something else.
 pub async fn json(command: &str) -> Result<Value, NftError> {
     serde_json::from_str(&said(&["-j", command]).await?).map_err(NftError::NoJson)
 }
 
 /// The same for a text of any length: a program's argument has 128 KiB at most (execve(2)). It goes
 /// by a file, because there is no /dev/stdin.
-///
-/// # Errors
-/// As [`run`], or there is no room.
 pub async fn load(text: &str) -> Result<(), NftError> {
     std::fs::write(FILE, text).map_err(NftError::NoFile)?;
     said(&["-f", FILE]).await.map(drop)
@@ -103,11 +94,11 @@ async fn said(arguments: &[&str]) -> Result<String, NftError> {
     nft.stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = nft.spawn().map_err(NftError::NotRun)?;
     OWN.lock().await.note(child.id());
-    let output = timeout(PATIENCE, child.wait_with_output()).await.map_err(|_| NftError::Late)?;
+    let output = timeout(TIMEOUT, child.wait_with_output()).await.map_err(|_| NftError::Late)?;
     let output = output.map_err(NftError::NotRun)?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(NftError::Refused(said.chars().take(MOST_SAID).collect()))
+    Err(NftError::Refused(said.chars().take(MAX_SAID).collect()))
 }

@@ -32,7 +32,6 @@ pub enum Declared {
 pub struct Hook {
     /// `filter` or `nat`.
     pub kind: &'static str,
-    /// The hook itself.
     pub hook: &'static str,
     /// At which devices, quoted, if it is not at all.
     pub devices: Vec<String>,

@@ -20,7 +20,6 @@ pub use line::ChainName;
 use standing::FRAME;
 pub use standing::{ERRORS, LONGEST_ERROR, NOBODY};
 
-/// The table's name.
 pub const TABLE: &str = "octet_fw";
 
 /// What is counted by the port that it came in by.
@@ -43,9 +42,7 @@ impl There {
 enum Direction {
     /// From one port to another.
     Forward,
-    /// To the router itself.
     Input,
-    /// From the router itself.
     Output,
 }
 

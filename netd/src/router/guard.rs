@@ -14,7 +14,6 @@ use super::text::{list, over, quoted};
 use crate::paths::NODES;
 use crate::plugged::PortBindings;
 
-/// The table's name.
 pub const TABLE: &str = "octet_guard";
 
 /// The set of who is at which port.

@@ -20,26 +20,20 @@ pub struct NftTable {
     /// What is declared besides and never taken away: base chains with their hooks, sets that fill
     /// themselves, counters.
     pub frame: Vec<Declared>,
-    /// Named counters of lines.
     pub counters: BTreeSet<String>,
-    /// Sets and maps.
     pub sets: Vec<Set>,
-    /// Chains, by name.
     pub chains: BTreeMap<String, NftChain>,
 }
 
 /// A set or a map.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Set {
-    /// Its name.
     pub name: String,
     /// `set` or `map`.
     pub keyword: &'static str,
-    /// Types and flags.
     pub kind: String,
     /// Whether its elements count, so that none is ever taken away.
     pub counts: bool,
-    /// There may be thousands.
     pub elements: Vec<String>,
 }
 

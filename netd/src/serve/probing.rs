@@ -11,21 +11,20 @@ use tokio::time::sleep;
 
 use super::{ServeState, failed, kind};
 use crate::backend::Backend;
-use crate::probe::{MOST, OwnPort, ProbeTarget};
+use crate::probe::{MAX, OwnPort, ProbeTarget};
 use crate::told;
 use crate::watch::LASTS;
 
 /// Reads a list of kinds.
 pub(super) fn kinds(what: String) -> Result<Vec<FlowKind>, Failure> {
     let kinds = what.split(',').map(kind).collect::<Result<Vec<_>, _>>()?;
-    if kinds.len() > MOST {
-        let message = format!("{} kinds are more than {MOST}", kinds.len());
+    if kinds.len() > MAX {
+        let message = format!("{} kinds are more than {MAX}", kinds.len());
         return Err(Failure::new(FailureCode::BadArgument, message, "ask more than once"));
     }
     Ok(kinds)
 }
 
-/// Reads an Ethernet address.
 pub(super) fn mac(text: Option<String>) -> Result<Option<Mac>, Failure> {
     let read = |text: String| {
         Mac::try_from(text).map_err(|error| {
@@ -56,7 +55,6 @@ pub(super) async fn watch<B: Backend + Clone + 'static>(
     Ok(json!(own.seat))
 }
 
-/// What has come in.
 pub(super) async fn came<B: Backend>(shared: &ServeState<B>) -> Result<Value, Failure> {
     let came = shared.backend.came().await.map_err(|error| {
         Failure::new(FailureCode::Failed, error.to_string(), "ask `watch` first")

@@ -36,14 +36,11 @@ pub struct Dealings {
     pub wrong: u64,
 }
 
-/// All of them.
 #[derive(Debug, Default)]
 pub struct CacheCounters {
-    /// Requests over HTTP.
     pub http_requests: Counter,
     /// Bytes of objects, and what stands between their parts, that were given out over HTTP.
     pub http_bytes: Counter,
-    /// Answers from memory.
     pub from_memory: Counter,
     /// Requests of objects that were here.
     pub hits: Counter,
@@ -53,7 +50,6 @@ pub struct CacheCounters {
     answers: Mutex<BTreeMap<u16, u64>>,
     /// Connections over HTTP that were turned away.
     pub http_refused: Counter,
-    /// Connections of other nodes.
     pub peers_served: Counter,
     /// Connections of other nodes that were turned away.
     pub peers_refused: Counter,

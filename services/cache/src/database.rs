@@ -9,7 +9,6 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use octet_node::repairing::repairing;
 use redb::{Database, Error, ReadTransaction, ReadableDatabase, WriteTransaction};
 
-/// The database.
 #[derive(Debug)]
 pub struct Closable(RwLock<Option<Database>>);
 
@@ -36,10 +35,6 @@ impl Closable {
         Ok(self.get().as_ref().ok_or(Error::DatabaseClosed)?.begin_read()?)
     }
 
-    /// Begins to write.
-    ///
-    /// # Errors
-    /// As above.
     pub fn begin_write(&self) -> Result<WriteTransaction, Error> {
         Ok(self.get().as_ref().ok_or(Error::DatabaseClosed)?.begin_write()?)
     }

@@ -36,7 +36,7 @@ const STREAMS: u32 = 16;
 const WINDOW: u32 = 1 << 20;
 
 /// The pause before an address is tried again.
-const PAUSE: Duration = Duration::from_secs(1);
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// An endpoint that could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -50,9 +50,6 @@ pub enum EndpointError {
 }
 
 /// An endpoint that has the key `key` and listens at `at`.
-///
-/// # Errors
-/// An address is taken.
 pub async fn open(key: &PrivateKey, at: &[SocketAddr]) -> Result<Endpoint, EndpointError> {
     let idle = VarInt::from_u32(IDLE.as_millis() as u32).into();
     let transport = QuicTransportConfig::builder()
@@ -117,7 +114,7 @@ pub async fn keep(
                     say!("no node is served and none asked yet: {error}");
                     problem = error;
                 }
-                sleep(PAUSE).await;
+                sleep(RETRY_DELAY).await;
                 continue;
             }
         };

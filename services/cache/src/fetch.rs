@@ -51,7 +51,6 @@ pub enum Missing {
     /// It is on its way.
     #[error("it is being fetched from another node, and not here yet: ask again")]
     OnItsWay,
-    /// Somebody has removed it.
     #[error("it was removed: add it again, or `get` it from another node")]
     Removed,
     /// So many are fetched already.
@@ -65,7 +64,6 @@ pub enum Missing {
     Store(#[from] ObjectError),
 }
 
-/// Fetches objects.
 #[derive(Debug)]
 pub struct Fetcher {
     objects: Arc<Objects>,

@@ -66,17 +66,13 @@ const NAMES: &str = "names.db";
 pub struct CacheConfig {
     /// What it gives at most.
     pub limits: CacheLimits,
-    /// Its data folder.
     pub folder: Option<PathBuf>,
     /// The folder of the units' sockets.
     pub sockets: PathBuf,
-    /// Where other nodes ask.
     pub at: Vec<SocketAddr>,
-    /// Where browsers do.
     pub http: TcpListener,
     /// Where whoever collects numbers does.
     pub metrics: TcpListener,
-    /// Where the box does.
     pub control: UnixListener,
     /// Who of the box may.
     pub callers: Callers,

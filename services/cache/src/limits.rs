@@ -5,13 +5,11 @@ use std::time::Duration;
 /// What is to stay free of the file system: one part in `share`, and `most` bytes at most.
 #[derive(Debug, Clone, Copy)]
 pub struct Reserve {
-    /// Which part of it.
     pub share: u64,
     /// In bytes.
     pub most: u64,
 }
 
-/// The limits.
 #[derive(Debug, Clone, Copy)]
 pub struct CacheLimits {
     /// What is never filled, so that other units find room.
@@ -22,7 +20,6 @@ pub struct CacheLimits {
     pub objects: usize,
     /// Bytes of small objects in memory.
     pub memory: u64,
-    /// Connections over HTTP.
     pub http: usize,
     /// Of these, those of one client: an IPv4 address, or a /64 of IPv6.
     pub http_of_one: usize,

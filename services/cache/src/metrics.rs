@@ -22,7 +22,6 @@ impl MetricSource for Numbers {
 }
 
 impl Numbers {
-    /// The text of that.
     pub fn now(&self) -> Option<String> {
         text("octet_cache", self.clone())
     }

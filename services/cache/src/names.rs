@@ -28,7 +28,7 @@ use crate::peers::PeerNode;
 const FRESH: Duration = Duration::from_secs(10);
 
 /// For how many names that is known.
-const MOST_FRESH: usize = 1024;
+const MAX_FRESH: usize = 1024;
 
 /// For how many names others are asked at the same time, and for how many of these because clients over HTTP want it. The
 /// rest is for operators.
@@ -105,7 +105,6 @@ impl NameCache {
             .into())
     }
 
-    /// What is known here.
     pub fn kept(&self) -> &Arc<PersistedNames> {
         &self.kept
     }
@@ -136,9 +135,6 @@ impl NameCache {
     }
 
     /// The newest record of a name that is known here or at a node that answers, if it holds.
-    ///
-    /// # Errors
-    /// There is none.
     pub async fn resolve(
         &self,
         node: PublicKey,
@@ -157,9 +153,6 @@ impl NameCache {
     }
 
     /// The record of a name that is known here, if it holds. Nobody is asked.
-    ///
-    /// # Errors
-    /// There is none.
     pub async fn known(&self, node: PublicKey, path: NamePath) -> Result<NameRecord, Unresolved> {
         let kept = Arc::clone(&self.kept);
         match spawn_blocking(move || kept.get(&node, &path)).await.map_err(broken)?? {
@@ -200,7 +193,7 @@ impl NameCache {
         }
         if silent == 0 {
             let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-            if asked.len() >= MOST_FRESH {
+            if asked.len() >= MAX_FRESH {
                 asked.clear();
             }
             asked.insert((node, path.clone()), Instant::now());

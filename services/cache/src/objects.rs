@@ -79,10 +79,7 @@ pub enum ObjectError {
     Removed,
     /// Web pages of others may read so many already.
     #[error("{most} objects are public, and no more can be: `public --off` one of them first")]
-    Public {
-        /// How many.
-        most: usize,
-    },
+    Public { most: usize },
     /// Who sends it has stopped, or the disk does not take or give it.
     #[error("{0}")]
     Broken(String),
@@ -99,19 +96,16 @@ pub enum ObjectContent {
     Coming(Coming),
 }
 
-/// An object.
 #[derive(Debug, Clone)]
 pub struct Object {
     /// In bytes.
     pub size: u64,
-    /// What it holds.
     pub content: ObjectContent,
 }
 
 /// A line of `ls`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListedObject {
-    /// Its name.
     pub hash: Hash,
     /// In bytes.
     pub size: u64,
@@ -327,9 +321,6 @@ impl Objects {
     }
 
     /// Whether it is here, and how large.
-    ///
-    /// # Errors
-    /// The database does not say.
     pub async fn look(&self, hash: Hash) -> Result<Option<ListedObject>, ObjectError> {
         if self.store.tags().get(name(hash)).await.map_err(broken)?.is_none() {
             return Ok(None);
@@ -341,9 +332,6 @@ impl Objects {
     }
 
     /// At most `most` objects in the order of their hashes, those after `after`.
-    ///
-    /// # Errors
-    /// The database does not say.
     pub async fn list(
         &self,
         after: Option<Hash>,
@@ -369,9 +357,6 @@ impl Objects {
     }
 
     /// Bytes of the file system that are free.
-    ///
-    /// # Errors
-    /// The kernel does not say.
     pub fn free(&self) -> io::Result<u64> {
         let stat = statvfs(&self.folder)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))

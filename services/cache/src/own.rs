@@ -16,7 +16,7 @@ use crate::peers::{self, PeerNode};
 const STACK: usize = 128 << 10;
 
 /// The pause before `cluster` is asked again.
-const PAUSE: Duration = Duration::from_secs(1);
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// The key in `folder`, once `identity`, which listens in the folder `sockets`, has certified it.
 ///
@@ -67,7 +67,7 @@ pub fn peers(sockets: &Path) -> io::Result<watch::Receiver<Vec<PeerNode>>> {
                     problem = error;
                 }
             }
-            sleep(PAUSE);
+            sleep(RETRY_DELAY);
         }
     };
     Builder::new().name("map".into()).stack_size(STACK).spawn(run)?;

@@ -9,19 +9,15 @@ use octet_node::map::Map;
 /// The unit whose key a node serves objects with.
 pub const UNIT: &str = "cache";
 
-/// Where it listens.
 pub const PORT: u16 = 4433;
 
 /// A node that may have an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerNode {
-    /// The node's number.
     pub number: u8,
-    /// The node's key.
     pub node: PublicKey,
     /// The key of its `cache`.
     pub key: PublicKey,
-    /// Where that listens.
     pub addresses: Vec<SocketAddr>,
 }
 

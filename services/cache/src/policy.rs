@@ -25,10 +25,10 @@ use removed::Removed;
 use rows::{ObjectRow, RowChange, Rows, Stand};
 
 /// How many hashes that were removed by hand are known. The oldest is forgotten first.
-const MOST_REMOVED: usize = 4096;
+const MAX_REMOVED: usize = 4096;
 
 /// How many objects web pages of others may read: each is known in memory.
-const MOST_PUBLIC: usize = 4096;
+const MAX_PUBLIC: usize = 4096;
 
 /// What an object takes on the disk besides its bytes: rows, and what a file is larger than what it holds.
 const ENTRY: u64 = 4096;
@@ -52,7 +52,6 @@ pub enum ObjectKind {
 /// How much there is, in bytes as they are charged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CacheUsage {
-    /// What there may be.
     pub quota: u64,
     /// All that is here, or on its way.
     pub used: u64,
@@ -62,7 +61,6 @@ pub struct CacheUsage {
     pub objects: usize,
 }
 
-/// The policy.
 #[derive(Debug)]
 pub struct CachePolicy {
     rows: Rows,
@@ -153,7 +151,6 @@ impl CachePolicy {
         self.rows.close();
     }
 
-    /// How much there is.
     pub fn usage(&self) -> CacheUsage {
         let state = self.state();
         CacheUsage {
@@ -194,8 +191,8 @@ impl CachePolicy {
         let mut state = self.state();
         match is_public {
             true if !is_here => return Ok(false),
-            true if state.public.len() >= MOST_PUBLIC && !state.public.contains(&hash) => {
-                return Err(ObjectError::Public { most: MOST_PUBLIC });
+            true if state.public.len() >= MAX_PUBLIC && !state.public.contains(&hash) => {
+                return Err(ObjectError::Public { most: MAX_PUBLIC });
             }
             true => {
                 self.rows.change(&[RowChange::Public(hash)]).map_err(broken)?;
@@ -209,12 +206,10 @@ impl CachePolicy {
         Ok(is_here)
     }
 
-    /// It was asked for.
     pub fn hit(&self, hash: &Hash) {
         self.state().queues.hit(hash);
     }
 
-    /// All that leaves.
     pub fn leaving(&self) -> Vec<Hash> {
         let state = self.state();
         let leaves = state.objects.iter().filter(|(_, row)| row.stand == Stand::Leaving);
@@ -303,7 +298,7 @@ impl CachePolicy {
         let mut changes = vec![RowChange::Removed(number, hash), RowChange::Private(hash)];
         let known = state.removed.number(&hash);
         let oldest = state.removed.oldest();
-        let regret = known.or(oldest.filter(|_| state.removed.len() >= MOST_REMOVED));
+        let regret = known.or(oldest.filter(|_| state.removed.len() >= MAX_REMOVED));
         changes.extend(regret.map(RowChange::Regret));
         if let Some(row) = before {
             changes.push(RowChange::Put(hash, ObjectRow { stand: Stand::Leaving, ..row }));

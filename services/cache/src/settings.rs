@@ -6,7 +6,6 @@ use octet_appliance::ObjectSettings;
 use octet_node::SettingsError;
 use octet_node::settings::{Which, section_in};
 
-/// The section.
 const SECTION: &str = "cache";
 
 /// What objects may take, from the socket of `config` in the folder `sockets`; nothing if nothing is said.

@@ -29,7 +29,6 @@ pub enum InvalidToken {
     /// This node has not made it, or has revoked it.
     #[error("this node has not made this token, or it was revoked: ask the box's owner for one")]
     Unknown,
-    /// It holds no longer.
     #[error("this token has expired: ask the box's owner for another one")]
     Expired,
 }
@@ -80,9 +79,6 @@ impl Tokens {
     }
 
     /// How many bytes an object may have that is put with `token`, at the time `now` in seconds since 1970.
-    ///
-    /// # Errors
-    /// None may be.
     pub fn check(&self, token: &str, now: u64) -> Result<u64, InvalidToken> {
         let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| InvalidToken::Unknown)?;
         let mut fields = Fields(&bytes);

@@ -45,7 +45,6 @@ const AHEAD: usize = MAX_WANTS - 1;
 /// The same of all files together: the gate holds what does not go to the disk yet, and has memory for two such.
 pub const AHEAD_OF_ALL: usize = 2 * AHEAD;
 
-/// All of them.
 pub fn verbs() -> Verbs<CacheVerbs> {
     use Permission::{Operate, Read};
 
@@ -176,9 +175,7 @@ pub fn verbs() -> Verbs<CacheVerbs> {
         )
 }
 
-/// What answers.
 pub struct CacheVerbs {
-    /// The objects.
     pub gateway: Gateway,
     /// By what other nodes are served.
     pub endpoint: watch::Receiver<Option<Endpoint>>,
@@ -191,9 +188,6 @@ pub struct CacheVerbs {
 }
 
 /// Serves the `callers` that connect to `listener`, for good.
-///
-/// # Errors
-/// The socket is gone.
 pub fn keep(
     listener: &UnixListener,
     callers: &Callers,
@@ -203,7 +197,6 @@ pub fn keep(
 }
 
 impl CacheVerbs {
-    /// What is kept here.
     fn here(&self) -> Result<&Here, Failure> {
         self.gateway.here.as_ref().ok_or_else(|| {
             let help = "`boot` says how the data partition is; ask another node meanwhile";

@@ -11,14 +11,12 @@ use crate::decide::Time;
 use crate::record::BootId;
 
 /// How long `cluster` may take to say what it knows.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What bounds it.
 #[derive(Debug)]
 pub struct TimeBounds {
     /// When the image was built.
     pub build: Time,
-    /// The boot of now.
     pub boot: BootId,
     /// The folder of units' sockets.
     pub sockets: PathBuf,
@@ -39,7 +37,7 @@ impl TimeBounds {
     /// of their own.
     fn of_map(&self) -> Option<Time> {
         let mut client = Client::connect(&self.sockets.join("cluster.sock")).ok()?;
-        client.stream().set_read_timeout(Some(PATIENCE)).ok()?;
+        client.stream().set_read_timeout(Some(TIMEOUT)).ok()?;
         let mut update = None;
         let asked = client.call_each(MAP, serde_json::Map::new(), |item| {
             update = Update::deserialize(item).ok();

@@ -11,7 +11,6 @@ const FAR: Duration = Duration::from_secs(10 * 31_557_600);
 /// A clock that an owner has found to be ahead once is not believed if it is further ahead than this.
 const DOUBTED: Duration = Duration::from_secs(86_400);
 
-/// Who knows best.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimeSource {
     /// The clock of the system, which is right as far as can be known: nothing is set.
@@ -22,12 +21,10 @@ pub enum TimeSource {
     Kept,
 }
 
-/// What was decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimeDecision {
     /// The time that it is now.
     pub time: Time,
-    /// Who says so.
     pub source: TimeSource,
     /// The system is more than ten years ahead of all else. It is said and left as it is: whether
     /// a clock that was set is right is for an operator to say, and one that is put back could

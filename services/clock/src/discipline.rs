@@ -34,7 +34,6 @@ pub enum Off {
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Adjustment {
-    /// Set it ahead.
     Step(Duration),
     /// Have it run faster or slower until that is made up for.
     Slew(Off),
@@ -42,7 +41,6 @@ pub enum Adjustment {
     Refuse(&'static str),
 }
 
-/// What was done.
 #[derive(Debug, Default)]
 pub struct Discipline {
     /// Whether there was the long step in this boot, or may have been.

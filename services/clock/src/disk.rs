@@ -18,7 +18,6 @@ enum Job {
     SetBack(ClockRecord),
 }
 
-/// The disk, from outside.
 #[derive(Debug)]
 pub struct ClockDisk {
     jobs: Sender<Job>,
@@ -53,7 +52,6 @@ impl ClockDisk {
         Ok(Self { jobs, done })
     }
 
-    /// Asks what was kept.
     pub fn read(&self) {
         // The thread ends only with this.
         let _ = self.jobs.send(Job::Read);

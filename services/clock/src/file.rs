@@ -7,7 +7,6 @@ use octet_node::durable::{self, ExistingFile, WriteStep};
 
 use crate::record::ClockRecord;
 
-/// The file.
 pub const NAME: &str = "last";
 
 /// That there is a file of this name says that an owner has set the clock back once.
@@ -16,14 +15,11 @@ const DOUBTED: &str = "doubted";
 /// More than a record takes, in bytes.
 const LONGEST: u64 = 200;
 
-/// What is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileState {
-    /// Nothing.
     Absent,
     /// Something that is not a record.
     Damaged,
-    /// A record.
     Record(ClockRecord),
 }
 

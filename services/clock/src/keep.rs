@@ -19,7 +19,6 @@ const RETRY: Duration = Duration::from_secs(60);
 /// A moment on both clocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct BothClocks {
-    /// What the clock shows.
     pub wall: Time,
     /// How long the kernel has been running.
     pub uptime: Duration,
@@ -32,7 +31,6 @@ pub struct Keeping {
     shown: Time,
     /// The clocks, when they were last looked at.
     last: BothClocks,
-    /// What is on disk.
     kept: Option<Time>,
     /// What was kept by the clock before this one in the same boot: it may have shown that much.
     floor: Time,

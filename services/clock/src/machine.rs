@@ -25,7 +25,6 @@ use crate::run::{ClockEvent, ClockMachine, SetBack, Until};
 /// A moment that no clock shows: in the year 2200.
 const NEVER: Time = Duration::from_secs(7_258_118_400);
 
-/// The real one.
 #[derive(Debug)]
 pub struct SystemClock {
     timer: OwnedFd,
@@ -44,9 +43,6 @@ pub struct Asking {
 
 impl Asking {
     /// Has the clock be set back to `to`, and waits for it.
-    ///
-    /// # Errors
-    /// Why it was not.
     pub fn set_back(&self, to: Time) -> Result<(), String> {
         let ended = "the clock is not kept any more";
         let (done, outcome) = channel();

@@ -14,7 +14,6 @@ pub type BootId = u128;
 /// The kernel takes no later time (`TIME_SETTOD_SEC_MAX`: in the year 2232), in seconds.
 const LATEST: u64 = 8_277_292_036;
 
-/// What is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClockRecord {
     /// The clock has shown nothing later.

@@ -11,12 +11,11 @@ use crate::keep::{AHEAD, BothClocks, Keeping};
 use crate::record::{BootId, ClockRecord};
 
 /// How long the disk may take to say what was kept before the boot goes on without it.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long the disk may take for the last time that is kept.
-const LAST_PATIENCE: Duration = Duration::from_secs(2);
+const LAST_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Something that happened.
 #[derive(Debug)]
 pub enum ClockEvent {
     /// What was waited for is over; or the clock was set, and is to be looked at.
@@ -43,7 +42,6 @@ pub struct SetBack {
 /// How long to wait for something to happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Until {
-    /// For this long.
     Passed(Duration),
     /// Until the clock shows this, or somebody sets it.
     Shown(Time),
@@ -53,7 +51,6 @@ pub enum Until {
 
 /// The machine that this runs on.
 pub trait ClockMachine {
-    /// What the clocks show.
     fn now(&self) -> BothClocks;
 
     /// Sets the clock.
@@ -62,7 +59,6 @@ pub trait ClockMachine {
     /// The kernel does not let it.
     fn set(&mut self, time: Time) -> io::Result<()>;
 
-    /// Waits.
     fn wait(&mut self, until: Until) -> ClockEvent;
 
     /// Has the disk asked what was kept. Returns whether there is a disk at all.
@@ -74,7 +70,6 @@ pub trait ClockMachine {
     /// The same, though what was kept is later; from now on the machine's own clock is doubted.
     fn write_back(&mut self, record: ClockRecord);
 
-    /// The clock is set.
     fn ready(&mut self);
 
     /// Puts something into the log.
@@ -91,7 +86,7 @@ pub fn run(machine: &mut impl ClockMachine, build: Time, boot: BootId) -> io::Re
     let mut back: Option<Back> = None;
     let mut ready = false;
     let mut told = None;
-    let mut until = Until::Passed(PATIENCE);
+    let mut until = Until::Passed(TIMEOUT);
     let has_disk = machine.read();
     if !has_disk {
         machine.say("the time is not kept across boots: PID 1 has given no folder to keep it in");
@@ -140,7 +135,7 @@ pub fn run(machine: &mut impl ClockMachine, build: Time, boot: BootId) -> io::Re
         }
         until = match &mut keeping {
             // What is written now would be later again.
-            _ if back.is_some() => Until::Passed(PATIENCE),
+            _ if back.is_some() => Until::Passed(TIMEOUT),
             Some(keeping) => go_on(machine, keeping, boot),
             None => Until::Set,
         };
@@ -281,7 +276,7 @@ fn stop(machine: &mut impl ClockMachine, mut keeping: Keeping, boot: BootId) {
 
 fn is_written(machine: &mut impl ClockMachine) -> bool {
     loop {
-        match machine.wait(Until::Passed(LAST_PATIENCE)) {
+        match machine.wait(Until::Passed(LAST_TIMEOUT)) {
             ClockEvent::Written(_, result) => return result.is_ok(),
             ClockEvent::Due => return false,
             ClockEvent::Read(..) | ClockEvent::SetBack(_) | ClockEvent::Stop => {}

@@ -37,9 +37,7 @@ struct Known {
 struct Last {
     /// How far behind the clock was, in nanoseconds.
     off: i64,
-    /// Whose word it was.
     by: String,
-    /// In words.
     done: String,
 }
 

@@ -48,7 +48,6 @@ fn build() -> Time {
         .unwrap_or_default()
 }
 
-/// The boot of now.
 fn boot() -> BootId {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();

@@ -13,7 +13,6 @@ const NAME: &str = "stepped";
 /// More than it takes, in bytes.
 const LONGEST: u64 = 64;
 
-/// What is remembered.
 #[derive(Debug)]
 pub struct Stepped {
     file: Option<PathBuf>,
@@ -30,7 +29,6 @@ impl Stepped {
         Self { file, boot, was }
     }
 
-    /// Whether it was.
     pub fn was(&self) -> bool {
         self.was
     }

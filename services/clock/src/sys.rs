@@ -5,9 +5,6 @@ use std::io;
 
 /// Has the kernel's clock run faster (slower if negative) until it has made up for this many
 /// microseconds: by at most 500 in a second (`ADJ_OFFSET_SINGLESHOT`, adjtime(3)).
-///
-/// # Errors
-/// The kernel refuses.
 pub fn slew(microseconds: i64) -> io::Result<()> {
     // SAFETY: a `timex` of zeros is one: it has integers only.
     let mut timex: libc::timex = unsafe { std::mem::zeroed() };

@@ -18,7 +18,7 @@ use rustix::process::{Pid, Signal, getpid, kill_process};
 use tempfile::TempDir;
 
 /// Nothing here takes that long; then a test fails instead of hanging.
-const PATIENCE: Duration = Duration::from_secs(180);
+const TIMEOUT: Duration = Duration::from_secs(180);
 
 /// What an interrupted write leaves beside the file.
 const STAGED: &str = "last.new";
@@ -92,7 +92,7 @@ fn live(folder: &Path, signal: Signal) -> (ClockRecord, ClockRecord) {
     let notify = folder.join("notify");
     let _ = fs::remove_file(&notify);
     let socket = UnixDatagram::bind(&notify).unwrap();
-    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.set_read_timeout(Some(TIMEOUT)).unwrap();
     let before = fs::read(state.join(NAME)).ok();
     let mut child = Command::new(env!("CARGO_BIN_EXE_octet-clock"));
     child.env_clear().env("NOTIFY_SOCKET", &notify).env("STATE_DIRECTORY", &state);
@@ -100,7 +100,7 @@ fn live(folder: &Path, signal: Signal) -> (ClockRecord, ClockRecord) {
     let mut message = [0; 100];
     let count = socket.recv(&mut message).expect("it does not become ready");
     assert_eq!(&message[..count], b"READY=1");
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     let kept = loop {
         let line = fs::read(state.join(NAME)).ok().filter(|line| Some(line) != before.as_ref());
         if let Some(line) = line {

@@ -22,7 +22,6 @@ const BUILD: Time = Duration::from_secs(1_700_000_000);
 enum Incident {
     /// Nothing, until what it waits for.
     Sleep,
-    /// The disk answers.
     Answer,
     /// The disk says that it cannot.
     Fail,
@@ -34,12 +33,10 @@ enum Incident {
     Owner(u64),
 }
 
-/// How a boot ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     /// SIGTERM, and the disk works.
     Ordered,
-    /// The power goes.
     Cut,
     /// This process is killed, and started again in the same boot.
     Killed,

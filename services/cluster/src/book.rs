@@ -27,11 +27,9 @@ use remembered::Remembered;
 /// The epoch of a box whose coordinator was never changed.
 pub const FIRST_EPOCH: u64 = 1;
 
-/// What the coordinator knows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NumberRegistry {
-    /// The coordinator's own node.
     pub coordinator: PublicKey,
     /// The coordinator's own number: 0 if it is the router, and otherwise that of a board, which has no entry
     /// for a key.
@@ -62,7 +60,6 @@ struct Learned {
     key_epoch: u64,
 }
 
-/// One number.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
@@ -89,11 +86,9 @@ struct Replace {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Enrolled {
-    /// Its key.
     pub node: PublicKey,
     /// When it was taken, in seconds since 1970, by the coordinator's clock.
     pub since: u64,
-    /// Why it was.
     pub how: KeyOrigin,
     /// What it says about the keys of its services.
     certificates: Vec<Certificate>,
@@ -111,20 +106,16 @@ pub enum KeyOrigin {
     TakenOver,
     /// An owner has approved it, or let it replace another.
     ByHand,
-    /// The settings name it.
     Named,
 }
 
-/// How a number stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NumberState {
-    /// No key was taken.
     Free,
     /// One was, and is in the map.
     Enrolled,
     /// One was, and the settings forbid it now.
     Forbidden,
-    /// Its key was revoked.
     Revoked,
 }
 

@@ -32,7 +32,6 @@ use rate::{RateDecision, RateLimiter};
 
 pub use entry::keep;
 
-/// A coordinator.
 pub struct Coordinator {
     node: Rc<ClusterNode>,
     book: RefCell<NumberRegistry>,
@@ -78,7 +77,6 @@ pub enum Unchanged {
     /// It cannot be by the rules.
     #[error(transparent)]
     CannotBe(#[from] CannotBe),
-    /// It is refused.
     #[error(transparent)]
     Refused(#[from] JoinRefusal),
 }
@@ -271,9 +269,6 @@ impl Coordinator {
     }
 
     /// An owner lets another key be board `number`.
-    ///
-    /// # Errors
-    /// It cannot be.
     pub async fn replace(&self, number: u8, record: Option<SeatRecord>) -> Result<(), Unchanged> {
         self.change(|book, hand| Ok(book.replace(number, record, hand)?)).await
     }
@@ -311,9 +306,6 @@ impl Coordinator {
 
     /// Sees that this node can make maps of `book`. If it believes another coordinator, the map of that one stays
     /// here until an owner has stated that this node takes its place.
-    ///
-    /// # Errors
-    /// It cannot.
     fn may_hold(&self, book: &NumberRegistry, rules: &EnrolmentRules) -> Result<(), Unchanged> {
         rules.check_coordinator(book.number, &book.coordinator)?;
         match self.node.kept.borrow().pin {

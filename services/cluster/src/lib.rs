@@ -56,7 +56,7 @@ use crate::store::ClusterStore;
 const LINGER: Duration = Duration::from_secs(5);
 
 /// The pause before a book that could not be read is read again.
-const PAUSE: Duration = Duration::from_secs(10);
+const RETRY_DELAY: Duration = Duration::from_secs(10);
 
 /// What a node is made of.
 pub struct ClusterConfig {
@@ -64,24 +64,18 @@ pub struct ClusterConfig {
     pub settings: Settings,
     /// What it gives at most.
     pub limits: ClusterLimits,
-    /// How it reaches others.
     pub wiring: Wiring,
-    /// Its data folder.
     pub folder: Option<PathBuf>,
     /// The folder of the units' sockets.
     pub sockets: PathBuf,
     /// Where boards connect, if this is the coordinator.
     pub port: TcpListener,
-    /// Where the box does.
     pub control: UnixListener,
     /// Who of the box may.
     pub callers: Callers,
 }
 
 /// Serves for good. `ready` is called once it can be asked.
-///
-/// # Errors
-/// It cannot begin.
 pub fn run(parts: ClusterConfig, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -206,7 +200,7 @@ async fn hold(node: &Rc<ClusterNode>, number: u8, port: &tokio::net::TcpListener
                     say!("nobody is enrolled: {why}; put it back, or reset this node");
                     problem = why;
                 }
-                tokio::time::sleep(PAUSE).await;
+                tokio::time::sleep(RETRY_DELAY).await;
             }
         }
     };
@@ -219,7 +213,7 @@ async fn hold(node: &Rc<ClusterNode>, number: u8, port: &tokio::net::TcpListener
 async fn turn_away(port: &tokio::net::TcpListener) {
     loop {
         if port.accept().await.is_err() {
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(RETRY_DELAY).await;
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-/// All bounds.
 #[derive(Debug, Clone, Copy)]
 pub struct ClusterLimits {
     /// How long a peer has to connect, to show its key, and to say who it is.
@@ -26,7 +25,6 @@ pub struct ClusterLimits {
     pub change_interval: Duration,
     /// The pause after a connection that came to nothing; doubled each time.
     pub pause: Duration,
-    /// The longest such pause.
     pub longest_pause: Duration,
 }
 

@@ -16,7 +16,7 @@ use crate::report::{NodeReport, Worked, temperature};
 const STACK: usize = 128 << 10;
 
 /// How long PID 1 may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the kernel counts of the processors.
 const STAT: &str = "/proc/stat";
@@ -25,7 +25,7 @@ const STAT: &str = "/proc/stat";
 const THERMAL: &str = "/sys/class/thermal";
 
 /// How many of them are read.
-const MOST_ZONES: usize = 32;
+const MAX_ZONES: usize = 32;
 
 /// Tells `report` how this node is, `every` so often, by PID 1, which listens in the folder `sockets`.
 ///
@@ -64,7 +64,7 @@ fn ask(client: &mut Option<Client<UnixStream>>, socket: &Path) -> Result<NodeRep
         Some(client) => client,
         None => {
             let new = Client::connect(socket)?;
-            new.stream().set_read_timeout(Some(PATIENCE))?;
+            new.stream().set_read_timeout(Some(TIMEOUT))?;
             client.insert(new)
         }
     };
@@ -78,7 +78,7 @@ fn warmest(folder: &Path) -> Option<i64> {
         path.file_name().and_then(|it| it.to_str()).is_some_and(|it| it.starts_with("thermal_zone"))
     };
     let read = |path: PathBuf| temperature(&std::fs::read_to_string(path.join("temp")).ok()?);
-    zones.filter(is_zone).take(MOST_ZONES).filter_map(read).max()
+    zones.filter(is_zone).take(MAX_ZONES).filter_map(read).max()
 }
 
 #[cfg(test)]

@@ -23,7 +23,6 @@ use crate::message::{CoordinatorHello, FromBoard, FromCoordinator, Have, Join, L
 use crate::node::ClusterNode;
 use crate::pin::{CoordinatorProof, MapUpdate, Pin};
 
-/// A board.
 pub struct MemberConnection {
     node: Rc<ClusterNode>,
     number: u8,
@@ -279,7 +278,6 @@ impl MemberConnection {
         })
     }
 
-    /// What an operator sees.
     pub fn show(&self) -> Value {
         let kept = self.node.kept.borrow();
         let state = match &*self.state.borrow() {

@@ -20,11 +20,9 @@ pub const LONGEST_REPORT: usize = 16 << 10;
 /// The longest reason that is given, in bytes.
 const LONGEST_REASON: usize = 1024;
 
-/// The coordinator's first message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CoordinatorHello {
-    /// Whose key it shows.
     pub certificate: Certificate,
     /// The map that it has.
     pub version: MapVersion,
@@ -36,11 +34,9 @@ pub struct CoordinatorHello {
     pub statement: Option<SignedAppointment>,
 }
 
-/// A board's first message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Join {
-    /// Whose key it shows.
     pub certificate: Certificate,
     /// The number that it believes to have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -60,9 +56,7 @@ pub struct Join {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Have {
-    /// Who has signed it.
     pub coordinator: PublicKey,
-    /// Which it is.
     pub version: MapVersion,
 }
 
@@ -84,20 +78,16 @@ pub enum FromBoard {
 pub enum FromCoordinator {
     /// The board is this one.
     Welcome {
-        /// Its number.
         number: u8,
     },
     /// It waits for an owner.
     Pending {
-        /// Its number.
         number: u8,
     },
     /// It is not taken; the connection ends.
     Refused {
-        /// Why.
         reason: String,
     },
-    /// The map.
     Map(Box<SignedMap>),
     /// Says that it is there.
     Ping,
@@ -106,7 +96,6 @@ pub enum FromCoordinator {
 /// A message that makes no sense.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidMessage {
-    /// It is none.
     #[error("it is no message of this protocol: {0}")]
     Malformed(#[from] serde_json::Error),
     /// It is too long for what it is.
@@ -115,10 +104,6 @@ pub enum InvalidMessage {
 }
 
 impl CoordinatorHello {
-    /// Reads it.
-    ///
-    /// # Errors
-    /// It is none.
     pub fn parse(payload: &[u8]) -> Result<Self, InvalidMessage> {
         Ok(serde_json::from_slice(at_most(payload, LONGEST_HELLO)?)?)
     }
@@ -133,10 +118,6 @@ impl CoordinatorHello {
 }
 
 impl Join {
-    /// Reads it.
-    ///
-    /// # Errors
-    /// It is none.
     pub fn parse(payload: &[u8]) -> Result<Self, InvalidMessage> {
         Ok(serde_json::from_slice(at_most(payload, LONGEST)?)?)
     }
@@ -167,9 +148,6 @@ impl FromBoard {
 
 impl FromCoordinator {
     /// Reads it. Of a reason it keeps what can be shown.
-    ///
-    /// # Errors
-    /// It is none.
     pub fn parse(payload: &[u8]) -> Result<Self, InvalidMessage> {
         let message = serde_json::from_slice(at_most(payload, LONGEST)?)?;
         Ok(match message {

@@ -19,23 +19,19 @@ use crate::report::NodeReport;
 use crate::settings::Settings;
 use crate::store::{ClusterStore, ClusterStoreError};
 
-/// A node.
 pub struct ClusterNode {
     /// The folder of the units' sockets.
     pub sockets: PathBuf,
-    /// What it keeps.
     pub store: ClusterStore,
     /// Why nothing is read from there, if that is so.
     pub trouble: Option<String>,
     /// What it gives at most.
     pub limits: ClusterLimits,
-    /// How it reaches others.
     pub wiring: Wiring,
     /// The settings that are in force.
     pub settings: watch::Sender<Settings>,
     /// What PID 1 says.
     pub told: watch::Receiver<NodeConfig>,
-    /// How this node is.
     pub report: watch::Receiver<NodeReport>,
     /// What `identity` says.
     pub own: OwnNode,
@@ -43,20 +39,16 @@ pub struct ClusterNode {
     pub update: watch::Sender<Update>,
     /// Whom this node believes, and the map that it has.
     pub kept: RefCell<PersistedPin>,
-    /// What it is now.
     pub role: RefCell<NodeRole>,
     /// Room for those who show a long map.
     pub long_joins: Semaphore,
 }
 
-/// What a node is.
 #[derive(Clone)]
 pub enum NodeRole {
     /// Nothing yet, or never: why.
     Idle(&'static str),
-    /// It has the book.
     Coordinator(Rc<Coordinator>),
-    /// It has a coordinator.
     Member(Rc<MemberConnection>),
 }
 
@@ -83,9 +75,6 @@ impl ClusterNode {
 
     /// The same with a coordinator's book: it is there before the map is. A coordinator believes itself: should the
     /// settings name another, that one needs an owner's statement here, too.
-    ///
-    /// # Errors
-    /// The same.
     pub async fn keep_book(
         &self,
         book: &NumberRegistry,

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 const STACK: usize = 128 << 10;
 
 /// The pause before `identity` is asked again.
-const PAUSE: Duration = Duration::from_secs(1);
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// This node, as it shows itself to others.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ pub fn keep(folder: Option<PathBuf>, sockets: &Path) -> io::Result<OwnNode> {
         loop {
             // What it said last stays until it says something else.
             let _ = follow(&socket, &sender);
-            sleep(PAUSE);
+            sleep(RETRY_DELAY);
         }
     };
     Builder::new().name("certificates".into()).stack_size(STACK).spawn(run)?;

@@ -12,7 +12,6 @@ use crate::book::FIRST_EPOCH;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pin {
-    /// Its node.
     pub coordinator: PublicKey,
     /// How often the coordinator was changed.
     pub epoch: u64,
@@ -20,22 +19,18 @@ pub struct Pin {
     pub key_epoch: u64,
 }
 
-/// What a board keeps.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PersistedPin {
-    /// Whom it believes.
     pub pin: Option<Pin>,
     /// Its own number, as the coordinator has told it.
     pub number: Option<u8>,
-    /// The newest map.
     pub map: Option<SignedMap>,
 }
 
 /// What one who says that it is the coordinator shows of itself. That it has the key is proved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CoordinatorProof {
-    /// Its node.
     pub node: PublicKey,
     /// The number of its key of `cluster`.
     pub key_epoch: u64,
@@ -53,12 +48,7 @@ pub enum NotTheCoordinator {
         "it is {shown}, and the coordinator is {known}: if it takes that one's place, an owner says so with \
          `octetctl sign-coordinator`, and it takes that by `cluster adopt`"
     )]
-    Another {
-        /// Who it is.
-        shown: PublicKey,
-        /// Who is known.
-        known: PublicKey,
-    },
+    Another { shown: PublicKey, known: PublicKey },
     /// It shows a statement that is not about it.
     #[error("it shows a statement that is about another node or another epoch")]
     NotItsStatement,
@@ -69,12 +59,7 @@ pub enum NotTheCoordinator {
     NoOwner(PublicKey),
     /// What it says is older than what is known.
     #[error("it is the coordinator of epoch {shown}, and this board knows of epoch {known}")]
-    OldEpoch {
-        /// What it says.
-        shown: u64,
-        /// What is known.
-        known: u64,
-    },
+    OldEpoch { shown: u64, known: u64 },
     /// It says an epoch without a statement for it.
     #[error("it says epoch {0}, and shows no statement of an owner for that")]
     NoStatement(u64),
@@ -98,12 +83,7 @@ pub enum NotTaken {
     OtherCoordinator(PublicKey),
     /// It is of another epoch than the coordinator's.
     #[error("the map is of epoch {shown}, and the coordinator's is {known}")]
-    OtherEpoch {
-        /// Its epoch.
-        shown: u64,
-        /// The coordinator's.
-        known: u64,
-    },
+    OtherEpoch { shown: u64, known: u64 },
     /// It is signed by a key that was replaced.
     #[error(
         "the map is signed by the coordinator's key number {shown}, and number {seen} was seen before"
@@ -116,12 +96,7 @@ pub enum NotTaken {
     },
     /// It is older than the one that is there.
     #[error("the map is number {}, and number {} is known: an old one is shown again", shown.sequence, known.sequence)]
-    Older {
-        /// The map's.
-        shown: MapVersion,
-        /// What is known.
-        known: MapVersion,
-    },
+    Older { shown: MapVersion, known: MapVersion },
     /// It is another of the same number.
     #[error("there are two maps of number {}", _0.sequence)]
     Twice(MapVersion),
@@ -144,9 +119,6 @@ impl PersistedPin {
 
     /// Sees whether who shows `shown` is the coordinator; `owners` own the box. Returns what is to be
     /// believed from now on, once it has given a map.
-    ///
-    /// # Errors
-    /// It is not.
     pub fn judge(
         &self,
         shown: &CoordinatorProof,

@@ -25,9 +25,8 @@ const ROUTER_HOST: u8 = 1;
 const STACK: usize = 128 << 10;
 
 /// The pause before PID 1 is asked again.
-const PAUSE: Duration = Duration::from_secs(1);
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// Where this node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NodePosition {
     /// It does not know its number yet, or the box has no board of that number.
@@ -56,7 +55,6 @@ pub struct Wiring {
     pub number_of: Box<NumberOf>,
     /// Where a board reaches the coordinator.
     pub coordinator_of: Box<CoordinatorOf>,
-    /// And from where.
     pub source_of: Box<SourceOf>,
 }
 
@@ -94,7 +92,6 @@ impl Wiring {
 /// What PID 1 says of this node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct NodeConfig {
-    /// Its number.
     pub number: Option<u8>,
 }
 
@@ -118,7 +115,7 @@ pub fn keep(sockets: PathBuf, told: watch::Sender<NodeConfig>) -> io::Result<()>
                         true
                     })
                 });
-            sleep(PAUSE);
+            sleep(RETRY_DELAY);
         }
     };
     Builder::new().name("init".into()).stack_size(STACK).spawn(run).map(drop)

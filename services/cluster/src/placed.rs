@@ -20,10 +20,10 @@ use crate::node::ClusterNode;
 const PLACE: &str = "place";
 
 /// How long PID 1 may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The pause before PID 1 is asked again that could not be.
-const PAUSE: Duration = Duration::from_secs(1);
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Why it was not done.
 enum NotDone {
@@ -73,7 +73,7 @@ pub async fn keep(node: Rc<ClusterNode>) -> io::Result<()> {
                 changed = update.changed() => changed,
             }
         };
-        let changed = if again { timeout(PAUSE, changed).await } else { Ok(changed.await) };
+        let changed = if again { timeout(RETRY_DELAY, changed).await } else { Ok(changed.await) };
         // That the time is over is no end.
         changed.unwrap_or(Ok(())).map_err(io::Error::other)?;
     }
@@ -94,7 +94,7 @@ fn wanted(number: Option<u8>, boards: &[Board], update: &Update) -> Option<Strin
 async fn place(sockets: PathBuf, units: String) -> Result<(), NotDone> {
     let ask = move || -> Result<Value, CallError> {
         let mut client = Client::connect(&sockets.join(format!("{INIT}.sock")))?;
-        client.stream().set_read_timeout(Some(PATIENCE))?;
+        client.stream().set_read_timeout(Some(TIMEOUT))?;
         let args: Map<String, Value> = Map::from_iter([("units".to_owned(), units.into())]);
         client.call(PLACE, args)
     };

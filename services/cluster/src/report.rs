@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 /// How many units that have failed are named.
-const MOST_NAMED: usize = 16;
+const MAX_NAMED: usize = 16;
 
 /// The longest text of a report that is shown, in characters: a unit's name fits.
 const LONGEST_TEXT: usize = 64;
@@ -45,7 +45,7 @@ impl NodeReport {
             state: status.get("state").and_then(text),
             uptime: number("/uptime"),
             ready: u64::try_from(ready).ok(),
-            failed: failed.filter_map(|unit| text(unit.get("name")?)).take(MOST_NAMED).collect(),
+            failed: failed.filter_map(|unit| text(unit.get("name")?)).take(MAX_NAMED).collect(),
             memory: number("/memory/available"),
             total: number("/memory/total"),
             cpu: None,
@@ -61,7 +61,7 @@ impl NodeReport {
             state: said.get("state").and_then(text),
             uptime: number("uptime"),
             ready: number("ready"),
-            failed: failed.filter_map(text).take(MOST_NAMED).collect(),
+            failed: failed.filter_map(text).take(MAX_NAMED).collect(),
             memory: number("memory"),
             total: number("total"),
             cpu: number("cpu").map(|percent| percent.min(100)),
@@ -177,7 +177,7 @@ mod tests {
             }
             let read = json!({ "failed": failed, "state": json, "cpu": ticks[0] });
             let read = NodeReport::read(read.as_object().unwrap());
-            prop_assert!(read.failed.len() <= MOST_NAMED && read.cpu.unwrap() <= 100);
+            prop_assert!(read.failed.len() <= MAX_NAMED && read.cpu.unwrap() <= 100);
             // What was read once reads the same again.
             prop_assert_eq!(NodeReport::read(&read.say()), read);
             let _ = (Worked::parse(&stat), temperature(&stat));

@@ -6,7 +6,6 @@ use std::net::IpAddr;
 use octet_appliance::{Board, Cluster, Enrol};
 use octet_node::control::PublicKey;
 
-/// The rules of enrolment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EnrolmentRules {
     cluster: Cluster,
@@ -20,7 +19,6 @@ pub enum Forbidden {
     /// There is no such board.
     #[error("the box has no board {0}")]
     NoBoard(u8),
-    /// Another key is named.
     #[error("the settings name the key {0} for this board")]
     AnotherNamed(PublicKey),
     /// The key is named for another board.
@@ -32,13 +30,11 @@ pub enum Forbidden {
 }
 
 impl EnrolmentRules {
-    /// As these sections say.
     pub fn new(cluster: &Cluster, boards: &[Board]) -> Self {
         let keys = boards.iter().filter_map(|board| Some((board.number, board.key?)));
         Self { cluster: cluster.clone(), keys: keys.collect() }
     }
 
-    /// Which keys are taken.
     pub fn enrol(&self) -> Enrol {
         self.cluster.enrol
     }
@@ -54,9 +50,6 @@ impl EnrolmentRules {
     }
 
     /// Sees that `node` can be board `number`.
-    ///
-    /// # Errors
-    /// It cannot.
     pub fn check(&self, number: u8, node: &PublicKey) -> Result<(), Forbidden> {
         let elsewhere = self.keys.iter().find(|(other, key)| **other != number && *key == node);
         match (self.keys.get(&number), elsewhere) {

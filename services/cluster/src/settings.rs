@@ -15,7 +15,6 @@ use serde_json::Value;
 pub struct Settings {
     /// Without it the box is one board.
     pub cluster: Option<Cluster>,
-    /// What single boards are.
     pub boards: Vec<Board>,
     /// The keys of those who own the box.
     pub owners: Vec<PublicKey>,

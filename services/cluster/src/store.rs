@@ -27,12 +27,7 @@ const LONGEST: u64 = 2 << 20;
 pub enum ClusterStoreError {
     /// The disk does not give or take it.
     #[error("{file} cannot be read or written: {source}")]
-    Disk {
-        /// The file.
-        file: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Disk { file: PathBuf, source: io::Error },
     /// It is there, and is not what was written.
     #[error("{0} is damaged")]
     Damaged(PathBuf),
@@ -81,9 +76,6 @@ impl ClusterStore {
     }
 
     /// Keeps `kept`; the same.
-    ///
-    /// # Errors
-    /// The same.
     pub fn keep_map(
         &self,
         kept: &PersistedPin,

@@ -9,16 +9,13 @@ use serde_json::Map;
 use tokio::task::spawn_blocking;
 
 /// How long `netd` may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What has passed each of them. A thread waits for `netd`, which listens in the folder `sockets`.
-///
-/// # Errors
-/// In words: it does not answer.
 pub async fn ask(sockets: PathBuf) -> Result<Vec<Passed>, String> {
     let ask = move || -> Result<Vec<Passed>, CallError> {
         let mut client = Client::connect(&sockets.join("netd.sock"))?;
-        client.stream().set_read_timeout(Some(PATIENCE))?;
+        client.stream().set_read_timeout(Some(TIMEOUT))?;
         Ok(serde_json::from_value(client.call(TRAFFIC, Map::new())?)?)
     };
     let asked = spawn_blocking(ask).await.map_err(|error| error.to_string())?;

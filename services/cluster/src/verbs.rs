@@ -20,7 +20,6 @@ use crate::traffic;
 /// Each service may stay for the sake of the map.
 pub const LIMITS: ConnectionLimits = ConnectionLimits { all: 48, for_operators: 16, of_one: 4 };
 
-/// All of them.
 pub fn verbs() -> Verbs<ClusterNode> {
     use Permission::{Operate, Own, Read};
 

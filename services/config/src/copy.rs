@@ -26,7 +26,6 @@ pub struct StoredCopy {
     pub sequence: u64,
     /// When it was taken, by the clock of the box, in seconds since 1970. It is for people.
     pub taken: u64,
-    /// Who wanted it.
     pub by: By,
     /// The command that its operator has signed, of `octet_node::command`, as text; none if it came by
     /// a way that needs no key.
@@ -35,7 +34,6 @@ pub struct StoredCopy {
     /// The copy whose text it has again; 0 is that of the image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub again: Option<u64>,
-    /// The text.
     pub text: String,
     /// What it says, by section.
     pub settings: Value,
@@ -53,7 +51,6 @@ pub enum Damaged {
 }
 
 impl StoredCopy {
-    /// As a file.
     pub fn to_bytes(&self) -> Vec<u8> {
         let json = serde_json::json!(self).to_string();
         format!("{VERSION} {}\n{json}", sha256(json.as_bytes())).into_bytes()

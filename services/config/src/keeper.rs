@@ -21,7 +21,6 @@ use crate::settings::Settings;
 use crate::start::ChosenConfig;
 use crate::store::{ConfigStore, Folder};
 
-/// Units that read settings.
 pub trait Readers: Send + Sync {
     /// Asks those that read one of `sections` whether they accept what is to come. Returns those that
     /// do not run, and so were not asked.
@@ -42,16 +41,13 @@ pub trait Readers: Send + Sync {
 pub struct ConfigVersion {
     /// Its number; 0 is what the image was built with.
     pub sequence: u64,
-    /// What it says.
     pub settings: Settings,
 }
 
 /// One that is being tried.
 #[derive(Debug, Clone)]
 pub struct PendingConfig {
-    /// Which.
     pub sequence: u64,
-    /// When it is undone.
     pub until: Instant,
     /// Who has asked for it.
     by: By,
@@ -59,10 +55,8 @@ pub struct PendingConfig {
     before: Arc<ConfigVersion>,
 }
 
-/// What others see.
 #[derive(Debug, Clone)]
 pub struct View {
-    /// What is in force.
     pub in_force: Arc<ConfigVersion>,
     /// What units are being asked about.
     pub next: Option<Arc<ConfigVersion>>,
@@ -74,12 +68,9 @@ pub struct View {
     pub notes: Vec<String>,
 }
 
-/// What somebody wants.
 #[derive(Debug)]
 pub struct ConfigCommand {
-    /// What it would say.
     pub settings: Settings,
-    /// Who asks.
     pub by: Option<By>,
     /// Who has signed it, and what.
     pub signed: Option<(PublicKey, String)>,
@@ -100,7 +91,6 @@ pub enum CommandOutcome {
     Same,
     /// It is in force, and being tried.
     Tried {
-        /// Its number.
         sequence: u64,
         /// Units that will read it when they start.
         not_running: Vec<String>,
@@ -137,7 +127,6 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
         }
     }
 
-    /// What is so now.
     pub fn view(&self) -> View {
         self.view.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -152,9 +141,6 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
     }
 
     /// The turn of whoever changes something.
-    ///
-    /// # Errors
-    /// It is somebody else's.
     fn turn(&self) -> Result<MutexGuard<'_, ()>, Failure> {
         match self.changing.try_lock() {
             Ok(turn) => Ok(turn),
@@ -166,9 +152,6 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
     }
 
     /// The number of the confirmed configuration before the one that is in force; 0 is the image's.
-    ///
-    /// # Errors
-    /// The image's is in force.
     pub fn before_last(&self) -> Result<u64, Failure> {
         let in_force = self.view().in_force.sequence;
         let before = self.store().confirmed().into_iter().find(|sequence| *sequence < in_force);

@@ -3,7 +3,6 @@
 
 use std::fmt;
 
-/// How a copy stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CopyState {
     /// It was taken back, or never confirmed.
@@ -17,7 +16,6 @@ pub enum CopyState {
 impl CopyState {
     const ALL: [Self; 3] = [Self::Undone, Self::Trying, Self::Confirmed];
 
-    /// In a word.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Undone => "undone",
@@ -32,7 +30,6 @@ impl CopyState {
 pub struct CopyName {
     /// Which copy it is, from 1 on.
     pub sequence: u64,
-    /// How it stands.
     pub standing: CopyState,
 }
 

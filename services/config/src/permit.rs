@@ -15,12 +15,7 @@ pub enum Denied {
     Unsigned,
     /// Somebody asks with what another has signed.
     #[error("this was signed by {signer}, but {by} asks for it")]
-    OfAnother {
-        /// Who has signed.
-        signer: PublicKey,
-        /// Who asks.
-        by: PublicKey,
-    },
+    OfAnother { signer: PublicKey, by: PublicKey },
     /// The key is not one of the operators'.
     #[error("{0} is the key of none of the operators")]
     Unknown(PublicKey),
@@ -30,7 +25,6 @@ pub enum Denied {
     /// The operator does not own the box.
     #[error("`{name}` does not own this box, so `{section}` stays as it is")]
     NotOwner {
-        /// Who it is.
         name: String,
         /// What was to be changed.
         section: SettingsSection,
@@ -57,9 +51,6 @@ impl From<Denied> for Failure {
 
 /// Checks that `by` may bring about a configuration in which something is other that only an owner may
 /// change, in the sections `owned`. `signer` has signed it, if anybody has; `now` are the operators that are in force, `next` those after it.
-///
-/// # Errors
-/// It may not.
 pub fn permit(
     by: Option<By>,
     signer: Option<PublicKey>,
@@ -92,9 +83,6 @@ pub fn permit(
 /// Checks that `by` may take back a configuration that is being tried, after which something is other in the sections
 /// `owned` that only an owner may change. Nothing is kept then, so whoever is known to ask need not sign it; `now` are
 /// the operators who were confirmed.
-///
-/// # Errors
-/// It may not.
 pub fn permit_undoing(
     by: Option<By>,
     signer: Option<PublicKey>,

@@ -9,7 +9,6 @@ use octet_node::control::{Failure, FailureCode};
 
 use crate::settings::Settings;
 
-/// Where things are.
 #[derive(Debug, Clone)]
 pub struct ConfigPaths {
     /// What the image was built with.
@@ -48,9 +47,6 @@ impl ConfigPaths {
 
 impl BuiltConfig {
     /// The text that the image was built with.
-    ///
-    /// # Errors
-    /// The image is damaged.
     pub fn text(&self) -> Result<String, Failure> {
         fs::read_to_string(&self.text).map_err(|error| {
             let message = format!("{}: {error}", self.text.display());
@@ -60,9 +56,6 @@ impl BuiltConfig {
     }
 
     /// The settings that the image was built with.
-    ///
-    /// # Errors
-    /// In words: the image is damaged.
     pub fn settings(&self) -> Result<Settings, String> {
         let text = self.text().map_err(|failure| failure.message)?;
         let wrong = |error: String| format!("{}: {error}", self.settings.display());

@@ -26,7 +26,6 @@ const NOT_RUNNING: [&str; 5] = ["waiting", "backoff", "stopped", "failed", "exit
 /// What of a unit matters here.
 #[derive(Debug, Clone, Deserialize)]
 pub struct SectionReader {
-    /// Its name.
     pub name: UnitName,
     user: UserName,
     #[serde(default)]

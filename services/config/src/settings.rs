@@ -15,7 +15,6 @@ pub const FILE: &str = "appliance.toml";
 pub struct Settings {
     /// As an operator wrote it.
     pub text: String,
-    /// What it says.
     pub appliance: Appliance,
     /// The same as JSON, by section, with all that is not said.
     pub sections: Map<String, Value>,
@@ -43,9 +42,6 @@ impl Settings {
 
     /// What was checked when it was taken, or when the image was built, as `json`; checked once more:
     /// another version of Octet may have done it.
-    ///
-    /// # Errors
-    /// In words: this version cannot be run with it.
     pub fn from_checked(text: String, json: Value) -> Result<Self, String> {
         let appliance: Appliance =
             serde_json::from_value(json).map_err(|error| error.to_string())?;
@@ -55,9 +51,6 @@ impl Settings {
 
     /// Those of `copy`: as they were checked, or by its text, if this version has other words for
     /// them.
-    ///
-    /// # Errors
-    /// In words: this version cannot be run with it.
     pub fn of(copy: StoredCopy, shipped: impl FnOnce() -> String) -> Result<Self, String> {
         let StoredCopy { text, settings, .. } = copy;
         Self::from_checked(text.clone(), settings).or_else(|problem| {

@@ -8,7 +8,6 @@ use crate::store::{ConfigStore, Folder};
 pub struct ChosenConfig {
     /// The copy that is in force; 0 is what the image was built with.
     pub sequence: u64,
-    /// What it says.
     pub settings: Settings,
     /// Newer copies that cannot be used, and why.
     pub skipped: Vec<String>,
@@ -16,9 +15,6 @@ pub struct ChosenConfig {
 
 /// The newest confirmed copy of `store` that this version can be run with; what the image was built
 /// with if there is none. `shipped` is the text of that.
-///
-/// # Errors
-/// In words: not even the image's can be used.
 pub fn choose<F: Folder>(
     store: &ConfigStore<F>,
     image: impl FnOnce() -> Result<Settings, String>,

@@ -11,7 +11,7 @@ use crate::copy::{MAX_COPY, StoredCopy};
 use crate::name::{CopyName, CopyState};
 
 /// How many confirmed copies are kept, and how many others.
-const MOST: usize = 16;
+const MAX: usize = 16;
 
 /// What copies are kept in. What returns without an error has survived a cut.
 pub trait Folder {
@@ -125,7 +125,6 @@ impl<T: Folder + ?Sized> Folder for Box<T> {
     }
 }
 
-/// All copies.
 #[derive(Debug)]
 pub struct ConfigStore<F> {
     folder: F,
@@ -181,9 +180,6 @@ impl<F: Folder> ConfigStore<F> {
     }
 
     /// Reads the copy `sequence`.
-    ///
-    /// # Errors
-    /// In words: there is none, the disk does not give it, or it is damaged.
     pub fn read(&self, sequence: u64) -> Result<StoredCopy, String> {
         let Some(&standing) = self.copies.get(&sequence) else {
             return Err("there is no such copy".into());
@@ -245,7 +241,7 @@ impl<F: Folder> ConfigStore<F> {
     fn prune(&mut self) {
         let highest = self.next() - 1;
         for standing in [CopyState::Confirmed, CopyState::Undone] {
-            for sequence in self.with(standing).into_iter().skip(MOST) {
+            for sequence in self.with(standing).into_iter().skip(MAX) {
                 let name = CopyName { sequence, standing }.to_string();
                 if sequence != highest && self.folder.remove(&name).is_ok() {
                     self.copies.remove(&sequence);

@@ -49,7 +49,6 @@ pub struct Announcement {
 /// A link to a neighbour, as the node that announces it has measured it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AnnouncedLink {
-    /// The other end.
     pub neighbour: NodeAddress,
     /// How much it carries to the neighbour, in kbit/s; 0: nobody knows.
     pub capacity: u32,

@@ -15,7 +15,7 @@ pub const TRAIN: u8 = 32;
 const ENOUGH: u32 = 16;
 
 /// The pause between trains, and that before the first one, when a link is up.
-const PAUSE: Duration = Duration::from_secs(60);
+const RETRY_DELAY: Duration = Duration::from_secs(60);
 const FIRST: Duration = Duration::from_secs(3);
 
 /// How many answers are looked back at.
@@ -37,7 +37,6 @@ pub struct Trains {
     coming: Option<Coming>,
 }
 
-/// A train that comes.
 #[derive(Debug, Clone, Copy)]
 struct Coming {
     number: u32,
@@ -59,7 +58,7 @@ impl Trains {
                 return vec![];
             }
         }
-        self.due = Some(now + PAUSE);
+        self.due = Some(now + RETRY_DELAY);
         self.number = self.number.wrapping_add(1);
         self.is_answered = false;
         (0..TRAIN).map(|place| LinkMessage::Train { number: self.number, place }).collect()
@@ -146,7 +145,7 @@ mod tests {
         let mut now = begin;
         for (number, kilobits) in [(1, 900), (2, 100), (3, 1000)] {
             assert!(trains.next(now).is_empty());
-            now += if number == 1 { FIRST } else { PAUSE };
+            now += if number == 1 { FIRST } else { RETRY_DELAY };
             let train = trains.next(now);
             assert_eq!(train.len(), usize::from(TRAIN));
             assert!(train.iter().all(|it| it.to_bytes().len() == LONGEST));

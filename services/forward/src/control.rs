@@ -47,12 +47,10 @@ pub fn is_of_forward(end: Ipv4Addr, from: SocketAddr) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id(pub u64);
 
-/// A message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LinkMessage {
     /// Whether the neighbour is there.
     Probe(u32),
-    /// It is.
     Probed(u32),
     /// What some node says of its links.
     Announcement(Vec<u8>),
@@ -67,7 +65,6 @@ pub enum LinkMessage {
     },
     /// What has become of it.
     Answer {
-        /// Of which one.
         id: Id,
         /// What goes there is to have this label; `None`: there is no path.
         there: Option<Label>,
@@ -78,21 +75,18 @@ pub enum LinkMessage {
     Unreadable(Id),
     /// The source wants something changed.
     Change {
-        /// Of which path.
         id: Id,
         /// What each hop is to do.
         sealed: Box<[u8; CHANGE]>,
     },
     /// One of many that are sent at once.
     Train {
-        /// Of which train.
         number: u32,
         /// How many of it were sent before.
         place: u8,
     },
     /// All of a train came, or what of it came.
     Trained {
-        /// Which one.
         number: u32,
         /// How fast, in kbit/s.
         kilobits: u32,
@@ -104,7 +98,6 @@ pub enum LinkMessage {
 }
 
 impl LinkMessage {
-    /// The encoding.
     pub fn to_bytes(&self) -> Vec<u8> {
         let numbered = |kind: u8, number: u32, rest: &[u8]| {
             [&[VERSION, kind][..], &number.to_be_bytes(), rest].concat()

@@ -72,7 +72,6 @@ pub enum DaemonEvent {
     Map(Option<Map>),
     /// What the file says of links.
     Settings(Settings),
-    /// Somebody asks something.
     Asked(PendingRequest),
     /// Somebody collects the numbers of this node.
     Collected(oneshot::Sender<Option<String>>),
@@ -106,7 +105,6 @@ struct Pinged {
     hops: Option<Vec<Value>>,
 }
 
-/// The daemon.
 pub struct Daemon {
     kernel: ForwardKernel,
     /// To whom packets are that have no way.

@@ -28,7 +28,6 @@ pub struct Spec {
 /// The way to a node.
 #[derive(Debug, Default)]
 pub struct DesiredRoute {
-    /// Its paths.
     pub route: NodeRoute,
     /// What they are to be like.
     pub spec: Spec,
@@ -55,7 +54,6 @@ pub struct PendingPath<W> {
     pub waiting: W,
 }
 
-/// All of them.
 #[derive(Debug)]
 pub struct Desired<W> {
     /// Those that stay until somebody drops them, or, of those that began by themselves, until nobody uses them.

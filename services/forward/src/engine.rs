@@ -30,7 +30,7 @@ use octet_node::address::NodeAddress;
 
 use end::EndNumbers;
 use labels::Labels;
-use limits::{MOST_CHANGES, MOST_SET_UPS, NeighbourRates, Replays};
+use limits::{MAX_CHANGES, MAX_SET_UPS, NeighbourRates, Replays};
 use refusals::Refusals;
 use relay::Transit;
 
@@ -38,21 +38,21 @@ use relay::Transit;
 pub type Rng<'a> = &'a mut dyn FnMut() -> [u8; 32];
 
 /// How many paths go through this node or end here at most.
-const MOST_SEGMENTS: usize = 4096;
+const MAX_SEGMENTS: usize = 4096;
 
 /// How many of them come from one neighbour.
-const MOST_OF_ONE: usize = 2048;
+const MAX_OF_ONE: usize = 2048;
 
 /// How many of them end here, each of which is a device: of all neighbours, so that a quarter of all ends is left for paths
 /// that begin here, and of one.
-const MOST_ENDS: usize = 384;
-const MOST_ENDS_OF_ONE: usize = 128;
+const MAX_ENDS: usize = 384;
+const MAX_ENDS_OF_ONE: usize = 128;
 
 /// For how long a path that ends here may be without a source that has said which node it is, in seconds.
 const STRANGER: u64 = 30;
 
 /// How long the next hops may take to answer, in seconds; the source waits twice as long, and so hears of it.
-const PATIENCE: u64 = 10;
+const TIMEOUT: u64 = 10;
 
 /// By how much the clocks of two nodes may differ, in seconds.
 const CLOCKS: u64 = 60;
@@ -67,14 +67,13 @@ pub struct Engine {
     given: BTreeSet<(LinkNumber, Label)>,
     ends: EndNumbers,
     replays: Replays,
-    rates: NeighbourRates<MOST_SET_UPS>,
-    changes: NeighbourRates<MOST_CHANGES>,
+    rates: NeighbourRates<MAX_SET_UPS>,
+    changes: NeighbourRates<MAX_CHANGES>,
     refusals: Refusals,
     /// By who has asked for them.
     segments: BTreeMap<(LinkNumber, Id), Transit>,
     /// Of what was asked on: whose it is.
     onward: BTreeMap<(LinkNumber, Id), (LinkNumber, Id)>,
-    /// Those that begin here.
     paths: BTreeMap<PathNumber, SourcePath>,
 }
 
@@ -215,7 +214,6 @@ impl Engine {
         self.refusals.counts()
     }
 
-    /// Time has passed.
     pub fn pass(&mut self, now: u64) -> Vec<EngineAction> {
         self.replays.pass(now);
         let late = self.segments.iter().filter(|(_, it)| it.until <= now);

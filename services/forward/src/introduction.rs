@@ -29,10 +29,8 @@ const VERSION: u8 = 1;
 /// The headers of IPv6 (40) and UDP (8).
 const HEADERS: usize = 48;
 
-/// The longest message.
 pub const LONGEST: usize = mtu::LONGEST_OF_PATH as usize - HEADERS;
 
-/// A message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Inner {
     /// Which node this is; and whether it knows already which the other is.
@@ -46,7 +44,6 @@ pub enum Inner {
     },
     /// Whether the other end is there; what is sent to it does not take this path, if this node has asked for it.
     Ping(u64),
-    /// It is.
     Pong(u64),
     /// As [`Ping`](Self::Ping); and what is sent to this node is to come by this path.
     Use(u64),
@@ -54,7 +51,6 @@ pub enum Inner {
     Leave,
     /// They may, with this address.
     Place(Ipv4Addr),
-    /// They may not.
     NoPlace(ExitRefusal),
     /// Whether a packet of this length passes: it has it.
     MtuProbe(u16),
@@ -67,7 +63,6 @@ pub enum Inner {
 pub enum ExitRefusal {
     /// Its owner lets nothing from paths outside.
     Policy,
-    /// All places are taken.
     Full,
     /// It leaves by the other one itself.
     Mutual,
@@ -116,7 +111,6 @@ impl EndRole {
         }
     }
 
-    /// That of who listens.
     #[must_use]
     pub fn other(self) -> Self {
         match self {
@@ -147,7 +141,6 @@ impl About {
 }
 
 impl Inner {
-    /// Which node this is.
     pub fn introduce(own: &Certified, about: &About, knows: bool) -> Self {
         let key: &PrivateKey = &own.key;
         let signature = key.sign(Domain::Introduction, &about.body());
@@ -155,7 +148,6 @@ impl Inner {
         Self::Introduction { certificate, signature, knows }
     }
 
-    /// The encoding.
     pub fn to_bytes(&self) -> Vec<u8> {
         match self {
             Self::Introduction { certificate, signature, knows } => {
@@ -364,7 +356,7 @@ mod tests {
             let said = Inner::NoPlace(why);
             assert_eq!(Inner::from_bytes(&said.to_bytes()), Some(said));
         }
-        for size in [mtu::LEAST_OF_PATH, mtu::LONGEST_OF_PATH] {
+        for size in [mtu::MIN_OF_PATH, mtu::LONGEST_OF_PATH] {
             let probe = Inner::MtuProbe(size).to_bytes();
             assert_eq!(probe.len() + HEADERS, usize::from(size));
             assert_eq!(Inner::from_bytes(&probe), Some(Inner::MtuProbe(size)));

@@ -86,9 +86,6 @@ impl ForwardKernel {
     }
 
     /// Removes a device, and with it its routes.
-    ///
-    /// # Errors
-    /// The kernel refuses.
     pub async fn remove(&self, name: &str) -> Result<(), KernelError> {
         if let Some(index) = self.index(name).await? {
             let removed = self.route.link().del(index).execute().await;

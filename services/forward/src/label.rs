@@ -18,12 +18,10 @@ impl Label {
         (LOWEST..=HIGHEST).contains(&label).then_some(Self(label))
     }
 
-    /// One by chance.
     pub fn of_chance(random: u32) -> Self {
         Self(LOWEST + random % (HIGHEST - LOWEST + 1))
     }
 
-    /// The number.
     pub const fn get(self) -> u32 {
         self.0
     }

@@ -32,7 +32,6 @@ impl NeighbourSections {
         Self(lines)
     }
 
-    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

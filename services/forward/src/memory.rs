@@ -7,21 +7,16 @@ use std::path::PathBuf;
 /// What the name of a file that is not whole yet ends with.
 const PART: &str = ".part";
 
-/// The folder.
 #[derive(Debug)]
 pub struct StateFolder(PathBuf);
 
 impl StateFolder {
-    /// In this folder.
     pub fn new(folder: PathBuf) -> Self {
         Self(folder)
     }
 
     /// Keeps `bytes` under `name`: all of them, or what was there before. A power cut takes the folder with it,
     /// so nothing is synchronised.
-    ///
-    /// # Errors
-    /// There is no room.
     pub fn put(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let part = self.0.join(format!("{name}{PART}"));
         fs::write(&part, bytes)?;
@@ -34,9 +29,6 @@ impl StateFolder {
     }
 
     /// Nothing is kept under `name` any more.
-    ///
-    /// # Errors
-    /// It cannot be removed.
     pub fn forget(&self, name: &str) -> io::Result<()> {
         match fs::remove_file(self.0.join(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -45,9 +37,6 @@ impl StateFolder {
     }
 
     /// The names under which something is kept. What was not whole is removed.
-    ///
-    /// # Errors
-    /// The folder cannot be read.
     pub fn names(&self) -> io::Result<Vec<String>> {
         let mut found = vec![];
         for entry in fs::read_dir(&self.0)? {

@@ -15,10 +15,8 @@ use octet_node::metrics::exposition::{family, text};
 use crate::kernel::meter::{Count, Direction};
 use crate::probe::Quality;
 
-/// What a link does.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LinkMetrics {
-    /// Its device.
     pub name: String,
     /// `wireguard` or `plain`.
     pub by: &'static str,
@@ -46,7 +44,6 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// As it is answered.
     pub fn text(self) -> Option<String> {
         text("octet_forward", self)
     }

@@ -21,15 +21,15 @@ pub const LINK: u16 = PLAIN - WIREGUARD;
 pub const LONGEST_OF_PATH: u16 = LINK - PATH;
 
 /// One that passes each link that is up: what IPv6 takes for granted (RFC 8200, section 5).
-pub const LEAST_OF_PATH: u16 = 1280;
+pub const MIN_OF_PATH: u16 = 1280;
 
 /// Lengths that are tried at a link: where the way between the two nodes takes 1500 bytes (Ethernet), 1492 (PPPoE,
 /// RFC 2516), 1480 and 1460 (IPv4 within IPv6, RFC 2473), 1450, 1440, and what a path needs at least, 1424.
-const OF_LINK: [u16; 7] = [LINK, 1432, 1420, 1400, 1390, 1380, LEAST_OF_PATH + PATH];
+const OF_LINK: [u16; 7] = [LINK, 1432, 1420, 1400, 1390, 1380, MIN_OF_PATH + PATH];
 
 /// Lengths that are tried at a path. WireGuard fills up what is shorter than the device's MTU to a multiple of 16, so these
 /// are some.
-const OF_PATH: [u16; 7] = [LONGEST_OF_PATH, 1344, 1328, 1312, 1304, 1296, LEAST_OF_PATH];
+const OF_PATH: [u16; 7] = [LONGEST_OF_PATH, 1344, 1328, 1312, 1304, 1296, MIN_OF_PATH];
 
 /// Why a link carries no paths.
 pub const NARROW: &str = "packets of 1424 bytes do not pass between the two nodes, which paths need: see the MTU of the uplink";

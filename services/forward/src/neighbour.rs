@@ -27,12 +27,9 @@ const BITS: u32 = 0x001f_ffff;
 /// What stands before the two nodes of which the addresses of a link are made.
 const PREFIX: &[u8] = b"octet link 1\0";
 
-/// A neighbour.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkNeighbour {
-    /// Its number here.
     pub link: LinkNumber,
-    /// Its key.
     pub node: PublicKey,
     /// The key of its forward (X25519).
     pub key: [u8; 32],
@@ -61,7 +58,6 @@ impl LinkNeighbour {
         parts.concat()
     }
 
-    /// Its address.
     pub fn address(&self) -> NodeAddress {
         NodeAddress::of(&self.node)
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use octet_appliance::{MOST_PLACES, place};
+use octet_appliance::{MAX_PLACES, place};
 use octet_node::address::NodeAddress;
 
 /// For how long a place stays for which nobody asks any more.
@@ -25,7 +25,7 @@ impl NumberPool {
     ) -> Option<(u8, bool)> {
         let known = self.of(client);
         let is_free = |number: &u8| !self.0.contains_key(number) && !is_taken(place(*number));
-        let number = known.or_else(|| (1..=MOST_PLACES).find(is_free))?;
+        let number = known.or_else(|| (1..=MAX_PLACES).find(is_free))?;
         self.0.insert(number, (client, now));
         Some((number, known.is_none()))
     }
@@ -37,7 +37,7 @@ impl NumberPool {
 
     /// A node has this place from before. Says whether there is such a one.
     pub fn keep(&mut self, number: u8, client: NodeAddress, now: Instant) -> bool {
-        let is_one = (1..=MOST_PLACES).contains(&number) && self.of(client).is_none();
+        let is_one = (1..=MAX_PLACES).contains(&number) && self.of(client).is_none();
         if is_one {
             self.0.insert(number, (client, now));
         }
@@ -55,7 +55,6 @@ impl NumberPool {
         self.0.iter().filter(|(_, (_, at))| is_over(*at)).map(|(number, _)| *number).collect()
     }
 
-    /// Those that somebody has.
     pub fn numbers(&self) -> impl Iterator<Item = u8> {
         self.0.keys().copied()
     }
@@ -106,11 +105,11 @@ mod tests {
                 known.retain(|_, (_, at)| seconds - *at < STAYS.as_secs());
                 match places.ask(node(who), now, |it| it == place(taken)) {
                     Some((number, is_new)) => {
-                        prop_assert!((1..=MOST_PLACES).contains(&number) && number != taken);
+                        prop_assert!((1..=MAX_PLACES).contains(&number) && number != taken);
                         let before = known.insert(node(who), (number, seconds));
                         prop_assert_eq!(before.map(|(number, _)| number), (!is_new).then_some(number));
                     }
-                    None => prop_assert_eq!(known.len(), usize::from(MOST_PLACES) - 1),
+                    None => prop_assert_eq!(known.len(), usize::from(MAX_PLACES) - 1),
                 }
                 if ends {
                     places.end(places.of(node(who)).unwrap_or(0));

@@ -15,9 +15,6 @@ pub struct Plain(BTreeSet<(u8, u8)>);
 
 impl Plain {
     /// What these lines come to.
-    ///
-    /// # Errors
-    /// They cannot be.
     pub fn of(
         cluster: Cluster,
         boards: Vec<Board>,

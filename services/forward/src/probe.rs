@@ -15,7 +15,6 @@ const WINDOW: usize = 32;
 /// After so many without an answer the neighbour is gone.
 const SILENCE: usize = 3;
 
-/// How a link does.
 #[derive(Debug, Default)]
 pub struct Probes {
     last: u32,
@@ -26,7 +25,6 @@ pub struct Probes {
 /// What is known of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quality {
-    /// Whether the neighbour answers.
     pub is_up: bool,
     /// The median of the round trips.
     pub round_trip: Option<Duration>,

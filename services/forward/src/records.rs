@@ -9,7 +9,7 @@ use crate::kernel::meter::{Direction, Meter, MeterCounts};
 use crate::label::Label;
 
 /// How many of paths that have ended are kept.
-const MOST: usize = 1024;
+const MAX: usize = 1024;
 
 /// How many one answer has: it is to be no longer than a message (1 MiB).
 const AT_ONCE: usize = 1200;
@@ -27,7 +27,6 @@ impl Records {
         rows.iter().is_sorted_by(|(one, _), (other, _)| one < other).then_some(Self(rows))
     }
 
-    /// As it is kept.
     pub fn to_bytes(&self) -> Vec<u8> {
         self.0.iter().map(|(_, row)| row.clone()).collect::<Value>().to_string().into_bytes()
     }
@@ -37,7 +36,7 @@ impl Records {
     pub fn add(&mut self, carried: &PathCounters, counts: &MeterCounts, now: u64) {
         let number = self.0.back().map_or(now, |(last, _)| now.max(last + 1));
         self.0.push_back((number, record(carried, counts, Some((number, now / 1000)))));
-        if self.0.len() > MOST {
+        if self.0.len() > MAX {
             self.make_room();
         }
     }
@@ -180,11 +179,11 @@ mod tests {
         let shown = records.shown(9_999, &[relayed()], &counted());
         assert_eq!(shown, json!([record(&relayed(), &counted(), None)]));
         assert_eq!(records.shown(5_002, &[], &MeterCounts::new())[0]["until"], 9);
-        for _ in 0..2 * MOST {
+        for _ in 0..2 * MAX {
             records.add(&relayed(), &counted(), 10_000);
         }
-        assert_eq!(numbers(&records, 0).len(), MOST);
-        assert_eq!(numbers(&records, 0).last(), Some(&(10_000 + 2 * MOST as u64 - 1)));
+        assert_eq!(numbers(&records, 0).len(), MAX);
+        assert_eq!(numbers(&records, 0).last(), Some(&(10_000 + 2 * MAX as u64 - 1)));
         assert_eq!(Records::from_bytes(&records.to_bytes()), Some(records.clone()));
         // One answer is one message.
         let standing = vec![relayed(); 4096];
@@ -202,10 +201,10 @@ mod tests {
         let mut records = Records::default();
         let few = [from(1), PathCounters { before: None, ..relayed() }, from(2), from(1)];
         few.iter().for_each(|carried| records.add(carried, &counted(), 1_000));
-        (0..2 * MOST).for_each(|_| records.add(&from(3), &counted(), 2_000));
-        assert_eq!(records.0.len(), MOST);
+        (0..2 * MAX).for_each(|_| records.add(&from(3), &counted(), 2_000));
+        assert_eq!(records.0.len(), MAX);
         let first: Vec<u64> = records.0.iter().map(|(number, _)| *number).take(5).collect();
-        assert_eq!(first, [1_000, 1_001, 1_002, 1_003, 2_000 + (MOST + 4) as u64]);
+        assert_eq!(first, [1_000, 1_001, 1_002, 1_003, 2_000 + (MAX + 4) as u64]);
     }
 
     proptest! {

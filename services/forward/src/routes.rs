@@ -7,9 +7,8 @@ use crate::engine::PathNumber;
 use octet_node::address::NodeAddress;
 
 /// The pause before another path is asked for after one has failed, in seconds.
-const PAUSE: u64 = 2;
+const RETRY_DELAY: u64 = 2;
 
-/// How a path does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PathHealth {
     /// It does not stand yet.
@@ -49,7 +48,6 @@ impl NodeRoute {
         self.active
     }
 
-    /// All paths of it.
     pub fn paths(&self) -> impl Iterator<Item = PathNumber> {
         [self.active, self.spare, self.asked].into_iter().flatten()
     }
@@ -62,7 +60,7 @@ impl NodeRoute {
     /// A path was asked for; `None` if none can be.
     pub fn asked(&mut self, path: Option<PathNumber>, now: u64) {
         self.asked = path;
-        self.next = now + PAUSE;
+        self.next = now + RETRY_DELAY;
     }
 
     /// With what was known of it before: these paths stand, and the first is in use.

@@ -23,7 +23,7 @@ use crate::verbs;
 const STACK: usize = 128 << 10;
 
 /// The pause before `cluster` is asked again.
-const PAUSE: Duration = Duration::from_secs(1);
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Serves until PID 1 ends it.
 pub fn main() -> ExitCode {
@@ -74,7 +74,7 @@ fn follow(folder: Option<PathBuf>, news: UnboundedSender<DaemonEvent>) -> io::Re
             if let Err(error) = followed {
                 say!("cluster does not tell who is a neighbour: {error}");
             }
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(RETRY_DELAY);
         }
     };
     std::thread::Builder::new().name("map".into()).stack_size(STACK).spawn(follow).map(drop)

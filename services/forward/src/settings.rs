@@ -13,7 +13,6 @@ use serde_json::{Map, Value, from_value};
 use crate::lines::NeighbourSections;
 use crate::plain::Plain;
 
-/// All of it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Settings {
     /// Whether there are boards, and a map of them.
@@ -28,13 +27,11 @@ pub struct Settings {
     pub is_exit: bool,
 }
 
-/// It is not known.
 #[derive(Debug, thiserror::Error)]
 pub enum UnknownSettings {
     /// `config` does not say it.
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    /// The lines cannot be.
     #[error(transparent)]
     Lines(#[from] Box<FileError>),
 }

@@ -19,12 +19,10 @@ const RECEIVE_BUFFER: usize = 2 << 20;
 #[derive(Debug)]
 pub struct Stamped(UdpSocket);
 
-/// A datagram that came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StampedDatagram {
     /// Its length; what is longer than the room for it is cut.
     pub length: usize,
-    /// Who has sent it.
     pub from: SocketAddr,
     /// When it came, since 1970.
     pub at: Option<Duration>,
@@ -42,17 +40,10 @@ impl Stamped {
     }
 
     /// Waits for the next one.
-    ///
-    /// # Errors
-    /// Whatever recvmsg(2) says.
     pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<StampedDatagram> {
         self.0.async_io(Interest::READABLE, || receive(&self.0, buffer)).await
     }
 
-    /// Sends one.
-    ///
-    /// # Errors
-    /// Whatever sendto(2) says.
     pub async fn send(&self, bytes: &[u8], to: SocketAddr) -> io::Result<usize> {
         self.0.send_to(bytes, to).await
     }

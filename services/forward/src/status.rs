@@ -7,12 +7,10 @@ use octet_node::address::NodeAddress;
 use crate::engine::PathState;
 use crate::onion::{PathFailure, Reason};
 
-/// How far it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SetupPhase {
     /// It is being set up.
     Pending,
-    /// It carries packets.
     Up,
     /// There is no path, or its other end does not answer.
     Failed,
@@ -21,7 +19,6 @@ pub enum SetupPhase {
 /// How it is, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteStatus {
-    /// How far it is.
     pub phase: SetupPhase,
     /// Why it is not up, as far as that is known.
     pub reason: Option<String>,
@@ -45,7 +42,6 @@ pub struct PathStatus<'a> {
 }
 
 impl SetupPhase {
-    /// As it is shown.
     pub fn name(self) -> &'static str {
         match self {
             Self::Pending => "pending",

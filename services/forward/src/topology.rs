@@ -34,7 +34,6 @@ pub enum AnnouncementResult {
     Known,
     /// A newer one of its node is known.
     Older,
-    /// It counts no more.
     Expired,
     /// It is issued more than [`AHEAD`] seconds from now.
     Ahead,
@@ -167,7 +166,6 @@ impl Topology {
         self.nodes.values().map(|node| node.signed.as_ref())
     }
 
-    /// That of one node.
     pub fn get(&self, node: NodeAddress) -> Option<&SignedAnnouncement> {
         self.nodes.get(&node).map(|node| node.signed.as_ref())
     }

@@ -5,10 +5,8 @@ use crate::announcement::AnnouncedLink;
 use crate::label::Label;
 use octet_node::address::NodeAddress;
 
-/// A hop.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TracedHop {
-    /// The node.
     pub node: NodeAddress,
     /// What packets to it have. The source knows that of the first hop, and of no other: each of the others gave
     /// its own to the one before it alone.

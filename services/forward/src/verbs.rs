@@ -26,9 +26,7 @@ const LIMITS: ConnectionLimits = ConnectionLimits { all: 16, for_operators: 8, o
 /// A question of a client's, and where the answer goes.
 #[derive(Debug)]
 pub struct PendingRequest {
-    /// What is asked.
     pub asked: DaemonRequest,
-    /// Where the answer goes.
     pub answer: oneshot::Sender<Result<Value, Failure>>,
 }
 
@@ -46,10 +44,7 @@ pub enum DaemonRequest {
     /// `labels`
     Labels,
     /// `records`; of those that have ended, only later ones.
-    Records {
-        /// Than this.
-        after: u64,
-    },
+    Records { after: u64 },
     /// `path-add`
     Add(Box<PathRequest>),
     /// `trace`
@@ -72,12 +67,10 @@ pub enum PathTarget {
 }
 
 /// How long `ping`, `trace` and `path-add` wait.
-pub const PATIENCE: Duration = Duration::from_secs(25);
+pub const TIMEOUT: Duration = Duration::from_secs(25);
 
-/// Where questions go.
 type Desk = UnboundedSender<DaemonEvent>;
 
-/// All of them.
 pub fn verbs() -> Verbs<Desk> {
     use Permission::{Operate, Read};
 
@@ -244,7 +237,6 @@ fn settings(which: Which) -> Result<Settings, UnknownSettings> {
     Settings::read(Path::new(SOCKETS), which)
 }
 
-/// The daemon's answer.
 fn ask(desk: &Desk, asked: DaemonRequest) -> Result<Value, Failure> {
     let (answer, answered) = oneshot::channel();
     desk.send(DaemonEvent::Asked(PendingRequest { asked, answer })).map_err(|_| gone())?;

@@ -16,9 +16,8 @@ use tokio::sync::watch;
 const STACK: usize = 256 << 10;
 
 /// The pause before `cluster` is asked again.
-const PAUSE: Duration = Duration::from_secs(1);
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// The boards.
 pub struct BoardGates {
     map: watch::Receiver<Option<Map>>,
     port: u16,
@@ -27,7 +26,6 @@ pub struct BoardGates {
 /// The gate of a board.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BoardGate {
-    /// Where it is reached.
     pub address: SocketAddr,
     /// What the map says about it, for whom wants to know which node it must be.
     pub entry: Value,
@@ -50,7 +48,7 @@ impl BoardGates {
                 if sender.is_closed() {
                     return;
                 }
-                sleep(PAUSE);
+                sleep(RETRY_DELAY);
             }
         };
         Builder::new().name("map".into()).stack_size(STACK).spawn(run)?;

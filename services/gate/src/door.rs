@@ -10,7 +10,7 @@ use crate::limits::GateLimits;
 
 /// How many addresses are remembered. When there are more, the one that is nearest to being quiet is
 /// forgotten.
-const MOST_ADDRESSES: usize = 1024;
+const MAX_ADDRESSES: usize = 1024;
 
 /// Who tries: an IPv4 address, or the network of an IPv6 address (64 bits, the least that one
 /// customer has), but of the link's own addresses each.
@@ -26,14 +26,11 @@ impl From<IpAddr> for ClientNetwork {
     }
 }
 
-/// Whether somebody may try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RateDecision {
-    /// They may.
     Come,
     /// They have tried too often; from now on.
     LimitedFromNow,
-    /// The same as before.
     Limited,
 }
 
@@ -50,7 +47,7 @@ impl RateLimiter {
         now: Duration,
         limits: &GateLimits,
     ) -> RateDecision {
-        if self.0.len() >= MOST_ADDRESSES && !self.0.contains_key(&origin) {
+        if self.0.len() >= MAX_ADDRESSES && !self.0.contains_key(&origin) {
             let quietest =
                 self.0.iter().min_by_key(|(_, (used, _))| *used).map(|(origin, _)| *origin);
             quietest.map(|quietest| self.0.remove(&quietest));
@@ -149,7 +146,7 @@ mod tests {
                 if door.knock(origin("192.0.2.1"), seconds(now), &limits) == RateDecision::Come {
                     came += 1;
                 }
-                prop_assert!(door.0.len() <= MOST_ADDRESSES);
+                prop_assert!(door.0.len() <= MAX_ADDRESSES);
             }
             prop_assert!(came <= u64::from(limits.burst) + now / limits.interval.as_secs() + 1);
         }

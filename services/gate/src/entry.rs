@@ -28,7 +28,7 @@ use crate::session;
 use octet_node::frames::{Broken, send};
 
 /// The pause after the kernel could not give a connection.
-const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+const RETRY_DELAY: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// What the gate shows of itself: its key, and the certificate that says whose gate it is.
 #[derive(Clone)]
@@ -48,7 +48,6 @@ impl GateIdentity {
     }
 }
 
-/// Where operators come in.
 pub struct OperatorListener {
     gate: Rc<Gate>,
     shown: RefCell<Option<GateIdentity>>,
@@ -77,7 +76,7 @@ impl OperatorListener {
                 Ok((stream, peer)) => self.take(stream, peer),
                 Err(error) => {
                     say!("no connection could be taken: {error}");
-                    sleep(PAUSE).await;
+                    sleep(RETRY_DELAY).await;
                 }
             }
         }

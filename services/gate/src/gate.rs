@@ -23,9 +23,7 @@ use crate::units::UnitVerbs;
 /// How much of a command's arguments the log shows, in bytes.
 const SHOWN: usize = 200;
 
-/// The gate.
 pub struct Gate {
-    /// Who may do what.
     pub operators: RefCell<Operator>,
     /// Who is in, and what ends that.
     pub connected: RefCell<Vec<(OperatorKey, AbortHandle)>>,
@@ -45,7 +43,6 @@ pub struct Gate {
     pub sessions: SessionLimit,
     /// How many of them are handed on to boards.
     pub relays: SessionLimit,
-    /// Where the boards are.
     pub boards: BoardGates,
     /// What was counted since the start.
     pub counts: GateCounts,
@@ -60,13 +57,11 @@ pub struct GateCounts {
     pub keyless: Cell<u64>,
     /// Peers that were no operators.
     pub strangers: Cell<u64>,
-    /// Commands that were refused.
     pub refused: Cell<u64>,
     /// Commands that were handed on.
     pub commands: Cell<u64>,
 }
 
-/// One more.
 pub fn count(cell: &Cell<u64>) {
     cell.set(cell.get() + 1);
 }
@@ -129,7 +124,6 @@ impl Gate {
 
 /// Who asks, for the log.
 pub struct CallerName<'a> {
-    /// The operator.
     pub operator: &'a OperatorKey,
     /// From where: an address, or which service carried it.
     pub from: &'a str,

@@ -15,7 +15,7 @@ use octet_node::control::PublicKey;
 use octet_node::durable::{self, ExistingFile, WriteStep};
 
 /// How many commands are remembered at once. When there is no room, none is run.
-const MOST: usize = 1024;
+const MAX: usize = 1024;
 
 /// How many of them are kept for keys with `own`.
 const FOR_OWN: usize = 512;
@@ -44,7 +44,6 @@ const LONGEST_SIGNERS: u64 = 128 << 10;
 /// Who has signed a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommandSigner {
-    /// The key.
     pub key: PublicKey,
     /// Whether it has `own`.
     pub own: bool,
@@ -60,7 +59,6 @@ struct Ran {
     by: Option<PublicKey>,
 }
 
-/// What is remembered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Known {
     /// Commands that expire no later than this are no longer remembered, and not run.
@@ -79,18 +77,15 @@ pub struct Ids {
 /// Why a command is not run.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RefusedCommand {
-    /// It was.
     #[error("this command was run before")]
     Again,
-    /// It is too late.
     #[error("the command has expired")]
     Expired,
-    /// It is too early.
     #[error("the command expires more than 24 hours ahead")]
     TooFarAhead,
     /// There is no room to remember it.
     #[error(
-        "of the {MOST} commands that are remembered until they expire, no more may be of keys like this one"
+        "of the {MAX} commands that are remembered until they expire, no more may be of keys like this one"
     )]
     Full,
     /// Too many of this key are remembered.
@@ -204,7 +199,7 @@ impl Known {
         let (mut ran, gone): (Vec<_>, Vec<_>) =
             self.ran.iter().copied().partition(|ran| ran.expires > now);
         let floor = gone.iter().map(|ran| ran.expires).fold(self.floor, u64::max);
-        let (all, of_one) = if by.own { (MOST, OF_ONE_OWN) } else { (MOST - FOR_OWN, OF_ONE) };
+        let (all, of_one) = if by.own { (MAX, OF_ONE_OWN) } else { (MAX - FOR_OWN, OF_ONE) };
         if ran.iter().filter(|ran| ran.by == Some(by.key)).count() >= of_one {
             return Err(RefusedCommand::TooMany(of_one));
         }
@@ -336,7 +331,7 @@ mod tests {
         assert_eq!(fill(known, other(3), 1000).0, OF_ONE);
         // All others together, too, leave room for those with `own`.
         let greedy = (4..40).map(|key| fill(known, other(key), u16::from(key) * 1000).0);
-        assert_eq!(greedy.sum::<usize>(), MOST - FOR_OWN - 2 * OF_ONE);
+        assert_eq!(greedy.sum::<usize>(), MAX - FOR_OWN - 2 * OF_ONE);
         assert_eq!(known.with(other(40), id(60_000), NOW + 60, NOW), Err(RefusedCommand::Full));
         assert_eq!(run(&mut ids, 60_000, NOW + 60, NOW), Ok(()));
         let mut ids = Ids::open(Some(folder.path()));
@@ -355,12 +350,12 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let mut ids = Ids::open(Some(folder.path()));
         let ran = |number| Ran { id: id(number), expires: NOW + 60, by: None };
-        ids.known = Ok(Known { floor: 0, ran: (0..MOST as u16).map(ran).collect() });
+        ids.known = Ok(Known { floor: 0, ran: (0..MAX as u16).map(ran).collect() });
         assert_eq!(run(&mut ids, 5000, NOW + 60, NOW), Err(RefusedCommand::Full));
         assert_eq!(run(&mut ids, 0, NOW + 60, NOW), Err(RefusedCommand::Again));
         assert_eq!(run(&mut ids, 5000, NOW + 100, NOW + 60), Ok(()));
         let longest = Ran { id: [0xff; 16], expires: u64::MAX, by: Some(owner(0xff).key) };
-        let full = Known { floor: u64::MAX, ran: vec![longest; MOST] };
+        let full = Known { floor: u64::MAX, ran: vec![longest; MAX] };
         assert!((encode(&full).len() as u64) < LONGEST);
         assert!((encode_signers(&full).len() as u64) < LONGEST_SIGNERS);
     }

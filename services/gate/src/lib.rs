@@ -54,19 +54,15 @@ const LINGER: Duration = Duration::from_secs(5);
 
 /// What a gate is made of.
 pub struct GateConfig {
-    /// Who may do what.
     pub operators: Operator,
     /// What it gives at most.
     pub limits: GateLimits,
-    /// Its data folder.
     pub folder: Option<PathBuf>,
     /// The folder of the units' sockets.
     pub sockets: PathBuf,
-    /// Where operators connect.
     pub port: TcpListener,
     /// The port of the boards' gates.
     pub board_port: u16,
-    /// Where the box does.
     pub control: UnixListener,
     /// Who of the box may.
     pub callers: Callers,
@@ -74,9 +70,6 @@ pub struct GateConfig {
 
 /// Serves for good. `ready` is called once it is known what the gate shows of itself, or why nothing
 /// yet.
-///
-/// # Errors
-/// It cannot begin.
 pub fn run(parts: GateConfig, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use crate::places::SessionLimits;
 
-/// All bounds.
 #[derive(Debug, Clone, Copy)]
 pub struct GateLimits {
     /// Connections whose peer has not yet shown its key. One more, and the oldest of the address that

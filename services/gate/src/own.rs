@@ -22,7 +22,6 @@ use crate::run::RUN;
 /// Operators who come from elsewhere come by another door.
 pub const LIMITS: ConnectionLimits = ConnectionLimits { all: 32, for_operators: 16, of_one: 8 };
 
-/// All of them.
 pub fn verbs() -> Verbs<Gate> {
     use Permission::{Own, Read};
 

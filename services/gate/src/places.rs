@@ -16,17 +16,14 @@ pub struct SessionLimit(Rc<RefCell<HashMap<PublicKey, usize>>>);
 /// How many places there are.
 #[derive(Debug, Clone, Copy)]
 pub struct SessionLimits {
-    /// All of them.
     pub all: usize,
     /// Those of `all` that are kept for operators with `own`, who may have the rest, too.
     pub for_own: usize,
-    /// Those of one operator.
     pub of_one: usize,
     /// Those of one with `own`.
     pub of_one_own: usize,
 }
 
-/// A place.
 #[derive(Debug)]
 pub struct SessionPermit {
     of: SessionLimit,
@@ -48,7 +45,6 @@ impl SessionLimit {
         Some(SessionPermit { of: self.clone(), key })
     }
 
-    /// How many are taken.
     pub fn all(&self) -> usize {
         self.0.borrow().values().sum()
     }

@@ -28,10 +28,10 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::places::{SessionLimit, SessionLimits, SessionPermit};
 
 /// How long a unit may take to describe itself, or to take a connection or a request.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The pause before a unit is tried again at which others wait.
-const PAUSE: Duration = Duration::from_millis(20);
+const RETRY_DELAY: Duration = Duration::from_millis(20);
 
 /// Requests of operators that may wait for one unit: fewer than any unit has places.
 const TO_UNIT: SessionLimits = SessionLimits { all: 7, for_own: 3, of_one: 3, of_one_own: 3 };
@@ -65,7 +65,6 @@ struct Named {
 pub struct UnitRequest {
     /// Where it takes the pieces of a file.
     pub pieces: Rc<Pieces>,
-    /// What it answers.
     pub answers: Answers,
 }
 
@@ -75,7 +74,6 @@ pub struct Pieces {
     unit: UnitName,
     to: OwnedWriteHalf,
     relayed: RefCell<Relayed>,
-    /// Something waits.
     filled: Notify,
 }
 
@@ -90,9 +88,6 @@ pub struct Answers {
 
 impl UnitVerbs {
     /// Their sockets are in the folder `sockets`.
-    ///
-    /// # Errors
-    /// PID 1 has no name.
     pub fn new(sockets: &Path) -> io::Result<Self> {
         let init = INIT.parse().map_err(io::Error::other)?;
         let (sockets, (verbs, places, held)) = (sockets.to_owned(), Default::default());
@@ -144,7 +139,7 @@ impl UnitVerbs {
         let (id, of) = (request.id, Rc::clone(&pieces));
         let answers = Answers { unit, id, from, pieces: of, _place: place };
         // A new connection takes what fits a frame, as soon as it can be written at all.
-        let ready = timeout(PATIENCE, pieces.to.writable()).await;
+        let ready = timeout(TIMEOUT, pieces.to.writable()).await;
         if !matches!(ready, Ok(Ok(()))) {
             return Err(silent(pieces.unit.as_str(), "it does not take a request"));
         }
@@ -177,9 +172,6 @@ impl UnitVerbs {
     }
 
     /// The units that there are.
-    ///
-    /// # Errors
-    /// PID 1 does not say.
     pub async fn names(&self) -> Result<Vec<UnitName>, Failure> {
         let status: Status = self.ask(&self.init, STATUS).await?;
         Ok(status.units.into_iter().map(|unit| unit.name).collect())
@@ -198,7 +190,7 @@ impl UnitVerbs {
                 _ => Err(silent(unit.as_str(), "it answers in pieces")),
             }
         };
-        let answered = timeout(PATIENCE, asked).await;
+        let answered = timeout(TIMEOUT, asked).await;
         answered.unwrap_or_else(|_| Err(silent(unit.as_str(), "it takes too long")))
     }
 }
@@ -275,11 +267,11 @@ impl Answers {
 
 /// A connection to the socket at `path`. If others wait there already, as many as may, it waits with them.
 async fn connect(path: &Path) -> io::Result<UnixStream> {
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + TIMEOUT;
     loop {
         match UnixStream::connect(path).await {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < end => {
-                sleep(PAUSE).await;
+                sleep(RETRY_DELAY).await;
             }
             connected => return connected,
         }
@@ -309,7 +301,7 @@ mod tests {
             }
             assert!(!waiting.is_empty());
             let task = spawn_local(async move { connect(&path).await.map(drop) });
-            sleep(PAUSE * 3).await;
+            sleep(RETRY_DELAY * 3).await;
             assert!(!task.is_finished());
             unit.accept().unwrap();
             task.await.unwrap().unwrap();

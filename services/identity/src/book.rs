@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// How many keys of one service are remembered that count no more. They are never forgotten: when
 /// there is no room, none is added.
-const MOST_GONE: usize = 1024;
+const MAX_GONE: usize = 1024;
 
 /// How much of that room only [`Why::Revoked`] takes: whoever may have keys replaced, or a service that makes ever new
 /// ones, cannot keep an owner from ending one.
@@ -26,19 +26,15 @@ pub struct KeyRegistry {
 pub struct ServiceEntry {
     /// How many keys it has had, the next one included while it has none.
     pub epoch: u64,
-    /// The key that counts.
     pub key: Option<Current>,
-    /// Keys that were replaced.
     pub replaced: Vec<PublicKey>,
     /// Keys that may be in others' hands.
     pub revoked: Vec<PublicKey>,
 }
 
-/// A key that counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Current {
-    /// The key.
     pub key: PublicKey,
     /// When it was first certified, in seconds since 1970.
     pub issued: u64,
@@ -63,7 +59,6 @@ pub enum KeyDecision {
 /// Why a key ceases to count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RevocationReason {
-    /// Another takes its place.
     Replaced,
     /// It may be in others' hands.
     Revoked,
@@ -73,9 +68,7 @@ pub enum RevocationReason {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{gone} keys of `{unit}` are remembered that count no more, and none is forgotten")]
 pub struct Full {
-    /// Whose keys.
     pub unit: UnitName,
-    /// How many.
     pub gone: usize,
 }
 
@@ -85,7 +78,6 @@ impl KeyRegistry {
         self.units.iter()
     }
 
-    /// Whether nothing is remembered.
     pub fn is_empty(&self) -> bool {
         self.units.is_empty()
     }
@@ -103,9 +95,6 @@ impl KeyRegistry {
     }
 
     /// `key` is that of `unit` from `now` on, in seconds since 1970; the one before counts no more.
-    ///
-    /// # Errors
-    /// That one cannot be remembered.
     pub fn accept(&mut self, unit: &UnitName, key: PublicKey, now: u64) -> Result<(), Full> {
         self.end(unit, RevocationReason::Replaced)?;
         let entry = self.units.entry(unit.clone()).or_default();
@@ -116,15 +105,12 @@ impl KeyRegistry {
 
     /// The key of `unit`, if it has one, counts no more. One that was replaced can still be revoked:
     /// `Why::Revoked` takes every key that the service has had before.
-    ///
-    /// # Errors
-    /// It cannot be remembered.
     pub fn end(&mut self, unit: &UnitName, why: RevocationReason) -> Result<(), Full> {
         let Some(entry) = self.units.get_mut(unit) else { return Ok(()) };
         if let Some(current) = entry.key {
             let room = match why {
-                RevocationReason::Replaced => MOST_GONE - FOR_REVOKED,
-                RevocationReason::Revoked => MOST_GONE,
+                RevocationReason::Replaced => MAX_GONE - FOR_REVOKED,
+                RevocationReason::Revoked => MAX_GONE,
             };
             let gone = entry.replaced.len() + entry.revoked.len();
             if gone >= room {
@@ -177,7 +163,7 @@ mod tests {
     #[test]
     fn a_full_book_forgets_nothing() {
         let (mut book, gate) = (KeyRegistry::default(), unit("gate"));
-        let room = MOST_GONE - FOR_REVOKED;
+        let room = MAX_GONE - FOR_REVOKED;
         for number in 0..=room as u16 {
             book.accept(&gate, key(number), 0).unwrap();
         }
@@ -193,9 +179,9 @@ mod tests {
             book.end(&gate, RevocationReason::Revoked).unwrap();
             book.accept(&gate, key((room + number + 1) as u16), 0).unwrap();
         }
-        assert_eq!(book.end(&gate, RevocationReason::Revoked), full(MOST_GONE));
+        assert_eq!(book.end(&gate, RevocationReason::Revoked), full(MAX_GONE));
         assert_eq!(book.judge(&gate, &key(0)), KeyDecision::Gone);
-        assert!(matches!(book.judge(&gate, &key(MOST_GONE as u16)), KeyDecision::Counts { .. }));
+        assert!(matches!(book.judge(&gate, &key(MAX_GONE as u16)), KeyDecision::Counts { .. }));
         // Others are not touched by it.
         book.accept(&unit("cache"), key(9999), 0).unwrap();
     }

@@ -18,10 +18,6 @@ struct Record {
     book: KeyRegistry,
 }
 
-/// The lines.
-///
-/// # Errors
-/// Never: a book is JSON.
 pub fn encode(book: &KeyRegistry, node: &PrivateKey) -> serde_json::Result<Vec<u8>> {
     let json = serde_json::to_string(&Record { version: VERSION, book: book.clone() })?;
     let signature = STANDARD.encode(node.sign(Domain::Book, json.as_bytes()));

@@ -35,7 +35,6 @@ pub struct IdentityService {
     changed: watch::Sender<()>,
 }
 
-/// All verbs.
 pub fn verbs() -> Verbs<IdentityService> {
     use Permission::{Operate, Own, Read};
 

@@ -27,9 +27,6 @@ pub fn main() -> ExitCode {
 }
 
 /// Serves whoever connects to `control`, for good. `ready` is called once it can be asked.
-///
-/// # Errors
-/// It cannot begin.
 pub fn run(
     identity: IdentityService,
     control: UnixListener,

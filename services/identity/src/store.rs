@@ -32,12 +32,7 @@ const LONGEST: u64 = 2 << 20;
 pub enum IdentityStoreError {
     /// The disk does not give or take it.
     #[error("{file} cannot be read or written: {source}")]
-    Disk {
-        /// The file.
-        file: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    Disk { file: PathBuf, source: io::Error },
     /// It is there, and is not what was written.
     #[error("{0} is damaged")]
     Damaged(PathBuf),
@@ -108,7 +103,6 @@ impl IdentityStore {
         }
     }
 
-    /// The node's name.
     pub fn node(&self) -> PublicKey {
         self.key.public()
     }
@@ -139,7 +133,6 @@ impl IdentityStore {
         self.folder.as_ref().is_some_and(|folder| folder.join(RESET).exists())
     }
 
-    /// What is remembered.
     pub fn book(&self) -> &KeyRegistry {
         &self.book
     }
@@ -167,9 +160,6 @@ impl IdentityStore {
     }
 
     /// The certificates of all services whose keys count.
-    ///
-    /// # Errors
-    /// One cannot be signed.
     pub fn certificates(&self) -> Result<Vec<Certificate>, IdentityStoreError> {
         let units = self.book.units();
         let current = units.filter_map(|(unit, entry)| Some((unit, entry.epoch, entry.key?)));

@@ -11,7 +11,7 @@ use octet_node::say;
 use crate::icmp::{Icmp, IcmpMessage};
 use crate::netd::Netd;
 use crate::ra::{
-    MOST, PrefixInformation, RouteInformation, RouterAdvertisement, SOLICITATION, is_solicitation,
+    MAX, PrefixInformation, RouteInformation, RouterAdvertisement, SOLICITATION, is_solicitation,
 };
 
 /// More of a message is not read, in bytes: the largest of a link.
@@ -23,16 +23,16 @@ const ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
 
 /// The pause between two advertisements that nobody has asked for, and for how long each holds: so some
 /// can be lost.
-const PAUSE: Duration = Duration::from_secs(60);
+const RETRY_DELAY: Duration = Duration::from_secs(60);
 const ROUTER_SECONDS: u16 = 300;
 const NETWORK_SECONDS: u32 = 3600;
 
 /// The shortest pause between two on one link (RFC 4861, 10).
-const LEAST_PAUSE: Duration = Duration::from_secs(1);
+const MIN_DELAY: Duration = Duration::from_secs(1);
 
 /// How often it is asked who is there, and the pauses between (RFC 4861, 10).
 const SOLICITATIONS: u32 = 3;
-const SOLICIT_PAUSE: Duration = Duration::from_secs(4);
+const SOLICIT_DELAY: Duration = Duration::from_secs(4);
 
 /// Bits of the networks of the whole box (docs/segments.md), and of the addresses of nodes.
 const BOX_BITS: u8 = 48;
@@ -56,7 +56,6 @@ pub struct Advertising {
     asks: Option<(u32, Instant)>,
     /// What the router that leads out has said.
     heard: Option<Heard>,
-    /// Which board this is.
     board: Option<u8>,
 }
 
@@ -64,7 +63,6 @@ pub struct Advertising {
 /// ones say it again (RFC 4861, 6.2.3 and 6.3.4).
 #[derive(Debug)]
 struct Heard {
-    /// Who has sent them.
     from: Ipv6Addr,
     /// Until when it leads out.
     until: Instant,
@@ -77,12 +75,10 @@ struct Heard {
 }
 
 impl Heard {
-    /// Nothing yet.
     fn new(from: Ipv6Addr, now: Instant) -> Self {
         Self { from, until: now, prefixes: vec![], routes: vec![], names: vec![] }
     }
 
-    /// Takes an advertisement.
     fn take(&mut self, advert: RouterAdvertisement, now: Instant) {
         let end = |seconds: u32| now + Duration::from_secs(seconds.into());
         self.until = end(advert.router_seconds.into());
@@ -116,7 +112,7 @@ fn add<T, K: PartialEq>(
         }
     }
     all.retain(|(_, end)| end.is_none_or(|end| end > now));
-    all.truncate(MOST);
+    all.truncate(MAX);
     *said = all;
 }
 
@@ -127,7 +123,6 @@ fn left(end: Instant, now: Instant) -> u32 {
 }
 
 impl Advertising {
-    /// Nothing yet.
     pub fn new(netd: Netd) -> Self {
         let (links, next, asks, heard, board) = Default::default();
         Self { netd, links, next, asks, heard, board }
@@ -140,7 +135,7 @@ impl Advertising {
         if leads_out(&before) != leads_out(&self.links) {
             // Nobody is to send by the router into nothing, or to wait, until it is time for the next one.
             for (next, last) in self.next.values_mut() {
-                *next = last.map_or(now, |last| now.max(last + LEAST_PAUSE));
+                *next = last.map_or(now, |last| now.max(last + MIN_DELAY));
             }
         }
         let same = |link: &Link| {
@@ -199,7 +194,6 @@ impl Advertising {
         next.chain(self.asks.map(|(_, at)| at)).chain(names.filter_map(|(_, end)| *end)).min()
     }
 
-    /// Does what is due.
     pub async fn tick(&mut self, socket: &Icmp) {
         let now = Instant::now();
         if let Some(heard) = &mut self.heard {
@@ -208,11 +202,11 @@ impl Advertising {
         let due: Vec<u32> =
             self.next.iter().filter(|(_, (next, _))| *next <= now).map(|(link, _)| *link).collect();
         for link in due {
-            self.next.insert(link, (now + PAUSE, Some(now)));
+            self.next.insert(link, (now + RETRY_DELAY, Some(now)));
             self.advertise(socket, link).await;
         }
         if let Some((left, at)) = self.asks.filter(|(_, at)| *at <= now) {
-            self.asks = (left > 1).then(|| (left - 1, at + SOLICIT_PAUSE));
+            self.asks = (left > 1).then(|| (left - 1, at + SOLICIT_DELAY));
             if let Some(link) = self.out().map(|link| link.index) {
                 // The link may have no address of its own yet; then the next one goes out.
                 let _ = socket.send(&SOLICITATION, ROUTERS, link).await;
@@ -220,7 +214,6 @@ impl Advertising {
         }
     }
 
-    /// A message has come.
     pub async fn came(&mut self, bytes: &[u8], came: IcmpMessage) {
         if !came.is_of_link {
             return;
@@ -228,7 +221,7 @@ impl Advertising {
         if is_solicitation(bytes) {
             let now = Instant::now();
             if let Some((next, last)) = self.next.get_mut(&came.link) {
-                *next = last.map_or(now, |last| now.max(last + LEAST_PAUSE));
+                *next = last.map_or(now, |last| now.max(last + MIN_DELAY));
             }
             return;
         }
@@ -463,9 +456,9 @@ mod tests {
             };
             heard.take(RouterAdvertisement { prefixes: vec![other], ..bare.clone() }, at(600));
         }
-        assert_eq!(heard.prefixes.len(), MOST);
+        assert_eq!(heard.prefixes.len(), MAX);
         heard.take(RouterAdvertisement { router_seconds: 0, ..bare }, at(700));
-        assert_eq!((heard.until, heard.prefixes.len()), (at(700), MOST));
+        assert_eq!((heard.until, heard.prefixes.len()), (at(700), MAX));
     }
 
     /// RFC 7084, G-4 and L-3: whoever sends into nothing waits for long, where IPv4 would have answered at once.
@@ -508,8 +501,8 @@ mod tests {
         let mut router = Advertising::new(Netd::new(folder.path()));
         router.follow(ways[0].0.clone()).await;
         let begin = Instant::now();
-        for (leads, due) in [(0, PAUSE), (4, LEAST_PAUSE), (4, PAUSE), (2, LEAST_PAUSE)] {
-            router.next.insert(3, (begin + PAUSE, Some(begin)));
+        for (leads, due) in [(0, RETRY_DELAY), (4, MIN_DELAY), (4, RETRY_DELAY), (2, MIN_DELAY)] {
+            router.next.insert(3, (begin + RETRY_DELAY, Some(begin)));
             router.follow(ways[leads].0.clone()).await;
             assert_eq!(router.next[&3].0, begin + due);
         }

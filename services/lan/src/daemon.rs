@@ -34,23 +34,16 @@ use crate::timing::Timing;
 pub struct DaemonConfig {
     /// Where the other units' sockets are.
     pub sockets: PathBuf,
-    /// What the file says.
     pub told: LanConfig,
-    /// Questions about addresses.
     pub dhcp: UdpSocket,
-    /// Answers to them.
     pub dhcp_client: UdpSocket,
     /// Router advertisements, and questions about them.
     pub ra: OwnedFd,
     /// Echoes of those who lead out.
     pub icmp: OwnedFd,
-    /// Questions about names.
     pub dns: (UdpSocket, TcpListener),
-    /// Questions about time.
     pub time: UdpSocket,
-    /// Its own socket.
     pub control: UnixListener,
-    /// Who may ask there.
     pub callers: Callers,
 }
 
@@ -72,10 +65,6 @@ pub struct LanConfig {
 /// What is shown, and by whom it is kept.
 pub type SharedStatus = Arc<Mutex<Value>>;
 
-/// Serves until SIGTERM.
-///
-/// # Errors
-/// A socket is gone.
 pub fn run(parts: DaemonConfig) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

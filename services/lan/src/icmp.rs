@@ -19,12 +19,9 @@ const FROM_LINK: i32 = 255;
 #[derive(Debug)]
 pub struct Icmp(UdpSocket);
 
-/// A message that came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IcmpMessage {
-    /// Its length.
     pub length: usize,
-    /// Who has sent it.
     pub from: Ipv6Addr,
     /// The link by which it came, as the kernel numbers it.
     pub link: u32,
@@ -34,9 +31,6 @@ pub struct IcmpMessage {
 
 impl Icmp {
     /// Around `socket`, which PID 1 has made.
-    ///
-    /// # Errors
-    /// It is no such socket.
     pub fn new(socket: OwnedFd) -> io::Result<Self> {
         setsockopt(&socket.as_fd(), Ipv6RecvPacketInfo, &true)?;
         setsockopt(&socket.as_fd(), Ipv6RecvHopLimit, &true)?;
@@ -48,10 +42,6 @@ impl Icmp {
         UdpSocket::from_std(socket).map(Self)
     }
 
-    /// Waits for a message.
-    ///
-    /// # Errors
-    /// The socket is gone.
     pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<IcmpMessage> {
         loop {
             let came = self.0.async_io(Interest::READABLE, || receive(&self.0, buffer)).await?;

@@ -29,17 +29,12 @@ pub const LARGEST: usize = 1472;
 /// The sockets of both sides.
 #[derive(Debug)]
 pub struct Sockets {
-    /// Questions come to it.
     pub server: Udp,
-    /// Answers come to it.
     pub client: Udp,
 }
 
 impl Sockets {
     /// Those that PID 1 has passed.
-    ///
-    /// # Errors
-    /// They are something else.
     pub fn new(server: UdpSocket, client: UdpSocket) -> io::Result<Self> {
         Ok(Self { server: Udp::new(server)?, client: Udp::new(client)? })
     }
@@ -173,14 +168,12 @@ impl Leasing {
         asking.client.due().map(|due| self.began + due)
     }
 
-    /// Does what is due.
     pub async fn tick(&mut self, sockets: &Sockets) {
         let (now, random) = (self.now(), random());
         let outcome = self.asking.as_mut().map(|asking| asking.client.tick(now, random));
         self.carry_out(outcome.unwrap_or_default(), sockets).await;
     }
 
-    /// A server has answered.
     pub async fn heard(&mut self, bytes: &[u8], came: UdpMessage, sockets: &Sockets) {
         let now = self.now();
         let Some(asking) = self.asking.as_mut() else { return };

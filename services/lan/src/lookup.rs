@@ -8,11 +8,10 @@ use std::time::Duration;
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 
-/// The resolver.
 const RESOLVER: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 53);
 
 /// How long it may take: it may have to ask others, and those again.
-const PATIENCE: Duration = Duration::from_secs(8);
+const TIMEOUT: Duration = Duration::from_secs(8);
 
 /// The addresses of `name`.
 ///
@@ -33,7 +32,7 @@ fn ask_for(id: u16, name: &Name, kind: RecordType) -> io::Result<Vec<IpAddr>> {
     question.add_query(Query::query(name.clone(), kind));
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
     socket.connect(RESOLVER)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_read_timeout(Some(TIMEOUT))?;
     socket.send(&question.to_vec().map_err(io::Error::other)?)?;
     let mut buffer = [0; 1232];
     let length = socket.recv(&mut buffer)?;

@@ -14,10 +14,10 @@ use tokio::sync::mpsc::{Receiver, channel};
 use tokio::task::spawn_blocking;
 
 /// The pause after `netd` has ended, or is not there yet.
-const PAUSE: Duration = Duration::from_millis(200);
+const RETRY_DELAY: Duration = Duration::from_millis(200);
 
 /// How long `netd` may take for what it is told: it may have to wait for nft and a processor.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The way to `netd`.
 #[derive(Debug, Clone)]
@@ -47,16 +47,13 @@ impl Netd {
                     say!("netd: {}", trouble.as_deref().unwrap_or_default());
                     told = trouble;
                 }
-                thread::sleep(PAUSE);
+                thread::sleep(RETRY_DELAY);
             }
         });
         receiver
     }
 
     /// Tells that a server has given `lease` at `link`, or that there is none any more.
-    ///
-    /// # Errors
-    /// It does not take it.
     pub async fn leased(&self, link: &LinkName, lease: Option<LinkLease>) -> Result<(), CallError> {
         let mut args = Map::from_iter([("link".to_owned(), json!(link))]);
         if let Some(lease) = lease {
@@ -66,9 +63,6 @@ impl Netd {
     }
 
     /// Tells that a router has advertised `advert` at `link`, or that there is none any more.
-    ///
-    /// # Errors
-    /// It does not take it.
     pub async fn advertised(
         &self,
         link: &LinkName,
@@ -82,9 +76,6 @@ impl Netd {
     }
 
     /// Tells that `mac` has asked for an address at `link`.
-    ///
-    /// # Errors
-    /// Somebody else is there.
     pub async fn plugged(&self, link: &LinkName, mac: Mac) -> Result<(), CallError> {
         let args = [("port".to_owned(), json!(link)), ("mac".to_owned(), json!(mac))];
         self.tell(PLUGGED, Map::from_iter(args)).await
@@ -94,7 +85,7 @@ impl Netd {
         let socket = Arc::clone(&self.0);
         let call = move || {
             let mut client = Client::connect(&socket)?;
-            client.stream().set_read_timeout(Some(PATIENCE))?;
+            client.stream().set_read_timeout(Some(TIMEOUT))?;
             client.call(verb, args).map(drop)
         };
         spawn_blocking(call).await.unwrap_or(Err(CallError::Closed))

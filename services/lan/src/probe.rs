@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 /// The pause between two questions.
-const PAUSE: Duration = Duration::from_secs(10);
+const RETRY_DELAY: Duration = Duration::from_secs(10);
 
 /// How many questions in a row without an answer mean that nobody is there.
 const MISSED: u32 = 3;
@@ -17,7 +17,6 @@ const ANSWER4: u8 = 0;
 const ASK6: u8 = 128;
 const ANSWER6: u8 = 129;
 
-/// Those who are asked.
 #[derive(Debug, Default)]
 pub struct AddressProbe {
     peers: BTreeMap<IpAddr, Asked>,
@@ -26,10 +25,8 @@ pub struct AddressProbe {
     due: Duration,
 }
 
-/// One of them.
 #[derive(Debug, Clone, Copy, Default)]
 struct Asked {
-    /// The last question's number.
     sequence: u16,
     /// Questions since the last answer.
     missed: u32,
@@ -42,7 +39,6 @@ impl AddressProbe {
         Self { id, ..Self::default() }
     }
 
-    /// These from now on.
     pub fn set(&mut self, peers: &[IpAddr], now: Duration) {
         let before = self.peers.len();
         self.peers.retain(|peer, _| peers.contains(peer));
@@ -68,7 +64,7 @@ impl AddressProbe {
         if now < self.due {
             return (vec![], vec![]);
         }
-        self.due = now + PAUSE;
+        self.due = now + RETRY_DELAY;
         let (mut questions, mut gone) = (vec![], vec![]);
         for (peer, asked) in &mut self.peers {
             if asked.missed >= MISSED && asked.answers.replace(false) != Some(false) {

@@ -28,9 +28,6 @@ pub struct Reaching {
 
 impl Reaching {
     /// With the socket of ICMP that PID 1 has made.
-    ///
-    /// # Errors
-    /// It is no such socket.
     pub fn new(socket: OwnedFd) -> io::Result<Self> {
         let socket = std::net::UdpSocket::from(socket);
         socket.set_nonblocking(true)?;
@@ -70,7 +67,6 @@ impl Reaching {
         self.probe.due().map(|due| self.began + due)
     }
 
-    /// Does what is due.
     pub async fn tick(&mut self, icmp: &Icmp) {
         let (questions, gone) = self.probe.tick(self.now());
         for peer in gone {
@@ -89,9 +85,6 @@ impl Reaching {
     }
 
     /// Waits for a message of ICMP, and takes it.
-    ///
-    /// # Errors
-    /// The socket is gone.
     pub async fn receive(&mut self) -> io::Result<()> {
         let mut buffer = [0; LARGEST];
         let (length, from) = self.socket.recv_from(&mut buffer).await?;

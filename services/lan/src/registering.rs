@@ -19,7 +19,6 @@ pub enum NameRequest {
     Take {
         /// The unit, as the kernel has it.
         unit: UnitName,
-        /// Its names.
         names: ServiceNames,
         /// A number that no other connection has.
         by: u64,
@@ -27,12 +26,7 @@ pub enum NameRequest {
         answer: oneshot::Sender<Result<(), Failure>>,
     },
     /// The connection `by` of `unit` has ended.
-    Leave {
-        /// The unit.
-        unit: UnitName,
-        /// Its connection.
-        by: u64,
-    },
+    Leave { unit: UnitName, by: u64 },
 }
 
 /// Which connection the names of each unit hang on: the last that was given some.
@@ -93,9 +87,6 @@ fn refused(error: &RegisterError) -> Failure {
 
 /// Has the loop, which listens to `asks`, take the names that `unit` asks for, and waits until the
 /// connection of `peer` ends, which is number `by`.
-///
-/// # Errors
-/// `unit` may not have them.
 pub fn hold(
     peer: &mut Peer,
     id: u64,
@@ -119,7 +110,6 @@ pub fn hold(
     Ok(Value::Null)
 }
 
-/// Until the connection ends.
 fn wait(peer: &mut Peer) {
     while let Ok(Some(Request { id, .. })) = peer.next_request() {
         let help = "open another connection; it takes the place of this one once it has names";

@@ -28,11 +28,9 @@ const LIMITS: ConnectionLimits = ConnectionLimits { all: 32, for_operators: 8, o
 pub struct Loop {
     /// What is in force from now on, and who waits until it is.
     pub changes: Sender<(LanConfig, oneshot::Sender<()>)>,
-    /// Names of services.
     pub names: Sender<NameRequest>,
 }
 
-/// What answers.
 struct Desk {
     shown: SharedStatus,
     to: Loop,

@@ -35,10 +35,6 @@ fn parts(mut given: UnitEnvironment) -> io::Result<DaemonConfig> {
     })
 }
 
-/// What the file says.
-///
-/// # Errors
-/// `config` does not say it.
 pub fn told(which: Which) -> Result<LanConfig, SettingsError> {
     let sockets = Path::new(SOCKETS);
     let identity = section_in(sockets, "appliance", which)?;

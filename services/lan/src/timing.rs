@@ -23,10 +23,10 @@ use crate::time::server::{SetBy, answer, sent};
 const PORT: u16 = 123;
 
 /// How long an answer is waited for.
-const PATIENCE: Duration = Duration::from_millis(1500);
+const TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// How long the unit `clock` may take.
-const CLOCK_PATIENCE: Duration = Duration::from_secs(10);
+const CLOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// More than a packet without extensions is not read, in bytes.
 const LARGEST: usize = 128;
@@ -37,7 +37,6 @@ const WAITING: usize = 16;
 /// An answer, and when it came by the clock that always runs on.
 type Answered = (IpAddr, Vec<u8>, Instant);
 
-/// The clock's part.
 #[derive(Debug)]
 pub struct Timing {
     clock: Arc<PathBuf>,
@@ -69,9 +68,6 @@ impl Timing {
     }
 
     /// Has whoever asks at `socket` be told the time, for good.
-    ///
-    /// # Errors
-    /// It is no such socket.
     pub fn serve(&self, socket: UdpSocket) -> io::Result<()> {
         socket.set_nonblocking(true)?;
         let (socket, set_by) = (net::UdpSocket::from_std(socket)?, Rc::clone(&self.set_by));
@@ -98,17 +94,14 @@ impl Timing {
         self.client.due().map(|due| self.began + due)
     }
 
-    /// The next answer.
     pub async fn answered(&mut self) -> Option<Answered> {
         self.answers.1.recv().await
     }
 
-    /// Takes an answer.
     pub fn take(&mut self, (server, bytes, at): Answered) {
         self.client.received(server, &bytes, self.since(at));
     }
 
-    /// Does what is due.
     pub async fn tick(&mut self) {
         match self.client.tick(self.since(Instant::now())) {
             None => {}
@@ -137,7 +130,7 @@ impl Timing {
         let sender = self.answers.0.clone();
         spawn_local(async move {
             let mut buffer = [0; LARGEST];
-            if let Ok(Ok(length)) = timeout(PATIENCE, socket.recv(&mut buffer)).await {
+            if let Ok(Ok(length)) = timeout(TIMEOUT, socket.recv(&mut buffer)).await {
                 let _ = sender.try_send((server, buffer[..length].to_vec(), Instant::now()));
             }
         });
@@ -177,7 +170,7 @@ async fn connected(server: IpAddr) -> io::Result<net::UdpSocket> {
 async fn tell(clock: Arc<PathBuf>, sample: NtpSample) -> Result<(), CallError> {
     let call = move || {
         let mut client = Client::connect(&clock)?;
-        client.stream().set_read_timeout(Some(CLOCK_PATIENCE))?;
+        client.stream().set_read_timeout(Some(CLOCK_TIMEOUT))?;
         let args = [
             ("nanoseconds".to_owned(), sample.behind.to_string().into()),
             ("by".to_owned(), sample.server.to_string().into()),
@@ -187,7 +180,6 @@ async fn tell(clock: Arc<PathBuf>, sample: NtpSample) -> Result<(), CallError> {
     spawn_blocking(call).await.unwrap_or(Err(CallError::Closed))
 }
 
-/// What the clock shows.
 fn shown() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

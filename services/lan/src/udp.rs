@@ -13,16 +13,12 @@ use nix::sys::socket::{
 use tokio::io::Interest;
 use tokio::net;
 
-/// The socket.
 #[derive(Debug)]
 pub struct Udp(net::UdpSocket);
 
-/// A message that came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UdpMessage {
-    /// Its length.
     pub length: usize,
-    /// Who has sent it.
     pub from: SocketAddrV4,
     /// The link by which it came, as the kernel numbers it.
     pub link: u32,
@@ -30,9 +26,6 @@ pub struct UdpMessage {
 
 impl Udp {
     /// Around `socket`, which PID 1 has bound.
-    ///
-    /// # Errors
-    /// It is no such socket.
     pub fn new(socket: UdpSocket) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         socket.set_broadcast(true)?;
@@ -41,9 +34,6 @@ impl Udp {
     }
 
     /// Waits for a message, of which as much is read as `buffer` takes.
-    ///
-    /// # Errors
-    /// The socket is gone.
     pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<UdpMessage> {
         self.0.async_io(Interest::READABLE, || receive(&self.0, buffer)).await
     }

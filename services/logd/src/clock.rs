@@ -4,7 +4,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// A moment on both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct BothClocks {
     /// Microseconds since 1970 (UTC); 0 before that.
@@ -14,7 +13,6 @@ pub struct BothClocks {
 }
 
 impl BothClocks {
-    /// This moment.
     pub fn read() -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let uptime = clock_gettime(ClockId::Boottime);

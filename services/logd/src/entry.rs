@@ -30,7 +30,6 @@ pub fn whole_characters(text: &[u8], most: usize) -> usize {
     if cut + size > most && is_whole { cut } else { most }
 }
 
-/// One line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// Counts every line that was ever kept, from 0.
@@ -39,9 +38,7 @@ pub struct Entry {
     pub wall: u64,
     /// The same in microseconds since the kernel started.
     pub uptime: u64,
-    /// Whose line it is.
     pub unit: Arc<str>,
-    /// Where it came from.
     pub source: LogSource,
     /// The line without its end; any bytes.
     pub text: Box<[u8]>,
@@ -61,7 +58,6 @@ pub enum LogSource {
     Output,
     /// The kernel, with its level (0 emergency to 7 debug, as syslog(2)).
     Kernel(u8),
-    /// logd itself.
     Logd,
 }
 

@@ -22,9 +22,7 @@ const CONTROL: &str = "control";
 /// What came with this process.
 #[derive(Debug, Default)]
 pub struct InheritedFds {
-    /// The units' pipes.
     pub pipes: Vec<(String, OwnedFd)>,
-    /// The kernel's log.
     pub kmsg: Option<OwnedFd>,
     /// Memory that outlives this process.
     pub journal: Option<OwnedFd>,

@@ -33,7 +33,6 @@ const NOT_KNOWN: u32 = u32::MAX;
 /// The most that one record holds, in bytes; more is damage.
 const LONGEST: u64 = 1 << 20;
 
-/// The journal.
 #[derive(Debug)]
 pub struct Journal {
     file: File,
@@ -45,14 +44,10 @@ pub struct Journal {
     records: VecDeque<(u64, u64)>,
 }
 
-/// Bytes of one pipe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PipeChunk {
-    /// Whose.
     pub unit: String,
-    /// When they were read.
     pub now: BothClocks,
-    /// Position of the first.
     pub at: u64,
     /// The bytes.
     pub bytes: Vec<u8>,
@@ -177,9 +172,6 @@ impl Journal {
 
     /// Adds what `unit` has said of a line that is not ended, and returns its position: what was
     /// here of it before is not needed any more.
-    ///
-    /// # Errors
-    /// The journal takes no more.
     pub fn restate(&mut self, unit: &str, now: BothClocks, line: &[u8]) -> io::Result<u64> {
         let length = u32::try_from(line.len()).map_err(io::Error::other)?;
         let record = [&header(RESTATED, length, unit, now)[..], line].concat();

@@ -15,9 +15,7 @@ const BLOCKS_PER_SYNC: u64 = 8;
 pub struct Settings {
     /// The folder of the store.
     pub folder: PathBuf,
-    /// Its bounds.
     pub limits: StoreLimits,
-    /// The boot of now.
     pub boot: BootId,
     /// The pause before a disk that failed is tried again.
     pub retry: Duration,

@@ -10,7 +10,6 @@ use crate::entry::{LONGEST, whole_characters};
 /// More than the longest record; the kernel refuses to give one to a shorter buffer.
 const BUFFER: usize = 16 << 10;
 
-/// One record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KernelRecord<'a> {
     /// 0 emergency to 7 debug.
@@ -43,13 +42,11 @@ pub struct KernelLog {
     buffer: Vec<u8>,
 }
 
-/// What reading came to.
 pub enum ReadResult<'a> {
     /// A record, and how many before it the kernel has overwritten before they were read.
     Record(KernelRecord<'a>, u64),
     /// Something else, or a record that is kept already.
     Other,
-    /// Nothing now.
     Nothing,
 }
 

@@ -14,11 +14,9 @@ const PERIOD: Duration = Duration::from_secs(1);
 pub struct LogRate {
     /// Bytes a second.
     pub bytes: u64,
-    /// Bytes at once.
     pub byte_burst: u64,
     /// Lines a second.
     pub lines: u64,
-    /// Lines at once.
     pub line_burst: u64,
 }
 
@@ -29,10 +27,8 @@ impl Default for LogRate {
     }
 }
 
-/// What was not kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Dropped {
-    /// Lines.
     pub lines: u64,
     /// Their bytes, line ends included.
     pub bytes: u64,

@@ -63,7 +63,6 @@ impl Splitter {
         (!self.partial.is_empty()).then_some(self.start)
     }
 
-    /// What is not ended.
     pub fn pending(&self) -> &[u8] {
         &self.partial
     }

@@ -13,15 +13,10 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 pub enum EventSource {
     /// A unit's output: its place among all.
     Pipe(u32),
-    /// The kernel's log.
     Kernel,
-    /// A signal came.
     Signal,
-    /// Another thread has something.
     Wake,
-    /// Somebody connects.
     Listener,
-    /// A client.
     Client(u32),
 }
 
@@ -52,10 +47,8 @@ impl EventSource {
     }
 }
 
-/// Something that happened.
 #[derive(Debug, Clone, Copy)]
 pub struct Ready {
-    /// Where.
     pub source: EventSource,
     /// Nobody is at the other end any more.
     pub hung_up: bool,
@@ -65,10 +58,6 @@ pub struct Ready {
 pub struct Poll(OwnedFd);
 
 impl Poll {
-    /// A new one.
-    ///
-    /// # Errors
-    /// There are no descriptors left.
     pub fn new() -> io::Result<Self> {
         Ok(Self(epoll::create(epoll::CreateFlags::CLOEXEC)?))
     }
@@ -82,9 +71,6 @@ impl Poll {
     }
 
     /// Reports `source` while `file` can be read or written, as it is asked for.
-    ///
-    /// # Errors
-    /// `file` was not added.
     pub fn change(
         &self,
         file: impl AsFd,

@@ -6,12 +6,10 @@ use std::time::Duration;
 use crate::limit::LogRate;
 use crate::store::StoreLimits;
 
-/// How logd runs.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The folder of the store; without one the log is kept in memory.
     pub state: Option<PathBuf>,
-    /// Bounds of the store.
     pub limits: StoreLimits,
     /// What each unit may write.
     pub rate: LogRate,

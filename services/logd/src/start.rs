@@ -26,7 +26,7 @@ use crate::inputs::{InheritedFds, lost};
 
 /// How long the store may take to open before a logd that follows another goes on without. What is
 /// on disk and in the journal is then kept twice.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Room for a thread's stack, in bytes. Both keep on the heap what is large.
 const STACK: usize = 256 << 10;
@@ -89,7 +89,7 @@ pub fn intake(
     };
     let is_first = journal.as_ref().is_some_and(Journal::is_new);
     let opened = opened.filter(|_| !is_first);
-    let kept = opened.and_then(|opened| opened.recv_timeout(PATIENCE).ok().flatten());
+    let kept = opened.and_then(|opened| opened.recv_timeout(TIMEOUT).ok().flatten());
     let pipes = std::mem::take(&mut inputs.pipes);
     let kept = kept.unwrap_or_default();
     let rates = std::env::var("OCTET_LOG_RATES").unwrap_or_default();

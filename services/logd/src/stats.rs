@@ -9,13 +9,11 @@ use crate::limit::Dropped;
 use crate::store::Segment;
 
 /// More damaged places than this are not told apart.
-const MOST_DAMAGED: usize = 4096;
+const MAX_DAMAGED: usize = 4096;
 
-/// All counts.
 #[derive(Debug, Default)]
 pub struct Stats {
     units: BTreeMap<Arc<str>, UnitStats>,
-    /// Blocks that were written.
     pub blocks: u64,
     /// Bytes that were cut off the store's end when it was opened.
     pub torn: u64,
@@ -25,7 +23,6 @@ pub struct Stats {
     damaged_at: HashSet<(u32, u64)>,
 }
 
-/// Counts of one unit.
 #[derive(Debug, Default)]
 pub struct UnitStats {
     lines: u64,
@@ -47,14 +44,13 @@ impl Stats {
         self.units.contains_key(unit)
     }
 
-    /// The units' names.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.units.keys().map(|name| &**name)
     }
 
     /// A reader came across a damaged stretch.
     pub fn damaged_at(&mut self, segment: u32, offset: u64) {
-        if self.damaged_at.len() < MOST_DAMAGED {
+        if self.damaged_at.len() < MAX_DAMAGED {
             self.damaged_at.insert((segment, offset));
         }
     }
@@ -65,7 +61,6 @@ impl Stats {
         all.filter(|(_, dropped)| dropped.lines > 0).collect()
     }
 
-    /// As an answer.
     pub fn report(&self, segments: &[Segment], next: u64, waiting: usize) -> Value {
         let first = segments.iter().find_map(|segment| segment.first).unwrap_or(next);
         let units = self.units.iter().map(|(name, unit)| {
@@ -86,7 +81,6 @@ impl Stats {
 }
 
 impl UnitStats {
-    /// A line was taken.
     pub fn kept(&mut self, length: usize) {
         self.lines += 1;
         self.bytes += length as u64;

@@ -11,22 +11,16 @@ use rustix::event::{EventfdFlags, eventfd};
 pub struct Wake(Arc<OwnedFd>);
 
 impl Wake {
-    /// A new one.
-    ///
-    /// # Errors
-    /// There are no descriptors left.
     pub fn new() -> io::Result<Self> {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         Ok(Self(Arc::new(eventfd(0, flags)?)))
     }
 
-    /// Wakes the loop.
     pub fn ring(&self) {
         // It fails only when it has been rung too often to count: then it rings.
         let _ = rustix::io::write(&*self.0, &1u64.to_ne_bytes());
     }
 
-    /// The loop has heard.
     pub fn heard(&self) {
         let _ = rustix::io::read(&*self.0, &mut [0; 8]);
     }

@@ -22,9 +22,7 @@ pub struct Backup {
     pub seal: [u8; 32],
     /// In which epoch texts were numbered.
     pub epoch: u64,
-    /// The mailboxes.
     pub places: Vec<MailboxAddress>,
-    /// Whom they know.
     pub contacts: Vec<ContactBackup>,
 }
 
@@ -35,7 +33,6 @@ pub struct Backup {
 /// none, then itself), in which epoch they were heard last (8), how many texts of that have come (8), and the epoch and
 /// the number of the last text of an earlier one that was shown (8 each).
 pub struct ContactBackup {
-    /// Who they are.
     pub name: PublicKey,
     /// By what name they are known; empty if they have written by themselves.
     pub alias: String,
@@ -54,7 +51,6 @@ pub struct ContactBackup {
 }
 
 impl Backup {
-    /// The encoding.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = vec![VERSION];
         out.extend_from_slice(&self.name);
@@ -68,7 +64,6 @@ impl Backup {
         out
     }
 
-    /// Reads the encoding.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields(bytes);
         (fields.u8()? == VERSION).then_some(())?;

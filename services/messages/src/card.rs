@@ -13,7 +13,6 @@ const VERSION: u8 = 1;
 /// For which service the key is certified that signs a card.
 pub const UNIT: &str = "messenger";
 
-/// What a card says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Details {
     /// The key of sessions (X25519).
@@ -22,7 +21,6 @@ pub struct Details {
     pub seal: [u8; 32],
     /// Of two cards that differ the one with the higher number counts.
     pub serial: u64,
-    /// Where letters are left.
     pub places: Vec<MailboxAddress>,
 }
 
@@ -82,7 +80,6 @@ impl ContactCard {
         self.certificate.statement().epoch
     }
 
-    /// What it says.
     pub fn details(&self) -> &Details {
         &self.details
     }
@@ -94,7 +91,6 @@ impl ContactCard {
         self.name() == old.name() && key && (newer || self == old)
     }
 
-    /// The encoding.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = body(&self.details, &self.certificate);
         bytes.extend_from_slice(&self.signature);

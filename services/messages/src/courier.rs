@@ -34,7 +34,6 @@ pub trait Wire {
 #[error("the mailbox {0} does not answer: see that it runs and is reached from here")]
 pub struct Unreached(pub String);
 
-/// Why the courier stops.
 #[derive(Debug, thiserror::Error)]
 pub enum CourierError {
     /// What has changed is not kept. The person in memory is to be dropped.
@@ -60,7 +59,6 @@ pub enum CourierError {
         "you have no mailbox: name one with `octet-msg init --mailbox did:key:…@192.0.2.7:4434`"
     )]
     Homeless,
-    /// It was cut.
     #[error("cut at {0:?}")]
     Cut(CourierStage),
 }
@@ -84,7 +82,6 @@ pub enum CourierStage {
 }
 
 impl CourierStage {
-    /// All of them.
     pub const ALL: [Self; 3] = [Self::Stepped, Self::Kept, Self::Answered];
 }
 
@@ -115,7 +112,6 @@ impl<W: Wire> Courier<W> {
         self
     }
 
-    /// The person.
     pub fn person(&self) -> &Person {
         &self.person
     }
@@ -125,7 +121,6 @@ impl<W: Wire> Courier<W> {
         &mut self.store
     }
 
-    /// The wire.
     pub fn wire(&mut self) -> &mut W {
         &mut self.wire
     }
@@ -175,9 +170,6 @@ impl<W: Wire> Courier<W> {
 
     /// Does all that is to be done, as far as mailboxes answer. What they would not have, or not now, is returned: it
     /// is tried again the next time.
-    ///
-    /// # Errors
-    /// Something is not kept.
     pub fn deliver(&mut self, now: u64) -> Result<Vec<CourierError>, CourierError> {
         let mut left = vec![];
         // Whose letters are not tried again at which mailbox in this turn, since what comes after must not come before;

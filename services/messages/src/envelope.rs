@@ -40,7 +40,6 @@ impl Seal {
         &self.secret
     }
 
-    /// The public half.
     pub fn public(&self) -> [u8; 32] {
         Kem::sk_to_pk(&self.private).to_bytes().into()
     }

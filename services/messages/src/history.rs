@@ -3,10 +3,8 @@
 use octet_node::control::PublicKey;
 use serde::{Deserialize, Serialize};
 
-/// A line of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryEntry {
-    /// With whom.
     pub peer: PublicKey,
     /// Whether the other has written it.
     pub received: bool,
@@ -14,6 +12,5 @@ pub struct HistoryEntry {
     pub number: u64,
     /// When it was written, by the clock of who did, in seconds since 1970.
     pub written: u64,
-    /// The text.
     pub text: String,
 }

@@ -16,7 +16,6 @@ const VERSION: u8 = 1;
 /// The bytes by which a slip of the pen is seen.
 const CHECK: usize = 4;
 
-/// Longer lines are none.
 const LONGEST: usize = 512;
 
 /// Who somebody is, and where their mailboxes are. It is no secret, and not signed: who alters the name in it names
@@ -26,9 +25,7 @@ const LONGEST: usize = 512;
 /// that. As text it is `OCTET-MSG:` and base32 without padding: what a QR code has letters for, and any case is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invite {
-    /// Who.
     pub name: PublicKey,
-    /// Where.
     pub places: Vec<MailboxAddress>,
 }
 

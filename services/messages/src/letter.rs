@@ -24,7 +24,6 @@ pub struct Letter {
 }
 
 impl Letter {
-    /// The encoding.
     pub fn to_bytes(&self) -> Vec<u8> {
         let card = self.card.to_bytes();
         let (kind, message) = self.message.to_parts();

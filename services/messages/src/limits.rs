@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-/// Mailboxes of one person.
 pub const PLACES: usize = 3;
 
-/// Addresses of one mailbox.
 pub const ADDRESSES: usize = 3;
 
 /// A letter's text, in bytes.

@@ -27,7 +27,6 @@ use crate::rows::{ChangedRow, RowName, encode};
 use own::OwnKeys;
 use peer::Contact;
 
-/// What has happened.
 #[derive(Debug)]
 pub enum PersonEvent {
     /// Somebody is to be known by a name of one's own.
@@ -58,13 +57,11 @@ pub enum PersonEvent {
 /// Why an event changes nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EventError {
-    /// That is this person.
     #[error("that is your own name: give the invite of somebody else")]
     Oneself,
     /// Nobody is known by that name.
     #[error("nobody is known by that name: `octet-msg add` their invite first")]
     Unknown,
-    /// There are too many.
     #[error("too many people are known")]
     Crowded,
     /// It is too long, or there is nothing in it.
@@ -80,7 +77,6 @@ pub enum EventError {
     NotTheirs,
 }
 
-/// A person.
 pub struct Person {
     own: OwnKeys,
     account: Account,
@@ -159,7 +155,6 @@ impl Person {
         Ok(self.changes())
     }
 
-    /// Who they are.
     pub fn name(&self) -> PublicKey {
         self.own.certificate.statement().node
     }

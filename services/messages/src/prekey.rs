@@ -62,7 +62,6 @@ impl Prekey {
         out
     }
 
-    /// The encoding.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = self.body();
         bytes.extend_from_slice(&self.signature);
@@ -96,14 +95,12 @@ impl Prekey {
 /// Its encoding: version (1 byte, 1), the card (2 bytes of length, then itself), how many prekeys (1), and each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bundle {
-    /// How they are reached.
     pub card: ContactCard,
     /// With which first letters can begin.
     pub prekeys: Vec<Prekey>,
 }
 
 impl Bundle {
-    /// The encoding.
     pub fn to_bytes(&self) -> Vec<u8> {
         let card = self.card.to_bytes();
         let mut out = vec![VERSION];

@@ -48,7 +48,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the end of a connection may take to be delivered.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Connections to mailboxes.
 pub struct MailboxClient {
     runtime: Runtime,
     open: BTreeMap<PublicKey, Reached>,
@@ -63,10 +62,6 @@ impl std::fmt::Debug for MailboxClient {
 }
 
 impl MailboxClient {
-    /// None yet.
-    ///
-    /// # Errors
-    /// The kernel gives no descriptors.
     pub fn new() -> io::Result<Self> {
         let runtime = runtime()?;
         Ok(Self { runtime, open: BTreeMap::new(), unreached: BTreeMap::new() })

@@ -16,9 +16,7 @@ const VERSION: u8 = 2;
 /// seconds since 1970 (8), and the text, in UTF-8.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PersonRecord {
-    /// Who says it.
     pub from: PublicKey,
-    /// To whom.
     pub to: PublicKey,
     /// In which epoch of who says it: with each, which is higher than those before, numbers begin at 1.
     pub epoch: u64,
@@ -34,12 +32,10 @@ pub struct PersonRecord {
     pub again: bool,
     /// When it was written, by the clock of the sender, in seconds since 1970.
     pub written: u64,
-    /// The text.
     pub text: String,
 }
 
 impl PersonRecord {
-    /// The encoding.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = vec![VERSION];
         out.extend_from_slice(self.from.as_bytes());
@@ -53,7 +49,6 @@ impl PersonRecord {
         out
     }
 
-    /// Reads the encoding.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields(bytes);
         (fields.u8()? == VERSION).then_some(())?;

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 use crate::limits::{ANSWER, REQUEST};
 use crate::rows::{decode, encode};
 
-/// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SignedRequest {
     /// A number that is used once, to sign the next thing that an owner asks on this connection.
@@ -22,12 +21,9 @@ pub enum SignedRequest {
     Run(String),
 }
 
-/// What an owner asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owned {
-    /// Whose mailbox it is.
     pub name: [u8; 32],
-    /// What.
     pub asked: MailboxRequest,
     /// The signature over [`to_sign`].
     pub signature: Vec<u8>,
@@ -38,26 +34,20 @@ pub struct Owned {
 pub enum MailboxRequest {
     /// To tell others how one is reached: the encoding of a bundle.
     Publish(Vec<u8>),
-    /// The oldest letters.
     Fetch,
     /// To delete letters up to this one, of those that were given with this generation.
     Acknowledge([u8; 16], u64),
 }
 
-/// What is answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MailboxReply {
-    /// The number.
     Nonce([u8; 32]),
     /// It is done, and on disk.
     Done,
     /// The encodings of a card and a prekey.
     Claimed(Vec<u8>, Vec<u8>),
-    /// Letters.
     Letters(Letters),
-    /// It is not done.
     Refused(MailboxRefusal),
-    /// What the gate says.
     Said(String),
 }
 
@@ -72,7 +62,6 @@ pub struct Letters {
     pub left: u32,
 }
 
-/// Why not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum MailboxRefusal {
     /// There is no such mailbox.
@@ -83,10 +72,8 @@ pub enum MailboxRefusal {
     /// They have not said how they are reached.
     #[error("they have not been at their mailbox yet: it has no keys of theirs")]
     NoKeys,
-    /// The mailbox is full.
     #[error("their mailbox is full: try again later")]
     Full,
-    /// Too often.
     #[error("that was too often: try again later")]
     Busy,
     /// It is not as it must be.
@@ -123,24 +110,20 @@ pub fn to_sign(
 }
 
 impl SignedRequest {
-    /// The encoding.
     pub fn to_bytes(&self) -> Vec<u8> {
         encode(self)
     }
 
-    /// Reads the encoding.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         (bytes.len() <= REQUEST).then(|| decode(bytes))?
     }
 }
 
 impl MailboxReply {
-    /// The encoding.
     pub fn to_bytes(&self) -> Vec<u8> {
         encode(self)
     }
 
-    /// Reads the encoding.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         (bytes.len() <= ANSWER).then(|| decode(bytes))?
     }

@@ -30,7 +30,6 @@ impl RowName {
 /// A row that is other than before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangedRow {
-    /// Which.
     pub row: RowName,
     /// What is in it now; `None` if it is gone.
     pub value: Option<Vec<u8>>,

@@ -8,9 +8,6 @@ use octet_node::key::{NoRandomness, random};
 const NONCE: usize = 24;
 
 /// `bytes` sealed with `key`: a nonce (24 bytes), them, and a tag (16) that is also over `about`.
-///
-/// # Errors
-/// There is no randomness.
 pub fn seal(key: &[u8; 32], bytes: &[u8], about: &[u8]) -> Result<Vec<u8>, NoRandomness> {
     let nonce: [u8; NONCE] = random()?;
     let payload = Payload { msg: bytes, aad: about };

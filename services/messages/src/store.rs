@@ -16,7 +16,6 @@ use crate::person::Person;
 use crate::rows::{ChangedRow, RowName, decode};
 use ring::KeyRing;
 
-/// All rows.
 const ROWS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("rows");
 
 /// The file of the rows.
@@ -43,10 +42,8 @@ pub enum PersonStoreError {
     /// A row is not what was kept.
     #[error("the file of messages is damaged: nothing is done with it")]
     Damaged,
-    /// There is nothing.
     #[error("there is nobody in {}: `octet-msg init` first", .0.display())]
     Absent(PathBuf),
-    /// There is no randomness.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
 }
@@ -170,9 +167,6 @@ impl PersonStore {
     }
 
     /// The lines of the history from `from` to before `to`.
-    ///
-    /// # Errors
-    /// Something is damaged.
     pub fn history(&self, from: u64, to: u64) -> Result<Vec<HistoryEntry>, PersonStoreError> {
         let mut values = vec![];
         let mut read = || -> Result<(), redb::Error> {

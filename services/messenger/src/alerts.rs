@@ -21,7 +21,7 @@ use crate::bot::BotEvent;
 const WATCH: &str = "watch";
 
 /// How many are told at most.
-pub const MOST: usize = 32;
+pub const MAX: usize = 32;
 
 /// How long what is wrong may be, in all: a letter has room for it.
 const LONGEST: usize = 16 << 10;
@@ -30,7 +30,7 @@ const LONGEST: usize = 16 << 10;
 const FILE: u64 = 64 << 10;
 
 /// The pause before PID 1 is asked again.
-const PAUSE: Duration = Duration::from_secs(5);
+const RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// Shared by who watches, who writes, and who is asked.
 #[derive(Debug, Clone)]
@@ -59,10 +59,8 @@ pub enum AlertsError {
     /// There is no way to them.
     #[error("{0} has not written to this board, so it knows no way to them")]
     Unknown(PublicKey),
-    /// There are too many.
-    #[error("{MOST} people are told already")]
+    #[error("{MAX} people are told already")]
     Full,
-    /// It is not kept.
     #[error("who is told cannot be kept: {0}")]
     Disk(#[from] io::Error),
 }
@@ -128,7 +126,7 @@ impl Alerts {
                     say!("PID 1 does not tell what is wrong: {error}");
                     problem = error;
                 }
-                sleep(PAUSE);
+                sleep(RETRY_DELAY);
             }
         };
         std::thread::Builder::new().name("alerts".into()).spawn(run).map(drop)
@@ -144,7 +142,7 @@ impl AlertState {
         if !self.known.contains(&who) {
             return Err(AlertsError::Unknown(who));
         }
-        if self.kept.who.len() >= MOST && !self.kept.who.contains(&who) {
+        if self.kept.who.len() >= MAX && !self.kept.who.contains(&who) {
             return Err(AlertsError::Full);
         }
         let mut kept = self.kept.clone();
@@ -164,12 +162,10 @@ impl AlertState {
         Ok(was_told)
     }
 
-    /// Those who are told.
     pub fn who(&self) -> impl Iterator<Item = &PublicKey> {
         self.kept.who.iter()
     }
 
-    /// What is wrong.
     pub fn wrong(&self) -> &BTreeSet<String> {
         &self.wrong
     }
@@ -269,10 +265,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let alerts = state(&folder.path().join("alerts"));
         let mut state = alerts.lock();
-        for number in 0..=MOST {
+        for number in 0..=MAX {
             let who = PublicKey::new([number as u8; 32]);
             state.known.insert(who);
-            assert_eq!(state.subscribe(who).is_ok(), number < MOST);
+            assert_eq!(state.subscribe(who).is_ok(), number < MAX);
         }
         let unit = |number| json!({ "name": format!("u{number}"), "state": "failed", "reason": "x".repeat(500) });
         let units: Vec<_> = (0..200).map(unit).collect();

@@ -22,13 +22,13 @@ use octet_messages::request::{MailboxRefusal, MailboxReply};
 const UNIT: &str = "messenger";
 
 /// The pause before `cluster` is asked again.
-const PAUSE: Duration = Duration::from_secs(5);
+const RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// How many commands one board brings at once, and then one in so many seconds.
 const BROUGHT: RequestRate = RequestRate { burst: 30, seconds: 2 };
 
 /// More nodes than a box has.
-const MOST: usize = 64;
+const MAX: usize = 64;
 
 /// The boards that the map names last, each with its node.
 #[derive(Debug, Clone, Default)]
@@ -57,7 +57,7 @@ impl MapBoards {
                     say!("cluster does not tell who is in this box: {error}");
                     problem = error;
                 }
-                sleep(PAUSE);
+                sleep(RETRY_DELAY);
             }
         };
         std::thread::Builder::new().name("map".into()).spawn(run)?;
@@ -70,7 +70,6 @@ impl MapBoards {
         boards.iter().find(|(it, _)| it == node).map(|(_, place)| place.clone())
     }
 
-    /// How many there are.
     pub fn count(&self) -> usize {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
@@ -105,7 +104,7 @@ pub struct RelayedCommands {
 impl RelayedCommands {
     /// For the gate whose socket is in the folder `sockets`.
     pub fn new(boards: MapBoards, sockets: &Path) -> Self {
-        let rates = Mutex::new(RecentUses::new(BROUGHT, MOST));
+        let rates = Mutex::new(RecentUses::new(BROUGHT, MAX));
         Self { boards, gate: sockets.join("gate.sock"), rates }
     }
 

@@ -48,9 +48,7 @@ const ASKERS: usize = 256;
 const CARRIED: Duration =
     Duration::from_secs(gate::LONGEST.as_secs() + gate::SILENCE.as_secs() + 10);
 
-/// What wakes it.
 pub enum BotEvent {
-    /// A letter has come.
     Letter,
     /// The service has this key now.
     Key(Certified),
@@ -62,7 +60,6 @@ pub enum BotEvent {
     Stop,
 }
 
-/// Why it ends.
 #[derive(Debug, thiserror::Error)]
 enum Trouble {
     #[error(transparent)]

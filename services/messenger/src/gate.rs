@@ -22,9 +22,6 @@ const CUT: &str = "\n(cut here: the answer is longer than a message)";
 const ENDLESS: &str = "\n(cut here: the answer did not end in a minute)";
 
 /// Whether the gate at `socket` knows `key` as that of an operator.
-///
-/// # Errors
-/// The gate does not answer.
 pub fn is_operator(socket: &Path, key: &PublicKey) -> Result<bool, CallError> {
     let mut client = Client::connect(socket)?;
     client.stream().set_read_timeout(Some(SILENCE))?;

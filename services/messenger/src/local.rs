@@ -20,10 +20,6 @@ pub struct Local {
 }
 
 impl Local {
-    /// Nobody was asked yet.
-    ///
-    /// # Errors
-    /// The kernel gives no descriptors.
     pub fn new(mailbox: Arc<Mutex<Mailbox>>) -> io::Result<Self> {
         Ok(Self { mailbox, visit: visit(), others: MailboxClient::new()? })
     }

@@ -27,17 +27,14 @@ use crate::rate::RecentUses;
 use octet_messages::request::{MailboxRefusal, MailboxReply, SignedRequest};
 use tables::{CACHE, GENERATION, LETTERS, META, PEOPLE, PREKEYS, SEEN};
 
-/// One connection.
 #[derive(Debug)]
 pub struct Visit {
-    /// Where it comes from.
     pub source: IpAddr,
     /// The number that it was given, and has not used.
     nonce: Option<[u8; 32]>,
 }
 
 impl Visit {
-    /// A new one.
     pub fn new(source: IpAddr) -> Self {
         Self { source, nonce: None }
     }
@@ -46,7 +43,6 @@ impl Visit {
 /// How far a request is: a process can be killed at each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RequestStage {
-    /// It has come.
     Come,
     /// All that it changes was worked out, and is not on disk.
     Written,
@@ -55,7 +51,6 @@ pub enum RequestStage {
 }
 
 impl RequestStage {
-    /// All of them.
     pub const ALL: [Self; 3] = [Self::Come, Self::Written, Self::Kept];
 }
 
@@ -65,7 +60,6 @@ pub enum MailboxError {
     /// The disk does not give or take it.
     #[error("the file of messages: {0}")]
     Rows(Box<redb::Error>),
-    /// There is no randomness.
     #[error(transparent)]
     Randomness(#[from] octet_node::key::NoRandomness),
     /// There is no room for another.
@@ -106,7 +100,6 @@ macro_rules! from_redb {
 }
 from_redb!(Error, TransactionError, TableError, StorageError, CommitError);
 
-/// The mailbox.
 #[derive(Debug)]
 pub struct Mailbox {
     rows: Database,
@@ -114,7 +107,6 @@ pub struct Mailbox {
     own: PublicKey,
     generation: [u8; 16],
     limits: MailboxLimits,
-    /// Bytes of all letters.
     total: u64,
     keys_of: RecentUses<[u8; 32]>,
     claims: RecentUses<IpAddr>,

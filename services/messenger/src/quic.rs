@@ -24,9 +24,6 @@ pub enum EndpointError {
 }
 
 /// An endpoint whose key is made of `seed`, at the addresses `at`.
-///
-/// # Errors
-/// An address is taken.
 pub async fn open(seed: &[u8; 32], at: &[SocketAddr]) -> Result<Endpoint, EndpointError> {
     let idle = VarInt::from_u32(IDLE.as_millis() as u32).into();
     let transport = QuicTransportConfig::builder()

@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 
-/// How often.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestRate {
-    /// So often at once.
     pub burst: u32,
     /// And once more after so many seconds; 0: as often as they like.
     pub seconds: u32,

@@ -41,7 +41,7 @@ const SWEEP: Duration = Duration::from_secs(3600);
 const CLOSING: Duration = Duration::from_secs(2);
 
 /// The pause before a port is tried again.
-const PAUSE: Duration = Duration::from_secs(1);
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// After how long without work a thread that waits for the disk ends.
 const LINGER: Duration = Duration::from_secs(5);
@@ -57,18 +57,15 @@ pub struct MessengerConfig {
     pub control: UnixListener,
     /// Who of the box may.
     pub callers: Callers,
-    /// Where people reach it.
     pub at: Vec<SocketAddr>,
     /// Where the messengers of other boards listen.
     pub board_port: u16,
 }
 
-/// What the verbs tell.
 #[derive(Debug, Default)]
 pub struct ServiceStatus {
     /// The key by which people know this mailbox, once it is certified.
     pub own: Option<PublicKey>,
-    /// Where they reach it.
     pub at: Vec<SocketAddr>,
     /// The boards to which commands are carried.
     pub boards: MapBoards,
@@ -233,7 +230,7 @@ async fn keep(
                     problem.clone_from(&error);
                 }
                 stand(None, vec![], Some(error));
-                sleep(PAUSE).await;
+                sleep(RETRY_DELAY).await;
                 continue;
             }
         };

@@ -23,7 +23,6 @@ use octet_messages::limits::ADDRESSES;
 /// How many clients there may be, how many of them are kept for operators, and how many one user may be.
 const LIMITS: ConnectionLimits = ConnectionLimits { all: 16, for_operators: 8, of_one: 4 };
 
-/// All of them.
 pub fn verbs() -> Verbs<MessengerVerbs> {
     use Permission::{Operate, Read};
 
@@ -130,7 +129,6 @@ pub fn verbs() -> Verbs<MessengerVerbs> {
 
 /// What there is on a node with a disk.
 pub struct Storage {
-    /// The letters.
     pub mailbox: Arc<Mutex<Mailbox>>,
     /// The node as a person.
     pub bot: SyncSender<BotEvent>,
@@ -145,7 +143,7 @@ pub struct MessengerVerbs {
 }
 
 /// How long the bot may take to answer.
-const PATIENCE: Duration = Duration::from_secs(90);
+const TIMEOUT: Duration = Duration::from_secs(90);
 
 impl MessengerVerbs {
     fn known(&self) -> Result<&Storage, Failure> {
@@ -205,7 +203,7 @@ fn asked<T>(
     let gone = |error: String| format!("commands by message are not accepted: {error}");
     let called = bot.send(call(to)).map_err(|error| gone(error.to_string()));
     let answered = called.and_then(|()| {
-        answer.recv_timeout(PATIENCE).map_err(|error| gone(error.to_string())).flatten()
+        answer.recv_timeout(TIMEOUT).map_err(|error| gone(error.to_string())).flatten()
     });
     answered.map_err(|problem| {
         let help = "`logs messenger` may say more; then ask again";

@@ -20,20 +20,20 @@ use serde_json::Value;
 pub use crate::sys::pass;
 
 /// Nothing takes that long, however slow the machine; then a test fails instead of hanging.
-pub const PATIENCE: Duration = Duration::from_secs(180);
+pub const TIMEOUT: Duration = Duration::from_secs(180);
 
 /// Between two looks at what is waited for.
-pub const PAUSE: Duration = Duration::from_millis(10);
+pub const RETRY_DELAY: Duration = Duration::from_millis(10);
 
 /// Waits until `wanted`.
 ///
 /// # Panics
-/// That is not so within [`PATIENCE`].
+/// That is not so within [`TIMEOUT`].
 pub fn until(what: &str, mut wanted: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while !wanted() {
         assert!(Instant::now() < deadline, "late: {what}");
-        thread::sleep(PAUSE);
+        thread::sleep(RETRY_DELAY);
     }
 }
 
@@ -70,7 +70,6 @@ pub fn connect_as(user: u32, socket: &Path) -> io::Result<UnixStream> {
     connected.unwrap_or_else(|_| Err(io::Error::other("the thread that connects has panicked")))
 }
 
-/// A file in memory.
 #[derive(Debug)]
 pub struct MemoryFile(pub Vec<u8>);
 
@@ -94,15 +93,11 @@ pub struct Raw<S> {
 }
 
 impl<S: Read + Write> Raw<S> {
-    /// One on `stream`, of which reading ends with an error after [`PATIENCE`].
+    /// One on `stream`, of which reading ends with an error after [`TIMEOUT`].
     pub fn new(stream: S) -> Self {
         Self { stream, decoder: Decoder::default() }
     }
 
-    /// Sends a message.
-    ///
-    /// # Panics
-    /// The connection broke.
     pub fn send(&mut self, message: &ClientMessage) {
         let mut frame = vec![];
         encode(&serde_json::to_vec(message).unwrap(), &mut frame).unwrap();
@@ -110,9 +105,6 @@ impl<S: Read + Write> Raw<S> {
     }
 
     /// Asks for a verb of the unit at the other end.
-    ///
-    /// # Panics
-    /// The connection broke.
     pub fn ask(&mut self, id: u64, verb: &str, args: Value) {
         let args = serde_json::from_value(args).unwrap();
         let request = Request { id, unit: None, verb: verb.to_owned(), args, by: None };
@@ -128,10 +120,6 @@ impl<S: Read + Write> Raw<S> {
         self.send(&ClientMessage::Piece(FilePiece { id, body: PieceBody::Chunk(chunk) }));
     }
 
-    /// The next reply.
-    ///
-    /// # Panics
-    /// None comes.
     pub fn reply(&mut self) -> Reply {
         let mut buffer = [0; 4096];
         loop {
@@ -145,9 +133,6 @@ impl<S: Read + Write> Raw<S> {
     }
 
     /// Where so many wants begin that come next, while none of them is answered.
-    ///
-    /// # Panics
-    /// Something else comes, or nothing.
     pub fn wants(&mut self, count: usize) -> Vec<u64> {
         let mut want = || match self.reply().body {
             ReplyBody::Want(want) => want.at,
@@ -157,9 +142,6 @@ impl<S: Read + Write> Raw<S> {
     }
 
     /// Why the request has failed, whatever was wanted before.
-    ///
-    /// # Panics
-    /// It has not.
     pub fn failure(&mut self) -> Failure {
         loop {
             match self.reply().body {

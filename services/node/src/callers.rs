@@ -82,9 +82,6 @@ impl Callers {
     }
 
     /// [`may`](Self::may) as an answer.
-    ///
-    /// # Errors
-    /// It may not.
     pub fn check(&self, uid: u32, verb: &str) -> Result<(), Failure> {
         if self.may(uid, verb) {
             return Ok(());
@@ -99,9 +96,6 @@ impl Callers {
 
 /// The user at the other end of a Unix socket, as the kernel says (`SO_PEERCRED`): whose process it
 /// was that connected.
-///
-/// # Errors
-/// `stream` is no such socket.
 pub fn peer_uid(stream: impl AsFd) -> io::Result<u32> {
     Ok(rustix::net::sockopt::socket_peercred(stream)?.uid.as_raw())
 }

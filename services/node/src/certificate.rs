@@ -18,11 +18,8 @@ const VERSION: u8 = 1;
 /// before it, in the domain `octet certificate 1`. As text that is base64 with padding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyStatement {
-    /// The node.
     pub node: PublicKey,
-    /// Its service.
     pub unit: UnitName,
-    /// The service's key.
     pub key: PublicKey,
     /// How many keys the service has had, this one included. Of two certificates that differ, the
     /// one with the higher number counts.
@@ -69,7 +66,6 @@ impl Certificate {
         &self.statement
     }
 
-    /// The encoding.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = self.statement.body();
         bytes.extend_from_slice(&self.signature);

@@ -28,17 +28,13 @@ pub type CommandId = [u8; 16];
 pub struct CommandBody {
     /// The node that is to do it.
     pub target: PublicKey,
-    /// Who says so.
     pub operator: PublicKey,
-    /// Random.
     pub id: CommandId,
     /// Until when, in seconds since 1970.
     pub expires: u64,
     /// The unit that has the verb.
     pub unit: UnitName,
-    /// The verb.
     pub verb: String,
-    /// Its arguments by name.
     pub args: Map<String, Value>,
 }
 
@@ -59,7 +55,6 @@ pub enum InvalidCommand {
     /// The operator named in it has not signed it.
     #[error("the command is not signed by the operator that it names")]
     Forged,
-    /// It cannot be carried.
     #[error("the command is longer than {LONGEST} bytes, or its verb than 255")]
     TooLong,
 }
@@ -87,7 +82,6 @@ impl Command {
         &self.order
     }
 
-    /// The encoding.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = self.order.body();
         bytes.extend_from_slice(&self.signature);

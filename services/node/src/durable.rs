@@ -13,19 +13,16 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 pub enum WriteStep {
     /// Make the staged file, empty, readable by its owner alone.
     Stage,
-    /// Write into it.
     Write,
     /// Have the disk keep what is in it: a name must never come to stand for bytes that are not
     /// there.
     Sync,
-    /// Give it the name.
     Rename,
     /// Have the disk keep that.
     SyncFolder,
 }
 
 impl WriteStep {
-    /// All of them.
     pub const ALL: [Self; 5] =
         [Self::Stage, Self::Write, Self::Sync, Self::Rename, Self::SyncFolder];
 }
@@ -33,7 +30,6 @@ impl WriteStep {
 /// What becomes of a file that has the name already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExistingFile {
-    /// It is replaced.
     Replace,
     /// It stays, and that is an error (`AlreadyExists`).
     Keep,

@@ -8,13 +8,11 @@ use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
-/// Why no frame came.
 #[derive(Debug, thiserror::Error)]
 pub enum Broken {
     /// What came is no frame.
     #[error(transparent)]
     Frame(#[from] FrameError),
-    /// The connection broke.
     #[error("the connection broke: {0}")]
     Io(#[from] io::Error),
     /// Nothing came for too long.
@@ -30,11 +28,9 @@ pub enum Broken {
 pub struct Patience {
     /// For the first byte of a frame; `None` for ever.
     pub first: Option<Duration>,
-    /// For the rest.
     pub rest: Option<Duration>,
 }
 
-/// For ever.
 pub const FOR_EVER: Patience = Patience { first: None, rest: None };
 
 /// The frames that come from `R`.
@@ -60,9 +56,6 @@ impl<R: AsyncRead + Unpin> Frames<R> {
     }
 
     /// The payload of the next frame; `None` at the end. Who stops waiting for it loses nothing.
-    ///
-    /// # Errors
-    /// None comes.
     pub async fn next(&mut self, patience: Patience) -> Result<Option<Vec<u8>>, Broken> {
         if self.decoder.is_empty() {
             match within(patience.first, self.fill()).await {
@@ -108,9 +101,6 @@ async fn within<T>(time: Option<Duration>, future: impl Future<Output = T>) -> O
 }
 
 /// Sends `value` as one frame.
-///
-/// # Errors
-/// The connection broke.
 pub async fn send(to: &mut (impl AsyncWrite + Unpin), value: &impl Serialize) -> io::Result<()> {
     let mut frame = Vec::new();
     let json = serde_json::to_vec(value)?;
@@ -119,10 +109,6 @@ pub async fn send(to: &mut (impl AsyncWrite + Unpin), value: &impl Serialize) ->
     to.flush().await
 }
 
-/// Reads a reply.
-///
-/// # Errors
-/// It is none.
 pub fn reply(payload: &[u8]) -> io::Result<Reply> {
     Ok(serde_json::from_slice(payload)?)
 }

@@ -59,9 +59,6 @@ impl Hello {
 
     /// Sees that it is `node` that is behind the connection, with a key no older than number `seen`.
     /// Returns the number of its key, which is to be remembered.
-    ///
-    /// # Errors
-    /// It is not.
     pub fn check(&self, peer: PublicKey, node: PublicKey, seen: u64) -> Result<u64, NotTheBox> {
         let (found, epoch) = self.node(peer)?;
         if found != node {

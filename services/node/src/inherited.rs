@@ -5,7 +5,7 @@ use std::os::fd::{OwnedFd, RawFd};
 use crate::sys::{self, FIRST};
 
 /// More are not taken, whatever the environment says.
-const MOST: usize = 4096;
+const MAX: usize = 4096;
 
 /// The descriptors that were passed to this service, each with its name: `LISTEN_FDS` of them from
 /// 3 on, named by `LISTEN_FDNAMES` (`:` between them). If `LISTEN_PID` is there, it must be this
@@ -26,7 +26,7 @@ pub fn inherited() -> Vec<(String, OwnedFd)> {
 
 /// The names of what was passed; `unknown` for what has none, as `sd_listen_fds_with_names(3)`.
 fn names(count: Option<&str>, pid: Option<&str>, names: Option<&str>, own_pid: u32) -> Vec<String> {
-    let count = count.and_then(|count| count.parse().ok()).unwrap_or(0usize).min(MOST);
+    let count = count.and_then(|count| count.parse().ok()).unwrap_or(0usize).min(MAX);
     if pid.is_some_and(|pid| pid.parse() != Ok(own_pid)) {
         return vec![];
     }
@@ -54,7 +54,7 @@ mod tests {
         #[test]
         fn never_panics(count in "\\PC*", pid in "[0-9]{0,12}", given in "\\PC*") {
             let all = names(Some(&count), Some(&pid), Some(&given), 7);
-            prop_assert!(all.len() <= MOST);
+            prop_assert!(all.len() <= MAX);
         }
     }
 }

@@ -7,9 +7,6 @@ use serde_json::{Map, Value};
 
 /// The number of the board that this node is, 0 for the router; `None` if PID 1, at its socket in the folder `sockets`, does
 /// not know it yet.
-///
-/// # Errors
-/// PID 1 does not answer.
 pub fn own_number(sockets: &Path) -> Result<Option<u8>, CallError> {
     let mut client = Client::connect(&sockets.join(format!("{INIT}.sock")))?;
     let boot = client.call("boot", Map::new())?;

@@ -80,9 +80,6 @@ pub struct PrivateKey {
 
 impl PrivateKey {
     /// A new key, as soon as the kernel has gathered enough randomness (`getrandom(2)` waits).
-    ///
-    /// # Errors
-    /// The kernel gives none.
     pub fn generate() -> Result<Self, NoRandomness> {
         let mut seed = [0; 32];
         SystemRandom::new().fill(&mut seed).map_err(|_| NoRandomness)?;
@@ -95,7 +92,6 @@ impl PrivateKey {
         Some(Self { seed, pair })
     }
 
-    /// The public half.
     pub fn public(&self) -> PublicKey {
         let mut bytes = [0; 32];
         bytes.copy_from_slice(self.pair.public_key().as_ref());
@@ -144,9 +140,6 @@ pub fn verify(key: &PublicKey, domain: Domain, body: &[u8], signature: &[u8]) ->
 }
 
 /// As many random bytes, from the kernel.
-///
-/// # Errors
-/// The kernel gives none.
 pub fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
     let mut bytes = [0; N];
     SystemRandom::new().fill(&mut bytes).map_err(|_| NoRandomness)?;

@@ -24,7 +24,6 @@ pub const TRAFFIC: &str = "traffic";
 /// What has passed a link since it is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Passed {
-    /// The link.
     pub link: String,
     /// The board at the other end, on a router.
     pub board: Option<u8>,
@@ -34,7 +33,6 @@ pub struct Passed {
     pub received: u64,
     /// Their bytes.
     pub received_bytes: u64,
-    /// Frames that went out.
     pub sent: u64,
     /// Their bytes.
     pub sent_bytes: u64,
@@ -49,14 +47,11 @@ pub struct Links {
     pub links: Vec<Link>,
 }
 
-/// A link.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
     /// The kernel's number for it.
     pub index: u32,
-    /// Its name.
     pub name: LinkName,
-    /// Its own Ethernet address.
     pub mac: Mac,
     /// Whether something is at the other end.
     pub carrier: bool,
@@ -79,9 +74,7 @@ pub enum LeadsTo {
         /// Where packets to other networks go.
         gateways: Vec<IpAddr>,
     },
-    /// A board.
     Board(PlannedSegment),
-    /// The owner's devices.
     Lan(PlannedSegment),
 }
 
@@ -90,9 +83,7 @@ pub enum LeadsTo {
 pub struct PlannedSegment {
     /// The number of its networks; of a board also the board's.
     pub number: u8,
-    /// The router in it.
     pub router: (Ipv4Addr, Ipv6Addr),
-    /// The board in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub board: Option<(Ipv4Addr, Ipv6Addr)>,
     /// Whose Ethernet address the file says.
@@ -108,7 +99,6 @@ pub struct LinkLease {
     pub address: Cidr,
     /// Where packets to other networks go.
     pub gateway: Option<Ipv4Addr>,
-    /// Who gave it.
     pub server: Ipv4Addr,
     /// For how many seconds from now on; `None` for ever.
     pub seconds: Option<u32>,
@@ -137,9 +127,7 @@ pub struct RouterAdvertised {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AdvertisedRoute {
-    /// The network.
     pub to: Cidr,
-    /// The router.
     pub gateway: Ipv6Addr,
     /// For how many seconds from now on; `None` for ever.
     pub seconds: Option<u32>,

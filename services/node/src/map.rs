@@ -23,13 +23,13 @@ const FORMAT: u32 = 1;
 pub const HIGHEST: u8 = 32;
 
 /// How many services' keys of one node it names at most.
-pub const MOST_CERTIFICATES: usize = 24;
+pub const MAX_CERTIFICATES: usize = 24;
 
 /// How many addresses of one node it names at most.
-pub const MOST_ADDRESSES: usize = 4;
+pub const MAX_ADDRESSES: usize = 4;
 
 /// How many revoked keys it names at most.
-pub const MOST_REVOKED: usize = 256;
+pub const MAX_REVOKED: usize = 256;
 
 /// The longest map as text, in bytes.
 pub const LONGEST: usize = 256 << 10;
@@ -49,14 +49,12 @@ pub struct MapVersion {
     pub sequence: u64,
 }
 
-/// The map.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Map {
     format: Format,
     /// The node that holds it.
     pub coordinator: PublicKey,
-    /// Which map it is.
     pub version: MapVersion,
     /// All nodes of the box, the coordinator among them, in the order of their numbers.
     pub members: Vec<Member>,
@@ -64,13 +62,11 @@ pub struct Map {
     pub revoked: Vec<PublicKey>,
 }
 
-/// A node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Member {
     /// Its number: that of the port which it is plugged into; 0 is the router.
     pub number: u8,
-    /// Its key.
     pub node: PublicKey,
     /// Where the others reach it. The router has none here: in the network of board N it is host 1.
     pub addresses: Vec<IpAddr>,
@@ -138,7 +134,7 @@ impl Map {
         let keys: BTreeSet<_> = members.iter().map(|member| member.node).collect();
         holds(keys.len() == members.len(), "one node is there under two numbers")?;
         holds(keys.contains(&self.coordinator), "its coordinator is not in it")?;
-        holds(revoked.len() <= MOST_REVOKED, "it revokes too many keys")?;
+        holds(revoked.len() <= MAX_REVOKED, "it revokes too many keys")?;
         let gone: BTreeSet<_> = revoked.iter().collect();
         holds(gone.len() == revoked.len(), "it revokes a key twice")?;
         holds(!keys.iter().any(|key| gone.contains(key)), "a revoked key is that of a member")?;
@@ -149,7 +145,7 @@ impl Map {
 impl Member {
     fn check(&self) -> Result<(), &'static str> {
         let few =
-            self.addresses.len() <= MOST_ADDRESSES && self.certificates.len() <= MOST_CERTIFICATES;
+            self.addresses.len() <= MAX_ADDRESSES && self.certificates.len() <= MAX_CERTIFICATES;
         let of = |certificate: &Certificate| certificate.statement().node == self.node;
         let order = |pair: &[Certificate]| pair[0].statement().unit < pair[1].statement().unit;
         let record = self.record.as_ref().is_none_or(|record| {

@@ -23,15 +23,11 @@ pub type ServiceNames = BTreeMap<String, Vec<IpAddr>>;
 const STACK: usize = 128 << 10;
 
 /// The pause before `lan` is asked again: about as long as it takes to be started again.
-const PAUSE: Duration = Duration::from_millis(200);
+const RETRY_DELAY: Duration = Duration::from_millis(200);
 
-/// The longest pause.
-const MOST: Duration = Duration::from_secs(5);
+const MAX: Duration = Duration::from_secs(5);
 
 /// Reads names as they are told: a JSON object with a list of addresses for each.
-///
-/// # Errors
-/// They are something else.
 pub fn parse(text: &str) -> Result<ServiceNames, Failure> {
     serde_json::from_str(text).map_err(|error| {
         let help = r#"give an object as {"cache.octet": ["10.20.3.2"]}"#;
@@ -125,7 +121,7 @@ struct Keeper<T> {
 
 impl<T: FnMut(NamesUpdate)> Keeper<T> {
     fn run(mut self) {
-        let mut pause = PAUSE;
+        let mut pause = RETRY_DELAY;
         loop {
             let (names, round) = {
                 let state = self.shared.lock();
@@ -135,7 +131,7 @@ impl<T: FnMut(NamesUpdate)> Keeper<T> {
             let mut told = false;
             let ended = self.ask(names, round, &mut told);
             if told {
-                pause = PAUSE;
+                pause = RETRY_DELAY;
             }
             if self.shared.lock().round != round {
                 continue;
@@ -143,7 +139,7 @@ impl<T: FnMut(NamesUpdate)> Keeper<T> {
             (self.tell)(NamesUpdate::Not(ended.err().unwrap_or(CallError::Closed).to_string()));
             let same = |state: &mut State| state.round == round;
             drop(self.shared.1.wait_timeout_while(self.shared.lock(), pause, same));
-            pause = (pause * 2).min(MOST);
+            pause = (pause * 2).min(MAX);
         }
     }
 

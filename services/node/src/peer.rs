@@ -15,9 +15,8 @@ use serde_json::Value;
 /// How long a client may take for its first request, for the rest of one that has begun, and for a part of a file
 /// that it was asked for. Who has asked once may be silent for as long as it likes: some are there as long as their
 /// connection is.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A client.
 #[derive(Debug)]
 pub struct Peer {
     stream: UnixStream,
@@ -30,7 +29,7 @@ pub struct Peer {
 impl Peer {
     /// Who is at the other end of `stream`.
     pub fn new(stream: UnixStream) -> Self {
-        Self::with_patience(stream, PATIENCE)
+        Self::with_patience(stream, TIMEOUT)
     }
 
     fn with_patience(stream: UnixStream, patience: Duration) -> Self {
@@ -130,9 +129,6 @@ impl Peer {
 
     /// Reads a part of the file that is an argument of the request `id`: `length` bytes from `at` on,
     /// [`MAX_WANT`] at most, and fewer where the file ends.
-    ///
-    /// # Errors
-    /// It does not come.
     pub fn read_part(&mut self, id: u64, at: u64, length: u32) -> Result<Vec<u8>, Failure> {
         let mut intake = FileIntake::default();
         self.want(id, &mut intake, at, length)?;
@@ -353,7 +349,7 @@ mod tests {
                 peer.end(request.id, read.map(|()| json!([bytes, parts]))).unwrap();
             }
         });
-        ours.set_read_timeout(Some(as_pid_1::PATIENCE)).unwrap();
+        ours.set_read_timeout(Some(as_pid_1::TIMEOUT)).unwrap();
         (ours, server)
     }
 

@@ -18,13 +18,9 @@ const VERSION: u8 = 1;
 /// without padding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seat {
-    /// Who says so.
     pub owner: PublicKey,
-    /// The box's coordinator.
     pub coordinator: PublicKey,
-    /// The board's number.
     pub number: u8,
-    /// Its node.
     pub node: PublicKey,
 }
 
@@ -64,7 +60,6 @@ impl SeatRecord {
         &self.seat
     }
 
-    /// The encoding.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = self.seat.body();
         bytes.extend_from_slice(&self.signature);

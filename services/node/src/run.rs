@@ -25,9 +25,6 @@ pub struct UnitEnvironment {
 
 impl UnitEnvironment {
     /// The socket that unit.toml has as `[sockets.NAME]`. It can be taken once.
-    ///
-    /// # Errors
-    /// There is none.
     pub fn socket<T: From<OwnedFd>>(&mut self, name: &str) -> io::Result<T> {
         let missing = || io::Error::other(format!("PID 1 has not passed the socket `{name}`"));
         let at = self.sockets.iter().position(|(it, _)| it == name).ok_or_else(missing)?;

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 /// How long `config` may take: it answers from memory, but may have to wait for a processor.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A section cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -25,20 +25,10 @@ pub enum SettingsError {
     Unreadable(#[from] io::Error),
     /// The unit that has the settings does not give it.
     #[error("`{CONFIG}` does not give section `{section}`: {source}")]
-    NotGiven {
-        /// The section.
-        section: String,
-        /// Why.
-        source: CallError,
-    },
+    NotGiven { section: String, source: CallError },
     /// It says something else than was asked for.
     #[error("section `{section}`: {source}")]
-    Wrong {
-        /// The section.
-        section: String,
-        /// Why.
-        source: serde_json::Error,
-    },
+    Wrong { section: String, source: serde_json::Error },
 }
 
 impl From<SettingsError> for Failure {
@@ -58,9 +48,6 @@ pub fn section<T: DeserializeOwned>(name: &str) -> Result<T, SettingsError> {
 
 /// The section `name` of what is to come, for a service that is asked whether it accepts that
 /// ([`verbs`]).
-///
-/// # Errors
-/// As [`section`], or nothing is to come.
 pub fn next_section<T: DeserializeOwned>(name: &str) -> Result<T, SettingsError> {
     section_in(Path::new(SOCKETS), name, Which::Next)
 }
@@ -75,9 +62,6 @@ pub enum Which {
 }
 
 /// As [`section`] or [`next_section`], from the socket of `config` in the folder `sockets`.
-///
-/// # Errors
-/// As these.
 pub fn section_in<T: DeserializeOwned>(
     sockets: &Path,
     name: &str,
@@ -120,7 +104,7 @@ fn read<T: DeserializeOwned>(
 
 fn ask(socket: &Path, name: &str, next: bool) -> Result<Value, CallError> {
     let mut client = Client::connect(socket)?;
-    client.stream().set_read_timeout(Some(PATIENCE))?;
+    client.stream().set_read_timeout(Some(TIMEOUT))?;
     let mut args = Map::from_iter([("section".to_owned(), Value::from(name))]);
     if next {
         args.insert("next".to_owned(), true.into());

@@ -21,7 +21,6 @@ const NONE: [u8; 32] = [0; 32];
 /// before it, in the domain `octet coordinator 1`. As text that is base64 for URLs without padding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appointment {
-    /// Who says so.
     pub owner: PublicKey,
     /// The node that holds the map.
     pub coordinator: PublicKey,
@@ -68,7 +67,6 @@ impl SignedAppointment {
         &self.appointment
     }
 
-    /// The encoding.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = self.appointment.body();
         bytes.extend_from_slice(&self.signature);

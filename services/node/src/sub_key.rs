@@ -42,9 +42,7 @@ struct Renew {
 /// A key, and what the node says about it.
 #[derive(Debug, Clone)]
 pub struct Certified {
-    /// The key.
     pub key: Arc<PrivateKey>,
-    /// Names its public half.
     pub certificate: Certificate,
 }
 
@@ -62,7 +60,6 @@ pub enum SubKeyError {
     Other(PublicKey),
 }
 
-/// The service's key.
 #[derive(Debug)]
 pub struct SubKey {
     folder: Option<PathBuf>,

@@ -42,17 +42,17 @@ pub fn pass(command: &mut std::process::Command, files: &[BorrowedFd<'_>]) -> st
     use std::os::unix::process::CommandExt;
 
     /// How many can be passed: memory for more cannot be had between fork and exec.
-    const MOST: usize = 64;
+    const MAX: usize = 64;
     /// A number above all that the test and the standard library use.
     const HIGH: RawFd = 200;
 
-    if files.len() > MOST {
+    if files.len() > MAX {
         return Err(std::io::ErrorKind::InvalidInput.into());
     }
     let files = files.iter().map(BorrowedFd::try_clone_to_owned);
     let files = files.collect::<std::io::Result<Vec<OwnedFd>>>()?;
     let hook = move || {
-        let mut copies: [RawFd; MOST] = [-1; MOST];
+        let mut copies: [RawFd; MAX] = [-1; MAX];
         for (copy, file) in copies.iter_mut().zip(&files) {
             let high = rustix::io::fcntl_dupfd_cloexec(file, HIGH)?;
             *copy = high.as_raw_fd();

@@ -15,7 +15,6 @@ pub struct Words<'a> {
     pub target: PublicKey,
     /// The unit that has the verb.
     pub unit: &'a UnitName,
-    /// The verb.
     pub verb: &'a str,
     /// Its arguments, each as NAME=VALUE.
     pub args: &'a [String],
@@ -29,10 +28,8 @@ pub enum WordsError {
     /// An argument has no value.
     #[error("`{0}` is not an argument")]
     Argument(String),
-    /// It cannot be carried.
     #[error(transparent)]
     Command(#[from] InvalidCommand),
-    /// There is no id.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
 }
@@ -50,9 +47,6 @@ impl WordsError {
 
 impl Words<'_> {
     /// The command, signed with the operator's `key`, as text. Each has an id of its own.
-    ///
-    /// # Errors
-    /// It cannot be said.
     pub fn sign(&self, key: &PrivateKey) -> Result<String, WordsError> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let order = CommandBody {

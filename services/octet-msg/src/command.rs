@@ -21,18 +21,15 @@ use crate::{backup, home, order, qr, show};
 /// Why a command comes to nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandFailure {
-    /// There is no folder.
     #[error(
         "neither XDG_CONFIG_HOME nor HOME says where your files are: name a folder with --folder"
     )]
     Homeless,
-    /// There is somebody.
     #[error("there is somebody in {} already, or something else: name another folder with --folder", .0.display())]
     Existing(PathBuf),
     /// Somebody was not made to the end.
     #[error("{} is left of an `init` or `restore` that was cut: nobody is in it, take it away", .0.display())]
     Cut(PathBuf),
-    /// There is a file.
     #[error("there is a file {} already: name another", .0.display())]
     ExistingFile(PathBuf),
     /// The file is no back-up.
@@ -58,30 +55,22 @@ pub enum CommandFailure {
         "the file `passphrase` beside your messages is damaged or missing: put it back from a copy"
     )]
     Damaged,
-    /// Nothing was typed.
     #[error("there is no passphrase in it: type one, or put one into the file")]
     NoPassphrase,
-    /// Two were typed.
     #[error("the two are not the same: begin again")]
     NotTheSame,
-    /// Nobody can be asked.
     #[error("there is no terminal to ask for the passphrase: name a file with --passphrase-file")]
     NoTerminal,
-    /// There is no randomness.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
-    /// The invite is none.
     #[error(transparent)]
     Invite(#[from] InvalidInvite),
-    /// Nobody is called so.
     #[error(
         "you call nobody `{0}`: `octet-msg people` shows whom you know, and `add` adds somebody"
     )]
     Nobody(String),
-    /// Somebody is called so.
     #[error("you call somebody else `{0}`: take another name")]
     Taken(String),
-    /// The name is none.
     #[error("a name has 1 to 64 letters, digits, `-` and `_`: `{0}` is none")]
     Name(String),
     /// There is no key of an operator.
@@ -99,7 +88,6 @@ pub enum CommandFailure {
     /// The letters are not to be had.
     #[error(transparent)]
     Store(#[from] PersonStoreError),
-    /// A mailbox would not.
     #[error(transparent)]
     Courier(#[from] CourierError),
 }

@@ -24,7 +24,6 @@ impl Cost {
         Self { memory: 64 << 10, passes: 3, lanes: 4 }
     }
 
-    /// For tests.
     #[cfg(test)]
     pub const CHEAP: Self = Self { memory: 64, passes: 1, lanes: 1 };
 
@@ -45,14 +44,10 @@ pub struct Derivation {
 
 impl Derivation {
     /// One with a new salt.
-    ///
-    /// # Errors
-    /// There is no randomness.
     pub fn new(cost: Cost) -> Result<Self, NoRandomness> {
         Ok(Self { cost, salt: random()? })
     }
 
-    /// The encoding.
     pub fn to_bytes(self) -> Vec<u8> {
         let mut bytes = vec![VERSION];
         for number in [self.cost.memory, self.cost.passes, self.cost.lanes] {
@@ -62,7 +57,6 @@ impl Derivation {
         bytes
     }
 
-    /// Reads the encoding.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields(bytes);
         let version = fields.u8()?;

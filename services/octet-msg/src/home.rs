@@ -60,7 +60,6 @@ pub fn restore(line: &CommandLine, file: &Path) -> Result<OpenedHome, CommandFai
     Ok((move_in(&folder, &secret, &rows)?, secret))
 }
 
-/// Opens what is kept.
 pub fn open(line: &CommandLine) -> Result<OpenedHome, CommandFailure> {
     let folder = folder(line)?;
     if !folder.join(passphrase::FILE).exists() {

@@ -41,9 +41,6 @@ pub fn read(folder: &Path, passphrase: &[u8]) -> Result<[u8; 32], CommandFailure
 }
 
 /// The passphrase: the first line of `file`, or what is typed.
-///
-/// # Errors
-/// There is none.
 pub fn ask(file: Option<&Path>) -> Result<Vec<u8>, CommandFailure> {
     let Some(path) = file else { return type_in("Passphrase: ") };
     let read = || -> io::Result<Vec<u8>> {

@@ -6,7 +6,6 @@ use qrcode::{EcLevel, QrCode};
 /// What has a terminal draw black on white (ECMA-48, SGR, with the bright colours that terminals have added).
 const BLACK_ON_WHITE: &str = "\x1b[30;107m";
 
-/// What ends that.
 const AS_BEFORE: &str = "\x1b[0m";
 
 /// The code of `line`, two dots in each letter; `None` if it is too long. Black on white, whatever the terminal has.

@@ -12,17 +12,15 @@ use serde_json::{Map, Value};
 
 use crate::boxes::Boxes;
 use crate::remote::{
-    Greeted, PATIENCE, PromptAnswer, RemoteError, RemoteStream, confirm, greet, not_revoked,
+    Greeted, PromptAnswer, RemoteError, RemoteStream, TIMEOUT, confirm, greet, not_revoked,
     set_patience,
 };
 
-/// What is spoken to.
 pub type Through = StreamOwned<ClientConnection, RemoteStream>;
 
 /// A board, as a person names it: `N` or `N=KEY`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BoardArgument {
-    /// Its number.
     pub number: u8,
     /// Its node, if it is said.
     pub key: Option<PublicKey>,
@@ -75,7 +73,7 @@ pub fn connect(
     let no_gate = |problem: String| RemoteError::NoGate(format!("board {number}"), problem);
     let stream = client.into_stream().ok_or_else(|| no_gate("it spoke too soon".into()))?;
     let broken = |error: std::io::Error| no_gate(error.to_string());
-    set_patience(&stream.sock, Some(PATIENCE)).map_err(broken)?;
+    set_patience(&stream.sock, Some(TIMEOUT)).map_err(broken)?;
 
     let own = [key.public()];
     let owners = [&own, boxes.owners(of)].concat();

@@ -42,20 +42,9 @@ struct Known {
 pub enum BoxesError {
     /// The disk does not give or take it.
     #[error("{}: {source}", path.display())]
-    Disk {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// It says something else.
+    Disk { path: PathBuf, source: io::Error },
     #[error("{}: {problem}", path.display())]
-    Wrong {
-        /// The file.
-        path: PathBuf,
-        /// What, and where.
-        problem: String,
-    },
+    Wrong { path: PathBuf, problem: String },
 }
 
 impl Boxes {
@@ -73,9 +62,6 @@ impl Boxes {
     }
 
     /// `node` is in others' hands: it is not spoken to any more.
-    ///
-    /// # Errors
-    /// That cannot be kept.
     pub fn revoke(&mut self, node: PublicKey) -> Result<(), BoxesError> {
         self.change(|known| {
             if !known.revoked.contains(&node) {
@@ -148,9 +134,6 @@ impl Boxes {
     }
 
     /// Board `number` of the box `of` is `node`, with its gate's key number `epoch`, if that was seen.
-    ///
-    /// # Errors
-    /// That cannot be kept.
     pub fn remember_board(
         &mut self,
         of: PublicKey,
@@ -168,9 +151,6 @@ impl Boxes {
     }
 
     /// `node` is at `address`, with its gate's key number `epoch`.
-    ///
-    /// # Errors
-    /// That cannot be kept.
     pub fn remember(
         &mut self,
         address: &GateAddress,

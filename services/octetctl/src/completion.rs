@@ -4,7 +4,6 @@
 
 use std::env;
 
-/// The line.
 const LINE: &str = "COMP_LINE";
 
 /// How many bytes of it stand before the cursor.

@@ -9,13 +9,10 @@ use octet_node::key::{self, KeyFile, PrivateKey};
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// There is none yet.
     #[error("there is no key at {}", .0.display())]
     Absent(PathBuf),
-    /// There is one already.
     #[error("there is a file at {} already", .0.display())]
     Existing(PathBuf),
-    /// It is none.
     #[error("{} is not a key, or damaged", .0.display())]
     Damaged(PathBuf),
     /// The disk does not give or take it.
@@ -38,9 +35,6 @@ impl KeyError {
 }
 
 /// The key at `path`.
-///
-/// # Errors
-/// There is none.
 pub fn read(path: &Path) -> Result<PrivateKey, KeyError> {
     match key::read(path) {
         Ok(KeyFile::Key(key)) => Ok(key),

@@ -15,15 +15,13 @@ use crate::completion;
 use crate::target::{BoxAddress, GateAddress};
 
 /// How long an address may take to answer, and a gate to say who it is.
-pub const PATIENCE: Duration = Duration::from_secs(15);
+pub const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// What is spoken to.
 pub type RemoteStream = StreamOwned<ClientConnection, TcpStream>;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteError {
-    /// Nobody answers there.
     #[error("cannot reach {0}: {1}")]
     Unreachable(GateAddress, io::Error),
     /// Whoever answers is no gate.
@@ -130,7 +128,6 @@ pub fn connect(
 
 /// A connection whose other end has said who it is; whether it is believed is not said yet.
 pub struct Greeted<S: Read + Write> {
-    /// The connection.
     pub stream: StreamOwned<ClientConnection, S>,
     /// What the gate has said.
     pub hello: Hello,
@@ -139,9 +136,6 @@ pub struct Greeted<S: Read + Write> {
 }
 
 /// Begins TLS as the coordinator of `key`, and reads what the gate says first.
-///
-/// # Errors
-/// In words: what is there is no gate.
 pub fn greet<S: Read + Write>(stream: S, key: &PrivateKey) -> Result<Greeted<S>, String> {
     let words = |error: &dyn std::fmt::Display| error.to_string();
     let config = tls::client(key, tls::AlpnProtocol::Control).map_err(|error| words(&error))?;
@@ -165,9 +159,6 @@ pub fn set_patience(stream: &TcpStream, patience: Option<Duration>) -> io::Resul
 }
 
 /// Sees that nothing is said to a box that is in others' hands.
-///
-/// # Errors
-/// It is.
 pub fn not_revoked(boxes: &Boxes, node: PublicKey) -> Result<(), RemoteError> {
     if boxes.is_revoked(node) { Err(RemoteError::Revoked(node)) } else { Ok(()) }
 }
@@ -176,10 +167,10 @@ fn reach(address: &GateAddress) -> Result<TcpStream, RemoteError> {
     let unreachable = |error| RemoteError::Unreachable(address.clone(), error);
     let mut last = io::Error::from(io::ErrorKind::NotFound);
     for found in address.parts().to_socket_addrs().map_err(unreachable)? {
-        match TcpStream::connect_timeout(&found, PATIENCE) {
+        match TcpStream::connect_timeout(&found, TIMEOUT) {
             Ok(stream) => {
                 let bounded =
-                    set_patience(&stream, Some(PATIENCE)).and_then(|()| stream.set_nodelay(true));
+                    set_patience(&stream, Some(TIMEOUT)).and_then(|()| stream.set_nodelay(true));
                 bounded.map_err(unreachable)?;
                 return Ok(stream);
             }
@@ -207,11 +198,9 @@ fn hello(stream: &mut impl Read) -> io::Result<Hello> {
 /// What the person at the terminal says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PromptAnswer {
-    /// It is.
     Yes,
     /// It is not, or that is not known.
     No,
-    /// There is no terminal.
     Nobody,
 }
 

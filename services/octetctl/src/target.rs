@@ -17,7 +17,6 @@ pub struct GateAddress {
 pub struct BoxAddress {
     /// The node, if it is said.
     pub key: Option<PublicKey>,
-    /// Where its gate listens.
     pub address: GateAddress,
 }
 

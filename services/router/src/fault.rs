@@ -21,12 +21,7 @@ pub enum RouterFault {
     NoContact,
     /// This board does not hold the map.
     #[error("this is {own}, and the manager is {manager}: nothing is kept or done here")]
-    NotManager {
-        /// What this node is.
-        own: String,
-        /// Which one does.
-        manager: String,
-    },
+    NotManager { own: String, manager: String },
     /// PID 1 does not say which board this is.
     #[error("PID 1 does not say which board this is: {0}")]
     NoNumber(#[from] CallError),
@@ -39,7 +34,6 @@ pub enum RouterFault {
     /// The settings name another router than the owner does.
     #[error("the settings name a router with another certificate: {0}")]
     OtherSet(Fingerprint),
-    /// The file has none.
     #[error("the first line of the file is no password")]
     WrongFile,
     /// PID 1 has given no data folder.
@@ -60,7 +54,6 @@ pub enum RouterFault {
 }
 
 impl RouterFault {
-    /// What to do.
     fn help(&self) -> String {
         let help = match self {
             Self::NoCluster | Self::OwnRouter => "say `router = \"openwrt\"` in [cluster]",

@@ -31,10 +31,6 @@ impl Password {
         Self(folder)
     }
 
-    /// The data folder.
-    ///
-    /// # Errors
-    /// There is none.
     pub fn folder(&self) -> Result<&PathBuf, RouterFault> {
         self.0.as_ref().ok_or(RouterFault::NoFolder)
     }

@@ -20,9 +20,7 @@ use crate::work::RouterService;
 /// An apply may take minutes; others can be told so meanwhile.
 const LIMITS: ConnectionLimits = ConnectionLimits { all: 8, for_operators: 4, of_one: 2 };
 
-/// What it works with.
 pub struct RouterServiceConfig {
-    /// Where it is asked.
     pub control: UnixListener,
     /// Who may ask it for what.
     pub callers: Callers,

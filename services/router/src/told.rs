@@ -19,12 +19,10 @@ pub struct NodeSockets {
     pub units: Vec<Unit>,
 }
 
-/// What is in force.
 #[derive(Debug)]
 pub struct RouterConfig {
     /// The plan of the box.
     pub plan: RouterPlan,
-    /// Where its router is.
     pub contact: RouterContact,
 }
 
@@ -52,9 +50,6 @@ impl RouterConfig {
 }
 
 /// Whether a plan can be made of settings that are to come. Without a router with OpenWrt there is none to be made.
-///
-/// # Errors
-/// It cannot.
 pub fn check(place: &NodeSockets) -> Result<(), Failure> {
     let which = Which::Next;
     let cluster = cluster::cluster(&place.sockets, which)?.filter(|it| !it.router.is_octet());

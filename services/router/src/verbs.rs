@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use crate::password::LONGEST;
 use crate::work::{ChangeResult, RouterGoal, RouterService};
 
-/// All verbs.
 pub fn verbs() -> Verbs<RouterService> {
     let verb = Verb::new;
     let told =

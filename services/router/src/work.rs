@@ -33,9 +33,7 @@ pub struct RouterService {
 /// To what the router is to be brought.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RouterGoal {
-    /// What the plan says.
     Plan,
-    /// Nothing of ours.
     Nothing,
 }
 
@@ -91,9 +89,6 @@ impl RouterService {
     }
 
     /// What is not as the plan says.
-    ///
-    /// # Errors
-    /// As [`diff`](Self::diff).
     pub fn verify(&self) -> Result<Vec<String>, Failure> {
         let _look = self.look()?;
         let told = RouterConfig::read(&self.place)?;
@@ -140,9 +135,6 @@ impl RouterService {
     }
 
     /// Whether a plan can be made of settings that are to come.
-    ///
-    /// # Errors
-    /// It cannot.
     pub fn check(&self) -> Result<(), Failure> {
         check(&self.place)
     }

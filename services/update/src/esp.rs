@@ -9,19 +9,15 @@ use std::path::{Path, PathBuf};
 use octet_esp::medium::{FolderItem, Medium};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
-/// Where it is mounted.
 const POINT: &str = "/efi";
 
 /// Whether it may be changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// It may not.
     Read,
-    /// It may.
     Change,
 }
 
-/// The partition, mounted.
 #[derive(Debug)]
 pub struct UpdateEsp {
     device: PathBuf,

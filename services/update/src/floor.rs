@@ -33,9 +33,6 @@ impl Floor {
 
     /// Remembers `floor`, if it is higher than what is remembered: whole on the medium, or not at
     /// all.
-    ///
-    /// # Errors
-    /// The disk refuses.
     pub fn raise(&self, floor: u64) -> io::Result<()> {
         if floor <= self.read()? {
             return Ok(());

@@ -23,11 +23,9 @@ use crate::trust::check;
 /// How much of a slot went which way, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct InstallCounts {
-    /// All of its files.
     pub size: u64,
     /// Sent for it, the head too.
     pub received: u64,
-    /// Copied from other slots.
     pub copied: u64,
     /// Made from files of other slots by patches.
     pub patched: u64,
@@ -38,7 +36,6 @@ pub struct InstallCounts {
 /// What is going to be installed: signed by somebody whom the box trusts.
 #[derive(Debug)]
 pub struct OfferedUpdate {
-    /// What it is.
     pub manifest: Manifest,
     /// Where its files begin in the bundle.
     starts: [(SlotFile, u64); 2],

@@ -97,7 +97,6 @@ impl<S: BundleReader> Read for Sent<'_, S> {
     }
 }
 
-/// The old file.
 struct Old<'a, 'm, M> {
     medium: &'a RefCell<&'m mut M>,
     path: &'a str,

@@ -7,10 +7,8 @@ use octet_esp::present::{EspContents, PresentSlot};
 
 use crate::refusal::UpdateRefusal;
 
-/// What this box is.
 #[derive(Debug, Clone, Copy)]
 pub struct This<'a> {
-    /// The slot that runs.
     pub running: &'a str,
     /// The floor that is remembered.
     pub floor: u64,

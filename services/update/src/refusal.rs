@@ -4,7 +4,6 @@ use octet_bundle::{HeadError, ManifestError};
 use octet_esp::plan::NoRoom;
 use octet_node::control::{Failure, FailureCode};
 
-/// Why nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum UpdateRefusal {
     /// It is no update, or it is cut off.
@@ -27,16 +26,10 @@ pub enum UpdateRefusal {
     Revoked,
     /// It is for another kind of machine.
     #[error("the update is for {update}, and this box is {this}")]
-    OtherTarget {
-        /// What it is for.
-        update: String,
-        /// What this is.
-        this: String,
-    },
+    OtherTarget { update: String, this: String },
     /// It is not newer than what runs.
     #[error("the update has sequence {update}, and this box runs {running} already")]
     NotNewer {
-        /// Its sequence.
         update: u64,
         /// That of the running slot.
         running: u64,
@@ -46,9 +39,7 @@ pub enum UpdateRefusal {
     BelowFloor {
         /// The update, or a slot.
         what: String,
-        /// Its sequence.
         sequence: u64,
-        /// The floor.
         floor: u64,
     },
     /// It has the same files as a slot that has to stay.
@@ -57,10 +48,8 @@ pub enum UpdateRefusal {
     /// The slots could not use each other's data.
     #[error("the running slot could not read the data that the update writes, or the other way")]
     Data,
-    /// There is no room.
     #[error("the update needs {needed} bytes on the EFI system partition, and {free} are free")]
     NoRoom {
-        /// Bytes to be written.
         needed: u64,
         /// Bytes that are free once all that may go is gone.
         free: u64,
@@ -69,12 +58,7 @@ pub enum UpdateRefusal {
     #[error(
         "the update has {size} bytes and should have {wanted}: it is cut off, or is something else"
     )]
-    Size {
-        /// What the file has.
-        size: u64,
-        /// What its head says.
-        wanted: u64,
-    },
+    Size { size: u64, wanted: u64 },
     /// Nothing to go back to.
     #[error("there is no other slot that was good")]
     NoOther,

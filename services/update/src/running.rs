@@ -11,7 +11,6 @@ use serde_json::Map;
 pub struct RunningSlot {
     /// Its name; nothing if the box was not started by a boot loader.
     pub slot: Option<String>,
-    /// Whether it is good.
     pub is_good: bool,
     /// Whether every base unit is ready.
     pub is_ready: bool,
@@ -38,9 +37,6 @@ struct Data {
 }
 
 /// Asks PID 1.
-///
-/// # Errors
-/// It does not answer.
 pub fn ask() -> Result<RunningSlot, CallError> {
     let mut client = Client::connect(&Path::new(SOCKETS).join(format!("{INIT}.sock")))?;
     let boot: Boot = serde_json::from_value(client.call("boot", Map::new())?)?;

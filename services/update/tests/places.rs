@@ -13,12 +13,12 @@ use octet_update::serve::{SharedState, serve};
 use tempfile::TempDir;
 
 /// Nothing here takes that long, however slow the machine; then a test fails instead of hanging.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A connection of `user` to `socket`; `None` if it is turned away.
 fn served(user: u32, socket: &Path) -> Option<Client<UnixStream>> {
     let mut client = Client::new(connect_as(user, socket).unwrap());
-    client.stream().set_read_timeout(Some(PATIENCE)).unwrap();
+    client.stream().set_read_timeout(Some(TIMEOUT)).unwrap();
     client.describe().is_ok().then_some(client)
 }
 

@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-/// A line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum By {
     /// A `[[policy]]`, counted from 1 in the order of the file.

@@ -6,7 +6,6 @@ use toml::Table;
 
 use crate::section::Section;
 
-/// A board.
 #[derive(Debug, Clone)]
 pub(crate) struct Board {
     pub number: u8,

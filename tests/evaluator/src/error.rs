@@ -9,9 +9,6 @@ pub const LONGEST_ERROR: [usize; 2] = [576, 1280];
 impl World {
     /// Whether an error that comes from `by` is let to `told`, one of the two ends of the flow `about`: it has to come
     /// from the zone of the other end. Outside that is everybody, since whoever is on the way may say it.
-    ///
-    /// # Panics
-    /// `told` is neither end.
     pub fn lets_error(&self, by: Zone, about: (Zone, Zone), told: Zone) -> bool {
         let other = match about {
             (from, to) if told == from => to,

@@ -17,7 +17,6 @@ pub(crate) struct Publish {
     /// What it is addressed to.
     pub outside: Traffic,
     pub board: u8,
-    /// What it becomes.
     pub inside: Traffic,
 }
 

@@ -36,7 +36,6 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// An error about it.
     pub fn wrong(&self, what: impl std::fmt::Display) -> String {
         format!("{}: {what}", self.name)
     }

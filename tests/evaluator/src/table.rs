@@ -40,7 +40,6 @@ impl World {
 /// What a table says of a probe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// It comes out there.
     At(Zone),
     /// It does not come out.
     Dropped,
@@ -51,11 +50,8 @@ pub enum Outcome {
 /// A probe of which two tables do not say the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// The probe.
     pub probe: Probe,
-    /// What ought to be.
     pub expected: Outcome,
-    /// What is.
     pub found: Outcome,
 }
 

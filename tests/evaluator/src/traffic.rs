@@ -17,7 +17,6 @@ pub enum Traffic {
     Protocol(u8),
 }
 
-/// A version of IP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Version {
     /// IPv4
@@ -27,7 +26,6 @@ pub enum Version {
 }
 
 impl Version {
-    /// Both.
     pub const BOTH: [Self; 2] = [Self::V4, Self::V6];
 }
 

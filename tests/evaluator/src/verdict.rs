@@ -11,22 +11,17 @@ use crate::zone::Zone;
 /// What becomes of a packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// It comes out.
     Arrives {
-        /// Where.
         at: Zone,
         /// The first line that lets it.
         by: By,
     },
-    /// It does not.
     Dropped {
-        /// Why not.
         why: String,
     },
 }
 
 impl Verdict {
-    /// Where it comes out.
     pub fn at(&self) -> Option<Zone> {
         match self {
             Self::Arrives { at, .. } => Some(*at),

@@ -8,11 +8,8 @@ use std::str::FromStr;
 pub enum Zone {
     /// A board, by its number from 1 on.
     Board(u8),
-    /// The router itself.
     Router,
-    /// The owner's devices.
     Lan,
-    /// All that is outside.
     Uplink,
     /// What comes from devices of the unit `forward`.
     Path,

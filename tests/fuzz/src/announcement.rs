@@ -5,9 +5,6 @@ use octet_forward::topology::{AnnouncementResult, Topology};
 
 /// Bytes are refused, or are the one encoding of an announcement that keeps to the rules; the same bytes are
 /// known again, and an announcement is taken once.
-///
-/// # Panics
-/// It is not so.
 pub fn announcement(bytes: &[u8]) {
     let Ok(signed) = SignedAnnouncement::from_bytes(bytes) else { return };
     assert!(bytes.len() <= LONGEST);

@@ -4,14 +4,11 @@ use octet_appliance::{BoardFile, BoardId};
 
 /// A file is refused with a place and with what to do, or it is of a node that a box can have, and the
 /// same after it is written anew.
-///
-/// # Panics
-/// It is not so.
 pub fn board(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     match BoardFile::parse(text) {
         Ok(file) => {
-            assert!(text.len() <= BoardFile::MAX && file.board.number() <= BoardId::MOST);
+            assert!(text.len() <= BoardFile::MAX && file.board.number() <= BoardId::MAX);
             assert_eq!(BoardFile::parse(&file.text()).expect("our own text"), file);
         }
         Err(error) => {

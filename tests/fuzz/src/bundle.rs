@@ -6,9 +6,6 @@ use octet_messages::prekey::{Bundle, Prekey, check};
 
 /// Bytes are refused, or are the one encoding of a bundle, a card or a prekey, all of which are signed by the card's
 /// owner; text is refused, or says the same as an invite that is written anew.
-///
-/// # Panics
-/// It is not so.
 pub fn bundle(bytes: &[u8]) {
     if let Ok(bundle) = Bundle::from_bytes(bytes) {
         assert_eq!(bundle.to_bytes(), bytes);

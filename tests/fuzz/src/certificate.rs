@@ -10,9 +10,6 @@ const UNIT: &str = "forward";
 
 /// Bytes are refused, or are the one encoding of a certificate; both readers of cards agree; a hello that is read
 /// says the same again.
-///
-/// # Panics
-/// It is not so.
 pub fn certificate(bytes: &[u8]) {
     let (certificate, card) = (Certificate::from_bytes(bytes), PeerDescriptor::from_bytes(bytes));
     if let Ok(certificate) = &certificate {

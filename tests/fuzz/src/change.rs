@@ -4,9 +4,6 @@ use octet_forward::onion::{CHANGE, HopChange, HopSession, PLAIN, SESSION};
 
 /// The input is a session, then a change. A session that is read is written the same; a change that is refused
 /// leaves it as it was; one that is taken is not taken again. What a change says has one encoding.
-///
-/// # Panics
-/// It is not so.
 pub fn change(bytes: &[u8]) {
     if let Some(plain) = bytes.first_chunk::<PLAIN>()
         && let Some(change) = HopChange::from_bytes(plain)

@@ -3,9 +3,6 @@
 use octet_node::command::Command;
 
 /// Bytes are refused, or are the one encoding of a command.
-///
-/// # Panics
-/// It is not so.
 pub fn command(bytes: &[u8]) {
     if let Ok(command) = Command::from_bytes(bytes) {
         assert_eq!(command.to_bytes(), bytes);

@@ -4,9 +4,6 @@ use octet_forward::control::{LONGEST, LinkMessage};
 use octet_forward::label::Label;
 
 /// Bytes are refused, or are the one encoding of a message: no longer than a packet, and with labels that can be.
-///
-/// # Panics
-/// It is not so.
 pub fn control(bytes: &[u8]) {
     let Some(message) = LinkMessage::from_bytes(bytes) else { return };
     assert!(bytes.len() <= LONGEST);

@@ -16,9 +16,6 @@ const ASKED: Duration = Duration::from_secs(1 << 20);
 /// What comes of an answer is an address that a box can have, for a time that ends as the answer says,
 /// and a gateway that can be reached from it; and that only if it was asked for. Who asks gets the
 /// address of the port, or one of the network in which he is, and can read what he gets.
-///
-/// # Panics
-/// It is not so.
 pub fn dhcp(bytes: &[u8]) {
     asked(bytes);
     let Ok(answer) = ServerMessage::parse(bytes) else { return };

@@ -22,9 +22,6 @@ const QUESTION: &[u8] = b"\x03www\x07example\x03com\x00\x00\x01\x00\x01";
 /// A question is answered with something that is an answer to it, dropped, or asked of others, but not
 /// if it is about the box. An answer is kept as far as it belongs to its question, and does not lead
 /// into the box.
-///
-/// # Panics
-/// It is not so.
 pub fn dns(bytes: &[u8]) {
     for forwards_inside in [false, true] {
         question(&mut resolver(forwards_inside), bytes, forwards_inside);

@@ -31,9 +31,6 @@ fn nodes() -> &'static [[Certificate; 2]] {
 /// Messages are read or refused. Then, four bytes each, something happens at a number: a key comes, which
 /// believes to have some number, an owner says something, or the coordinator is another board. Whatever it was:
 /// the map that it comes to can be, no revoked key is in it, and what is refused changes nothing.
-///
-/// # Panics
-/// It is not so.
 pub fn enrolment(bytes: &[u8]) {
     let _ = CoordinatorHello::parse(bytes);
     let _ = FromBoard::parse(bytes);

@@ -11,9 +11,6 @@ const SECRET: [u8; 32] = [1; 32];
 const NAME: [u8; 32] = [2; 32];
 
 /// Bytes are refused, or come back as they were read. What is opened was sealed for that name, and for no other.
-///
-/// # Panics
-/// It is not so.
 pub fn envelope(bytes: &[u8]) {
     if let Some(request) = SignedRequest::from_bytes(bytes) {
         assert_eq!(SignedRequest::from_bytes(&request.to_bytes()), Some(request));

@@ -3,13 +3,10 @@
 use octet_control::{ClientMessage, Connection, Decoder, Reply, encode};
 
 /// More than any of these inputs is answered with.
-const MOST: usize = 1 << 20;
+const MAX: usize = 1 << 20;
 
 /// Bytes give the same payloads however they are cut into pieces; a payload comes out as it went in;
 /// what a server makes of the bytes is bounded.
-///
-/// # Panics
-/// It is not so.
 pub fn frames(bytes: &[u8]) {
     let whole = payloads(bytes, bytes.len().max(1));
     assert_eq!(whole, payloads(bytes, 1));
@@ -32,8 +29,8 @@ pub fn frames(bytes: &[u8]) {
             let messages = connection.received(piece, closable);
             assert!(messages.len() <= piece.len().max(1));
         }
-        assert!(connection.pending().len() < MOST);
-        connection.sent(MOST);
+        assert!(connection.pending().len() < MAX);
+        connection.sent(MAX);
         assert!(!closable || !connection.has_pending());
     }
 }

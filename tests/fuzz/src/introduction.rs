@@ -14,9 +14,6 @@ const LISTENS: Ipv6Addr = Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 2);
 
 /// Bytes are refused, or are the one encoding of a message. Who is at the other end of this path is not at that of
 /// another, nor at this one, and has said so to nobody else.
-///
-/// # Panics
-/// It is not so.
 pub fn introduction(bytes: &[u8]) {
     let Some(message) = Inner::from_bytes(bytes) else { return };
     assert_eq!(message.to_bytes(), bytes);

@@ -6,9 +6,6 @@ use octet_node::statement::SignedAppointment;
 
 /// Bytes are refused, or are the one encoding of a statement or a record. A map that is taken has been signed
 /// by its coordinator, holds the rules for maps, and says the same again.
-///
-/// # Panics
-/// It is not so.
 pub fn map(bytes: &[u8]) {
     if let Ok(statement) = SignedAppointment::from_bytes(bytes) {
         assert_eq!(statement.to_bytes(), bytes);

@@ -3,9 +3,6 @@
 use octet_cache::names::{NamePath, NameRecord};
 
 /// Bytes are refused, or are the one encoding of a record; a path that is read says the same again.
-///
-/// # Panics
-/// It is not so.
 pub fn name(bytes: &[u8]) {
     if let Ok(record) = NameRecord::from_bytes(bytes) {
         assert_eq!(record.to_bytes(), bytes);

@@ -15,9 +15,6 @@ const FILE: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrive
 /// Reports, a line each: the device, the Ethernet address, and how the links are then. Nobody is at two
 /// ports or is the router, no port that the file speaks of is anybody else's, who holds a port holds it until
 /// its link was down, and what is not taken changes nothing. Messages of the kernel panic nobody.
-///
-/// # Panics
-/// It is not so.
 pub fn plugged(bytes: &[u8]) {
     let _ = conntrack::read(bytes);
     let _ = generation::EarlyNotice::default().take(bytes);

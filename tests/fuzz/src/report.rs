@@ -5,9 +5,6 @@ use octet_cluster::report::{NodeReport, Worked, temperature};
 use serde_json::Value;
 
 /// What is read is short, reads the same again, and can be said; percents are percents.
-///
-/// # Panics
-/// It is not so.
 pub fn report(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let _ = temperature(&text);

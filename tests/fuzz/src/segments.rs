@@ -9,9 +9,6 @@ use octet_netd::rules::NodeTables;
 
 /// Whatever is taken: a plan comes of it, each line is explained by itself where it lets something, and the
 /// rules have no `$` of a template left and nothing but what nft's texts may have.
-///
-/// # Panics
-/// It is not so.
 pub fn segments(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let Ok(appliance) = Appliance::parse("appliance.toml", text) else { return };

@@ -9,9 +9,6 @@ const IMAGE: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = [\"musl\
                      modules = []\nservices = []\n";
 
 /// Whatever is taken says as JSON what it says as text, and a copy comes back as it was kept.
-///
-/// # Panics
-/// Something does not hold.
 pub fn settings(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes)
         && let Ok(settings) = Settings::parse(FILE, text.to_owned(), IMAGE)

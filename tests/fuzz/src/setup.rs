@@ -14,9 +14,6 @@ const SEED: [u8; 32] = [2; 32];
 /// What is opened says the same when it is opened again, is not for the same hop once it is passed on, and can
 /// be answered. What comes back never brings a path with other hops than were asked. Records and answers have
 /// one encoding.
-///
-/// # Panics
-/// It is not so.
 pub fn setup(bytes: &[u8]) {
     let keys = [OnionSecret::new(&SECRET).expect("32 bytes are a secret")];
     let message: [u8; SETUP] = begin(bytes);

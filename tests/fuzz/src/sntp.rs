@@ -17,9 +17,6 @@ const RANDOM: u64 = 7;
 
 /// What comes of an answer is what its times say: no further off than they are; and who asks gets an answer
 /// to his question, and nobody else one.
-///
-/// # Panics
-/// It is not so.
 pub fn sntp(bytes: &[u8]) {
     let read = NtpPacket::parse(bytes);
     if let Some(told) = answer(bytes, None, SHOWN) {

@@ -4,9 +4,6 @@ use octet_appliance::{Unit, UnitSource, start_order};
 
 /// A unit file is refused with a place and with what to do, or the unit is the same after its way
 /// to PID 1.
-///
-/// # Panics
-/// It is not so.
 pub fn unit(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let mut source = match UnitSource::parse("unit.toml".into(), text.to_owned()) {

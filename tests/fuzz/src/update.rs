@@ -4,9 +4,6 @@ use octet_bundle::{BundleHead, EntryName, Manifest, ParsedEntry, SlotFile, settl
 
 /// A head is what was put into it, a manifest is the same when it is read again and its parts lie one
 /// behind the other, and what an entry says is read from any text.
-///
-/// # Panics
-/// It is not so.
 pub fn update(bytes: &[u8]) {
     if let Ok(head) = BundleHead::parse(bytes) {
         assert!(bytes.starts_with(&head.render().expect("it was parsed")));

@@ -6,9 +6,7 @@ use std::io;
 /// One process, the memory in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Process {
-    /// Its number.
     pub pid: u64,
-    /// Resident.
     pub rss: u64,
     /// The same, each page that several have divided among them.
     pub pss: u64,
@@ -18,9 +16,6 @@ pub struct Process {
 
 /// All processes that are neither threads of the kernel nor left out by `skip`. One that ends
 /// meanwhile is not there.
-///
-/// # Errors
-/// /proc cannot be read.
 pub fn all(skip: impl Fn(u64) -> bool) -> io::Result<Vec<Process>> {
     let mut all = vec![];
     for entry in fs::read_dir("/proc")? {

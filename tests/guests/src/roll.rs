@@ -7,7 +7,6 @@ use std::path::Path;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Where it is.
 pub const ROLL: &str = "/run/roll";
 
 /// Bytes of one record: unit, time and process, each in 64 bits, little-endian.
@@ -20,7 +19,6 @@ pub struct Start {
     pub unit: u64,
     /// When it wrote itself down, in nanoseconds of `CLOCK_MONOTONIC`.
     pub at: u64,
-    /// Its process.
     pub pid: u64,
 }
 

@@ -11,13 +11,9 @@ use octet_node::control::{
 use octet_node::{Callers, inherited, peer_uid};
 use serde_json::Value;
 
-/// What a verb gives.
 pub type Answer = Result<Value, Failure>;
 
 /// Tells PID 1 `text` (`sd_notify(3)`).
-///
-/// # Errors
-/// It cannot be told.
 pub fn notify(text: &str) -> std::io::Result<()> {
     let socket = std::env::var_os("NOTIFY_SOCKET").unwrap_or_default();
     UnixDatagram::unbound()?.send_to(text.as_bytes(), socket).map(drop)
@@ -25,9 +21,6 @@ pub fn notify(text: &str) -> std::io::Result<()> {
 
 /// Serves the socket that PID 1 has passed, for ever, with what `answer` says. One request at a
 /// time is answered. `begin` is called once the socket is there.
-///
-/// # Errors
-/// There is no socket.
 pub fn serve(
     begin: impl FnOnce() -> std::io::Result<()>,
     answer: impl FnMut(&Request) -> Answer + Send + 'static,

@@ -15,25 +15,20 @@ pub enum Architecture {
 /// A program of QEMU, and the Debian package that has it.
 #[derive(Debug, Clone, Copy)]
 pub struct Emulator {
-    /// Its name.
     pub program: &'static str,
-    /// The package.
     pub package: &'static str,
 }
 
 /// UEFI firmware: its code, which is only read, and the template of its variables.
 #[derive(Debug, Clone, Copy)]
 pub struct Firmware {
-    /// Code.
     pub code: &'static str,
-    /// Variables.
     pub variables: &'static str,
     /// The Debian package that has both.
     pub package: &'static str,
 }
 
 impl Architecture {
-    /// QEMU's program for it.
     pub fn emulator(self) -> Emulator {
         match self {
             Self::X86_64 => Emulator { program: "qemu-system-x86_64", package: "qemu-system-x86" },

@@ -32,13 +32,12 @@ const TCG: &str = "tcg,thread=single";
 
 /// So many network cards have a slot of the bus each, where QEMU finds one. The bus has 32 slots: of more
 /// cards eight share one, as functions of one device.
-const MOST_ALONE: usize = 16;
+const MAX_ALONE: usize = 16;
 
 /// The first slot that cards share. QEMU gives other devices the lowest that are free, so there are some
 /// for them, and the last one (0x1f) belongs to the machine.
 const FIRST_SHARED: usize = 0x10;
 
-/// Functions of one slot.
 const FUNCTIONS: usize = 8;
 
 impl Builder {
@@ -125,7 +124,7 @@ impl Builder {
 
 /// Where card `index` of so many is, if it is said: in an order in which the kernel finds them.
 fn place(index: usize, count: usize) -> String {
-    if count <= MOST_ALONE {
+    if count <= MAX_ALONE {
         return String::new();
     }
     let (slot, function) = (FIRST_SHARED + index / FUNCTIONS, index % FUNCTIONS);

@@ -82,9 +82,6 @@ impl Machine {
 
     /// Waits until all base units are ready and it is known whether the slot that was booted is
     /// good; returns the verdict.
-    ///
-    /// # Errors
-    /// As [`wait_ready`](Self::wait_ready), or no boot loader has chosen a slot.
     pub fn wait_slot(&self, within: Duration) -> Result<String, MachineError> {
         self.wait_ready(within)?;
         let settled = |status: &Status| {
@@ -115,9 +112,6 @@ impl Machine {
     }
 
     /// Asks `unit`, through PID 1, and sends it what it wants of the file that is the argument `name`.
-    ///
-    /// # Errors
-    /// As [`call_unit`](Self::call_unit), or the file cannot be read.
     pub fn send_file(
         &self,
         unit: &str,
@@ -129,9 +123,6 @@ impl Machine {
     }
 
     /// The same with more arguments.
-    ///
-    /// # Errors
-    /// As [`send_file`](Self::send_file).
     pub fn send_file_with(
         &self,
         unit: &str,
@@ -146,9 +137,6 @@ impl Machine {
 
     /// Does as [`send_file_with`](Self::send_file_with), but gives up after `patience` without a word, so
     /// that something else can be asked while the unit is still at it.
-    ///
-    /// # Errors
-    /// As there.
     pub fn send_file_within(
         &self,
         patience: Duration,
@@ -162,18 +150,12 @@ impl Machine {
     }
 
     /// Every line that `unit` has said in this boot. A unit that has never said anything has none.
-    ///
-    /// # Errors
-    /// As [`call`](Self::call).
     pub fn logs(&self, unit: &str) -> Result<Vec<String>, MachineError> {
         let lines = self.lines(json!({ "unit": unit, "boot": true, "fields": true }))?;
         Ok(lines.into_iter().map(|line| line.text).collect())
     }
 
     /// Every line of `unit` that is kept, also of boots before this one.
-    ///
-    /// # Errors
-    /// As [`call`](Self::call).
     pub fn kept_logs(&self, unit: &str) -> Result<Vec<LogLine>, MachineError> {
         self.lines(json!({ "unit": unit, "lines": u32::MAX, "fields": true }))
     }
@@ -224,17 +206,11 @@ impl Machine {
     }
 
     /// What `status` says.
-    ///
-    /// # Errors
-    /// As [`call`](Self::call).
     pub fn status(&self) -> Result<Status, MachineError> {
         self.typed("status")
     }
 
     /// What `boot` says.
-    ///
-    /// # Errors
-    /// As [`call`](Self::call).
     pub fn boot(&self) -> Result<Boot, MachineError> {
         self.typed("boot")
     }

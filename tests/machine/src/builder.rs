@@ -49,12 +49,7 @@ pub struct Builder {
 /// Where the kernel comes from.
 pub(crate) enum BootFrom {
     /// QEMU puts it into memory.
-    Kernel {
-        /// The kernel.
-        kernel: PathBuf,
-        /// Its initramfs.
-        initrd: PathBuf,
-    },
+    Kernel { kernel: PathBuf, initrd: PathBuf },
     /// UEFI firmware loads it from the first disk.
     Firmware,
 }
@@ -86,7 +81,6 @@ impl Builder {
         self
     }
 
-    /// Adds a disk.
     #[must_use]
     pub fn disk(mut self, disk: Disk) -> Self {
         self.disks.push(disk);

@@ -22,7 +22,6 @@ const BY_HAND: Duration = Duration::from_millis(500);
 /// One of the box's machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Node {
-    /// The router.
     Router,
     /// A board, by a number of its own: which board of the box it becomes is for its port to say.
     Board(u8),
@@ -40,7 +39,6 @@ pub enum Socket {
     Other(u8),
 }
 
-/// The box.
 pub struct Cluster {
     boards: u8,
     machines: Mutex<BTreeMap<Node, Arc<Machine>>>,
@@ -52,9 +50,6 @@ pub struct Cluster {
 impl Cluster {
     /// A box of `boards`, none of which is powered on. With `limited` it waits for a slot, one for the whole
     /// box: its machines wait for each other most of the time.
-    ///
-    /// # Errors
-    /// The host refuses.
     pub fn new(boards: u8, limited: bool) -> Result<Self, MachineError> {
         let slot = limited.then(Slot::take).transpose();
         let slot = slot.map_err(MachineError::host("cannot take a slot"))?;
@@ -66,9 +61,6 @@ impl Cluster {
     }
 
     /// Gives `builder` the cards of `node`, and powers it on.
-    ///
-    /// # Errors
-    /// It does not start.
     pub fn power_on(&self, node: Node, builder: Builder) -> Result<Arc<Machine>, MachineError> {
         let own = match node {
             Node::Router => router_card(0),
@@ -78,9 +70,6 @@ impl Cluster {
     }
 
     /// The same with another Ethernet address of a board's card, or of the router's card that leads out.
-    ///
-    /// # Errors
-    /// It does not start.
     pub fn power_on_as(
         &self,
         node: Node,
@@ -121,9 +110,6 @@ impl Cluster {
     }
 
     /// Ends the machine of `node` at once, as without power.
-    ///
-    /// # Errors
-    /// The host refuses.
     pub fn cut_power(&self, node: Node) -> Result<(), MachineError> {
         let machine = self.machines().remove(&node);
         for socket in self.sockets(node) {

@@ -11,10 +11,10 @@ use octet_control::{CallError, Client, UnitName};
 use serde_json::{Map, Value};
 
 /// How long an answer is waited for before it is asked for again.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How often a connection may break before it is given up.
-const MOST_BREAKS: u32 = 10;
+const MAX_BREAKS: u32 = 10;
 
 /// Connects to a control port and sees that the appliance answers.
 ///
@@ -28,14 +28,14 @@ pub fn connect(path: &Path, deadline: Instant) -> Result<Client<UnixStream>, Cal
     let mut breaks = 0;
     let mut client = Client::connect(path)?;
     loop {
-        wait_until(client.stream(), deadline.min(Instant::now() + PATIENCE))?;
+        wait_until(client.stream(), deadline.min(Instant::now() + TIMEOUT))?;
         let Err(error) = client.describe() else {
             client.stream().set_read_timeout(None)?;
             client.stream().set_write_timeout(None)?;
             return Ok(client);
         };
         let broken = matches!(error, CallError::Closed | CallError::Io(_)) && !is_late(&error);
-        if Instant::now() >= deadline || breaks == MOST_BREAKS || !(broken || is_late(&error)) {
+        if Instant::now() >= deadline || breaks == MAX_BREAKS || !(broken || is_late(&error)) {
             return Err(error);
         }
         if broken {

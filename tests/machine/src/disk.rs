@@ -24,7 +24,6 @@ enum Content {
 /// An error that the disk answers with.
 #[derive(Debug, Clone, Copy)]
 pub struct Fault {
-    /// To which requests.
     pub access: Access,
     /// `errno` on the host: 5 is EIO, 28 ENOSPC. The guest sees an I/O error or a full device.
     pub errno: i32,
@@ -32,12 +31,9 @@ pub struct Fault {
     pub sector: Option<u64>,
 }
 
-/// What a request does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// Reads.
     Read,
-    /// Writes.
     Write,
     /// Asks that what was written be on the medium.
     Flush,
@@ -62,7 +58,6 @@ impl Disk {
         self
     }
 
-    /// Adds a fault.
     #[must_use]
     pub fn fault(mut self, fault: Fault) -> Self {
         self.faults.push(fault);

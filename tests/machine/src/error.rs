@@ -29,87 +29,41 @@ pub enum MachineError {
     #[error(
         "`{program}` is not in PATH: install the Debian package {package}, or let `cargo image run --setup` do it"
     )]
-    Missing {
-        /// The program.
-        program: &'static str,
-        /// Who has it.
-        package: &'static str,
-    },
+    Missing { program: &'static str, package: &'static str },
     /// A file of the host that is needed.
     #[error(
         "{} is missing: install the Debian package {package}, or let `cargo image run --setup` do it",
         file.display()
     )]
-    MissingFile {
-        /// The file.
-        file: std::path::PathBuf,
-        /// Who has it.
-        package: &'static str,
-    },
-    /// The host refused something.
+    MissingFile { file: std::path::PathBuf, package: &'static str },
     #[error("{what}: {source}")]
     Host {
-        /// What was tried.
         what: String,
         /// Why it did not work.
         source: io::Error,
     },
     /// QEMU did not come up.
     #[error("QEMU did not start ({exit}): {said}")]
-    NotStarted {
-        /// How it ended.
-        exit: String,
-        /// What it said.
-        said: String,
-    },
+    NotStarted { exit: String, said: String },
     /// QEMU ended while something else was awaited.
     #[error("the machine ended ({exit}) before {awaited}\n{tail}")]
-    Ended {
-        /// What was awaited.
-        awaited: String,
-        /// How it ended.
-        exit: Exit,
-        /// The console.
-        tail: Tail,
-    },
-    /// It took too long.
+    Ended { awaited: String, exit: Exit, tail: Tail },
     #[error("late: {awaited}: not within {} s\n{tail}", within.as_secs())]
     Late {
-        /// What was awaited.
         awaited: String,
         /// How long it could have taken.
         within: Duration,
-        /// The console.
         tail: Tail,
     },
     /// PID 1 says that something that is needed does not work.
     #[error("the appliance is degraded: {reason}\n{tail}")]
-    Degraded {
-        /// What does not work.
-        reason: String,
-        /// The console.
-        tail: Tail,
-    },
+    Degraded { reason: String, tail: Tail },
     /// A verb was refused, or the control port carries something else.
     #[error("`{verb}`: {source}\n{tail}")]
-    Call {
-        /// The verb.
-        verb: String,
-        /// What came back.
-        source: CallError,
-        /// The console.
-        tail: Tail,
-    },
+    Call { verb: String, source: CallError, tail: Tail },
     /// QEMU refused a QMP command, or broke the connection.
     #[error("QMP `{command}`: {reason}\n{tail}")]
-    Qmp {
-        /// The command.
-        command: String,
-        /// Why.
-        reason: String,
-        /// The console.
-        tail: Tail,
-    },
+    Qmp { command: String, reason: String, tail: Tail },
 }
 
 impl MachineError {

@@ -5,14 +5,11 @@ use std::process::ExitStatus;
 
 use crate::qmp::Shutdown;
 
-/// How a machine ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exit {
-    /// QEMU's own exit status.
     pub status: ExitStatus,
     /// What QEMU said about it; `None` if it was killed or crashed.
     pub shutdown: Option<Shutdown>,
-    /// The guest's kernel panicked.
     pub panicked: bool,
 }
 

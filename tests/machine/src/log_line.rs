@@ -9,7 +9,6 @@ pub struct LogLine {
     pub uptime: u64,
     /// Who has made the line of it: `output` is the unit itself, `logd` speaks of what is missing.
     pub source: String,
-    /// What was said.
     pub text: String,
 }
 

@@ -63,7 +63,6 @@ impl Machine {
         Builder::new(BootFrom::Firmware).architecture(architecture).disk(disk)
     }
 
-    /// When QEMU was started.
     pub fn started(&self) -> Instant {
         self.started
     }
@@ -89,7 +88,6 @@ impl Machine {
         self.ports.lock().unwrap_or_else(PoisonError::into_inner).get_mut(index)?.take()
     }
 
-    /// Its serial console.
     pub fn console(&self) -> &Capture {
         &self.console
     }
@@ -129,9 +127,6 @@ impl Machine {
 
     /// Follows a machine that [`reboots`](Builder::reboots) to its end. A reboot that PID 1 has announced is told to
     /// `rebooted`, and a reset by QMP is somebody's wish; any other one, as after a panic, ends the machine.
-    ///
-    /// # Errors
-    /// The host refuses.
     pub fn follow(&self, mut rebooted: impl FnMut()) -> Result<Exit, MachineError> {
         let mut read = 0;
         let mut announced = None;
@@ -171,10 +166,6 @@ impl Machine {
         }
     }
 
-    /// Waits for QEMU's end.
-    ///
-    /// # Errors
-    /// It still runs after `within`.
     pub fn wait_exit(&self, within: Duration) -> Result<Exit, MachineError> {
         let awaited = || "the machine's end".to_owned();
         match self.exit(Instant::now() + within) {
@@ -198,10 +189,6 @@ impl Machine {
         }
     }
 
-    /// Kills QEMU.
-    ///
-    /// # Errors
-    /// The host refuses.
     pub fn kill(&self) -> Result<(), MachineError> {
         self.process.kill().map_err(MachineError::host("cannot kill QEMU"))
     }

@@ -46,10 +46,6 @@ impl MemoryDump {
 
     /// Which of `needles`, a name and bytes each, are somewhere in it. What lies in two pages of memory need
     /// not be found: they may stand apart from each other.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    ///
     /// # Panics
     /// A needle is empty: that is everywhere.
     pub fn contains<'a>(&self, needles: &[(&'a str, &[u8])]) -> io::Result<BTreeSet<&'a str>> {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long who waits sleeps between two looks.
-const PAUSE: Duration = Duration::from_millis(100);
+const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// The right to run one guest, for as long as the value lives.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl Slot {
                     Err(TryLockError::Error(error)) => return Err(error),
                 }
             }
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(RETRY_DELAY);
         }
     }
 }

@@ -33,7 +33,6 @@ static SPAWNER: LazyLock<Sender<Job>> = LazyLock::new(|| {
     sender
 });
 
-/// A running child.
 pub struct Process {
     child: Mutex<Child>,
     /// Says when the child ends, and cannot mean another process as a number could.
@@ -62,7 +61,6 @@ impl Process {
         Ok(Self { child: Mutex::new(child), pidfd })
     }
 
-    /// The child itself.
     pub fn child(&self) -> std::sync::MutexGuard<'_, Child> {
         self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -49,7 +49,6 @@ pub enum State {
 /// Memory, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub struct Memory {
-    /// What the kernel manages.
     pub total: u64,
     /// What programs could still get.
     pub available: u64,
@@ -57,18 +56,14 @@ pub struct Memory {
     pub init_rss: u64,
 }
 
-/// One unit.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct UnitStatus {
-    /// Its name.
     pub name: String,
-    /// How it is.
     pub state: UnitState,
     /// Since when, in milliseconds since the kernel's start.
     pub since: u64,
     /// How often it was started again.
     pub restarts: u64,
-    /// Its main process.
     pub pid: Option<u32>,
     /// What its processes use of memory, in bytes. This and what follows only `status` says, not
     /// `watch`.
@@ -83,23 +78,18 @@ pub struct UnitStatus {
     pub reason: Option<String>,
 }
 
-/// How a unit is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum UnitState {
     /// For units that it needs.
     Waiting,
-    /// Started, not ready yet.
     Starting,
-    /// Works.
     Ready,
     /// A one-shot that ended well.
     Exited,
     /// Ended; is started again after a pause.
     Backoff,
-    /// Given up.
     Failed,
-    /// Asked to end.
     Stopping,
     /// Its main process has ended; what that has left behind is killed and waited for.
     Clearing,
@@ -121,7 +111,6 @@ pub struct Boot {
 /// The slot that was booted.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct SlotStatus {
-    /// Its version.
     pub version: String,
     /// Tries after this one; none are counted once it is good.
     pub tries_left: Option<u32>,
@@ -131,7 +120,6 @@ pub struct SlotStatus {
     pub verdict: String,
 }
 
-/// The data partition.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct DataStatus {
     /// Its device; `None` if the data is in memory.
@@ -147,7 +135,6 @@ pub struct DataStatus {
 /// One phase of the boot.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Phase {
-    /// Its name.
     pub name: String,
     /// When it began, in milliseconds since the kernel's start.
     pub start: u64,

@@ -14,7 +14,6 @@ const MAGIC: u64 = 0x006a_7366_7773_6872;
 const VERSION: u64 = 1;
 const DISCARD: u64 = 4;
 
-/// One write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Write {
     /// The first sector of 512 bytes.
@@ -83,15 +82,11 @@ impl WriteLog {
         Ok(Self { file, writes })
     }
 
-    /// All writes, in order.
     pub fn writes(&self) -> &[Write] {
         &self.writes
     }
 
     /// Writes `write` to `disk`.
-    ///
-    /// # Errors
-    /// The host refuses.
     pub fn replay(&self, write: &Write, disk: &File) -> io::Result<()> {
         let (at, len) = (write.sector * 512, write.sectors * 512);
         match write.content {

@@ -9,27 +9,22 @@ use crate::ubus::{Answer, methods};
 /// More than a request may have, in bytes.
 pub const LONGEST: usize = 65536;
 
-/// A request.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
     /// `POST`, as a rule.
     pub method: String,
     /// `/ubus`, as a rule.
     pub path: String,
-    /// The session, for paths.
     pub bearer: Option<String>,
-    /// What is asked.
     pub body: Vec<u8>,
 }
 
-/// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Response {
     /// 200 or 404.
     pub status: u16,
     /// What kind of body it is, if that is said.
     pub kind: Option<&'static str>,
-    /// The body.
     pub body: Vec<u8>,
 }
 

@@ -45,7 +45,6 @@ pub type Staged = BTreeMap<String, Vec<Row>>;
 /// What somebody does with the router itself.
 pub type Act = fn(&mut Router);
 
-/// A router.
 #[derive(Debug)]
 pub struct Router {
     /// Since it was switched on.
@@ -83,7 +82,6 @@ pub struct Router {
     pub runs: Option<fn(&Files)>,
     /// What somebody else does in the middle of a request: once, before an object of this name is called.
     pub meanwhile: Option<(&'static str, Act)>,
-    /// For numbers of sessions.
     pub(crate) logins: u64,
 }
 

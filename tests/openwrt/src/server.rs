@@ -160,7 +160,6 @@ impl Server {
         Ok(Self { address, certificate: shown, shared })
     }
 
-    /// Where it is.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -191,7 +190,6 @@ impl Server {
         (state.fault, state.requests, state.writing) = (fault, vec![], 0);
     }
 
-    /// The requests since then.
     pub fn requests(&self) -> Vec<Request> {
         self.shared.state().requests.clone()
     }

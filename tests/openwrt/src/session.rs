@@ -16,28 +16,22 @@ const LASTS: i64 = 300;
 /// A user of the router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum User {
-    /// May do everything.
     Root,
     /// The login of whoever sets the router up: the ACL of its own grants reading and writing.
     Adapter,
-    /// The same, reading alone.
     Viewer,
 }
 
 /// What somebody may do: as the user, or as the ACL says that a test has installed for a login of its own.
 #[derive(Debug, Clone)]
 pub struct Rights {
-    /// Who it is.
     pub user: User,
     acl: Option<Arc<Value>>,
 }
 
-/// A session.
 #[derive(Debug, Clone)]
 pub struct Session {
-    /// Who has logged in.
     pub user: String,
-    /// What it may do.
     pub rights: Rights,
     timeout: i64,
     used: Duration,
@@ -147,7 +141,6 @@ impl User {
 }
 
 impl Rights {
-    /// Those of a user.
     pub fn of(user: User) -> Self {
         Self { user, acl: None }
     }
@@ -201,7 +194,6 @@ impl Session {
         }
     }
 
-    /// It is used.
     pub fn touch(&mut self, now: Duration) {
         self.used = now;
     }

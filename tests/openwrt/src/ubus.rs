@@ -94,9 +94,6 @@ pub(crate) struct Args<'a>(pub(crate) &'a Map<String, Value>);
 
 impl<'a> Args<'a> {
     /// A text, if it is given.
-    ///
-    /// # Errors
-    /// It is something else.
     pub(crate) fn text(&self, name: &str) -> Result<Option<&'a str>, Answer> {
         match self.0.get(name) {
             None => Ok(None),

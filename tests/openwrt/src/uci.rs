@@ -6,7 +6,6 @@ use serde_json::{Map, Value, json};
 /// A file of `/etc/config`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Package {
-    /// Its sections, in order.
     pub sections: Vec<Section>,
     /// How many sections it has had since it was read: the next anonymous one is named by that.
     counted: usize,
@@ -19,13 +18,10 @@ pub struct Section {
     pub name: String,
     /// Whether it is made up.
     pub is_anonymous: bool,
-    /// Its type.
     pub kind: String,
-    /// Its options, in order.
     pub options: Vec<(String, Setting)>,
 }
 
-/// What an option says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Setting {
     /// `option`
@@ -38,7 +34,6 @@ pub enum Setting {
 pub type Row = Vec<Value>;
 
 impl Package {
-    /// Reads a file.
     pub fn read(text: &str) -> Self {
         let mut package = Self::default();
         for line in text.lines() {
@@ -61,7 +56,6 @@ impl Package {
         package
     }
 
-    /// Writes the file.
     pub fn text(&self) -> String {
         let quoted = |text: &str| format!("'{}'", text.replace('\'', "'\\''"));
         let mut text = "\n".to_owned();
@@ -209,7 +203,6 @@ impl Section {
         }
     }
 
-    /// What an option says.
     pub fn one(&self, key: &str) -> Option<&str> {
         self.all(key).first().copied()
     }

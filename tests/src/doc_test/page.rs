@@ -25,7 +25,6 @@ pub struct Command {
     pub line: usize,
     /// The heading that it stands below.
     pub heading: String,
-    /// What is typed.
     pub text: String,
     /// How often it is run, and how.
     pub runs: Vec<Run>,
@@ -34,7 +33,6 @@ pub struct Command {
 /// One run of a command.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Run {
-    /// Why there is none.
     pub skip: Option<String>,
     /// What is done before, by the shell.
     pub before: Vec<String>,
@@ -56,7 +54,6 @@ pub struct Run {
     pub retry: bool,
     /// Whether it does not matter what it prints.
     pub ok: bool,
-    /// Lines that it prints.
     pub prints: Vec<String>,
 }
 
@@ -65,9 +62,6 @@ impl Page {
     ///
     /// # Errors
     /// A command of it has no run, or a line about runs cannot be read: which line that is, and why.
-    ///
-    /// # Panics
-    /// There is no such page.
     pub fn read(path: &'static str) -> Result<Self, String> {
         let text = fs::read_to_string(workspace().join(path)).expect("a page of the workspace");
         let commands = commands(&text).map_err(|(line, why)| format!("{path}:{line}: {why}"))?;
@@ -75,9 +69,6 @@ impl Page {
     }
 
     /// The commands below this heading.
-    ///
-    /// # Panics
-    /// There is none.
     pub fn below(&self, heading: &str) -> &[Command] {
         let below: Vec<_> =
             self.commands.chunk_by(|one, next| one.heading == next.heading).collect();

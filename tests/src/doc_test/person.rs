@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::page::{Command, Page, Run};
-use crate::{InTerminal, PAUSE, READY, SOON, builder, clone_to, must, workspace};
+use crate::{InTerminal, READY, RETRY_DELAY, SOON, builder, clone_to, must, workspace};
 
 /// What the terminal's driver takes for SIGINT.
 const CTRL_C: &str = "\x03";
@@ -21,26 +21,18 @@ const CTRL_C: &str = "\x03";
 pub struct Person {
     home: TempDir,
     clone: PathBuf,
-    /// Words that were kept.
     kept: BTreeMap<String, String>,
-    /// What goes on.
     going: Vec<InTerminal>,
 }
 
 impl Person {
     /// Somebody whose clone is this workspace.
-    ///
-    /// # Panics
-    /// The host refuses.
     #[must_use]
     pub fn here() -> Self {
         Self::at(tempfile::tempdir().expect("a home"), workspace().to_owned())
     }
 
     /// Somebody who has just cloned this workspace as it is.
-    ///
-    /// # Panics
-    /// The host refuses.
     #[must_use]
     pub fn with_clone() -> Self {
         let home = tempfile::tempdir().expect("a home");
@@ -70,9 +62,6 @@ impl Person {
     }
 
     /// Does what no page says: a `command` of the shell, with the words that were kept.
-    ///
-    /// # Panics
-    /// It fails.
     pub fn does(&self, command: &str) {
         must(&mut self.shell(&self.known(command)));
     }
@@ -105,7 +94,7 @@ impl Person {
         while !self.typed(at, &typed, run) {
             assert!(run.retry, "{at}: it does not print its lines");
             assert!(begun.elapsed() < SOON, "late: {at}: it does not print its lines");
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(RETRY_DELAY);
         }
         if run.stop || run.ends {
             self.end(at, run.stop);

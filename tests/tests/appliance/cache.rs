@@ -8,12 +8,11 @@ use std::time::Instant;
 use octet_appliance::SETTINGS;
 use octet_machine::panel::Host;
 use octet_machine::{Machine, Status, UnitState};
-use octet_tests::{Bytes, DiskFile, PAUSE, READY, Remake, SOON, USED, shipped};
+use octet_tests::{Bytes, DiskFile, READY, RETRY_DELAY, Remake, SOON, USED, shipped};
 use serde_json::{Value, json};
 
 use crate::net::guest::{BOX, BOX_LINK, TEST, kill_unit};
 
-/// Where the gateway is.
 const HTTP: u16 = 8080;
 
 /// More than fits into one part of a file and into memory, and no multiple of anything.
@@ -82,7 +81,7 @@ fn an_object_is_added_had_by_http_and_survives_a_kill() {
     let deadline = Instant::now() + SOON;
     while stats(&machine)["key"].is_null() {
         assert!(Instant::now() < deadline, "late: a key: {:#?}", machine.logs("cache").unwrap());
-        sleep(PAUSE);
+        sleep(RETRY_DELAY);
     }
     let idle = machine.status().unwrap().unit("cache").and_then(|unit| unit.memory);
     println!("{idle:?} bytes, {}", stats(&machine));

@@ -120,7 +120,6 @@ pub fn needs_root() {
     assert!(root, "this test needs root, to make loop devices: run it with `sudo`");
 }
 
-/// A loop device.
 pub struct Loop {
     pub path: PathBuf,
 }

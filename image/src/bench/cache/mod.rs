@@ -14,10 +14,8 @@ use crate::setup::{libraries, unpacked_folder};
 
 pub use table::TITLE;
 
-/// The example of cache.
 const PROGRAM: &str = "serve";
 
-/// What it stands beside.
 const NGINX: &str = "nginx";
 
 /// The object that is given by HTTP, and the one that goes from node to node, in bytes.
@@ -34,7 +32,6 @@ const CONNECTIONS: [usize; 3] = [1, 16, 256];
 /// Where nothing waits for a disk.
 const IN_MEMORY: &str = "/dev/shm";
 
-/// The program failed.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[error("objects were not measured:\n{said}")]
 #[diagnostic(help(
@@ -55,12 +52,10 @@ struct Line {
     fetched: Pairs,
 }
 
-/// All runs.
 #[derive(Debug, Clone, Default)]
 pub struct CacheRuns {
     /// How many there were, each with nodes of its own.
     pub runs: usize,
-    /// The version of nginx.
     pub nginx: String,
     /// Memory of a node that nobody asks, in bytes.
     pub idle: Vec<f64>,
@@ -79,12 +74,10 @@ pub struct CacheRuns {
 pub struct Pairs(Vec<[f64; 2]>);
 
 impl Pairs {
-    /// Cache's.
     pub fn cache(&self) -> f64 {
         middle(self.0.iter().map(|pair| pair[0]))
     }
 
-    /// The other's.
     pub fn other(&self) -> f64 {
         middle(self.0.iter().map(|pair| pair[1]))
     }

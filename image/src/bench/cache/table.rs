@@ -13,7 +13,6 @@ pub const TITLE: &str = "## Objects";
 const GOAL_WHOLE: f64 = 0.9;
 const GOAL_SMALL: f64 = 0.8;
 
-/// And as iroh-blobs.
 const GOAL_FETCHED: f64 = 1.0;
 
 /// What the process may have, in MB: idle, and while it gives the large object.

@@ -28,7 +28,6 @@ const KIND: u8 = 53;
 const OF: u8 = 54;
 const END: u8 = 255;
 
-/// Kinds of messages.
 const DISCOVER: u8 = 1;
 const OFFER: u8 = 2;
 const REQUEST: u8 = 3;
@@ -40,7 +39,6 @@ const AGAIN: Duration = Duration::from_secs(3);
 /// No answer takes this long, however busy the host.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// What a server says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Said {
     kind: u8,
@@ -49,9 +47,6 @@ struct Said {
 }
 
 /// Has `mac` at `port` take an address, and returns it.
-///
-/// # Errors
-/// It gets none.
 pub fn take(port: &Port, mac: Mac) -> io::Result<Ipv4Addr> {
     let offered = ask(port, mac, DISCOVER, None, OFFER)?;
     let given = ask(port, mac, REQUEST, Some(offered), ACK)?;

@@ -11,7 +11,7 @@ use octet_machine::{Architecture, Mac, Machine, Port, Tail, router_card};
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::{MOST, RouterMemory, UNITS, dhcp};
+use super::{MAX, RouterMemory, UNITS, dhcp};
 use crate::bench::altered::put;
 use crate::build::{self, Options};
 use crate::running::architecture;
@@ -31,14 +31,13 @@ const FILES: [&str; UNITS.len()] =
 
 /// Something about the router is not as it has to be for a measurement.
 #[derive(Debug, thiserror::Error, Diagnostic)]
-#[error("the router of {MOST} boards was not measured: {reason}\n{tail}")]
+#[error("the router of {MAX} boards was not measured: {reason}\n{tail}")]
 #[diagnostic(help("see image/src/bench/cluster/leases.rs for what it is"))]
 struct NotMeasured {
     reason: String,
     tail: Tail,
 }
 
-/// What it boots.
 pub struct Leases {
     linux: PathBuf,
     initrd: PathBuf,
@@ -56,7 +55,7 @@ impl Leases {
             "[appliance]\nname = \"octet\"\n\
              [image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n\
              [network]\naddress = [\"192.0.2.7/24\"]\ngateway = [\"192.0.2.1\"]\n\
-             [cluster]\nboards = {MOST}\n"
+             [cluster]\nboards = {MAX}\n"
         );
         let appliance = Appliance::parse("appliance.toml", &text).map_err(|error| *error)?;
         let settings = serde_json::to_vec(&appliance).into_diagnostic()?;
@@ -81,11 +80,11 @@ impl Leases {
             .architecture(self.architecture)
             .memory(MEMORY)
             .kernel_argument("octet.board=router");
-        let machine = (0..=MOST).fold(machine, |machine, card| machine.nic(router_card(card)));
+        let machine = (0..=MAX).fold(machine, |machine, card| machine.nic(router_card(card)));
         let machine = machine.unlimited().start().into_diagnostic()?;
         machine.wait_ready(READY).into_diagnostic()?;
         let fail = |reason: String| NotMeasured { reason, tail: machine.tail(30) };
-        let ports = (1..=MOST).map(|board| Some((board, machine.port(board.into())?)));
+        let ports = (1..=MAX).map(|board| Some((board, machine.port(board.into())?)));
         let ports: Option<Vec<(u8, Port)>> = ports.collect();
         let ports = ports.ok_or_else(|| fail("it lacks a port".into()))?;
         let before = self.memory(&machine)?;
@@ -99,8 +98,8 @@ impl Leases {
             given.map_err(|error| fail(format!("board {board} has no address: {error}")))?;
         }
         let shown = machine.call_unit("lan", "show", json!({})).into_diagnostic()?;
-        if shown["boards"].as_array().map(Vec::len) != Some(usize::from(MOST)) {
-            return Err(fail(format!("it does not know {MOST} boards: {}", shown["boards"])).into());
+        if shown["boards"].as_array().map(Vec::len) != Some(usize::from(MAX)) {
+            return Err(fail(format!("it does not know {MAX} boards: {}", shown["boards"])).into());
         }
         Ok([before, self.memory(&machine)?])
     }

@@ -20,9 +20,8 @@ pub use table::TITLE;
 const BOARDS: u8 = 8;
 
 /// Boards of the largest box.
-const MOST: u8 = 32;
+const MAX: u8 = 32;
 
-/// All runs.
 #[derive(Debug, Clone, Default)]
 pub struct ClusterRuns {
     /// How many there were, each with guests of its own.
@@ -33,14 +32,12 @@ pub struct ClusterRuns {
     pub whole: TimeSample,
     /// A router's memory, before and after all its boards have an address.
     pub routers: Vec<[RouterMemory; 2]>,
-    /// A new map.
     pub maps: Maps,
 }
 
 /// Memory of a router, in bytes.
 #[derive(Debug, Clone, Default)]
 pub struct RouterMemory {
-    /// What is not available.
     pub used: u64,
     /// Units: what is charged to each.
     pub units: [u64; UNITS.len()],
@@ -54,7 +51,6 @@ pub const UNITS: [&str; 3] = ["lan", "netd", "cluster"];
 /// A map that goes to all boards of the largest box.
 #[derive(Debug, Clone, Default)]
 pub struct Maps {
-    /// Its length.
     pub bytes: u64,
     /// From the operator's word until the coordinator knows that all have it.
     pub maps: TimeSample,

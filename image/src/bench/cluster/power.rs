@@ -25,7 +25,6 @@ pub struct Power {
 }
 
 impl Power {
-    /// Builds it.
     pub fn new(options: &Options) -> miette::Result<Self> {
         let (ports, said) = together::said(options, BOARDS)?;
         Ok(Self { built: build::build(options)?, ports, said })

@@ -8,21 +8,18 @@ use miette::{Diagnostic, IntoDiagnostic};
 use serde::Deserialize;
 use tempfile::TempDir;
 
-use super::{MOST, Maps};
+use super::{MAX, Maps};
 use crate::bench::guest;
 
-/// The example of cluster.
 const PROGRAM: &str = "spread";
 
-/// Maps in a run.
 pub const ROUNDS: usize = 20;
 
 /// Files that are in memory: each board has a flash of its own, and this computer only one disk.
 const IN_MEMORY: &str = "/dev/shm";
 
-/// The program failed.
 #[derive(Debug, thiserror::Error, Diagnostic)]
-#[error("maps to {MOST} boards were not measured:\n{said}")]
+#[error("maps to {MAX} boards were not measured:\n{said}")]
 #[diagnostic(help("see services/cluster/examples/spread for what it does"))]
 struct Failed {
     said: String,
@@ -36,14 +33,12 @@ struct Line {
     bare: Vec<u64>,
 }
 
-/// The program.
 pub struct Spread {
     program: PathBuf,
     _folder: TempDir,
 }
 
 impl Spread {
-    /// Compiles it.
     pub fn new() -> miette::Result<Self> {
         let made = guest::example("octet-cluster", PROGRAM)?;
         let folder = tempfile::tempdir().into_diagnostic()?;
@@ -60,7 +55,7 @@ impl Spread {
         let folder = tempfile::Builder::new().prefix("octet-").tempdir_in(parent);
         let folder = folder.into_diagnostic()?;
         let mut command = Command::new(&self.program);
-        command.arg(folder.path()).args([MOST.to_string(), ROUNDS.to_string()]);
+        command.arg(folder.path()).args([MAX.to_string(), ROUNDS.to_string()]);
         let output = command.stdin(Stdio::null()).output().into_diagnostic()?;
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr).into_owned();

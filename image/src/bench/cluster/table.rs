@@ -5,7 +5,7 @@ use std::fmt::Write;
 use octet_machine::has_kvm;
 
 use super::spread::ROUNDS;
-use super::{BOARDS, ClusterRuns, MOST, RouterMemory, UNITS};
+use super::{BOARDS, ClusterRuns, MAX, RouterMemory, UNITS};
 use crate::bench::page::table;
 use crate::bench::sample::TimeSample;
 
@@ -70,7 +70,7 @@ impl ClusterRuns {
             0 => ("–".to_owned(), "–".to_owned()),
             most => (megabytes(most as f64), format!("{:.0} %", 100.0 * after / most as f64)),
         };
-        let each = format!("{:.1}", (after - before) / f64::from(MOST) / 1e3);
+        let each = format!("{:.1}", (after - before) / f64::from(MAX) / 1e3);
         [what.to_owned(), megabytes(before), megabytes(after), each, limit, part]
     }
 
@@ -104,7 +104,7 @@ pub fn brief(all: &ClusterRuns) -> String {
     let [[.., maps], _] = all.maps();
     let lan = &all.leases()[1];
     format!(
-        "{} machines {power} of the slowest board alone; lan has {} MB with {MOST} leases, {} of what it may; \
+        "{} machines {power} of the slowest board alone; lan has {} MB with {MAX} leases, {} of what it may; \
          maps {maps} of bare TCP",
         BOARDS + 1,
         lan[2],

@@ -11,7 +11,6 @@ use super::guest;
 
 pub use table::TITLE;
 
-/// The example of forward.
 const PROGRAM: &str = "simulation";
 
 /// What it is called with: the graph, how many nodes, how many of them announce themselves to all, for how many
@@ -26,7 +25,6 @@ const RUNS: [(&str, [u32; 4]); 7] = [
     ("boxes", [1000, 1000, 1000, 10]),
 ];
 
-/// The program failed.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[error("{nodes} nodes were not simulated:\n{said}")]
 #[diagnostic(help("see services/forward/examples/simulation for what it does"))]
@@ -35,7 +33,6 @@ struct Failed {
     said: String,
 }
 
-/// All runs.
 #[derive(Debug, Clone, Default)]
 pub struct ForwardRuns(Vec<Run>);
 
@@ -72,7 +69,6 @@ struct Run {
     set_ups: Vec<SetUps>,
 }
 
-/// Of some numbers.
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
 struct Spread {
     mean: f64,

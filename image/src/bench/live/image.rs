@@ -9,7 +9,6 @@ use crate::bench::altered::{PROGRAMS, change, put};
 use crate::bench::guest::of_guests;
 use crate::build::{self, Options, Other};
 
-/// Whom a box knows.
 pub struct KnownHost {
     /// Its operator, who may do everything.
     pub operator: String,

@@ -21,7 +21,6 @@ use release::BootFiles;
 use run::Guests;
 pub use table::TITLE;
 
-/// All runs.
 #[derive(Debug, Clone, Default)]
 pub struct LiveRuns {
     /// How many there were, each with guests of its own.
@@ -42,7 +41,6 @@ pub struct LiveRuns {
     pub after: Vec<GateMemory>,
 }
 
-/// Installations of one release.
 #[derive(Debug, Clone, Default)]
 pub struct Installs {
     /// What the box wrote of its files, in bytes.

@@ -106,7 +106,6 @@ fn install(folder: &Path) -> miette::Result<()> {
 pub struct ClientProgram {
     program: PathBuf,
     first: Vec<String>,
-    /// The current folder.
     folder: PathBuf,
     home: PathBuf,
     /// By which `cargo image ctl` finds the machine.

@@ -12,7 +12,6 @@ use crate::update;
 /// The file of the key that signs.
 const SIGNER: &str = "signer";
 
-/// An update.
 pub struct BenchRelease {
     /// As `cargo image bundle` makes it.
     pub file: PathBuf,
@@ -25,9 +24,7 @@ pub struct BenchRelease {
 /// A kernel and its initramfs.
 #[derive(Clone, Copy)]
 pub struct BootFiles<'a> {
-    /// The kernel.
     pub linux: &'a [u8],
-    /// The initramfs.
     pub initrd: &'a [u8],
 }
 

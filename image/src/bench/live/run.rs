@@ -41,15 +41,12 @@ struct NotMeasured(String);
 
 /// What the guests are made of.
 pub struct Guests {
-    /// What ships.
     pub built: Built,
     /// The disk of the box.
     pub disk: Sparse,
     /// The initramfs of the guest that echoes.
     pub echo: PathBuf,
-    /// See [`Live`].
     pub whole: BenchRelease,
-    /// See [`Live`].
     pub small: BenchRelease,
     /// The owner of the box.
     pub owner: BenchOwner,

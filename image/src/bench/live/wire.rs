@@ -12,7 +12,6 @@ use serde_json::json;
 /// The unit whose port it is, and the socket that it has for it.
 pub const GATE: &str = "gate";
 
-/// Its port.
 const PORT: u16 = 4040;
 
 /// The guest's address, and that of its other end (QEMU's defaults).

@@ -14,7 +14,6 @@ use super::sample::TimeSample;
 
 pub use table::TITLE;
 
-/// The example of messenger.
 const PROGRAM: &str = "post";
 
 /// Messages in a run, and how many each of eight addresses leaves at once: a mailbox takes 1000 of one.
@@ -24,7 +23,6 @@ const LOAD: usize = 900;
 /// Where nothing waits for a disk.
 const IN_MEMORY: &str = "/dev/shm";
 
-/// The program failed.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[error("messages were not measured:\n{said}")]
 #[diagnostic(help("see services/messenger/examples/post for what it does"))]
@@ -47,7 +45,6 @@ struct Line {
     busy_bytes: u64,
 }
 
-/// All runs.
 #[derive(Debug, Clone, Default)]
 pub struct Messenger {
     /// How many there were, each with mailboxes of its own.
@@ -56,7 +53,6 @@ pub struct Messenger {
     pub places: [Runs; 2],
     /// Bytes of requests and answers that a message costs its writer.
     pub sent: u64,
-    /// And its reader.
     pub fetched: u64,
     /// Bytes of the same text by Olm within JSON.
     pub olm_in_json: u64,

@@ -34,7 +34,7 @@ const IDLE: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(180);
 
 /// The pause before it is tried again.
-const PAUSE: Duration = Duration::from_millis(500);
+const RETRY_DELAY: Duration = Duration::from_millis(500);
 
 /// The wires between four nodes.
 const WIRES: usize = 3;
@@ -49,7 +49,6 @@ struct NotMeasured {
     tail: Tail,
 }
 
-/// What it boots.
 pub struct GuestChain {
     linux: PathBuf,
     initrd: PathBuf,
@@ -58,7 +57,6 @@ pub struct GuestChain {
 }
 
 impl GuestChain {
-    /// Builds it.
     pub fn build(options: &Options) -> miette::Result<Self> {
         let linux = build::build(options)?.linux;
         let folder = tempfile::tempdir().into_diagnostic()?;
@@ -142,7 +140,7 @@ impl Row {
             if Instant::now() > deadline {
                 return Err(error);
             }
-            sleep(PAUSE);
+            sleep(RETRY_DELAY);
         }
         let began = Instant::now();
         self.send(way, SHOWS)?;

@@ -19,7 +19,7 @@ const VIA: &str = "2";
 const END: u8 = 5;
 
 /// How long anything may take, however busy the host.
-const PATIENCE: Duration = Duration::from_secs(180);
+const TIMEOUT: Duration = Duration::from_secs(180);
 
 /// How often a path is asked for until packets take one over a relay.
 const TRIES: usize = 5;
@@ -27,7 +27,6 @@ const TRIES: usize = 5;
 /// What becomes of the relay.
 #[derive(Debug, Clone, Copy)]
 enum Fault {
-    /// Its cable is pulled.
     Pulled,
     /// Whatever it says is lost on its wire; it hears, and its link is up.
     Mute,
@@ -117,7 +116,7 @@ fn in_use(rows: &[Value]) -> Option<Vec<u8>> {
 
 /// Asks the source for its paths, again and again without a pause, until `of` finds something in them.
 fn wait<T>(site: &Site, what: &str, of: impl Fn(&[Value]) -> Option<T>) -> miette::Result<T> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         let shown = site.ask(SOURCE, "paths", json!({}))?;
         if let Some(found) = of(shown.as_array().map_or(&[], Vec::as_slice)) {

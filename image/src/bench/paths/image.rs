@@ -15,7 +15,6 @@ use crate::tree::{ElfFile, Libc, Tree, TreeNode};
 /// The example of forward, and the unit that it is.
 pub const CHAIN: &str = "chain";
 
-/// What it starts.
 const OTHERS: [&str; 3] = ["/usr/sbin/yggdrasil", "/usr/bin/nebula", "/usr/bin/nebula-cert"];
 
 /// The modules that are loaded once base units run, and the one that others carry packets with.
@@ -34,7 +33,6 @@ struct Missing {
     folder: PathBuf,
 }
 
-/// Builds it.
 pub fn build(options: &Options) -> miette::Result<Other> {
     let of = ["--package", "octet-forward", "--example", CHAIN];
     let program = std::fs::read(guest::compile(options.target, &of)?).into_diagnostic()?;

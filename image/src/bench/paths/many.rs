@@ -12,10 +12,8 @@ use super::site::Site;
 /// Where they begin and end: at no node are there more than 512, of which those before may still have some.
 const BETWEEN: [(u8, u8); 2] = [(1, 4), (2, 5)];
 
-/// Between each two.
 const EACH: u32 = 480;
 
-/// All of them.
 pub const PATHS: u32 = EACH * BETWEEN.len() as u32;
 
 /// The one that they all go through.

@@ -25,13 +25,11 @@ pub use table::TITLE;
 pub struct BenchPath {
     /// What the program in the guest calls it (services/forward/examples/chain).
     name: &'static str,
-    /// What people do.
     what: &'static str,
     /// The package of Debian, of one whose programs carry packets.
     package: Option<&'static str>,
 }
 
-/// All of them.
 pub const WAYS: [BenchPath; 8] = [
     way("plain", "plain forwarding, nothing encrypted"),
     way("wireguard", "WireGuard from each node to the next, forwarding"),
@@ -50,18 +48,14 @@ const fn way(name: &'static str, what: &'static str) -> BenchPath {
     BenchPath { name, what, package: None }
 }
 
-/// Bytes that were carried.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct CarriedBytes {
-    /// How many.
     bytes: u64,
-    /// How long that took.
     took: Duration,
     /// What the guest used of processors meanwhile, less what it uses anyway.
     used: Duration,
 }
 
-/// All runs.
 #[derive(Debug, Clone, Default)]
 pub struct PathRuns {
     /// How many there were, each with a guest of its own.
@@ -70,7 +64,6 @@ pub struct PathRuns {
     rounds: Vec<[CarriedBytes; WAYS.len()]>,
     /// Versions of the packages of all ways.
     versions: [Option<String>; WAYS.len()],
-    /// Set-ups in a box.
     set_ups: SetUps,
     /// Relays that are gone, in the same box.
     failovers: Failovers,
@@ -92,13 +85,11 @@ pub struct SetUps {
 /// From a fault of the relay that packets take until they take another path.
 #[derive(Debug, Clone, Default)]
 pub struct Failovers {
-    /// Its cable is pulled.
     pulled: TimeSample,
     /// What it says is lost, and its link is up.
     mute: TimeSample,
 }
 
-/// Paths through one relay.
 #[derive(Debug, Clone, Default)]
 pub struct Many {
     /// How many were asked for.

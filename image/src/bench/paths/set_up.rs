@@ -5,7 +5,6 @@ use serde_json::json;
 use super::SetUps;
 use super::site::Site;
 
-/// Set-ups in a run.
 pub const ROUNDS: usize = 20;
 
 /// The board that asks, the relays, and the end.

@@ -22,7 +22,7 @@ const MEMORY: u32 = 512;
 const LINKED: Duration = Duration::from_secs(180);
 
 /// The pause between two looks.
-const PAUSE: Duration = Duration::from_millis(500);
+const RETRY_DELAY: Duration = Duration::from_millis(500);
 
 /// No path that was dropped is there for this long, and the pause between two looks for it.
 const DROPPED: Duration = Duration::from_secs(60);
@@ -38,7 +38,6 @@ struct NoNeighbours {
     tail: Tail,
 }
 
-/// The box.
 pub struct Site {
     together: Together,
     // The machines' sockets are in it.
@@ -64,7 +63,6 @@ impl Site {
         (1..=BOARDS).try_for_each(|board| self.wait(board, deadline))
     }
 
-    /// Its machines and wires.
     pub fn cluster(&self) -> &Cluster {
         &self.together.machines.cluster
     }
@@ -81,7 +79,7 @@ impl Site {
                 let tail = self.machine(board)?.tail(20);
                 return Err(NoNeighbours { board, links, tail }.into());
             }
-            sleep(PAUSE);
+            sleep(RETRY_DELAY);
         }
     }
 

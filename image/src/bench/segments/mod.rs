@@ -21,12 +21,10 @@ use text::{LARGE, PolicyCount, SMALL};
 /// How often in a run everything on this computer itself is measured.
 const ROUNDS: usize = 5;
 
-/// All runs.
 #[derive(Debug, Clone, Default)]
 pub struct SegmentRuns {
     /// How many there were, each with guests of its own.
     pub runs: usize,
-    /// Planning a large box.
     pub plan: Planned,
     /// A large box and a usual one.
     pub applied: [Applied; 2],
@@ -39,13 +37,11 @@ pub struct SegmentRuns {
 /// From the text of `appliance.toml` to that of the rules.
 #[derive(Debug, Clone, Default)]
 pub struct Planned {
-    /// Reading the file.
     pub parse: TimeSample,
     /// From what it says to the plan.
     pub plan: TimeSample,
     /// From the plan to nft's text.
     pub text: TimeSample,
-    /// The last two.
     pub both: TimeSample,
     /// The text, in bytes.
     pub bytes: u64,
@@ -54,9 +50,7 @@ pub struct Planned {
 /// Until the kernel has what a box wants.
 #[derive(Debug, Clone, Default)]
 pub struct Applied {
-    /// Which box.
     pub size: PolicyCount,
-    /// By netd.
     pub netd: Applications,
     /// The same text by nft, the same links and addresses by ip.
     pub whole: Applications,
@@ -64,12 +58,10 @@ pub struct Applied {
     pub least: Applications,
 }
 
-/// By one means.
 #[derive(Debug, Clone, Default)]
 pub struct Applications {
     /// A kernel that has none of it.
     pub first: TimeSample,
-    /// After that, another policy.
     pub change: TimeSample,
     /// Then netd looks for flows that no policy allows any more, and finds none.
     pub flows: TimeSample,
@@ -81,11 +73,9 @@ pub struct Applications {
 pub struct PacketCost {
     /// What ships, with many policies.
     pub many: Duration,
-    /// With few.
     pub few: Duration,
     /// With many, and without the guard.
     pub unguarded: Duration,
-    /// Without any rules.
     pub bare: Duration,
 }
 

@@ -15,7 +15,6 @@ use super::{Applications, Planned};
 use crate::bench::guest;
 use crate::build;
 
-/// The example of netd.
 const PROGRAM: &str = "measure";
 
 /// The unit that built-in lines are about.
@@ -25,7 +24,6 @@ const GATE: &str = "services/gate/unit.toml";
 /// many rules at once (SO_SNDBUFFORCE, socket(7), asks for a capability outside of it).
 const NAMESPACES: [&str; 3] = ["--net", "--mount", "--"];
 
-/// The program failed.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[error("`{words}` failed:\n{said}")]
 #[diagnostic(help("only root may do this, and the kernel has to have nf_tables and veth"))]
@@ -67,7 +65,6 @@ pub struct Native {
 }
 
 impl Native {
-    /// Compiles it.
     pub fn new() -> miette::Result<Self> {
         let made = guest::example("octet-netd", PROGRAM)?;
         let folder = tempfile::tempdir().into_diagnostic()?;

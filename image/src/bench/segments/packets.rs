@@ -36,7 +36,6 @@ pub fn card(number: u8) -> Mac {
 /// How many cards the router needs.
 pub const CARDS: u8 = 3;
 
-/// The flow.
 pub struct BenchFlow {
     from: Port,
     to: Port,
@@ -62,9 +61,6 @@ impl BenchFlow {
     }
 
     /// Whether a datagram passes that no line of the box lets. Behind it goes one that passes.
-    ///
-    /// # Errors
-    /// As [`open`](Self::open).
     pub fn is_open_to_all(&self) -> io::Result<bool> {
         let [stray, stray_comes] = frames(FROM, TO, FLOW + 1);
         let [sent, comes] = frames(FROM, TO, FLOW);
@@ -82,9 +78,6 @@ impl BenchFlow {
     }
 
     /// Sends so many datagrams, some at a time, and returns when all have come out.
-    ///
-    /// # Errors
-    /// One got lost.
     pub fn send(&self, count: usize) -> io::Result<()> {
         let [sent, comes] = frames(FROM, TO, FLOW);
         let mut left = count;

@@ -49,7 +49,6 @@ struct NotMeasured {
     tail: Tail,
 }
 
-/// One kind of router.
 struct Kind {
     name: &'static str,
     size: PolicyCount,
@@ -66,17 +65,14 @@ const KINDS: [Kind; 4] = [
     Kind { name: "without rules", size: LARGE, fault: Some("bare"), is_open: true },
 ];
 
-/// What they boot.
 pub struct Routers {
     linux: PathBuf,
-    /// Their initramfs.
     images: [PathBuf; KINDS.len()],
     architecture: octet_machine::Architecture,
     _folder: TempDir,
 }
 
 impl Routers {
-    /// Builds them.
     pub fn build(options: &Options) -> miette::Result<Self> {
         let built = build::build(options)?;
         let of =
@@ -145,7 +141,6 @@ fn initrd(options: &Options, size: PolicyCount, netd: Option<&[u8]>) -> miette::
     Ok(other.initrd)
 }
 
-/// A router that runs.
 struct Router {
     kind: &'static Kind,
     machine: Machine,

@@ -2,19 +2,16 @@
 
 use std::fmt::Write as _;
 
-/// Boards and policies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PolicyCount {
     /// How many boards there are.
     pub boards: u8,
-    /// How many lines.
     pub policies: u16,
 }
 
 /// A box as large as they get, with lines for everybody.
 pub const LARGE: PolicyCount = PolicyCount { boards: 32, policies: 1000 };
 
-/// A usual one.
 pub const SMALL: PolicyCount = PolicyCount { boards: 8, policies: 8 };
 
 /// A large box with few lines.

@@ -8,7 +8,6 @@ const MARK: &str = "referee: ";
 /// The last of its lines begins so, whether all went well or not.
 pub const ENDS: [&str; 2] = ["referee: {\"done\"", "referee: {\"failed\""];
 
-/// One line.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 enum Line {

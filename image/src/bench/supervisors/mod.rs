@@ -40,9 +40,7 @@ const LONGEST: Duration = Duration::from_secs(600);
 /// All runs of all systems.
 #[derive(Debug, Clone, Default)]
 pub struct Supervisors {
-    /// How often each ran.
     pub runs: usize,
-    /// Octet's first.
     pub systems: Vec<SystemRuns>,
     /// From the kernel's start until an init that does nothing runs, in seconds.
     pub bare: Vec<f64>,
@@ -55,7 +53,6 @@ pub struct Supervisors {
 pub struct SystemRuns {
     /// Its name, with a version for one that is not ours.
     pub name: String,
-    /// What was measured.
     pub runs: Vec<Run>,
 }
 
@@ -72,12 +69,12 @@ struct NotMeasured {
 }
 
 /// More runs than these take longer than all other parts together.
-const MOST_RUNS: usize = 3;
+const MAX_RUNS: usize = 3;
 
 /// Runs all of them in turn, `runs` times, so that a busy moment of the host meets each. On x86-64:
 /// what differs between supervisors does not hang on the processor.
 pub fn measure(options: &Options, runs: usize) -> miette::Result<Supervisors> {
-    let runs = runs.min(MOST_RUNS);
+    let runs = runs.min(MAX_RUNS);
     eprintln!("peers      Octet, s6, runit and finit as PID 1, {runs} times in turn");
     let options = Options { target: Target::QemuX86_64, ..options.clone() };
     let built = build::build(&options)?;

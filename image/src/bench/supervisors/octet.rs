@@ -6,7 +6,6 @@ use super::programs::Programs;
 use crate::build::{self, Options, Other};
 use crate::tree::{Because, ImageUnits, NodeOrigin, TreeNode};
 
-/// Builds it.
 pub fn build(options: &Options, programs: &Programs, units: u32) -> miette::Result<Other> {
     let list = sources(units).map_err(|error| *error)?;
     build::initrd_with(options, |tree| {

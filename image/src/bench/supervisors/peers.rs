@@ -18,7 +18,6 @@ pub enum OtherSupervisor {
 }
 
 impl OtherSupervisor {
-    /// All of them.
     pub const ALL: [Self; 3] = [Self::S6, Self::Runit, Self::Finit];
 
     /// Its name, which is also that of its package.

@@ -7,14 +7,11 @@ use crate::target::Target;
 pub struct Programs {
     /// Mounts what a peer does not mount, and starts it.
     pub stage: Vec<u8>,
-    /// The trivial unit.
     pub idle: Vec<u8>,
-    /// Measures.
     pub referee: Vec<u8>,
 }
 
 impl Programs {
-    /// Compiles them.
     pub fn compile(target: Target) -> miette::Result<Self> {
         let bytes = |name| of_guests(target, name);
         Ok(Self { stage: bytes("stage")?, idle: bytes("idle")?, referee: bytes("referee")? })

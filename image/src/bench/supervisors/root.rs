@@ -103,7 +103,6 @@ impl<'a> Root<'a> {
         fs::read(&path).map_err(|why| UnusableRoot { path, why })
     }
 
-    /// The initramfs.
     pub fn pack(mut self) -> Vec<u8> {
         let names: Vec<_> = self.libraries.iter().map(String::as_str).collect();
         let cache = loader_cache::build(LIBRARIES, &names);

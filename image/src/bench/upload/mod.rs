@@ -22,7 +22,6 @@ const ROUND_TRIP: u32 = 50;
 /// Where nothing waits for a disk.
 const IN_MEMORY: &str = "/dev/shm";
 
-/// The program failed.
 #[derive(Debug, thiserror::Error, Diagnostic)]
 #[error("no upload was measured:\n{said}")]
 #[diagnostic(help(
@@ -53,7 +52,6 @@ pub struct Upload {
     pub tcp: Vec<f64>,
     /// The most memory of the gate after the first, in bytes.
     pub gate: Vec<f64>,
-    /// And of cache.
     pub cache: Vec<f64>,
 }
 

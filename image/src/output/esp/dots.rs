@@ -28,7 +28,6 @@ const DEEPEST: u32 = 16;
 /// A volume, and where its clusters are.
 struct Volume<'a, D> {
     disk: &'a mut D,
-    /// Bytes of a cluster.
     cluster: usize,
     /// The place of cluster 2, the first one.
     data: u64,

@@ -6,7 +6,6 @@ use uuid::Builder;
 use super::{IMAGE, Part, SUPPLIER, Subject};
 use crate::source::{Checksum, ComponentKind};
 
-/// The document.
 pub fn document(subject: &Subject<'_>, parts: &[Part<'_>]) -> Value {
     let components: Vec<_> = parts.iter().map(component).collect();
     let all: Vec<_> = parts.iter().map(|part| &part.id).collect();

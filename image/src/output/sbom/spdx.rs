@@ -9,7 +9,6 @@ use crate::source::{Checksum, Component};
 
 const NONE: &str = "NOASSERTION";
 
-/// The document.
 pub fn document(subject: &Subject<'_>, parts: &[Part<'_>]) -> Value {
     let mut packages = vec![json!({
         "SPDXID": id(IMAGE),

@@ -73,9 +73,6 @@ impl<'a> Compiler<'a> {
 
     /// Has cargo build what `words` say, with the features of this image's services: what they share with the image is
     /// compiled once. `made` is given each artifact for the target; those for this machine are left out.
-    ///
-    /// # Errors
-    /// Cargo fails.
     pub fn build(&self, words: &[&str], mut made: impl FnMut(Artifact)) -> Result<(), CargoError> {
         let others = self.crate_cache()?;
         if let Some(others) = &others {
@@ -252,7 +249,6 @@ struct Last {
 }
 
 impl Last {
-    /// Where it is kept.
     fn file() -> Option<PathBuf> {
         cache::folder("compiled.json")
     }
@@ -261,7 +257,6 @@ impl Last {
         serde_json::from_slice(&fs::read(Self::file()?).ok()?).ok()
     }
 
-    /// Nothing depends on it.
     fn write(&self) {
         if let (Some(path), Ok(text)) = (Self::file(), serde_json::to_vec(self)) {
             let _ = file::write(&path, &text);

@@ -44,11 +44,9 @@ const MAX_KEYS: usize = 4;
 
 /// The part of the store that is for one compiler with its flags, and the clone that uses it.
 pub struct CrateCache<'a> {
-    /// All parts.
     store: PathBuf,
     /// A name for the compiler, its flags, and what else it calls.
     key: String,
-    /// Where cargo compiles into.
     target: &'a Path,
     /// Where it unpacks the sources of crates.
     sources: Sources<'a>,
@@ -60,7 +58,6 @@ pub struct CrateCache<'a> {
 /// What of the store was copied.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Restored {
-    /// So many were.
     pub copied: usize,
     /// Those that are not what they should be, each with why. They are gone, and cargo compiles them.
     pub refused: Vec<(PathBuf, String)>,
@@ -166,9 +163,6 @@ impl<'a> CrateCache<'a> {
     }
 
     /// Keeps those of `units` that the store lacks.
-    ///
-    /// # Errors
-    /// The store cannot be written.
     pub fn keep(&self, units: &CompiledCrates) -> Result<usize, WriteError> {
         let part = self.part();
         let make = || DirBuilder::new().recursive(true).mode(0o700).create(&part);

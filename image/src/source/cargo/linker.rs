@@ -63,9 +63,6 @@ pub struct Linker {
 impl Linker {
     /// Writes the scripts below `folder`. They call the `zig` and the linker of the compiler in `sysroot`, which runs on
     /// `host`.
-    ///
-    /// # Errors
-    /// The folder cannot be written.
     pub fn write(
         folder: &Path,
         target: Target,
@@ -91,7 +88,6 @@ impl Linker {
         Ok(Self { folder, target, zig, lld })
     }
 
-    /// Variables for cargo.
     pub fn environment(&self) -> Vec<(String, PathBuf)> {
         let triple = self.target.triple().replace('-', "_");
         let script = |name: &str| self.folder.join(name);

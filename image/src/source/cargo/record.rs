@@ -17,7 +17,6 @@ const KEPT: usize = 8;
 /// Programs, and the crates that were compiled into them.
 #[derive(Debug)]
 pub struct Compiled {
-    /// The programs, by name.
     pub programs: Vec<ProgramRecord>,
     /// The crates, by name and version.
     pub crates: Vec<Crate>,
@@ -27,21 +26,15 @@ pub struct Compiled {
     pub also: Vec<(PathBuf, Sha256)>,
 }
 
-/// One program.
 #[derive(Debug)]
 pub struct ProgramRecord {
-    /// Its name.
     pub name: String,
-    /// Its content.
     pub bytes: Vec<u8>,
 }
 
-/// One crate.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Crate {
-    /// Its name.
     pub name: String,
-    /// Its version.
     pub version: String,
     /// Its licence, an SPDX expression by crates' rules.
     pub license: Option<String>,

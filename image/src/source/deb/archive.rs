@@ -11,10 +11,10 @@ use crate::digest::Sha256;
 use crate::tree::{NodeOrigin, PackageRecord, RecordText};
 
 /// Bytes that a package may have unpacked. Kernels are the largest ones there are.
-const MOST: u64 = 1 << 30;
+const MAX: u64 = 1 << 30;
 
 /// Files that a package may have.
-const MOST_FILES: usize = 100_000;
+const MAX_FILES: usize = 100_000;
 
 /// KiB that unpacking xz may take: what its highest level asks for, and some more.
 const XZ_MEMORY: u32 = 128 << 10;
@@ -28,7 +28,6 @@ const END: std::ops::Range<usize> = 58..60;
 /// Programs that dpkg would run when it installs or removes a package (deb-postinst(5) and its like).
 const SCRIPTS: [&str; 5] = ["config", "preinst", "postinst", "prerm", "postrm"];
 
-/// A package, unpacked.
 #[derive(Debug)]
 pub struct DebPackage {
     sha256: Sha256,
@@ -45,20 +44,15 @@ pub struct DebPackage {
 /// A file of a package.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DebFile {
-    /// Its permissions.
     pub mode: u16,
-    /// Its owner.
     pub uid: u32,
-    /// Its group.
     pub gid: u32,
-    /// What it is.
     pub content: DebFileContent,
 }
 
 /// What a file of a package is; folders are left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DebFileContent {
-    /// A regular file.
     File(Vec<u8>),
     /// A symbolic link to this target.
     Link(String),
@@ -194,11 +188,11 @@ fn unpack<'a>(ending: &str, bytes: &'a [u8]) -> io::Result<Box<dyn Read + 'a>> {
 /// The regular files and symbolic links of an inner archive.
 fn files(tar: Box<dyn Read + '_>) -> io::Result<BTreeMap<String, DebFile>> {
     let mut files = BTreeMap::new();
-    let mut archive = Archive::new(BufReader::new(tar).take(MOST));
-    let mut left = MOST;
+    let mut archive = Archive::new(BufReader::new(tar).take(MAX));
+    let mut left = MAX;
     for (count, entry) in archive.entries()?.enumerate() {
         let mut entry = entry?;
-        if count >= MOST_FILES || entry.size() > left {
+        if count >= MAX_FILES || entry.size() > left {
             return wrong("it is too large");
         }
         let content = match entry.header().entry_type() {

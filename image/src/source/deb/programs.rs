@@ -10,9 +10,8 @@ use crate::target::Target;
 use crate::tree::{Because, ElfFile, Libc, TreeNode, normal};
 
 /// Links that lead to further links, at most.
-const MOST_LINKS: usize = 40;
+const MAX_LINKS: usize = 40;
 
-/// What is taken.
 #[derive(Debug, Default)]
 pub struct Gathered {
     /// Files and links, by path.
@@ -40,7 +39,7 @@ impl<'a> Files<'a> {
 
     fn find(&self, path: &str) -> Option<Found<'a>> {
         let (mut path, mut way) = (path.to_owned(), vec![]);
-        while way.len() < MOST_LINKS {
+        while way.len() < MAX_LINKS {
             let (package, entry) = self.entry(&path)?;
             way.push((path.clone(), package, entry));
             match &entry.content {

@@ -8,7 +8,7 @@ use std::io::Read;
 use flate2::read::GzDecoder;
 
 use self::choice::Choice;
-use super::{Gathered, MOST, NamedModule, SeedError, component, verified};
+use super::{Gathered, MAX, NamedModule, SeedError, component, verified};
 use crate::seed::{Installed, InstalledPackage, Modules, SeedDisk, file_name};
 use crate::target::Target;
 use crate::tree::{Because, NodeOrigin, TreeNode};
@@ -31,11 +31,11 @@ pub fn gather(
     };
     let folder = format!("/lib/modules/{release}");
     let package = owner(installed, &format!("{folder}/modules.builtin"))?;
-    let builtin = disk.text(&format!("{folder}/modules.builtin"), MOST)?;
+    let builtin = disk.text(&format!("{folder}/modules.builtin"), MAX)?;
     let modules = Modules::parse(
-        &disk.text(&format!("{folder}/modules.dep"), MOST)?,
+        &disk.text(&format!("{folder}/modules.dep"), MAX)?,
         &builtin,
-        &disk.text(&format!("{folder}/modules.softdep"), MOST)?,
+        &disk.text(&format!("{folder}/modules.softdep"), MAX)?,
     );
     let choice = Choice::of(&modules, target, named, &mut gathered.taken.notes)?;
 
@@ -85,7 +85,7 @@ fn unpack(bytes: Vec<u8>, path: &str) -> Result<Vec<u8>, SeedError> {
     }
     let mut unpacked = vec![];
     GzDecoder::new(&bytes[..])
-        .take(MOST)
+        .take(MAX)
         .read_to_end(&mut unpacked)
         .map_err(|error| SeedError::Modules(format!("{path}: {error}")))?;
     Ok(unpacked)

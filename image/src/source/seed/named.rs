@@ -11,11 +11,9 @@ use crate::tree::{Because, ImageUnits};
 /// A module, and who names it.
 #[derive(Debug, Clone)]
 pub struct NamedModule {
-    /// The kernel's spelling.
     pub name: String,
     /// Why it is in the image.
     pub because: Because,
-    /// When it is loaded.
     pub when: When,
     file: String,
     text: String,
@@ -27,11 +25,9 @@ pub struct NamedModule {
 pub enum When {
     /// At every start, before the base units that name it.
     First,
-    /// At every start.
     Later,
     /// At every start of a router, before base units.
     OnRouter,
-    /// When somebody loads it.
     AtHand,
 }
 

@@ -24,7 +24,6 @@ pub enum RouterKind {
 pub struct RouterContact {
     /// Where its web server answers.
     pub address: RouterAddress,
-    /// Its certificate.
     pub fingerprint: Fingerprint,
 }
 
@@ -34,7 +33,6 @@ pub struct RouterContact {
 pub struct RouterAddress(String);
 
 impl RouterKind {
-    /// Whether it runs Octet.
     pub fn is_octet(&self) -> bool {
         *self == Self::Octet
     }

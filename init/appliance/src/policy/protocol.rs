@@ -12,9 +12,7 @@ pub(super) const MPLS_IN_IP: &str = "mpls-in-ip";
 #[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(try_from = "Raw", into = "Raw")]
 pub(super) enum Named {
-    /// One with ports.
     Transport(Protocol),
-    /// Echo requests.
     Ping,
     /// One without ports that has no name here, or [`super::MPLS_IN_IP`].
     Number(u8),

@@ -28,7 +28,7 @@ const RESERVED: u8 = 0xC0;
 
 /// Set in the part of a long name that comes first, which is its end.
 const LAST: u8 = 0x40;
-const MOST_PARTS: u8 = 20;
+const MAX_PARTS: u8 = 20;
 /// Where the 13 characters of a part are.
 const UNITS: [Range<usize>; 3] = [1..11, 14..26, 28..32];
 
@@ -74,7 +74,7 @@ struct LongName {
 impl LongName {
     /// One that begins in the slot `index`.
     fn begin(index: usize, slot: &[u8]) -> Option<Self> {
-        let left = slot[0].checked_sub(LAST).filter(|left| (1..=MOST_PARTS).contains(left))?;
+        let left = slot[0].checked_sub(LAST).filter(|left| (1..=MAX_PARTS).contains(left))?;
         Some(Self { slots: index..index + 1, left: left - 1, sum: slot[SUM] })
     }
 

@@ -6,7 +6,7 @@ use super::{FatProblem, u32_at};
 /// The upper four bits of an entry are not part of it, and stay as they are.
 const BITS: u32 = 0x0FFF_FFFF;
 const BAD: u32 = 0x0FFF_FFF7;
-const LEAST_END: u32 = 0x0FFF_FFF8;
+const MIN_END: u32 = 0x0FFF_FFF8;
 const END: u32 = 0x0FFF_FFFF;
 
 /// Entry 1 is no cluster's: both bits are set in a volume that was unmounted and had no errors.
@@ -16,7 +16,6 @@ const CLEAN: u32 = 0x0C00_0000;
 /// What the table says about a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClusterLink {
-    /// No file has it.
     Free,
     /// The file goes on there.
     Next(u32),
@@ -26,7 +25,6 @@ pub enum ClusterLink {
     Bad,
 }
 
-/// One table.
 #[derive(Debug, Clone)]
 pub struct FatTable {
     bytes: Vec<u8>,
@@ -45,7 +43,6 @@ impl FatTable {
         Ok(Self { bytes, clusters: volume.clusters })
     }
 
-    /// All of it.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -60,7 +57,7 @@ impl FatTable {
         match u32_at(&self.bytes, 4 * cluster as usize) & BITS {
             0 => ClusterLink::Free,
             BAD => ClusterLink::Bad,
-            LEAST_END..=END => ClusterLink::End,
+            MIN_END..=END => ClusterLink::End,
             next => ClusterLink::Next(next),
         }
     }
@@ -70,7 +67,6 @@ impl FatTable {
         self.set(cluster, END);
     }
 
-    /// Makes a cluster free.
     pub fn clear(&mut self, cluster: u32) {
         self.set(cluster, 0);
     }

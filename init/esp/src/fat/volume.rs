@@ -4,10 +4,10 @@
 use super::{FatProblem, SECTOR, u16_at, u32_at};
 
 /// More clusters are never there: it bounds the memory that a plan needs.
-const MOST: u32 = 1 << 22;
+const MAX: u32 = 1 << 22;
 
 /// With fewer it would not be FAT32 (ibid., "FAT Type Determination").
-const LEAST: u32 = 65_525;
+const MIN: u32 = 65_525;
 
 const ENTRIES_PER_SECTOR: u32 = 128;
 
@@ -60,7 +60,7 @@ impl VolumeGeometry {
         let data = reserved + 2 * size;
         let sectors = u64::from(u32_at(boot, 32)).saturating_sub(data);
         let clusters = u32::try_from(sectors / u64::from(cluster)).unwrap_or(u32::MAX);
-        demand((LEAST..=MOST).contains(&clusters), "it is too small, or too large")?;
+        demand((MIN..=MAX).contains(&clusters), "it is too small, or too large")?;
         let table_sectors = (clusters + 2).div_ceil(ENTRIES_PER_SECTOR);
         demand(u64::from(table_sectors) <= size, "its tables are too small")?;
         let (root, info) = (u32_at(boot, 44), u64::from(u16_at(boot, 48)));
@@ -88,16 +88,12 @@ impl VolumeGeometry {
         self.data + u64::from(cluster - 2) * self.cluster as u64
     }
 
-    /// Bytes of one cluster.
     pub fn cluster_bytes(&self) -> u32 {
         (self.cluster * SECTOR) as u32
     }
 }
 
 /// Looks whether a sector is FSINFO.
-///
-/// # Errors
-/// It is not.
 pub fn check_info(info: &[u8]) -> Result<(), FatProblem> {
     match SIGNATURES.iter().all(|(at, signature)| u32_at(info, *at) == *signature) {
         true => Ok(()),

@@ -19,10 +19,8 @@ const UNFINISHED: &str = ".new";
 /// How many files are told by name.
 const TOLD: usize = 8;
 
-/// Whose a cluster is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Owner {
-    /// Nobody's, so far.
     Nobody,
     /// That of a file or a folder.
     Kept,
@@ -37,7 +35,6 @@ struct Folder {
     clusters: Vec<u32>,
 }
 
-/// A chain of clusters.
 struct Chain {
     clusters: Vec<u32>,
     /// Whether it has an end; otherwise it goes on at a free cluster.
@@ -75,9 +72,6 @@ pub struct TreeWalk<'a> {
 
 impl<'a> TreeWalk<'a> {
     /// Goes through all folders, from the root on.
-    ///
-    /// # Errors
-    /// See [`Problem`].
     pub fn through(
         device: &impl ReadAt,
         volume: &'a VolumeGeometry,
@@ -295,7 +289,6 @@ fn at(path: &str) -> impl Fn(FatFault) -> FatProblem {
 pub struct Walked {
     /// What is written into folders.
     pub writes: Vec<FatWrite>,
-    /// The same in words.
     pub done: Vec<String>,
     owners: Vec<Owner>,
     ends: Vec<u32>,

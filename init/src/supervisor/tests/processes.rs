@@ -2,10 +2,8 @@
 
 use super::*;
 
-/// What a process does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// What it should.
     Healthy,
     /// It ends by itself, with this status, before it is ready or later.
     Dies(i32),

@@ -14,7 +14,6 @@ struct Seen {
     held: bool,
     /// It is not to run here.
     elsewhere: bool,
-    /// Restarts that were granted.
     grants: Vec<Moment>,
     /// Failures since it last held out.
     in_a_row: i32,

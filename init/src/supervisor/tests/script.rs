@@ -21,7 +21,6 @@ impl Script {
         self.0.len() == 0
     }
 
-    /// One of so many.
     pub fn draw(&mut self, choices: usize) -> usize {
         self.0.next().map_or(0, |number| usize::from(number) % choices)
     }

@@ -64,12 +64,10 @@ pub fn set_up(router: &mut Router) {
 pub struct Site(pub Rc<Server>);
 
 impl Site {
-    /// Starts it.
     pub fn start(router: Router) -> Self {
         Self(Rc::new(Server::start(router).unwrap()))
     }
 
-    /// A connection to it.
     pub fn https(&self) -> Https {
         let fingerprint = Fingerprint::new(self.0.fingerprint());
         Https::new(&self.0.address().to_string(), Some(fingerprint)).unwrap()

@@ -24,7 +24,6 @@ pub struct UciChange {
     pub lines: Vec<String>,
     /// Sections that go, file and name; what changes goes first, too. Nothing as long as there are conflicts.
     pub gone: Vec<(String, String)>,
-    /// Sections that come then.
     pub made: Vec<UciSection>,
     /// The same for `uci batch`.
     pub commands: Vec<String>,
@@ -165,7 +164,6 @@ fn said(section: &UciSection) -> String {
     section.options.iter().map(option).collect::<Vec<_>>().join(", ")
 }
 
-/// What makes a section.
 fn set(section: &UciSection) -> Vec<String> {
     let path = format!("{}.{}", section.config, section.name.as_deref().unwrap_or_default());
     let mut commands = vec![format!("set {path}={}", section.kind)];

@@ -12,11 +12,9 @@ use crate::plan::RouterPlan;
 pub struct OpenwrtRouter {
     /// What it is, as its maker calls it.
     pub model: String,
-    /// Its configuration.
     pub sections: Vec<UciSection>,
     /// The bridge that all ports of the plan are in.
     pub bridge: String,
-    /// The bridge's other ports.
     pub others: Vec<String>,
     /// The zone that the uplink is in.
     pub outside: String,
@@ -38,15 +36,7 @@ pub enum RouterError {
     Swconfig(String),
     /// A port is not one of the switch.
     #[error("{model} has no bridge with the ports {wanted}; {there}")]
-    NoBridge {
-        /// What it is.
-        model: String,
-        /// What the plan has.
-        wanted: String,
-        /// What there is.
-        there: String,
-    },
-    /// Nothing leads out.
+    NoBridge { model: String, wanted: String, there: String },
     #[error("no zone of the firewall has `{0}`, the port that leads out, or a network by it")]
     NoOutside(LinkName),
     /// A zone may have it, by a device that the plan does not look for.
@@ -55,7 +45,6 @@ pub enum RouterError {
          by its network: say `list network '{network}'` there, too"
     )]
     OutsideByDevice {
-        /// The zone.
         label: String,
         /// The device that it names.
         device: String,
@@ -67,7 +56,6 @@ pub enum RouterError {
 }
 
 impl RouterError {
-    /// What to do.
     pub fn help(&self) -> &'static str {
         match self {
             Self::Uci(_) | Self::Board(_) => {

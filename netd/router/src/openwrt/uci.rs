@@ -15,12 +15,9 @@ pub struct UciSection {
     pub options: Vec<(String, Value)>,
 }
 
-/// What an option says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
-    /// One thing.
     One(String),
-    /// A list of them.
     List(Vec<String>),
 }
 

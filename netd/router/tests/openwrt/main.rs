@@ -356,7 +356,6 @@ struct Reader {
     published: Vec<(Accepts, u8)>,
 }
 
-/// What a rule lets.
 struct Accepts {
     protocol: String,
     family: Option<String>,

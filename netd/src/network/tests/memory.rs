@@ -20,7 +20,6 @@ use crate::rules::NodeTables;
 #[derive(Debug, Clone, Default)]
 pub struct Memory(Rc<RefCell<State>>);
 
-/// What it has.
 #[derive(Debug, Clone, Default)]
 pub struct State {
     pub rules: Option<NodeTables>,
@@ -32,7 +31,6 @@ pub struct State {
     pub came: Option<ReceivedProbes>,
     /// Whether nobody answers who asks what there is.
     pub is_mute: bool,
-    /// What was done.
     steps: Vec<Step>,
     /// The step that is refused, counted from 0 from now on.
     refuse: Option<usize>,
@@ -44,9 +42,7 @@ pub struct State {
 pub enum Step {
     /// Rules are loaded, in one transaction.
     Rules,
-    /// A change is made.
     Change(PlanStep),
-    /// A flow ends.
     Flow(TrackedFlow),
 }
 
@@ -123,7 +119,6 @@ impl Memory {
         self.0.borrow().clone()
     }
 
-    /// Somebody else changes it.
     pub fn change(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.0.borrow_mut());
     }

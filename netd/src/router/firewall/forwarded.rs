@@ -18,7 +18,6 @@ pub(super) const PATH: &str = "fp*";
 /// By it leaves what is for a node to which there is no path yet: the unit hears of it.
 const OUT: &str = "fout";
 
-/// The chains behind these.
 pub(super) fn chains(plan: &RouterPlan, forward: &PathDevices) -> Vec<(&'static str, NftChain)> {
     let [mut tunnels_in, tunnels_out] = leaving::tunnels(plan);
     tunnels_in.extend(lines(plan, Direction::Input));

@@ -180,7 +180,6 @@ fn with(
     forward.map(rules).unwrap_or_default()
 }
 
-/// The devices of boards.
 fn boards(plan: &RouterPlan) -> String {
     list(plan.boards.iter().map(|board| quoted(&board.device)))
 }

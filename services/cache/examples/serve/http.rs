@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::noise::Noise;
-use super::{Failed, PATIENCE};
+use super::{Failed, TIMEOUT};
 
 /// How much is read at once, in bytes.
 const BUFFER: usize = 256 << 10;
@@ -44,7 +44,7 @@ pub fn put(at: SocketAddr, token: &str, noise: Noise, size: u64) -> Result<Strin
 
 fn connect(at: SocketAddr) -> Result<TcpStream, Failed> {
     let stream = TcpStream::connect(at)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
     Ok(stream)
 }
 

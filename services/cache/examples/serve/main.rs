@@ -38,14 +38,13 @@ use node::Node;
 use noise::Noise;
 use plain::Giver;
 
-/// Why nothing was measured.
 type Failed = Box<dyn Error>;
 
 /// What cache does, and what stands beside it, measured one right after the other.
 type Pair = [f64; 2];
 
 /// Nothing here takes that long, however slow the machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 /// How long a node is left alone before its memory is counted: threads that wait for work end after 5 s.
 const IDLE: Duration = Duration::from_secs(10);
@@ -97,7 +96,6 @@ fn end_with_parent(by: Signal) -> Result<(), Failed> {
     Ok(set_parent_process_death_signal(Some(by))?)
 }
 
-/// How much is measured.
 struct Wanted {
     large: u64,
     between: u64,

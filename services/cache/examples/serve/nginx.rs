@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::node::LOOPBACK;
-use super::{Failed, PATIENCE, end_with_parent};
+use super::{Failed, TIMEOUT, end_with_parent};
 
 /// The word that makes a process nginx.
 pub const ROLE: &str = "nginx";
@@ -31,7 +31,6 @@ pub fn run(program: &Path, folder: &Path) -> Result<Value, Failed> {
 /// A process that is nginx.
 pub struct Nginx {
     child: Child,
-    /// Where it is asked.
     pub at: SocketAddr,
 }
 
@@ -50,7 +49,7 @@ impl Nginx {
         let mut command = Command::new(std::env::current_exe()?);
         let child = command.arg(ROLE).arg(program).arg(folder).spawn()?;
         let mut nginx = Self { child, at };
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while TcpStream::connect(at).is_err() {
             if let Some(status) = nginx.child.try_wait()? {
                 return Err(format!("nginx has ended: {status}").into());

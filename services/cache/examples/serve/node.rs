@@ -22,7 +22,7 @@ use rustix::process::{Signal, geteuid};
 use serde_json::{Value, json};
 
 use super::noise::Noise;
-use super::{Failed, PATIENCE, end_with_parent, http, stand_in};
+use super::{Failed, TIMEOUT, end_with_parent, http, stand_in};
 
 /// The word that makes a process a node.
 pub const ROLE: &str = "node";
@@ -91,7 +91,6 @@ pub struct Node {
 
 /// An object that it has.
 pub struct Kept {
-    /// Its hash.
     pub hash: String,
     /// Where it is over HTTP.
     pub path: String,
@@ -124,7 +123,7 @@ impl Node {
     }
 
     fn wait(&self) -> Result<(), Failed> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             let stats = self.ask("stats", &json!({}))?;
             let known = stats["nodes"].as_array().map_or(0, Vec::len);
@@ -176,7 +175,7 @@ impl Node {
 
     fn ask(&self, verb: &str, args: &Value) -> Result<Value, Failed> {
         let mut client = Client::connect(&self.folder.join(SOCKET))?;
-        client.stream().set_read_timeout(Some(PATIENCE))?;
+        client.stream().set_read_timeout(Some(TIMEOUT))?;
         Ok(client.call(verb, args.as_object().cloned().unwrap_or_default())?)
     }
 

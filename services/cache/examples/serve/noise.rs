@@ -11,7 +11,6 @@ impl Noise {
         Self(seed.wrapping_mul(2).wrapping_add(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    /// So many of them.
     pub fn of(self, size: u64) -> Take<Self> {
         self.take(size)
     }

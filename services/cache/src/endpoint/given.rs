@@ -22,7 +22,7 @@ const MASK: EventMask =
 const AHEAD: usize = 64;
 
 /// How often what was noted is put on the disk: a kill loses no more than that.
-const PAUSE: Duration = Duration::from_secs(10);
+const RETRY_DELAY: Duration = Duration::from_secs(10);
 
 /// What the store is to tell `policy` through, as long as it is served.
 pub fn noting(policy: Arc<CachePolicy>) -> EventSender {
@@ -33,7 +33,7 @@ pub fn noting(policy: Arc<CachePolicy>) -> EventSender {
 
 async fn note(mut told: mpsc::Receiver<ProviderMessage>, policy: Arc<CachePolicy>) {
     let mut peers = HashMap::new();
-    let mut pause = interval(PAUSE);
+    let mut pause = interval(RETRY_DELAY);
     pause.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let message = tokio::select! {

@@ -30,7 +30,6 @@ const BUSY: u32 = 1;
 /// Says to a node that it has asked nothing for too long.
 const IDLE: u32 = 2;
 
-/// Who serves.
 #[derive(Debug)]
 pub struct Serving {
     pub store: Store,
@@ -38,9 +37,7 @@ pub struct Serving {
     pub names: Answering,
     pub counters: Arc<CacheCounters>,
     pub limits: CacheLimits,
-    /// Handshakes at a time.
     handshakes: Arc<Semaphore>,
-    /// Connections at a time.
     connections: Semaphore,
 }
 

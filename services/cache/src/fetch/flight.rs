@@ -31,7 +31,6 @@ pub struct FetchProgress {
 /// One fetch, however many wait for it.
 #[derive(Debug)]
 pub struct Flight {
-    /// The object.
     pub hash: Hash,
     progress: watch::Sender<FetchProgress>,
     /// Once the size is known.
@@ -44,7 +43,6 @@ pub struct Flight {
 }
 
 impl Flight {
-    /// Nothing is known yet.
     pub fn new(hash: Hash) -> Self {
         let here = ChunkRanges::empty();
         let progress = watch::Sender::new(FetchProgress { size: None, here, outcome: None });
@@ -53,7 +51,6 @@ impl Flight {
         Self { hash, progress, plan, changed, cancel, givers }
     }
 
-    /// Tells what happens.
     pub fn watch(&self) -> watch::Receiver<FetchProgress> {
         self.progress.subscribe()
     }
@@ -79,12 +76,10 @@ impl Flight {
         self.progress.send_modify(|it| it.size = Some(size));
     }
 
-    /// So much is here.
     pub fn is_here(&self, ranges: ChunkRanges) {
         self.progress.send_modify(|it| it.here = ranges);
     }
 
-    /// It has ended.
     pub fn end(&self, outcome: Result<(), Missing>) {
         self.progress.send_modify(|it| it.outcome = Some(outcome));
     }
@@ -144,7 +139,6 @@ pub struct AssignedPiece<'a> {
 }
 
 impl AssignedPiece<'_> {
-    /// Which one it is.
     pub fn number(&self) -> u64 {
         self.number
     }
@@ -185,9 +179,6 @@ impl Coming {
 
     /// Waits until the byte `at` is here, and says up to which byte all is from there on; the object's end may be
     /// before that.
-    ///
-    /// # Errors
-    /// It does not come.
     pub async fn until(&self, at: u64) -> io::Result<u64> {
         let until = |it: &FetchProgress| match it.outcome {
             Some(Ok(())) => u64::MAX,

@@ -27,7 +27,6 @@ pub enum PeerFault {
     Lacks,
     /// It could not be reached, or says nothing.
     Silent,
-    /// It sent something else.
     Wrong,
     /// It is this node that cannot keep it.
     Unkept(ObjectError),
@@ -45,9 +44,6 @@ async fn heard<T>(
 }
 
 /// How large the object is, which the node proves.
-///
-/// # Errors
-/// It does not.
 pub async fn size(
     connection: &Connection,
     hash: Hash,

@@ -68,7 +68,6 @@ impl FetchPlan {
         (bytes(begun), bytes(begun + came))
     }
 
-    /// Whether all is here.
     pub fn is_done(&self) -> bool {
         self.waiting.is_empty() && self.asked == 0
     }

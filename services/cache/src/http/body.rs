@@ -20,13 +20,11 @@ use crate::objects::ObjectContent;
 /// How much of a file is read at once, in bytes: all that a connection holds of it.
 const PIECE: u64 = 256 << 10;
 
-/// One piece after another.
 enum Part {
     Text(String),
     Bytes(ByteRange),
 }
 
-/// A body.
 pub struct BodyParts {
     parts: Vec<Part>,
     /// The kind of several parts, with what stands between them.

@@ -15,7 +15,6 @@ pub enum ConditionResult {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Tag<'a> {
     is_weak: bool,
-    /// Without its quotation marks.
     opaque: &'a str,
 }
 

@@ -23,7 +23,7 @@ use super::{ClientAddress, Gateway, router};
 use crate::limits::CacheLimits;
 
 /// The pause after the kernel could not give a connection.
-const PAUSE: Duration = Duration::from_millis(100);
+const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// The longest head of a request, in bytes; hyper takes no less than this.
 const HEAD: usize = 16 << 10;
@@ -47,7 +47,7 @@ pub async fn serve(listener: TcpListener, gateway: Gateway, limits: CacheLimits)
             Ok(accepted) => accepted,
             Err(error) => {
                 say!("no connection could be taken: {error}");
-                sleep(PAUSE).await;
+                sleep(RETRY_DELAY).await;
                 continue;
             }
         };

@@ -11,7 +11,7 @@ mod range;
 
 pub use door::serve;
 pub use media::UNKNOWN;
-pub use range::{ByteRange, MOST, RequestedRange, wanted};
+pub use range::{ByteRange, MAX, RequestedRange, wanted};
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -70,18 +70,14 @@ const EXPOSED: HeaderValue = HeaderValue::from_static("Accept-Ranges, Content-Ra
 pub struct Gateway {
     /// The objects of this node; none without a disk.
     pub here: Option<Here>,
-    /// What is counted.
     pub counters: Arc<CacheCounters>,
 }
 
 /// The objects of this node, and how others come here.
 #[derive(Debug, Clone)]
 pub struct Here {
-    /// The store.
     pub objects: Arc<Objects>,
-    /// The other nodes.
     pub fetcher: Arc<Fetcher>,
-    /// Names that change.
     pub names: Arc<NameCache>,
     /// Who may put objects here.
     pub tokens: Arc<Tokens>,
@@ -105,9 +101,6 @@ impl Here {
     }
 
     /// The object, if it is on this node, and was not removed by hand. Nobody is asked for it.
-    ///
-    /// # Errors
-    /// It is not.
     pub async fn look(&self, hash: Hash, counters: &CacheCounters) -> Result<Object, Missing> {
         if self.objects.policy().was_removed(&hash) {
             return Err(Missing::Removed);

@@ -17,7 +17,7 @@ use crate::objects::ObjectError;
 use crate::policy::ObjectKind;
 
 /// How long a part of the body may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Keeps the body as an object, which may go when room is needed, and says where it is.
 pub(super) async fn put_object(State(gateway): State<Gateway>, request: Request) -> Response {
@@ -50,7 +50,7 @@ pub(super) async fn put_object(State(gateway): State<Gateway>, request: Request)
         return plain(StatusCode::SERVICE_UNAVAILABLE, why);
     };
     let parts = unfold(request.into_body().into_data_stream(), |mut parts| async move {
-        let part = match timeout(PATIENCE, parts.next()).await {
+        let part = match timeout(TIMEOUT, parts.next()).await {
             Ok(part) => part?.map_err(io::Error::other),
             Err(_) => Err(io::ErrorKind::TimedOut.into()),
         };

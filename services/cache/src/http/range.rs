@@ -1,7 +1,7 @@
 //! Which bytes of an object a request wants (RFC 9110, section 14).
 
 /// How many parts one answer has at most; who wants more gets the whole.
-pub const MOST: usize = 32;
+pub const MAX: usize = 32;
 
 /// Bytes of an object: from `start` on, up to and without `end`. There is at least one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,7 +12,6 @@ pub struct ByteRange {
     pub end: u64,
 }
 
-/// What a request wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RequestedRange {
     /// All of it: nothing else was asked for, or in a way that is to be ignored.
@@ -44,7 +43,7 @@ pub fn wanted(field: &str, size: u64) -> RequestedRange {
     let sum = spans.iter().try_fold(0u64, |sum, span| sum.checked_add(span.length()));
     match () {
         () if spans.is_empty() => RequestedRange::Nothing,
-        () if spans.len() > MOST || (spans.len() > 1 && sum.is_none_or(|sum| sum > size)) => {
+        () if spans.len() > MAX || (spans.len() > 1 && sum.is_none_or(|sum| sum > size)) => {
             RequestedRange::Whole
         }
         () => RequestedRange::Parts(spans),
@@ -147,9 +146,9 @@ mod tests {
             format!("bytes={}", all.join(","))
         };
         assert!(
-            matches!(wanted(&field(MOST), 10000), RequestedRange::Parts(spans) if spans.len() == MOST)
+            matches!(wanted(&field(MAX), 10000), RequestedRange::Parts(spans) if spans.len() == MAX)
         );
-        assert_eq!(wanted(&field(MOST + 1), 10000), RequestedRange::Whole);
+        assert_eq!(wanted(&field(MAX + 1), 10000), RequestedRange::Whole);
     }
 
     /// A range as a test makes it, and whether a byte of an object of `size` is one of it.
@@ -209,13 +208,12 @@ mod tests {
             }
         }
 
-        /// Whatever is written there.
         #[test]
         fn nothing_that_is_not_there(
             field in prop_oneof!["\\PC{0,40}", "bytes=[-0-9, ]{0,60}"], size: u64,
         ) {
             if let RequestedRange::Parts(spans) = wanted(&field, size) {
-                prop_assert!((1..=MOST).contains(&spans.len()));
+                prop_assert!((1..=MAX).contains(&spans.len()));
                 prop_assert!(spans.iter().all(|span| span.start < span.end && span.end <= size));
             }
         }

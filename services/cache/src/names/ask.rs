@@ -18,7 +18,6 @@ use super::record::{LONGEST, LONGEST_PATH, NamePath, NameRecord};
 use crate::limits::CacheLimits;
 use crate::peers::PeerNode;
 
-/// The protocol.
 pub const ALPN: &[u8] = b"octet-names/1";
 
 /// The version of a request, its first byte.
@@ -72,7 +71,6 @@ impl Answering {
         Self { kept, limits, places: Semaphore::new(limits.peers) }
     }
 
-    /// Answers one question.
     pub async fn serve(&self, connection: &Connection) {
         if let Ok(_place) = self.places.try_acquire() {
             // Whoever breaks off, or is slow, knows why.

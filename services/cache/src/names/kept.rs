@@ -12,7 +12,7 @@ use crate::database::Closable;
 const NAMES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("names");
 
 /// How many are known at most.
-const MOST: u64 = 4096;
+const MAX: u64 = 4096;
 
 /// How many of them are kept for those that this node publishes itself.
 const FOR_OWN: u64 = 512;
@@ -34,7 +34,6 @@ pub enum NotKept {
     Disk(Box<redb::Error>),
 }
 
-/// The file.
 #[derive(Debug)]
 pub struct PersistedNames(Closable);
 
@@ -77,15 +76,12 @@ impl PersistedNames {
     /// # Errors
     /// A newer one is known, or there is no room. A name for which there is room never loses it.
     pub fn keep(&self, record: &NameRecord) -> Result<(), NotKept> {
-        self.keep_within(record, MOST - FOR_OWN)
+        self.keep_within(record, MAX - FOR_OWN)
     }
 
     /// The same of one's own record: others' names do not take all the room.
-    ///
-    /// # Errors
-    /// As above.
     pub fn publish(&self, record: &NameRecord) -> Result<(), NotKept> {
-        self.keep_within(record, MOST)
+        self.keep_within(record, MAX)
     }
 
     fn keep_within(&self, record: &NameRecord, most: u64) -> Result<(), NotKept> {
@@ -150,11 +146,11 @@ mod tests {
             }
             transaction.commit().unwrap();
         };
-        fill(0, MOST - FOR_OWN - 1);
+        fill(0, MAX - FOR_OWN - 1);
         kept.keep(&record("last")).unwrap();
         assert!(matches!(kept.keep(&record("more")), Err(NotKept::Full)));
         kept.publish(&record("own")).unwrap();
-        fill(MOST - FOR_OWN, MOST);
+        fill(MAX - FOR_OWN, MAX);
         assert!(matches!(kept.publish(&record("own")), Err(NotKept::Full)));
     }
 }

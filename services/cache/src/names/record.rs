@@ -31,7 +31,6 @@ pub struct NamePath(String);
 pub struct InvalidNamePath(String);
 
 impl NamePath {
-    /// It as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -61,9 +60,7 @@ impl fmt::Display for NamePath {
 /// What a name stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NameEntry {
-    /// Below the node's key.
     pub path: NamePath,
-    /// The object.
     pub hash: Hash,
     /// How often the name was published. Of two records of one key the one with the higher number counts.
     pub sequence: u64,
@@ -126,7 +123,6 @@ impl NameRecord {
         (self.certificate.statement().epoch, self.entry.sequence)
     }
 
-    /// The encoding.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = body(&self.entry, &self.certificate);
         bytes.extend_from_slice(&self.signature);

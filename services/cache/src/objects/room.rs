@@ -15,9 +15,6 @@ const TRIES: usize = 8;
 
 impl Objects {
     /// Sees that the disk has room for `more` bytes.
-    ///
-    /// # Errors
-    /// It has none.
     pub fn room(&self, more: u64) -> Result<(), ObjectError> {
         let (free, reserve) = self.disk()?;
         match free < reserve.saturating_add(more) {
@@ -36,9 +33,6 @@ impl Objects {
     }
 
     /// Sees that an object of `size` bytes can be here, if all that is loose goes for it.
-    ///
-    /// # Errors
-    /// It cannot.
     pub fn may_hold(&self, size: u64) -> Result<(), ObjectError> {
         let (free, reserve) = self.disk()?;
         let lacks_on_disk = reserve.saturating_add(cost(size)).saturating_sub(free);

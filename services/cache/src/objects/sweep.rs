@@ -12,12 +12,11 @@ use tokio::sync::watch;
 use super::{ObjectError, broken};
 
 /// The pause between two turns: who asks waits no longer for one.
-const PAUSE: Duration = Duration::from_millis(1);
+const RETRY_DELAY: Duration = Duration::from_millis(1);
 
 /// What a turn is about: its number, and what is spared though no tag names it.
 type Asked = (u64, Vec<Hash>);
 
-/// Asks for turns.
 #[derive(Debug)]
 pub struct Sweeper {
     asked: watch::Sender<Asked>,
@@ -44,7 +43,7 @@ impl Sweeper {
                 ProtectOutcome::Continue
             })
         });
-        (Self { asked, done }, GcConfig { interval: PAUSE, add_protected: Some(next) })
+        (Self { asked, done }, GcConfig { interval: RETRY_DELAY, add_protected: Some(next) })
     }
 
     /// Has everything go that no tag names, but `spared`, and waits for that.

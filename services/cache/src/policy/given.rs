@@ -7,12 +7,11 @@ use iroh_blobs::Hash;
 use super::rows::RowChange;
 
 /// How many rows are kept. The one of the fewest bytes goes first.
-const MOST: usize = 4096;
+const MAX: usize = 4096;
 
 /// The name of a row: to whom, of what.
 type Name = ([u8; 32], Hash);
 
-/// The rows.
 #[derive(Debug, Default)]
 pub struct ServedBytes {
     rows: BTreeMap<Name, u64>,
@@ -22,7 +21,6 @@ pub struct ServedBytes {
 }
 
 impl ServedBytes {
-    /// Those that were kept.
     pub fn of(rows: Vec<([u8; 32], Hash, u64)>) -> Self {
         let mut given = Self::default();
         for (to, hash, bytes) in rows {
@@ -32,13 +30,12 @@ impl ServedBytes {
         given
     }
 
-    /// So many more.
     pub fn add(&mut self, to: [u8; 32], hash: Hash, bytes: u64) {
         let name = (to, hash);
         let before = self.rows.get(&name).copied();
         if let Some(before) = before {
             self.by_bytes.remove(&(before, name));
-        } else if self.rows.len() >= MOST
+        } else if self.rows.len() >= MAX
             && let Some((_, least)) = self.by_bytes.pop_first()
         {
             self.rows.remove(&least);
@@ -65,7 +62,6 @@ impl ServedBytes {
         self.changed.iter().map(change).collect()
     }
 
-    /// It is.
     pub fn kept(&mut self) {
         self.changed.clear();
     }
@@ -79,14 +75,14 @@ mod tests {
     fn the_least_goes_first() {
         let mut given = ServedBytes::default();
         let name = |at: usize| Hash::new(at.to_be_bytes());
-        for at in 0..MOST {
+        for at in 0..MAX {
             given.add([1; 32], name(at), 100 + at as u64);
         }
         given.kept();
         given.add([2; 32], name(0), 7);
         given.add([2; 32], name(0), 8);
         assert_eq!(given.to(&[2; 32]), (15, 1));
-        assert_eq!(given.to(&[1; 32]).1, MOST - 1);
+        assert_eq!(given.to(&[1; 32]).1, MAX - 1);
         let mut changes = given.changes();
         changes.sort_by_key(|change| matches!(change, RowChange::Given(..)));
         let expected =

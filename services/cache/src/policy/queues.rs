@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
 /// Hits beyond these do not count.
-const MOST_HITS: u8 = 3;
+const MAX_HITS: u8 = 3;
 
 /// The small queue has this part of all, one in so many.
 const SMALL: u64 = 10;
@@ -17,10 +17,8 @@ const SMALL: u64 = 10;
 /// Ghosts: as many as there are objects, within these bounds.
 const GHOSTS: (usize, usize) = (64, 1 << 16);
 
-/// Where an object waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Queue {
-    /// What is new.
     Small,
     /// What was asked for again.
     Main,
@@ -29,7 +27,6 @@ pub enum Queue {
 /// The place of an object: of two in one queue, the one with the lower number goes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueuePosition {
-    /// In which queue.
     pub queue: Queue,
     /// At which number. No two objects have the same.
     pub number: u64,
@@ -45,9 +42,7 @@ struct Slot {
 /// What is to go, and what has another place now.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Eviction<K> {
-    /// These go.
     pub gone: Vec<K>,
-    /// These stay.
     pub moved: Vec<(K, QueuePosition)>,
 }
 
@@ -113,10 +108,9 @@ impl<K: Copy + Eq + Hash> Queues<K> {
         self.restore(key, cost, place);
     }
 
-    /// It was asked for.
     pub fn hit(&mut self, key: &K) {
         if let Some(slot) = self.slots.get_mut(key) {
-            slot.hits = (slot.hits + 1).min(MOST_HITS);
+            slot.hits = (slot.hits + 1).min(MAX_HITS);
         }
     }
 

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 
 use iroh_blobs::Hash;
 
-/// They, the oldest first.
 #[derive(Debug, Default)]
 pub struct Removed {
     hashes: BTreeMap<u64, Hash>,
@@ -12,7 +11,6 @@ pub struct Removed {
 }
 
 impl Removed {
-    /// How many there are.
     pub fn len(&self) -> usize {
         self.hashes.len()
     }

@@ -27,7 +27,6 @@ impl Drop for Claim {
 }
 
 impl CachePolicy {
-    /// An empty claim.
     pub fn claim(self: &Arc<Self>) -> Claim {
         Claim { policy: Arc::clone(self), bytes: 0 }
     }

@@ -36,7 +36,6 @@ pub struct ObjectRow {
     pub stand: Stand,
 }
 
-/// Whether an object stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stand {
     /// It stays until it is unpinned or removed.
@@ -52,7 +51,6 @@ pub enum Stand {
 pub enum RowChange {
     /// This is said of the object now.
     Put(Hash, ObjectRow),
-    /// Nothing is.
     Forget(Hash),
     /// It was removed by hand, as the one of this number.
     Removed(u64, Hash),
@@ -68,10 +66,8 @@ pub enum RowChange {
     Ungiven([u8; 32], Hash),
 }
 
-/// All that was kept.
 #[derive(Debug, Default)]
 pub struct PersistedPolicy {
-    /// Objects.
     pub objects: Vec<(Hash, ObjectRow)>,
     /// What was removed by hand, the oldest first.
     pub removed: Vec<(u64, Hash)>,
@@ -81,7 +77,6 @@ pub struct PersistedPolicy {
     pub given: Vec<([u8; 32], Hash, u64)>,
 }
 
-/// The file.
 #[derive(Debug)]
 pub struct Rows(Closable);
 

@@ -65,14 +65,14 @@ fn the_oldest_that_was_removed_is_forgotten() {
     let policy = CachePolicy::open(&folder.path().join("policy.db"), 100_000, 100).unwrap();
     {
         let mut state = policy.state();
-        state.removed = (1..=MOST_REMOVED as u64).map(|at| (at, name(at))).collect();
+        state.removed = (1..=MAX_REMOVED as u64).map(|at| (at, name(at))).collect();
     }
     policy.remove(name(0)).unwrap();
     // The same again has no second place.
     policy.remove(name(0)).unwrap();
     assert!(policy.was_removed(&name(0)) && policy.was_removed(&name(2)));
     assert!(!policy.was_removed(&name(1)));
-    assert_eq!(policy.state().removed.len(), MOST_REMOVED);
+    assert_eq!(policy.state().removed.len(), MAX_REMOVED);
 }
 
 #[test]

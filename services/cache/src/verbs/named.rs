@@ -12,7 +12,7 @@ use crate::names::{Asker, NamePath, NameRecord, Unresolved};
 
 /// For how long a name holds if nothing is said, and at most, in seconds.
 const TTL: u64 = 30 * DAY;
-const MOST: u64 = 366 * DAY;
+const MAX: u64 = 366 * DAY;
 const DAY: u64 = 24 * 60 * 60;
 
 pub(super) fn publish(
@@ -39,11 +39,11 @@ pub(super) fn resolve(
 /// For how long a name holds for which `seconds` were given.
 pub(super) fn time_to_live(seconds: Option<u64>) -> Result<Duration, Failure> {
     let seconds = seconds.unwrap_or(TTL);
-    if (1..=MOST).contains(&seconds) {
+    if (1..=MAX).contains(&seconds) {
         return Ok(Duration::from_secs(seconds));
     }
     let message = format!("a name cannot hold for {seconds} seconds");
-    let help = format!("give 1 to {MOST} seconds");
+    let help = format!("give 1 to {MAX} seconds");
     Err(Failure::new(FailureCode::BadArgument, message, help))
 }
 

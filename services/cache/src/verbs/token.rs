@@ -9,7 +9,7 @@ use crate::names::now;
 
 /// For how long a token holds if nothing is said, and at most, in seconds.
 const TTL: u64 = 24 * 60 * 60;
-const MOST: u64 = 366 * TTL;
+const MAX: u64 = 366 * TTL;
 
 /// How large an object may be.
 pub(super) fn most(text: String) -> Result<u64, Failure> {
@@ -20,11 +20,11 @@ pub(super) fn most(text: String) -> Result<u64, Failure> {
 /// For how many seconds a token holds.
 pub(super) fn time_to_live(seconds: Option<u64>) -> Result<u64, Failure> {
     let seconds = seconds.unwrap_or(TTL);
-    if (1..=MOST).contains(&seconds) {
+    if (1..=MAX).contains(&seconds) {
         return Ok(seconds);
     }
     let message = format!("a token cannot hold for {seconds} seconds");
-    let help = format!("give 1 to {MOST} seconds");
+    let help = format!("give 1 to {MAX} seconds");
     Err(Failure::new(FailureCode::BadArgument, message, help))
 }
 

@@ -13,9 +13,8 @@ use iroh_blobs::Hash;
 use tempfile::TempDir;
 
 use crate::host::{LOOPBACK, Node, bytes, limits, path, runtime};
-use crate::request::{Answer, PATIENCE, ask, get};
+use crate::request::{Answer, TIMEOUT, ask, get};
 
-/// The table.
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/cache-http.md");
 
 /// Bytes of the object `file`; `empty` has none, and there is no `missing`.
@@ -157,7 +156,6 @@ fn answers_are_those_of_the_table() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Ends with the test.
 struct Nginx(Child);
 
 impl Drop for Nginx {
@@ -189,7 +187,7 @@ fn nginx(unpacked: &Path, folder: &Path) -> (Nginx, SocketAddr) {
     let nginx = Nginx(command.spawn().unwrap());
     let begun = Instant::now();
     while TcpStream::connect(at).is_err() {
-        assert!(begun.elapsed() < PATIENCE, "late: nginx");
+        assert!(begun.elapsed() < TIMEOUT, "late: nginx");
         sleep(Duration::from_millis(10));
     }
     (nginx, at)

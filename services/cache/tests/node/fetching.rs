@@ -23,7 +23,7 @@ use tokio::time::timeout;
 
 use crate::host::{LOOPBACK, Node, bytes, limits, path, peer, runtime, until};
 use crate::provider::{Provider, Way};
-use crate::request::{PATIENCE, get};
+use crate::request::{TIMEOUT, get};
 
 /// How many ask for one object at the same time.
 const CROWD: usize = 20;
@@ -190,7 +190,7 @@ fn who_lies_or_falls_silent_is_left() {
 /// Asks for `hash`, and reads until a byte of the body has come.
 fn until_first_byte(node: &Node, hash: Hash) -> (TcpStream, Vec<u8>) {
     let mut stream = TcpStream::connect(node.http).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     let head =
         format!("GET {} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", path(hash));
     stream.write_all(head.as_bytes()).unwrap();
@@ -232,7 +232,7 @@ fn read_by_many_while_it_comes_once() {
             });
         }
         for _ in 0..CROWD {
-            have.recv_timeout(PATIENCE).expect("late: somebody has no byte");
+            have.recv_timeout(TIMEOUT).expect("late: somebody has no byte");
         }
         // The node itself does not have the end yet.
         assert_eq!(node.counters.fetched.get(), 0);
@@ -286,8 +286,7 @@ fn removed_while_it_comes() {
     let (_provider, peer, _router) = runtime.block_on(Provider::start(2, &all, Way::EndOnce(goes)));
     node.peers.send_replace(vec![peer]);
     let remove = || {
-        let removed =
-            runtime.block_on(async { timeout(PATIENCE, here.fetcher.remove(hash)).await });
+        let removed = runtime.block_on(async { timeout(TIMEOUT, here.fetcher.remove(hash)).await });
         removed.expect("late: it is not removed").unwrap()
     };
     let is_gone = || {

@@ -28,7 +28,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::request::PATIENCE;
+use crate::request::TIMEOUT;
 
 /// Any address of this machine.
 pub const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -36,7 +36,7 @@ pub const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::
 /// What nodes of tests give; a busy machine makes nobody late.
 pub fn limits() -> CacheLimits {
     let default = CacheLimits::default();
-    CacheLimits { connect: PATIENCE, silence: PATIENCE, patience: PATIENCE, ..default }
+    CacheLimits { connect: TIMEOUT, silence: TIMEOUT, patience: TIMEOUT, ..default }
 }
 
 /// Threads for all nodes of a test.
@@ -61,17 +61,13 @@ pub fn bytes(length: usize, seed: u64) -> Vec<u8> {
     all
 }
 
-/// A node.
 pub struct Node {
     pub objects: Arc<Objects>,
     pub counters: Arc<CacheCounters>,
     pub endpoint: Endpoint,
-    /// Where its gateway is.
     pub http: SocketAddr,
-    /// Whom it may ask.
     pub peers: watch::Sender<Vec<PeerNode>>,
     key: PublicKey,
-    /// Its name for people.
     pub node: PublicKey,
     pub names: Arc<NameCache>,
     pub tokens: Arc<Tokens>,
@@ -139,7 +135,6 @@ impl Node {
         peer(number, self.key, self.endpoint.bound_sockets())
     }
 
-    /// As iroh names it.
     pub fn address(&self) -> EndpointAddr {
         address(&self.endpoint)
     }
@@ -212,5 +207,5 @@ pub async fn until(what: &str, mut wanted: impl FnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("late: {what}"));
+    tokio::time::timeout(TIMEOUT, waiting).await.unwrap_or_else(|_| panic!("late: {what}"));
 }

@@ -41,7 +41,6 @@ pub fn moment(round: u64) -> Duration {
     Duration::from_micros(u64::from(chance[0]) * 32 + u64::from(chance[1]))
 }
 
-/// The program.
 pub struct Running {
     pub child: Child,
     pub socket: PathBuf,

@@ -20,7 +20,7 @@ use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 use crate::host::{LOOPBACK, Node, add, bytes, limits, path, runtime, until};
-use crate::request::{PATIENCE, get};
+use crate::request::{TIMEOUT, get};
 
 #[test]
 fn few_connections_of_one() {
@@ -31,19 +31,19 @@ fn few_connections_of_one() {
     let held: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(node.http).unwrap()).collect();
     for mut stream in &held {
         // Each is served, so it has its place.
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         write!(stream, "HEAD {} HTTP/1.1\r\nHost: localhost\r\n\r\n", path(hash)).unwrap();
         assert!(stream.read(&mut [0; 12]).unwrap() > 0);
     }
     let mut fourth = TcpStream::connect(node.http).unwrap();
-    fourth.set_read_timeout(Some(PATIENCE)).unwrap();
+    fourth.set_read_timeout(Some(TIMEOUT)).unwrap();
     assert_eq!(fourth.read(&mut [0]).unwrap_or(0), 0, "it is turned away");
     assert_eq!(node.counters.http_refused.get(), 1);
     drop(held);
     let counters = &node.counters;
     runtime.block_on(until("room again", || {
         let mut stream = TcpStream::connect(node.http).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
         let asked = write!(stream, "HEAD {} HTTP/1.1\r\nHost: localhost\r\n\r\n", path(hash));
         asked.is_ok() && stream.read(&mut [0; 12]).is_ok_and(|count| count > 0)
     }));
@@ -122,12 +122,12 @@ fn requests_come_in_time_and_are_short() {
                 to.finish().unwrap();
             }
             let refused =
-                timeout(PATIENCE, from.read(&mut [0])).await.expect("late: it is not refused");
+                timeout(TIMEOUT, from.read(&mut [0])).await.expect("late: it is not refused");
             assert_eq!(refused, Err(ReadError::Reset(code)), "{bytes:?}");
         }
 
         let idle = connect().await;
-        timeout(PATIENCE, idle.closed()).await.expect("late: it stays");
+        timeout(TIMEOUT, idle.closed()).await.expect("late: it stays");
         let rest = from.read_to_end(usize::MAX).await.unwrap();
         assert!(rest.len() + 100_000 > all.len(), "{}", rest.len());
     });
@@ -158,7 +158,7 @@ fn handshakes_from_addresses_that_are_others() {
             };
             let from = UdpSocket::bind(LOOPBACK).await.unwrap();
             from.send_to(&answer[..length], at).await.unwrap();
-            let answered = timeout(PATIENCE, from.recv_from(&mut answer)).await;
+            let answered = timeout(TIMEOUT, from.recv_from(&mut answer)).await;
             let (length, _) = answered.expect("late: no answer").unwrap();
             // RFC 9000, section 17.2: the types of long headers.
             let kind = answer[0] >> 4 & 3;

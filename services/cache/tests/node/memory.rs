@@ -16,7 +16,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use tokio::time::timeout;
 
 use crate::host::{LOOPBACK, Node, bytes, limits, runtime};
-use crate::request::PATIENCE;
+use crate::request::TIMEOUT;
 
 /// `memory_max` in its unit file, in bytes.
 const MEMORY: u64 = 128 << 20;
@@ -89,14 +89,14 @@ fn requests_without_an_end_do_not_fill_its_memory() {
             }
             connections.push(connection);
         }
-        let refused = timeout(PATIENCE, tasks.join_all()).await.expect("late: it reads on");
+        let refused = timeout(TIMEOUT, tasks.join_all()).await.expect("late: it reads on");
         assert!(refused.iter().all(|it| *it == Err(ReadError::Reset(ERR_LIMIT))), "{refused:?}");
 
         let connection = endpoint.connect(address, ALPN).await.unwrap();
         let (mut to, mut from) = connection.open_bi().await.unwrap();
         to.write_all(&get).await.unwrap();
         to.finish().unwrap();
-        let given = timeout(PATIENCE, from.read_to_end(usize::MAX)).await;
+        let given = timeout(TIMEOUT, from.read_to_end(usize::MAX)).await;
         assert!(given.expect("late: an object").unwrap().len() > object().len());
     });
     let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();

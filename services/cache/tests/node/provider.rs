@@ -29,7 +29,6 @@ pub enum Way {
     EndOnce(watch::Receiver<bool>),
 }
 
-/// A node.
 #[derive(Debug, Clone)]
 pub struct Provider {
     store: MemStore,

@@ -11,13 +11,13 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::host::{Node, bytes, limits, path, runtime};
-use crate::request::{PATIENCE, get};
+use crate::request::{TIMEOUT, get};
 use crate::verbs::{args, connect, start_at};
 
 /// Puts `body`, of which so many bytes are said to come. The head of what is answered.
 fn put(at: SocketAddr, token: Option<&str>, length: Option<usize>, body: &[u8]) -> String {
     let mut stream = TcpStream::connect(at).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     let token = token.map(|it| format!("Authorization: Bearer {it}\r\n")).unwrap_or_default();
     let kind = match length {
         Some(length) => format!("Content-Length: {length}\r\n"),
@@ -84,8 +84,8 @@ fn an_early_refusal_is_read() {
     let part = vec![7; 1 << 20];
     let send = |length: usize, parts: usize| {
         let mut stream = TcpStream::connect(node.http).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+        stream.set_write_timeout(Some(TIMEOUT)).unwrap();
         let head = format!(
             "PUT /b HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nContent-Length: {length}\r\n\r\n"
         );

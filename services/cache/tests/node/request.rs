@@ -6,9 +6,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// Nothing here takes that long, however slow the machine; then a test fails instead of hanging.
-pub const PATIENCE: Duration = Duration::from_secs(180);
+pub const TIMEOUT: Duration = Duration::from_secs(180);
 
-/// An answer.
 #[derive(Debug)]
 pub struct Answer {
     pub code: u16,
@@ -22,7 +21,6 @@ impl Answer {
         self.headers.get(name).map_or("", String::as_str)
     }
 
-    /// The body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
@@ -43,14 +41,13 @@ pub fn ask(at: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)]) -
 /// What is answered to this head of a request.
 pub fn say(at: SocketAddr, head: &str) -> Answer {
     let mut stream = TcpStream::connect(at).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     stream.write_all(head.as_bytes()).unwrap();
     let mut bytes = vec![];
     stream.read_to_end(&mut bytes).expect("late: no answer");
     parse(&bytes)
 }
 
-/// The same with GET.
 pub fn get(at: SocketAddr, path: &str, headers: &[(&str, &str)]) -> Answer {
     ask(at, "GET", path, headers)
 }

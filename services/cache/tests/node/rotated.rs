@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::host::{LOOPBACK, Node, add, address, bytes, certified, limits, runtime};
-use crate::request::PATIENCE;
+use crate::request::TIMEOUT;
 
 #[test]
 fn with_the_key_that_counts_and_no_other() {
@@ -40,7 +40,7 @@ fn with_the_key_that_counts_and_no_other() {
             let is_it = |it: &Option<iroh::Endpoint>| {
                 it.as_ref().is_some_and(|it| it.id().as_bytes() == public.as_bytes())
             };
-            let waited = timeout(PATIENCE, endpoints.wait_for(is_it)).await;
+            let waited = timeout(TIMEOUT, endpoints.wait_for(is_it)).await;
             let endpoint = waited.expect("late: an endpoint").unwrap().clone().unwrap();
             // It is there before: who connects and asks nothing is not waited for.
             let other = Node::start(limits()).await;
@@ -49,7 +49,7 @@ fn with_the_key_that_counts_and_no_other() {
                 other.objects.store().remote().fetch(connection, HashAndFormat::raw(hash));
             fetched.complete().await.unwrap();
             if let Some(before) = before.replace(endpoint) {
-                timeout(PATIENCE, before.closed()).await.expect("late: the end of the one before");
+                timeout(TIMEOUT, before.closed()).await.expect("late: the end of the one before");
             }
         }
     });

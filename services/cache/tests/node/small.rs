@@ -17,7 +17,7 @@ use crate::request::{ask, get};
 use crate::verbs::{add, args, connect};
 
 /// What the program may have in memory with as many objects as there may be, in bytes: half of what its unit may.
-const MOST: u64 = 64 << 20;
+const MAX: u64 = 64 << 20;
 
 /// The length of the larger ones: iroh-blobs puts those of up to 16 KiB into its database, unless it is told otherwise.
 const LENGTH: usize = 12 << 10;
@@ -85,7 +85,7 @@ fn small_objects_are_not_in_its_memory() {
     println!("{before} bytes of memory with one object, {with_all} with {objects}");
     is_accounted(&running, folder.path());
     // Half of what they are long: in the database each took more than its length.
-    let most = if soak() { MOST } else { before + objects * LENGTH as u64 / 2 };
+    let most = if soak() { MAX } else { before + objects * LENGTH as u64 / 2 };
     assert!(with_all <= most, "{with_all} > {most}");
 
     // Killed, it has to go through its databases, in as little memory.

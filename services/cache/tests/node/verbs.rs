@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 use crate::host::{LOOPBACK, bytes, limits, path};
-use crate::request::{PATIENCE, get};
+use crate::request::{TIMEOUT, get};
 
 /// The verbs of those who may.
 pub fn callers() -> String {
@@ -29,11 +29,10 @@ pub fn callers() -> String {
 /// A client of the service that listens at `socket`.
 pub fn connect(socket: &Path) -> Client<UnixStream> {
     let client = Client::connect(socket).unwrap();
-    client.stream().set_read_timeout(Some(PATIENCE)).unwrap();
+    client.stream().set_read_timeout(Some(TIMEOUT)).unwrap();
     client
 }
 
-/// Arguments.
 pub fn args(args: Value) -> Map<String, Value> {
     args.as_object().unwrap().clone()
 }
@@ -145,7 +144,7 @@ fn a_file_that_is_cut_off_is_no_object() {
 /// A client that answers no want by itself.
 fn raw(socket: &Path) -> Raw<UnixStream> {
     let stream = UnixStream::connect(socket).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     Raw::new(stream)
 }
 

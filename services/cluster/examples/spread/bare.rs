@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::node::end_with_parent;
-use super::{Failed, PATIENCE};
+use super::{Failed, TIMEOUT};
 
 /// The word that makes a process one that answers.
 pub const ROLE: &str = "bare";
@@ -16,7 +16,6 @@ pub const ROLE: &str = "bare";
 /// What is answered: as long as a board's word that it has a map.
 const ANSWER: [u8; 64] = [b'a'; 64];
 
-/// All of them.
 pub struct Bare {
     streams: Vec<TcpStream>,
     bytes: Vec<u8>,
@@ -34,7 +33,7 @@ impl Bare {
             bare.children.push(command.args([ROLE, &port, &length.to_string()]).spawn()?);
             let (stream, _) = listener.accept()?;
             stream.set_nodelay(true)?;
-            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.set_read_timeout(Some(TIMEOUT))?;
             bare.streams.push(stream);
         }
         bare.round()?;

@@ -26,11 +26,10 @@ use serde_json::{Value, json};
 use bare::Bare;
 use nodes::Nodes;
 
-/// Why nothing was measured.
 type Failed = Box<dyn Error>;
 
 /// Nothing here takes that long, however slow the machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 const USAGE: &str = "spread FOLDER BOARDS ROUNDS";
 

@@ -14,15 +14,14 @@ use octet_node::map::{Update, follow};
 use serde_json::{Map, Value, json};
 
 use super::node::{ROLE, SOCKET, STATE};
-use super::{Failed, PATIENCE, stand_in};
+use super::{Failed, TIMEOUT, stand_in};
 
 /// The pause before the coordinator is asked again whether all have a map: what is measured is known to this.
-const PAUSE: Duration = Duration::from_millis(1);
+const RETRY_DELAY: Duration = Duration::from_millis(1);
 
 /// All nodes. They end with the value.
 pub struct Nodes {
     children: Vec<Child>,
-    /// The coordinator's socket.
     coordinator: PathBuf,
     boards: u8,
 }
@@ -53,7 +52,7 @@ impl Nodes {
 
     /// Waits until all boards are enrolled, and have one map. Returns its length in bytes.
     pub fn whole(&self) -> Result<usize, Failed> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         // The maps before the last come one after the other: it is the last when none comes for a while.
         let mut last = Value::Null;
         loop {
@@ -88,10 +87,10 @@ impl Nodes {
             if shown["sequence"] != before && self.have(&shown) {
                 return Ok(took);
             }
-            if took > PATIENCE {
+            if took > TIMEOUT {
                 return Err(format!("not all boards have the map: {shown:#}").into());
             }
-            sleep(PAUSE);
+            sleep(RETRY_DELAY);
         }
     }
 
@@ -114,7 +113,7 @@ impl Nodes {
 
     fn ask(&self, verb: &str, args: &Value) -> Result<Value, CallError> {
         let mut client = Client::connect(&self.coordinator)?;
-        client.stream().set_read_timeout(Some(PATIENCE))?;
+        client.stream().set_read_timeout(Some(TIMEOUT))?;
         client.call(verb, args.as_object().map_or_else(Map::new, Clone::clone))
     }
 }

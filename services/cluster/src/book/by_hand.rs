@@ -1,7 +1,7 @@
 //! What an owner says about a board.
 
 use octet_node::control::PublicKey;
-use octet_node::map::{MOST_REVOKED, MapVersion};
+use octet_node::map::{MAX_REVOKED, MapVersion};
 use octet_node::record::SeatRecord;
 use octet_node::statement::SignedAppointment;
 
@@ -17,7 +17,6 @@ pub struct Hand<'a> {
     pub owners: &'a [PublicKey],
 }
 
-/// Why it cannot be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CannotBe {
     /// There is no such board.
@@ -26,17 +25,14 @@ pub enum CannotBe {
     /// It is the coordinator itself.
     #[error("board {0} holds the map itself, and nobody else says which node it is")]
     IsCoordinator(u8),
-    /// Nobody waits there.
     #[error("no key waits at board {0}")]
     NobodyWaits(u8),
-    /// Nobody was taken there.
     #[error("board {0} has no key")]
     NotEnrolled(u8),
     /// It is refused all the same.
     #[error("it is refused: {0}")]
     Refused(#[from] JoinRefusal),
-    /// There is no room.
-    #[error("{MOST_REVOKED} keys are revoked, and none is forgotten")]
+    #[error("{MAX_REVOKED} keys are revoked, and none is forgotten")]
     Full,
     /// The record is about something else.
     #[error("the record is about another board, another box or another key")]
@@ -49,12 +45,7 @@ pub enum CannotBe {
     OtherCoordinator(PublicKey),
     /// The statement is not newer.
     #[error("the statement is of epoch {said}, and this box is at {now}")]
-    OldEpoch {
-        /// What it says.
-        said: u64,
-        /// What is.
-        now: u64,
-    },
+    OldEpoch { said: u64, now: u64 },
 }
 
 impl CannotBe {
@@ -166,7 +157,7 @@ impl NumberRegistry {
         }
         let member = self.enrolled(number).ok_or(CannotBe::NotEnrolled(number))?;
         let node = member.node;
-        if self.revoked.len() >= MOST_REVOKED {
+        if self.revoked.len() >= MAX_REVOKED {
             return Err(CannotBe::Full);
         }
         self.revoked.push(node);

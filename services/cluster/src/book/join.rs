@@ -3,7 +3,7 @@
 use octet_appliance::Enrol;
 use octet_node::certificate::Certificate;
 use octet_node::control::PublicKey;
-use octet_node::map::{CLUSTER, MOST_CERTIFICATES};
+use octet_node::map::{CLUSTER, MAX_CERTIFICATES};
 use octet_node::record::SeatRecord;
 
 use super::{Enrolled, Entry, JoinRefusal, KeyOrigin, NumberRegistry};
@@ -14,7 +14,6 @@ use crate::rules::EnrolmentRules;
 pub struct Candidate {
     /// The number that it believes to have, if it believes any.
     pub claims: Option<u8>,
-    /// Its key.
     pub node: PublicKey,
     /// The number of its key of `cluster` that it has shown that it holds.
     pub key_epoch: u64,
@@ -24,10 +23,8 @@ pub struct Candidate {
     pub complete: bool,
 }
 
-/// What becomes of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JoinDecision {
-    /// It is the board.
     Welcome,
     /// It waits for an owner.
     Pending,
@@ -148,7 +145,7 @@ impl NumberRegistry {
         let node = candidate.node;
         let all = in_order(candidate.certificates.clone());
         let own = all.iter().all(|certificate| certificate.statement().node == node);
-        if !own || all.len() > MOST_CERTIFICATES || epoch(&all).is_none() {
+        if !own || all.len() > MAX_CERTIFICATES || epoch(&all).is_none() {
             return Err(JoinRefusal::Certificates);
         }
         // What counts is the key that it holds: anybody can say what is in the map.
@@ -196,6 +193,6 @@ pub(super) fn newest(
     });
     let stays: Vec<_> = stays.cloned().collect();
     let mut all = in_order([said, stays].concat());
-    all.truncate(MOST_CERTIFICATES);
+    all.truncate(MAX_CERTIFICATES);
     all
 }

@@ -2,14 +2,14 @@
 //! from before its disk was put back.
 
 use octet_node::control::PublicKey;
-use octet_node::map::{MOST_REVOKED, Map, Member, SignedMap};
+use octet_node::map::{MAX_REVOKED, Map, Member, SignedMap};
 
 use super::join::epoch;
 use super::{Candidate, Enrolled, Entry, JoinRefusal, KeyOrigin, Learned, NumberRegistry};
 
 /// How far ahead of what is known the number of a map may be. No box makes so many, and whoever has a key that
 /// counts needs as many connections to come to the end.
-pub(super) const MOST_AHEAD: u64 = 1 << 32;
+pub(super) const MAX_AHEAD: u64 = 1 << 32;
 
 /// Why there was nothing to learn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -44,14 +44,9 @@ pub enum NotLearned {
     },
     /// Its number is higher than it can be.
     #[error("its number is {shown}, and {known} is known: no box makes that many maps")]
-    TooFarAhead {
-        /// The map's.
-        shown: u64,
-        /// What is known.
-        known: u64,
-    },
+    TooFarAhead { shown: u64, known: u64 },
     /// It revokes more than there is room for.
-    #[error("with it more than {MOST_REVOKED} keys would be revoked, and none is forgotten")]
+    #[error("with it more than {MAX_REVOKED} keys would be revoked, and none is forgotten")]
     Full,
 }
 
@@ -115,7 +110,7 @@ impl NumberRegistry {
         let same_epoch = known.filter(|(version, _)| version.epoch == map.version.epoch);
         let (known, shown) =
             (same_epoch.map_or(0, |(version, _)| version.sequence), map.version.sequence);
-        if shown > known.saturating_add(MOST_AHEAD) || shown == u64::MAX {
+        if shown > known.saturating_add(MAX_AHEAD) || shown == u64::MAX {
             return Err(NotLearned::TooFarAhead { shown, known });
         }
         Ok(())
@@ -200,7 +195,7 @@ impl NumberRegistry {
         let mut revoked = self.revoked.clone();
         let new = |key: &&PublicKey| !self.revoked.contains(key) && **key != self.coordinator;
         revoked.extend(map.revoked.iter().filter(new));
-        if revoked.len() > MOST_REVOKED { Err(NotLearned::Full) } else { Ok(revoked) }
+        if revoked.len() > MAX_REVOKED { Err(NotLearned::Full) } else { Ok(revoked) }
     }
 
     /// Takes what `map` says. Of those who are not in it they go whom `may_go` names.

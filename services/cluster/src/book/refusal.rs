@@ -1,11 +1,10 @@
 //! Why a node is not taken as the board at whose port it is.
 
 use octet_node::control::PublicKey;
-use octet_node::map::MOST_CERTIFICATES;
+use octet_node::map::MAX_CERTIFICATES;
 
 use crate::rules::Forbidden;
 
-/// Why it is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum JoinRefusal {
     /// It says that it is another board.
@@ -19,11 +18,10 @@ pub enum JoinRefusal {
         "the coordinator is board {0} itself: another takes that place by an owner's statement"
     )]
     CoordinatorsPlace(u8),
-    /// Its key was revoked.
     #[error("its key was revoked: reset it, which gives it another")]
     Revoked,
     /// What it says about its services is another node's, or too much.
-    #[error("what it says about its services is another's, or of more than {MOST_CERTIFICATES}")]
+    #[error("what it says about its services is another's, or of more than {MAX_CERTIFICATES}")]
     Certificates,
     /// The key of its unit `cluster` was replaced.
     #[error(
@@ -35,22 +33,15 @@ pub enum JoinRefusal {
         /// The highest that was seen.
         seen: u64,
     },
-    /// The settings forbid it.
     #[error("{0}: see [cluster] and [[board]]")]
     Forbidden(#[from] Forbidden),
-    /// It is another board.
     #[error("it is board {0}: plug it into that port, or say `cluster replace` of both numbers")]
     Elsewhere(u8),
     /// Another node is this board.
     #[error(
         "board {number} is {known}: an owner says `cluster replace {number}` if this one takes its place"
     )]
-    Another {
-        /// The board.
-        number: u8,
-        /// The node that is.
-        known: PublicKey,
-    },
+    Another { number: u8, known: PublicKey },
     /// The key of this board was revoked.
     #[error(
         "the key of board {0} was revoked: an owner says `cluster replace {0}` before another is taken"

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::NumberRegistry;
 
 /// How many are remembered: a board that has missed more is told apart by the number alone.
-const MOST: usize = 64;
+const MAX: usize = 64;
 
 /// The maps, the newest last.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +38,7 @@ impl NumberRegistry {
         let (version, digest) = (signed.map().version, sha256(signed.text().as_bytes()));
         let all = &mut self.remembered.0;
         all.push(One { version, digest });
-        let extra = all.len().saturating_sub(MOST);
+        let extra = all.len().saturating_sub(MAX);
         all.drain(..extra);
     }
 }

@@ -28,7 +28,7 @@ use crate::message::{CoordinatorHello, FromCoordinator, Join, LONGEST};
 const OWN_PART: usize = 64 << 10;
 
 /// The pause after the kernel could not give a connection.
-const PAUSE: Duration = Duration::from_millis(100);
+const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Takes whoever connects to `listener`, for good, and keeps the map as the settings and `identity` say.
 pub async fn keep(coordinator: Rc<Coordinator>, listener: &TcpListener) {
@@ -65,7 +65,7 @@ pub async fn keep(coordinator: Rc<Coordinator>, listener: &TcpListener) {
                     }
                     Err(error) => {
                         say!("no connection could be taken: {error}");
-                        sleep(PAUSE).await;
+                        sleep(RETRY_DELAY).await;
                     }
                 },
                 Some(greeted) = greetings.join_next() => {

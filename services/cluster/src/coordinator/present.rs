@@ -11,7 +11,6 @@ use tokio::sync::Notify;
 
 use crate::book::{Candidate, JoinDecision};
 
-/// By number.
 #[derive(Debug, Default)]
 pub struct ConnectedNodes {
     boards: BTreeMap<u8, NumberStatus>,
@@ -37,14 +36,10 @@ pub struct NumberStatus {
 /// A connection; when it is notified, it ends.
 pub type NodeConnection = Rc<Notify>;
 
-/// Who was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusedNode {
-    /// How often.
     pub count: u64,
-    /// The last of them.
     pub node: PublicKey,
-    /// Why.
     pub reason: String,
 }
 

@@ -12,14 +12,11 @@ pub struct RateLimiter {
     used: BTreeMap<u8, (Duration, bool)>,
 }
 
-/// Whether a board may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RateDecision {
-    /// It may.
     Allowed,
     /// It has done so too often; from now on.
     LimitedFromNow,
-    /// The same as before.
     Limited,
 }
 

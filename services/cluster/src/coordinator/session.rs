@@ -24,27 +24,21 @@ const LONGEST: usize = LONGEST_REPORT;
 
 /// The two directions of a connection.
 pub struct SessionStream {
-    /// What comes.
     pub frames: Frames<ReadHalf<TlsStream<TcpStream>>>,
-    /// Where it goes.
     pub to: WriteHalf<TlsStream<TcpStream>>,
 }
 
 /// A board that has said who it is, and shown that it has the key.
 pub struct Newcomer {
-    /// The connection.
     pub stream: SessionStream,
     /// At whose port it is.
     pub number: u8,
-    /// Its node.
     pub node: PublicKey,
     /// The number of its key of `cluster`.
     pub key_epoch: u64,
-    /// What it has said.
     pub join: Join,
 }
 
-/// A connection.
 pub struct CoordinatorSession {
     coordinator: Rc<Coordinator>,
     stream: SessionStream,
@@ -59,7 +53,6 @@ pub struct CoordinatorSession {
     sent: Option<MapVersion>,
 }
 
-/// Why a connection ends.
 #[derive(Debug, thiserror::Error)]
 enum Ended {
     #[error(transparent)]

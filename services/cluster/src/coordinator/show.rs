@@ -38,9 +38,6 @@ impl Coordinator {
     }
 
     /// All about board `number`, with what it last said of itself.
-    ///
-    /// # Errors
-    /// There is no such board.
     pub fn show_board(&self, number: u8) -> Result<Value, Unchanged> {
         let rules = self.rules()?;
         if !rules.numbers().contains(&number) {

@@ -13,7 +13,7 @@ use octet_cluster::limits::ClusterLimits;
 use octet_cluster::place::Wiring;
 use octet_cluster::settings::Settings;
 use octet_cluster::{ClusterConfig, run};
-use octet_node::as_pid_1::{PATIENCE, PAUSE, pass};
+use octet_node::as_pid_1::{RETRY_DELAY, TIMEOUT, pass};
 use octet_node::control::{CallError, Client, PublicKey};
 use octet_node::key::PrivateKey;
 use octet_node::map::{SignedMap, Update, follow};
@@ -27,7 +27,6 @@ use crate::stand_in::{Config, Identity, Init};
 /// Set in the process that is to be cluster.
 const ROLE: &str = "OCTET_TEST_ROLE";
 
-/// A node.
 pub struct Host {
     folder: TempDir,
     /// Where the router listens, which is the coordinator unless a board is.
@@ -66,7 +65,7 @@ impl Host {
         let folder = TempDir::new().unwrap();
         std::fs::create_dir(folder.path().join("state")).unwrap();
         let notify = UnixDatagram::bind(folder.path().join("notify")).unwrap();
-        notify.set_read_timeout(Some(PATIENCE)).unwrap();
+        notify.set_read_timeout(Some(TIMEOUT)).unwrap();
         let init = Init::start(folder.path(), number);
         let identity = Identity::start(folder.path());
         let config = Config::start(folder.path(), settings.clone());
@@ -115,7 +114,6 @@ impl Host {
         assert_eq!(&message[..count], b"READY=1");
     }
 
-    /// Kills it.
     pub fn kill(&mut self) {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
@@ -128,7 +126,6 @@ impl Host {
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     }
 
-    /// Looks how it ended.
     pub fn reap(&mut self) {
         self.child.take().unwrap().wait().unwrap();
     }
@@ -137,10 +134,9 @@ impl Host {
         self.identity.node()
     }
 
-    /// Asks for a verb.
     pub fn ask(&self, verb: &str, args: Value) -> Result<Value, CallError> {
         let mut client = Client::connect(&self.socket())?;
-        client.stream().set_read_timeout(Some(PATIENCE))?;
+        client.stream().set_read_timeout(Some(TIMEOUT))?;
         client.call(verb, args.as_object().unwrap().clone())
     }
 
@@ -150,14 +146,14 @@ impl Host {
 
     /// What it shows once `wanted` holds.
     pub fn show_until(&self, wanted: impl Fn(&Value) -> bool) -> Value {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             let shown = self.show();
             if wanted(&shown) {
                 return shown;
             }
             assert!(Instant::now() < deadline, "{shown:#}\n{}", self.log());
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(RETRY_DELAY);
         }
     }
 
@@ -168,7 +164,7 @@ impl Host {
 
     /// What the coordinator shows of a board, once `wanted` holds, with `waiting` and `refused` of others there.
     pub fn row_until(&self, number: u8, wanted: impl Fn(&Value) -> bool) -> Value {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             let mut row = self.ask("show", json!({"number": number.to_string()})).unwrap();
             let others = row["others"].take();
@@ -179,7 +175,7 @@ impl Host {
                 return row;
             }
             assert!(Instant::now() < deadline, "{row:#}\n{}", self.log());
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(RETRY_DELAY);
         }
     }
 
@@ -201,13 +197,13 @@ impl Host {
 
     /// Whether the log, which is that of all its processes, gets so many of them.
     pub fn has_logged_often(&self, parts: &[&str], times: usize) -> bool {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         let has_all = |line: &&str| parts.iter().all(|part| line.contains(part));
         while self.log().lines().filter(has_all).count() < times {
             if Instant::now() > deadline {
                 return false;
             }
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(RETRY_DELAY);
         }
         true
     }
@@ -225,7 +221,6 @@ impl Host {
         self.folder.path()
     }
 
-    /// The service's data folder.
     pub fn state(&self) -> PathBuf {
         self.folder.path().join("state")
     }

@@ -25,7 +25,6 @@ use octet_node::key::PrivateKey;
 use octet_node::map::SignedMap;
 use serde_json::{Value, json};
 
-/// A coordinator and boards.
 struct Cluster {
     owner: PrivateKey,
     port: Arc<TcpListener>,

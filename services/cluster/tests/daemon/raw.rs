@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener, TcpStream};
 
 use octet_cluster::message::{CoordinatorHello, FromBoard, FromCoordinator, Join};
-use octet_node::as_pid_1::PATIENCE;
+use octet_node::as_pid_1::TIMEOUT;
 use octet_node::certificate::{Certificate, KeyStatement as Said};
 use octet_node::control::{Decoder, PublicKey, encode};
 use octet_node::key::PrivateKey;
@@ -106,7 +106,7 @@ impl Node {
         // The coordinator that had it before did not wait on it.
         port.set_nonblocking(false)?;
         let (stream, _) = port.accept()?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
         let config = tls::server(&self.key, AlpnProtocol::Cluster).unwrap();
         let stream = StreamOwned::new(ServerConnection::new(config).unwrap(), stream);
         let mut link = Link::new(stream);
@@ -122,8 +122,8 @@ fn tcp(port: &TcpListener, from: Ipv4Addr) -> TcpStream {
     bind(&socket, &SocketAddrV4::new(from, 0)).unwrap();
     connect(&socket, &port.local_addr().unwrap()).unwrap();
     let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+    stream.set_write_timeout(Some(TIMEOUT)).unwrap();
     stream
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
 use octet_node::Peer;
-use octet_node::as_pid_1::PATIENCE;
+use octet_node::as_pid_1::TIMEOUT;
 use octet_node::certificate::{Certificate, KeyStatement};
 use octet_node::control::{Failure, FailureCode, PublicKey};
 use octet_node::key::PrivateKey;
@@ -35,7 +35,6 @@ pub struct Init(Arc<(Mutex<Inits>, Condvar)>);
 struct Inits {
     /// What was to be placed, each time.
     placed: Vec<String>,
-    /// Why it is refused.
     refuses: Option<FailureCode>,
 }
 
@@ -84,7 +83,7 @@ impl Init {
     pub fn placed(&self, times: usize) -> Vec<String> {
         let inits = self.0.0.lock().unwrap();
         let fewer = |inits: &mut Inits| inits.placed.len() < times;
-        let (inits, late) = self.0.1.wait_timeout_while(inits, PATIENCE, fewer).unwrap();
+        let (inits, late) = self.0.1.wait_timeout_while(inits, TIMEOUT, fewer).unwrap();
         assert!(!late.timed_out(), "{:?}", inits.placed);
         inits.placed.clone()
     }

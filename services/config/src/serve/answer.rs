@@ -20,13 +20,10 @@ use crate::settings::Settings;
 use crate::store::Folder;
 use crate::warrant::{self, SIGNED};
 
-/// What clients share.
 pub struct Config<F, R> {
-    /// The configurations.
     pub keeper: Keeper<F, R>,
     /// What the image was built with.
     pub image: BuiltConfig,
-    /// Who reads which sections.
     pub readers: Vec<SectionReader>,
     /// The units of the image, whose ports policies name.
     pub units: Vec<Unit>,

@@ -19,9 +19,6 @@ pub use answer::Config;
 const LIMITS: ConnectionLimits = ConnectionLimits { all: 24, for_operators: 8, of_one: 4 };
 
 /// Serves whoever connects to `listener`, for ever.
-///
-/// # Errors
-/// The socket is gone.
 pub fn serve<F, R>(
     listener: &UnixListener,
     config: &Arc<Config<F, R>>,

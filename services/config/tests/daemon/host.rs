@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use octet_appliance::{Appliance, UnitSource};
 use octet_node::Peer;
-use octet_node::as_pid_1::{MemoryFile, PATIENCE, until};
+use octet_node::as_pid_1::{MemoryFile, TIMEOUT, until};
 use octet_node::command::{Command as Signed, CommandBody};
 use octet_node::control::file::Source;
 use octet_node::control::settings::{APPLY, CHECK};
@@ -26,7 +26,6 @@ pub const IMAGE: &str = "[appliance]\nname = \"image\"\n[image]\npackages = [\"m
 /// How the unit takes what it is asked.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Mood {
-    /// It accepts everything.
     Accepts,
     /// It refuses what is to come.
     Refuses,
@@ -36,7 +35,6 @@ pub enum Mood {
     Hangs(&'static str),
 }
 
-/// The unit.
 #[derive(Clone)]
 pub struct Unit {
     pub mood: Arc<Mutex<Mood>>,
@@ -61,7 +59,7 @@ impl Unit {
             }
             (Mood::Hangs(at), verb) if at == verb => {
                 self.hangs.send(()).unwrap();
-                std::thread::sleep(PATIENCE);
+                std::thread::sleep(TIMEOUT);
                 Ok(Value::Null)
             }
             (_, CHECK | APPLY) => Ok(Value::Null),
@@ -71,7 +69,7 @@ impl Unit {
 
     fn read(&self, next: bool) -> Value {
         let mut client = Client::connect(&self.socket).unwrap();
-        client.stream().set_read_timeout(Some(PATIENCE)).unwrap();
+        client.stream().set_read_timeout(Some(TIMEOUT)).unwrap();
         let args = json!({ "section": "operator", "next": next });
         client.call("section", object(args)).unwrap()
     }
@@ -88,7 +86,6 @@ impl Unit {
     }
 }
 
-/// What outlives config.
 pub struct Host {
     pub folder: TempDir,
     pub node: PrivateKey,
@@ -104,7 +101,7 @@ impl Host {
         let folder = TempDir::new().unwrap();
         let path = |name: &str| folder.path().join(name);
         let notify = UnixDatagram::bind(path("notify")).unwrap();
-        notify.set_read_timeout(Some(PATIENCE)).unwrap();
+        notify.set_read_timeout(Some(TIMEOUT)).unwrap();
         fs::create_dir(path("state")).unwrap();
         fs::write(path("appliance.toml"), IMAGE).unwrap();
         let settings = json!(Appliance::parse("appliance.toml", IMAGE).unwrap());
@@ -140,7 +137,7 @@ impl Host {
 
     /// Waits until the unit hangs.
     pub fn wait_until_it_hangs(&self) {
-        self.hanging.lock().unwrap().recv_timeout(PATIENCE).expect("the unit is asked");
+        self.hanging.lock().unwrap().recv_timeout(TIMEOUT).expect("the unit is asked");
     }
 
     pub fn state_folder(&self) -> PathBuf {
@@ -221,14 +218,12 @@ fn stand_in(
     });
 }
 
-/// One life of config.
 pub struct Config<'a> {
     child: Mutex<Option<Child>>,
     host: &'a Host,
 }
 
 impl Config<'_> {
-    /// Kills it.
     pub fn kill(self) {
         self.end();
     }
@@ -244,7 +239,7 @@ impl Config<'_> {
 
     fn connect(&self) -> Client<std::os::unix::net::UnixStream> {
         let client = Client::connect(&self.host.folder.path().join("config.sock")).unwrap();
-        client.stream().set_read_timeout(Some(PATIENCE)).unwrap();
+        client.stream().set_read_timeout(Some(TIMEOUT)).unwrap();
         client
     }
 
@@ -252,7 +247,6 @@ impl Config<'_> {
         self.connect().asks_for(by).call(verb, object(args))
     }
 
-    /// What is in force.
     pub fn text(&self) -> String {
         let shown = self.call(By::Port, "show", json!({})).unwrap();
         shown["text"].as_str().unwrap().to_owned()
@@ -283,7 +277,6 @@ impl Config<'_> {
     }
 }
 
-/// An object.
 pub fn object(value: Value) -> Map<String, Value> {
     value.as_object().unwrap().clone()
 }

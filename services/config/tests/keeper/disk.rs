@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex};
 
 use octet_config::store::Folder;
 
-/// What outlives a cut.
 #[derive(Debug, Clone, Default)]
 pub struct Disk(Arc<Mutex<State>>);
 

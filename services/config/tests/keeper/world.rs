@@ -82,7 +82,6 @@ fn failure() -> Failure {
     Failure::new(FailureCode::Failed, "no", "")
 }
 
-/// The box.
 pub struct World {
     pub disk: Disk,
     pub unit: Arc<Mutex<UnitState>>,

@@ -31,7 +31,6 @@ use node::Node;
 use overlays::Overlay;
 use ways::Way;
 
-/// Why nothing was done.
 type Failed = Box<dyn Error + Send + Sync>;
 
 /// Only one is ever there: PID 1, for the benchmark.
@@ -106,7 +105,6 @@ fn failed(why: &str) -> Failure {
 /// The nodes, and all that they are to each other.
 struct Chain {
     nodes: [Node; NODES],
-    /// Whose programs run.
     overlay: Option<Overlay>,
 }
 

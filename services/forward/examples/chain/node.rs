@@ -29,7 +29,6 @@ pub struct Here {
     pub runtime: Runtime,
     /// As a board's own network is made.
     pub route: Handle,
-    /// As forward's is.
     pub kernel: ForwardKernel,
 }
 

@@ -12,7 +12,6 @@ use crate::node::Node;
 use crate::wires::Plug;
 use crate::{ENDS, Failed, NODES};
 
-/// The programs.
 const YGGDRASIL: &str = "/usr/sbin/yggdrasil";
 const NEBULA: &str = "/usr/bin/nebula";
 const NEBULA_CERT: &str = "/usr/bin/nebula-cert";
@@ -23,7 +22,6 @@ const FOLDER: &str = "/run/chain";
 /// Where Yggdrasil's neighbours find each other.
 const YGGDRASIL_PORT: u16 = 9001;
 
-/// Where Nebula's nodes do.
 const NEBULA_PORT: u16 = 4242;
 
 /// Programs that carry packets. They end with the value.
@@ -117,7 +115,6 @@ fn write(folder: &Path, name: &str, settings: &Value) -> Result<String, Failed> 
     Ok(file.display().to_string())
 }
 
-/// What a program prints.
 fn said(program: &str, words: &[&str]) -> Result<String, Failed> {
     let output = Command::new(program).args(words).stdin(Stdio::null()).output()?;
     if !output.status.success() {

@@ -19,19 +19,15 @@ use crate::{ENDS, Failed};
 /// By which bytes are carried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
-    /// Plain forwarding.
     Plain,
     /// The kernel's WireGuard from each node to the next, and forwarding.
     Wireguard,
     /// Labels, or a whole path.
     Path(Path),
-    /// Yggdrasil at every node.
     Yggdrasil,
-    /// Nebula at the ends.
     Nebula,
 }
 
-/// A way by labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Path {
     /// Of those that there are.
@@ -93,7 +89,6 @@ fn by_wireguard(end: usize) -> Ipv4Addr {
 }
 
 impl Path {
-    /// Where its labels end.
     fn outer(self, end: usize) -> Ipv4Addr {
         Ipv4Addr::new(240, 0, self.number, 1 + end as u8)
     }

@@ -18,9 +18,7 @@ const PREFIX: u8 = 24;
 /// first of them, and 1 at the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Plug {
-    /// Which wire.
     pub wire: usize,
-    /// Which of its ends.
     pub side: usize,
 }
 
@@ -35,12 +33,10 @@ impl Plug {
         (node != ENDS[1]).then_some(Self { wire: node, side: 0 })
     }
 
-    /// Those of a node.
     pub fn of(node: usize) -> impl Iterator<Item = Self> {
         [Self::before(node), Self::behind(node)].into_iter().flatten()
     }
 
-    /// The other end.
     pub fn other(self) -> Self {
         Self { side: 1 - self.side, ..self }
     }

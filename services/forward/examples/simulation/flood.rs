@@ -13,7 +13,6 @@ use crate::world::World;
 /// Microseconds in a second.
 const SECOND: u64 = 1_000_000;
 
-/// What came of it.
 #[derive(Default)]
 pub struct Flood {
     /// Of each announcement: after how many microseconds the last node that takes it has it.
@@ -32,7 +31,6 @@ pub struct Flood {
 type OnTheWay = Reverse<(u64, usize, usize, usize)>;
 
 impl Flood {
-    /// Nothing yet.
     pub fn new(world: &World) -> Self {
         let crossed = world.links.iter().map(|links| vec![0; links.len()]).collect();
         Self { sent: vec![0; world.links.len()], crossed, ..Self::default() }

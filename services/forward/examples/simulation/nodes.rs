@@ -18,7 +18,6 @@ use crate::world::World;
 /// When it begins, in seconds since 1970.
 pub const BEGIN: u64 = 1_800_000_000;
 
-/// A node.
 pub struct Node {
     pub address: NodeAddress,
     pub onion: OnionSecret,

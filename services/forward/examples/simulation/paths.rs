@@ -12,7 +12,6 @@ use crate::world::World;
 /// What was found for some pairs of nodes.
 #[derive(Default)]
 pub struct Paths {
-    /// How many were sought.
     pub sought: usize,
     /// The shortest path of each pair that has one: the numbers of its nodes, the source first.
     pub found: Vec<Vec<usize>>,

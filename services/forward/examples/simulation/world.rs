@@ -13,7 +13,7 @@ const MEAN: f64 = 8.0;
 /// What it takes to cross the world from one side to the other, and what each link takes besides; in
 /// microseconds, one way.
 const ACROSS: f64 = 40_000.0;
-const LEAST: f64 = 200.0;
+const MIN: f64 = 200.0;
 
 /// How the links are laid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,6 @@ pub enum Graph {
     Plane,
 }
 
-/// All nodes.
 pub struct World {
     /// Of each node the others that it has a link to, in their order, with the microseconds one way.
     pub links: Vec<Vec<(usize, u64)>>,
@@ -55,7 +54,7 @@ impl World {
     fn of(places: &[Place], pairs: BTreeSet<(usize, usize)>) -> Self {
         let mut links = vec![vec![]; places.len()];
         for (one, other) in pairs {
-            let takes = (LEAST + ACROSS * distance(places[one], places[other])) as u64;
+            let takes = (MIN + ACROSS * distance(places[one], places[other])) as u64;
             links[one].push((other, takes));
             links[other].push((one, takes));
         }
@@ -87,7 +86,6 @@ impl World {
         best
     }
 
-    /// What a link takes.
     pub fn takes(&self, from: usize, to: usize) -> Option<u64> {
         let at = self.links[from].binary_search_by_key(&to, |(other, _)| *other).ok()?;
         Some(self.links[from][at].1)

@@ -60,17 +60,14 @@ impl SignedAnnouncement {
         Self::checked(announcement, certificate, signature)
     }
 
-    /// What it says.
     pub fn announcement(&self) -> &Announcement {
         &self.announcement
     }
 
-    /// The node.
     pub fn node(&self) -> &PublicKey {
         &self.certificate.statement().node
     }
 
-    /// The node's address.
     pub fn address(&self) -> NodeAddress {
         self.address
     }
@@ -95,7 +92,6 @@ impl SignedAnnouncement {
         &self.signature
     }
 
-    /// The encoding.
     pub fn to_bytes(&self) -> Vec<u8> {
         // What could not be written is not made.
         let mut bytes = body(&self.certificate, &self.announcement).unwrap_or_default();

@@ -19,7 +19,7 @@ const EARLIEST: u64 = 3;
 const TURN: u64 = 5;
 
 /// The pause before a neighbour is told all once more.
-const PAUSE: Duration = Duration::from_secs(10);
+const RETRY_DELAY: Duration = Duration::from_secs(10);
 
 impl Daemon {
     /// A neighbour hands on what some node says of its links.
@@ -48,7 +48,7 @@ impl Daemon {
     pub(super) async fn tell_all(&mut self, link: LinkNumber) {
         let Some(open) = self.open.get_mut(&link) else { return };
         let now = Instant::now();
-        if open.told.is_some_and(|last| now.saturating_duration_since(last) < PAUSE) {
+        if open.told.is_some_and(|last| now.saturating_duration_since(last) < RETRY_DELAY) {
             return;
         }
         open.told = Some(now);

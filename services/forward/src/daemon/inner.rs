@@ -13,7 +13,7 @@ use crate::exchange;
 use crate::introduction::{About, EndRole, Inner, PORT, counts, is_at_the_other_end, is_outdated};
 use crate::routes::Said;
 use crate::status::SetupPhase;
-use crate::verbs::PATIENCE;
+use crate::verbs::TIMEOUT;
 use octet_node::address::NodeAddress;
 use octet_node::say;
 
@@ -142,7 +142,7 @@ impl Daemon {
 
     /// Tells whoever has waited for too long.
     pub(super) async fn give_up(&mut self, now: Instant) {
-        let late = |since: Instant| now.saturating_duration_since(since) >= PATIENCE;
+        let late = |since: Instant| now.saturating_duration_since(since) >= TIMEOUT;
         for (_, ping) in self.pings.extract_if(|_, ping| late(ping.waiting.since)) {
             // Where it ends, nobody knows; the hops are worth seeing all the same.
             let answer = ping.hops.map(|hops| with_whole(hops, None)).ok_or_else(silent);

@@ -28,7 +28,6 @@ const ASK: Duration = Duration::from_secs(5);
 /// For how long a place counts of which the exit says nothing any more. It keeps the place for longer.
 const COUNTS: Duration = Duration::from_secs(120);
 
-/// How it stands.
 #[derive(Debug, Default)]
 pub(super) struct Leaving {
     /// By which node; what follows is about this one.
@@ -37,7 +36,6 @@ pub(super) struct Leaving {
     place: Option<(Ipv4Addr, Instant)>,
     /// When it was asked last.
     asked: Option<Instant>,
-    /// Why it gives none.
     refused: Option<String>,
 }
 

@@ -43,7 +43,6 @@ impl Metrics {
     }
 }
 
-/// Asks the daemon.
 #[derive(Debug, Clone)]
 pub struct MetricsClient(pub UnboundedSender<DaemonEvent>);
 

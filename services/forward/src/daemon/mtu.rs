@@ -11,17 +11,17 @@ use crate::control::LinkMessage;
 use crate::engine::{LinkNumber, PathNumber};
 use crate::introduction::Inner;
 use crate::kernel::tunnels;
-use crate::mtu::{self, Discovery, LEAST_OF_PATH};
+use crate::mtu::{self, Discovery, MIN_OF_PATH};
 
 impl Daemon {
     /// The longest packet that a path takes, as far as that is known.
     pub(super) fn mtu_of(&self, path: PathNumber) -> u16 {
-        self.mtus.get(&path).and_then(Discovery::found).unwrap_or(LEAST_OF_PATH)
+        self.mtus.get(&path).and_then(Discovery::found).unwrap_or(MIN_OF_PATH)
     }
 
     /// The longest packet that goes to a node by the path that packets to it take.
     pub(super) fn mtu_to(&self, node: NodeAddress) -> u16 {
-        self.uses.get(&node.ip()).map_or(LEAST_OF_PATH, |path| self.mtu_of(*path))
+        self.uses.get(&node.ip()).map_or(MIN_OF_PATH, |path| self.mtu_of(*path))
     }
 
     /// Asks the neighbour at a link with packets of these lengths, and has the kernel keep to what is found.
@@ -29,7 +29,7 @@ impl Daemon {
         let before = self.open.get(&link).map(|open| open.reach);
         for size in sizes {
             // What is sent is as long as it may be, so that WireGuard adds nothing.
-            self.reach(link, size.max(LEAST_OF_PATH)).await;
+            self.reach(link, size.max(MIN_OF_PATH)).await;
             self.say(link, &LinkMessage::MtuProbe(size)).await;
         }
         let found = self.open.get(&link).and_then(|open| open.mtu.found());

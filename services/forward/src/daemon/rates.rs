@@ -12,9 +12,6 @@ use crate::engine::{HIGHEST_RATE, PathNumber};
 const LOWEST: u32 = 64;
 
 /// The rate that somebody asks for, in kbit/s; 0 is no bound.
-///
-/// # Errors
-/// No path has this one.
 pub fn rate(asked: u64) -> Result<u32, Failure> {
     let range = LOWEST..=HIGHEST_RATE;
     let rate = u32::try_from(asked).ok().filter(|rate| *rate == 0 || range.contains(rate));

@@ -11,10 +11,10 @@ use octet_node::address::NodeAddress;
 use octet_node::say;
 
 /// How many such ways there are at most.
-const MOST: usize = 64;
+const MAX: usize = 64;
 
 /// For how long a path is looked for after the last packet without one. Programs that mean it send again.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// For how long a way stays that no program uses: longer than those are silent who keep a connection that they mean
 /// to use. Whoever is silent for longer loses one packet, and a way begins anew; addresses and ports are the same
@@ -26,7 +26,7 @@ const LOOK: Duration = Duration::from_secs(used::KEPT.as_secs() / 2);
 
 /// Whether a way that begins by itself is over: nobody has wanted it, or used it, for as long as that.
 fn is_over(way: &DesiredRoute, now: Instant) -> bool {
-    let patience = if way.route.active().is_some() { IDLE } else { PATIENCE };
+    let patience = if way.route.active().is_some() { IDLE } else { TIMEOUT };
     way.wanted.is_some_and(|at| now.saturating_duration_since(at) >= patience)
 }
 
@@ -44,7 +44,7 @@ impl Daemon {
             let known = self.topology.as_ref().is_some_and(|it| it.get(node).is_some());
             let own = self.node().is_some_and(|own| NodeAddress::of(&own) == node);
             let others = self.desired.ways.values().filter(|way| way.wanted.is_some()).count();
-            if known && !own && others < MOST && !self.desired.is_requested(node) {
+            if known && !own && others < MAX && !self.desired.is_requested(node) {
                 self.desired.ways.insert(node, DesiredRoute::on_demand(now));
             }
         }
@@ -103,7 +103,7 @@ mod tests {
                 (0..10_000).find(|second| is_over(&way, start + Duration::from_secs(*second)));
             ends.map(Duration::from_secs)
         };
-        assert_eq!(until(way(true, None)), Some(PATIENCE));
+        assert_eq!(until(way(true, None)), Some(TIMEOUT));
         assert_eq!(until(way(true, Some(3))), Some(IDLE));
         assert_eq!(until(way(false, None)), None);
         assert_eq!(until(way(false, Some(3))), None);

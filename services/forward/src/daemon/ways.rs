@@ -14,7 +14,7 @@ use crate::graph::{Graph, PathConstraints};
 use crate::introduction::Inner;
 use crate::routes::{PathHealth, RouteStep, Said, taken};
 use crate::status::{PathStatus, RouteStatus, SetupPhase};
-use crate::verbs::PATIENCE;
+use crate::verbs::TIMEOUT;
 use octet_node::address::NodeAddress;
 
 /// For how long relays of a path that has failed are taken only where there are no others: announcements tell sooner
@@ -99,7 +99,7 @@ impl Daemon {
             PathState::Asked => PathHealth::Asked,
             PathState::Stands if path.stretch.node.is_none() => {
                 let since = self.begun.get(&number).copied().unwrap_or(now);
-                let late = now.saturating_duration_since(since) >= PATIENCE;
+                let late = now.saturating_duration_since(since) >= TIMEOUT;
                 if late { PathHealth::Dead } else { PathHealth::Asked }
             }
             PathState::Stands if !silent => {
@@ -243,7 +243,6 @@ impl Daemon {
         Ok(RequestedPath { hops: hops.collect::<Result<_, _>>()?, rate })
     }
 
-    /// Asks for a path.
     pub(super) async fn ask(&mut self, asked: &RequestedPath) -> Result<PathNumber, String> {
         let asked = self.engine.ask(asked, seconds(), &mut chance);
         let (number, actions) = asked.map_err(|why| why.to_string())?;

@@ -34,7 +34,6 @@ pub enum EngineAction {
     Forget(String),
     /// This path has ended: what it has carried is known when what follows is done.
     Ended(PathCounters),
-    /// Tell a neighbour.
     Send(LinkNumber, LinkMessage),
     /// This label may come from that neighbour.
     Let(LinkNumber, Label),
@@ -47,24 +46,18 @@ pub enum EngineAction {
     Forbid(LinkNumber, Label),
     /// What comes with the one goes on with the other, and is counted.
     Swap {
-        /// What comes.
         from: Label,
-        /// What goes.
         to: Label,
-        /// To this neighbour.
         by: LinkNumber,
     },
     /// What comes with this label has come to the end of its path.
     Pop(Label),
     /// What goes from the one address to the other has this label, and is counted.
     Push {
-        /// From, to.
         between: (Ipv4Addr, Ipv4Addr),
-        /// The label.
         with: Label,
         /// What its time to live begins with.
         ttl: u8,
-        /// To this neighbour.
         by: LinkNumber,
     },
     /// What goes to that neighbour with this label is counted no more: nothing does.

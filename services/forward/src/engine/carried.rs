@@ -14,18 +14,13 @@ pub struct PathCounters {
     pub id: (LinkNumber, Id),
     /// Since when it stands, in seconds since 1970.
     pub since: u64,
-    /// Towards its source.
     pub before: Option<CounterSide>,
-    /// Towards its end.
     pub behind: Option<CounterSide>,
 }
 
-/// One side of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CounterSide {
-    /// The link.
     pub link: LinkNumber,
-    /// The neighbour.
     pub node: NodeAddress,
     /// What comes from there has this label.
     pub comes: Label,
@@ -34,7 +29,6 @@ pub struct CounterSide {
 }
 
 impl Engine {
-    /// All that stand.
     pub fn carried(&self) -> Vec<PathCounters> {
         let relayed = self.segments.iter().filter_map(|(key, it)| self.segment_carried(*key, it));
         relayed.chain(self.paths.values().filter_map(|path| self.path_carried(path))).collect()

@@ -142,7 +142,6 @@ impl EndNumbers {
         self.taken.insert(path, number);
     }
 
-    /// It is free again.
     pub fn give_back(&mut self, path: PathNumber) {
         self.taken.remove(&path);
     }

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use super::Rng;
 use crate::label::Label;
 
-/// Those in use.
 #[derive(Debug, Default)]
 pub struct Labels(BTreeSet<Label>);
 
@@ -28,7 +27,6 @@ impl Labels {
         self.0.extend(labels);
     }
 
-    /// It is free again.
     pub fn give_back(&mut self, label: Label) {
         self.0.remove(&label);
     }

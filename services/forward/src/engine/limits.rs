@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::LinkNumber;
 
 /// How many are kept in mind: a minute's, at a thousand a second.
-const MOST_REPLAYS: usize = 65_536;
+const MAX_REPLAYS: usize = 65_536;
 
 /// Those that could be sent again, with the second from which on they are too old in any case.
 #[derive(Debug, Default)]
@@ -14,30 +14,29 @@ pub struct Replays(BTreeMap<[u8; 16], u64>);
 impl Replays {
     /// Whether it is the first time; also `false` if there is no room to keep it in mind.
     pub fn is_first(&mut self, replay: [u8; 16], until: u64) -> bool {
-        if self.0.contains_key(&replay) || self.0.len() >= MOST_REPLAYS {
+        if self.0.contains_key(&replay) || self.0.len() >= MAX_REPLAYS {
             return false;
         }
         self.0.insert(replay, until).is_none()
     }
 
-    /// Time has passed.
     pub fn pass(&mut self, now: u64) {
         self.0.retain(|_, until| *until > now);
     }
 }
 
 /// How many set-ups are read of one neighbour in a second: each takes work.
-pub const MOST_SET_UPS: u32 = 64;
+pub const MAX_SET_UPS: u32 = 64;
 
 /// How many changes of paths are, each of which writes a file in memory. As many paths as one neighbour may have are
 /// refreshed ten times in a second.
-pub const MOST_CHANGES: u32 = 256;
+pub const MAX_CHANGES: u32 = 256;
 
-/// How many each neighbour has sent in which second, of which `MOST` are read.
+/// How many each neighbour has sent in which second, of which `MAX` are read.
 #[derive(Debug, Default)]
-pub struct NeighbourRates<const MOST: u32>(BTreeMap<LinkNumber, (u64, u32)>);
+pub struct NeighbourRates<const MAX: u32>(BTreeMap<LinkNumber, (u64, u32)>);
 
-impl<const MOST: u32> NeighbourRates<MOST> {
+impl<const MAX: u32> NeighbourRates<MAX> {
     /// Whether one more is read.
     pub fn may(&mut self, from: LinkNumber, now: u64) -> bool {
         let (second, count) = self.0.entry(from).or_insert((now, 0));
@@ -45,7 +44,7 @@ impl<const MOST: u32> NeighbourRates<MOST> {
             (*second, *count) = (now, 0);
         }
         *count = count.saturating_add(1);
-        *count <= MOST
+        *count <= MAX
     }
 }
 
@@ -67,7 +66,7 @@ mod tests {
     #[test]
     fn one_neighbour_takes_nothing_from_another() {
         let mut rates = NeighbourRates::default();
-        let may = |rates: &mut NeighbourRates<MOST_SET_UPS>, link, now| {
+        let may = |rates: &mut NeighbourRates<MAX_SET_UPS>, link, now| {
             (0..1000).filter(|_| rates.may(LinkNumber(link), now)).count()
         };
         assert_eq!(may(&mut rates, 1, 5), 64);
@@ -78,7 +77,7 @@ mod tests {
     #[test]
     fn without_room_none_is_taken() {
         let mut replays = Replays::default();
-        for number in 0..MOST_REPLAYS as u128 {
+        for number in 0..MAX_REPLAYS as u128 {
             assert!(replays.is_first(number.to_be_bytes(), 10));
         }
         assert!(!replays.is_first([0xff; 16], 10));

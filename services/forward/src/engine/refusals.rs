@@ -16,7 +16,6 @@ pub enum SetupRefusal {
 }
 
 impl SetupRefusal {
-    /// Those that there are.
     const ALL: [Self; 9] = [
         Self::Told(Reason::Full),
         Self::Told(Reason::Policy),
@@ -29,7 +28,6 @@ impl SetupRefusal {
         Self::Unheard,
     ];
 
-    /// As it is shown.
     pub fn name(self) -> &'static str {
         match self {
             Self::Told(Reason::Full) => "full",
@@ -52,7 +50,6 @@ impl SetupRefusal {
 pub struct Refusals(BTreeMap<SetupRefusal, u64>);
 
 impl Refusals {
-    /// One more.
     pub fn add(&mut self, refusal: SetupRefusal) {
         *self.0.entry(refusal).or_default() += 1;
     }

@@ -5,8 +5,8 @@ use super::kept;
 use super::rate;
 use super::refusals::SetupRefusal;
 use super::{
-    CLOCKS, Engine, EngineAction, LinkNumber, MOST_ENDS, MOST_ENDS_OF_ONE, MOST_OF_ONE,
-    MOST_SEGMENTS, PATIENCE, PathNumber, Rng,
+    CLOCKS, Engine, EngineAction, LinkNumber, MAX_ENDS, MAX_ENDS_OF_ONE, MAX_OF_ONE, MAX_SEGMENTS,
+    PathNumber, Rng, TIMEOUT,
 };
 use crate::control::{Id, LinkMessage};
 use crate::exchange;
@@ -48,7 +48,6 @@ pub enum NextHop {
         onward: Option<Label>,
         asked: Option<Box<(ReplyKey, SetUp)>>,
     },
-    /// It ends here.
     End(PathNumber, PathEnd),
 }
 
@@ -69,7 +68,6 @@ impl Transit {
         }
     }
 
-    /// The way on.
     fn onward(&self) -> Option<(LinkNumber, Id)> {
         match &self.to {
             NextHop::Hop { key, .. } => Some(*key),
@@ -122,7 +120,7 @@ impl Engine {
                 self.given.insert((key.0, back));
                 let asked = Some(Box::new((reply, forward)));
                 let to = NextHop::Hop { key: onward, back: from_next, onward: None, asked };
-                let until = now + PATIENCE;
+                let until = now + TIMEOUT;
                 let since = now;
                 let segment = Transit { session, there, back, since, until, grant, is_bounded, to };
                 let bound = segment.bound(link, from_next);
@@ -193,7 +191,7 @@ impl Engine {
             return Some(Reason::Clock);
         }
         let of_one = self.segments.range((from, Id(0))..=(from, Id(u64::MAX))).count();
-        let full = of_one >= MOST_OF_ONE || self.segments.len() >= MOST_SEGMENTS;
+        let full = of_one >= MAX_OF_ONE || self.segments.len() >= MAX_SEGMENTS;
         full.then_some(Reason::Full)
     }
 
@@ -202,7 +200,7 @@ impl Engine {
         let ends = self.segments.iter().filter(|(_, it)| matches!(it.to, NextHop::End(..)));
         let ends: Vec<_> = ends.map(|((link, _), _)| *link).collect();
         let of_one = ends.iter().filter(|link| **link == from).count();
-        ends.len() < MOST_ENDS && of_one < MOST_ENDS_OF_ONE
+        ends.len() < MAX_ENDS && of_one < MAX_ENDS_OF_ONE
     }
 
     /// The next hop has answered.

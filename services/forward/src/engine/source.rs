@@ -4,7 +4,7 @@ use super::end::PathEnd;
 use super::kept;
 use super::rate;
 use super::relay::id;
-use super::{Engine, EngineAction, LinkNumber, PATIENCE, PathNumber, Rng};
+use super::{Engine, EngineAction, LinkNumber, PathNumber, Rng, TIMEOUT};
 use crate::control::{Id, LinkMessage};
 use crate::exchange;
 use crate::label::Label;
@@ -41,14 +41,10 @@ pub enum NotAsked {
     TooMany,
 }
 
-/// How a path is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PathState {
-    /// The hops are asked.
     Asked,
-    /// All have agreed.
     Stands,
-    /// One has not.
     Failed(PathFailure),
     /// The first one cannot read its part.
     Unreadable,
@@ -68,11 +64,9 @@ pub enum SourceState {
 /// A path of this node's own.
 #[derive(Debug)]
 pub struct SourcePath {
-    /// Its first hop.
     pub link: LinkNumber,
     /// Its hops, the last being its end.
     pub hops: Vec<NodeAddress>,
-    /// How it is.
     pub state: PathState,
     /// What it has in common with its end.
     pub stretch: PathEnd,
@@ -108,10 +102,6 @@ impl SourcePath {
 }
 
 impl Engine {
-    /// Asks for a path.
-    ///
-    /// # Errors
-    /// Why it cannot.
     pub fn ask(
         &mut self,
         asked: &RequestedPath,
@@ -144,7 +134,7 @@ impl Engine {
         };
         let (id, back) = (id(chance), self.labels.take(chance));
         let stretch = PathEnd { number, is_source: true, secret, key: [0; 32], node: None };
-        let (state, next) = (PathState::Asked, now + 2 * PATIENCE);
+        let (state, next) = (PathState::Asked, now + 2 * TIMEOUT);
         let way = SourceState::Asked(Box::new(pending));
         let (granted, since) = (0, now);
         let new =
@@ -243,7 +233,7 @@ impl Engine {
         let mut forgotten = vec![];
         for (number, path) in late {
             match path.state {
-                PathState::Asked => (path.state, path.next) = (PathState::Silent, now + PATIENCE),
+                PathState::Asked => (path.state, path.next) = (PathState::Silent, now + TIMEOUT),
                 _ => forgotten.push(*number),
             }
         }

@@ -33,9 +33,6 @@ impl ForwardKernel {
     }
 
     /// What comes with label `from` has come to the end of its path.
-    ///
-    /// # Errors
-    /// As [`swap`](Self::swap).
     pub async fn pop(&self, from: Label) -> Result<(), KernelError> {
         let index = self.known(OUT).await?;
         let route = RouteMessageBuilder::<MplsLabel>::new().label(label(from));
@@ -45,9 +42,6 @@ impl ForwardKernel {
     }
 
     /// What goes to `address` from `source` goes with label `with` by the device `by`, and may pass `ttl` hops.
-    ///
-    /// # Errors
-    /// As [`swap`](Self::swap).
     pub async fn push(
         &self,
         (address, source): (Ipv4Addr, Ipv4Addr),
@@ -69,9 +63,6 @@ impl ForwardKernel {
     }
 
     /// Nothing that comes with label `from` goes on.
-    ///
-    /// # Errors
-    /// The kernel refuses.
     pub async fn unlabel(&self, from: Label) -> Result<(), KernelError> {
         let route = RouteMessageBuilder::<MplsLabel>::new().label(label(from)).build();
         let removed = self.route.route().del(route).execute().await.or_else(netlink::gone);

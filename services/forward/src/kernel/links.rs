@@ -46,7 +46,6 @@ const KEEPALIVE: u16 = 25;
 /// The link to one neighbour.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tunnel {
-    /// Its device.
     pub name: String,
     /// The neighbour's key (X25519).
     pub key: [u8; 32],
@@ -54,7 +53,6 @@ pub struct Tunnel {
     pub at: Option<SocketAddr>,
     /// The address of this node on the link.
     pub near: Ipv4Addr,
-    /// That of the neighbour.
     pub far: Ipv4Addr,
     /// If labels do not go between these, within WireGuard: between which two.
     pub plain: Option<(Ipv4Addr, Ipv4Addr)>,
@@ -62,9 +60,6 @@ pub struct Tunnel {
 
 impl ForwardKernel {
     /// Makes what all links and paths need, or sees that it is there.
-    ///
-    /// # Errors
-    /// The kernel refuses.
     pub async fn prepare(&self, secret: [u8; 32], port: u16) -> Result<(), KernelError> {
         set("mpls/platform_labels", &HIGHEST.to_string())?;
         let link = self.route.link();
@@ -85,9 +80,6 @@ impl ForwardKernel {
 
     /// Has packets to nodes without a path leave by [`OUT`] with the source `own`: it is dropped as it comes
     /// in, and told ([`Wanted`](super::wanted::Wanted)).
-    ///
-    /// # Errors
-    /// The kernel refuses.
     pub async fn catch(&self, own: Ipv6Addr) -> Result<(), KernelError> {
         self.address(IN, own.into(), 128).await?;
         let index = self.known(OUT).await?;
@@ -139,9 +131,6 @@ impl ForwardKernel {
     }
 
     /// Makes a link, or sees that it is as it should be. It takes no labels before it is [`start`](Self::start)ed.
-    ///
-    /// # Errors
-    /// The kernel refuses.
     pub async fn open(&self, tunnel: &Tunnel) -> Result<(), KernelError> {
         let Tunnel { name, key, at, near, far, plain } = tunnel;
         self.address(LINKS, (*near).into(), 32).await?;
@@ -158,9 +147,6 @@ impl ForwardKernel {
     }
 
     /// Has packets between the `ends` of a link have at most `mtu` bytes. WireGuard fills up no packet beyond that.
-    ///
-    /// # Errors
-    /// The kernel refuses.
     pub async fn reach(
         &self,
         (near, far): (Ipv4Addr, Ipv4Addr),
@@ -176,27 +162,18 @@ impl ForwardKernel {
     }
 
     /// Has a link take labels: once what may come by it is guarded.
-    ///
-    /// # Errors
-    /// The kernel refuses.
     pub async fn start(&self, name: &str) -> Result<(), KernelError> {
         set(&format!("mpls/conf/{name}/input"), "1")?;
         self.up(name).await
     }
 
     /// Closes a link. Labels that went by it go nowhere.
-    ///
-    /// # Errors
-    /// The kernel refuses.
     pub async fn close(&self, tunnel: &Tunnel) -> Result<(), KernelError> {
         self.remove(&tunnel.name).await?;
         self.forget(tunnel.key).await
     }
 
     /// Has nothing come any more from who has this key, if [`prepare`](Self::prepare) was called.
-    ///
-    /// # Errors
-    /// The kernel refuses.
     pub async fn forget(&self, key: [u8; 32]) -> Result<(), KernelError> {
         self.wireguard.forget(LINKS, key).await
     }

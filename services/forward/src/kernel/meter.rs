@@ -33,7 +33,7 @@ use element::ElementKey;
 const NFT: &str = "/usr/sbin/nft";
 
 /// How long it may take: long, because the board may be busy.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How many gates are changed at once: what a datagram to the kernel has room for (`net.core.wmem_default`).
 const AT_ONCE: usize = 256;
@@ -96,17 +96,14 @@ const TOLD: u32 = 50;
 pub enum Direction {
     /// What comes from the neighbour, and is let. What is not let does not come.
     In,
-    /// What goes to it.
     Out,
     /// What came from it above the rate of its path, and was dropped.
     Above,
 }
 
 impl Direction {
-    /// All of them.
     pub const ALL: [Self; 3] = [Self::In, Self::Out, Self::Above];
 
-    /// As people are told.
     pub const fn name(self) -> &'static str {
         match self {
             Self::In => "in",
@@ -137,11 +134,8 @@ impl Direction {
 /// Something that is counted: a label that goes by a device, the one way or the other.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Meter {
-    /// The device.
     pub device: String,
-    /// What of it.
     pub direction: Direction,
-    /// The label.
     pub label: Label,
 }
 
@@ -158,13 +152,11 @@ impl Meter {
 /// What has gone by with a label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize)]
 pub struct Count {
-    /// Packets.
     pub packets: u64,
     /// Their bytes: of IP, and four for the label.
     pub bytes: u64,
 }
 
-/// All counts.
 pub type MeterCounts = BTreeMap<Meter, Count>;
 
 /// Has none of `counts` be lower than in `others`, nor missing.
@@ -305,7 +297,7 @@ async fn said(arguments: &[&str]) -> io::Result<Output> {
     let mut nft = Command::new(NFT);
     nft.args(arguments).env_clear().stdin(Stdio::null()).kill_on_drop(true);
     let child = nft.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    timeout(PATIENCE, child.wait_with_output())
+    timeout(TIMEOUT, child.wait_with_output())
         .await
         .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "it does not come to an end"))?
 }

@@ -16,7 +16,6 @@ const MTU: u32 = mtu::LONGEST_OF_PATH as u32;
 /// The end of a path, as the kernel has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KernelPathEnd {
-    /// Its device.
     pub name: String,
     /// The own secret of this path (X25519).
     pub secret: [u8; 32],
@@ -35,9 +34,6 @@ pub struct KernelPathEnd {
 impl ForwardKernel {
     /// Makes an end, or sees that it is as it should be, and gives the number of its device. What it sends needs a label besides
     /// ([`push`](Self::push)).
-    ///
-    /// # Errors
-    /// The kernel refuses.
     pub async fn end(&self, end: &KernelPathEnd) -> Result<u32, KernelError> {
         let name = &end.name;
         let device = LinkWireguard::new(name).mtu(MTU).build();
@@ -53,9 +49,6 @@ impl ForwardKernel {
     }
 
     /// Has an end that there is know the node at the other one.
-    ///
-    /// # Errors
-    /// The kernel refuses.
     pub async fn far(&self, end: &KernelPathEnd) -> Result<(), KernelError> {
         let mut addresses = vec![IpAddr::V6(end.inner.1)];
         addresses.extend(end.nodes.1.map(IpAddr::V6));
@@ -64,9 +57,6 @@ impl ForwardKernel {
     }
 
     /// Removes an end, and what goes from the first of these addresses to the other.
-    ///
-    /// # Errors
-    /// The kernel refuses.
     pub async fn no_end(
         &self,
         name: &str,
@@ -81,9 +71,6 @@ impl ForwardKernel {
     }
 
     /// Has packets from the node `own` to the node `other`, of at most `mtu` bytes, take the path of the device `name`.
-    ///
-    /// # Errors
-    /// The kernel refuses.
     pub async fn node(
         &self,
         name: &str,

@@ -47,9 +47,6 @@ impl ForwardKernel {
     }
 
     /// Has a tunnel carry what fits a path that takes packets of up to `path` bytes.
-    ///
-    /// # Errors
-    /// The kernel refuses.
     pub async fn fit(&self, name: &str, path: u16) -> Result<(), KernelError> {
         let index = self.known(name).await?;
         let message = LinkUnspec::new_with_index(index).mtu(u32::from(path) - HEADER).build();
@@ -58,9 +55,6 @@ impl ForwardKernel {
     }
 
     /// Has what the devices of the lan send outside leave by a tunnel, with `address`, in packets of up to `path` bytes.
-    ///
-    /// # Errors
-    /// The kernel refuses.
     pub async fn leave(
         &self,
         ends: TunnelEnds,
@@ -76,9 +70,6 @@ impl ForwardKernel {
     }
 
     /// Has `address` be behind a tunnel, of the place of this number.
-    ///
-    /// # Errors
-    /// The kernel refuses.
     pub async fn place(
         &self,
         place: u8,

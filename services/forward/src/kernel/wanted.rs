@@ -19,14 +19,10 @@ pub const GROUP: u16 = PROTOCOL as u16;
 /// What is told of a packet: the header of IPv6, whose last 16 bytes say to whom it is (RFC 8200, section 3).
 const HEADER: u32 = 40;
 
-/// Who is told.
 pub struct DesiredState(TokioSocket);
 
 impl DesiredState {
     /// From now on. There is one in a network namespace: until it is gone, no other.
-    ///
-    /// # Errors
-    /// The kernel refuses.
     pub async fn open() -> Result<Self, KernelError> {
         let opened = Self::try_open().await;
         opened.map_err(KernelError::to("be told who is wanted"))

@@ -21,17 +21,14 @@ use rtnetlink::sys::{SocketAddr as Kernel, protocols::NETLINK_GENERIC};
 
 use super::KernelError;
 
-/// The connection to WireGuard.
 #[derive(Debug, Clone)]
 pub struct Wireguard {
     handle: ConnectionHandle<GenlMessage<WireguardMessage>>,
     family: u16,
 }
 
-/// A device's own side.
 #[derive(Clone, Copy)]
 pub struct OwnEnd<'a> {
-    /// The device.
     pub name: &'a str,
     /// The secret (X25519).
     pub secret: [u8; 32],
@@ -39,7 +36,6 @@ pub struct OwnEnd<'a> {
     pub port: u16,
 }
 
-/// A peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerConfig {
     /// Its public key (X25519).

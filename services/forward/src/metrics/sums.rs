@@ -10,7 +10,6 @@ use crate::kernel::meter::{Count, Direction, Meter, MeterCounts};
 /// The first byte of what is kept.
 const VERSION: u8 = 1;
 
-/// The sums of links.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Sums {
     /// What labels have carried that are not there any more.

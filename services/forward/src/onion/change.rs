@@ -16,12 +16,10 @@ const TEAR_DOWN: u8 = 2;
 pub enum HopChange {
     /// Keep the path for so long from now, and so much.
     Refresh(HopGrant),
-    /// Forget it.
     TearDown,
 }
 
 impl HopChange {
-    /// The encoding.
     pub fn to_bytes(self) -> [u8; PLAIN] {
         let (kind, HopGrant { lifetime, rate }) = match self {
             Self::Refresh(grant) => (REFRESH, grant),

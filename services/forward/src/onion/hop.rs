@@ -28,7 +28,6 @@ pub enum HopError {
 /// A set-up of which the hop has read its part.
 #[derive(Debug)]
 pub struct OpenedSetup {
-    /// What the source asks.
     pub record: HopRecord,
     /// By what the same set-up is known again: the first bytes of SHA-256 of the key that the source has made
     /// for this slot. The hop keeps it as long as the record would be taken by its clock.

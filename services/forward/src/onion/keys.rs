@@ -46,7 +46,6 @@ impl OnionSecret {
         Some(Self { private, public })
     }
 
-    /// The public half.
     pub fn public(&self) -> &[u8; 32] {
         &self.public
     }

@@ -50,7 +50,6 @@ pub struct Terms {
 /// What a hop is in a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HopRole {
-    /// It passes on.
     Relay {
         /// To this node, one of its neighbours.
         next: NodeAddress,
@@ -71,11 +70,8 @@ pub enum HopRole {
 /// 128 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HopReply {
-    /// The hop passes on.
     Relay(HopGrant),
-    /// The path ends here.
     End {
-        /// On these terms.
         grant: HopGrant,
         /// The end's public key of the inner WireGuard, for this path.
         inner_key: [u8; 32],
@@ -84,7 +80,6 @@ pub enum HopReply {
     Refused(Reason),
 }
 
-/// What a hop grants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HopGrant {
     /// For how many seconds, unless refreshed.
@@ -117,7 +112,6 @@ pub enum Reason {
 }
 
 impl HopRecord {
-    /// The encoding.
     pub fn to_bytes(self) -> [u8; RECORD] {
         let (kind, about) = match self.role {
             HopRole::Relay { next } => (RELAY, next.octets().to_vec()),
@@ -152,7 +146,6 @@ impl HopRecord {
 }
 
 impl HopReply {
-    /// The encoding.
     pub fn to_bytes(self) -> [u8; ANSWER] {
         match self {
             Self::Relay(HopGrant { lifetime, rate }) => {

@@ -37,7 +37,6 @@ pub enum InvalidHops {
 /// Why there is no path. Places are counted from 0, the hop next to the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PathFailure {
-    /// This hop said so.
     #[error("hop {0} refuses the path: {1}")]
     Refused(usize, Reason),
     /// This is the first hop whose answer is not right: what it sends back, or what came back to it from
@@ -65,9 +64,6 @@ pub struct Pending {
 
 /// The set-up of a path over `hops`, for the first of them. `seed` is random, secret, and used for this one
 /// set-up only: its keys, the places of its slots and what fills the others come of it (ChaCha20).
-///
-/// # Errors
-/// The hops are no path.
 pub fn build(hops: &[PlannedHop], seed: [u8; 32]) -> Result<(SetUp, Pending), InvalidHops> {
     check(hops)?;
     let mut random = ChaCha20Rng::from_seed(seed);

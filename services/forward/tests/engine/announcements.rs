@@ -61,7 +61,6 @@ enum Made {
     Longer,
     /// It comes back to the node that it is of.
     Looping,
-    /// The certificate is another's.
     Another,
     /// The next one of a node that has announced itself in this second.
     TooSoon,

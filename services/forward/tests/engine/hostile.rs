@@ -134,7 +134,6 @@ fn one_label_is_one_path() {
 enum Made {
     /// As it is meant to be, by a node that means well.
     Well,
-    /// It was sent before.
     Again,
     /// A part of it is missing.
     Cut,
@@ -148,13 +147,11 @@ enum Made {
     Another,
 }
 
-/// What becomes of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Became {
     Path,
     /// Node 1 refuses it, and nobody else hears of it.
     RefusedAtOnce,
-    /// Somebody behind it does.
     Refused,
     Unreadable,
     /// It is no message, or nobody answers it.

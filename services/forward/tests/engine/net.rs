@@ -45,7 +45,6 @@ struct Node {
     links: BTreeMap<LinkNumber, usize>,
     kernel: Kernel,
     kept: BTreeMap<String, Vec<u8>>,
-    /// Paths that have ended.
     ended: Vec<PathCounters>,
 }
 
@@ -64,7 +63,6 @@ pub struct Net {
     /// Sources that are to do so.
     strangers: Vec<(usize, PathNumber)>,
     pub fate: Box<Judge>,
-    /// Everything that was sent.
     pub sent: Vec<(usize, usize, LinkMessage)>,
 }
 
@@ -381,7 +379,6 @@ impl Net {
         self.nodes[node].engine.relayed()
     }
 
-    /// What a node keeps.
     pub fn kept(&self, node: usize) -> impl Iterator<Item = (String, Vec<u8>)> {
         self.nodes[node].kept.clone().into_iter()
     }

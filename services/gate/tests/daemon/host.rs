@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use octet_gate::limits::GateLimits;
 use octet_gate::{GateConfig, run};
-use octet_node::as_pid_1::{PATIENCE, PAUSE};
+use octet_node::as_pid_1::{RETRY_DELAY, TIMEOUT};
 use octet_node::control::operator::{Operator, OperatorKey};
 use octet_node::control::{CallError, Client, PublicKey};
 use octet_node::key::PrivateKey;
@@ -33,7 +33,6 @@ pub struct Host {
     pub identity: Identity,
     operators: Operator,
     gate: Option<Child>,
-    /// Where the gate listens.
     pub port: u16,
     /// Where the gates of boards listen.
     board_port: u16,
@@ -77,7 +76,7 @@ impl Host {
         let folder = TempDir::new().unwrap();
         std::fs::create_dir(folder.path().join("state")).unwrap();
         let notify = UnixDatagram::bind(folder.path().join("notify")).unwrap();
-        notify.set_read_timeout(Some(PATIENCE)).unwrap();
+        notify.set_read_timeout(Some(TIMEOUT)).unwrap();
         let units = Units::start(folder.path());
         let identity = Identity::start(folder.path());
         let (operators, short) = (named(operators), ("none", 0));
@@ -107,7 +106,6 @@ impl Host {
             std::fs::read_to_string(self.folder.path().join("port")).unwrap().parse().unwrap();
     }
 
-    /// Kills the gate.
     pub fn kill(&mut self) {
         let mut gate = self.gate.take().unwrap();
         gate.kill().unwrap();
@@ -120,7 +118,6 @@ impl Host {
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     }
 
-    /// Looks how it ended.
     pub fn reap(&mut self) {
         self.gate.take().unwrap().wait().unwrap();
     }
@@ -149,11 +146,10 @@ impl Host {
     /// Asks the gate for one of its own verbs, as a service of the box does.
     pub fn ask(&self, verb: &str, args: Value) -> Result<Value, CallError> {
         let mut client = Client::connect(&self.folder.path().join("gate.sock"))?;
-        client.stream().set_read_timeout(Some(PATIENCE))?;
+        client.stream().set_read_timeout(Some(TIMEOUT))?;
         client.call(verb, args.as_object().unwrap().clone())
     }
 
-    /// Brings a signed command.
     pub fn bring(&self, command: &octet_node::command::Command) -> Result<Value, String> {
         let args = json!({ "command": command });
         self.ask("run", args).map_err(|error| error.to_string())
@@ -161,13 +157,13 @@ impl Host {
 
     /// Whether the log gets a line with all of `parts`: the gate may say it after it has acted.
     pub fn has_logged(&self, parts: &[&str]) -> bool {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         let found = || self.log().lines().any(|line| parts.iter().all(|part| line.contains(part)));
         while !found() {
             if Instant::now() > deadline {
                 return false;
             }
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(RETRY_DELAY);
         }
         true
     }
@@ -190,7 +186,6 @@ impl Host {
         self.folder.path().join(format!("{name}.sock"))
     }
 
-    /// The gate's data folder.
     pub fn state(&self) -> PathBuf {
         self.folder.path().join("state")
     }
@@ -226,7 +221,7 @@ fn gate() {
     let folder = std::env::var_os("OCTET_TEST_FOLDER").map(PathBuf::from).unwrap();
     let short: (String, u64) =
         serde_json::from_str(&std::env::var("OCTET_TEST_SHORT").unwrap()).unwrap();
-    let patience = |of| if short.0 == of { Duration::from_millis(short.1) } else { PATIENCE };
+    let patience = |of| if short.0 == of { Duration::from_millis(short.1) } else { TIMEOUT };
     let limits = GateLimits {
         handshake_time: patience("handshake"),
         frame_time: patience("frame"),

@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 
-use octet_node::as_pid_1::PATIENCE;
+use octet_node::as_pid_1::TIMEOUT;
 use octet_node::control::{CallError, Client, Decoder, Failure, FailureCode, PublicKey, UnitName};
 use octet_node::hello::Hello;
 use octet_node::key::PrivateKey;
@@ -31,8 +31,8 @@ impl At {
         bind(&socket, &SocketAddrV4::new(self.from, 0)).unwrap();
         connect(&socket, &self.gate).unwrap();
         let stream = TcpStream::from(socket);
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+        stream.set_write_timeout(Some(TIMEOUT)).unwrap();
         stream
     }
 
@@ -58,7 +58,6 @@ impl At {
         Ok(Client::new(greet(self.handed_on(key, number)?, key, node)?.0))
     }
 
-    /// An operator's connection.
     pub fn client(&self, key: &PrivateKey) -> Result<Client<Stream>, CallError> {
         Ok(Client::new(self.tls(key)?.0))
     }
@@ -79,7 +78,6 @@ pub fn object(args: Value) -> Map<String, Value> {
     args.as_object().unwrap().clone()
 }
 
-/// Why it was refused.
 pub fn failure(result: Result<Value, CallError>) -> Failure {
     match result {
         Err(CallError::Failure(failure)) => failure,

@@ -78,7 +78,6 @@ impl Units {
         self.asked.lock().unwrap().iter().filter(|asked| *asked == what).count()
     }
 
-    /// How often any was.
     pub fn total(&self) -> usize {
         self.asked.lock().unwrap().len()
     }

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 
 use octet_identity::service::IdentityService;
 use octet_identity::store::IdentityStore;
-use octet_node::as_pid_1::{PATIENCE, pass};
+use octet_node::as_pid_1::{TIMEOUT, pass};
 use octet_node::control::{CallError, Client};
 use octet_node::{inherited, notify_ready};
 use serde_json::Value;
@@ -18,7 +18,6 @@ use tempfile::TempDir;
 /// Set in the process that is to be identity.
 const ROLE: &str = "OCTET_TEST_ROLE";
 
-/// What outlives identity.
 pub struct Host {
     folder: TempDir,
     notify: UnixDatagram,
@@ -29,7 +28,7 @@ impl Host {
     pub fn new() -> Self {
         let folder = TempDir::new().unwrap();
         let notify = UnixDatagram::bind(folder.path().join("notify")).unwrap();
-        notify.set_read_timeout(Some(PATIENCE)).unwrap();
+        notify.set_read_timeout(Some(TIMEOUT)).unwrap();
         let listener = UnixListener::bind(folder.path().join("identity.sock")).unwrap();
         for name in ["state", "service"] {
             std::fs::create_dir(folder.path().join(name)).unwrap();
@@ -37,7 +36,6 @@ impl Host {
         Self { folder, notify, listener }
     }
 
-    /// identity's data folder.
     pub fn state(&self) -> PathBuf {
         self.folder.path().join("state")
     }
@@ -92,7 +90,7 @@ impl Host {
         item: impl FnMut(&Value) -> bool,
     ) -> Result<Value, CallError> {
         let mut client = Client::connect(&self.socket())?;
-        client.stream().set_read_timeout(Some(PATIENCE))?;
+        client.stream().set_read_timeout(Some(TIMEOUT))?;
         client.call_each(verb, args.as_object().unwrap().clone(), item)
     }
 
@@ -101,7 +99,6 @@ impl Host {
     }
 }
 
-/// One life of identity.
 pub struct Process(Child);
 
 impl Process {

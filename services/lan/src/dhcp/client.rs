@@ -14,7 +14,7 @@ use super::lease::{Lease, LeaseState};
 use super::message::{Ask, Destination, ReplyType, ServerMessage};
 
 /// The pauses after the first questions. They end with the longest, which then stays.
-const PAUSES: [Duration; 5] = [
+const RETRY_DELAYS: [Duration; 5] = [
     Duration::from_secs(1),
     Duration::from_secs(2),
     Duration::from_secs(4),
@@ -26,7 +26,7 @@ const PAUSES: [Duration; 5] = [
 const REQUESTS: usize = 4;
 
 /// The shortest pause between attempts to renew (RFC 2131, 4.4.5).
-const RENEWAL_PAUSE: Duration = Duration::from_secs(60);
+const RENEWAL_DELAY: Duration = Duration::from_secs(60);
 
 /// A client on one link.
 #[derive(Debug)]
@@ -43,24 +43,32 @@ pub struct DhcpClient {
 enum State {
     /// Nobody was asked, or somebody said no.
     Idle,
-    /// All servers are asked.
-    Selecting { xid: u32, tries: usize },
+    Selecting {
+        xid: u32,
+        tries: usize,
+    },
     /// One is asked for what it has offered.
-    Requesting { xid: u32, tries: usize, offer: ServerMessage, asked: Duration },
-    /// There is an address.
+    Requesting {
+        xid: u32,
+        tries: usize,
+        offer: ServerMessage,
+        asked: Duration,
+    },
     Bound(Lease),
     /// There is one, and it is asked whether it may be kept.
-    Renewing { xid: u32, lease: Lease, asked: Duration },
+    Renewing {
+        xid: u32,
+        lease: Lease,
+        asked: Duration,
+    },
 }
 
 /// What comes of something that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ClientOutput {
-    /// To be sent.
     pub send: Option<(Vec<u8>, Destination)>,
     /// What is now known of the address, if that has changed.
     pub leased: Option<LeaseState>,
-    /// To be told.
     pub say: Option<String>,
 }
 
@@ -182,7 +190,7 @@ impl DhcpClient {
     ) -> ClientOutput {
         if kind == ReplyType::Nak {
             let had = self.lease().is_some();
-            (self.state, self.wish, self.due) = (State::Idle, None, now + PAUSES[0]);
+            (self.state, self.wish, self.due) = (State::Idle, None, now + RETRY_DELAYS[0]);
             let say = Some("a DHCP server refuses the address; asking anew".to_owned());
             return ClientOutput { leased: had.then_some(LeaseState::Nothing), say, send: None };
         }
@@ -204,10 +212,10 @@ impl DhcpClient {
     }
 
     fn ask_all(&mut self, now: Duration, xid: u32, tries: usize) -> ClientOutput {
-        self.due = now + PAUSES[tries.min(PAUSES.len() - 1)];
-        let silent = tries + 1 == PAUSES.len();
+        self.due = now + RETRY_DELAYS[tries.min(RETRY_DELAYS.len() - 1)];
+        let silent = tries + 1 == RETRY_DELAYS.len();
         let say = silent.then(|| {
-            let pause = PAUSES[PAUSES.len() - 1].as_secs();
+            let pause = RETRY_DELAYS[RETRY_DELAYS.len() - 1].as_secs();
             format!("no DHCP server answers; asking on every {pause} s")
         });
         self.state = State::Selecting { xid, tries: tries + 1 };
@@ -227,7 +235,7 @@ impl DhcpClient {
         asked: Duration,
     ) -> ClientOutput {
         let Some(server) = offer.server else { return ClientOutput::default() };
-        self.due = now + PAUSES[tries.min(PAUSES.len() - 1)];
+        self.due = now + RETRY_DELAYS[tries.min(RETRY_DELAYS.len() - 1)];
         let ask = Ask::Request { address: offer.address, server };
         self.state = State::Requesting { xid, tries: tries + 1, offer, asked };
         let send = Some((ask.bytes(xid, self.mac), Destination::Everybody));
@@ -243,7 +251,7 @@ impl DhcpClient {
         };
         let left = next.map_or(Duration::MAX, |next| next.saturating_sub(now));
         // Then it is everybody who is asked, or at the very end the address let go.
-        let pause = (left / 2).max(RENEWAL_PAUSE).min(left);
+        let pause = (left / 2).max(RENEWAL_DELAY).min(left);
         self.due = now.saturating_add(pause);
         let ask = Ask::Renew(lease.ip());
         self.state = State::Renewing { xid, lease, asked: now };

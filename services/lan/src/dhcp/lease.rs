@@ -13,7 +13,7 @@ const FOR_EVER: u32 = u32::MAX;
 
 /// An address that a server gives for less, in seconds, is not taken. It is renewed after half of its time, and `netd`
 /// tells the kernel of an end that is more than 10 seconds later.
-const LEAST: u32 = 30;
+const MIN: u32 = 30;
 
 /// A server that wants to be asked anew sooner is asked after half of the time.
 const SOONEST: Duration = Duration::from_secs(30);
@@ -25,17 +25,14 @@ pub struct Lease {
     pub address: Cidr,
     /// Where packets to other networks go.
     pub gateway: Option<Ipv4Addr>,
-    /// Who gave it.
     pub server: Ipv4Addr,
     /// Until when, after the start of this program; `None` for ever.
     pub until: Option<Duration>,
     /// When its server is to be asked for it anew.
     pub renew_at: Option<Duration>,
-    /// When everybody is.
     pub rebind_at: Option<Duration>,
     /// Who answers questions about names.
     pub names: Vec<Ipv4Addr>,
-    /// Who tells the time.
     pub time: Vec<Ipv4Addr>,
     /// Which board of the box this is, says the server.
     pub board: Option<u8>,
@@ -44,9 +41,7 @@ pub struct Lease {
 /// What is known of the address that a server gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LeaseState {
-    /// There is none.
     Nothing,
-    /// This one.
     Lease(Lease),
 }
 
@@ -65,7 +60,7 @@ impl Lease {
             .map_err(|_| InvalidDhcpMessage("its address is none that a box can have"))?;
         let server = answer.server.ok_or(InvalidDhcpMessage("it does not say whose it is"))?;
         let seconds = answer.seconds.ok_or(InvalidDhcpMessage("it does not say for how long"))?;
-        if seconds < LEAST {
+        if seconds < MIN {
             return Err(InvalidDhcpMessage("it is for less than 30 seconds"));
         }
         let time = (seconds != FOR_EVER).then(|| Duration::from_secs(seconds.into()));
@@ -90,7 +85,6 @@ impl Lease {
         Some(u32::try_from(left).unwrap_or(FOR_EVER - 1).min(FOR_EVER - 1))
     }
 
-    /// The address alone.
     pub fn ip(&self) -> Ipv4Addr {
         match self.address.address() {
             IpAddr::V4(address) => address,

@@ -16,7 +16,6 @@ const SHORTEST: usize = 300;
 /// it likes (RFC 3942, 2).
 const BOARD: u8 = 224;
 
-/// Bytes before the options.
 const HEAD: usize = 240;
 
 /// Options without a value: one that fills up, and the last one.
@@ -36,47 +35,33 @@ const OVERLOAD: u8 = 52;
 const FIELDS: [(u8, Range<usize>); 2] = [(1, 108..236), (2, 44..108)];
 
 /// Addresses of one kind that are read of an answer at most.
-const MOST_SERVERS: usize = 4;
+const MAX_SERVERS: usize = 4;
 
-/// What a client asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ask {
     /// Whether anybody has an address, best this one.
     Discover(Option<Ipv4Addr>),
     /// For the address that a server has offered.
-    Request {
-        /// The address.
-        address: Ipv4Addr,
-        /// The server.
-        server: Ipv4Addr,
-    },
+    Request { address: Ipv4Addr, server: Ipv4Addr },
     /// To go on with the address that it has.
     Renew(Ipv4Addr),
 }
 
-/// What a server says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReplyType {
-    /// It has an address.
     Offer,
     /// The address is the client's.
     Ack,
-    /// It is not.
     Nak,
 }
 
 /// A server's answer, as far as it is read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerMessage {
-    /// What it says.
     pub kind: ReplyType,
-    /// To which question.
     pub xid: u32,
-    /// To whom.
     pub mac: Mac,
-    /// The address.
     pub address: Ipv4Addr,
-    /// Who says so.
     pub server: Option<Ipv4Addr>,
     /// Which bits of the address are those of its network.
     pub mask: Option<Ipv4Addr>,
@@ -89,7 +74,6 @@ pub struct ServerMessage {
     pub again: (Option<u32>, Option<u32>),
     /// Who answers questions about names.
     pub names: Vec<Ipv4Addr>,
-    /// Who tells the time.
     pub time: Vec<Ipv4Addr>,
     /// Which board of the box the client is.
     pub board: Option<u8>,
@@ -98,11 +82,8 @@ pub struct ServerMessage {
 /// What a client wants, as a server reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientRequest {
-    /// What it says.
     pub kind: QuestionKind,
-    /// Which question it is.
     pub xid: u32,
-    /// Who asks.
     pub mac: Mac,
     /// The address that it has and uses.
     pub has: Option<Ipv4Addr>,
@@ -112,10 +93,8 @@ pub struct ClientRequest {
     pub server: Option<Ipv4Addr>,
 }
 
-/// What a client says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QuestionKind {
-    /// Who has an address?
     Discover,
     /// May it have this one?
     Request,
@@ -127,12 +106,9 @@ pub enum QuestionKind {
     Decline,
 }
 
-/// What a server answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerReply {
-    /// What it says.
     pub kind: ReplyType,
-    /// The server.
     pub server: Ipv4Addr,
     /// The address that is given; none with [`Kind::Nak`] and to who has one already.
     pub address: Option<Ipv4Addr>,
@@ -147,12 +123,10 @@ pub struct ServerReply {
     pub board: Option<u8>,
 }
 
-/// Where a message goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Destination {
     /// Everybody on the link: there is no address yet, or no known server.
     Everybody,
-    /// Whoever has this address.
     One(Ipv4Addr),
 }
 
@@ -208,9 +182,6 @@ impl Ask {
 
 impl ServerMessage {
     /// Reads what came to the client's port.
-    ///
-    /// # Errors
-    /// It is no server's answer.
     pub fn parse(bytes: &[u8]) -> Result<Self, InvalidDhcpMessage> {
         let (message, mac) = decode(bytes, Opcode::BootReply)?;
         let kind = match message.opts().msg_type() {
@@ -233,7 +204,7 @@ impl ServerMessage {
             time: vec![],
             board: None,
         };
-        let some = |all: &[Ipv4Addr]| all.iter().copied().take(MOST_SERVERS).collect();
+        let some = |all: &[Ipv4Addr]| all.iter().copied().take(MAX_SERVERS).collect();
         // Who reads these routes does not look at the option for routers (RFC 3442).
         let mut by_route = None;
         for (_, option) in message.opts().iter() {
@@ -268,9 +239,6 @@ impl ServerMessage {
 
 impl ClientRequest {
     /// Reads what came to the server's port.
-    ///
-    /// # Errors
-    /// It is no client's question.
     pub fn parse(bytes: &[u8]) -> Result<Self, InvalidDhcpMessage> {
         let (message, mac) = decode(bytes, Opcode::BootRequest)?;
         if !message.giaddr().is_unspecified() {

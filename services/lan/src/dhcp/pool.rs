@@ -16,7 +16,7 @@ const OFFERED: Duration = Duration::from_secs(60);
 /// How long an address is given to nobody that somebody else was found to have, and how many of them there are; then
 /// the oldest is given again. A device can say that of each that it gets.
 const DECLINED: Duration = Duration::from_secs(60 * 60);
-const MOST_DECLINED: usize = 16;
+const MAX_DECLINED: usize = 16;
 
 /// How many addresses are for devices that are known, of the 253. Who invents devices can take those of strangers.
 const FOR_KNOWN: usize = 64;
@@ -28,7 +28,7 @@ const KNOWN_AFTER: u32 = 3;
 
 /// How long a device is known that does not ask any more. So many are known at most, and no further ones then.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-const MOST_KNOWN: usize = FOR_KNOWN;
+const MAX_KNOWN: usize = FOR_KNOWN;
 
 /// A host number of somebody.
 #[derive(Debug, Clone, Copy)]
@@ -92,7 +92,7 @@ impl Pool {
         let before = self.held.get(&host).filter(|held| !held.is_offer);
         let since = before.map_or(now, |held| held.since);
         let is_known = self.is_known(mac)
-            || now.saturating_sub(since) >= time / KNOWN_AFTER && self.known.len() < MOST_KNOWN;
+            || now.saturating_sub(since) >= time / KNOWN_AFTER && self.known.len() < MAX_KNOWN;
         if is_known {
             self.known.insert(mac, now + FORGOTTEN_AFTER);
         }
@@ -124,7 +124,7 @@ impl Pool {
             return;
         }
         self.held.remove(&host);
-        if self.declined.len() >= MOST_DECLINED {
+        if self.declined.len() >= MAX_DECLINED {
             let oldest = self.declined.iter().min_by_key(|(_, until)| **until);
             oldest.map(|(host, _)| *host).map(|host| self.declined.remove(&host));
         }
@@ -152,7 +152,6 @@ impl Pool {
         offers.min_by_key(|(_, held)| held.until).map(|(host, _)| *host)
     }
 
-    /// Everybody who has one.
     pub fn all(&self, now: Duration) -> impl Iterator<Item = (Mac, u8)> {
         let now_held = self.held.iter().filter(move |(_, held)| held.until > now);
         now_held.map(|(host, held)| (held.by, *host))
@@ -258,9 +257,9 @@ mod tests {
             let now = now + hour * part / 2;
             given(&mut pool, now);
             assert!(home.clone().all(|number| take(&mut pool, number, now).is_some()));
-            assert!(pool.known.len() <= MOST_KNOWN);
+            assert!(pool.known.len() <= MAX_KNOWN);
         }
-        assert_eq!(pool.known.len(), MOST_KNOWN);
+        assert_eq!(pool.known.len(), MAX_KNOWN);
         assert!(home.clone().all(|number| pool.is_known(mac(number))));
         // Who is away for long is a stranger again.
         pool.expire(now + FORGOTTEN_AFTER * 2);
@@ -289,7 +288,7 @@ mod tests {
             let now = later + Duration::from_secs(second);
             let host = pool.offer(mac(3), None, now).unwrap();
             pool.decline(mac(3), host, now);
-            assert!(pool.declined(now).count() <= MOST_DECLINED);
+            assert!(pool.declined(now).count() <= MAX_DECLINED);
         }
     }
 

@@ -28,7 +28,6 @@ const LAN_SECONDS: u32 = 3600;
 pub enum Gives<'a> {
     /// One address, to whoever is there.
     Board(&'a PlannedSegment),
-    /// Addresses to many.
     Lan(&'a PlannedSegment, &'a mut Pool),
 }
 

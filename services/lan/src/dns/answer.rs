@@ -27,7 +27,6 @@ pub struct CachedAnswer {
     pub code: ResponseCode,
     /// Whether this node itself is who knows.
     pub own: bool,
-    /// The records.
     pub records: Vec<Record>,
     /// Where there is none: the start of the zone, which says for how long that counts.
     pub soa: Option<Record>,

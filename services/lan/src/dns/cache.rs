@@ -66,7 +66,6 @@ impl AnswerCache {
         self.make_room();
     }
 
-    /// Forgets everything.
     pub fn clear(&mut self) {
         *self = Self::new(self.limit);
     }

@@ -7,11 +7,9 @@ use super::query::QueryRefusal;
 /// What was counted since the start.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct DnsCounters {
-    /// Questions that were read.
     pub queries: u64,
     /// Answered by what this node itself knows.
     pub from_own: u64,
-    /// Answered from the cache.
     pub from_cache: u64,
     /// For which upstreams were asked.
     pub forwarded: u64,
@@ -57,7 +55,6 @@ pub struct RefusedCounters {
 }
 
 impl RefusedCounters {
-    /// One more.
     pub(super) fn count(&mut self, why: QueryRefusal) {
         let counter = match why {
             QueryRefusal::NoQuestion => &mut self.no_question,

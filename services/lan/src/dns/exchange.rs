@@ -18,11 +18,9 @@ pub type Random = [u8; 34];
 pub struct Form {
     /// With letters of random case.
     pub mixed_case: bool,
-    /// With EDNS.
     pub edns: bool,
 }
 
-/// A question under way.
 #[derive(Debug, Clone)]
 pub struct Exchange {
     bytes: Vec<u8>,
@@ -34,7 +32,6 @@ pub struct Exchange {
 /// What a message is that has come from an upstream's address.
 #[derive(Debug, Clone, PartialEq)]
 pub enum UpstreamMessage {
-    /// The answer.
     Answer(Box<Message>),
     /// The answer, or its beginning: it is to be asked for by TCP.
     Truncated,
@@ -84,7 +81,6 @@ impl Exchange {
         Some(Self { bytes, name_end, edns: form.edns })
     }
 
-    /// The message to send.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }

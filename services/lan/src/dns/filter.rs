@@ -14,13 +14,11 @@ pub const LONGEST_CHAIN: usize = 16;
 /// What is kept of an answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FilteredAnswer {
-    /// It.
     pub answer: CachedAnswer,
     /// Records that were taken out because they lead inside.
     pub removed: u64,
 }
 
-/// Why nothing is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Useless {
     /// The upstream cannot answer; another one may.
@@ -31,9 +29,6 @@ pub enum Useless {
 
 /// Takes of `message` what belongs to `question`. `inside` are the names and addresses about which an
 /// upstream has no say; `None` if it has, being a node of the box that was asked for a name of the box.
-///
-/// # Errors
-/// There is nothing to keep.
 pub fn filter(
     question: &DnsQuestion,
     message: Message,

@@ -87,7 +87,6 @@ pub struct Inside {
 /// Whom a name may be asked of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UpstreamClass {
-    /// Upstreams.
     Outside,
     /// The box; it is in this zone.
     Inside(Name),

@@ -52,7 +52,7 @@ use way::UpstreamPath;
 use zones::{RegisterError, Registered};
 
 /// The pause after the kernel could not give what has come.
-const PAUSE: Duration = Duration::from_millis(100);
+const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Upstreams that are asked by TCP at once.
 const STREAMS: usize = 32;
@@ -114,9 +114,6 @@ impl Dns {
     }
 
     /// Answers at these sockets, for good. They are for both versions of IP (bound to `[::]`).
-    ///
-    /// # Errors
-    /// The sockets cannot be used.
     pub async fn serve(
         self: &Rc<Self>,
         udp: std::net::UdpSocket,
@@ -175,7 +172,6 @@ impl Dns {
         self.choose()
     }
 
-    /// The box's own names.
     pub fn set_own(&self, own: BoxZone) {
         self.resolver.borrow_mut().own = own;
     }
@@ -197,7 +193,6 @@ impl Dns {
         self.resolver.borrow_mut().zones.forget(unit);
     }
 
-    /// What services have registered.
     pub fn registered(&self) -> Vec<Registered> {
         self.resolver.borrow().zones.registered().collect()
     }

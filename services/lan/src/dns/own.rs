@@ -10,28 +10,25 @@ use super::query::DnsQuestion;
 use super::reverse::Reverse;
 
 /// Names that a zone has at most.
-pub const MOST_NAMES: usize = 1024;
+pub const MAX_NAMES: usize = 1024;
 
 /// Addresses that a name has at most.
-pub const MOST_ADDRESSES: usize = 8;
+pub const MAX_ADDRESSES: usize = 8;
 
-/// Names with their addresses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ZoneNames(BTreeMap<Name, Vec<IpAddr>>);
 
 /// What of a zone cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidZone {
-    /// It is no name.
     #[error(
         "`{0}` is not a name of a host: use letters a-z, digits and hyphens, 63 at most, and dots between them"
     )]
     Name(String),
-    /// There is no room.
-    #[error("{0} names are too many: {MOST_NAMES} have room, leave some out")]
+    #[error("{0} names are too many: {MAX_NAMES} have room, leave some out")]
     Names(usize),
     /// A name has too many addresses.
-    #[error("`{0}` has {1} addresses: {MOST_ADDRESSES} have room, leave some out")]
+    #[error("`{0}` has {1} addresses: {MAX_ADDRESSES} have room, leave some out")]
     Addresses(String, usize),
 }
 
@@ -49,7 +46,7 @@ impl BoxZone {
     /// # Errors
     /// Something is no name, or there is too much of it.
     pub fn new(zone: &str, hosts: &BTreeMap<String, Vec<IpAddr>>) -> Result<Self, InvalidZone> {
-        if hosts.len() > MOST_NAMES {
+        if hosts.len() > MAX_NAMES {
             return Err(InvalidZone::Names(hosts.len()));
         }
         let mut own = Self { zone: host_name(zone)?, ..Self::default() };
@@ -75,19 +72,14 @@ impl BoxZone {
 }
 
 impl ZoneNames {
-    /// Adds a name.
-    ///
-    /// # Errors
-    /// It has too many addresses.
     pub fn put(&mut self, name: Name, addresses: &[IpAddr]) -> Result<(), InvalidZone> {
-        if addresses.len() > MOST_ADDRESSES {
+        if addresses.len() > MAX_ADDRESSES {
             return Err(InvalidZone::Addresses(name.to_ascii(), addresses.len()));
         }
         self.0.insert(name, addresses.to_vec());
         Ok(())
     }
 
-    /// Takes a name out.
     pub fn remove(&mut self, name: &Name) {
         self.0.remove(name);
     }
@@ -97,12 +89,10 @@ impl ZoneNames {
         self.0.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// How many there are.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -120,9 +110,6 @@ impl ZoneNames {
 }
 
 /// Reads a name of a host (RFC 1123, 2.1).
-///
-/// # Errors
-/// It is none.
 pub fn host_name(text: &str) -> Result<Name, InvalidZone> {
     let wrong = || InvalidZone::Name(text.to_owned());
     let labels: Vec<&[u8]> = text.trim_end_matches('.').split('.').map(str::as_bytes).collect();

@@ -9,15 +9,12 @@ use super::rates::ClientPrefix;
 /// How many places there are.
 #[derive(Debug, Clone, Copy)]
 pub struct QueryLimits {
-    /// For all clients.
     pub all: usize,
-    /// For one.
     pub of_one: usize,
     /// Of all, those for clients that have none: a few that have taken all they may leave these.
     pub kept: usize,
 }
 
-/// Who has how many.
 #[derive(Debug)]
 pub struct QueryLimit {
     room: QueryLimits,
@@ -32,7 +29,6 @@ pub struct QueryPermit {
 }
 
 impl QueryLimit {
-    /// All free.
     pub fn new(room: QueryLimits) -> Rc<Self> {
         Rc::new(Self { room, taken: RefCell::default() })
     }

@@ -15,7 +15,6 @@ pub struct IpPrefix {
 }
 
 impl IpPrefix {
-    /// All addresses.
     pub const EVERYTHING: Self = Self { bits: 0, length: 0 };
 
     /// The network of `address` whose prefix is `length` bits long; `None` if that is longer than an

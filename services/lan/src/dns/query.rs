@@ -22,12 +22,9 @@ const WITHOUT_EDNS: usize = 512;
 /// would mean something else in another message (RFC 3597, 4). Nobody uses them.
 const COMPRESSED: [u16; 12] = [3, 4, 7, 8, 9, 14, 17, 18, 21, 24, 26, 30];
 
-/// How a question came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
-    /// In a datagram.
     Udp,
-    /// In a stream.
     Tcp,
 }
 
@@ -42,12 +39,10 @@ pub struct DnsQuestion {
     pub way: UpstreamPath,
 }
 
-/// A client's question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Query {
     /// The client's number for it.
     pub id: u16,
-    /// What is asked.
     pub question: DnsQuestion,
     /// Whether others are to be asked (RD).
     pub recursion: bool,
@@ -75,7 +70,6 @@ pub enum QueryRefusal {
 /// A message that is not answered with what it asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusedQuery {
-    /// Why.
     pub why: QueryRefusal,
     /// What is said to the client; nothing if that could answer an answer.
     pub reply: Option<Vec<u8>>,

@@ -13,10 +13,10 @@ pub const RATE: u32 = 400;
 pub const BURST: u32 = 800;
 
 /// Clients that are told apart at most. Behind the guard of the router's ports there are fewer.
-pub const MOST_CLIENTS: usize = 1024;
+pub const MAX_CLIENTS: usize = 1024;
 
 /// Between two looks for clients that have not asked for a while.
-const PAUSE: Duration = Duration::from_secs(1);
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// Who asks: an IPv4 address, or a network of IPv6 (whoever has one has all of its addresses).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,7 +26,6 @@ pub struct ClientPrefix {
     link: u32,
 }
 
-/// What clients have left.
 #[derive(Debug, Default)]
 pub struct ClientRates {
     of: HashMap<ClientPrefix, Bucket>,
@@ -37,7 +36,6 @@ pub struct ClientRates {
 
 #[derive(Debug, Clone, Copy)]
 struct Bucket {
-    /// Thousandths of questions.
     left: u64,
     at: Duration,
 }
@@ -87,14 +85,14 @@ impl ClientRates {
 
     /// Forgets who would have all its questions again, if there is no room.
     fn has_room(&mut self, now: Duration) -> bool {
-        if self.of.len() >= MOST_CLIENTS && now.saturating_sub(self.looked) >= PAUSE {
+        if self.of.len() >= MAX_CLIENTS && now.saturating_sub(self.looked) >= RETRY_DELAY {
             self.looked = now;
             self.of.retain(|_, bucket| {
                 bucket.fill(now);
                 bucket.left < u64::from(BURST) * 1000
             });
         }
-        self.of.len() < MOST_CLIENTS
+        self.of.len() < MAX_CLIENTS
     }
 }
 
@@ -139,15 +137,15 @@ mod tests {
         let mut rates = ClientRates::default();
         let now = Duration::from_secs(9);
         let numbered = |number: u32| client(&std::net::Ipv4Addr::from_bits(number).to_string());
-        for number in 0..MOST_CLIENTS as u32 {
+        for number in 0..MAX_CLIENTS as u32 {
             assert!(rates.take(now, numbered(number)));
         }
         assert_eq!(taken(&mut rates, now, numbered(5000)), BURST as usize);
         assert!(!rates.take(now, numbered(5001)));
         assert!(rates.take(now, numbered(3)));
-        assert_eq!(rates.of.len(), MOST_CLIENTS);
+        assert_eq!(rates.of.len(), MAX_CLIENTS);
         // Who has not asked for a while makes room.
-        assert!(rates.take(now + PAUSE, numbered(5001)));
+        assert!(rates.take(now + RETRY_DELAY, numbered(5001)));
         assert_eq!(rates.of.len(), 1);
     }
 }

@@ -22,15 +22,10 @@ use super::zones::Zones;
 /// Everything that decides about answers.
 #[derive(Debug)]
 pub struct Resolver {
-    /// The box's networks.
     pub inside: Inside,
-    /// Names of the box.
     pub own: BoxZone,
-    /// Names of services.
     pub zones: Zones,
-    /// What upstreams have said.
     pub cache: AnswerCache,
-    /// What was counted.
     pub counters: DnsCounters,
     rates: ClientRates,
     /// Whether upstreams are of the box, and know names of the box.
@@ -40,9 +35,7 @@ pub struct Resolver {
 /// What becomes of a message.
 #[derive(Debug, Clone, PartialEq)]
 pub enum QueryDecision {
-    /// Nothing.
     Drop,
-    /// It is answered.
     Reply(Vec<u8>),
     /// Upstreams are to be asked.
     Ask(Query),

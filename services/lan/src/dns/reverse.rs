@@ -6,7 +6,6 @@ use hickory_proto::rr::Name;
 
 use super::prefix::IpPrefix;
 
-/// A reverse name.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Reverse {
     /// The addresses that it is about, or that the names above it are about.

@@ -18,7 +18,7 @@ use super::places::{QueryLimit, QueryLimits, QueryPermit};
 use super::query::{LONGEST, Transport};
 use super::rates::ClientPrefix;
 use super::resolver::QueryDecision;
-use super::{Dns, PAUSE};
+use super::{Dns, RETRY_DELAY};
 
 /// How many connections there are at once.
 const ROOM: QueryLimits = QueryLimits { all: 32, of_one: 8, kept: 8 };
@@ -48,7 +48,7 @@ pub(super) async fn keep(dns: Rc<Dns>, listener: TcpListener) -> io::Error {
             }
             Err(error) => {
                 say!("no connection could be taken: {error}");
-                sleep(PAUSE).await;
+                sleep(RETRY_DELAY).await;
             }
         }
     }

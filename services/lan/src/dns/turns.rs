@@ -10,7 +10,6 @@ use super::rates::ClientPrefix;
 /// How many wait at once.
 const ROOM: QueryLimits = QueryLimits { all: 1024, of_one: 128, kept: 256 };
 
-/// What waits.
 #[derive(Debug)]
 pub(super) struct Turns<T> {
     of: HashMap<ClientPrefix, VecDeque<(QueryPermit, T)>>,
@@ -20,7 +19,6 @@ pub(super) struct Turns<T> {
 }
 
 impl<T> Turns<T> {
-    /// Nothing waits.
     pub(super) fn new() -> Self {
         Self { of: HashMap::new(), order: VecDeque::new(), places: QueryLimit::new(ROOM) }
     }

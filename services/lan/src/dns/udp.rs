@@ -12,7 +12,7 @@ use super::rates::ClientPrefix;
 use super::resolver::QueryDecision;
 use super::socket::{DatagramSource, DnsSocket};
 use super::turns::Turns;
-use super::{Dns, PAUSE};
+use super::{Dns, RETRY_DELAY};
 
 /// How many messages are taken from the socket before one is read, at most: many at once, or the kernel drops
 /// those of whoever asks little with those of whoever asks much.
@@ -44,12 +44,12 @@ pub(super) async fn keep(dns: Rc<Dns>, socket: Rc<DnsSocket>) {
             Ok(()) => yield_now().await,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 if socket.readable().await.is_err() {
-                    sleep(PAUSE).await;
+                    sleep(RETRY_DELAY).await;
                 }
             }
             Err(error) => {
                 say!("no question could be taken: {error}");
-                sleep(PAUSE).await;
+                sleep(RETRY_DELAY).await;
             }
         }
     }

@@ -7,7 +7,7 @@ use super::exchange::Form;
 use super::inside::Inside;
 
 /// Upstreams that are asked at most.
-pub const MOST_UPSTREAMS: usize = 8;
+pub const MAX_UPSTREAMS: usize = 8;
 
 /// How often upstreams are asked one question, all together.
 pub const TRIES: usize = 4;
@@ -55,19 +55,14 @@ pub enum RefusedUpstream {
     /// It would be asked for names of the box.
     #[error("{0} is not in the box, whose names it would be asked for: name the router")]
     Outside(SocketAddr),
-    /// Nobody can be there.
     #[error("{0} is not an address of one server: name another")]
     NoServer(SocketAddr),
-    /// There is no room.
-    #[error("{0} is left out: {MOST_UPSTREAMS} servers have room")]
+    #[error("{0} is left out: {MAX_UPSTREAMS} servers have room")]
     TooMany(SocketAddr),
 }
 
 impl UpstreamRule<'_> {
     /// Sees that `address` may be asked.
-    ///
-    /// # Errors
-    /// It may not.
     pub fn check(&self, address: SocketAddr) -> Result<(), RefusedUpstream> {
         let ip = address.ip().to_canonical();
         let group = matches!(ip, IpAddr::V4(v4) if v4.is_broadcast()) || ip.is_multicast();
@@ -103,7 +98,7 @@ impl Upstreams {
             }
             if let Err(problem) = rule.check(*address) {
                 refused.push(problem);
-            } else if self.list.len() >= MOST_UPSTREAMS {
+            } else if self.list.len() >= MAX_UPSTREAMS {
                 refused.push(RefusedUpstream::TooMany(*address));
             } else {
                 let known = old.iter().position(|it| it.address == *address);
@@ -120,7 +115,6 @@ impl Upstreams {
         refused
     }
 
-    /// Who is asked.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.list.iter().map(|it| it.address)
     }
@@ -160,14 +154,11 @@ pub struct Tries {
     next: Option<Try>,
 }
 
-/// One try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Try {
-    /// Who is asked.
     pub server: SocketAddr,
     /// How the question is put.
     pub form: Form,
-    /// Whether by TCP.
     pub tcp: bool,
 }
 

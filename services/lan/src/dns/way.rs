@@ -1,6 +1,5 @@
 //! By which way names of outside are asked for, by who asks.
 
-/// A way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum UpstreamPath {
     /// By those whom this node asks for itself.

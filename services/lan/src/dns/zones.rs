@@ -13,12 +13,11 @@ use super::own::{InvalidZone, ZoneNames, host_name};
 use super::query::DnsQuestion;
 
 /// Names that one unit has at most.
-pub const MOST_OF_ONE: usize = 64;
+pub const MAX_OF_ONE: usize = 64;
 
 /// Units that have names at most.
-pub const MOST_UNITS: usize = 64;
+pub const MAX_UNITS: usize = 64;
 
-/// What services have registered.
 #[derive(Debug, Default)]
 pub struct Zones {
     of_units: BTreeMap<UnitName, Vec<Name>>,
@@ -28,9 +27,7 @@ pub struct Zones {
 /// A name that a service has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Registered {
-    /// The unit.
     pub unit: UnitName,
-    /// Its name.
     pub name: String,
     /// What the name leads to.
     pub addresses: Vec<IpAddr>,
@@ -41,37 +38,27 @@ pub struct Registered {
 pub enum RegisterError {
     /// One is not the unit's.
     #[error("`{name}` is not the unit's: it may have `{unit}.octet` and names below that")]
-    NotItsOwn {
-        /// The unit.
-        unit: UnitName,
-        /// The name.
-        name: String,
-    },
-    /// They are too many.
-    #[error("{0} names are too many: a unit has {MOST_OF_ONE} at most, leave some out")]
+    NotItsOwn { unit: UnitName, name: String },
+    #[error("{0} names are too many: a unit has {MAX_OF_ONE} at most, leave some out")]
     TooMany(usize),
     /// Other units have taken all room.
-    #[error("{MOST_UNITS} units have names already: one of them has to give its names back first")]
+    #[error("{MAX_UNITS} units have names already: one of them has to give its names back first")]
     NoRoom,
-    /// One is no name.
     #[error(transparent)]
     Invalid(#[from] InvalidZone),
 }
 
 impl Zones {
     /// Gives `unit` these names, each with its addresses, instead of those that it has.
-    ///
-    /// # Errors
-    /// It may not have them.
     pub fn register(
         &mut self,
         unit: &UnitName,
         names: &[(String, Vec<IpAddr>)],
     ) -> Result<(), RegisterError> {
-        if names.len() > MOST_OF_ONE {
+        if names.len() > MAX_OF_ONE {
             return Err(RegisterError::TooMany(names.len()));
         }
-        if !self.of_units.contains_key(unit) && self.of_units.len() >= MOST_UNITS {
+        if !self.of_units.contains_key(unit) && self.of_units.len() >= MAX_UNITS {
             return Err(RegisterError::NoRoom);
         }
         let top = host_name(&format!("{unit}.{ZONE}"))?;
@@ -100,7 +87,6 @@ impl Zones {
         }
     }
 
-    /// All that is registered.
     pub fn registered(&self) -> impl Iterator<Item = Registered> {
         let names =
             self.of_units.iter().flat_map(|(unit, names)| names.iter().map(move |it| (unit, it)));

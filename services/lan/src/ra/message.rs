@@ -2,11 +2,9 @@
 
 use std::net::Ipv6Addr;
 
-/// Types of messages.
 const SOLICIT: u8 = 133;
 const ADVERT: u8 = 134;
 
-/// Types of options.
 const PREFIX: u8 = 3;
 const ROUTE: u8 = 24;
 const NAMES: u8 = 25;
@@ -15,12 +13,11 @@ const NAMES: u8 = 25;
 const HEAD: usize = 16;
 
 /// Networks, routes, and servers for names, that are read at most.
-pub const MOST: usize = 4;
+pub const MAX: usize = 4;
 
 /// Who is there to advertise? The kernel fills in the checksum.
 pub const SOLICITATION: [u8; 8] = [SOLICIT, 0, 0, 0, 0, 0, 0, 0];
 
-/// What a router advertises.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouterAdvertisement {
     /// For how many seconds packets to other networks may go by it; 0: not at all.
@@ -38,7 +35,6 @@ pub struct RouterAdvertisement {
 pub struct PrefixInformation {
     /// Its first bits; all others are 0.
     pub network: Ipv6Addr,
-    /// How many they are.
     pub length: u8,
     /// Whether all of it is on the link.
     pub on_link: bool,
@@ -48,12 +44,10 @@ pub struct PrefixInformation {
     pub seconds: Option<u32>,
 }
 
-/// A network elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RouteInformation {
     /// Its first bits; all others are 0.
     pub network: Ipv6Addr,
-    /// How many they are.
     pub length: u8,
     /// For how many seconds; `u32::MAX` is for ever, and 0 that it leads there no more.
     pub seconds: u32,
@@ -101,9 +95,6 @@ impl RouterAdvertisement {
     }
 
     /// Reads what came by ICMPv6 with a hop limit of 255: nobody has handed it on.
-    ///
-    /// # Errors
-    /// It is none, or malformed.
     pub fn parse(bytes: &[u8]) -> Result<Self, InvalidAdvertisement> {
         let Some((head, mut options)) = bytes.split_at_checked(HEAD) else {
             return Err(InvalidAdvertisement("it is too short"));
@@ -123,8 +114,8 @@ impl RouterAdvertisement {
                 .filter(|_| length > 0)
                 .ok_or(InvalidAdvertisement("an option is cut off, or has no length"))?;
             match kind {
-                PREFIX if advert.prefixes.len() < MOST => advert.prefixes.extend(prefix(option)),
-                ROUTE if advert.routes.len() < MOST => advert.routes.extend(route(option)),
+                PREFIX if advert.prefixes.len() < MAX => advert.prefixes.extend(prefix(option)),
+                ROUTE if advert.routes.len() < MAX => advert.routes.extend(route(option)),
                 NAMES => advert.take_names(option),
                 _ => {}
             }
@@ -137,7 +128,7 @@ impl RouterAdvertisement {
         let Some((head, servers)) = option.split_first_chunk::<8>() else { return };
         let seconds = word(head, 4);
         for server in servers.as_chunks::<16>().0 {
-            if self.names.len() < MOST {
+            if self.names.len() < MAX {
                 self.names.push((Ipv6Addr::from(*server), seconds));
             }
         }
@@ -264,8 +255,8 @@ mod tests {
                 bytes[at] = value;
             }
             if let Ok(read) = RouterAdvertisement::parse(&bytes) {
-                prop_assert!(read.prefixes.len() <= MOST && read.names.len() <= MOST);
-                prop_assert!(read.routes.len() <= MOST);
+                prop_assert!(read.prefixes.len() <= MAX && read.names.len() <= MAX);
+                prop_assert!(read.routes.len() <= MAX);
                 let again = RouterAdvertisement::parse(&read.bytes()).unwrap();
                 prop_assert_eq!(again, read);
             }

@@ -3,6 +3,6 @@
 mod message;
 
 pub use message::{
-    InvalidAdvertisement, MOST, PrefixInformation, RouteInformation, RouterAdvertisement,
+    InvalidAdvertisement, MAX, PrefixInformation, RouteInformation, RouterAdvertisement,
     SOLICITATION, is_solicitation,
 };

@@ -10,11 +10,11 @@ use super::packet::{NtpPacket, Stamp};
 
 /// How often each server is asked in a round, and the pause between.
 const ASKS: u32 = 4;
-const ASK_PAUSE: Duration = Duration::from_secs(2);
+const ASK_DELAY: Duration = Duration::from_secs(2);
 
 /// The pause between rounds: the shorter one until the clock is right.
-const PAUSE: Duration = Duration::from_secs(64);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1024);
+const RETRY_DELAY: Duration = Duration::from_secs(64);
+const MAX_DELAY: Duration = Duration::from_secs(1024);
 
 /// An answer that took longer says too little.
 const LONGEST_WAY: Duration = Duration::from_secs(1);
@@ -26,9 +26,8 @@ const AGREED: i64 = 500_000_000;
 const RIGHT: i64 = 10_000_000;
 
 /// How many servers are asked.
-pub const MOST_SERVERS: usize = 4;
+pub const MAX_SERVERS: usize = 4;
 
-/// The rounds.
 #[derive(Debug, Default)]
 pub struct NtpClient {
     servers: Vec<Server>,
@@ -49,7 +48,6 @@ struct Server {
     quiet_until: Duration,
 }
 
-/// What an answer says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NtpSample {
     /// How far the clock is behind, in nanoseconds; negative if it is ahead.
@@ -58,7 +56,6 @@ pub struct NtpSample {
     pub way: Duration,
     /// How many clocks are between that one and one that knows.
     pub stratum: u8,
-    /// Whose it is.
     pub server: IpAddr,
 }
 
@@ -86,8 +83,8 @@ impl NtpClient {
             best: None,
             quiet_until: Duration::ZERO,
         };
-        self.servers = servers.iter().take(MOST_SERVERS).map(server).collect();
-        (self.left, self.due, self.pause) = (ASKS, now, PAUSE);
+        self.servers = servers.iter().take(MAX_SERVERS).map(server).collect();
+        (self.left, self.due, self.pause) = (ASKS, now, RETRY_DELAY);
     }
 
     /// When [`tick`](Self::tick) is to be called.
@@ -102,7 +99,7 @@ impl NtpClient {
         }
         if self.left > 0 {
             self.left -= 1;
-            self.due = now + ASK_PAUSE;
+            self.due = now + ASK_DELAY;
             let asked = self.servers.iter().filter(|server| server.quiet_until <= now);
             return Some(Todo::Ask(asked.map(|server| server.address).collect()));
         }
@@ -111,7 +108,7 @@ impl NtpClient {
         let agreed = agreed(samples, self.servers.len());
         self.left = ASKS;
         let right = matches!(&agreed, Ok(sample) if sample.behind.abs() < RIGHT);
-        self.pause = if right { (self.pause * 2).min(LONGEST_PAUSE) } else { PAUSE };
+        self.pause = if right { (self.pause * 2).min(MAX_DELAY) } else { RETRY_DELAY };
         self.due = now + self.pause;
         Some(agreed.map_or_else(Todo::Nothing, Todo::Off))
     }
@@ -146,7 +143,7 @@ impl NtpClient {
         if answer.stratum == 0 {
             match &answer.reference {
                 b"DENY" | b"RSTR" => server.quiet_until = Duration::MAX,
-                b"RATE" => server.quiet_until = now + LONGEST_PAUSE,
+                b"RATE" => server.quiet_until = now + MAX_DELAY,
                 _ => {}
             }
             return;

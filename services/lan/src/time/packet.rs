@@ -34,7 +34,6 @@ pub struct NtpPacket {
     pub set: Stamp,
     /// In an answer, the question's `transmit`.
     pub origin: Stamp,
-    /// When the question came.
     pub receive: Stamp,
     /// When the packet was sent.
     pub transmit: Stamp,
@@ -78,7 +77,6 @@ impl NtpPacket {
         }
     }
 
-    /// The packet.
     pub fn bytes(&self) -> [u8; LENGTH] {
         let mut bytes = [0; LENGTH];
         bytes[0] = self.leap << 6 | (self.version & 7) << 3 | self.mode & 7;

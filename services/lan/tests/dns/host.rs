@@ -15,11 +15,9 @@ use tokio::task::{LocalSet, spawn_local};
 
 type Job = Box<dyn FnOnce(&Rc<Dns>) + Send>;
 
-/// A node that answers.
 pub struct Host {
     jobs: Option<UnboundedSender<Job>>,
     thread: Option<JoinHandle<()>>,
-    /// Where it is asked.
     pub address: SocketAddr,
 }
 

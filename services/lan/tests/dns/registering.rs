@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use octet_lan::daemon::SharedStatus;
-use octet_lan::dns::zones::MOST_OF_ONE;
+use octet_lan::dns::zones::MAX_OF_ONE;
 use octet_lan::registering::Registering;
 use octet_lan::serve::{Loop, serve};
 use octet_node::as_pid_1::{connect_as, open_to_all, unprivileged, until};
@@ -139,14 +139,14 @@ fn what_is_not_the_units_is_refused_and_takes_nothing_away() {
         (0..count).map(|number| (format!("n{number}.cache.octet"), vec![address])).collect()
     };
     let mut holder = lan.service();
-    register(&mut holder, &many(MOST_OF_ONE)).unwrap();
+    register(&mut holder, &many(MAX_OF_ONE)).unwrap();
     let crowd = BTreeMap::from([("cache.octet".to_owned(), vec![address; 9])]);
     let wrong = [
         names(&["cache.octet", "gate.octet"]),
         names(&["octet"]),
         names(&["board-3.octet.internal"]),
         names(&["a b.cache.octet"]),
-        many(MOST_OF_ONE + 1),
+        many(MAX_OF_ONE + 1),
         crowd,
     ];
     for names in wrong {

@@ -19,10 +19,8 @@ pub struct Asked {
     pub before: usize,
 }
 
-/// What the server sends.
 pub type Say = Vec<Vec<u8>>;
 
-/// A server outside.
 pub struct Upstream {
     pub address: SocketAddr,
     asked: Arc<Mutex<Vec<String>>>,

@@ -11,7 +11,7 @@ pub const MUCH: u64 = 256 << 10;
 
 /// It holds no more than about this much, in bytes. More is asked of it only when the disk has
 /// failed for long: then the oldest lines are no longer safe from the end of this process.
-const MOST: u64 = 4 << 20;
+const MAX: u64 = 4 << 20;
 
 impl LogIntake {
     /// Clears the journal of what is on disk, if it holds much.
@@ -43,7 +43,7 @@ impl LogIntake {
         let waiting = self.tail.lock().ring.needed_input();
         let pending = self.pipes.iter().filter_map(|pipe| pipe.lines.pending_from());
         let needed = pending.chain(waiting).min().unwrap_or(journal.end());
-        journal.forget(needed.max(journal.end().saturating_sub(MOST)))?;
+        journal.forget(needed.max(journal.end().saturating_sub(MAX)))?;
         self.look_at = journal.size() + MUCH;
         Ok(())
     }

@@ -15,15 +15,11 @@ const RECORDS_AT_ONCE: usize = 64;
 
 impl LogIntake {
     /// Takes the kernel's log from `file`, from the first record that is not kept.
-    ///
-    /// # Errors
-    /// It cannot be read.
     pub fn add_kernel(&mut self, file: OwnedFd) -> io::Result<()> {
         self.kernel = Some(KernelLog::new(file, self.marks.kernel)?);
         Ok(())
     }
 
-    /// The kernel's log.
     pub fn kernel(&self) -> Option<&KernelLog> {
         self.kernel.as_ref()
     }

@@ -22,7 +22,6 @@ use crate::tail::{NewLine, Tail};
 /// How much of one pipe is read in its turn, in bytes: a unit that floods takes no other's time.
 const AT_ONCE: usize = 16 << 10;
 
-/// The intake.
 pub struct LogIntake {
     tail: Arc<Tail>,
     journal: Option<Journal>,
@@ -46,7 +45,6 @@ struct Pipe {
 /// What reading a pipe came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PipeRead {
-    /// There may be more.
     Some,
     /// There is no more now.
     Nothing,
@@ -124,9 +122,6 @@ impl LogIntake {
     }
 
     /// Takes what there is in pipe `index`, once.
-    ///
-    /// # Errors
-    /// The pipe cannot be read.
     pub fn take(&mut self, index: usize) -> io::Result<PipeRead> {
         let Some(pipe) = self.pipes.get(index) else { return Ok(PipeRead::Closed) };
         let now = BothClocks::read();

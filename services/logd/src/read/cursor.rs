@@ -21,7 +21,6 @@ pub struct LogQuery {
 /// How far a client is.
 #[derive(Debug, Clone)]
 pub struct Cursor {
-    /// What it wants.
     pub wanted: LogQuery,
     /// The sequence number that comes next.
     pub next: u64,

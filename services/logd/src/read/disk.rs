@@ -18,11 +18,10 @@ const ENOUGH: usize = 32 << 10;
 const BLOCKS: usize = 256;
 
 /// How many lines can be asked for with `last`; their sequence numbers are held in memory.
-const MOST_LAST: usize = 100_000;
+const MAX_LAST: usize = 100_000;
 
 /// Looks in tail and store.
 pub struct LogReader {
-    /// The newest entries.
     pub tail: Arc<Tail>,
     /// The folder of the store.
     pub folder: PathBuf,
@@ -37,7 +36,6 @@ pub enum BatchItem {
     Missing(u64),
 }
 
-/// A batch.
 #[derive(Debug, Default)]
 pub struct Batch {
     /// What was found, in order.
@@ -77,7 +75,7 @@ impl LogReader {
     /// The next batch for `cursor`, which moves on. What cannot be read counts as damaged.
     pub fn batch(&self, cursor: &mut Cursor) -> Batch {
         if let Some(count) = cursor.wanted.last.take() {
-            self.go_back(cursor, count.min(MOST_LAST));
+            self.go_back(cursor, count.min(MAX_LAST));
         }
         let mut batch = Batch::default();
         while !batch.is_full() && !batch.at_end {

@@ -6,23 +6,16 @@ use crate::wake::Wake;
 
 use super::{Batch, Cursor, LogReader};
 
-/// Something to read.
 #[derive(Debug)]
 pub struct ReadJob {
-    /// For which client.
     pub client: u32,
-    /// From where.
     pub cursor: Cursor,
 }
 
-/// What was read.
 #[derive(Debug)]
 pub struct ReadResponse {
-    /// For which client.
     pub client: u32,
-    /// Where to go on.
     pub cursor: Cursor,
-    /// What was found.
     pub batch: Batch,
 }
 

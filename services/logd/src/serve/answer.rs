@@ -16,7 +16,6 @@ const LINES: u64 = 100;
 
 /// How a request is answered.
 pub enum LogReply {
-    /// With this.
     Now(Value),
     /// With what is read, bit by bit.
     Reading(Box<Reading>),

@@ -8,7 +8,6 @@ use octet_node::serve::places::ClientPermit;
 
 use crate::read::Cursor;
 
-/// One client.
 pub struct LogClient {
     /// What it is connected by.
     pub stream: UnixStream,
@@ -28,13 +27,11 @@ pub struct LogClient {
 
 /// An answer of many lines.
 pub struct Reading {
-    /// The request.
     pub id: u64,
     /// Where to go on; `None` while the reader has it.
     pub cursor: Option<Cursor>,
     /// It has all that there is, up to this sequence number.
     pub at_end: Option<u64>,
-    /// Lines as their fields.
     pub fields: bool,
     /// Whether it has been sent anything yet.
     pub found_any: bool,

@@ -24,7 +24,6 @@ const LIMITS: ConnectionLimits = ConnectionLimits { all: 64, for_operators: 16, 
 /// How many are let in, or turned away, in one turn; the rest waits for the next one.
 const AT_ONCE: usize = 16;
 
-/// All clients.
 pub struct LogClients {
     tail: Arc<Tail>,
     listener: UnixListener,
@@ -49,7 +48,6 @@ impl LogClients {
         Self { tail, listener, callers, places, clients, last_token: 0, jobs, done }
     }
 
-    /// The socket.
     pub fn listener(&self) -> &UnixListener {
         &self.listener
     }

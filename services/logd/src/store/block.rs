@@ -24,7 +24,6 @@ use super::{contents, frame};
 /// What a block starts with.
 pub const MAGIC: [u8; 8] = *b"OCTLOGB1";
 
-/// Length of the header.
 pub const HEADER: usize = 116;
 
 /// The longest zstd frame that is read or written, in bytes.
@@ -50,9 +49,7 @@ pub type BootId = [u8; 16];
 pub struct Header {
     /// Bytes of the zstd frame.
     pub stored: u32,
-    /// Bytes inside it.
     pub raw: u32,
-    /// Entries in it.
     pub count: u32,
     /// CRC-32 of the zstd frame.
     pub checksum: u32,
@@ -157,7 +154,6 @@ fn u64_at(bytes: &mut &[u8]) -> Option<u64> {
 /// What a block needs to know beside its entries.
 #[derive(Debug, Clone, Copy)]
 pub struct Context {
-    /// The boot of now.
     pub boot: BootId,
     /// How far what comes in was taken, as of the last entry.
     pub marks: Marks,

@@ -27,17 +27,13 @@ pub enum WalkStep {
     Block {
         /// Where it begins, in bytes.
         at: u64,
-        /// Its header.
         header: Box<Header>,
     },
     /// Bytes that are no block.
     Damaged {
-        /// Where they begin.
         at: u64,
-        /// How many.
         bytes: u64,
     },
-    /// Nothing.
     End,
 }
 
@@ -53,9 +49,6 @@ impl<'a> SegmentWalk<'a> {
     }
 
     /// The next block, or what stands in its place.
-    ///
-    /// # Errors
-    /// The file cannot be read.
     pub fn step(&mut self) -> io::Result<WalkStep> {
         let at = self.at;
         if at >= self.end {
@@ -70,17 +63,11 @@ impl<'a> SegmentWalk<'a> {
     }
 
     /// The entries of the block at `at`; `None` if its inside is damaged.
-    ///
-    /// # Errors
-    /// The file cannot be read.
     pub fn entries(&self, at: u64, header: &Header) -> io::Result<Option<Vec<Entry>>> {
         Ok(self.frame(at, header)?.and_then(|frame| header.entries(&frame)))
     }
 
     /// Whether the block at `at` is as it was written.
-    ///
-    /// # Errors
-    /// The file cannot be read.
     pub fn is_whole(&self, at: u64, header: &Header) -> io::Result<bool> {
         Ok(self.frame(at, header)?.is_some_and(|frame| header.is_whole(&frame)))
     }

@@ -12,7 +12,6 @@ use super::block::{self, Context, HEADER, Header, MAX_STORED, place};
 use super::segment::{self, START, Segment};
 use super::walk::{SegmentWalk, WalkStep};
 
-/// Bounds of the store.
 #[derive(Debug, Clone, Copy)]
 pub struct StoreLimits {
     /// The longest segment, in bytes.
@@ -152,9 +151,6 @@ impl LogStore {
     }
 
     /// Has the disk keep all that was appended.
-    ///
-    /// # Errors
-    /// As [`append`](Self::append).
     pub fn sync(&mut self) -> io::Result<()> {
         if let (Some(file), Some(last)) = (&self.file, self.segments.last()) {
             file.sync_data()?;
@@ -193,7 +189,6 @@ impl LogStore {
         Ok(())
     }
 
-    /// Bytes of all segments.
     pub fn bytes(&self) -> u64 {
         self.segments.iter().map(|segment| segment.bytes).sum()
     }
@@ -216,13 +211,11 @@ fn first(file: &File, number: u32, bytes: u64) -> io::Result<Option<u64>> {
     }
 }
 
-/// What a segment holds.
 struct Survey {
     /// The last whole block.
     last: Option<Header>,
     /// Where that block ends, in bytes.
     end: u64,
-    /// Damaged stretches before it.
     damaged: u64,
 }
 

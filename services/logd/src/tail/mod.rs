@@ -20,12 +20,11 @@ pub use ring::{RingItem, TailRing};
 
 /// How long an entry waits for others to share its block, at most. With the time to write it, a
 /// line is on disk within the second.
-const PATIENCE: Duration = Duration::from_millis(750);
+const TIMEOUT: Duration = Duration::from_millis(750);
 
 /// A block is written before that when this much waits, in bytes.
 const ENOUGH: usize = 64 << 10;
 
-/// The shared tail.
 #[derive(Debug)]
 pub struct Tail {
     state: Mutex<State>,
@@ -36,15 +35,12 @@ pub struct Tail {
 /// What is behind the lock.
 #[derive(Debug)]
 pub struct State {
-    /// The entries.
     pub ring: TailRing,
     /// How far what comes in has been taken.
     pub marks: Marks,
-    /// Counts of all kinds.
     pub stats: Stats,
     /// The segments on disk; none while the disk is not used.
     pub segments: Vec<Segment>,
-    /// The boot of now.
     pub boot: BootId,
     /// By how much sequence numbers have been moved, in all: see [`Tail::opened`].
     pub moved: u64,
@@ -129,7 +125,7 @@ impl Tail {
             if state.ring.waiting_bytes() == 0 {
                 state.waiting_since = None; // what waited had to go
             }
-            let left = state.waiting_since.map(|since| PATIENCE.saturating_sub(since.elapsed()));
+            let left = state.waiting_since.map(|since| TIMEOUT.saturating_sub(since.elapsed()));
             state = match left {
                 Some(left) => self
                     .changed
@@ -245,7 +241,7 @@ impl State {
         waiting > 0
             && (self.flush
                 || waiting >= ENOUGH
-                || self.waiting_since.is_some_and(|since| since.elapsed() >= PATIENCE))
+                || self.waiting_since.is_some_and(|since| since.elapsed() >= TIMEOUT))
     }
 }
 

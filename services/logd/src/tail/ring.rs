@@ -12,7 +12,6 @@ const RECENT: usize = 256 << 10;
 /// An entry, and how far everything had been taken when it came.
 #[derive(Debug)]
 pub struct RingItem {
-    /// The entry.
     pub entry: Entry,
     /// Position of its first byte in the journal.
     pub start: u64,

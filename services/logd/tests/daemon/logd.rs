@@ -7,7 +7,7 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 
-use octet_node::as_pid_1::{PATIENCE, pass};
+use octet_node::as_pid_1::{TIMEOUT, pass};
 use octet_node::control::{CallError, Client};
 use rustix::fs::{MemfdFlags, OFlags, fcntl_getfl, fcntl_setfl, memfd_create};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -15,7 +15,6 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
-/// What outlives logd.
 pub struct Host {
     /// The state folder is `state` in it.
     pub folder: TempDir,
@@ -28,7 +27,6 @@ pub struct Host {
     pub has_state: bool,
     /// Who may call, as PID 1 says it.
     pub callers: String,
-    /// More options for logd.
     pub options: Vec<&'static str>,
 }
 
@@ -38,7 +36,7 @@ impl Host {
         // A disk that others keep busy may take longer than logd waits for it.
         let folder = TempDir::new_in("/dev/shm").unwrap();
         let notify = UnixDatagram::bind(folder.path().join("notify")).unwrap();
-        notify.set_read_timeout(Some(PATIENCE)).unwrap();
+        notify.set_read_timeout(Some(TIMEOUT)).unwrap();
         let pipes = units.iter().map(|unit| {
             let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).unwrap();
             let flags = fcntl_getfl(&reader).unwrap();
@@ -54,7 +52,6 @@ impl Host {
         Self { folder, pipes, journal, kmsg, notify, control, has_state, callers, options }
     }
 
-    /// The state folder.
     pub fn state(&self) -> PathBuf {
         self.folder.path().join("state")
     }
@@ -104,14 +101,12 @@ impl Host {
     }
 }
 
-/// One life of logd.
 pub struct Logd {
     child: Child,
     socket: PathBuf,
 }
 
 impl Logd {
-    /// Kills it.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -123,15 +118,13 @@ impl Logd {
         self.child.wait().unwrap()
     }
 
-    /// Where it listens.
     pub fn socket(&self) -> &Path {
         &self.socket
     }
 
-    /// A connection.
     pub fn connect(&self) -> Client<UnixStream> {
         let client = Client::connect(&self.socket).unwrap();
-        client.stream().set_read_timeout(Some(PATIENCE)).unwrap();
+        client.stream().set_read_timeout(Some(TIMEOUT)).unwrap();
         client
     }
 
@@ -184,7 +177,6 @@ impl Drop for Logd {
     }
 }
 
-/// An object.
 pub fn object(value: Value) -> Map<String, Value> {
     value.as_object().unwrap().clone()
 }

@@ -29,7 +29,6 @@ pub struct NewIdentity {
     pub seal: [u8; 32],
 }
 
-/// One's own keys.
 pub struct OwnKeys {
     /// The key that is the name; of a node the same as `key`.
     pub name: PrivateKey,
@@ -37,7 +36,6 @@ pub struct OwnKeys {
     pub key: PrivateKey,
     pub certificate: Certificate,
     pub seal: Seal,
-    /// Which card it is.
     pub serial: u64,
     pub homes: Vec<MailboxState>,
     /// In which epoch texts are numbered: each restoring begins one.

@@ -12,7 +12,6 @@ use crate::place::{self, MailboxAddress};
 use crate::record::PersonRecord;
 use crate::rows::{decode, encode};
 
-/// Somebody else.
 #[derive(Default)]
 pub struct Contact {
     /// By what name they are known here; empty if they have written by themselves.

@@ -163,7 +163,6 @@ impl Person {
 /// What a card is to the one that is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
-    /// It counts instead.
     Newer,
     /// It is the same, or was before, with the same key.
     Same,

@@ -12,7 +12,6 @@ use crate::place::MailboxAddress;
 pub enum EnvelopeContent {
     /// The text with this number.
     Text(u64),
-    /// How many have come.
     Receipt,
 }
 
@@ -21,33 +20,17 @@ pub enum EnvelopeContent {
 pub enum MailboxAction {
     /// One's own is to be told how one is reached.
     Publish {
-        /// Where.
         place: MailboxAddress,
         /// What: the encoding of a bundle.
         bundle: Vec<u8>,
     },
     /// A key is to be had with which a session begins.
-    Claim {
-        /// Where.
-        place: MailboxAddress,
-        /// With whom.
-        peer: PublicKey,
-    },
+    Claim { place: MailboxAddress, peer: PublicKey },
     /// An envelope is to be kept.
-    Deposit {
-        /// Where.
-        place: MailboxAddress,
-        /// For whom.
-        peer: PublicKey,
-        /// What it is.
-        what: EnvelopeContent,
-        /// The envelope.
-        envelope: Vec<u8>,
-    },
+    Deposit { place: MailboxAddress, peer: PublicKey, what: EnvelopeContent, envelope: Vec<u8> },
 }
 
 impl Person {
-    /// One's own mailboxes.
     pub fn mailboxes(&self) -> impl Iterator<Item = &MailboxAddress> {
         self.own.homes.iter().map(|home| &home.place)
     }

@@ -27,12 +27,10 @@ const HISTORY: u32 = 0;
 /// The bytes of the number of the key, before what is sealed.
 const NUMBER: usize = 4;
 
-/// The keys.
 #[derive(Serialize, Deserialize)]
 pub struct KeyRing {
     /// Of which, with a row, its name is a digest.
     names: [u8; 32],
-    /// Seals the history.
     history: [u8; 32],
     /// Seals all else; two while all is sealed anew. The last is sealed with.
     state: Vec<(u32, [u8; 32])>,
@@ -45,7 +43,6 @@ impl std::fmt::Debug for KeyRing {
 }
 
 impl KeyRing {
-    /// New keys.
     pub fn new() -> Result<Self, NoRandomness> {
         Ok(Self { names: random()?, history: random()?, state: vec![(HISTORY + 1, random()?)] })
     }
@@ -82,7 +79,6 @@ impl KeyRing {
         Ok(())
     }
 
-    /// Forgets the older key.
     pub fn end_turn(&mut self) {
         self.state.drain(..self.state.len().saturating_sub(1));
     }
@@ -100,7 +96,6 @@ impl KeyRing {
         sealed.starts_with(&HISTORY.to_be_bytes())
     }
 
-    /// Seals a row.
     pub fn seal(&self, name: &[u8], row: &RowName, value: &[u8]) -> Result<Vec<u8>, NoRandomness> {
         let last =
             self.state.last().map_or((HISTORY, &self.history), |(number, key)| (*number, key));
@@ -110,7 +105,6 @@ impl KeyRing {
         Ok(out)
     }
 
-    /// Opens a row.
     pub fn open(&self, name: &[u8], sealed: &[u8]) -> Option<(RowName, Vec<u8>)> {
         let (number, sealed) = sealed.split_at_checked(NUMBER)?;
         let number = u32::from_be_bytes(number.try_into().ok()?);

@@ -23,7 +23,6 @@ use super::mailbox::Mailbox;
 /// once, and has so many for one person.
 pub const ADDRESSES: usize = 8;
 
-/// Somebody who writes.
 struct Writer {
     runtime: Runtime,
     _endpoint: Endpoint,

@@ -17,7 +17,7 @@ use octet_node::{Callers, Peer};
 use rustix::process::{Signal, geteuid, set_parent_process_death_signal};
 use serde_json::{Value, json};
 
-use super::{Failed, PATIENCE};
+use super::{Failed, TIMEOUT};
 
 /// The word that makes a process a mailbox.
 pub const ROLE: &str = "mailbox";
@@ -50,7 +50,6 @@ pub fn run(folder: &Path) -> Result<Value, Failed> {
 pub struct Mailbox {
     child: Child,
     folder: PathBuf,
-    /// Where it is reached.
     pub place: MailboxAddress,
 }
 
@@ -66,7 +65,7 @@ impl Mailbox {
             folder.to_owned(),
         );
         let mut mailbox = Self { child, folder, place };
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             let status = mailbox.ask("status", &json!({})).unwrap_or_default();
             if !status["mailbox"].is_null() {
@@ -89,7 +88,7 @@ impl Mailbox {
 
     fn ask(&self, verb: &str, args: &Value) -> Result<Value, Failed> {
         let mut client = Client::connect(&self.folder.join(SOCKET))?;
-        client.stream().set_read_timeout(Some(PATIENCE))?;
+        client.stream().set_read_timeout(Some(TIMEOUT))?;
         Ok(client.call(verb, args.as_object().cloned().unwrap_or_default())?)
     }
 

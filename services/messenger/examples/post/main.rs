@@ -24,11 +24,10 @@ use serde_json::{Value, json};
 
 use mailbox::Mailbox;
 
-/// Why nothing was measured.
 type Failed = Box<dyn Error>;
 
 /// Nothing here takes that long, however slow the machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const TIMEOUT: Duration = Duration::from_secs(120);
 
 const USAGE: &str = "post FOLDER LETTERS LOAD";
 

@@ -21,7 +21,6 @@ use super::mailbox::Mailbox;
 /// A letter's text, in bytes.
 const TEXT: usize = 100;
 
-/// What came of it.
 pub struct Letters {
     /// From the word until the other has it on disk and would show it, asking at once.
     pub shown: Vec<Duration>,

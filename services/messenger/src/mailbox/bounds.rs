@@ -7,11 +7,8 @@ use crate::rate::RequestRate;
 pub struct MailboxLimits {
     /// Mailboxes there have ever been: their numbers are kept for good.
     pub people: usize,
-    /// Letters of one.
     pub letters: u32,
-    /// Bytes of one.
     pub bytes: u64,
-    /// Bytes of all.
     pub all_bytes: u64,
     /// Seconds that a letter lies there.
     pub lifetime: u64,

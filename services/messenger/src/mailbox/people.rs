@@ -11,7 +11,6 @@ use octet_messages::rows::decode;
 /// What is shown of a mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resident {
-    /// Whose it is.
     pub name: PublicKey,
     /// Whether they have been there.
     pub has_keys: bool,

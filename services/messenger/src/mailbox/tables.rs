@@ -5,7 +5,6 @@ use serde::{Deserialize, Serialize};
 
 use octet_messages::rows::{decode, encode};
 
-/// Whose mailboxes there are.
 pub const PEOPLE: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("people");
 
 /// Letters, by name and number: when they go (8 bytes, seconds since 1970), and the envelope.
@@ -17,7 +16,6 @@ pub const SEEN: TableDefinition<(&[u8; 32], &[u8; 32]), u64> = TableDefinition::
 /// One-time keys, by name and number.
 pub const PREKEYS: TableDefinition<(&[u8; 32], u64), &[u8]> = TableDefinition::new("prekeys");
 
-/// What is there once.
 pub const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 
 /// With which disk the numbers of letters began: 16 random bytes.
@@ -39,7 +37,6 @@ pub struct MailboxOwner {
     pub last_prekey: u64,
     /// The number of the next letter.
     pub next: u64,
-    /// How many lie there.
     pub letters: u32,
     /// How many bytes that are.
     pub bytes: u64,

@@ -16,10 +16,8 @@ use octet_messages::limits::REQUEST;
 use octet_messages::quic::now;
 use octet_messages::request::{MailboxRefusal, MailboxReply, SignedRequest};
 
-/// How many are served.
 #[derive(Debug, Clone, Copy)]
 pub struct ServerLimits {
-    /// Connections.
     pub all: usize,
     /// Connections of one client: an IPv4 address, or a /64 of IPv6.
     pub of_one: usize,
@@ -33,12 +31,9 @@ impl Default for ServerLimits {
     }
 }
 
-/// What is served.
 #[derive(Debug, Clone)]
 pub struct Served {
-    /// The mailbox.
     pub mailbox: Arc<Mutex<Mailbox>>,
-    /// What other boards bring.
     pub brought: Arc<RelayedCommands>,
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::bot::Operator;
 use crate::gate::Gate;
-use crate::{Host, PATIENCE};
+use crate::{Host, TIMEOUT};
 
 /// PID 1, as far as the messenger sees it: a state, and how often it has changed.
 struct Init(Arc<(Mutex<(u64, Value)>, Condvar)>);
@@ -55,7 +55,7 @@ fn of(lan: &str) -> Value {
 
 fn ask(host: &Host, verb: &str, name: &str) -> Result<Value, Failure> {
     let mut client = Client::connect(&host.folder.path().join("messenger.sock")).unwrap();
-    client.stream().set_read_timeout(Some(PATIENCE)).unwrap();
+    client.stream().set_read_timeout(Some(TIMEOUT)).unwrap();
     let args = json!({ "name": name }).as_object().unwrap().clone();
     client.call(verb, args).map_err(|error| match error {
         octet_node::control::CallError::Failure(failure) => failure,

@@ -13,7 +13,7 @@ use octet_node::words::Words;
 use serde_json::json;
 
 use crate::gate::Gate;
-use crate::{Host, PATIENCE, go_on, person};
+use crate::{Host, TIMEOUT, go_on, person};
 
 /// An operator who knows a box.
 pub struct Operator {
@@ -97,7 +97,7 @@ fn what_is_signed_is_carried_and_answered() {
     for part in ["stats", "cache", "\"n\": 1"] {
         assert!(said.contains(part), "{said}");
     }
-    assert_eq!(gate.begun.recv_timeout(PATIENCE).unwrap(), "stats");
+    assert_eq!(gate.begun.recv_timeout(TIMEOUT).unwrap(), "stats");
 
     // The same again: the gate says no, and that is answered.
     anna.write(&command);
@@ -111,7 +111,7 @@ fn what_is_signed_is_carried_and_answered() {
     }
     anna.write(&anna.sign("show"));
     assert!(anna.answers(3).pop().unwrap().contains("show"));
-    assert_eq!(gate.begun.recv_timeout(PATIENCE).unwrap(), "show");
+    assert_eq!(gate.begun.recv_timeout(TIMEOUT).unwrap(), "show");
 
     // What is longer than a letter is cut, between two letters of the alphabet, and says so.
     anna.write(&anna.sign("long"));
@@ -133,7 +133,7 @@ fn a_stranger_who_signs_is_neither_carried_nor_answered_nor_known() {
     eve.write(&eve.sign("purge"));
     anna.write(&anna.sign("stats"));
     assert!(anna.answers(1).pop().unwrap().contains("stats"));
-    assert_eq!(gate.begun.recv_timeout(PATIENCE).unwrap(), "stats", "hers came first");
+    assert_eq!(gate.begun.recv_timeout(TIMEOUT).unwrap(), "stats", "hers came first");
     eve.answers(0);
     // Whoever is known is told that their letters have come.
     assert_eq!([&anna, &eve].map(Operator::on_their_way), [0, 1]);
@@ -142,7 +142,7 @@ fn a_stranger_who_signs_is_neither_carried_nor_answered_nor_known() {
     gate.strangers.lock().unwrap().clear();
     eve.write(&eve.sign("show"));
     assert!(eve.answers(1).pop().unwrap().contains("show"));
-    assert_eq!(gate.begun.recv_timeout(PATIENCE).unwrap(), "show");
+    assert_eq!(gate.begun.recv_timeout(TIMEOUT).unwrap(), "show");
     assert_eq!(eve.on_their_way(), 0);
 
     // Whoever is forgotten is told nothing, until they write anew.
@@ -161,7 +161,7 @@ fn killed_before_the_answer() {
     let at = place.addresses[0].to_string();
     let mut anna = Operator::new(&host, &place, "anna");
     anna.write(&anna.sign("hang"));
-    assert_eq!(gate.begun.recv_timeout(PATIENCE).unwrap(), "hang");
+    assert_eq!(gate.begun.recv_timeout(TIMEOUT).unwrap(), "hang");
     host.kill();
     assert_eq!(host.start(&at), place);
     let said = anna.answers(1).pop().unwrap();
@@ -172,6 +172,6 @@ fn killed_before_the_answer() {
     assert_eq!(host.start(&at), place);
     anna.write(&anna.sign("stats"));
     assert!(anna.answers(2).pop().unwrap().contains("stats"));
-    assert_eq!(gate.begun.recv_timeout(PATIENCE).unwrap(), "stats");
+    assert_eq!(gate.begun.recv_timeout(TIMEOUT).unwrap(), "stats");
     assert!(gate.begun.try_recv().is_err(), "each has begun once");
 }

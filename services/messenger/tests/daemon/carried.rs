@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::bot::Operator;
 use crate::gate::Gate;
-use crate::{Host, PATIENCE, certificate};
+use crate::{Host, TIMEOUT, certificate};
 
 /// What `cluster` tells, once it is known.
 type Told = Arc<Mutex<Option<SignedMap>>>;
@@ -77,7 +77,7 @@ fn what_is_for_another_board_is_carried_there() {
     let places = [0, 1].map(|it: usize| hosts[it].start(&format!("127.0.0.{}:{port}", it + 2)));
     let all = map(&[(&hosts[0], &places[0]), (&hosts[1], &places[1])]);
     told.iter().for_each(|told| *told.lock().unwrap() = Some(all.clone()));
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while hosts.iter().any(|host| host.ask("status", json!({}))["boards"] != 2) {
         assert!(Instant::now() < deadline, "the map is not known");
         std::thread::sleep(Duration::from_millis(10));
@@ -89,7 +89,7 @@ fn what_is_for_another_board_is_carried_there() {
     anna.write(&command);
     let said = anna.answers(1).pop().unwrap();
     assert!(said.contains("stats") && said.contains("\"n\": 1"), "{said}");
-    assert_eq!(gates[1].begun.recv_timeout(PATIENCE).unwrap(), "stats");
+    assert_eq!(gates[1].begun.recv_timeout(TIMEOUT).unwrap(), "stats");
     assert!(gates[0].begun.try_recv().is_err(), "it is for the other");
 
     // A second time that board's gate says no, and who is none of the box is not let to the gate.
@@ -99,7 +99,7 @@ fn what_is_for_another_board_is_carried_there() {
     let stranger = {
         let (nobody, request) =
             (PrivateKey::generate().unwrap(), SignedRequest::Run(fresh.clone()));
-        ask(&nobody, &places[1], &request, PATIENCE)
+        ask(&nobody, &places[1], &request, TIMEOUT)
     };
     assert_eq!(stranger, Some(MailboxReply::Refused(MailboxRefusal::NoBoard)));
     // Somebody who is an operator here, and none there.
@@ -115,12 +115,12 @@ fn what_is_for_another_board_is_carried_there() {
     }
     anna.write(&fresh);
     assert!(anna.answers(3).pop().unwrap().contains("show"), "the same from a board is run");
-    assert_eq!(gates[1].begun.recv_timeout(PATIENCE).unwrap(), "show");
+    assert_eq!(gates[1].begun.recv_timeout(TIMEOUT).unwrap(), "show");
 
     // It is away; then what it was is not known. What is for nobody of the box is for this gate to refuse.
     hosts[1].kill();
     anna.write(&anna.sign_for(other, "stats"));
     assert!(anna.answers(4).pop().unwrap().contains("the board does not answer"));
     anna.write(&anna.sign_for(PrivateKey::generate().unwrap().public(), "ls"));
-    assert_eq!(gates[0].begun.recv_timeout(PATIENCE).unwrap(), "ls");
+    assert_eq!(gates[0].begun.recv_timeout(TIMEOUT).unwrap(), "ls");
 }

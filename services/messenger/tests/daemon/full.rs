@@ -17,7 +17,7 @@ use crate::bot::Operator;
 use crate::gate::Gate;
 
 /// Whoever fills it gets no further than this, in bytes: more than the unit may have.
-const MOST: usize = 128 << 20;
+const MAX: usize = 128 << 20;
 
 /// `memory_max` in its unit file, in bytes.
 fn memory() -> u64 {
@@ -38,7 +38,7 @@ fn fill(host: &Host) -> (PublicKey, usize) {
     for name in &names {
         let invite = Invite { name: *name, places: vec![] };
         changes.extend(person.step(PersonEvent::Add(invite, "ben".to_owned()), now()).unwrap());
-        while bytes < MOST {
+        while bytes < MAX {
             let answer = PersonEvent::Told(*name, "x".repeat(TEXT));
             match person.step(answer, now()) {
                 Ok(more) => changes.extend(more),

@@ -23,7 +23,7 @@ use octet_messages::place::MailboxAddress;
 use octet_messages::quic::{MailboxClient, PORT, now};
 use octet_messages::store::PersonStore;
 use octet_messenger::{MessengerConfig, run};
-use octet_node::as_pid_1::{PATIENCE, until};
+use octet_node::as_pid_1::{TIMEOUT, until};
 use octet_node::certificate::{Certificate, KeyStatement};
 use octet_node::control::{self, PublicKey};
 use octet_node::key::{PrivateKey, random};
@@ -56,7 +56,7 @@ impl Host {
         let folder = TempDir::new().unwrap();
         std::fs::create_dir(folder.path().join("state")).unwrap();
         let notify = UnixDatagram::bind(folder.path().join("notify")).unwrap();
-        notify.set_read_timeout(Some(PATIENCE)).unwrap();
+        notify.set_read_timeout(Some(TIMEOUT)).unwrap();
         let node = Arc::new(PrivateKey::generate().unwrap());
         identity(&folder.path().join("identity.sock"), Arc::clone(&node));
         Self { folder, notify, node, child: None, memory: None }
@@ -88,7 +88,7 @@ impl Host {
                 other => takes_longer |= other == b"EXTEND_TIMEOUT_USEC=60000000",
             }
         }
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         loop {
             let status = self.ask("status", json!({}));
             if !status["mailbox"].is_null() {
@@ -121,7 +121,7 @@ impl Host {
     fn try_ask(&self, verb: &str, args: Value) -> Result<Value, control::CallError> {
         let mut client =
             control::Client::connect(&self.folder.path().join("messenger.sock")).unwrap();
-        client.stream().set_read_timeout(Some(PATIENCE)).unwrap();
+        client.stream().set_read_timeout(Some(TIMEOUT)).unwrap();
         client.call(verb, args.as_object().unwrap().clone())
     }
 }

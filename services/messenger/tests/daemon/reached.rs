@@ -17,7 +17,7 @@ use tokio::net::UdpSocket;
 use tokio::runtime::Builder;
 use tokio::time::timeout;
 
-use crate::{Host, PATIENCE};
+use crate::{Host, TIMEOUT};
 
 #[test]
 fn the_address_that_proves_the_mailboxs_key() {
@@ -26,7 +26,7 @@ fn the_address_that_proves_the_mailboxs_key() {
     let (key, request) = (PrivateKey::generate().unwrap(), SignedRequest::Nonce);
     let asked = |addresses: &[_]| {
         let place = MailboxAddress { mailbox: place.mailbox, addresses: addresses.to_vec() };
-        ask(&key, &place, &request, PATIENCE)
+        ask(&key, &place, &request, TIMEOUT)
     };
     // Nobody answers there, and the socket is kept, so that nothing says so.
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -61,7 +61,7 @@ fn handshakes_from_addresses_that_are_others() {
             };
             let from = UdpSocket::bind(SocketAddr::from(([127, 0, 2, count], 0))).await.unwrap();
             from.send_to(&answer[..length], place.addresses[0]).await.unwrap();
-            let answered = timeout(PATIENCE, from.recv_from(&mut answer)).await;
+            let answered = timeout(TIMEOUT, from.recv_from(&mut answer)).await;
             answered.expect("late: no answer").unwrap();
             // RFC 9000, section 17.2: the types of long headers.
             let (kind, initial, retry) = (answer[0] >> 4 & 3, 0, 3);
@@ -70,7 +70,7 @@ fn handshakes_from_addresses_that_are_others() {
     });
     let key = PrivateKey::generate().unwrap();
     assert!(matches!(
-        ask(&key, &place, &SignedRequest::Nonce, PATIENCE),
+        ask(&key, &place, &SignedRequest::Nonce, TIMEOUT),
         Some(MailboxReply::Nonce(_))
     ));
 }
@@ -99,6 +99,6 @@ fn who_asks_nothing_has_no_place() {
         let answer = receive.read_to_end(100).await.unwrap();
         assert!(matches!(MailboxReply::from_bytes(&answer), Some(MailboxReply::Nonce(_))));
         // Its client says again and again that it is still there.
-        timeout(PATIENCE, connection.closed()).await.expect("late: it stays");
+        timeout(TIMEOUT, connection.closed()).await.expect("late: it stays");
     });
 }

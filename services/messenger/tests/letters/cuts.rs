@@ -13,7 +13,6 @@ use crate::world::{Box, ENDLESS, Party};
 const LETTERS: usize = 50;
 const LETTERS_SOAK: usize = 125;
 
-/// What a process does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Doing {
     Writing,

@@ -2,7 +2,6 @@
 
 use crate::world::{Box, ENDLESS, Party};
 
-/// Letters each way.
 const LETTERS: usize = 30;
 
 #[test]

@@ -52,7 +52,6 @@ pub struct Site {
     pub cut: Option<(mailbox::RequestStage, usize)>,
     /// What was asked in each visit: as its owner, or as nobody.
     pub visits: Vec<[bool; 2]>,
-    /// Whether nobody reaches it.
     pub is_off: bool,
     pub now: u64,
 }
@@ -265,7 +264,6 @@ impl Party {
         self.courier.as_mut().unwrap()
     }
 
-    /// Ends the process.
     pub fn stop(&mut self) {
         self.courier = None;
     }
@@ -381,7 +379,6 @@ impl Party {
         envelopes.collect()
     }
 
-    /// The last of them.
     pub fn last_envelope(at: &Box) -> Vec<u8> {
         Self::envelopes(at, 0).pop().unwrap()
     }

@@ -16,14 +16,11 @@ const VERSION: &str = "octet-key-1";
 /// More than a key takes, in bytes.
 const LONGEST: u64 = 512;
 
-/// What is there.
 #[derive(Debug)]
 pub enum KeyFile {
-    /// Nothing.
     Absent,
     /// Something that is not a key.
     Damaged,
-    /// A key.
     Key(PrivateKey),
 }
 

@@ -25,7 +25,6 @@ pub struct SignedMap {
 /// What is no map of the one who is said to hold it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidMap {
-    /// It cannot be carried.
     #[error("the map is longer than {LONGEST} bytes")]
     TooLong,
     /// It is none at all.
@@ -67,7 +66,6 @@ impl SignedMap {
         &self.map
     }
 
-    /// Exactly what was signed.
     pub fn text(&self) -> &str {
         &self.text
     }

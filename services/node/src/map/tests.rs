@@ -154,17 +154,17 @@ fn the_largest_box_fits() {
             node: node.node.public(),
         };
         Member {
-            certificates: (0..MOST_CERTIFICATES).map(|at| node.certificate(&long(at))).collect(),
+            certificates: (0..MAX_CERTIFICATES).map(|at| node.certificate(&long(at))).collect(),
             addresses: vec![
                 "fd6f:6374:6574:ffff:ffff:ffff:ffff:ffff".parse().unwrap();
-                MOST_ADDRESSES
+                MAX_ADDRESSES
             ],
             record: Some(SeatRecord::sign(seat, &node.key).unwrap()),
             drained: true,
             ..node.member(number)
         }
     });
-    let revoked = (0..MOST_REVOKED).map(|n| public(n as u8)).collect();
+    let revoked = (0..MAX_REVOKED).map(|n| public(n as u8)).collect();
     let version = MapVersion { epoch: u64::MAX, sequence: u64::MAX };
     let map = Map::new(nodes[0].node.public(), version, members.collect(), revoked);
     let signed = SignedMap::sign(map, nodes[0].certificate("cluster"), &nodes[0].key).unwrap();

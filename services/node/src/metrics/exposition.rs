@@ -17,7 +17,6 @@ pub use prometheus_client::encoding;
 /// What the text is, for `Content-Type`.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// What a number does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricKind {
     /// It only grows, but for a new start. Its name ends with `_total` besides.

@@ -16,15 +16,12 @@ const PATH: &str = "/metrics";
 /// What becomes of what has come so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ParseProgress {
-    /// More is to come.
     More,
     /// The numbers are asked for.
     Metrics,
-    /// Something else.
     Refused(HttpError),
 }
 
-/// What is answered then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HttpError {
     /// 400: it is no request, or too long.

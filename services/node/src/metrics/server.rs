@@ -15,8 +15,8 @@ use crate::host::MISDIRECTED;
 use crate::limits::ClientLimit;
 
 /// How many connections there are at once, and how many of one client.
-const MOST: usize = 8;
-const MOST_OF_ONE: usize = 2;
+const MAX: usize = 8;
+const MAX_OF_ONE: usize = 2;
 
 /// How long a request may take to come, and then all of the connection.
 const TO_ASK: Duration = Duration::from_secs(5);
@@ -26,11 +26,10 @@ const ALL: Duration = Duration::from_secs(30);
 const END_OF_HEAD: &str = "\r\n\r\n";
 
 /// The pause after a connection could not be taken.
-const PAUSE: Duration = Duration::from_millis(100);
+const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Who says what the numbers are; `None` if he cannot.
 pub trait MetricSource: Clone + Send + Sync + 'static {
-    /// Asks him.
     fn text(&self) -> impl Future<Output = Option<String>> + Send;
 }
 
@@ -42,13 +41,13 @@ pub async fn serve<S: MetricSource>(listener: TcpListener, source: S) {
 
 /// The same with another time for a request to come.
 async fn serve_within<S: MetricSource>(listener: TcpListener, source: S, to_ask: Duration) {
-    let (mut tasks, limit) = (JoinSet::new(), ClientLimit::new(MOST, MOST_OF_ONE));
+    let (mut tasks, limit) = (JoinSet::new(), ClientLimit::new(MAX, MAX_OF_ONE));
     loop {
         tokio::select! {
             // Places that are free again are free before somebody looks for one.
             biased;
             Some(_) = tasks.join_next() => {}
-            accepted = listener.accept(), if tasks.len() < MOST => match accepted {
+            accepted = listener.accept(), if tasks.len() < MAX => match accepted {
                 Ok((stream, from)) => {
                     if let Some(permit) = limit.take(from.ip()) {
                         let answer = timeout(ALL, answer(stream, source.clone(), to_ask));
@@ -59,7 +58,7 @@ async fn serve_within<S: MetricSource>(listener: TcpListener, source: S, to_ask:
                     }
                 }
                 // No descriptors, or somebody is gone already.
-                Err(_) => sleep(PAUSE).await,
+                Err(_) => sleep(RETRY_DELAY).await,
             },
         }
     }

@@ -21,7 +21,7 @@ use super::{tasks, threads};
 use crate::callers::{Callers, PID_1};
 
 /// Nothing here takes that long, however slow the machine; then a test fails instead of hanging.
-const PATIENCE: Duration = Duration::from_secs(180);
+const TIMEOUT: Duration = Duration::from_secs(180);
 
 const LIMITS: ConnectionLimits = ConnectionLimits { all: 7, for_operators: 2, of_one: 3 };
 
@@ -51,7 +51,6 @@ fn with_tasks(listener: UnixListener, callers: Callers, users: Receiver<u32>) ->
     })
 }
 
-/// A service.
 struct Server {
     _folder: TempDir,
     socket: PathBuf,
@@ -73,7 +72,7 @@ impl Server {
     fn connect(&self, uid: u32) -> Client<UnixStream> {
         self.users.send(uid).unwrap();
         let client = Client::connect(&self.socket).unwrap();
-        client.stream().set_read_timeout(Some(PATIENCE)).unwrap();
+        client.stream().set_read_timeout(Some(TIMEOUT)).unwrap();
         client
     }
 

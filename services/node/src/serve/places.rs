@@ -8,7 +8,6 @@ use crate::callers::Callers;
 /// How many clients may be connected at once; a further one is turned away.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectionLimits {
-    /// All of them.
     pub all: usize,
     /// Those of `all` that are kept for operators: for PID 1, and for units that bring them. Both may have
     /// the rest, too, but the last, which is PID 1's.

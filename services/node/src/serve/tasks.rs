@@ -30,7 +30,7 @@ use super::verbs::{self, Takes, nothing};
 const AT_ONCE: usize = 16;
 
 /// The pause after the kernel could not give a connection: those who leave give their descriptors back.
-const PAUSE: Duration = Duration::from_millis(100);
+const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// A request of a client.
 pub type Call<'a> = verbs::Call<'a, Peer>;
@@ -126,7 +126,7 @@ pub(super) async fn serve_users<S: 'static>(
                 Ok((stream, _)) => stream,
                 Err(error) => {
                     say!("no connection could be taken: {error}");
-                    sleep(PAUSE).await;
+                    sleep(RETRY_DELAY).await;
                     continue;
                 }
             };

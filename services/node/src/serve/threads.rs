@@ -100,9 +100,6 @@ impl<S: 'static> Verbs<S> {
 
 /// Serves whoever connects to `listener`, for ever: `callers` are answered by those of `verbs`, with `state`, that they
 /// may ask for. Who is not listed at all is turned away.
-///
-/// # Errors
-/// The socket is gone.
 pub fn serve<S: Send + Sync + 'static>(
     listener: &UnixListener,
     callers: &Callers,

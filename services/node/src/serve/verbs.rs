@@ -29,13 +29,10 @@ struct Entry<S, A> {
 
 /// A request of a client `P`, whose arguments fit its verb.
 pub struct Call<'a, P> {
-    /// The client.
     pub peer: &'a mut P,
     /// Whose process asks: PID 1's user for operators.
     pub uid: u32,
-    /// The request's number.
     pub id: u64,
-    /// The verb.
     pub verb: String,
     /// All that was given with it.
     pub args: Arguments,
@@ -135,7 +132,6 @@ impl<T: 'static> Takes<T> {
     }
 }
 
-/// No argument.
 pub fn nothing() -> Takes<()> {
     Takes { args: vec![], read: Box::new(|_| Ok(())) }
 }

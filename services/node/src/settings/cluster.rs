@@ -19,18 +19,11 @@ pub fn cluster(sockets: &Path, which: Which) -> Result<Option<Cluster>, Failure>
     optional(sockets, "cluster", which)
 }
 
-/// Its boards.
-///
-/// # Errors
-/// As [`cluster`].
 pub fn boards(sockets: &Path, which: Which) -> Result<Vec<Board>, Failure> {
     Ok(optional(sockets, "board", which)?.unwrap_or_default())
 }
 
 /// What all sections say of the box `cluster`, and what their lines come to in an image with `units`.
-///
-/// # Errors
-/// As [`cluster`], or there is a mistake in them.
 pub fn segments(
     sockets: &Path,
     which: Which,
@@ -53,9 +46,6 @@ pub fn segments(
 }
 
 /// A section that may not be there.
-///
-/// # Errors
-/// As [`cluster`].
 pub fn optional<T: DeserializeOwned>(
     sockets: &Path,
     name: &str,

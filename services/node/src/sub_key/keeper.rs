@@ -10,10 +10,9 @@ use super::{Certified, SubKey};
 const STACK: usize = 128 << 10;
 
 /// The pause before `identity` is asked again: about as long as it takes to be started again.
-const PAUSE: Duration = Duration::from_millis(200);
+const RETRY_DELAY: Duration = Duration::from_millis(200);
 
-/// The longest pause.
-const MOST: Duration = Duration::from_secs(5);
+const MAX: Duration = Duration::from_secs(5);
 
 /// What is known of the key.
 #[derive(Debug)]
@@ -34,7 +33,7 @@ pub fn keep(
     mut tell: impl FnMut(KeyUpdate) + Send + 'static,
 ) -> std::io::Result<()> {
     let run = move || {
-        let mut pause = PAUSE;
+        let mut pause = RETRY_DELAY;
         let mut key = loop {
             match SubKey::open(folder.clone(), socket.clone()) {
                 Ok(key) => break key,
@@ -42,20 +41,20 @@ pub fn keep(
                     tell(KeyUpdate::Not(format!("the service's key cannot be read: {error}")))
                 }
             }
-            sleep(MOST);
+            sleep(MAX);
         };
         if let Some(certified) = key.kept() {
             tell(KeyUpdate::Certified(Box::new(certified)));
         }
         loop {
             let followed = key.follow(|certified| {
-                pause = PAUSE;
+                pause = RETRY_DELAY;
                 tell(KeyUpdate::Certified(Box::new(certified)));
             });
             let Err(error) = followed;
             tell(KeyUpdate::Not(error.to_string()));
             sleep(pause);
-            pause = (pause * 2).min(MOST);
+            pause = (pause * 2).min(MAX);
         }
     };
     Builder::new().name("identity".into()).stack_size(STACK).spawn(run).map(drop)

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 /// The limit of waiting, which only ends a hang, and the pause between two looks.
 const SOON: Duration = Duration::from_secs(180);
-const PAUSE: Duration = Duration::from_millis(20);
+const RETRY_DELAY: Duration = Duration::from_millis(20);
 
 /// A screen of the usual size stays when its program has ended, with nothing else on it.
 const SETTINGS: &str = "set -g remain-on-exit on\nset -g remain-on-exit-format ''\n";
@@ -91,7 +91,7 @@ impl Terminal {
                 return seen;
             }
             assert!(start.elapsed() < SOON, "late: {what}\n{}", self.screen(&[]));
-            sleep(PAUSE);
+            sleep(RETRY_DELAY);
         }
     }
 }

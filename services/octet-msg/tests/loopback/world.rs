@@ -22,7 +22,6 @@ pub fn new_folder() -> TempDir {
 pub struct Site {
     mailbox: Arc<Mutex<Mailbox>>,
     key: PublicKey,
-    /// Where it is reached.
     pub at: SocketAddr,
     runtime: Option<Runtime>,
 }
@@ -48,7 +47,6 @@ impl Site {
         Self { mailbox, key, at, runtime: Some(runtime) }
     }
 
-    /// How people name it.
     pub fn name(&self) -> String {
         format!("{}@{}", self.key, self.at)
     }
@@ -112,7 +110,6 @@ impl Person {
         said
     }
 
-    /// What it complains of.
     pub fn complain(&self, words: &[&str]) -> String {
         String::from_utf8(self.run(words).stderr).unwrap()
     }

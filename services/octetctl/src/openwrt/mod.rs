@@ -39,7 +39,6 @@ pub enum OpenwrtError {
     /// The settings cannot be used.
     #[error(transparent)]
     Settings(#[from] PlanError),
-    /// There is no password.
     #[error("no password is said")]
     NoPassword,
     /// The file with the password cannot be read.
@@ -48,7 +47,6 @@ pub enum OpenwrtError {
     /// The router is not brought there.
     #[error(transparent)]
     Apply(#[from] ApplyError),
-    /// Boards cannot be asked.
     #[error(transparent)]
     Packets(#[from] PacketsError),
     /// It is as it was.
@@ -66,7 +64,6 @@ impl From<UbusError> for OpenwrtError {
 }
 
 impl OpenwrtError {
-    /// What to do.
     pub fn help(&self) -> String {
         match self {
             Self::Settings(error) => error.help().to_owned(),
@@ -88,9 +85,6 @@ impl OpenwrtError {
 }
 
 /// Does what `line` says; copies of what routers had are kept in `folder`. If somebody `asks` boards, they send packets.
-///
-/// # Errors
-/// It cannot be done.
 pub fn run(line: OpenwrtLine, folder: &Path, asks: Option<PacketTest>) -> Result<(), OpenwrtError> {
     match line.verb {
         OpenwrtVerb::Adopt { address } => {

@@ -18,10 +18,9 @@ use crate::boxes::Boxes;
 use crate::remote::{self, RemoteError, RemoteStream};
 use crate::target::BoxAddress;
 
-/// The unit that sends.
 const NETD: &str = "netd";
 
-/// As many kinds of flows are sent for one request (netd, `MOST`).
+/// As many kinds of flows are sent for one request (netd, `MAX`).
 const AT_ONCE: usize = 200;
 
 /// How often is sent what the plan lets, and has not come: a packet may be lost.
@@ -39,13 +38,11 @@ pub enum PacketsError {
     /// A board does not answer any more.
     #[error("board {0}: {1}")]
     Board(u8, RemoteError),
-    /// It answers something else.
     #[error("board {0} answers something else: {1}")]
     Answer(u8, serde_json::Error),
 }
 
 impl PacketsError {
-    /// What to do.
     pub fn help(&self) -> &str {
         match self {
             Self::Manager(error) | Self::Board(_, error) => error.help(),
@@ -54,17 +51,14 @@ impl PacketsError {
     }
 }
 
-/// Who asks, and whom.
 pub struct PacketTest {
     /// The box, by the address of the board that holds its map.
     pub target: BoxAddress,
-    /// The operator's key.
     pub key: PrivateKey,
     /// The boxes that are known.
     pub boxes: Boxes,
 }
 
-/// What came of it.
 #[derive(Debug, Default)]
 pub struct PacketReport {
     /// How much has come, from whom to whom.
@@ -75,11 +69,9 @@ pub struct PacketReport {
     pub unknown: Vec<String>,
 }
 
-/// A board's netd.
 enum Netd {
     /// Of the board that holds the map.
     Manager(u8, Box<Client<RemoteStream>>),
-    /// Of another one.
     Other(u8, Box<Client<Through>>),
 }
 

@@ -41,7 +41,6 @@ pub enum PlanError {
 }
 
 impl PlanError {
-    /// What to do.
     pub fn help(&self) -> &str {
         match self {
             Self::Unread(..) => "name the file: --settings FILE",
@@ -58,11 +57,9 @@ impl PlanError {
 
 /// What the settings come to.
 pub struct Settings {
-    /// The file.
     path: PathBuf,
     /// The plan of the box.
     pub plan: RouterPlan,
-    /// Where its router is.
     pub contact: RouterContact,
     /// The board that holds its map.
     manager: Option<u8>,
@@ -70,9 +67,6 @@ pub struct Settings {
 
 impl Settings {
     /// The board that holds the map.
-    ///
-    /// # Errors
-    /// None does.
     pub fn manager(&self) -> Result<u8, PlanError> {
         self.manager.ok_or_else(|| PlanError::NoManager(self.path.clone()))
     }

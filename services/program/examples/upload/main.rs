@@ -26,14 +26,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use octet_node::Callers;
-use octet_node::as_pid_1::PAUSE;
+use octet_node::as_pid_1::RETRY_DELAY;
 use octet_node::control::PublicKey;
 use octet_node::control::operator::{Operator, OperatorKey};
 use octet_node::key::PrivateKey;
 use rustix::process::{Signal, geteuid, set_parent_process_death_signal};
 use serde_json::{Value, json};
 
-/// Why nothing was measured.
 type Failed = Box<dyn Error>;
 
 /// The words that make a process one of the two.
@@ -145,7 +144,7 @@ impl Service {
             if Instant::now() > deadline {
                 return Err(format!("{} does not become ready", words[0]).into());
             }
-            thread::sleep(PAUSE);
+            thread::sleep(RETRY_DELAY);
         }
     }
 

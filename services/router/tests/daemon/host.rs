@@ -21,7 +21,7 @@ use tempfile::TempDir;
 use crate::stand_in::{Config, Init};
 
 /// Nothing here takes that long, however slow the machine; then a test fails instead of hanging.
-const PATIENCE: Duration = Duration::from_secs(180);
+const TIMEOUT: Duration = Duration::from_secs(180);
 
 /// Set in the process that is to be router.
 const FOLDER: &str = "OCTET_TEST_FOLDER";
@@ -52,7 +52,7 @@ impl Host {
         let folder = TempDir::new().unwrap();
         std::fs::create_dir(folder.path().join("state")).unwrap();
         let notify = UnixDatagram::bind(folder.path().join("notify")).unwrap();
-        notify.set_read_timeout(Some(PATIENCE)).unwrap();
+        notify.set_read_timeout(Some(TIMEOUT)).unwrap();
         let init = Init::start(folder.path(), number);
         let sections = json!({
             "cluster": cluster(&contact(&server)),
@@ -82,14 +82,12 @@ impl Host {
         assert_eq!(&message[..count], b"READY=1");
     }
 
-    /// Kills it.
     pub fn kill(&mut self) {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
-    /// Asks for a verb.
     pub fn ask(&self, verb: &str) -> Result<Value, Failure> {
         self.ask_with(verb, json!({}), None)
     }
@@ -97,7 +95,7 @@ impl Host {
     /// Asks for a verb that is not answered, because it is killed before that.
     pub fn begin(&self, verb: &'static str) -> JoinHandle<()> {
         let mut client = Client::connect(&self.path("router.sock")).unwrap();
-        client.stream().set_read_timeout(Some(PATIENCE)).unwrap();
+        client.stream().set_read_timeout(Some(TIMEOUT)).unwrap();
         thread::spawn(move || {
             let error = client.call(verb, Map::new()).unwrap_err();
             assert!(!matches!(error, CallError::Failure(_)), "{error}");
@@ -123,7 +121,7 @@ impl Host {
         mut file: Option<MemoryFile>,
     ) -> Result<Value, Failure> {
         let mut client = Client::connect(&self.path("router.sock")).unwrap();
-        client.stream().set_read_timeout(Some(PATIENCE)).unwrap();
+        client.stream().set_read_timeout(Some(TIMEOUT)).unwrap();
         let Value::Object(mut args) = args else { panic!("{args}") };
         args.extend(file.iter().map(|file| ("password".to_owned(), json!(file.describe()))));
         let source = file.as_mut().map(|file| file as &mut dyn Source);
@@ -147,7 +145,6 @@ impl Host {
         serde_json::from_value(answer["report"].take()).unwrap()
     }
 
-    /// What it has said.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.path("log")).unwrap()
     }
@@ -190,7 +187,6 @@ pub fn cluster(router: &Value) -> Value {
     json!({ "boards": 4, "router": router, "uplink": "wan", "ports": ["lan1", "lan2", "lan3", "lan4"] })
 }
 
-/// Where the router is.
 pub fn contact(server: &Server) -> Value {
     let fingerprint = server.fingerprint().map(|byte| format!("{byte:02x}")).concat();
     let fingerprint = format!("sha256:{fingerprint}");

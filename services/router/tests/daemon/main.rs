@@ -15,7 +15,6 @@ use octet_node::control::{Failure, FailureCode};
 use octet_openwrt_double::{Fault, Router, Server};
 use serde_json::{Value, json};
 
-/// The manager.
 const MANAGER: Option<u8> = Some(2);
 
 fn applied() -> Value {

@@ -17,9 +17,6 @@ pub use work::SharedState;
 const LIMITS: ConnectionLimits = ConnectionLimits { all: 8, for_operators: 4, of_one: 2 };
 
 /// Serves whoever connects to `listener`, for ever.
-///
-/// # Errors
-/// The socket is gone.
 pub fn serve(
     listener: &UnixListener,
     work: SharedState,

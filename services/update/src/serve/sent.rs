@@ -7,9 +7,7 @@ use crate::source::BundleReader;
 
 /// A file that is an argument of one request.
 pub struct SentFile<'a> {
-    /// Who sends it.
     pub peer: &'a mut Peer,
-    /// The request.
     pub id: u64,
     /// Its length in bytes, if that is known.
     pub size: Option<u64>,

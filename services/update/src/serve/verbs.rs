@@ -18,7 +18,6 @@ use super::work::SharedState;
 use crate::licenses;
 use crate::running::RunningSlot;
 
-/// Every verb.
 pub fn verbs() -> Verbs<SharedState> {
     use Permission::{Read, Update};
 

@@ -18,7 +18,6 @@ use crate::rollback::rollback;
 use crate::running::{self, RunningSlot};
 use crate::source::BundleReader;
 
-/// What clients share.
 #[derive(Debug)]
 pub struct SharedState {
     floor: Floor,

@@ -6,7 +6,6 @@ use octet_esp::medium::Medium;
 use crate::flash::{Contents, Flash};
 use crate::release::Release;
 
-/// What starts next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Started {
     pub slot: String,

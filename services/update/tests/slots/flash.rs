@@ -46,7 +46,6 @@ impl Contents {
         self.files.get(self.names.get(path)?).map(Vec::as_slice)
     }
 
-    /// All paths of files.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         self.names.keys().map(String::as_str)
     }
@@ -61,7 +60,6 @@ impl Contents {
     }
 }
 
-/// The medium.
 #[derive(Debug, Clone)]
 pub struct Flash {
     durable: Contents,
@@ -85,7 +83,6 @@ impl Flash {
         Self { durable, now, pending, next: 0, size, power: usize::MAX, changes: 0, bad }
     }
 
-    /// Writes a file, durably.
     pub fn put(&mut self, path: &str, bytes: &[u8]) {
         if let Some((folder, _)) = path.rsplit_once('/') {
             self.make_folder(folder).unwrap();

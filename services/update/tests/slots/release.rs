@@ -43,7 +43,6 @@ pub fn key() -> &'static Key {
     KEY.get_or_init(Key::new)
 }
 
-/// What a box trusts.
 pub fn trust() -> Trust {
     Trust { update_keys: vec![key().public()], revoked: vec![] }
 }

@@ -10,7 +10,6 @@ use crate::world::World;
 /// A way to be wrong.
 #[derive(Debug)]
 pub struct Fault {
-    /// What is wrong.
     pub name: &'static str,
     change: Change,
 }
@@ -62,7 +61,6 @@ const fn of_table(name: &'static str, change: fn(&World, &mut Table)) -> Fault {
     Fault { name, change: Change::Table(change) }
 }
 
-/// All of them.
 pub const FAULTS: &[Fault] = &[
     of_lines("policies let the other direction instead", lines::reversed),
     of_lines("policies let new flows of both directions", lines::both_directions),

@@ -80,7 +80,6 @@ fn load() -> io::Result<()> {
     Ok(())
 }
 
-/// The control port.
 fn port() -> io::Result<PathBuf> {
     let found = fs::read_dir(PORTS)?.flatten().next();
     let found = found.ok_or_else(|| io::Error::other("there is no control port"))?;

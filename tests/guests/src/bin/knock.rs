@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 /// Longer than anybody on the same machine takes to answer who is there.
-const PATIENCE: Duration = Duration::from_secs(180);
+const TIMEOUT: Duration = Duration::from_secs(180);
 
 /// How long nobody is waited for who is not.
 const SILENCE: Duration = Duration::from_secs(3);
@@ -13,7 +13,7 @@ const SILENCE: Duration = Duration::from_secs(3);
 fn main() -> io::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let wanted = arguments.next().is_some_and(|word| word == "all");
-    let patience = if wanted { PATIENCE } else { SILENCE };
+    let patience = if wanted { TIMEOUT } else { SILENCE };
     let mut wrong = vec![];
     for door in arguments {
         let (protocol, address) = door.split_once('/').unwrap_or(("", ""));

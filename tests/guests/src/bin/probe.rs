@@ -54,7 +54,6 @@ fn main() {
     tell("gain privileges by exec", Ok(line.split_whitespace().collect::<Vec<_>>().join(" ")));
 }
 
-/// What the gate says.
 fn ask_gate(verb: &str, args: &Value) -> String {
     let args = args.as_object().cloned().unwrap_or_default();
     match Client::connect(Path::new(GATE)).and_then(|mut gate| gate.call(verb, args)) {

@@ -29,7 +29,6 @@ const LONGEST_RESTART: Duration = Duration::from_secs(10);
 /// back a unit that died, and than it takes until freed pages count as free.
 const SETTLE: Duration = Duration::from_secs(10);
 
-/// Between two kills.
 const BETWEEN: Duration = Duration::from_millis(50);
 
 fn main() {

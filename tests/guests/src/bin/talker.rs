@@ -17,7 +17,7 @@ use octet_node::control::{Failure, FailureCode, Request};
 use serde_json::{Value, json};
 
 /// How long is waited for what comes back: a host may be busy.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often a datagram is said that nobody answers.
 const TRIES: usize = 3;
@@ -25,7 +25,7 @@ const TRIES: usize = 3;
 /// What is said at a time by a connection that goes on, in bytes, and the pause after it: so little that nodes which
 /// are emulated have time for more.
 const PIECE: usize = 500;
-const PAUSE: Duration = Duration::from_millis(250);
+const RETRY_DELAY: Duration = Duration::from_millis(250);
 
 fn main() -> io::Result<()> {
     // The last one, with its answer unread: a test finds it in the kernel's memory.
@@ -90,7 +90,7 @@ impl Talk {
     fn begin(request: &Request) -> io::Result<Self> {
         let (to, mark) = whom(request)?;
         let mut words = words(mark.to_owned());
-        let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
+        let mut stream = TcpStream::connect_timeout(&to, TIMEOUT)?;
         let mut answers = BufReader::new(stream.try_clone()?);
         // He says his name first.
         answers.read_line(&mut String::new())?;
@@ -104,7 +104,7 @@ impl Talk {
                 stream.write_all(&piece)?;
                 all.extend(piece);
                 counts.store(all.len(), Ordering::Relaxed);
-                thread::sleep(PAUSE);
+                thread::sleep(RETRY_DELAY);
             }
             stream.shutdown(Shutdown::Write)?;
             Ok(all)
@@ -161,8 +161,8 @@ fn get(request: &Request) -> io::Result<Value> {
     let wrong = || io::Error::other("TO PATH");
     let text = |name| request.args.get(name).and_then(Value::as_str).ok_or_else(wrong);
     let to = text("to")?.parse().map_err(io::Error::other)?;
-    let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut stream = TcpStream::connect_timeout(&to, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
     write!(stream, "GET {} HTTP/1.0\r\n\r\n", text("path")?)?;
     let mut page = String::new();
     stream.take(1 << 20).read_to_string(&mut page)?;
@@ -171,8 +171,8 @@ fn get(request: &Request) -> io::Result<Value> {
 
 /// By one connection, to its end.
 fn tcp(said: &Said) -> io::Result<Value> {
-    let mut stream = TcpStream::connect_timeout(&said.to, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut stream = TcpStream::connect_timeout(&said.to, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
     let mut answers = BufReader::new(stream.try_clone()?);
     // He says his name first.
     answers.read_line(&mut String::new())?;
@@ -198,7 +198,7 @@ fn word(said: &Said) -> io::Result<UdpSocket> {
 /// In one datagram, until it comes back.
 fn udp(said: &Said) -> io::Result<(UdpSocket, Value)> {
     let socket = word(said)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_read_timeout(Some(TIMEOUT))?;
     let mut buffer = vec![0; said.bytes.len() + 1];
     for _ in 0..TRIES {
         if let Ok(count) = socket.peek(&mut buffer) {

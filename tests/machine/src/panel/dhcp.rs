@@ -13,7 +13,7 @@ use super::packet;
 use super::port::{Mac, Port};
 
 /// How long a client may take to ask; long, because the host may be busy.
-const PATIENCE: Duration = Duration::from_secs(180);
+const TIMEOUT: Duration = Duration::from_secs(180);
 
 /// The option that names servers for the time (RFC 2132, 8.3).
 const TIME: u8 = 42;
@@ -21,11 +21,9 @@ const TIME: u8 = 42;
 /// A server, and the one address that it gives.
 #[derive(Debug, Clone)]
 pub struct DhcpServer {
-    /// Its Ethernet address.
     pub mac: Mac,
     /// Its address, which is also that of the gateway.
     pub address: Ipv4Addr,
-    /// The network's mask.
     pub mask: Ipv4Addr,
     /// The address that it gives.
     pub gives: Ipv4Addr,
@@ -41,7 +39,7 @@ impl DhcpServer {
     /// # Errors
     /// Nobody asks within two minutes, or the guest is gone.
     pub fn serve(&self, port: &Port) -> io::Result<Vec<DhcpMessageType>> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         let mut asked = vec![];
         while let Some(frame) = port.receive(deadline) {
             let Some((kind, reply)) = self.answer(&frame) else { continue };

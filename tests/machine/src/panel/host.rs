@@ -27,7 +27,7 @@ const TICK: Duration = Duration::from_millis(2);
 const WINDOW: usize = 64 << 10;
 
 /// How long a connection may take to be made or refused; long, because the host may be busy.
-const PATIENCE: Duration = Duration::from_secs(180);
+const TIMEOUT: Duration = Duration::from_secs(180);
 
 /// The first port that connections come from.
 const FIRST_PORT: u16 = 49_152;
@@ -38,10 +38,12 @@ pub struct Host {
     orders: Sender<Order>,
 }
 
-/// What is wanted.
 enum Order {
-    /// A connection.
-    Connect { from: Option<Ipv4Addr>, to: SocketAddr, answer: Sender<io::Result<UnixStream>> },
+    Connect {
+        from: Option<Ipv4Addr>,
+        to: SocketAddr,
+        answer: Sender<io::Result<UnixStream>>,
+    },
     /// That datagrams are handed on.
     HandOn(Datagrams),
 }
@@ -80,18 +82,12 @@ impl Host {
 
     /// Connects to `to` as a neighbour: from an address of the same network that nobody else has. From
     /// then on the host answers for all of them.
-    ///
-    /// # Errors
-    /// As [`connect`](Self::connect).
     pub fn connect_from(&self, from: Ipv4Addr, to: SocketAddr) -> io::Result<UnixStream> {
         connect(&self.orders, Some(from), to)
     }
 
     /// Has datagrams handed on of programs that know nothing of wires: what they send to this address of this computer's
     /// loopback is sent to `to`, and what comes back is theirs.
-    ///
-    /// # Errors
-    /// This computer refuses.
     pub fn hand_on(&self, to: SocketAddr) -> io::Result<SocketAddr> {
         let datagrams = Datagrams::new(to)?;
         let address = datagrams.address()?;
@@ -101,9 +97,6 @@ impl Host {
 
     /// Listens on this computer's loopback for programs that know nothing of wires: who connects
     /// there is connected to `to`.
-    ///
-    /// # Errors
-    /// This computer refuses.
     pub fn forward(&self, to: SocketAddr) -> io::Result<SocketAddr> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
@@ -154,7 +147,6 @@ struct Stack {
     next_port: u16,
 }
 
-/// One connection.
 struct Connection {
     /// Who waits for it to be made, and until when.
     waiting: Option<(Sender<io::Result<UnixStream>>, Instant)>,
@@ -234,7 +226,7 @@ impl Stack {
             return;
         }
         let handle = self.sockets.add(socket);
-        let waiting = Some((answer, Instant::now() + PATIENCE));
+        let waiting = Some((answer, Instant::now() + TIMEOUT));
         let connection = Connection { waiting, program: None, said_all: false };
         self.connections.insert(handle, connection);
     }

@@ -32,9 +32,6 @@ type Devices = Arc<Mutex<BTreeMap<u8, Arc<OwnedFd>>>>;
 
 impl Hub {
     /// Listens at `path`. Returns also the port through which the devices are reached.
-    ///
-    /// # Errors
-    /// The host refuses.
     pub fn listen(path: &Path) -> io::Result<(Self, Port)> {
         let listener = socket()?;
         bind(&listener, &SocketAddrUnix::new(path)?)?;

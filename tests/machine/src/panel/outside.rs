@@ -32,10 +32,10 @@ const UPLINK: u8 = 2;
 const DEVICE: u8 = 3;
 
 /// How long whoever makes the wire may take until others can join it, or until it is free after its end.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The pause between two tries.
-const PAUSE: Duration = Duration::from_millis(20);
+const RETRY_DELAY: Duration = Duration::from_millis(20);
 
 /// The Ethernet address of the uplink of box `number`.
 pub const fn uplink(number: u8) -> Mac {
@@ -73,9 +73,6 @@ struct State {
 impl Outside {
     /// Joins the wire at `path`, and carries frames between it and `port`. Who finds no wire there makes it. When its
     /// owner ends, one of those that are left makes it anew; `lost` hears of it if none can.
-    ///
-    /// # Errors
-    /// The host refuses.
     pub fn join(
         path: &Path,
         port: Port,
@@ -138,7 +135,6 @@ struct Owned {
     _hub: Hub,
     path: PathBuf,
     lock: PathBuf,
-    /// Locked.
     _file: File,
 }
 
@@ -153,14 +149,14 @@ impl Drop for Owned {
 
 /// Connects to the wire at `path`, or makes it.
 fn attach(path: &Path) -> io::Result<(Arc<UnixDatagram>, Option<Owned>)> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         let owned = make(path)?;
         match hub::join(path) {
             Ok((device, _)) => return Ok((Arc::new(device), owned)),
             Err(error) if owned.is_some() || Instant::now() >= deadline => return Err(error),
             // Its owner has just begun, or has just ended.
-            Err(_) => thread::sleep(PAUSE),
+            Err(_) => thread::sleep(RETRY_DELAY),
         }
     }
 }
@@ -240,7 +236,6 @@ mod tests {
         (outside, end)
     }
 
-    /// A DHCPDISCOVER.
     fn discover(mac: Mac) -> Vec<u8> {
         let [from, to] = [Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST].map(IpAddr::V4);
         packet::udp((mac, Mac([0xff; 6])), (from, 68), (to, 67), &raw::dhcp::discover(mac))

@@ -21,26 +21,19 @@ const UNREACHABLE: (u8, u8) = (3, 1);
 /// A TCP or UDP packet, without what lies above.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Segment {
-    /// Who says it.
     pub from: (IpAddr, u16),
-    /// To whom.
     pub to: (IpAddr, u16),
-    /// What it is.
     pub kind: Kind,
 }
 
-/// What a packet is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A connection is asked for.
     Syn,
-    /// It is agreed to.
     SynAck,
     /// It is refused, or broken off.
     Rst,
-    /// Anything else of TCP.
     Tcp,
-    /// A datagram.
     Udp,
     /// What was sent from here to there is said not to arrive; the addresses are those of what was
     /// sent.

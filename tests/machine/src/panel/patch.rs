@@ -19,9 +19,7 @@ impl<T: Copy + Eq + std::hash::Hash + Send + 'static> Jack for T {}
 /// What becomes of a frame that goes by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
-    /// It goes on.
     Goes,
-    /// It is lost.
     Lost,
     /// It goes on behind the next one from the same jack, or soon, if there is none.
     Late,

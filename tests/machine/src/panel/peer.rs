@@ -19,14 +19,10 @@ const TICK: Duration = Duration::from_millis(100);
 const ECHO: u8 = 8;
 const ECHO_REPLY: u8 = 0;
 
-/// A datagram.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Datagram {
-    /// Who says it.
     pub from: (Ipv4Addr, u16),
-    /// To whom.
     pub to: (Ipv4Addr, u16),
-    /// What is said.
     pub payload: Vec<u8>,
 }
 
@@ -39,7 +35,6 @@ type OnFrame = Box<dyn FnMut(&[u8]) -> Option<Vec<u8>> + Send>;
 /// Which addresses a peer says are its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Own {
-    /// This one.
     One(Ipv4Addr),
     /// All but this one: everybody else is behind it.
     AllBut(Ipv4Addr),
@@ -55,7 +50,6 @@ pub struct Peer {
     ended: Arc<Mutex<bool>>,
 }
 
-/// What a peer does.
 pub struct Does {
     /// Which addresses are its own.
     pub own: Own,
@@ -96,18 +90,11 @@ impl Peer {
         Self { out, mac, other, datagrams, ended }
     }
 
-    /// Says something.
-    ///
-    /// # Errors
-    /// The guest is gone.
     pub fn send(&self, datagram: &Datagram) -> std::io::Result<()> {
         self.out.send(&built((self.mac, self.other), datagram))
     }
 
     /// Says something that is not a datagram.
-    ///
-    /// # Errors
-    /// The guest is gone.
     pub fn send_frame(&self, frame: &[u8]) -> std::io::Result<()> {
         self.out.send(frame)
     }

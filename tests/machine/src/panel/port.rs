@@ -15,9 +15,8 @@ pub(super) const LONGEST: usize = 2048;
 
 /// How long a guest may leave frames unread before a further one is an error. A card that the guest
 /// has not switched on reads none.
-const PATIENCE: Duration = Duration::from_secs(180);
+const TIMEOUT: Duration = Duration::from_secs(180);
 
-/// An Ethernet address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Mac(pub [u8; 6]);
 
@@ -44,16 +43,13 @@ impl fmt::Debug for Mac {
 /// A network card of a machine that has not been started.
 #[derive(Debug, Clone, Copy)]
 pub struct Nic {
-    /// Its address.
     pub mac: Mac,
 }
 
 /// The paths of a card's two sockets.
 #[derive(Debug, Clone)]
 pub struct Sockets {
-    /// Where QEMU listens.
     pub qemu: PathBuf,
-    /// Where the port listens.
     pub port: PathBuf,
 }
 
@@ -87,9 +83,6 @@ impl Port {
     }
 
     /// Two ends without a guest between them.
-    ///
-    /// # Errors
-    /// The host refuses.
     pub fn pair() -> io::Result<(Self, Self)> {
         let (one, other) = UnixDatagram::pair()?;
         Ok((Self::start(one, None)?, Self::start(other, None)?))
@@ -98,7 +91,7 @@ impl Port {
     /// Frames are taken as they come, whether or not somebody asks: a guest whose frames nobody took
     /// would be another guest.
     fn start(socket: UnixDatagram, far: Option<PathBuf>) -> io::Result<Self> {
-        socket.set_write_timeout(Some(PATIENCE))?;
+        socket.set_write_timeout(Some(TIMEOUT))?;
         let (sender, frames) = channel();
         let reader = socket.try_clone()?;
         thread::spawn(move || {

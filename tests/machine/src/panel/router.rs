@@ -48,9 +48,6 @@ pub struct Router {
 impl Router {
     /// With a board at `port`, and a hub for the owner's devices at `path`. The networks are in the first 16 bits
     /// `within`. The board is told that it is the first one of a box, if `is_numbered`.
-    ///
-    /// # Errors
-    /// The host refuses.
     pub fn start(port: Port, path: &Path, within: [u8; 2], is_numbered: bool) -> io::Result<Self> {
         let (hub, lan) = Hub::listen(path)?;
         let board = Segment { within, number: OF_BOARD, is_numbered };
@@ -89,7 +86,6 @@ impl Segment {
         Ipv4Addr::new(a, b, self.number, host)
     }
 
-    /// The router's own card.
     fn mac(self) -> Mac {
         Mac([2, 0, 0, 0, 0xff, self.number])
     }

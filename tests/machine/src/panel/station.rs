@@ -9,7 +9,7 @@ use super::packet::{self, Heard, Kind, Segment};
 use super::port::{Mac, Port};
 
 /// How long an answer that must come may take; long, because the host may be busy.
-const PATIENCE: Duration = Duration::from_secs(180);
+const TIMEOUT: Duration = Duration::from_secs(180);
 
 /// How often a question is asked again meanwhile: the first ones may come before the guest's link.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -32,7 +32,6 @@ const PORTS: u16 = 40_000;
 /// What a probe of a port came back with. A port that says nothing is in no list of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reply {
-    /// Somebody is there.
     Open,
     /// It is said that nobody is there.
     Closed,
@@ -53,7 +52,6 @@ impl Station {
         Self { port, mac, addresses: addresses.to_vec(), next: 0 }
     }
 
-    /// Gives the port back.
     pub fn into_port(self) -> Port {
         self.port
     }
@@ -64,7 +62,7 @@ impl Station {
     /// Nobody says it within three minutes, or the guest is gone.
     pub fn resolve(&mut self, target: IpAddr) -> io::Result<Mac> {
         let own = self.address_like(target)?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while Instant::now() < deadline {
             let (group, everybody) = packet::everybody(target);
             let asked = packet::neighbour((self.mac, everybody), own, group, target, true);
@@ -96,9 +94,6 @@ impl Station {
 
     /// The same with datagrams; the sentinel is a port that is known to send them back. That is done
     /// by a program, as with every other answer, so it is probed several times in turn.
-    ///
-    /// # Errors
-    /// As [`scan_tcp`](Self::scan_tcp).
     pub fn scan_udp(
         &mut self,
         target: IpAddr,
@@ -176,7 +171,7 @@ impl Station {
     /// It is not answered within three minutes, or the guest is gone.
     pub fn ask(&self, to: Mac, asked: &Segment) -> io::Result<()> {
         let answer = Segment { from: asked.to, to: asked.from, kind: asked.kind };
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while Instant::now() < deadline {
             self.say((self.mac, to), asked)?;
             let again = deadline.min(Instant::now() + AGAIN);
@@ -190,9 +185,6 @@ impl Station {
     }
 
     /// Sends a frame as it is.
-    ///
-    /// # Errors
-    /// The guest is gone.
     pub fn send(&self, frame: &[u8]) -> io::Result<()> {
         self.port.send(frame)
     }
@@ -259,7 +251,7 @@ impl Station {
         mut other: impl FnMut(Segment),
     ) -> io::Result<()> {
         let own = self.address_like(target.0)?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while Instant::now() < deadline {
             let from = (own, self.next_port());
             self.say((self.mac, to), &Segment { from, to: target, kind })?;
@@ -304,9 +296,6 @@ impl Station {
 
     /// Its own address to speak to `target` from: the first one of the same kind, of the link alone
     /// if `target` is.
-    ///
-    /// # Errors
-    /// It has none.
     pub fn address_like(&self, target: IpAddr) -> io::Result<IpAddr> {
         let kind = |address: &IpAddr| match address {
             IpAddr::V4(_) => (4, false),

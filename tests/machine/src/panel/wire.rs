@@ -15,7 +15,6 @@ const TICK: Duration = Duration::from_millis(20);
 /// An end of a wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// The first port.
     A,
     /// The second one.
     B,
@@ -24,9 +23,7 @@ pub enum End {
 /// What becomes of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It goes on.
     Pass,
-    /// It is lost.
     Drop,
     /// It goes on after this time; those behind it do not overtake it.
     Delay(Duration),
@@ -35,17 +32,14 @@ pub enum Verdict {
 /// A frame that went by, or did not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Passed {
-    /// Where it came from.
     pub from: End,
     /// Its bytes.
     pub frame: Vec<u8>,
-    /// What became of it.
     pub verdict: Verdict,
 }
 
 type Rule = Box<dyn FnMut(End, &[u8]) -> Verdict + Send>;
 
-/// What both directions share.
 struct Shared {
     rule: Mutex<Rule>,
     recorded: Mutex<Vec<Passed>>,
@@ -83,7 +77,6 @@ impl Wire {
         self.0.cut.store(true, Ordering::SeqCst);
     }
 
-    /// Mends it.
     pub fn mend(&self) {
         self.0.cut.store(false, Ordering::SeqCst);
     }

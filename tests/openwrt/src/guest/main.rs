@@ -92,7 +92,6 @@ fn runs(files: &Files) {
     }
 }
 
-/// Loads rules.
 fn load(script: &str) -> io::Result<()> {
     let mut nft = Command::new("/usr/sbin/nft").args(["-f", "-"]).stdin(Stdio::piped()).spawn()?;
     if let Some(mut stdin) = nft.stdin.take() {

@@ -202,7 +202,6 @@ fn what(rule: &Section, protocol: &str, version: &str) -> Option<String> {
     }
 }
 
-/// What is published.
 fn redirect(it: &Section, devices: &str) -> String {
     let mut lines = String::new();
     let [protocol, port, at, target] =

@@ -27,11 +27,9 @@ struct Switch {
     devices: BTreeSet<String>,
     /// Addresses with the length of their prefix.
     addresses: BTreeSet<(String, IpAddr, u8)>,
-    /// Where all else is.
     gateways: BTreeSet<IpAddr>,
 }
 
-/// One of a VLAN.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Member {
     device: String,
@@ -40,7 +38,6 @@ struct Member {
     is_untagged: bool,
 }
 
-/// What the kernel has.
 static HAS: Mutex<Switch> = Mutex::new(Switch {
     is_filtering: false,
     members: BTreeSet::new(),
@@ -68,9 +65,6 @@ pub fn begin() -> io::Result<()> {
 }
 
 /// Has the kernel do what the file `network` says: what is so already stays as it is.
-///
-/// # Errors
-/// The kernel refuses.
 pub fn run(network: &Package) -> io::Result<()> {
     let new = Switch::of(network);
     let mut has = has();

@@ -34,11 +34,9 @@ const VARYING: [&str; 16] = [
 /// The session of nobody, and others that no login has given.
 const NOBODYS: [&str; 4] = ["00000000000000000000000000000000", "short", "deadbe", "111111"];
 
-/// Recordings, by their names.
 pub struct Recordings(BTreeMap<String, Value>);
 
 impl Recordings {
-    /// Those beside the repository.
     pub fn of_a_real_router() -> Option<Self> {
         let folder =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/openwrt/transcripts");
@@ -62,7 +60,6 @@ impl Recordings {
         Self(few.into_iter().map(|it| (name(&it), it)).collect())
     }
 
-    /// How many there are.
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -89,9 +86,7 @@ impl Recordings {
 /// A double that recordings are sent to.
 pub struct Replay<'a> {
     recordings: &'a Recordings,
-    /// The double.
     pub router: Router,
-    /// What was sent.
     pub seen: BTreeSet<String>,
     /// What was answered in another way.
     pub differences: Vec<String>,
@@ -100,13 +95,11 @@ pub struct Replay<'a> {
 }
 
 impl<'a> Replay<'a> {
-    /// None is sent yet.
     pub fn new(recordings: &'a Recordings) -> Self {
         let (router, seen) = (Router::default(), BTreeSet::new());
         Self { recordings, router, seen, differences: vec![], sessions: BTreeMap::new() }
     }
 
-    /// Another router.
     pub fn fresh(&mut self, router: Router) {
         self.router = router;
         self.sessions.clear();

@@ -4,7 +4,7 @@ use std::thread::sleep;
 use std::time::Instant;
 
 use octet_machine::{Machine, Status, UnitState};
-use octet_tests::{DiskFile, Image, PAUSE, READY, Remake, SOON, guest, shipped};
+use octet_tests::{DiskFile, Image, READY, RETRY_DELAY, Remake, SOON, guest, shipped};
 use serde_json::{Value, json};
 
 /// MiB of the medium.
@@ -87,7 +87,7 @@ fn keys_are_each_ones_own_and_stay() {
     let deadline = Instant::now() + SOON;
     while !matches!(gate_key(&machine), (Value::String(_), number) if number == 2) {
         assert!(Instant::now() < deadline, "late: {}", show(&machine, "identity"));
-        sleep(PAUSE);
+        sleep(RETRY_DELAY);
     }
     assert_ne!(gate_key(&machine).0, first);
     assert!(machine.power_off(SOON).unwrap().is_power_off());

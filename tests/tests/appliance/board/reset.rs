@@ -74,7 +74,6 @@ fn files(image: &Image) -> Vec<PathBuf> {
 
 /// What a boot of a disk comes to.
 struct Booted {
-    /// The box's name.
     name: String,
     /// Whether its data partition was made by this boot.
     is_first: bool,

@@ -56,7 +56,6 @@ fn lines(machine: &Machine, unit: &str) -> String {
     machine.logs(unit).unwrap().join("\n")
 }
 
-/// Services of our own.
 const OWN: [&str; 4] = ["hello", "crash", "frames", "probe"];
 
 /// The appliance with them, each added by three lines.

@@ -17,11 +17,9 @@ const MORE: u64 = 3_000;
 /// What becomes of a relay that packets go over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// Its cable is pulled.
     Wire,
     /// Whatever it says is lost on its wire. It hears, and its link is up.
     Mute,
-    /// It is without power.
     Power,
 }
 

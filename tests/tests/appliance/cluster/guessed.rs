@@ -25,7 +25,7 @@ const ONE_OF: usize = 251;
 
 /// How many frames go at once, and the pause after them: a guest has to keep up.
 const AT_ONCE: usize = 50;
-const PAUSE: Duration = Duration::from_millis(20);
+const RETRY_DELAY: Duration = Duration::from_millis(20);
 
 /// What forward may have, in bytes.
 const MEMORY: u64 = 64 << 20;
@@ -110,7 +110,7 @@ pub fn passes(site: &Site, wires: &Wires) {
         for label in some {
             site.cluster.forge(Socket::Board(source), &frame(*label));
         }
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(RETRY_DELAY);
     }
     let sent = u64::try_from(guesses.len()).unwrap();
     site.wait("all have come to the relay", || received(site) >= came + sent);

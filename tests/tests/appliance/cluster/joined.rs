@@ -12,7 +12,6 @@ use crate::cluster::site::Site;
 /// How soon a frame that waits is carried on.
 const TICK: Duration = Duration::from_millis(2);
 
-/// The header of Ethernet.
 const ETHERNET: usize = 14;
 
 /// A wire between two boxes, as long as the value lives.

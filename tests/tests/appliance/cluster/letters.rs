@@ -84,7 +84,6 @@ impl Person {
         output
     }
 
-    /// What it says.
     fn say(&self, words: &[&str]) -> String {
         let output = self.run(words);
         assert!(output.status.success(), "{words:?}");

@@ -22,7 +22,6 @@ const BOARDS: u8 = 4;
 const HILL: &str = "192.0.2.1";
 const LAKE: &str = "192.0.2.2";
 
-/// The port of links.
 const PORT: u16 = 51820;
 
 /// Who comes by a path reaches somebody there who repeats what he hears.

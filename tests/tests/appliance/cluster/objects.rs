@@ -38,7 +38,6 @@ const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 20, 250, 1);
 const OBJECTS: [u8; 2] = 4433_u16.to_be_bytes();
 const HTTP: u16 = 8080;
 
-/// Bytes of the object.
 const SIZE: usize = 2 << 20;
 
 /// Whether it is UDP from or to the port of objects. Ethernet has 14 bytes; IPv4's protocol is at 9 of 20 bytes (no

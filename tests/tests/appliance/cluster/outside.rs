@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use octet_machine::Cluster;
-use octet_tests::{Image, InTerminal, PAUSE, READY, SOON, builder, must};
+use octet_tests::{Image, InTerminal, READY, RETRY_DELAY, SOON, builder, must};
 use rustix::process::{Signal, geteuid};
 
 use crate::cluster::run::{NOBODY, Person};
@@ -58,7 +58,7 @@ fn two_boxes_share_a_network_which_outlives_who_made_it() {
         let deadline = Instant::now() + SOON;
         while !street.join("wire").exists() {
             assert!(Instant::now() < deadline, "late: nobody has made the wire");
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(RETRY_DELAY);
         }
         if geteuid().is_root() {
             for open in [folder.path(), street.parent().unwrap(), &street] {

@@ -3,7 +3,6 @@
 use crate::cluster::site::{Site, text};
 use crate::cluster::{letters, uplink};
 
-/// Ports of the box.
 pub const PORTS: u8 = 4;
 
 /// Two minutes and more, of which most are waits. It needs the kernels of three machines, the rules between them, a disk

@@ -27,7 +27,6 @@ const BOARD: u32 = 256;
 /// times too fast: then no answer about the time comes soon enough, and hops find set-ups too old.
 const CLOCK: &str = "clocksource=hpet";
 
-/// The box.
 pub struct Site {
     pub cluster: Cluster,
     pub image: Image,

@@ -23,7 +23,6 @@ const TROUBLES: [Trouble; 4] = [
     ("the router loses its power", router),
 ];
 
-/// How often each happens.
 const ROUNDS: u32 = 10;
 
 /// Each at moments by chance, with `--soak`. The short tier has each of it elsewhere: a cable is pulled (`uplink.rs`), a

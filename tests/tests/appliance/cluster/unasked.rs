@@ -6,10 +6,8 @@ use serde_json::{Value, json};
 use crate::cluster::adopted::{drop_way, path_add};
 use crate::cluster::site::Site;
 
-/// Who listens.
 const END: u8 = 5;
 
-/// Nobody has this address.
 const NOBODY: &str = "[fc00::1]:7000";
 
 fn paths(site: &Site, board: u8) -> Vec<Value> {

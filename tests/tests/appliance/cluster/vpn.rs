@@ -33,7 +33,6 @@ const HOME_MAC: Mac = Mac::number(100);
 const HILL_MAC: Mac = Mac::number(150);
 const SERVER_MAC: Mac = Mac::number(200);
 
-/// Where every name leads.
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
 
 /// The server repeats what it hears at both, and takes up connections at the first. The exit's lines let that one only.

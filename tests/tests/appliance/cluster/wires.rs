@@ -24,7 +24,6 @@ type Frame = (Socket, Vec<u8>);
 /// What becomes of a frame.
 type Rule = Box<dyn FnMut(Socket, &[u8]) -> Fate + Send>;
 
-/// All frames.
 #[derive(Clone, Default)]
 pub struct Wires {
     frames: Arc<Mutex<Vec<Frame>>>,

@@ -7,14 +7,13 @@ use std::time::Instant;
 use octet_appliance::SETTINGS;
 use octet_machine::panel::{DhcpServer, Mac, Port};
 use octet_machine::{Machine, Status, UnitState};
-use octet_tests::{PAUSE, READY, Remake, SOON, guest, shipped};
+use octet_tests::{READY, RETRY_DELAY, Remake, SOON, guest, shipped};
 use serde_json::{Value, json};
 
 /// The box's network card, and its address on the link that comes of it (RFC 4291, appendix A).
 pub const BOX: Mac = Mac::number(1);
 pub const BOX_LINK: &str = "fe80::ff:fe00:1";
 
-/// The test's card.
 pub const TEST: Mac = Mac::number(2);
 
 /// The gate's port; in the tests it has one for datagrams, too.
@@ -23,7 +22,6 @@ pub const GATE: u16 = 4040;
 /// A port that somebody listens on, too.
 pub const WEB: u16 = 80;
 
-/// The same for datagrams.
 pub const ECHO: u16 = 5000;
 
 /// Somebody whom nobody outside is to reach.
@@ -105,7 +103,6 @@ pub fn boot(remake: Remake) -> (Machine, Port) {
 /// The address that the test's server gives.
 pub const GIVEN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 50);
 
-/// The test's address.
 pub const OURS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 
 /// A server that gives [`GIVEN`].
@@ -114,7 +111,6 @@ pub fn server() -> DhcpServer {
     DhcpServer { mac: TEST, address: OURS, mask, gives: GIVEN, seconds: 3600, knows: false }
 }
 
-/// What netd shows.
 pub fn show(machine: &Machine) -> Value {
     machine.call_unit("netd", "show", json!({})).unwrap()
 }
@@ -140,7 +136,7 @@ pub fn wait_address(machine: &Machine, wanted: &str) {
             show(machine),
             machine.tail(30)
         );
-        sleep(PAUSE);
+        sleep(RETRY_DELAY);
     }
 }
 

@@ -9,13 +9,12 @@ use std::time::Instant;
 use octet_appliance::SETTINGS;
 use octet_machine::Machine;
 use octet_machine::panel::{Host, Reply};
-use octet_tests::{AARCH64, Image, Owner, PAUSE, READY, Remake, SOON, shipped, shipped_for};
+use octet_tests::{AARCH64, Image, Owner, READY, RETRY_DELAY, Remake, SOON, shipped, shipped_for};
 use serde_json::json;
 
 use crate::net::guest::{BOX_LINK, GATE, TEST, boot, gate};
 use crate::net::scan::{ROUNDS, boxes, datagrams_are_answered, network, ports, station};
 
-/// The box's name.
 fn node(machine: &Machine) -> String {
     let shown = machine.call_unit("identity", "show", json!({})).unwrap();
     shown["node"].as_str().unwrap().to_owned()
@@ -30,7 +29,7 @@ fn said(machine: &Machine, words: &[&str]) -> bool {
         if found || Instant::now() >= deadline {
             return found;
         }
-        sleep(PAUSE);
+        sleep(RETRY_DELAY);
     }
 }
 

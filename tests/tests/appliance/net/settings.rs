@@ -7,7 +7,7 @@ use std::time::Instant;
 use octet_control::file::LocalFile;
 use octet_machine::Machine;
 use octet_machine::panel::Host;
-use octet_tests::{PAUSE, Remake, SOON, shipped, text_of_one_board};
+use octet_tests::{RETRY_DELAY, Remake, SOON, shipped, text_of_one_board};
 use serde_json::{Value, json};
 
 use crate::net::guest::{
@@ -68,7 +68,7 @@ fn who_cuts_himself_off_is_back_by_himself() {
     while let Err(error) = apply(&machine, &line, json!({})) {
         assert!(error.contains("another change"), "{error}");
         assert!(Instant::now() < deadline, "late: {error}");
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(RETRY_DELAY);
     }
     machine.call_unit("config", "confirm", json!({})).unwrap();
     kill(&machine, || {});

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use octet_evaluator::{Traffic, Zone};
 use octet_machine::panel::switchboard::{Came, Probe, Traffic as Kind};
-use octet_tests::{PAUSE, SOON, soak};
+use octet_tests::{RETRY_DELAY, SOON, soak};
 
 use crate::segments::attacks::NODE;
 use crate::segments::site::{Site, probe, text};
@@ -126,7 +126,7 @@ fn from_power_on(boards: u8, fault: Option<&str>) -> (Vec<String>, Vec<String>) 
     loop {
         while barrage.rounds() < rounds {
             assert!(Instant::now() < deadline, "late: {}", site.machine.tail(30));
-            sleep(PAUSE);
+            sleep(RETRY_DELAY);
         }
         let after = barrage.came(&site.panel.recorded()[ready..]);
         let all_came = !sent.iter().zip(&after).any(|(sent, after)| is_missing(sent, after));

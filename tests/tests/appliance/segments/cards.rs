@@ -5,7 +5,7 @@ use octet_tests::{AARCH64, Image, READY, shipped, shipped_for, soak};
 use serde_json::json;
 
 /// 32 boards, one for the owner's devices, one outside.
-const MOST: u8 = 34;
+const MAX: u8 = 34;
 
 /// Names of cards, and their addresses, as `image` knows them.
 fn named(image: &Image, count: u8) -> Vec<(String, String)> {
@@ -25,7 +25,7 @@ fn named(image: &Image, count: u8) -> Vec<(String, String)> {
 fn they_are_named_in_the_order_in_which_they_are_added() {
     let arm = soak().then(|| shipped_for(AARCH64));
     for image in [shipped()].into_iter().chain(arm) {
-        for count in [MOST, 17, 16] {
+        for count in [MAX, 17, 16] {
             let expected: Vec<_> = (0..count)
                 .map(|number| (Mac::number(number).to_string(), format!("eth{number}")))
                 .collect();

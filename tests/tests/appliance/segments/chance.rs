@@ -90,7 +90,6 @@ pub fn traffic(world: &World, chance: &mut Rng) -> Vec<Traffic> {
 
 /// What lines can speak of.
 struct Chosen {
-    /// Of each board.
     roles: Vec<Option<&'static str>>,
     has_lan: bool,
 }

@@ -26,9 +26,6 @@ impl Site {
 }
 
 /// Gives `text` to the router on `machine`, which undoes it by itself unless it is confirmed.
-///
-/// # Errors
-/// It is refused.
 pub fn apply(machine: &Machine, text: &str) -> Result<Value, MachineError> {
     let mut file = LocalFile::Held(text.as_bytes().to_vec());
     machine.send_file_with("config", "apply", json!({}), "file", &mut file)

@@ -13,19 +13,14 @@ use crate::segments::site::probe;
 const FIRST_PORT: u16 = 12_000;
 const PORTS: u16 = 7_000;
 
-/// One of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
-    /// Who has begun.
     Client,
-    /// Who has answered.
     Server,
 }
 
-/// A flow.
 #[derive(Debug)]
 pub struct Flow {
-    /// What it is.
     pub asked: Asked,
     number: u32,
     is_tcp: bool,
@@ -46,12 +41,10 @@ struct End {
     awaits: u32,
 }
 
-/// Something that was said.
 #[derive(Debug)]
 pub struct Word {
     /// The leg that it is sent on.
     pub from: usize,
-    /// As it is sent.
     pub frame: Vec<u8>,
     /// Bytes that nothing else carries, and the leg that they are for.
     mark: Vec<u8>,
@@ -175,9 +168,6 @@ impl Flow {
 }
 
 /// Begins all of `flows`: each has an answer, and TCP says that it has it.
-///
-/// # Panics
-/// One does not begin.
 pub fn begin(panel: &mut Switchboard, flows: &mut [Flow], sentinels: &[Sentinel]) {
     for (side, is_hello) in [(Side::Client, true), (Side::Server, true), (Side::Client, false)] {
         let word = |flow: &mut Flow| match is_hello {

@@ -16,7 +16,6 @@ use crate::segments::sweep::{expected, pairs};
 
 const BOARDS: u8 = 4;
 
-/// Everybody would reach everybody.
 const LINES: &str = r#"
 [[policy]]
 from = ["boards", "lan", "uplink"]

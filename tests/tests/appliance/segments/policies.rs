@@ -15,7 +15,6 @@ use crate::segments::sweep::{blurred, pairs};
 const BOARDS: u8 = 8;
 const LAN: &str = "eth9";
 
-/// How many boxes.
 const COUNT: usize = 200;
 
 #[test]

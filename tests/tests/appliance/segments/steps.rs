@@ -21,9 +21,8 @@ const MEDIUM: u64 = 320;
 const STILL: Duration = Duration::from_secs(10);
 
 /// Between two looks at a log.
-const PAUSE: Duration = Duration::from_millis(200);
+const RETRY_DELAY: Duration = Duration::from_millis(200);
 
-/// Before.
 const OLD: &str = r#"
 [[policy]]
 from = "board-1"
@@ -97,21 +96,17 @@ fn steps(image: &octet_tests::Image, asked: &[Asked]) -> Vec<String> {
     let until = Instant::now() + READY;
     while !is_old(&site) {
         assert!(Instant::now() < until, "late: {}", site.machine.tail(40));
-        sleep(PAUSE);
+        sleep(RETRY_DELAY);
     }
     is_as(&mut site, &old(), asked);
     let steps = words.iter().filter_map(|line| Some(line.split_once("step ")?.1.to_owned()));
     steps.collect()
 }
 
-/// How a step fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
-    /// netd is killed.
     Die,
-    /// The kernel refuses.
     Fail,
-    /// The power goes.
     Cut,
 }
 
@@ -140,7 +135,7 @@ fn wait_for(site: &Site, words: &str) {
     let until = Instant::now() + READY;
     while !log(site).iter().any(|line| line.contains(words)) {
         assert!(Instant::now() < until, "late: no {words}: {:?}", log(site));
-        sleep(PAUSE);
+        sleep(RETRY_DELAY);
     }
 }
 

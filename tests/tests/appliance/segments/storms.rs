@@ -13,7 +13,7 @@ use octet_machine::panel::Mac;
 use octet_machine::panel::raw::transport::{self, TCP, UDP, flags};
 use octet_machine::panel::raw::{self, arp, ethernet, nd};
 use octet_machine::panel::switchboard::{Came, Leg, Probe, Storm, Traffic};
-use octet_tests::{PAUSE, SOON};
+use octet_tests::{RETRY_DELAY, SOON};
 use serde_json::json;
 
 use crate::segments::site::{Site, text};
@@ -71,7 +71,6 @@ enum Kind {
 
 const KINDS: [Kind; 5] = [Kind::Syn, Kind::Solicit, Kind::Arp, Kind::Absent, Kind::Flaps];
 
-/// From where they come.
 const FROM: [Zone; 3] = [Zone::Board(1), Zone::Lan, Zone::Uplink];
 
 /// The `number`th of many addresses in the network of `own`.
@@ -254,13 +253,13 @@ fn one(site: &mut Site, kind: Kind, zone: Zone, unmet: &mut Unmet) {
     let mut again = 0;
     for look in 1..=LOOKS {
         while began.elapsed() < LASTS * look / (LOOKS + 1) {
-            sleep(PAUSE);
+            sleep(RETRY_DELAY);
         }
         let flows = flows(site, zone, unmet);
         again += serve(site, flows);
     }
     while began.elapsed() < LASTS {
-        sleep(PAUSE);
+        sleep(RETRY_DELAY);
     }
     let (count, took) = (weather.end(), began.elapsed());
     let (after, now, then) = netd(site);

@@ -12,7 +12,7 @@ use crate::segments::site::{Site, probe};
 
 /// The router lets a board begin 1000 flows in a second. What a sweep sends stays below, so that it is
 /// lines that decide.
-const MOST_FLOWS: usize = 900;
+const MAX_FLOWS: usize = 900;
 const IN: Duration = Duration::from_secs(1);
 
 /// Counters of what the router itself says, and of what sentinels are let by.
@@ -124,7 +124,7 @@ impl Site {
             let end = asked.iter().position(|it| {
                 let flows = flows.entry(it.0).or_default();
                 *flows += usize::from(expected(&self.world, *it).is_some());
-                *flows > MOST_FLOWS
+                *flows > MAX_FLOWS
             });
             let (piece, rest) = asked.split_at(end.unwrap_or(asked.len()));
             pieces.push(piece);
@@ -148,7 +148,6 @@ impl Site {
         }
     }
 
-    /// What netd shows.
     pub fn shown(&self) -> Value {
         self.machine.call_unit("netd", "show", json!({})).unwrap()
     }
@@ -209,7 +208,6 @@ pub fn is_right(panel: &Switchboard, world: &World, asked: Asked, came: &Came) -
     }
 }
 
-/// Where it comes out.
 pub fn expected(world: &World, (from, to, traffic, version): Asked) -> Option<Zone> {
     world.reaches(from, to, traffic, version)
 }
@@ -255,8 +253,6 @@ impl Counted {
 }
 
 impl Swept {
-    /// # Panics
-    /// Something was wrong.
     pub fn must_be_right(&self, site: &Site) {
         let Self { sent, arrived, wrong, .. } = self;
         println!("{sent} probes, {arrived} arrive; {} are wrong", wrong.len());

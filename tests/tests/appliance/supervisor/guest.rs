@@ -7,9 +7,8 @@ use octet_tests::{Image, READY, Remake, SOON, guest_for, shipped};
 use serde_json::{Value, json};
 
 /// How often something is asked for that only comes of itself.
-const PAUSE: Duration = Duration::from_millis(100);
+const RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// The good citizen.
 const ECHO: &str = r#"
     name = "echo"
     exec = "/usr/lib/octet/echo"
@@ -106,7 +105,7 @@ pub fn wait(machine: &Machine, what: &str, mut done: impl FnMut(&Machine) -> boo
     let deadline = Instant::now() + SOON;
     while !done(machine) {
         assert!(Instant::now() < deadline, "late: {what}\n{}", machine.tail(30));
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(RETRY_DELAY);
     }
 }
 
@@ -146,6 +145,6 @@ pub fn wait_init_says(machine: &Machine, words: &[&str]) -> String {
             "late: PID 1 does not say {words:?}:\n{}",
             lines.join("\n")
         );
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(RETRY_DELAY);
     }
 }

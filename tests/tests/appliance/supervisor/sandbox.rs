@@ -16,14 +16,12 @@ const MEDIUM: u64 = 320;
 /// So long may all tries take: one after the other, on one processor.
 const ALL_OF_THEM: Duration = Duration::from_secs(300);
 
-/// One key.
 struct Key {
     key: &'static str,
     /// What is tried: arguments of `sandboxed`.
     tries: &'static [&'static str],
     /// The users of the two units: who may call what is known by the user.
     users: [&'static str; 2],
-    /// Lines that both have.
     both: &'static str,
     /// The line that forbids it, and the one that does not.
     lines: [&'static str; 2],

@@ -8,12 +8,12 @@ use crate::supervisor::guest::{be, bully, unit, wait_init_says, wait_state, with
 use crate::supervisor::{down, misfits};
 
 /// How long `deaf` is given to end, in milliseconds.
-const PATIENCE: u64 = 1500;
+const TIMEOUT: u64 = 1500;
 
 #[test]
 fn who_does_not_listen_is_killed_who_lies_is_not_believed_and_misfits_fail() {
     let needs = "user = \"extra-2\"\nneeds = [\"echo\"]\n";
-    let deaf = bully("deaf", &format!("{needs}stop.timeout = \"{PATIENCE}ms\""));
+    let deaf = bully("deaf", &format!("{needs}stop.timeout = \"{TIMEOUT}ms\""));
     let shy = bully("shy", "user = \"extra-3\"\nargs = [\"quiet\"]\nstart.timeout = \"10m\"");
     let late = "args = [\"quiet\"]\nstart.timeout = \"500ms\"\n\
                 restart = { budget = 1, delay = \"10ms\" }";
@@ -48,7 +48,7 @@ fn deaf_to_sigterm(machine: &Machine) {
     be(machine, "deaf", "ignore-term", 1);
     let (took, how) = stop(machine);
     println!("deaf: {took} ms: {how}");
-    assert!(took >= PATIENCE && how.contains("SIGKILL"), "{took} ms: {how}");
+    assert!(took >= TIMEOUT && how.contains("SIGKILL"), "{took} ms: {how}");
 }
 
 fn notified_by_a_stranger(machine: &Machine) {

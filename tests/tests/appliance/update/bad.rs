@@ -16,7 +16,6 @@ const NEVER: &str = "name = \"never\"\nexec = \"/bin/busybox\"\nargs = [\"sleep\
                      user = \"extra-1\"\nreadiness = \"notify\"\nbase = true\n\
                      sandbox.read = [\"/lib\", \"/usr/lib\"]\n";
 
-/// A check that fails.
 const CHECK: &str = "name = \"check\"\ntype = \"one-shot\"\nexec = \"/usr/lib/octet/check\"\n\
                      user = \"extra-2\"\nreadiness = \"exit\"\nrestart.policy = \"never\"\n";
 

@@ -70,7 +70,6 @@ pub fn wait_good(machine: &Machine) -> String {
     machine.boot().unwrap().slot.unwrap().version
 }
 
-/// Turns the machine off.
 pub fn power_off(machine: &Machine) {
     let exit = machine.power_off(SOON).unwrap();
     assert!(exit.is_power_off(), "{exit}\n{}", machine.tail(20));

@@ -14,7 +14,6 @@ use crate::output::sparse::Sparse;
 
 const SECTOR: usize = 512;
 
-/// Files by their paths.
 pub type Tree = BTreeMap<String, Vec<u8>>;
 
 /// The disk. Until it is synced, any sectors of what was written may be lost.
@@ -24,7 +23,6 @@ pub struct Power {
     pending: RefCell<Vec<(u64, Vec<u8>)>>,
     /// How many writes and syncs may still be made.
     left: Cell<usize>,
-    /// How many were made.
     pub changes: Cell<usize>,
 }
 
@@ -48,7 +46,6 @@ impl Power {
         self.left.set(usize::MAX);
     }
 
-    /// As it was made.
     pub fn reset(&self) {
         self.durable.take();
         self.pending.take();

@@ -22,7 +22,6 @@ pub const EXTENSION: &str = "unit";
 /// What is known of the unit, and which files it has.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct CachedCrateHead {
-    /// The unit.
     pub unit: CrateUnit,
     /// The SHA-256 that the registry gives of its crate.
     pub checksum: String,
@@ -32,10 +31,8 @@ pub struct CachedCrateHead {
     files: Vec<(PathBuf, u32, usize)>,
 }
 
-/// One that is whole.
 #[derive(Debug)]
 pub struct CachedCrate<'a> {
-    /// Its head.
     pub head: CachedCrateHead,
     contents: &'a [u8],
 }

@@ -22,7 +22,6 @@ struct World {
     steps: Steps,
 }
 
-/// A clone.
 struct Clone<'a> {
     world: &'a World,
     root: PathBuf,

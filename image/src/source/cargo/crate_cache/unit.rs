@@ -16,9 +16,7 @@ use super::entry::EXTENSION;
 pub struct CrateUnit {
     /// The folder of its profile, in the folder into which cargo compiles.
     pub place: PathBuf,
-    /// Its crate's name.
     pub name: String,
-    /// And version.
     pub version: String,
     /// What cargo puts behind the names of its files: a digest of the crate, its features, its profile, the compiler, its
     /// flags, and all that it depends on.
@@ -49,7 +47,6 @@ impl CompiledCrates {
         }
     }
 
-    /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &CrateUnit> {
         self.0.iter()
     }

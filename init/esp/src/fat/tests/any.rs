@@ -73,7 +73,6 @@ fn spoil(disk: &mut Disk, bytes: &[(u8, u64, u32)]) {
     }
 }
 
-/// Cases of each property.
 fn cases() -> u32 {
     if std::env::var_os("OCTET_SOAK").is_some() { 1000 } else { 400 }
 }

@@ -15,21 +15,33 @@ const FOLDER: u8 = 0x10;
 /// Each is done to a file of its own.
 #[derive(Clone, Debug)]
 pub enum Damage {
-    /// The volume is mounted.
     Mounted,
     /// The same as others than Linux note it.
     MountedElsewhere,
     /// Clusters were taken, in so many tables, and no file has them yet.
-    Lost { clusters: u32, tables: usize },
+    Lost {
+        clusters: u32,
+        tables: usize,
+    },
     /// A sector of the second table was not written.
-    SecondTable { sector: u64 },
-    /// FSINFO was not written.
-    Count { free: u32, next: u32 },
+    SecondTable {
+        sector: u64,
+    },
+    Count {
+        free: u32,
+        next: u32,
+    },
     /// The file has its size, but its clusters from this one on were not taken, in so many tables;
     /// or it was being removed, and they were freed first.
-    Short { from: usize, tables: usize },
+    Short {
+        from: usize,
+        tables: usize,
+    },
     /// The file has got more clusters, but not its new size. They may be without an end.
-    Long { clusters: u32, ended: bool },
+    Long {
+        clusters: u32,
+        ended: bool,
+    },
     /// The file has its clusters, but not its size.
     NoSize,
     /// A file that was empty has its first cluster, but not its size.
@@ -37,11 +49,18 @@ pub enum Damage {
     /// The file has its new name, and still the old one.
     Renamed,
     /// A folder was being made: its name is there, its cluster in so many tables, and there is this.
-    Folder { tables: usize, holds: Holds },
+    Folder {
+        tables: usize,
+        holds: Holds,
+    },
     /// So many slots of its name are not there: the last ones.
-    NoEnd { slots: u64 },
+    NoEnd {
+        slots: u64,
+    },
     /// So many slots of its name are not there: the first ones, which are all of its long name.
-    NoLongName { slots: u64 },
+    NoLongName {
+        slots: u64,
+    },
     /// Slots before others were not written.
     Gap,
 }
@@ -51,11 +70,9 @@ pub enum Damage {
 pub enum Holds {
     /// What was in its cluster before.
     Old,
-    /// Nothing yet.
     Nothing,
     /// A file that is not finished by its name, with a cluster.
     Unfinished,
-    /// A file without clusters.
     Unwritten,
 }
 
@@ -64,7 +81,6 @@ fn holds() -> impl Strategy<Value = Holds> {
     prop_oneof![Just(Old), Just(Nothing), Just(Unfinished), Just(Unwritten)]
 }
 
-/// Any damage.
 pub fn damage() -> impl Strategy<Value = Damage> {
     use Damage::*;
     prop_oneof![

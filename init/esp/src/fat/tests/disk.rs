@@ -41,7 +41,6 @@ impl ReadAt for Disk {
 pub struct Place {
     /// Where its slot is, in bytes.
     pub slot: u64,
-    /// Its first cluster.
     pub first: u32,
     /// Its size in bytes.
     pub size: u32,

@@ -1,7 +1,7 @@
 //! What a coordinator learns from maps that boards have kept.
 
 use super::*;
-use crate::book::learn::MOST_AHEAD;
+use crate::book::learn::MAX_AHEAD;
 
 #[test]
 fn a_new_coordinator_takes_over_what_the_old_one_had() {
@@ -129,15 +129,15 @@ fn a_replaced_key_of_the_coordinator_says_nothing() {
     let replaced = Err(NotLearned::Replaced { shown: 1, seen: 2 });
     assert_eq!(show(&mut world, 1, 11), replaced);
     // Nor one with the key that counts, to a number after which there are no more.
-    for shown in [11 + MOST_AHEAD, u64::MAX] {
+    for shown in [11 + MAX_AHEAD, u64::MAX] {
         let far = Err(NotLearned::TooFarAhead { shown, known: 10 });
         assert_eq!(show(&mut world, 2, shown), far);
     }
     // A newer key than is known here is that of a coordinator whose disk was put back; it is seen from then on.
-    assert_eq!(show(&mut world, 3, 10 + MOST_AHEAD), Ok(()));
+    assert_eq!(show(&mut world, 3, 10 + MAX_AHEAD), Ok(()));
     assert_eq!(world.seats(), [(2, 2), (3, 3), (4, 4)]);
     let signed =
-        forged(&world, &world.coordinator, MapVersion { epoch: 1, sequence: 20 + MOST_AHEAD }, 2);
+        forged(&world, &world.coordinator, MapVersion { epoch: 1, sequence: 20 + MAX_AHEAD }, 2);
     assert_eq!(world.learn(&signed, 2), Err(NotLearned::Replaced { shown: 2, seen: 3 }));
 }
 

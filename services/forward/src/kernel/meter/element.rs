@@ -48,23 +48,15 @@ const OVER: u32 = 1;
 pub enum ElementChange {
     /// It is there, with this statement; nothing happens if it was there already.
     Add {
-        /// The set.
         set: &'static str,
-        /// The element.
         key: ElementKey,
         /// What it does besides being there; otherwise what the set says.
         statement: Option<ElementRule>,
     },
     /// It is there no more. It has to be there.
-    Remove {
-        /// The set.
-        set: &'static str,
-        /// The element.
-        key: ElementKey,
-    },
+    Remove { set: &'static str, key: ElementKey },
 }
 
-/// What an element does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ElementRule {
     /// It counts, beginning with this.

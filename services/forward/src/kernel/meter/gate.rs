@@ -3,7 +3,6 @@
 use super::element::{ElementChange, ElementRule};
 use super::{BURST, Count, Direction, Meter};
 
-/// The set of rates.
 const RATES: &str = "rates";
 
 /// Bytes in a second of one kbit/s.
@@ -22,7 +21,6 @@ pub enum GateChange {
 }
 
 impl GateChange {
-    /// What it is about.
     pub(super) fn meter(&self) -> &Meter {
         let (Self::Let(meter, _) | Self::Bound(meter, ..) | Self::Forbid(meter)) = self;
         meter

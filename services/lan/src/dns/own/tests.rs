@@ -68,9 +68,9 @@ fn what_is_no_name_is_refused() {
     for bad in ["", ".", "a..b", "-a", "a-", "a_b", "ä", "a b", "*", "a\\.b", &long, &longer] {
         assert!(host_name(bad).is_err(), "{bad}");
     }
-    let addresses = vec!["10.20.3.2".parse().unwrap(); MOST_ADDRESSES + 1];
+    let addresses = vec!["10.20.3.2".parse().unwrap(); MAX_ADDRESSES + 1];
     let hosts = BTreeMap::from([("a".to_owned(), addresses)]);
     assert!(matches!(BoxZone::new("x.internal", &hosts), Err(InvalidZone::Addresses(..))));
-    let hosts = (0..=MOST_NAMES).map(|number| (format!("a{number}"), vec![])).collect();
+    let hosts = (0..=MAX_NAMES).map(|number| (format!("a{number}"), vec![])).collect();
     assert!(matches!(BoxZone::new("x.internal", &hosts), Err(InvalidZone::Names(_))));
 }

@@ -125,7 +125,7 @@ fn there_is_room_for_so_many() {
     let list: Vec<SocketAddr> = (1..=10).map(|it| ([192, 0, 2, it + 10], 53).into()).collect();
     let mut upstreams = Upstreams::default();
     let refused = upstreams.set(&[&list[..], &list[..]].concat(), rule(&inside()));
-    assert_eq!(upstreams.addresses().collect::<Vec<_>>(), list[..MOST_UPSTREAMS]);
+    assert_eq!(upstreams.addresses().collect::<Vec<_>>(), list[..MAX_UPSTREAMS]);
     assert_eq!(refused.len(), 4);
     assert_eq!(refused[0], RefusedUpstream::TooMany(list[8]));
 }

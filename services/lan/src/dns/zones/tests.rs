@@ -51,11 +51,11 @@ fn names_are_replaced_and_given_back() {
 #[test]
 fn there_is_room_for_so_many() {
     let mut zones = Zones::default();
-    let many: Vec<String> = (0..=MOST_OF_ONE).map(|number| format!("n{number}.a.octet")).collect();
+    let many: Vec<String> = (0..=MAX_OF_ONE).map(|number| format!("n{number}.a.octet")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     zones.register(&unit("a"), &names(&many[1..])).unwrap();
     assert_eq!(zones.register(&unit("a"), &names(&many)), Err(RegisterError::TooMany(65)));
-    for number in 1..MOST_UNITS {
+    for number in 1..MAX_UNITS {
         zones.register(&unit(&format!("u{number}")), &[]).unwrap();
     }
     assert_eq!(zones.register(&unit("late"), &[]), Err(RegisterError::NoRoom));

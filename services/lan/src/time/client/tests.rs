@@ -56,7 +56,7 @@ fn how_far_the_clock_is_off() {
         assert_eq!(off(&todo), ahead);
         // A clock that is right is looked at more and more seldom.
         let next = client.due().unwrap() - now;
-        assert_eq!(next, if ahead.abs() < 10 { 2 * PAUSE } else { PAUSE });
+        assert_eq!(next, if ahead.abs() < 10 { 2 * RETRY_DELAY } else { RETRY_DELAY });
     }
 }
 
@@ -149,7 +149,7 @@ fn a_server_that_wants_not_to_be_asked_is_not() {
     kiss(&mut client, 3, b"DENY", false);
     let (all, now) = asked(&mut client);
     assert_eq!(all, [server(3)]);
-    let until = now + LONGEST_PAUSE;
+    let until = now + MAX_DELAY;
     let later = loop {
         let due = client.due().unwrap();
         match client.tick(due) {

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::net::UnixStream;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::peer::{PATIENCE, Whole, broken};
+use crate::peer::{TIMEOUT, Whole, broken};
 
 /// A client. Who stops waiting for any of what it does loses nothing.
 pub struct Peer {
@@ -27,7 +27,7 @@ pub struct Peer {
 impl Peer {
     /// Who is at the other end of `stream`.
     pub(super) fn new(stream: UnixStream) -> Self {
-        Self::with_patience(stream, PATIENCE)
+        Self::with_patience(stream, TIMEOUT)
     }
 
     fn with_patience(stream: UnixStream, patience: Duration) -> Self {

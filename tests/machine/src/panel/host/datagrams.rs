@@ -13,7 +13,6 @@ use smoltcp::wire::IpEndpoint;
 const WAITING: usize = 256;
 const BYTES: usize = 64 << 10;
 
-/// The longest datagram.
 const LONGEST: usize = 1500;
 
 /// A socket on this computer's loopback, and whom its datagrams are for.
@@ -32,7 +31,6 @@ impl Datagrams {
         Ok(Self { program, to: to.into(), ports: HashMap::new() })
     }
 
-    /// Where programs send.
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.program.local_addr()
     }

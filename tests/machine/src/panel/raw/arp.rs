@@ -7,14 +7,12 @@ use smoltcp::wire::{ArpHardware, ArpOperation, ArpPacket, EthernetProtocol};
 use super::ethernet;
 use crate::panel::port::Mac;
 
-/// A message of ARP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Arp {
     /// 1 for a request, 2 for a reply.
     pub operation: u16,
     /// Who says it, as the message says.
     pub sender: (Mac, Ipv4Addr),
-    /// Who is meant.
     pub target: (Mac, Ipv4Addr),
 }
 
@@ -56,7 +54,6 @@ impl Arp {
         bytes
     }
 
-    /// The frame with it.
     pub fn frame(&self, macs: (Mac, Mac)) -> Vec<u8> {
         ethernet::frame(macs, ethernet::ARP, &self.packet())
     }

@@ -98,7 +98,6 @@ pub mod v6_kind {
     pub const ADVERTISE: u8 = 2;
     /// A client wants what a server has.
     pub const REQUEST: u8 = 3;
-    /// A server gives it.
     pub const REPLY: u8 = 7;
 }
 

@@ -6,7 +6,6 @@ use crate::panel::port::Mac;
 
 /// EtherType of IPv4.
 pub const IPV4: u16 = 0x0800;
-/// EtherType of ARP.
 pub const ARP: u16 = 0x0806;
 /// EtherType of a tag of 802.1Q.
 pub const VLAN: u16 = 0x8100;
@@ -14,12 +13,10 @@ pub const VLAN: u16 = 0x8100;
 pub const IPV6: u16 = 0x86dd;
 /// EtherType of a tag of 802.1ad, the outer one of two.
 pub const SERVICE_VLAN: u16 = 0x88a8;
-/// EtherType of LLDP.
 pub const LLDP: u16 = 0x88cc;
 /// EtherType of outer tags from before there was a standard for them.
 pub const OLD_VLAN: u16 = 0x9100;
 
-/// Everybody on the wire.
 pub const BROADCAST: Mac = Mac([0xff; 6]);
 
 /// Every bridge next to the sender (802.1D, 7.12.3).

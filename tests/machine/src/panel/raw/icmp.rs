@@ -4,7 +4,6 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use super::checksum;
 
-/// The number of ICMP.
 pub const ICMP: u8 = 1;
 /// The number of ICMPv6.
 pub const ICMPV6: u8 = 58;

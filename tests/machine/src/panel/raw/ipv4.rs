@@ -10,7 +10,6 @@ use super::checksum;
 pub struct Ipv4 {
     /// Who sends it, as it says.
     pub source: Ipv4Addr,
-    /// Whom it is for.
     pub destination: Ipv4Addr,
     /// The number of what lies above.
     pub protocol: u8,
@@ -18,7 +17,6 @@ pub struct Ipv4 {
     pub hop_limit: u8,
     /// What all fragments of a packet have in common.
     pub id: u16,
-    /// Nobody may divide it.
     pub whole: bool,
     /// It is a fragment, and others lie behind it.
     pub more: bool,
@@ -83,9 +81,6 @@ impl Ipv4 {
 
 /// The option that a packet is to go by way of `via`, loosely (RFC 791, 3.1), for a packet whose
 /// destination is the first router on the way.
-///
-/// # Panics
-/// There are more than nine.
 pub fn source_route(via: &[Ipv4Addr]) -> Vec<u8> {
     assert!(via.len() <= 9, "{} routers", via.len());
     let mut bytes = vec![131, 3 + 4 * via.len() as u8, 4];

@@ -11,7 +11,6 @@ pub const ROUTER_ALERT: [u8; 4] = [5, 2, 0, 0];
 pub struct Ipv6 {
     /// Who sends it, as it says.
     pub source: Ipv6Addr,
-    /// Whom it is for.
     pub destination: Ipv6Addr,
     /// Routers that it may still pass.
     pub hop_limit: u8,
@@ -31,14 +30,11 @@ pub enum Extension {
     Routing {
         /// How many of them it has not been at.
         left: u8,
-        /// The way.
         via: Vec<Ipv6Addr>,
     },
-    /// It is a fragment.
     Fragment {
         /// Where the fragment belongs, in 8 bytes: less than 8192.
         offset: u16,
-        /// Others lie behind it.
         more: bool,
         /// What all fragments of a packet have in common.
         id: u32,

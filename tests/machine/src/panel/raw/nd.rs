@@ -21,10 +21,8 @@ pub const SOLICITED: u8 = 0x40;
 /// Of an advertisement: it is to replace what was known.
 pub const OVERRIDE: u8 = 0x20;
 
-/// A message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Message {
-    /// Are there routers?
     RouterSolicit,
     /// Who sends it is a router.
     RouterAdvert {
@@ -33,23 +31,17 @@ pub enum Message {
         /// A network, and the length of its prefix, to make addresses of for an hour.
         prefix: Option<(Ipv6Addr, u8)>,
     },
-    /// Who has the target?
     Solicit {
-        /// The address.
         target: Ipv6Addr,
     },
-    /// The target is here.
     Advert {
-        /// The address.
         target: Ipv6Addr,
         /// [`ROUTER`], [`SOLICITED`] and [`OVERRIDE`].
         flags: u8,
     },
     /// The way to the destination is by the target.
     Redirect {
-        /// The better router.
         target: Ipv6Addr,
-        /// Whom it leads to.
         destination: Ipv6Addr,
     },
 }

@@ -4,26 +4,20 @@ use std::net::IpAddr;
 
 use smoltcp::wire::{IpAddress, TcpPacket, TcpSeqNumber, UdpPacket};
 
-/// The number of TCP.
 pub const TCP: u8 = 6;
-/// The number of UDP.
 pub const UDP: u8 = 17;
 
 /// The flags of TCP (RFC 9293, 3.1).
 pub mod flags {
-    /// No more comes.
     pub const FIN: u8 = 0x01;
-    /// A connection begins.
     pub const SYN: u8 = 0x02;
     /// A connection is broken off.
     pub const RST: u8 = 0x04;
     /// What has come is to be delivered.
     pub const PSH: u8 = 0x08;
-    /// The acknowledgement says something.
     pub const ACK: u8 = 0x10;
     /// The urgent pointer says something.
     pub const URG: u8 = 0x20;
-    /// The way is congested.
     pub const ECE: u8 = 0x40;
     /// The window is smaller for it.
     pub const CWR: u8 = 0x80;

@@ -28,7 +28,6 @@ pub struct Barrage {
     ended: Arc<AtomicBool>,
 }
 
-/// One leg's.
 #[derive(Debug)]
 struct Sending {
     /// How often all of its probes have been sent.
@@ -59,9 +58,6 @@ impl Barrage {
 impl Switchboard {
     /// Sends `probes` over and over, on each leg one after the other; each is the same packet every time.
     /// A router that takes nothing yet gets the rest as soon as it does.
-    ///
-    /// # Panics
-    /// There is no such leg.
     pub fn barrage(&mut self, probes: &[Probe]) -> Barrage {
         let (mut tags, mut frames) = (vec![], vec![]);
         for probe in probes {
@@ -76,9 +72,6 @@ impl Switchboard {
     }
 
     /// The same with frames, each for the leg that is said.
-    ///
-    /// # Panics
-    /// There is no such leg.
     pub fn repeat(&self, frames: Vec<(usize, Vec<u8>)>) -> Barrage {
         let mut of_legs: BTreeMap<usize, Vec<Vec<u8>>> = BTreeMap::new();
         for (leg, frame) in frames {
@@ -96,9 +89,6 @@ impl Switchboard {
     }
 
     /// Ends a barrage, and returns when everything of it has come out, if it does at all.
-    ///
-    /// # Errors
-    /// As [`sweep`](Self::sweep).
     pub fn cease(&mut self, barrage: &mut Barrage, sentinels: &[Sentinel]) -> io::Result<()> {
         barrage.ended.store(true, Ordering::SeqCst);
         for sending in barrage.senders.drain(..) {

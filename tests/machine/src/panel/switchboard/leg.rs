@@ -14,11 +14,8 @@ const LAN: u8 = 250;
 /// A network of the router, with the test at the other end of the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leg {
-    /// The zone's name.
     pub zone: String,
-    /// The test.
     pub test: End,
-    /// The router.
     pub router: End,
     /// Further addresses that the test answers for.
     pub others: Vec<IpAddr>,
@@ -27,7 +24,6 @@ pub struct Leg {
 /// One of the two on a wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct End {
-    /// Its Ethernet address.
     pub mac: Mac,
     /// Its IPv4 address.
     pub ipv4: Ipv4Addr,

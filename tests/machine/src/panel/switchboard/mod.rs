@@ -100,7 +100,6 @@ impl Switchboard {
         Self { tries, ..self }
     }
 
-    /// The legs.
     pub fn legs(&self) -> &[Leg] {
         &self.legs
     }
@@ -114,9 +113,6 @@ impl Switchboard {
     ///
     /// # Errors
     /// The guest is gone, or reads nothing for 20 s.
-    ///
-    /// # Panics
-    /// There is no such leg.
     pub fn send(&self, leg: usize, frame: &[u8]) -> io::Result<()> {
         self.outs[leg].send(frame)
     }
@@ -127,9 +123,6 @@ impl Switchboard {
     /// # Errors
     /// A leg that probes come from has no sentinel, or one is not delivered, so that nothing can be
     /// said about the probes; or the guest is gone.
-    ///
-    /// # Panics
-    /// There is no such leg.
     pub fn sweep(&mut self, probes: &[Probe], sentinels: &[Sentinel]) -> io::Result<Vec<Came>> {
         self.check(probes.iter().map(|probe| probe.from), sentinels)?;
         let mut watch = Watch::default();
@@ -145,12 +138,6 @@ impl Switchboard {
 
     /// Sends `frames` on the leg `from`, and returns everything that came out on any leg until its
     /// sentinel was delivered behind them, but what the switchboard itself asked for.
-    ///
-    /// # Errors
-    /// As [`sweep`](Self::sweep).
-    ///
-    /// # Panics
-    /// There is no such leg.
     pub fn exchange(
         &mut self,
         from: usize,
@@ -162,12 +149,6 @@ impl Switchboard {
     }
 
     /// The same with frames for several legs.
-    ///
-    /// # Errors
-    /// As [`sweep`](Self::sweep).
-    ///
-    /// # Panics
-    /// There is no such leg.
     pub fn exchange_all(
         &mut self,
         frames: &[(usize, Vec<u8>)],

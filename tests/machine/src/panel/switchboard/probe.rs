@@ -22,16 +22,13 @@ pub struct Probe {
     pub from: usize,
     /// Who says that it is the sender; `None` for the leg's own address.
     pub source: Option<IpAddr>,
-    /// Whom it is for.
     pub to: IpAddr,
-    /// What it is.
     pub traffic: Traffic,
     /// What it carries. A datagram then carries nothing else, and is known by its source port; what
     /// is of another protocol has its tag behind it. TCP does not carry it.
     pub payload: Vec<u8>,
 }
 
-/// What a probe is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Traffic {
     /// A connection is asked for, at this port.
@@ -55,7 +52,6 @@ impl Probe {
         Self { source: Some(source), ..self }
     }
 
-    /// With this in it.
     pub fn saying(self, payload: &[u8]) -> Self {
         Self { payload: payload.to_vec(), ..self }
     }

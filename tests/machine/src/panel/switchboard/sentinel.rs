@@ -35,7 +35,6 @@ impl Sentinel {
     }
 }
 
-/// A sentinel under way.
 #[derive(Debug)]
 enum Wait<'a> {
     Where { leg: usize, router: IpAddr, at: Mac, asker: IpAddr },

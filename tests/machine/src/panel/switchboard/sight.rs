@@ -18,7 +18,6 @@ const ERRORS: ([u8; 3], [u8; 4]) = ([3, 11, 12], [1, 2, 3, 4]);
 /// Bytes of the header of an error.
 const ERROR: usize = 8;
 
-/// What a frame is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sight {
     /// The probe with this tag.

@@ -50,9 +50,6 @@ impl Storm {
     }
 
     /// Ends it. Returns how many frames were sent.
-    ///
-    /// # Errors
-    /// The guest is gone.
     pub fn end(mut self) -> io::Result<u64> {
         self.ended.store(true, Ordering::SeqCst);
         if let Some(thread) = self.thread.take() {

@@ -44,7 +44,6 @@ impl<'a> Question<'a> {
         self.header[28..34].iter().map(|it| format!("{it:02x}")).collect::<Vec<_>>().join(":")
     }
 
-    /// What an option says.
     pub fn option(&self, code: u8) -> Option<&'a [u8]> {
         let mut rest = self.options;
         loop {

@@ -32,13 +32,9 @@ struct Server {
     thread: JoinHandle<()>,
 }
 
-/// All who do.
 static SERVED: Mutex<BTreeMap<Pool, Server>> = Mutex::new(BTreeMap::new());
 
 /// Has addresses given as the files `dhcp` and `network` say; who serves at an interface that stays the same goes on.
-///
-/// # Errors
-/// The kernel refuses.
 pub fn run(dhcp: &Package, network: &Package) -> io::Result<()> {
     let sections = dhcp.sections.iter().filter(|it| it.kind == "dhcp");
     let wanted: BTreeSet<Pool> = sections.filter_map(|it| Pool::of(it, dhcp, network)).collect();

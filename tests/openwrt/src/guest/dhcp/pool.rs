@@ -32,13 +32,11 @@ type Given = BTreeMap<String, Ipv4Addr>;
 /// What is given at an interface.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Pool {
-    /// Its device.
     pub device: String,
     own: Ipv4Addr,
     mask: Ipv4Addr,
     /// The first address, as a number, and the one behind the last.
     free: (u32, u32),
-    /// Whose addresses are said.
     hosts: Given,
 }
 

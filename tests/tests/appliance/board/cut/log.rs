@@ -5,7 +5,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use octet_machine::{LogLine, Machine, Status, UnitState};
-use octet_tests::{PAUSE, SOON};
+use octet_tests::{RETRY_DELAY, SOON};
 use serde_json::json;
 
 use super::writes;
@@ -24,7 +24,6 @@ pub const NUMBERS: &str = r#"
     needs = ["logd"]
 "#;
 
-/// A line of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Numbered {
     boot: String,
@@ -71,7 +70,6 @@ impl Said {
         }
     }
 
-    /// The run is over.
     pub fn end(&mut self, machine: &Machine) {
         self.lines = numbered(machine);
         let first = &self.lines[0].boot;
@@ -108,7 +106,7 @@ impl Said {
         let deadline = Instant::now() + SOON;
         while machine.call_unit("logd", "stats", json!({})).unwrap()["segments"] == 0 {
             assert!(Instant::now() < deadline, "late: after {made}: the log is not open");
-            sleep(PAUSE);
+            sleep(RETRY_DELAY);
         }
         let kept = numbered(machine);
         // What the log itself says of that is told if anything below fails.
@@ -131,7 +129,7 @@ impl Said {
                 Instant::now() < deadline,
                 "late: after {made}: the kernel's last: {last:?}; {clock:?}"
             );
-            sleep(PAUSE);
+            sleep(RETRY_DELAY);
         }
     }
 }

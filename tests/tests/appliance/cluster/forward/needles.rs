@@ -17,11 +17,9 @@ pub struct Named {
     pub address: Ipv6Addr,
     name: String,
     node: PublicKey,
-    /// That of its forward.
     key: PublicKey,
 }
 
-/// All of it.
 pub struct Needles<'a> {
     /// What is said without a path.
     pub plain: &'a str,
@@ -33,7 +31,6 @@ pub struct Needles<'a> {
     pub path: &'a Value,
 }
 
-/// Numbers of protocols.
 const TCP: u8 = 6;
 const UDP: u8 = 17;
 

@@ -20,7 +20,6 @@ pub struct Begun {
 }
 
 impl Begun {
-    /// A frame with it.
     pub fn frame(&self, macs: (Mac, Mac)) -> Vec<u8> {
         let ends = (self.from.0.into(), self.to.0.into());
         let more = if self.answers { transport::flags::ACK } else { 0 };

@@ -27,7 +27,6 @@ const MAC: Mac = Mac::number(77);
 const CABLE: u8 = 77;
 const CARD: u8 = BOARDS + 1;
 
-/// The device.
 pub struct Device<'a> {
     home: &'a Site,
     peer: Peer,

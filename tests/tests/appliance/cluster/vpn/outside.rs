@@ -23,7 +23,6 @@ const TICK: Duration = Duration::from_millis(1);
 /// Who has said what to the server.
 type Heard = (Ipv4Addr, Vec<u8>);
 
-/// The network.
 pub struct Outside {
     /// All frames of the first box.
     said: Arc<Mutex<Vec<Vec<u8>>>>,

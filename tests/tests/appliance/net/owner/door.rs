@@ -16,7 +16,6 @@ use serde_json::Map;
 use crate::net::guest::{GIVEN, gate};
 use crate::net::owner::site::Site;
 
-/// TLS with the gate.
 pub type Tls = StreamOwned<ClientConnection, UnixStream>;
 
 /// Neighbours of the test's computer, one for each who tries without a key.

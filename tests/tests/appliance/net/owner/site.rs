@@ -11,8 +11,8 @@ use octet_machine::panel::Host;
 use octet_machine::{Machine, Status, UnitState};
 use octet_node::key::{self, KeyFile, PrivateKey};
 use octet_tests::{
-    DiskFile, Image, Output, Owner, PAUSE, READY, Remake, SOON, guest, shipped, text_of_one_board,
-    workspace,
+    DiskFile, Image, Output, Owner, READY, RETRY_DELAY, Remake, SOON, guest, shipped,
+    text_of_one_board, workspace,
 };
 use serde_json::{Value, json};
 
@@ -21,7 +21,6 @@ use crate::net::guest::{BOX, GIVEN, OURS, TEST, gate};
 /// Everybody who has a key. Eve is nobody's operator.
 const ALL: [&str; 5] = ["anna", "ben", "carl", "dora", "eve"];
 
-/// Whom the image names.
 const NAMED: [&str; 3] = ["anna", "ben", "carl"];
 
 /// What each may, once named.
@@ -51,7 +50,6 @@ impl People {
         &self.keys[who]
     }
 
-    /// Somebody's key.
     pub fn secret(&self, who: &str) -> PrivateKey {
         match key::read(&self.owner.path(who)) {
             Ok(KeyFile::Key(key)) => key,
@@ -99,9 +97,7 @@ pub struct Site<'a> {
     pub people: &'a People,
     pub machine: Machine,
     pub host: Host,
-    /// The box's name.
     pub node: String,
-    /// Where it is reached.
     pub address: String,
     named: String,
 }
@@ -169,7 +165,7 @@ impl<'a> Site<'a> {
         while self.lines_with(words) <= before {
             let lines = || self.machine.logs("gate").unwrap();
             assert!(Instant::now() < deadline, "late: {words:?}: {:#?}", lines());
-            sleep(PAUSE);
+            sleep(RETRY_DELAY);
         }
     }
 
@@ -178,7 +174,6 @@ impl<'a> Site<'a> {
         lines.filter(|line| words.iter().all(|word| line.contains(word))).count()
     }
 
-    /// The console's process.
     pub fn console(&self) -> Option<u32> {
         self.machine.status().unwrap().unit("console").unwrap().pid
     }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use octet_evaluator::Zone;
 use octet_machine::panel::raw::{self, dhcp, ethernet, transport};
-use octet_tests::{PAUSE, READY};
+use octet_tests::{READY, RETRY_DELAY};
 
 use super::{Drops, device, drops};
 use crate::segments::site::Site;
@@ -34,7 +34,7 @@ pub fn are_not_counted(site: &mut Site) -> Vec<String> {
         let until = Instant::now() + READY;
         while !site.panel.recorded().iter().any(|it| it.leg == from && is_answer(&it.frame)) {
             assert!(Instant::now() < until, "late: {zone} has no answer");
-            sleep(PAUSE);
+            sleep(RETRY_DELAY);
         }
         let of = |drops: &Drops, reason| {
             drops.get(&device(site, zone)).and_then(|all| all.get(reason)).copied().unwrap_or(0)

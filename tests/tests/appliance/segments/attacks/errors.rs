@@ -28,7 +28,6 @@ to = "board-2"
 at = "udp/7443"
 "#;
 
-/// From one port.
 pub fn as_many_as_nobody_needs(site: &mut Site) {
     only_so_many(site, FLOWS[0]);
 }

@@ -9,15 +9,12 @@ use octet_machine::panel::raw::{
 use octet_machine::panel::switchboard::{self, Leg};
 use octet_machine::panel::{Mac, raw};
 
-/// An attack.
 pub struct Attack {
-    /// What it is.
     pub name: &'static str,
     /// The reason under which it is counted at a board's port.
     pub reason: &'static str,
     /// What a router without rules does with it.
     pub bare: Bare,
-    /// The frame.
     pub frame: Vec<u8>,
 }
 

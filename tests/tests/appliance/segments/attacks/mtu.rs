@@ -32,7 +32,6 @@ const OWN_MTU: usize = 1500;
 /// Numbers of the first byte that each says.
 const FIRST: (u32, u32) = (0x5eed_0001, 0x0dd5_0001);
 
-/// How much is sent.
 const BYTES: usize = 6000;
 
 /// A sender on board 1, who looks at what he is told, and everybody outside.
@@ -40,7 +39,6 @@ struct Transfer<'a> {
     site: &'a mut Site,
     /// The sender and whom he speaks with, as he knows them.
     ends: (IpAddr, IpAddr),
-    /// Who he is outside.
     outside: (IpAddr, u16),
 }
 

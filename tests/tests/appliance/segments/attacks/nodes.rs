@@ -19,10 +19,8 @@ protocol = "udp"
 ports = [7002]
 "#;
 
-/// Somebody outside.
 const OUTSIDE: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xffff, 0, 0, 0, 0, 2);
 
-/// Who says something.
 const SENDERS: [Zone; 2] = [Zone::Board(1), Zone::Lan];
 
 /// Whether what each of them says to `to` leaves by the uplink.

@@ -5,10 +5,8 @@ use octet_evaluator::{By, Probe as Asked, Traffic, Verdict, World, Zone};
 use crate::segments::site::{text, world};
 use crate::segments::sweep::pairs;
 
-/// Boards of the box.
 pub const BOARDS: u8 = 4;
 
-/// In every file.
 const KEPT: &str = r#"
 [[policy]]
 from = "board-1"
@@ -119,7 +117,6 @@ protocol = "tcp"
 ports = ["7000-7002"]
 "#;
 
-/// What a file says.
 pub struct File {
     /// The text of `appliance.toml`.
     pub text: String,

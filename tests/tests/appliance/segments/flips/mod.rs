@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use fastrand::Rng;
 use octet_evaluator::{Probe as Asked, World, Zone};
 use octet_machine::panel::switchboard::Came;
-use octet_tests::{PAUSE, seed, soak};
+use octet_tests::{RETRY_DELAY, seed, soak};
 
 use crate::segments::change::{change, quiet};
 use crate::segments::flows::{Flow, Side, begin};
@@ -221,7 +221,7 @@ impl Flips {
             self.piece(&[old, next]);
             let until = Instant::now() + pause;
             while Instant::now() < until && !changing.is_finished() {
-                sleep(PAUSE);
+                sleep(RETRY_DELAY);
             }
             pause *= 2;
         }

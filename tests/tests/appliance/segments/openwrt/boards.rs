@@ -7,7 +7,7 @@ use std::time::Instant;
 use octet_appliance::{Appliance, SETTINGS};
 use octet_machine::panel::{Host, Mac};
 use octet_machine::{Machine, State};
-use octet_tests::{Image, Output, Owner, PAUSE, Remake, SOON, shipped};
+use octet_tests::{Image, Output, Owner, RETRY_DELAY, Remake, SOON, shipped};
 use serde_json::{Value, json};
 
 use super::router::Router;
@@ -18,7 +18,6 @@ const BOARDS: [u8; 3] = [1, 2, 3];
 /// The name of the owner's key.
 pub const KEY: &str = "anna";
 
-/// Where gates are (TCP).
 const GATE: u16 = 4040;
 
 /// MiB of each.
@@ -27,7 +26,6 @@ const MEMORY: u32 = 256;
 /// As in `cluster::site`: a clock that the kernel measures while the host is busy runs too fast.
 const CLOCK: &str = "clocksource=hpet";
 
-/// The boards.
 pub struct Boards {
     machines: [Machine; BOARDS.len()],
     _image: Image,
@@ -89,7 +87,7 @@ impl Boards {
                 return keys;
             }
             assert!(Instant::now() < until, "late: all have the manager's map\n{}", self.told());
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(RETRY_DELAY);
         }
     }
 

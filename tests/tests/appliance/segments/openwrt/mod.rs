@@ -18,7 +18,7 @@ use octet_evaluator::{Traffic, World, Zone};
 use octet_machine::panel::raw::ethernet;
 use octet_machine::panel::switchboard::{Came, Leg, Probe, Sentinel, Switchboard, Traffic as Sent};
 use octet_machine::panel::{Host, Mac, Port};
-use octet_tests::{Output, Owner, PAUSE, SOON, run, workspace};
+use octet_tests::{Output, Owner, RETRY_DELAY, SOON, run, workspace};
 
 use self::boards::Boards;
 use self::router::Router;
@@ -171,7 +171,7 @@ fn adopt(router: &Router, owner: Owner, web: SocketAddr) -> Desk<'_> {
             break output.stdout;
         }
         assert!(Instant::now() < until, "late: {}\n{}", output.stderr, router.tail());
-        thread::sleep(PAUSE);
+        thread::sleep(RETRY_DELAY);
     };
     assert!(!said.contains("Install there what it lacks"), "{said}");
     let fingerprint = said.split_whitespace().find(|it| it.starts_with("sha256:")).unwrap();
@@ -209,7 +209,7 @@ fn passes(from: &Port, to: &Port, frame: &[u8]) {
     let until = Instant::now() + SOON;
     while Instant::now() < until {
         from.send(frame).unwrap();
-        let again = Instant::now() + PAUSE;
+        let again = Instant::now() + RETRY_DELAY;
         while let Some(come) = to.receive(again) {
             if come.windows(MARK.len()).any(|it| it == MARK) {
                 return;

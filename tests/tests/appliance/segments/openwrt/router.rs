@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use octet_machine::Machine;
 use octet_machine::panel::{Host, Mac, Patch, Port};
-use octet_tests::{PAUSE, SOON, double_root, router_initrd, shipped};
+use octet_tests::{RETRY_DELAY, SOON, double_root, router_initrd, shipped};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -31,7 +31,6 @@ enum Jack {
     Other(usize),
 }
 
-/// A router.
 pub struct Router {
     /// Whether it is the double.
     pub is_double: bool,
@@ -93,7 +92,7 @@ impl Router {
                 return said;
             }
             assert!(Instant::now() < until, "late: {text}: {said}");
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(RETRY_DELAY);
         }
     }
 
@@ -136,7 +135,6 @@ impl Router {
         names.filter(|it| it.contains(" 'octet_")).count()
     }
 
-    /// The console's last lines.
     pub fn tail(&self) -> String {
         self.machine.tail(40).to_string()
     }
