@@ -256,7 +256,9 @@ impl Relayed {
     /// The first `count` bytes of that were sent.
     pub fn sent(&mut self, count: usize) {
         self.sent += count;
-        if let Some(frame) = self.frames.pop_front_if(|frame| frame.len() <= self.sent) {
+        if self.pending().is_some_and(<[u8]>::is_empty)
+            && let Some(frame) = self.frames.pop_front()
+        {
             self.held.fetch_sub(frame.len(), Ordering::Relaxed);
             self.bytes -= frame.len();
             self.sent = 0;

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::future::pending;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -226,19 +227,27 @@ impl Pieces {
     /// its answers.
     pub async fn forward(&self) {
         while self.to.writable().await.is_ok() {
-            let mut relayed = self.relayed.borrow_mut();
-            let Some(pending) = relayed.pending() else {
-                drop(relayed);
-                self.filled.notified().await;
-                continue;
-            };
-            match self.to.try_write(pending) {
-                Ok(count) => relayed.sent(count),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            match self.send() {
+                Ok(true) => {}
+                // What is filled before this waits ends it at once.
+                Ok(false) => self.filled.notified().await,
                 Err(_) => break,
             }
         }
-        std::future::pending().await
+        pending::<()>().await;
+    }
+
+    /// Sends as much as the unit takes now. Returns whether something waits then.
+    fn send(&self) -> io::Result<bool> {
+        let mut relayed = self.relayed.borrow_mut();
+        while let Some(next) = relayed.pending() {
+            match self.to.try_write(next) {
+                Ok(count) => relayed.sent(count),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(false)
     }
 }
 

@@ -100,13 +100,14 @@ impl<S: Read + Write> Raw<S> {
 
     pub fn send(&mut self, message: &ClientMessage) {
         let mut frame = vec![];
-        encode(&serde_json::to_vec(message).unwrap(), &mut frame).unwrap();
-        self.stream.write_all(&frame).unwrap();
+        let json = serde_json::to_vec(message).expect("a message is JSON");
+        encode(&json, &mut frame).expect("a message fits a frame");
+        self.stream.write_all(&frame).expect("the connection stands");
     }
 
     /// Asks for a verb of the unit at the other end.
     pub fn ask(&mut self, id: u64, verb: &str, args: Value) {
-        let args = serde_json::from_value(args).unwrap();
+        let args = serde_json::from_value(args).expect("arguments have names");
         let request = Request { id, unit: None, verb: verb.to_owned(), args, by: None };
         self.send(&ClientMessage::Request(request));
     }
@@ -116,15 +117,15 @@ impl<S: Read + Write> Raw<S> {
     /// # Panics
     /// The connection broke, or a chunk has fewer.
     pub fn chunk(&mut self, id: u64, at: u64, length: usize) {
-        let chunk = ChunkBytes::new(at, vec![7; length]).unwrap();
+        let chunk = ChunkBytes::new(at, vec![7; length]).expect("a chunk takes so much");
         self.send(&ClientMessage::Piece(FilePiece { id, body: PieceBody::Chunk(chunk) }));
     }
 
     pub fn reply(&mut self) -> Reply {
         let mut buffer = [0; 4096];
         loop {
-            if let Some(payload) = self.decoder.next_payload().unwrap() {
-                return serde_json::from_slice(&payload).unwrap();
+            if let Some(payload) = self.decoder.next_payload().expect("what comes is frames") {
+                return serde_json::from_slice(&payload).expect("what comes is replies");
             }
             let count = self.stream.read(&mut buffer).expect("late: there is no further reply");
             assert_ne!(count, 0, "the connection was closed");
