@@ -187,7 +187,7 @@ impl Shown {
                 step.done(&format!("{total} bytes of its files"));
             }
             Some((FlashPhase::Verify, total, step)) => {
-                step.done(&format!("{total} bytes read back"))
+                step.done(&format!("{total} bytes read back"));
             }
             None => {}
         }

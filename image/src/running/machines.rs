@@ -135,7 +135,7 @@ impl Machines {
                 self.cluster.plug(Socket::Router(port), board).into_diagnostic()?;
             }
             PowerAction::Unplug(board) => {
-                self.cluster.pull(self.board(board)?).into_diagnostic()?
+                self.cluster.pull(self.board(board)?).into_diagnostic()?;
             }
         }
         Ok(self.rows())

@@ -21,7 +21,7 @@ impl State {
             }
             // The signal may have come before there was a program to take it: say it again.
             (UnitState::Stopping { kill_at: Some(_), .. }, _) => {
-                actions.push(EdgeAction::Ask(unit))
+                actions.push(EdgeAction::Ask(unit));
             }
             (UnitState::Stopping { kill_at: None, .. }, _) => actions.push(EdgeAction::Kill(unit)),
             _ => {}

@@ -28,7 +28,7 @@ fn run(state: &mut State, first: SupervisorEvent) -> usize {
         for action in state.step(event, ms(count)) {
             match action {
                 EdgeAction::Start(unit) => {
-                    events.extend([SupervisorEvent::Spawned(unit), SupervisorEvent::Ready(unit)])
+                    events.extend([SupervisorEvent::Spawned(unit), SupervisorEvent::Ready(unit)]);
                 }
                 EdgeAction::Ask(unit) => {
                     events.extend([

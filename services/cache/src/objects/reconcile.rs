@@ -36,7 +36,7 @@ impl Objects {
             }
             match self.store.blobs().status(*hash).await.map_err(broken)? {
                 BlobStatus::Complete { size } => {
-                    self.policy.keep(*hash, size, ObjectKind::Pinned)?
+                    self.policy.keep(*hash, size, ObjectKind::Pinned)?;
                 }
                 _ => {
                     self.store.tags().delete(name(*hash)).await.map_err(broken)?;

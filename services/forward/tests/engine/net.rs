@@ -316,7 +316,7 @@ impl Net {
                 }
                 EngineAction::Ended(carried) => ended.push(carried),
                 EngineAction::Introduce(path) if self.introduces => {
-                    self.strangers.push((number, path))
+                    self.strangers.push((number, path));
                 }
                 EngineAction::Introduce(_) => {}
             }

@@ -38,7 +38,7 @@ pub fn keep(
             match SubKey::open(folder.clone(), socket.clone()) {
                 Ok(key) => break key,
                 Err(error) => {
-                    tell(KeyUpdate::Not(format!("the service's key cannot be read: {error}")))
+                    tell(KeyUpdate::Not(format!("the service's key cannot be read: {error}")));
                 }
             }
             sleep(MAX);
