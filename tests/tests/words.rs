@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -111,6 +112,68 @@ fn what_is_gone_stays_gone() {
         wrong.extend(found.map(|word| format!("{}: {word}", shown(&file))));
     }
     assert!(wrong.is_empty(), "CHANGELOG.md says what these are now:\n{}", wrong.join("\n"));
+}
+
+/// Names of types that may stand for several things: each program has some, and there they mean the same.
+const FREE: [&str; 4] = ["Args", "CommandLine", "Settings", "State"];
+
+/// The same idea in two crates, or behind two ways to do input and output. Whoever makes one of two takes the name off.
+const SAME_IDEA: [&str; 10] = [
+    "BootId",
+    "BothClocks",
+    "Call",
+    "EndpointError",
+    "EventSource",
+    "Peer",
+    "Poll",
+    "RateDecision",
+    "RateLimiter",
+    "Verbs",
+];
+
+/// Types that had other names before the field's own.
+const GONE_TYPES: [&str; 24] = [
+    "Asked", "Book", "Brought", "Came", "Carried", "Chance", "Desk", "Door", "Fresh", "Given",
+    "Home", "Kept", "Known", "Let", "News", "Own", "Place", "Places", "Plugged", "Shown",
+    "Stretch", "Told", "Way", "Wish",
+];
+
+/// The name of the public type that a line defines.
+fn type_in(line: &str) -> Option<&str> {
+    let line = line.trim_start().strip_prefix("pub")?;
+    let line =
+        line.strip_prefix('(').map_or(line, |rest| rest.split_once(')').unwrap_or_default().1);
+    let (kind, rest) = line.trim_start().split_once(' ')?;
+    let is_type = ["struct", "enum", "trait", "type", "union"].contains(&kind);
+    is_type.then(|| rest.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default())
+}
+
+#[test]
+fn a_name_of_a_type_stands_for_one_idea() {
+    assert_eq!(type_in("    pub(super) struct PathEnd<'a> {"), Some("PathEnd"));
+    assert_eq!(type_in("pub type Names = Vec<Name>;"), Some("Names"));
+    assert_eq!(type_in("pub fn struct_of() {}"), None);
+    let mut types: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for file in files().iter().filter(|file| file.extension().is_some_and(|it| it == "rs")) {
+        let text = fs::read_to_string(file).unwrap();
+        for name in text.lines().filter_map(type_in) {
+            types.entry(name.to_owned()).or_default().push(shown(file));
+        }
+    }
+    assert!(types.len() > 1000, "{}", types.len());
+    let is_listed = |name: &str| FREE.contains(&name) || SAME_IDEA.contains(&name);
+    let twice = types.iter().filter(|(name, files)| files.len() > 1 && !is_listed(name));
+    let twice: Vec<_> =
+        twice.map(|(name, files)| format!("{name}: {}", files.join(", "))).collect();
+    assert!(twice.is_empty(), "give each of these a name of its own:\n{}", twice.join("\n"));
+    let listed = SAME_IDEA.iter().filter(|name| types.get(**name).is_none_or(|it| it.len() < 2));
+    assert_eq!(
+        listed.collect::<Vec<_>>(),
+        Vec::<&&str>::new(),
+        "these stand once: take them off the list"
+    );
+    let gone: Vec<_> = GONE_TYPES.iter().filter_map(|name| types.get(*name)).collect();
+    assert!(gone.is_empty(), "these names are gone: {gone:?}");
 }
 
 /// What a heading is called in a link: as on GitHub, and as mdBook does.
