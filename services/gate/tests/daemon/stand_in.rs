@@ -206,7 +206,7 @@ fn verbs(unit: &str, on_trial: bool) -> Vec<Verb> {
         ],
         "update" => vec![
             Verb::new("install", Update, "").required("file", ArgKind::File, ""),
-            Verb::new("ahead", Update, "").required("file", ArgKind::File, "").required(
+            Verb::new("ahead", Update, "").internal().required("file", ArgKind::File, "").required(
                 "wants",
                 ArgKind::Integer,
                 "",
