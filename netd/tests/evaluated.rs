@@ -25,8 +25,8 @@ const UNITS: [&str; 3] = [
     include_str!("../../tests/evaluator/testdata/web.toml"),
 ];
 
-/// A card, from the corpus of those who read it.
-const CARD: &[u8] = include_bytes!("../../tests/fuzz/corpus/certificate/card");
+/// A descriptor, from the corpus of those who read it.
+const DESCRIPTOR: &[u8] = include_bytes!("../../tests/fuzz/corpus/certificate/card");
 
 /// The unit that has links.
 const FORWARD: &str =
@@ -314,12 +314,12 @@ proptest! {
     fn boxes_with_a_vpn(
         lines in prop::collection::vec((0..9u8, 0..9u8, 0..6u8, 50..70u16, 0..9u16), 0..7),
     ) {
-        let card = PeerDescriptor::from_bytes(CARD).unwrap();
+        let descriptor = PeerDescriptor::from_bytes(DESCRIPTOR).unwrap();
         let mut text = String::from(
             "[appliance]\nname = \"octet\"\n[cluster]\nboards = 4\n[lan]\n[[board]]\nnumber = 1\nrole = \"front\"\n[[board]]\nnumber = 3\nrole = \"front\"\n"
         );
         text.extend(lines.into_iter().map(policy));
-        let _ = writeln!(text, "[vpn]\nexit = \"hill\"\n[[neighbour]]\nname = \"hill\"\ncard = \"{card}\"");
+        let _ = writeln!(text, "[vpn]\nexit = \"hill\"\n[[neighbour]]\nname = \"hill\"\ncard = \"{descriptor}\"");
         let units_of: Vec<_> = UNITS.into_iter().chain([FORWARD]).collect();
         let world = evaluator::World::read(&text, &units_of).unwrap();
         let mut expected = expected(&world);
@@ -370,14 +370,14 @@ proptest! {
         forwards: bool,
         lines in prop::collection::vec((0..9u8, 0..9u8, 0..6u8, 50..70u16, 0..9u16), 0..4),
     ) {
-        let card = PeerDescriptor::from_bytes(CARD).unwrap();
+        let descriptor = PeerDescriptor::from_bytes(DESCRIPTOR).unwrap();
         let mut text = String::from(
             "[appliance]\nname = \"octet\"\n[cluster]\nboards = 4\n[lan]\n[[board]]\nnumber = 1\nrole = \"front\"\n[[board]]\nnumber = 3\nrole = \"front\"\n"
         );
         text.extend(lines.into_iter().map(policy));
         text += "[[publish]]\nport = \"udp/51821\"\nto = \"board-1\"\nat = \"udp/51820\"\n\
                  [[publish]]\nport = \"udp/51822\"\nto = \"board-2\"\nat = \"udp/51820\"\n";
-        let _ = writeln!(text, "[[neighbour]]\nname = \"hill\"\ncard = \"{card}\"");
+        let _ = writeln!(text, "[[neighbour]]\nname = \"hill\"\ncard = \"{descriptor}\"");
         text.extend(port.map(|port| format!("at = \"203.0.113.7:{port}\"\n")));
         text.extend(board.map(|board| format!("board = {board}\n")));
         let units: Vec<_> = UNITS.into_iter().chain(forwards.then_some(FORWARD)).collect();

@@ -7,9 +7,9 @@ mod appliance;
 mod board_file;
 mod board_id;
 mod bytes;
-mod card;
 mod characters;
 mod cluster;
+mod descriptor;
 mod document;
 mod duration;
 mod file_error;
@@ -36,12 +36,12 @@ pub use appliance::{Appliance, ApplianceSection, ImageSection, Service};
 pub use board_file::BoardFile;
 pub use board_id::{BoardId, InvalidBoardId};
 pub use bytes::{Bytes, InvalidBytes};
-pub use card::{InvalidPeerDescriptor, PeerDescriptor};
 pub use characters::is_control_or_format;
 pub use cluster::{
     Board, Cluster, Enrol, InvalidCluster, Lan, Mac, Network4, Network6, RouterAddress,
     RouterContact, RouterKind,
 };
+pub use descriptor::{InvalidPeerDescriptor, PeerDescriptor};
 pub use document::parse;
 pub use duration::{InvalidSpan, TimeSpan};
 pub use file_error::{FileError, nearest};

@@ -5,8 +5,8 @@ use std::net::SocketAddrV4;
 
 use serde::{Deserialize, Serialize};
 
-use crate::card::PeerDescriptor;
 use crate::cluster::Cluster;
+use crate::descriptor::PeerDescriptor;
 use crate::document::place;
 use crate::file_error::FileError;
 use crate::name::NeighbourName;
@@ -23,7 +23,7 @@ const MAX: usize = 32;
 pub struct Neighbour {
     /// What it is called here.
     pub name: NeighbourName,
-    pub card: PeerDescriptor,
+    pub descriptor: PeerDescriptor,
     /// Where it is found; without it, it has to find this box.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Endpoint>,
@@ -96,7 +96,7 @@ pub(crate) fn check(
             Err(FileError::new(file, text, at, message, hint))
         };
         for other in &neighbours[..index] {
-            let same = (one.name == other.name, one.card.node() == other.card.node());
+            let same = (one.name == other.name, one.descriptor.node() == other.descriptor.node());
             match same {
                 (true, false) => {
                     let message = format!("two nodes are called `{}`", one.name);
@@ -106,18 +106,26 @@ pub(crate) fn check(
                     let message = format!("this node is called `{}` already", other.name);
                     return wrong("name", message, "a node has one name: use that one, too");
                 }
-                (true, true) if one.card != other.card => {
-                    let message = format!("there is another card of `{}`", one.name);
-                    return wrong("card", message, "use the one that it prints now in all lines");
+                (true, true) if one.descriptor != other.descriptor => {
+                    let message = format!("there is another descriptor of `{}`", one.name);
+                    return wrong(
+                        "descriptor",
+                        message,
+                        "use the one that it prints now in all lines",
+                    );
                 }
                 (true, true) if one.board == other.board => {
                     let message = format!("`{}` is there twice", one.name);
                     return wrong("name", message, "two nodes have one link: remove a line");
                 }
                 // A node is known by the key of its `forward`, too.
-                (false, false) if one.card.key() == other.card.key() => {
+                (false, false) if one.descriptor.key() == other.descriptor.key() => {
                     let message = format!("`{}` has the same key of `forward`", other.name);
-                    return wrong("card", message, "one of the two is not who it says: ask both");
+                    return wrong(
+                        "descriptor",
+                        message,
+                        "one of the two is not who it says: ask both",
+                    );
                 }
                 _ => {}
             }

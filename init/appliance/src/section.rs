@@ -13,23 +13,29 @@ use crate::file_error::FileError;
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum SettingsSection {
+    /// The appliance's name.
     Appliance,
+    /// The uplink: addresses, gateway, DNS and time servers.
     Network,
-    /// Who may do what from outside.
+    /// Keys and permissions of operators.
     Operator,
+    /// Keys whose updates are accepted.
     Trust,
-    /// Its boards and its router.
+    /// The boards and the router.
     Cluster,
+    /// Settings of single boards.
     Board,
     /// The port for the owner's own devices.
     Lan,
-    /// What may go from where to where.
+    /// The flows that are allowed between zones.
     Policy,
+    /// Ports of boards that are reachable from the uplink.
     Publish,
-    /// Nodes of other boxes to which there are links.
+    /// Links to nodes of other boxes.
     Neighbour,
-    /// By which node the owner's devices leave.
+    /// The exit node of the owner's devices.
     Vpn,
+    /// The quota of the object cache.
     Cache,
 }
 

@@ -28,7 +28,7 @@ pub struct NeighbourSections(Vec<Neighbour>);
 impl NeighbourSections {
     /// Of these lines, in whatever order: it means nothing.
     pub fn new(mut lines: Vec<Neighbour>) -> Self {
-        lines.sort_unstable_by_key(|line| line.card.node());
+        lines.sort_unstable_by_key(|line| line.descriptor.node());
         Self(lines)
     }
 
@@ -47,7 +47,7 @@ impl NeighbourSections {
     pub fn numbered(&self, number: Option<u8>) -> BTreeMap<LinkNumber, &Neighbour> {
         let mut numbered = BTreeMap::new();
         for line in self.of(number) {
-            let mut link = LinkNumber(drawn(&line.card.node()));
+            let mut link = LinkNumber(drawn(&line.descriptor.node()));
             while numbered.contains_key(&link) {
                 link = LinkNumber(link.0.checked_add(1).unwrap_or(FIRST));
             }
@@ -58,14 +58,14 @@ impl NeighbourSections {
 
     /// What a node is called.
     pub fn name(&self, node: NodeAddress) -> Option<&str> {
-        let line = self.0.iter().find(|line| NodeAddress::of(&line.card.node()) == node);
+        let line = self.0.iter().find(|line| NodeAddress::of(&line.descriptor.node()) == node);
         line.map(|line| line.name.as_str())
     }
 
     /// The node that is called so.
     pub fn named(&self, name: &str) -> Option<NodeAddress> {
         let line = self.0.iter().find(|line| line.name.as_str() == name);
-        line.map(|line| NodeAddress::of(&line.card.node()))
+        line.map(|line| NodeAddress::of(&line.descriptor.node()))
     }
 }
 
@@ -86,23 +86,23 @@ pub(crate) mod tests {
     use octet_node::key::PrivateKey;
     use proptest::prelude::*;
 
-    /// A card of a node with a new key, whose `forward` has this one.
-    pub(crate) fn card(key: PublicKey) -> PeerDescriptor {
+    /// A descriptor of a node with a new key, whose `forward` has this one.
+    pub(crate) fn descriptor(key: PublicKey) -> PeerDescriptor {
         let node = PrivateKey::generate().unwrap();
         let unit = crate::neighbour::UNIT.parse().unwrap();
         let statement = KeyStatement { node: node.public(), unit, key, epoch: 1, issued: 0 };
         let certificate = Certificate::sign(statement, &node).unwrap();
-        let card = PeerDescriptor::from_bytes(&certificate.to_bytes()).unwrap();
+        let descriptor = PeerDescriptor::from_bytes(&certificate.to_bytes()).unwrap();
         // Both read the same of it.
-        assert_eq!(String::from(certificate.clone()), card.to_string());
-        assert_eq!((card.node(), card.key()), (node.public(), key));
-        card
+        assert_eq!(String::from(certificate.clone()), descriptor.to_string());
+        assert_eq!((descriptor.node(), descriptor.key()), (node.public(), key));
+        descriptor
     }
 
     pub(crate) fn line(name: &str, board: Option<u8>, at: Option<&str>) -> Neighbour {
-        let card = card(PrivateKey::generate().unwrap().public());
+        let descriptor = descriptor(PrivateKey::generate().unwrap().public());
         let at = at.map(|at| at.to_owned().try_into().unwrap());
-        Neighbour { name: name.parse().unwrap(), card, at, board }
+        Neighbour { name: name.parse().unwrap(), descriptor, at, board }
     }
 
     #[test]
@@ -130,13 +130,15 @@ pub(crate) mod tests {
         let mut drawn_twice = 0;
         let mut before = BTreeMap::new();
         for line in &lines {
-            drawn_twice += usize::from(before.insert(drawn(&line.card.node()), line).is_some());
+            drawn_twice +=
+                usize::from(before.insert(drawn(&line.descriptor.node()), line).is_some());
         }
         let numbered = NeighbourSections::new(lines);
         let numbered = numbered.numbered(None);
         assert_eq!(numbered.len(), 2000);
         assert!(drawn_twice > 5, "{drawn_twice}");
-        let others = numbered.iter().filter(|(link, line)| drawn(&line.card.node()) != link.0);
+        let others =
+            numbered.iter().filter(|(link, line)| drawn(&line.descriptor.node()) != link.0);
         assert!((drawn_twice..2 * drawn_twice + 20).contains(&others.count()));
     }
 
@@ -159,7 +161,7 @@ pub(crate) mod tests {
             lines.push(line("other", Some(1), None));
             prop_assert_eq!(&of(&lines), &before);
             // Two with one number are one in a hundred times: then the second has another one.
-            let drawn: std::collections::BTreeSet<_> = lines.iter().map(|it| drawn(&it.card.node())).collect();
+            let drawn: std::collections::BTreeSet<_> = lines.iter().map(|it| drawn(&it.descriptor.node())).collect();
             prop_assume!(drawn.len() == lines.len());
             let gone = lines.remove(gone % count);
             for (name, link) in of(&lines) {

@@ -106,8 +106,8 @@ pub fn of(map: Option<&Map>, own: &PublicKey, settings: &Settings) -> Vec<LinkNe
     let mut found =
         map.zip(here).map_or_else(Vec::new, |(map, here)| in_the_box(map, here, settings));
     for (link, line) in settings.lines.numbered(number) {
-        let node = line.card.node();
-        let Some(key) = exchange_key(&line.card.key()) else { continue };
+        let node = line.descriptor.node();
+        let Some(key) = exchange_key(&line.descriptor.key()) else { continue };
         let ends = ends(NodeAddress::of(own), NodeAddress::of(&node));
         let at = line.at.map(|at| SocketAddr::V4(at.socket()));
         if node != *own {
@@ -151,7 +151,7 @@ fn add(found: &mut Vec<LinkNeighbour>, one: LinkNeighbour) {
 mod tests {
     use super::*;
     use crate::lines::NeighbourSections;
-    use crate::lines::tests::{card, line};
+    use crate::lines::tests::{descriptor, line};
     use crate::plain::Plain;
     use octet_node::certificate::{Certificate, KeyStatement};
     use octet_node::key::PrivateKey;
@@ -233,21 +233,24 @@ mod tests {
         let settings = Settings { has_boards: true, lines, ..Settings::default() };
         let none = Settings { has_boards: true, ..Settings::default() };
         let [at_router] = &of(Some(&map), &router, &settings)[..] else { panic!() };
-        assert_eq!(at_router.node, hill.card.node());
+        assert_eq!(at_router.node, hill.descriptor.node());
         assert_eq!(at_router.at, Some("203.0.113.7:4500".parse().unwrap()));
-        assert_eq!(Some(at_router.key), exchange_key(&hill.card.key()));
+        assert_eq!(Some(at_router.key), exchange_key(&hill.descriptor.key()));
         assert!(at_router.link.0 >= 100 && at_router.plain.is_none());
         assert_eq!(of(Some(&map), &one, &settings), of(Some(&map), &one, &none));
         let found = of(Some(&map), &three, &settings);
         assert_eq!(found[..1], of(Some(&map), &three, &none));
         let [_, at_three] = &found[..] else { panic!("{found:?}") };
-        assert_eq!((at_three.node, at_three.at), (lake.card.node(), None));
+        assert_eq!((at_three.node, at_three.at), (lake.descriptor.node(), None));
         // Both ends come to the same addresses: the other box has this node in a line of its own.
         let (near, far) = at_three.ends;
-        assert_eq!(ends(NodeAddress::of(&lake.card.node()), NodeAddress::of(&three)), (far, near));
+        assert_eq!(
+            ends(NodeAddress::of(&lake.descriptor.node()), NodeAddress::of(&three)),
+            (far, near)
+        );
         // Before there is a map nobody knows which board this is; and who is not in it has none.
         assert_eq!(of(None, &three, &settings), []);
-        assert_eq!(of(Some(&map), &hill.card.node(), &settings), []);
+        assert_eq!(of(Some(&map), &hill.descriptor.node(), &settings), []);
         // A box without boards has its lines, and no map.
         let alone = Settings { has_boards: false, ..settings };
         assert_eq!(
@@ -270,12 +273,12 @@ mod tests {
         let board =
             octet_appliance::PeerDescriptor::from_bytes(&members[1].certificates[0].to_bytes())
                 .unwrap();
-        let [board, thief] =
-            [board, card(key)].map(|card| octet_appliance::Neighbour { card, ..own_line.clone() });
-        let own_card =
+        let [board, thief] = [board, descriptor(key)]
+            .map(|descriptor| octet_appliance::Neighbour { descriptor, ..own_line.clone() });
+        let own_descriptor =
             octet_appliance::PeerDescriptor::from_bytes(&members[0].certificates[0].to_bytes())
                 .unwrap();
-        let own_line = octet_appliance::Neighbour { card: own_card, ..own_line };
+        let own_line = octet_appliance::Neighbour { descriptor: own_descriptor, ..own_line };
         for line in [board, thief, own_line] {
             let settings = Settings {
                 has_boards: true,

@@ -35,8 +35,8 @@ pub struct PendingRequest {
 pub enum DaemonRequest {
     /// `status`
     Status,
-    /// `card`
-    Card,
+    /// `descriptor`
+    Descriptor,
     /// `links`
     Links,
     /// `paths`
@@ -89,12 +89,12 @@ pub fn verbs() -> Verbs<Desk> {
         )
         .with(
             Verb::new(
-                "card",
+                "descriptor",
                 Read,
                 "Prints this node's peer descriptor, for [[neighbour]] in another box's appliance.toml",
             ),
             nothing(),
-            show(DaemonRequest::Card),
+            show(DaemonRequest::Descriptor),
         )
         .with(
             Verb::new("links", Read, "Shows the links to neighbours"),

@@ -89,7 +89,7 @@ pub fn exit(vpn: &Vpn, neighbours: &[Neighbour]) -> Option<NodeAddress> {
     match &vpn.exit {
         ExitNode::Line(name) => {
             let line = neighbours.iter().find(|line| line.name == *name)?;
-            Some(NodeAddress::of(&line.card.node()))
+            Some(NodeAddress::of(&line.descriptor.node()))
         }
         ExitNode::Node(ip) => NodeAddress::try_from(*ip).ok(),
     }

@@ -10,7 +10,7 @@ use crate::zone::Zone;
 
 /// All that they let, in the order of the file: nothing, if no unit of the image has links.
 pub(crate) fn read(file: &Table, ports: &[Port]) -> Result<Vec<Line>, String> {
-    let sections = Section::all(file, "neighbour", &["name", "card", "at", "board"])?;
+    let sections = Section::all(file, "neighbour", &["name", "descriptor", "at", "board"])?;
     let Ok(links) = units::service(ports, "forward.links") else { return Ok(vec![]) };
     let mut lines = vec![];
     for (section, number) in sections.iter().zip(1..) {

@@ -1,31 +1,36 @@
-//! Certificates of services' keys, the card of a node, which is one of them, and a gate's first frame, which
+//! Certificates of services' keys, the descriptor of a node, which is one of them, and a gate's first frame, which
 //! carries one.
 
 use octet_appliance::{InvalidPeerDescriptor, PeerDescriptor};
 use octet_node::certificate::Certificate;
 use octet_node::hello::Hello;
 
-/// The unit of whose key a card is a certificate.
+/// The unit of whose key a descriptor is a certificate.
 const UNIT: &str = "forward";
 
-/// Bytes are refused, or are the one encoding of a certificate; both readers of cards agree; a hello that is read
+/// Bytes are refused, or are the one encoding of a certificate; both readers of descriptors agree; a hello that is read
 /// says the same again.
 pub fn certificate(bytes: &[u8]) {
-    let (certificate, card) = (Certificate::from_bytes(bytes), PeerDescriptor::from_bytes(bytes));
+    let (certificate, descriptor) =
+        (Certificate::from_bytes(bytes), PeerDescriptor::from_bytes(bytes));
     if let Ok(certificate) = &certificate {
         assert_eq!(certificate.to_bytes(), bytes);
         let text = String::from(certificate.clone());
         assert_eq!(Certificate::try_from(text), Ok(certificate.clone()));
         // A key that keeps no secret can be certified.
         let is_ours = certificate.statement().unit.as_str() == UNIT;
-        assert_eq!(is_ours, matches!(card, Ok(_) | Err(InvalidPeerDescriptor::Key)), "{card:?}");
+        assert_eq!(
+            is_ours,
+            matches!(descriptor, Ok(_) | Err(InvalidPeerDescriptor::Key)),
+            "{descriptor:?}"
+        );
     }
-    if let Ok(card) = card {
-        let certificate = certificate.expect("a card is a certificate");
+    if let Ok(descriptor) = descriptor {
+        let certificate = certificate.expect("a descriptor is a certificate");
         let statement = certificate.statement();
-        assert_eq!((card.node(), card.key()), (statement.node, statement.key));
-        assert_eq!(card.to_string(), String::from(certificate));
-        assert_eq!(card.to_string().parse(), Ok(card));
+        assert_eq!((descriptor.node(), descriptor.key()), (statement.node, statement.key));
+        assert_eq!(descriptor.to_string(), String::from(certificate));
+        assert_eq!(descriptor.to_string().parse(), Ok(descriptor));
     }
     if let Ok(hello) = serde_json::from_slice::<Hello>(bytes) {
         let json = serde_json::to_vec(&hello).expect("a hello is JSON");

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-use crate::card::tests::card;
+use crate::descriptor::tests::descriptor;
 use crate::{Appliance, FileError, Segments};
 
 /// Which line is to be marked.
@@ -57,7 +57,7 @@ const MISTAKES: [Mistake; 34] = [
     ("to = \"board-3\"", "board-3", "boards", Changed),
     ("at = ", "tcp", "udp", Changed),
     ("at = ", "at", "#", Header),
-    ("card = ", "\"", "\"A", Changed),
+    ("descriptor = ", "\"", "\"A", Changed),
 ];
 
 /// A box of 32 boards about which there is much to say.
@@ -76,7 +76,7 @@ fn large() -> String {
     text += "[trust]\n";
     text += &list("update_keys", &mut [key].into_iter());
     for number in 0..20 {
-        let key = card(number).node();
+        let key = descriptor(number).node();
         let _ = write!(text, "[[operator.keys]]\nkey = \"{key}\"\nname = \"name-{number}\"\n");
         text += &list("may", &mut (0..9).map(|it| quoted("read:unit-", it)));
     }
@@ -99,8 +99,8 @@ fn large() -> String {
         text += "at = \"tcp/80\"\n";
     }
     for number in 1..=4 {
-        let card = card(number);
-        let _ = write!(text, "[[neighbour]]\nname = \"box-{number}\"\ncard = \"{card}\"\n");
+        let descriptor = descriptor(number);
+        let _ = write!(text, "[[neighbour]]\nname = \"box-{number}\"\ncard = \"{descriptor}\"\n");
     }
     text
 }

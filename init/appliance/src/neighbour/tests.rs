@@ -1,12 +1,12 @@
 use super::*;
 use crate::Appliance;
-use crate::card::tests::card;
+use crate::descriptor::tests::descriptor;
 use proptest::prelude::*;
 
 const BEGINS: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n";
 
-fn line(name: &str, card: &str, more: &str) -> String {
-    format!("[[neighbour]]\nname = \"{name}\"\ncard = \"{card}\"\n{more}\n")
+fn line(name: &str, descriptor: &str, more: &str) -> String {
+    format!("[[neighbour]]\nname = \"{name}\"\ncard = \"{descriptor}\"\n{more}\n")
 }
 
 fn read(text: &str) -> Result<Vec<Neighbour>, Box<FileError>> {
@@ -18,14 +18,14 @@ fn read(text: &str) -> Result<Vec<Neighbour>, Box<FileError>> {
 
 #[test]
 fn a_box_without_boards_and_one_with_them() {
-    let hill = line("hill", &card(1).to_string(), "at = \"203.0.113.7:51820\"");
+    let hill = line("hill", &descriptor(1).to_string(), "at = \"203.0.113.7:51820\"");
     let found = read(&hill).unwrap();
     assert_eq!((found[0].name.as_str(), found[0].board), ("hill", None));
     assert_eq!(found[0].at.unwrap().to_string(), "203.0.113.7:51820");
-    assert_eq!(found[0].card, card(1));
+    assert_eq!(found[0].descriptor, descriptor(1));
     // One node by the router, by a board, and another that has to find this box.
-    let again = line("hill", &card(1).to_string(), "board = 4");
-    let lake = line("lake", &card(2).to_string(), "");
+    let again = line("hill", &descriptor(1).to_string(), "board = 4");
+    let lake = line("lake", &descriptor(2).to_string(), "");
     let found = read(&format!("[cluster]\nboards = 4\n{hill}{again}{lake}")).unwrap();
     assert_eq!(found.iter().map(|it| it.board).collect::<Vec<_>>(), [None, Some(4), None]);
 }
@@ -33,16 +33,16 @@ fn a_box_without_boards_and_one_with_them() {
 /// Each at the line where a person has to change something, and said what.
 #[test]
 fn mistakes_are_placed() {
-    let (one, two) = (card(1).to_string(), card(2).to_string());
+    let (one, two) = (descriptor(1).to_string(), descriptor(2).to_string());
     let changed =
         one.replace(&one[120..124], if &one[120..124] == "AAAA" { "BBBB" } else { "AAAA" });
-    let text = |name: &str, card: &str, more: &str| {
-        format!("[cluster]\nboards = 4\n{}{}", line("hill", &one, ""), line(name, card, more))
+    let text = |name: &str, descriptor: &str, more: &str| {
+        format!("[cluster]\nboards = 4\n{}{}", line("hill", &one, ""), line(name, descriptor, more))
     };
     for (text, line, part) in [
         (text("lake", &changed, ""), 16, "has not signed it"),
         (text("lake", &two[4..], ""), 16, "150 bytes"),
-        (text("lake", "?", ""), 16, "forward card"),
+        (text("lake", "?", ""), 16, "forward descriptor"),
         (text("hill", &two, ""), 15, "two nodes are called `hill`"),
         (text("lake", &one, ""), 15, "called `hill` already"),
         (text("hill", &one, ""), 15, "`hill` is there twice"),
@@ -84,7 +84,7 @@ fn mistakes_are_placed() {
 #[test]
 fn one_node_has_so_many() {
     let lines = |count: u8, board: &str| -> String {
-        (1..=count).map(|it| line(&format!("n{it}"), &card(it).to_string(), board)).collect()
+        (1..=count).map(|it| line(&format!("n{it}"), &descriptor(it).to_string(), board)).collect()
     };
     let begin = "[cluster]\nboards = 4\n";
     assert_eq!(read(&format!("{begin}{}", lines(32, ""))).unwrap().len(), 32);
@@ -95,16 +95,17 @@ fn one_node_has_so_many() {
 /// Somebody says of another one's key of `forward` that it is his.
 #[test]
 fn nobody_has_anothers_key() {
-    let stolen = crate::card::tests::card_with(3, 1);
-    let lines = [line("hill", &card(1).to_string(), ""), line("lake", &stolen.to_string(), "")];
+    let stolen = crate::descriptor::tests::descriptor_with(3, 1);
+    let lines =
+        [line("hill", &descriptor(1).to_string(), ""), line("lake", &stolen.to_string(), "")];
     let error = read(&lines.concat()).unwrap_err();
     assert!(error.message.contains("`hill` has the same key"), "{error}");
 }
 
 proptest! {
     #[test]
-    fn never_panics(name in "\\PC{0,9}", card in "[A-Za-z0-9+/]{0,210}", at in "[0-9.:]{0,24}", board: i64) {
-        let _ = read(&line(&name, &card, &format!("at = \"{at}\"\nboard = {board}")));
+    fn never_panics(name in "\\PC{0,9}", descriptor in "[A-Za-z0-9+/]{0,210}", at in "[0-9.:]{0,24}", board: i64) {
+        let _ = read(&line(&name, &descriptor, &format!("at = \"{at}\"\nboard = {board}")));
     }
 
     #[test]

@@ -183,8 +183,8 @@ fn ports_to_speak_from_are_nobodys() {
 #[test]
 fn a_neighbour_of_a_board_needs_a_line() {
     let neighbour = |more: &str| {
-        let card = crate::card::tests::card(1);
-        format!("[[neighbour]]\nname = \"hill\"\ncard = \"{card}\"\n{more}\n")
+        let descriptor = crate::descriptor::tests::descriptor(1);
+        format!("[[neighbour]]\nname = \"hill\"\ncard = \"{descriptor}\"\n{more}\n")
     };
     let publish = |port: &str, to: &str, at: &str| {
         format!("[[publish]]\nport = \"{port}\"\nto = \"{to}\"\nat = \"{at}\"\n")

@@ -207,9 +207,9 @@ fn made() -> String {
         ("type", "UnitType"),
         ("readiness", "Readiness"),
         ("stdio", "Stdio"),
-        ("config", "Section"),
+        ("config", "SettingsSection"),
         ("restart.policy", "RestartPolicy"),
-        ("sandbox.network", "Network"),
+        ("sandbox.network", "NetworkAccess"),
     ] {
         out += &words_table(title, &definition(name));
     }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::Appliance;
-use crate::card::tests::card;
+use crate::descriptor::tests::descriptor;
 use proptest::prelude::*;
 
 const BEGINS: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n";
@@ -8,7 +8,7 @@ const BOX: &str = "[cluster]\nboards = 4\n[lan]\n";
 const NODE: &str = "fc15:3721:cd76:a4c1:f90b:3b88:f618:593d";
 
 fn neighbour(name: &str, number: u8, more: &str) -> String {
-    format!("[[neighbour]]\nname = \"{name}\"\ncard = \"{}\"\n{more}", card(number))
+    format!("[[neighbour]]\nname = \"{name}\"\ncard = \"{}\"\n{more}", descriptor(number))
 }
 
 fn read(text: &str) -> Result<Option<Vpn>, Box<FileError>> {

@@ -73,7 +73,7 @@ impl Daemon {
             DaemonRequest::Trace(path) => return self.trace(path, now).await,
             DaemonRequest::Add(wanted) => return self.add(&wanted, now).await,
             DaemonRequest::Status => Ok(self.status()),
-            DaemonRequest::Card => self.card(),
+            DaemonRequest::Descriptor => self.descriptor(),
             DaemonRequest::Links => Ok(self.shown_links()),
             DaemonRequest::Paths => Ok(self.shown_paths()),
             DaemonRequest::Labels => self.labels().await,
@@ -100,11 +100,11 @@ impl Daemon {
     }
 
     /// What a node of another box has to know of this one for a link.
-    fn card(&self) -> Result<Value, Failure> {
+    fn descriptor(&self) -> Result<Value, Failure> {
         let help = "see `identity show`, and ask once more";
         let none = || Failure::new(FailureCode::Failed, "this node has no certified key yet", help);
         let own = self.own.as_ref().ok_or_else(none)?;
-        Ok(json!({ "card": String::from(own.certificate.clone()) }))
+        Ok(json!({ "descriptor": String::from(own.certificate.clone()) }))
     }
 
     fn shown_links(&self) -> Value {

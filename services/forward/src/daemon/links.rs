@@ -309,7 +309,7 @@ mod tests {
             let others = kept.iter().filter(|(link, bytes)| !is_as_before(&wanted, **link, bytes));
             others.filter_map(|(_, bytes)| neighbour::address_in(bytes)).collect()
         };
-        let lake = NodeAddress::of(&lines[1].card.node());
+        let lake = NodeAddress::of(&lines[1].descriptor.node());
         assert_eq!(kept.len(), 3);
         assert_eq!(ended(&lines), []);
         let mut turned = lines.clone();

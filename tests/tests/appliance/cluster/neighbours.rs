@@ -57,7 +57,7 @@ fn image(address: &str) -> Image {
     remake.program("listener", &guest("listener")).unit(MIRROR).image()
 }
 
-/// The card of a node that is nowhere.
+/// The peer descriptor of a node that is nowhere.
 fn strangers() -> String {
     let node = PrivateKey::generate().unwrap();
     let (unit, key) = ("forward".parse().unwrap(), PrivateKey::generate().unwrap().public());
@@ -65,18 +65,18 @@ fn strangers() -> String {
     Certificate::sign(statement, &node).unwrap().into()
 }
 
-fn line(name: &str, card: &str, more: &str) -> String {
-    format!("[[neighbour]]\nname = {name:?}\ncard = {card:?}\n{more}\n")
+fn line(name: &str, descriptor: &str, more: &str) -> String {
+    format!("[[neighbour]]\nname = {name:?}\ndescriptor = {descriptor:?}\n{more}\n")
 }
 
 fn forward(site: &Site, verb: &str, args: Value) -> Value {
     site.ask(Node::Router, "forward", verb, args)
 }
 
-fn card(site: &Site) -> String {
-    let shown = || site.machine(Node::Router).call_unit("forward", "card", json!({}));
-    site.wait("the router has a card", || shown().is_ok());
-    shown().unwrap()["card"].as_str().unwrap().to_owned()
+fn descriptor(site: &Site) -> String {
+    let shown = || site.machine(Node::Router).call_unit("forward", "descriptor", json!({}));
+    site.wait("the router has a descriptor", || shown().is_ok());
+    shown().unwrap()["descriptor"].as_str().unwrap().to_owned()
 }
 
 /// Has the box be as `text` says, for good.
@@ -123,7 +123,7 @@ fn two_routers_are_neighbours_by_their_lines() {
     for site in [&hill, &lake] {
         site.wait_ready(Node::Router);
     }
-    let [of_hill, of_lake] = [&hill, &lake].map(card);
+    let [of_hill, of_lake] = [&hill, &lake].map(descriptor);
     println!("ready after {:?}: {of_hill}", began.elapsed());
     // What it needs of the kernel was there when it started.
     let status = hill.machine(Node::Router).status().unwrap();
@@ -143,7 +143,7 @@ fn two_routers_are_neighbours_by_their_lines() {
     hill.wait("links are made", || links(&hill) == down);
     assert!(is_open(&hill) && !is_open(&lake));
 
-    // A line with another's key opens the door, and not the link. Whom it names is in the card, not in the name.
+    // A line with another's key opens the door, and not the link. Whom it names is in the descriptor, not in the name.
     apply(&lake, text(LAKE, &line("hill", &strangers(), "")));
     lake.wait("a link is made", || links(&lake) == [("hill".to_owned(), false)]);
     assert!(is_open(&lake));

@@ -77,8 +77,8 @@ fn policy(from: &str, to: &str, ports: &[u16]) -> String {
     line("udp", ports) + &line("tcp", &[LET])
 }
 
-fn neighbour(name: &str, card: &str, more: &str) -> String {
-    format!("[[neighbour]]\nname = {name:?}\ncard = {card:?}\n{more}\n")
+fn neighbour(name: &str, descriptor: &str, more: &str) -> String {
+    format!("[[neighbour]]\nname = {name:?}\ndescriptor = {descriptor:?}\n{more}\n")
 }
 
 fn image(address: Ipv4Addr) -> Image {
@@ -91,10 +91,10 @@ fn forward(site: &Site, verb: &str) -> Value {
     site.ask(Node::Router, "forward", verb, json!({}))
 }
 
-fn card(site: &Site) -> String {
-    let shown = || site.machine(Node::Router).call_unit("forward", "card", json!({}));
-    site.wait("the router has a card", || shown().is_ok());
-    shown().unwrap()["card"].as_str().unwrap().to_owned()
+fn descriptor(site: &Site) -> String {
+    let shown = || site.machine(Node::Router).call_unit("forward", "descriptor", json!({}));
+    site.wait("the router has a descriptor", || shown().is_ok());
+    shown().unwrap()["descriptor"].as_str().unwrap().to_owned()
 }
 
 /// Has the box be as `text` says, for good.
@@ -134,7 +134,7 @@ fn the_lan_leaves_by_another_box_or_not_at_all() {
     for site in [&home, &hill] {
         site.wait_ready(Node::Router);
     }
-    let [of_home, of_hill] = [&home, &hill].map(card);
+    let [of_home, of_hill] = [&home, &hill].map(descriptor);
     let device = Device::new(&home);
 
     let leaves = policy("lan", "uplink", &[LET, NOT_LET]);

@@ -1,4 +1,4 @@
-//! The card of a node: what another one has to know of it for a link, as one text that people can hand on.
+//! The descriptor of a node: what another one has to know of it for a link, as one text that people can hand on.
 
 use std::fmt;
 
@@ -35,32 +35,32 @@ const LENGTH: usize = SIGNATURE + 64;
 #[serde(try_from = "String", into = "String")]
 pub struct PeerDescriptor([u8; LENGTH]);
 
-/// Text that is not a card.
+/// Text that is not a descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPeerDescriptor {
     /// It is no base64.
     #[error(
-        "this is not a card: copy what `octetctl --box BOX forward card` prints there, all of it"
+        "this is not a descriptor: copy what `octetctl --box BOX forward descriptor` prints there, all of it"
     )]
     Text,
     /// Something is missing, or too much.
     #[error(
-        "this is not a card: it has {0} bytes and not {LENGTH}; copy what `octetctl --box BOX forward card` prints there, all of it"
+        "this is not a descriptor: it has {0} bytes and not {LENGTH}; copy what `octetctl --box BOX forward descriptor` prints there, all of it"
     )]
     Length(usize),
     /// Another version, or about another unit.
     #[error(
-        "this is a certificate, but none about the key of a node's `forward`: `octetctl --box BOX forward card` prints that"
+        "this is a certificate, but none about the key of a node's `forward`: `octetctl --box BOX forward descriptor` prints that"
     )]
     Other,
     /// A key that keeps no secret.
     #[error(
-        "a key in this card is none that keeps a secret (no point of the curve, or one of small order): do not trust who gave it to you"
+        "a key in this descriptor is none that keeps a secret (no point of the curve, or one of small order): do not trust who gave it to you"
     )]
     Key,
     /// The node named in it has not signed it.
     #[error(
-        "the node that this card names has not signed it: a letter is wrong, or somebody has changed it; ask for it once more"
+        "the node that this descriptor names has not signed it: a letter is wrong, or somebody has changed it; ask for it once more"
     )]
     Forged,
 }
@@ -69,24 +69,24 @@ impl PeerDescriptor {
     /// Reads the encoding, and verifies it.
     ///
     /// # Errors
-    /// It is no card, or nobody can trust it.
+    /// It is no descriptor, or nobody can trust it.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidPeerDescriptor> {
         let bytes: [u8; LENGTH] =
             bytes.try_into().map_err(|_| InvalidPeerDescriptor::Length(bytes.len()))?;
-        let card = Self(bytes);
+        let descriptor = Self(bytes);
         if bytes[0] != VERSION || bytes[NAME..SIGNATURE] != *UNIT {
             return Err(InvalidPeerDescriptor::Other);
         }
         // With a node's key of small order anybody could sign.
-        if ![card.node(), card.key()].iter().all(keeps_a_secret) {
+        if ![descriptor.node(), descriptor.key()].iter().all(keeps_a_secret) {
             return Err(InvalidPeerDescriptor::Key);
         }
         let (body, signature) = bytes.split_at(SIGNATURE);
-        let key = VerifyingKey::from_bytes(card.node().as_bytes())
+        let key = VerifyingKey::from_bytes(descriptor.node().as_bytes())
             .map_err(|_| InvalidPeerDescriptor::Key)?;
         let verified = Signature::from_slice(signature)
             .and_then(|signature| key.verify_strict(&[DOMAIN, body].concat(), &signature));
-        verified.map(|()| card).map_err(|_| InvalidPeerDescriptor::Forged)
+        verified.map(|()| descriptor).map_err(|_| InvalidPeerDescriptor::Forged)
     }
 
     pub fn node(&self) -> PublicKey {
@@ -131,8 +131,8 @@ impl std::str::FromStr for PeerDescriptor {
 }
 
 impl From<PeerDescriptor> for String {
-    fn from(card: PeerDescriptor) -> String {
-        card.to_string()
+    fn from(descriptor: PeerDescriptor) -> String {
+        descriptor.to_string()
     }
 }
 
@@ -144,7 +144,7 @@ impl fmt::Display for PeerDescriptor {
 
 impl fmt::Debug for PeerDescriptor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the card of {}", self.node())
+        write!(f, "the descriptor of {}", self.node())
     }
 }
 
@@ -171,19 +171,19 @@ pub(crate) mod tests {
         bytes
     }
 
-    /// The card of the node of this seed.
-    pub(crate) fn card(seed: u8) -> PeerDescriptor {
-        card_with(seed, seed)
+    /// The descriptor of the node of this seed.
+    pub(crate) fn descriptor(seed: u8) -> PeerDescriptor {
+        descriptor_with(seed, seed)
     }
 
     /// The same with what is the key of another one's `forward`.
-    pub(crate) fn card_with(seed: u8, other: u8) -> PeerDescriptor {
+    pub(crate) fn descriptor_with(seed: u8, other: u8) -> PeerDescriptor {
         PeerDescriptor::from_bytes(&signed(seed, public(other ^ 0x80), UNIT)).unwrap()
     }
 
     #[test]
     fn every_changed_bit_is_seen() {
-        let whole = card(1);
+        let whole = descriptor(1);
         assert_eq!((whole.node(), whole.key()), (public(1), public(0x81)));
         assert_eq!(whole.to_string().parse(), Ok(whole));
         for bit in 0..LENGTH * 8 {
@@ -219,7 +219,7 @@ pub(crate) mod tests {
         let mut anybodys = [&[VERSION][..], small(1).as_bytes(), public(2).as_bytes()].concat();
         anybodys.extend([&[0; 16][..], UNIT, small(1).as_bytes(), &[0; 32]].concat());
         assert_eq!(PeerDescriptor::from_bytes(&anybodys), Err(InvalidPeerDescriptor::Key));
-        let text = card(1).to_string();
+        let text = descriptor(1).to_string();
         for bad in ["", "?", &text[1..], &format!("{text}AAAA"), &format!("{text}\n")] {
             assert!(bad.parse::<PeerDescriptor>().is_err(), "{bad}");
         }
@@ -228,7 +228,7 @@ pub(crate) mod tests {
     proptest! {
         #[test]
         fn one_text_for_each(seed: u8, at in 0usize..204, other in "[A-Za-z0-9+/=]") {
-            let whole = card(seed);
+            let whole = descriptor(seed);
             let text = whole.to_string();
             let changed = format!("{}{other}{}", &text[..at], &text[at + 1..]);
             prop_assert_eq!(changed.parse::<PeerDescriptor>().is_ok(), changed == text);
@@ -238,7 +238,7 @@ pub(crate) mod tests {
         fn never_panics(text in "\\PC*", bytes in prop::collection::vec(any::<u8>(), 140..160)) {
             let _ = text.parse::<PeerDescriptor>();
             let _ = STANDARD.encode(&bytes).parse::<PeerDescriptor>();
-            let mut whole = card(1).0;
+            let mut whole = descriptor(1).0;
             for (own, other) in whole.iter_mut().zip(&bytes) {
                 *own ^= other;
             }
