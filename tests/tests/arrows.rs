@@ -41,13 +41,13 @@ const ARROWS: &[(&str, &[&str])] = &[
             "services/update",
         ],
     ),
-    ("image", &["init/appliance", "init/esp", "tests/machine"]),
-    ("tests/machine", &["init/control"]),
+    ("image", &["init/appliance", "init/esp", "image/machine"]),
+    ("image/machine", &["init/control"]),
     ("tests/guests", &["services/node"]),
     ("tests/evaluator", &[]),
     ("tests/openwrt", &[]),
     ("tests/fuzz", &[SERVICE, "services/messages", "init/bundle", "netd"]),
-    ("tests", &["tests/machine", "tests/guests", "tests/evaluator", "init/bundle"]),
+    ("tests", &["image/machine", "tests/guests", "tests/evaluator", "init/bundle"]),
 ];
 
 /// Any folder of `services/` that has no line of its own.
@@ -127,8 +127,8 @@ fn a_wrong_arrow_is_found() {
         ("init/appliance", "init/control"),
         ("init/control", "services/node"),
         ("init", "services/node"),
-        ("init", "tests/machine"),
-        ("tests/machine", "image"),
+        ("init", "image/machine"),
+        ("image/machine", "image"),
         ("tests", "image"),
         ("tests/evaluator", "netd"),
         ("tests/evaluator", "init/appliance"),
