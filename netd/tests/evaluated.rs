@@ -319,7 +319,7 @@ proptest! {
             "[appliance]\nname = \"octet\"\n[cluster]\nboards = 4\n[lan]\n[[board]]\nnumber = 1\nrole = \"front\"\n[[board]]\nnumber = 3\nrole = \"front\"\n"
         );
         text.extend(lines.into_iter().map(policy));
-        let _ = writeln!(text, "[vpn]\nexit = \"hill\"\n[[neighbour]]\nname = \"hill\"\ncard = \"{descriptor}\"");
+        let _ = writeln!(text, "[vpn]\nexit = \"hill\"\n[[neighbour]]\nname = \"hill\"\ndescriptor = \"{descriptor}\"");
         let units_of: Vec<_> = UNITS.into_iter().chain([FORWARD]).collect();
         let world = evaluator::World::read(&text, &units_of).unwrap();
         let mut expected = expected(&world);
@@ -377,7 +377,7 @@ proptest! {
         text.extend(lines.into_iter().map(policy));
         text += "[[publish]]\nport = \"udp/51821\"\nto = \"board-1\"\nat = \"udp/51820\"\n\
                  [[publish]]\nport = \"udp/51822\"\nto = \"board-2\"\nat = \"udp/51820\"\n";
-        let _ = writeln!(text, "[[neighbour]]\nname = \"hill\"\ncard = \"{descriptor}\"");
+        let _ = writeln!(text, "[[neighbour]]\nname = \"hill\"\ndescriptor = \"{descriptor}\"");
         text.extend(port.map(|port| format!("at = \"203.0.113.7:{port}\"\n")));
         text.extend(board.map(|board| format!("board = {board}\n")));
         let units: Vec<_> = UNITS.into_iter().chain(forwards.then_some(FORWARD)).collect();

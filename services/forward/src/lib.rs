@@ -1,7 +1,7 @@
-//! forward carries packets over paths that their source alone has chosen: label-switched by the kernels of
-//! the nodes between, which learn the hop before and the hop after, and nothing else (`docs/forwarding.md`).
+//! `forward` carries packets over source-routed label-switched paths. The kernels of the relays switch the
+//! labels; a relay learns its previous and next hop only (`docs/forwarding.md`).
 
-// What is said is one line, whatever another has put into it: `octet_node::say`.
+// Log messages go through `octet_node::say`, which writes each as one line, whatever it contains.
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
 pub mod announcement;

@@ -1,4 +1,4 @@
-//! `[[neighbour]]`: links to nodes of other boxes, and what these nodes are called here.
+//! `[[neighbour]]`: links to nodes of other boxes, and the local names of these nodes.
 
 use std::collections::BTreeMap;
 
@@ -9,24 +9,24 @@ use sha2::{Digest, Sha256};
 
 use crate::engine::LinkNumber;
 
-/// The least number of such a link: boards, of which there are 32 at most, have lower ones.
+/// The lowest number of such a link; the at most 32 boards have lower ones.
 const FIRST: u16 = 100;
 
-/// How many such numbers there are.
+/// The upper bound of link numbers.
 const NUMBERS: u32 = 1 << 16;
 
-/// What stands before a node's key where the number of the link to it is made of that.
+/// The prefix of a node's key in the hash that gives its link number.
 const PREFIX: &[u8] = b"octet line 1\0";
 
-/// The number of the router in the map.
+/// The router's number in the membership map.
 const ROUTER: u8 = 0;
 
-/// The lines of a box.
+/// The `[[neighbour]]` sections of a box.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NeighbourSections(Vec<Neighbour>);
 
 impl NeighbourSections {
-    /// Of these lines, in whatever order: it means nothing.
+    /// Sorts the sections: their order in the file has no meaning.
     pub fn new(mut lines: Vec<Neighbour>) -> Self {
         lines.sort_unstable_by_key(|line| line.descriptor.node());
         Self(lines)
@@ -36,14 +36,14 @@ impl NeighbourSections {
         self.0.is_empty()
     }
 
-    /// Those of the board of this number; 0 is the router, and `None` a box without boards.
+    /// The sections for the board of this number; 0 is the router, and `None` a box without boards.
     pub fn of(&self, number: Option<u8>) -> impl Iterator<Item = &Neighbour> {
         let own = number.filter(|number| *number != ROUTER);
         self.0.iter().filter(move |line| line.board == own)
     }
 
-    /// The same with the number of each link. It is made of the neighbour's key, so that a link keeps it whatever
-    /// becomes of other lines; where two keys come to one number, the higher key has the next that is free.
+    /// The same, with link numbers. A number is derived from the neighbour's key, so that it does not depend on
+    /// other sections; on a collision the higher key gets the next free number.
     pub fn numbered(&self, number: Option<u8>) -> BTreeMap<LinkNumber, &Neighbour> {
         let mut numbered = BTreeMap::new();
         for line in self.of(number) {
@@ -56,24 +56,24 @@ impl NeighbourSections {
         numbered
     }
 
-    /// What a node is called.
+    /// The display name of a node.
     pub fn name(&self, node: NodeAddress) -> Option<&str> {
         let line = self.0.iter().find(|line| NodeAddress::of(&line.descriptor.node()) == node);
         line.map(|line| line.name.as_str())
     }
 
-    /// The node that is called so.
+    /// The node with this display name.
     pub fn named(&self, name: &str) -> Option<NodeAddress> {
         let line = self.0.iter().find(|line| line.name.as_str() == name);
         line.map(|line| NodeAddress::of(&line.descriptor.node()))
     }
 }
 
-/// A number for the link to this node.
+/// The preferred link number for this node.
 fn drawn(node: &PublicKey) -> u16 {
     let digest = Sha256::new().chain_update(PREFIX).chain_update(node.as_bytes()).finalize();
     let drawn = digest.first_chunk().copied().map_or(0, u32::from_be_bytes);
-    // A number of 16 bits: the remainder is below those that there are.
+    // The value has 16 bits, and the remainder is below the count of numbers.
     let above = drawn % (NUMBERS - u32::from(FIRST));
     FIRST + u16::try_from(above).unwrap_or(0)
 }
@@ -123,7 +123,7 @@ pub(crate) mod tests {
         assert_eq!((all.name(lake), all.named("pond")), (Some("lake"), None));
     }
 
-    /// All nodes to one number: each line has one of its own all the same.
+    /// If all nodes hash to one number, each section still gets its own.
     #[test]
     fn of_two_with_one_number_the_second_has_the_next() {
         let lines: Vec<_> = (0..2000).map(|it| line(&format!("n{it}"), None, None)).collect();
@@ -145,7 +145,7 @@ pub(crate) mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(20))]
 
-        /// The order of lines, and lines of others, change no number; and none is a board's.
+        /// Neither the order of sections nor those of others change a number, and no number is a board's.
         #[test]
         fn numbers_stay(count in 1usize..33, turn in 0usize..33, gone in 0usize..33) {
             let mut lines: Vec<_> = (0..count).map(|it| line(&format!("n{it}"), None, None)).collect();
@@ -160,7 +160,7 @@ pub(crate) mod tests {
             lines.rotate_left(turn % count);
             lines.push(line("other", Some(1), None));
             prop_assert_eq!(&of(&lines), &before);
-            // Two with one number are one in a hundred times: then the second has another one.
+            // Two nodes collide in one of a hundred runs; the second then gets another number.
             let drawn: std::collections::BTreeSet<_> = lines.iter().map(|it| drawn(&it.descriptor.node())).collect();
             prop_assume!(drawn.len() == lines.len());
             let gone = lines.remove(gone % count);

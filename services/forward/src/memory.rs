@@ -1,10 +1,10 @@
-//! What outlives the daemon until the next boot: files in the unit's folder in memory.
+//! State that outlives the daemon until the next boot: files in the unit's tmpfs folder.
 
 use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-/// What the name of a file that is not whole yet ends with.
+/// The suffix of an incomplete file.
 const PART: &str = ".part";
 
 #[derive(Debug)]
@@ -15,20 +15,19 @@ impl StateFolder {
         Self(folder)
     }
 
-    /// Keeps `bytes` under `name`: all of them, or what was there before. A power cut takes the folder with it,
-    /// so nothing is synchronised.
+    /// Persists `bytes` under `name`, atomically. A power cut deletes the whole folder, so nothing is synced.
     pub fn put(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let part = self.0.join(format!("{name}{PART}"));
         fs::write(&part, bytes)?;
         fs::rename(part, self.0.join(name))
     }
 
-    /// What is kept under `name`.
+    /// The bytes that are persisted under `name`.
     pub fn get(&self, name: &str) -> Option<Vec<u8>> {
         fs::read(self.0.join(name)).ok()
     }
 
-    /// Nothing is kept under `name` any more.
+    /// Deletes what is persisted under `name`.
     pub fn forget(&self, name: &str) -> io::Result<()> {
         match fs::remove_file(self.0.join(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
@@ -36,7 +35,7 @@ impl StateFolder {
         }
     }
 
-    /// The names under which something is kept. What was not whole is removed.
+    /// All names. Incomplete files are deleted.
     pub fn names(&self) -> io::Result<Vec<String>> {
         let mut found = vec![];
         for entry in fs::read_dir(&self.0)? {

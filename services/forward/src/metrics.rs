@@ -1,7 +1,7 @@
-//! What this node does, in numbers for Prometheus (`docs/forwarding.md`).
+//! Prometheus metrics of this node (`docs/forwarding.md`).
 //!
-//! Nothing here has a label, a key, or the number of a path in it: those come and go, and a series for each of
-//! them would stay with whoever collects them, and would tell him who talks to whom.
+//! No metric is labelled with an MPLS label, a key or a path number: those are short-lived, would leave a
+//! series each in the collector, and would reveal who communicates with whom.
 
 pub mod sums;
 
@@ -20,26 +20,26 @@ pub struct LinkMetrics {
     pub name: String,
     /// `wireguard` or `plain`.
     pub by: &'static str,
-    /// What is known of it.
+    /// The measured link quality.
     pub quality: Quality,
-    /// What it carries to the neighbour, in kbit/s.
+    /// The capacity towards the neighbour, in kbit/s.
     pub kilobits: Option<u32>,
 }
 
-/// All of it at one moment.
+/// All metrics at one moment.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Snapshot {
-    /// The links that there are.
+    /// The current links.
     pub links: Vec<LinkMetrics>,
-    /// What has gone by all links that there are or were, by their devices.
+    /// The traffic of all links, former ones too, by device.
     pub carried: Vec<(String, Direction, Count)>,
-    /// How many nodes are known, this one too.
+    /// The number of known nodes, this one included.
     pub nodes: usize,
-    /// How many paths that begin here stand, and how many do not.
+    /// The number of paths that begin here: established, and pending.
     pub paths: (usize, usize),
-    /// How many go through here, or end here.
+    /// The number of paths through this node or to it.
     pub relayed: usize,
-    /// How many set-ups were refused, by why.
+    /// The number of refused set-ups, by reason.
     pub refused: Vec<(&'static str, u64)>,
 }
 
@@ -100,7 +100,7 @@ impl Snapshot {
         family(out, "link_capacity_bits_per_second", Gauge, help, carry)
     }
 
-    /// The samples of what links have carried.
+    /// The traffic samples of links.
     fn each(
         &self,
         what: impl Fn(&Count) -> u64,
@@ -111,7 +111,7 @@ impl Snapshot {
     }
 }
 
-/// The one sample of a family.
+/// The single sample of a family.
 fn alone(value: usize) -> [(Vec<(&'static str, &'static str)>, usize); 1] {
     [(vec![], value)]
 }
@@ -122,8 +122,8 @@ mod tests {
     use std::collections::BTreeMap;
     use std::time::Duration;
 
-    /// The format as its description has it, read without any of the code that writes it: of each series (name
-    /// and labels) its value. Families come whole, with their type before them, and no series comes twice.
+    /// An independent parser of the format: the value of each series (name and labels). It checks that families
+    /// are contiguous and follow their type, and that no series appears twice.
     fn read(text: &str) -> BTreeMap<(String, Vec<(String, String)>), f64> {
         let (mut series, mut types) = (BTreeMap::new(), BTreeMap::new());
         let mut family = String::new();
@@ -220,11 +220,11 @@ mod tests {
         assert_eq!(value("paths", &[("state", "does not stand")]), 1.0);
         assert_eq!(value("paths_relayed", &[]), 7.0);
         assert_eq!(value("set_ups_refused_total", &[("reason", "no link")]), 4.0);
-        // Of a link that nobody has answered there is neither a time nor what it carries.
+        // A link that was never answered has neither a latency nor a capacity.
         assert_eq!(found.len(), 2 + 1 + 1 + 2 + 2 + 3 + 3 + 1 + 2 + 1 + 2);
     }
 
-    /// A board with nothing to say still says it rightly.
+    /// The output of an idle board is valid.
     #[test]
     fn nothing_is_right_too() {
         let found = read(&Snapshot::default().text().unwrap());

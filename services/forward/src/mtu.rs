@@ -1,77 +1,79 @@
-//! How long packets may be that pass a link or a path, found out by packets of this length that are answered (RFC 8899:
-//! the search of section 5.3). No clock and no socket in here.
+//! MTU discovery for links and paths, with probe packets that are answered (RFC 8899: the search of section
+//! 5.3). Pure: it has no clock and no socket.
 //!
-//! Nothing else tells: WireGuard's own packets may be fragmented on their way, and a router drops fragments.
+//! There is no other source: WireGuard's own packets may be fragmented by the underlay, and a router drops
+//! fragments.
 
 use std::time::{Duration, Instant};
 
-/// IPv4, UDP and WireGuard, of a link and of a path (20 + 8 + 32).
+/// The overhead of IPv4, UDP and WireGuard, for a link and for a path (20 + 8 + 32).
 const WIREGUARD: u16 = 60;
 
-/// What a packet within a path has around it within the link: MPLS in IP (20), a label (4), and WireGuard.
+/// The overhead of a path within a link: MPLS in IP (20), a label (4), and WireGuard.
 const PATH: u16 = 24 + WIREGUARD;
 
-/// The longest packet of a plain link: Ethernet.
+/// The MTU of a plain link: Ethernet.
 pub const PLAIN: u16 = 1500;
 
-/// The longest packet of another link, within WireGuard.
+/// The maximum MTU of a link within WireGuard.
 pub const LINK: u16 = PLAIN - WIREGUARD;
 
-/// The longest packet of a path.
+/// The maximum MTU of a path.
 pub const LONGEST_OF_PATH: u16 = LINK - PATH;
 
-/// One that passes each link that is up: what IPv6 takes for granted (RFC 8200, section 5).
+/// The minimum MTU of IPv6 (RFC 8200, section 5): each link that is up supports it.
 pub const MIN_OF_PATH: u16 = 1280;
 
-/// Lengths that are tried at a link: where the way between the two nodes takes 1500 bytes (Ethernet), 1492 (PPPoE,
-/// RFC 2516), 1480 and 1460 (IPv4 within IPv6, RFC 2473), 1450, 1440, and what a path needs at least, 1424.
+/// The probed sizes of a link, for an underlay MTU of 1500 (Ethernet), 1492 (PPPoE, RFC 2516), 1480 and 1460
+/// (IPv4 within IPv6, RFC 2473), 1450, 1440, and 1424, the minimum for paths.
 const OF_LINK: [u16; 7] = [LINK, 1432, 1420, 1400, 1390, 1380, MIN_OF_PATH + PATH];
 
-/// Lengths that are tried at a path. WireGuard fills up what is shorter than the device's MTU to a multiple of 16, so these
-/// are some.
+/// The probed sizes of a path. WireGuard pads packets below the device's MTU to a multiple of 16, so these are
+/// a selection.
 const OF_PATH: [u16; 7] = [LONGEST_OF_PATH, 1344, 1328, 1312, 1304, 1296, MIN_OF_PATH];
 
 /// Why a link carries no paths.
 pub const NARROW: &str = "packets of 1424 bytes do not pass between the two nodes, which paths need: see the MTU of the uplink";
 
-/// A length that passes everywhere: who does not answer this one answers none, as older versions do not.
+/// A size that always passes: a neighbour that does not answer it, such as one with an older version, answers
+/// no probes.
 const SHORT: u16 = 128;
 
-/// An answer is missed after so many rounds (`MAX_PROBES`).
+/// A size fails after this many unanswered rounds (`MAX_PROBES`).
 const ROUNDS: u32 = 3;
 
-/// The pause between two rounds while something is missed, and else (`CONFIRMATION_TIMER`).
+/// The pause between rounds while answers are missing, and otherwise (`CONFIRMATION_TIMER`).
 const SOON: Duration = Duration::from_secs(1);
 const LATER: Duration = Duration::from_secs(30);
 
-/// How often it is tried whether longer ones pass by now (`PMTU_RAISE_TIMER`); and when first after a change: what a path
-/// takes follows a moment after what its links take.
+/// The interval at which larger sizes are tried again (`PMTU_RAISE_TIMER`), and the first delay after a change:
+/// the MTU of a path follows that of its links a moment later.
 const RAISE: Duration = Duration::from_secs(600);
 const FIRST_RAISE: Duration = Duration::from_secs(60);
 
-/// What is found out about one link, or one direction of a path.
+/// The MTU discovery of one link, or of one direction of a path.
 #[derive(Debug)]
 pub struct Discovery {
-    /// The lengths, the longest first, each with the round in which it was answered last.
+    /// The sizes, the largest first, each with the round of its last answer.
     sizes: [(u16, Option<u32>); 7],
     short: (u16, Option<u32>),
     round: u32,
-    /// Rounds since the longest that is known to pass was answered.
+    /// The number of rounds since the largest passing size was answered.
     missed: u32,
     due: Option<Instant>,
-    /// Whether it was seen that the last round was answered.
+    /// Whether the last round is known to be answered.
     rests: bool,
-    /// When longer ones are tried again.
+    /// When larger sizes are tried again.
     raise: Option<Instant>,
 }
 
 impl Discovery {
-    /// Of a link: lengths of IPv4 packets within WireGuard.
+    /// For a link: sizes of IPv4 packets within WireGuard.
     pub fn of_link() -> Self {
         Self::of(OF_LINK)
     }
 
-    /// Of a path: lengths of IPv6 packets within it.
+    /// For a path: sizes of IPv6 packets within it.
     pub fn of_path() -> Self {
         Self::of(OF_PATH)
     }
@@ -81,42 +83,41 @@ impl Discovery {
         Self { sizes, short, round: 0, missed: 0, due: None, rests: false, raise: None }
     }
 
-    /// Whether packets are to be sent now, and only to see that nothing has changed: nobody needs that who sends nothing
-    /// else.
+    /// Whether the due probes only confirm the current MTU, and can wait while the link is idle.
     pub fn may_wait(&self, now: Instant) -> bool {
         self.is_due(now) && (self.rests || self.missed > ROUNDS)
     }
 
-    /// Something has changed on the way: all lengths are tried now.
+    /// Probes all sizes now, because the underlay has changed.
     pub fn again(&mut self) {
         (self.due, self.raise, self.rests, self.missed) = (None, None, false, 0);
-        // The answers to the last round say nothing of what is so now.
+        // Answers to earlier rounds are outdated.
         self.round += 1;
     }
 
-    /// Nothing is sent for a while.
+    /// Pauses the probes.
     pub fn wait(&mut self, now: Instant) {
         self.due = Some(now + LATER);
     }
 
-    /// Whether there is something to be done now.
+    /// Whether probes are due.
     pub fn is_due(&self, now: Instant) -> bool {
         self.due.is_none_or(|due| now >= due)
     }
 
-    /// Whether the longest that passes was answered in the last round.
+    /// Whether the largest passing size was answered in the last round.
     fn is_settled(&self) -> bool {
         let found = self.sizes.iter().find(|size| self.passes(size));
         found.is_some_and(|(_, answered)| *answered == Some(self.round))
     }
 
-    /// The lengths of the packets that are to be sent now.
+    /// The sizes of the probes to send now.
     pub fn next(&mut self, now: Instant) -> Vec<u16> {
         if !self.is_due(now) {
             return vec![];
         }
         let (found, is_settled) = (self.found(), self.is_settled());
-        // A moment after each round it is seen whether it was answered.
+        // After each round, a moment is left for the answers.
         self.rests = is_settled && !self.rests;
         if self.rests {
             (self.missed, self.due) = (0, Some(now + LATER));
@@ -133,7 +134,7 @@ impl Discovery {
         sizes.filter(|size| raises || found == Some(*size)).collect()
     }
 
-    /// One of this length has come to the other end.
+    /// Handles the answer to a probe of this size.
     pub fn answered(&mut self, size: u16) {
         let round = self.round;
         let mut sizes = self.sizes.iter_mut().chain([&mut self.short]);
@@ -142,17 +143,17 @@ impl Discovery {
         }
     }
 
-    /// The longest that passes, as far as is known.
+    /// The largest size known to pass.
     pub fn found(&self) -> Option<u16> {
         self.sizes.iter().find(|size| self.passes(size)).map(|(size, _)| *size)
     }
 
-    /// Whether packets pass, and not even the shortest of those that paths need.
+    /// Whether packets pass, but none of the size that paths need.
     pub fn is_narrow(&self) -> bool {
         self.missed > ROUNDS && self.found().is_none() && self.passes(&self.short)
     }
 
-    /// Whether it was answered in one of the last rounds.
+    /// Whether a size was answered in one of the last rounds.
     fn passes(&self, (_, answered): &(u16, Option<u32>)) -> bool {
         answered.is_some_and(|round| round > 0 && round + ROUNDS > self.round)
     }
@@ -163,7 +164,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A way that takes packets of up to some length, for a while. Returns what was found, and how many were sent.
+    /// Simulates an underlay with this MTU for a while. Returns the discovered MTU and the number of probes.
     fn passes(
         discovery: &mut Discovery,
         now: &mut Instant,
@@ -201,13 +202,13 @@ mod tests {
         }
     }
 
-    /// A way that changes is noticed: a shorter one within two minutes, a longer one within ten.
+    /// A lower MTU is detected within two minutes, a higher one within ten.
     #[test]
     fn a_way_that_changes() {
         let (mut discovery, mut now) = (Discovery::of_link(), Instant::now());
         assert_eq!(discovery.found(), None);
         assert_eq!(passes(&mut discovery, &mut now, 1440, 3), (Some(1440), 8));
-        // One in half a minute, and all of them once more.
+        // One probe in half a minute, and all sizes once.
         assert_eq!(passes(&mut discovery, &mut now, 1440, 297).1, 9 + 7);
         assert_eq!(passes(&mut discovery, &mut now, 1432, 40).0, Some(1432));
         assert_eq!(passes(&mut discovery, &mut now, 1440, 650).0, Some(1440));
@@ -215,17 +216,17 @@ mod tests {
         assert!(discovery.is_narrow());
         assert_eq!(passes(&mut discovery, &mut now, 1364, 40).0, Some(1364));
         assert!(!discovery.is_narrow());
-        // Who knows that it has changed need not wait.
+        // A known change is probed immediately.
         discovery.again();
         assert_eq!(passes(&mut discovery, &mut now, 1440, 2).0, Some(1440));
         discovery.again();
         assert_eq!(passes(&mut discovery, &mut now, 1380, 5).0, Some(1380));
-        // Whoever answers nothing is of an older version, or is not there.
+        // A neighbour that answers nothing is unreachable or has an older version.
         assert_eq!(passes(&mut discovery, &mut now, 0, 200).0, None);
         assert!(!discovery.is_narrow());
     }
 
-    /// What nobody uses is silent once it is known, or found to be dead.
+    /// An idle link is not probed once its MTU is known, or it is found dead.
     #[test]
     fn nothing_is_sent_for_nobody() {
         for (longest, rounds) in [(1440, 1), (0, 4)] {
@@ -241,7 +242,7 @@ mod tests {
         }
     }
 
-    /// Of each length two packets in a row may be lost.
+    /// Two probes in a row of each size may be lost.
     #[test]
     fn what_is_lost_now_and_then() {
         let (mut discovery, mut now) = (Discovery::of_link(), Instant::now());
@@ -260,7 +261,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is answered: only a length that was, and few packets for all of it.
+        /// With arbitrary answers, only an answered size is reported, and the number of probes is bounded.
         #[test]
         fn whatever_is_answered(answers in prop::collection::vec((any::<u16>(), 0..60u64), 1..300)) {
             let (mut discovery, mut now) = (Discovery::of_path(), Instant::now());

@@ -1,4 +1,4 @@
-//! Who is a neighbour, by the cluster's map and by lines of the file, and what a link to one is made of.
+//! Neighbours, from the membership map and the `[[neighbour]]` sections, and the parameters of their links.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -12,37 +12,37 @@ use crate::exchange::exchange_key;
 use crate::settings::Settings;
 use octet_node::address::NodeAddress;
 
-/// The unit whose certificates are looked for.
+/// The unit whose certificates are used.
 pub const UNIT: &str = "forward";
 
 /// The UDP port of WireGuard.
 pub const PORT: u16 = LINKS_PORT;
 
-/// The addresses of links: 100.64.0.0/10 (RFC 6598), which no network of the box has.
+/// The network of link addresses: 100.64.0.0/10 (RFC 6598), which no network of the box uses.
 const NETWORK: u32 = 0x6440_0000;
 
-/// The bits of them that tell links apart; the last one tells the two ends apart.
+/// The bits that distinguish links; the last bit distinguishes the two ends.
 const BITS: u32 = 0x001f_ffff;
 
-/// What stands before the two nodes of which the addresses of a link are made.
+/// The prefix of the two nodes in the hash that gives the addresses of their link.
 const PREFIX: &[u8] = b"octet link 1\0";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkNeighbour {
     pub link: LinkNumber,
     pub node: PublicKey,
-    /// The key of its forward (X25519).
+    /// The X25519 key of the neighbour's `forward`.
     pub key: [u8; 32],
-    /// Where WireGuard finds it; without it, it finds this node, and WireGuard learns where it is.
+    /// The WireGuard endpoint; if `None`, the neighbour connects first and WireGuard learns its endpoint.
     pub at: Option<SocketAddr>,
     /// The addresses of the link: this node's, and the neighbour's.
     pub ends: (Ipv4Addr, Ipv4Addr),
-    /// If the link is plain, between which addresses labels go: this board's own, and the neighbour's.
+    /// For a plain link, the addresses of the tunnel: this board's own, and the neighbour's.
     pub plain: Option<(Ipv4Addr, Ipv4Addr)>,
 }
 
 impl LinkNeighbour {
-    /// All that a link to it is made of, for comparison.
+    /// All parameters of the link, for comparison.
     pub fn to_bytes(&self) -> Vec<u8> {
         let (near, far) = self.ends;
         let at = self.at.map(|at| at.to_string()).unwrap_or_default();
@@ -63,18 +63,18 @@ impl LinkNeighbour {
     }
 }
 
-/// The address of the neighbour of which these bytes were made ([`Neighbour::to_bytes`]).
+/// The neighbour's address in these bytes ([`Neighbour::to_bytes`]).
 pub fn address_in(bytes: &[u8]) -> Option<NodeAddress> {
     bytes.first_chunk().map(|node| NodeAddress::of(&PublicKey::new(*node)))
 }
 
-/// The key of that neighbour's forward (X25519).
+/// The X25519 key of the neighbour's `forward` in these bytes.
 pub fn key_in(bytes: &[u8]) -> Option<[u8; 32]> {
     bytes.get(32..)?.first_chunk().copied()
 }
 
-/// The addresses of the link between two nodes: that of `own`, and that of `other`. Both sides come to the
-/// same ones. Of a node with 32 links one in 4 000 has two with the same addresses; the second is left out.
+/// The addresses of the link between two nodes: that of `own`, and that of `other`. Both sides derive the same
+/// ones. On a node with 32 links, one in 4 000 has a collision, and the second link is left out.
 fn ends(own: NodeAddress, other: NodeAddress) -> (Ipv4Addr, Ipv4Addr) {
     let (low, high) = if own < other { (own, other) } else { (other, own) };
     let digest = Sha256::new().chain_update(PREFIX);
@@ -94,11 +94,11 @@ fn ipv4(member: &Member) -> Option<Ipv4Addr> {
     })
 }
 
-/// The neighbours of `own`: all who run forward in the box, if it can be found there, and those that lines of the
-/// file name for it.
+/// The neighbours of `own`: all nodes of the box that run `forward`, if this node is reachable there, and those
+/// of the `[[neighbour]]` sections.
 pub fn of(map: Option<&Map>, own: &PublicKey, settings: &Settings) -> Vec<LinkNeighbour> {
     let here = map.and_then(|map| map.of(own));
-    // A box with boards has a map, and who is not in it has no lines.
+    // A box with boards has a map; a node that is not in it has no sections.
     if settings.has_boards && here.is_none() {
         return vec![];
     }
@@ -117,10 +117,10 @@ pub fn of(map: Option<&Map>, own: &PublicKey, settings: &Settings) -> Vec<LinkNe
     found
 }
 
-/// Those that the map names.
+/// The neighbours within the box.
 fn in_the_box(map: &Map, here: &Member, settings: &Settings) -> Vec<LinkNeighbour> {
     let mut found = vec![];
-    // Whom nobody finds has none of them: so is the router, which has an address for each board.
+    // A member without addresses, such as the router, has one per board network instead.
     if here.addresses.is_empty() {
         return found;
     }
@@ -137,7 +137,8 @@ fn in_the_box(map: &Map, here: &Member, settings: &Settings) -> Vec<LinkNeighbou
     found
 }
 
-/// WireGuard knows who it is by one key, and by one address: who has one of them that another has is left out.
+/// WireGuard identifies a peer by its key and its address, so a neighbour that shares one of them with another
+/// is left out.
 fn add(found: &mut Vec<LinkNeighbour>, one: LinkNeighbour) {
     let is_like = |other: &LinkNeighbour| {
         other.key == one.key || other.ends.0 == one.ends.0 || other.ends.1 == one.ends.1
@@ -158,7 +159,7 @@ mod tests {
     use octet_node::map::MapVersion;
     use proptest::prelude::*;
 
-    /// A node with the key that `unit` of it has.
+    /// A member whose `unit` has this key.
     fn member(number: u8, unit: &str, key: PublicKey, addresses: &[&str]) -> Member {
         let node = PrivateKey::generate().unwrap();
         let unit = unit.parse().unwrap();
@@ -176,7 +177,7 @@ mod tests {
     #[test]
     fn whoever_runs_forward_and_can_be_reached() {
         let key = || PrivateKey::generate().unwrap().public();
-        // The neutral point: every secret comes to the same with it.
+        // The neutral point gives the same result with every secret.
         let mut small = [0; 32];
         small[0] = 1;
         let whole = member(3, UNIT, key(), &["fd00::3", "10.20.3.2", "10.20.3.9"]);
@@ -197,11 +198,11 @@ mod tests {
         assert_eq!(neighbour.at, Some("10.20.3.2:51820".parse().unwrap()));
         let certified = whole.certificate(UNIT).unwrap().statement().key;
         assert_eq!(Some(neighbour.key), exchange_key(&certified));
-        // The other one finds this one, by the same two addresses.
+        // The other node finds this one, with the same two addresses.
         let back = of(Some(&map), &whole.node, &none);
         let [back] = &back[..] else { panic!("{back:?}") };
         assert_eq!((back.node, back.ends), (own, (neighbour.ends.1, neighbour.ends.0)));
-        // Whatever lines there are, only those between the two make the link plain, and nothing else of it.
+        // Only rules between the two boards make the link plain, and they change nothing else.
         for lines in [&[][..], &[(1, 3)], &[(3, 1)], &[(1, 2), (2, 1), (2, 3), (3, 2)]] {
             let plain = Plain::lines(lines);
             let settings = Settings { plain, ..none.clone() };
@@ -216,7 +217,7 @@ mod tests {
         assert_eq!(found, [LinkNeighbour { plain, ..back.clone() }]);
     }
 
-    /// The map's neighbours stay as they are whatever lines there are, and a router has only those of its lines.
+    /// Sections add neighbours to those of the map; a router has only those of its own sections.
     #[test]
     fn lines_add_neighbours_to_those_of_the_map() {
         let key = || PrivateKey::generate().unwrap().public();
@@ -242,16 +243,16 @@ mod tests {
         assert_eq!(found[..1], of(Some(&map), &three, &none));
         let [_, at_three] = &found[..] else { panic!("{found:?}") };
         assert_eq!((at_three.node, at_three.at), (lake.descriptor.node(), None));
-        // Both ends come to the same addresses: the other box has this node in a line of its own.
+        // Both ends derive the same addresses: the other box has a section for this node.
         let (near, far) = at_three.ends;
         assert_eq!(
             ends(NodeAddress::of(&lake.descriptor.node()), NodeAddress::of(&three)),
             (far, near)
         );
-        // Before there is a map nobody knows which board this is; and who is not in it has none.
+        // Without a map the board is unknown, and a node outside the map has no sections.
         assert_eq!(of(None, &three, &settings), []);
         assert_eq!(of(Some(&map), &hill.descriptor.node(), &settings), []);
-        // A box without boards has its lines, and no map.
+        // A box without boards has its sections, and no map.
         let alone = Settings { has_boards: false, ..settings };
         assert_eq!(
             of(None, &three, &alone),
@@ -269,7 +270,7 @@ mod tests {
             vec![member(1, UNIT, key, &["10.20.1.2"]), member(2, UNIT, key, &["10.20.2.2"])];
         let (own, own_line) = (members[0].node, line("self", Some(1), None));
         let map = map(members.clone());
-        // A board of the box by a line, this node itself, and one who says of a board's key that it is his.
+        // Invalid sections: a board of this box, this node itself, and a descriptor that uses a board's key.
         let board =
             octet_appliance::PeerDescriptor::from_bytes(&members[1].certificates[0].to_bytes())
                 .unwrap();
@@ -308,7 +309,7 @@ mod tests {
         }
     }
 
-    /// Whatever of a link is another makes it another link.
+    /// A change of any parameter makes another link.
     #[test]
     fn a_link_is_compared_whole() {
         let node = PublicKey::new([1; 32]);

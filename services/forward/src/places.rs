@@ -1,4 +1,4 @@
-//! Who leaves by this node: which place each has, and for how long. Pure: the tunnels are made elsewhere.
+//! The clients of this exit: their slots, and how long they keep them. Pure: the tunnels are made elsewhere.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 use octet_appliance::{MAX_PLACES, place};
 use octet_node::address::NodeAddress;
 
-/// For how long a place stays for which nobody asks any more.
+/// How long a slot is kept after its client's last request.
 const STAYS: Duration = Duration::from_secs(180);
 
-/// Places by their numbers: who has each, and when he has asked for it last.
+/// The slots by number, with the client and the time of its last request.
 #[derive(Debug, Default)]
 pub struct NumberPool(BTreeMap<u8, (NodeAddress, Instant)>);
 
 impl NumberPool {
-    /// The place of a node that asks for one, and whether it had none before; `None` if there is none left. None is
-    /// given whose address `is_taken` by something else.
+    /// Assigns a slot to a client, and returns whether it is new; `None` if no slot is free. Slots whose
+    /// address `is_taken` are skipped.
     pub fn ask(
         &mut self,
         client: NodeAddress,
@@ -30,12 +30,12 @@ impl NumberPool {
         Some((number, known.is_none()))
     }
 
-    /// The place that a node has.
+    /// The client's slot.
     pub fn of(&self, client: NodeAddress) -> Option<u8> {
         self.0.iter().find(|(_, (of, _))| *of == client).map(|(number, _)| *number)
     }
 
-    /// A node has this place from before. Says whether there is such a one.
+    /// Restores a slot of a previous daemon. Returns whether the number is valid.
     pub fn keep(&mut self, number: u8, client: NodeAddress, now: Instant) -> bool {
         let is_one = (1..=MAX_PLACES).contains(&number) && self.of(client).is_none();
         if is_one {
@@ -44,12 +44,12 @@ impl NumberPool {
         is_one
     }
 
-    /// Nobody has this place any more.
+    /// Frees a slot.
     pub fn end(&mut self, number: u8) {
         self.0.remove(&number);
     }
 
-    /// Those for which nobody has asked for long.
+    /// The slots whose clients have gone silent.
     pub fn over(&self, now: Instant) -> Vec<u8> {
         let is_over = |at: Instant| now.saturating_duration_since(at) >= STAYS;
         self.0.iter().filter(|(_, (_, at))| is_over(*at)).map(|(number, _)| *number).collect()
@@ -82,7 +82,7 @@ mod tests {
         assert_eq!(places.over(at(190)), [2]);
         places.end(2);
         assert_eq!((places.of(node(2)), places.over(at(280))), (None, vec![1]));
-        // One that is something else's is left out, and whoever comes back after a start has his own.
+        // A slot whose address is taken is skipped, and a client keeps its slot after a restart.
         assert_eq!(places.ask(node(3), at(281), |it| it == place(2)), Some((3, true)));
         assert!(places.keep(2, node(2), at(281)) && !places.keep(4, node(2), at(281)));
         assert!(!places.keep(0, node(4), at(281)) && !places.keep(17, node(4), at(281)));
@@ -90,7 +90,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whoever asks, and whatever ends: nobody has two, no two have one, none is lost that was asked for in time.
+        /// In any sequence, no client has two slots, no slot has two clients, and no slot in use is lost.
         #[test]
         fn each_has_one(turns in prop::collection::vec((0u8..40, 0u64..30, any::<bool>()), 0..200), taken in 1u8..17) {
             let (mut places, start) = (NumberPool::default(), Instant::now());

@@ -1,6 +1,5 @@
-//! Which links are plain: labels go between the boards' own addresses, not within WireGuard. So they do inside
-//! of one box, where lines of `appliance.toml` let `mpls-in-ip` between two boards in both directions, and
-//! nowhere else.
+//! Plain links: MPLS in IP between the boards' own addresses, without WireGuard. They exist within a box only,
+//! where rules of `appliance.toml` allow `mpls-in-ip` between two boards in both directions.
 
 use std::collections::BTreeSet;
 
@@ -9,18 +8,18 @@ use octet_appliance::{
     TrafficKind, Zone,
 };
 
-/// From which board to which other one there is such a line, by their numbers.
+/// The pairs of boards, from and to, with such a rule.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Plain(BTreeSet<(u8, u8)>);
 
 impl Plain {
-    /// What these lines come to.
+    /// Evaluates the rules.
     pub fn of(
         cluster: Cluster,
         boards: Vec<Board>,
         mut policies: Vec<Policy>,
     ) -> Result<Self, Box<FileError>> {
-        // Other lines may name what this unit does not read.
+        // Other rules may name units that this service does not know.
         policies.retain(|policy| policy.what == PolicyTraffic::Number(MPLS_IN_IP));
         let (publish, neighbours) = (vec![], vec![]);
         let settings = ClusterSettings {
@@ -42,12 +41,12 @@ impl Plain {
         Ok(Self(lines.collect()))
     }
 
-    /// Whether the link between these two boards is.
+    /// Whether the link between these two boards is plain.
     pub fn is(&self, one: u8, other: u8) -> bool {
         self.0.contains(&(one, other)) && self.0.contains(&(other, one))
     }
 
-    /// As if the file had these lines.
+    /// As if the file had these rules.
     #[cfg(test)]
     pub fn lines(lines: &[(u8, u8)]) -> Self {
         Self(lines.iter().copied().collect())
@@ -86,12 +85,12 @@ mod tests {
             assert!(!plain.is(1, 2) && !plain.is(2, 1), "{one}");
         }
         assert_eq!(of("").unwrap(), Plain::default());
-        // Whoever may do anything else may not do this.
+        // Rules for other traffic do not count.
         let other = line("\"boards\"", "\"boards\"", "protocol = 47");
         assert_eq!(of(&other).unwrap(), Plain::default());
         let ports = line("\"boards\"", "\"boards\"", "protocol = \"udp\"\nports = [137]");
         assert_eq!(of(&ports).unwrap(), Plain::default());
-        // What is said of units that this one does not know is not its concern.
+        // A rule for a unit that this service does not know is ignored.
         let service = line("\"lan\"", "\"board-1\"", "service = \"nobodys\"");
         assert_eq!(of(&service).unwrap(), Plain::default());
         assert!(of(&line("\"board-9\"", "\"board-1\"", LINK)).is_err(), "there is none");

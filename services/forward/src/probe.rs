@@ -1,4 +1,4 @@
-//! Whether neighbours are there, and how far: round trips and losses of a link.
+//! Measures the latency and loss of links, and detects dead neighbours.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -6,34 +6,34 @@ use std::time::{Duration, Instant};
 use crate::announcement::AnnouncedLink;
 use octet_node::address::NodeAddress;
 
-/// The number of the first probe: who sends it knows nothing yet of what was said before.
+/// The number of the first probe: the sender has seen no answer yet.
 pub const FIRST: u32 = 1;
 
-/// How many probes are looked back at.
+/// The number of recent probes that count.
 const WINDOW: usize = 32;
 
-/// After so many without an answer the neighbour is gone.
+/// The neighbour counts as dead after this many unanswered probes.
 const SILENCE: usize = 3;
 
 #[derive(Debug, Default)]
 pub struct Probes {
     last: u32,
-    /// The last ones, with when they were answered.
+    /// The recent probes, with their answers' times.
     sent: VecDeque<(u32, Instant, Option<Duration>)>,
 }
 
-/// What is known of a link.
+/// The measured quality of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quality {
     pub is_up: bool,
-    /// The median of the round trips.
+    /// The median of the round-trip times.
     pub round_trip: Option<Duration>,
-    /// How many of the probes were lost, and of how many.
+    /// The numbers of lost probes, and of probes.
     pub lost: (usize, usize),
 }
 
 impl Quality {
-    /// How a link to `neighbour` is announced that carries so much, in kbit/s; 0: that is not known.
+    /// The announcement of a link to `neighbour` with this capacity in kbit/s; 0: unknown.
     pub fn announced(&self, neighbour: NodeAddress, capacity: u32) -> AnnouncedLink {
         let tenths = self.round_trip.map_or(0, |it| it.as_micros() / 200);
         let (lost, of) = self.lost;
@@ -57,7 +57,7 @@ impl Probes {
         self.last
     }
 
-    /// The probe `number` is answered.
+    /// Handles the answer to probe `number`.
     pub fn answered(&mut self, number: u32, now: Instant) {
         let found = self.sent.iter_mut().find(|(it, ..)| *it == number);
         if let Some((_, sent, answered @ None)) = found {
@@ -65,8 +65,7 @@ impl Probes {
         }
     }
 
-    /// Whether nobody has answered for longer than it takes: the last probes, and as many as are on their way
-    /// at any time, three times over.
+    /// Whether the neighbour counts as dead: three times the maximum number of probes in flight are unanswered.
     pub fn is_silent(&self, interval: Duration) -> bool {
         let trip = self.quality().round_trip.unwrap_or_default();
         let under_way = trip.as_micros() / interval.as_micros().max(1);
@@ -76,7 +75,7 @@ impl Probes {
         self.sent.len() >= judged && recent.clone().all(|(.., answered)| answered.is_none())
     }
 
-    /// How the link does. The last probe does not count yet: its answer may be on its way.
+    /// The quality of the link. The last probe does not count yet: its answer may be in flight.
     pub fn quality(&self) -> Quality {
         let judged = self.sent.len().saturating_sub(1);
         let answered = self.sent.iter().filter(|(.., answered)| answered.is_some());
@@ -105,7 +104,7 @@ mod tests {
         for round in 0..10 {
             let number = probes.next(at(round * 1000));
             probes.answered(number, at(round * 1000 + 5));
-            // A second answer, or one to what was never asked, says nothing.
+            // A duplicate answer, or one to an unknown probe, is ignored.
             probes.answered(number, at(round * 1000 + 500));
             probes.answered(number + 7, at(round * 1000 + 500));
         }

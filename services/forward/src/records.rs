@@ -1,4 +1,4 @@
-//! What paths have carried, for whoever settles accounts (`docs/forwarding.md`).
+//! Accounting records of paths (`docs/forwarding.md`).
 
 use std::collections::{HashMap, VecDeque};
 
@@ -8,18 +8,18 @@ use crate::engine::{CounterSide, PathCounters};
 use crate::kernel::meter::{Direction, Meter, MeterCounts};
 use crate::label::Label;
 
-/// How many of paths that have ended are kept.
+/// The maximum number of kept records of ended paths.
 const MAX: usize = 1024;
 
-/// How many one answer has: it is to be no longer than a message (1 MiB).
+/// The maximum number of records in one answer, so that it fits into a message (1 MiB).
 const AT_ONCE: usize = 1200;
 
-/// The records of paths that have ended, by their numbers.
+/// The records of ended paths, by number.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Records(VecDeque<(u64, Value)>);
 
 impl Records {
-    /// What was kept; `None` if it is something else.
+    /// Decodes the records; `None` if the bytes are malformed.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let rows: Vec<Value> = serde_json::from_slice(bytes).ok()?;
         let numbered = |row: Value| Some((row["number"].as_u64()?, row));
@@ -31,8 +31,8 @@ impl Records {
         self.0.iter().map(|(_, row)| row.clone()).collect::<Value>().to_string().into_bytes()
     }
 
-    /// This path has ended, at so many milliseconds since 1970, and carried what is counted. Numbers grow over
-    /// boots too, as long as the clock does.
+    /// Adds the record of a path that ended at this time, in milliseconds since 1970. Numbers increase over
+    /// boots, as long as the clock does.
     pub fn add(&mut self, carried: &PathCounters, counts: &MeterCounts, now: u64) {
         let number = self.0.back().map_or(now, |(last, _)| now.max(last + 1));
         self.0.push_back((number, record(carried, counts, Some((number, now / 1000)))));
@@ -41,8 +41,8 @@ impl Records {
         }
     }
 
-    /// Forgets the oldest of the neighbour from whom the most have come: who has paths set up and ended without end
-    /// has its own forgotten by that.
+    /// Drops the oldest record of the neighbour with the most: a neighbour that sets up and ends many paths
+    /// displaces its own records only.
     fn make_room(&mut self) {
         let from =
             |row: &Value| row["previous_hop"]["node"].as_str().unwrap_or_default().to_owned();
@@ -57,7 +57,7 @@ impl Records {
         }
     }
 
-    /// One answer: those after this number, and then those of the paths that stand.
+    /// An answer: ended paths with higher numbers than `after`, and then the current paths.
     pub fn shown(&self, after: u64, standing: &[PathCounters], counts: &MeterCounts) -> Value {
         let ended = self.0.iter().filter(|(number, _)| *number > after).map(|(_, row)| row.clone());
         let standing = standing.iter().map(|carried| record(carried, counts, None));
@@ -65,7 +65,7 @@ impl Records {
     }
 }
 
-/// The record of a path. `ended` is its number and when it has, in seconds since 1970.
+/// The record of a path. `ended` is its number and its end in seconds since 1970.
 fn record(carried: &PathCounters, counts: &MeterCounts, ended: Option<(u64, u64)>) -> Value {
     let PathCounters { id: (link, id), since, before, behind } = carried;
     let role = match (before, behind) {
@@ -113,7 +113,7 @@ mod tests {
         Label::new(number).unwrap()
     }
 
-    /// As long as one can be.
+    /// A record of maximum length.
     fn relayed() -> PathCounters {
         let node = NodeAddress::of(&PublicKey::new([1; 32]));
         let side = |link, comes, goes| CounterSide {
@@ -135,7 +135,7 @@ mod tests {
             let meter = Meter { device: device.into(), direction, label: label(number) };
             (meter, Count { packets: count, bytes: u64::MAX - count })
         };
-        // Labels of another link are others.
+        // The same labels on another link do not count.
         [
             of("fl2", Direction::In, 1_000_100, 1),
             of("fl2", Direction::Out, 1_000_200, 2),
@@ -163,7 +163,7 @@ mod tests {
         assert_eq!(role(PathCounters { behind: None, ..relayed() }), "end");
     }
 
-    /// A clock that goes back, or stands, makes no number twice.
+    /// Numbers increase even if the clock is set back or stands still.
     #[test]
     fn numbers_grow_and_the_oldest_go() {
         let mut records = Records::default();
@@ -185,12 +185,12 @@ mod tests {
         assert_eq!(numbers(&records, 0).len(), MAX);
         assert_eq!(numbers(&records, 0).last(), Some(&(10_000 + 2 * MAX as u64 - 1)));
         assert_eq!(Records::from_bytes(&records.to_bytes()), Some(records.clone()));
-        // One answer is one message.
+        // An answer fits into one message.
         let standing = vec![relayed(); 4096];
         assert!(records.shown(0, &standing, &counted()).to_string().len() < 1_000_000);
     }
 
-    /// Who has more paths than all others together forgets only its own.
+    /// A neighbour with more paths than all others together displaces its own records only.
     #[test]
     fn no_neighbour_has_those_of_others_forgotten() {
         let from = |key: u8| {

@@ -1,49 +1,48 @@
-//! Which path packets to a node take, and which one is there to fall back on. Pure: the paths themselves are
-//! asked for, watched and dropped elsewhere.
+//! The active and the backup path of a route. Pure: paths are requested, watched and dropped elsewhere.
 
 use std::collections::BTreeSet;
 
 use crate::engine::PathNumber;
 use octet_node::address::NodeAddress;
 
-/// The pause before another path is asked for after one has failed, in seconds.
+/// The pause in seconds before another path is requested after a failure.
 const RETRY_DELAY: u64 = 2;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PathHealth {
-    /// It does not stand yet.
+    /// The path is pending.
     Asked,
-    /// Its other end answers, over these relays.
+    /// The other end answers, over these relays.
     Alive(Vec<NodeAddress>),
-    /// It was refused, does not answer any more, or is gone.
+    /// The path was refused, does not answer any more, or is gone.
     Dead,
 }
 
-/// What is to be done.
+/// An action for the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RouteStep {
-    /// A path is to be asked for that has none of these relays.
+    /// Request a path that avoids these relays.
     Ask(BTreeSet<NodeAddress>),
-    /// Packets take this path from now on.
+    /// Send packets over this path.
     Use(PathNumber),
-    /// This path is not wanted any more.
+    /// Drop this path.
     Drop(PathNumber),
 }
 
-/// The way to a node.
+/// The paths to a node.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct NodeRoute {
-    /// Whether there is to be a second path, that has no relay of the first.
+    /// Whether a backup path is wanted, which shares no relay with the active path.
     pub has_spare: bool,
     active: Option<PathNumber>,
     spare: Option<PathNumber>,
     asked: Option<PathNumber>,
-    /// When a path may be asked for again, in seconds.
+    /// When the next path may be requested, in seconds.
     next: u64,
 }
 
 impl NodeRoute {
-    /// The path that packets take.
+    /// The active path.
     pub fn active(&self) -> Option<PathNumber> {
         self.active
     }
@@ -52,23 +51,23 @@ impl NodeRoute {
         [self.active, self.spare, self.asked].into_iter().flatten()
     }
 
-    /// What a path is in it: in use, or there to fall back on.
+    /// Whether a path is the active one.
     pub fn is_active(&self, path: PathNumber) -> bool {
         self.active == Some(path)
     }
 
-    /// A path was asked for; `None` if none can be.
+    /// Records that a path was requested; `None` if none can be.
     pub fn asked(&mut self, path: Option<PathNumber>, now: u64) {
         self.asked = path;
         self.next = now + RETRY_DELAY;
     }
 
-    /// With what was known of it before: these paths stand, and the first is in use.
+    /// Restores a route with established paths, the first of which is active.
     pub fn of(has_spare: bool, active: Option<PathNumber>, spare: Option<PathNumber>) -> Self {
         Self { has_spare, active, spare, ..Self::default() }
     }
 
-    /// What is to be done, as all paths are now.
+    /// The actions for the current health of all paths.
     pub fn step(&mut self, now: u64, health: impl Fn(PathNumber) -> PathHealth) -> Vec<RouteStep> {
         let mut steps = vec![];
         let mut drop_dead = |path: &mut Option<PathNumber>| {
@@ -101,19 +100,19 @@ impl NodeRoute {
     }
 }
 
-/// What the other end of a path, which has asked for it, says of it.
+/// The report of the other end about a path that it has requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Said {
-    /// It uses it, and wants to be answered by it.
+    /// It uses the path, and asks for answers over it.
     Uses(PathNumber),
-    /// It does not use it.
+    /// It does not use the path.
     Spares(PathNumber),
 }
 
-/// Which path packets to a node take: `own` is the path in use of this node's way to it, and whether somebody has asked
-/// for that way; `used` is what packets take now; `said` is what the other end just says. What was asked for stays, whatever
-/// the other end says. Otherwise the last word counts, and any path before none. Of two nodes that each answer by a path
-/// which the other one does not use, the one that `goes_back` takes its own again.
+/// Selects the path that packets to a node take. `own` is the active path of this node's route, and whether
+/// that route is explicit; `used` is the current path; `said` is the other end's last report. An explicit route
+/// always wins. Otherwise the last report counts, and any path is better than none. If two nodes each answer
+/// over a path that the other one does not use, the one that `goes_back` returns to its own path.
 pub fn taken(
     own: Option<(PathNumber, bool)>,
     used: Option<PathNumber>,
@@ -153,37 +152,38 @@ mod tests {
         assert_eq!(route.step(0, paths(&[])), [RouteStep::Ask(BTreeSet::new())]);
         route.asked(Some(one), 0);
         assert_eq!(route.step(1, paths(&[(1, PathHealth::Asked)])), []);
-        // It stands: the second one has other relays.
+        // The first path is up: the second avoids its relays.
         let steps = route.step(3, paths(&[(1, alive(1))]));
         assert_eq!(steps, [RouteStep::Use(one), RouteStep::Ask([relay(1)].into())]);
         route.asked(Some(two), 3);
         assert_eq!(route.step(4, paths(&[(1, alive(1)), (2, alive(2))])), []);
         assert_eq!(route.active(), Some(one));
-        // The first one is dead: packets take the second at once, and there is to be a third.
+        // The first path is dead: packets take the second at once, and a third is requested.
         let steps = route.step(9, paths(&[(1, PathHealth::Dead), (2, alive(2))]));
         assert_eq!(
             steps,
             [RouteStep::Drop(one), RouteStep::Use(two), RouteStep::Ask([relay(2)].into())]
         );
         route.asked(Some(three), 9);
-        // The third is refused: not again at once.
+        // The third is refused: the next request waits.
         let refused = paths(&[(2, alive(2)), (3, PathHealth::Dead)]);
         assert_eq!(route.step(10, &refused), [RouteStep::Drop(three)]);
         assert_eq!(route.step(11, &refused), [RouteStep::Ask([relay(2)].into())]);
     }
 
-    /// A node that has a way to another one, which has one back.
+    /// A node with a route to another one, which has a route back.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
     struct Node {
         own: (PathNumber, bool),
         used: Option<PathNumber>,
     }
 
-    /// Both, and what each has said that the other has not heard yet: that it does not use its path, that it does.
+    /// Both nodes, and the reports of each that are still in flight: that it does not use its path, and that it
+    /// does.
     type Both = ([Node; 2], [[bool; 2]; 2]);
 
-    /// What may happen next: a way is begun or begun anew (0), one says whether it uses its path (1), that it does not is
-    /// heard (2), that it does is (3), or it looks by itself what is due (4).
+    /// The possible events: a route is started or restarted (0), a node reports its use of its path (1), a
+    /// negative report arrives (2), a positive one arrives (3), or a node re-evaluates its path (4).
     fn after((mut nodes, mut said): Both, side: usize, what: u8) -> Both {
         let (own, theirs) = (nodes[side].own, nodes[1 - side].own.0);
         let used = &mut nodes[side].used;
@@ -200,8 +200,8 @@ mod tests {
         (nodes, said)
     }
 
-    /// In whatever order two nodes begin ways to each other, and say so: both come to use one, that which one of them was
-    /// asked for goes before the other's, and of two that were asked for each keeps its own.
+    /// In any order of starts and reports, two nodes agree on one path. An explicit route wins over an
+    /// on-demand one, and of two explicit routes each node keeps its own.
     #[test]
     fn two_ends_come_to_agree() {
         for asked in [[false, false], [false, true], [true, false], [true, true]] {
@@ -236,8 +236,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever becomes of paths: the one in use is never a dead one, none is forgotten, and none is asked
-        /// for while another is.
+        /// For any sequence of path states, the active path is never dead, no path is forgotten, and only one
+        /// request is pending at a time.
         #[test]
         fn none_is_lost(has_spare: bool, turns in prop::collection::vec((0u8..3, any::<u8>()), 1..200)) {
             let mut route = NodeRoute { has_spare, ..NodeRoute::default() };

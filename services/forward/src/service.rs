@@ -1,4 +1,4 @@
-//! The service: what PID 1 gives it.
+//! The service's start, with what PID 1 passes to it.
 
 use std::io;
 use std::net::{TcpListener, UdpSocket};
@@ -19,7 +19,7 @@ use crate::memory::StateFolder;
 use crate::settings::Settings;
 use crate::verbs;
 
-/// Room for the stack of a thread that waits for another unit, in bytes.
+/// The stack size of a thread that follows another unit, in bytes.
 const STACK: usize = 128 << 10;
 
 /// The pause before `cluster` is asked again.
@@ -55,7 +55,7 @@ async fn run(mut given: UnitEnvironment) -> io::Result<()> {
     daemon.run().await
 }
 
-/// Has what `identity` and `cluster` say handed to `news`.
+/// Forwards updates from `identity` and `cluster` to `news`.
 fn follow(folder: Option<PathBuf>, news: UnboundedSender<DaemonEvent>) -> io::Result<()> {
     let sockets = Path::new(SOCKETS);
     let certified = news.clone();

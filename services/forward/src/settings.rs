@@ -1,5 +1,4 @@
-//! What the file of the box says of links: which are plain, and which there are to other boxes; and of those who leave
-//! by another node.
+//! The settings of links: which are plain, which lead to other boxes; and the exit.
 
 use std::path::Path;
 
@@ -15,21 +14,21 @@ use crate::plain::Plain;
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Settings {
-    /// Whether there are boards, and a map of them.
+    /// Whether the box has boards, and so a membership map.
     pub has_boards: bool,
-    /// Which links between boards are plain.
+    /// The plain links between boards.
     pub plain: Plain,
     /// The links to other boxes.
     pub lines: NeighbourSections,
-    /// By which node the devices in the router's lan leave.
+    /// The exit of the router's LAN.
     pub exit: Option<NodeAddress>,
-    /// Whether the router lets other nodes leave by it.
+    /// Whether the router is an exit for other nodes.
     pub is_exit: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum UnknownSettings {
-    /// `config` does not say it.
+    /// `config` did not provide a section.
     #[error(transparent)]
     Settings(#[from] SettingsError),
     #[error(transparent)]
@@ -48,10 +47,9 @@ impl From<UnknownSettings> for Failure {
 }
 
 impl Settings {
-    /// Reads it from the socket of `config` in the folder `sockets`.
+    /// Reads the settings from `config`, whose socket is in the folder `sockets`.
     ///
-    /// # Errors
-    /// `config` does not answer, or says what cannot be.
+    /// # Errors `config` does not answer, or a value is invalid.
     pub fn read(sockets: &Path, which: Which) -> Result<Self, UnknownSettings> {
         let neighbours: Option<Vec<Neighbour>> = section(sockets, "neighbour", which)?;
         let neighbours = neighbours.unwrap_or_default();
@@ -73,14 +71,14 @@ impl Settings {
     }
 }
 
-/// A section that may not be there.
+/// An optional section.
 fn section<T: DeserializeOwned>(
     sockets: &Path,
     name: &str,
     which: Which,
 ) -> Result<Option<T>, SettingsError> {
     let value: Value = section_in(sockets, name, which)?;
-    // An image without `config` says so of a section that it does not have.
+    // An image without `config` answers with an empty section for one that is missing.
     if value.as_object().is_some_and(Map::is_empty) {
         return Ok(None);
     }

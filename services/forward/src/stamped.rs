@@ -1,4 +1,4 @@
-//! Datagrams, and when the kernel had them: the daemon comes to them later.
+//! Datagrams with the kernel's receive timestamps, because the daemon reads them later.
 
 use std::io::{self, IoSliceMut};
 use std::net::{SocketAddr, SocketAddrV4};
@@ -11,35 +11,34 @@ use nix::sys::time::TimeSpec;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-/// Bytes that wait in the kernel at most, headers included. Links that come up together are measured together: each of 32
-/// neighbours sends a train of 32 datagrams and 8 MTU probes then, and nothing else may be lost meanwhile.
+/// The receive buffer in bytes, headers included. Links that come up together are measured together: each of 32
+/// neighbours then sends a train of 32 datagrams and 8 MTU probes, and no other datagram may be lost meanwhile.
 const RECEIVE_BUFFER: usize = 2 << 20;
 
-/// A UDP socket of IPv4.
+/// A UDP socket over IPv4.
 #[derive(Debug)]
 pub struct Stamped(UdpSocket);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StampedDatagram {
-    /// Its length; what is longer than the room for it is cut.
+    /// The length; longer datagrams are truncated to the buffer.
     pub length: usize,
     pub from: SocketAddr,
-    /// When it came, since 1970.
+    /// The receive time, since 1970.
     pub at: Option<Duration>,
 }
 
 impl Stamped {
-    /// Has the kernel say when what comes by `socket` has come, and keep what comes at once.
+    /// Enables receive timestamps on `socket`, and enlarges its buffer.
     ///
-    /// # Errors
-    /// It refuses: a larger buffer than others have needs `CAP_NET_ADMIN`.
+    /// # Errors The kernel refuses: a buffer above the default limit needs `CAP_NET_ADMIN`.
     pub fn new(socket: UdpSocket) -> io::Result<Self> {
         setsockopt(&socket.as_fd(), RcvBufForce, &RECEIVE_BUFFER)?;
         setsockopt(&socket.as_fd(), ReceiveTimestampns, &true)?;
         Ok(Self(socket))
     }
 
-    /// Waits for the next one.
+    /// Receives the next datagram.
     pub async fn receive(&self, buffer: &mut [u8]) -> io::Result<StampedDatagram> {
         self.0.async_io(Interest::READABLE, || receive(&self.0, buffer)).await
     }
@@ -99,13 +98,12 @@ mod tests {
         let stamped = Stamped::new(UdpSocket::from_std(one).unwrap()).unwrap();
         let since = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         let mut from = None;
-        // The kernel begins to note times a little after it is told to; what comes until then has the time at
-        // which it is read.
+        // The kernel enables timestamps asynchronously; until then, datagrams are stamped when they are read.
         for _ in 0..200 {
             let before = since();
             other.send_to(b"some", to).unwrap();
             let sent = since();
-            // The daemon was busy.
+            // Simulates a busy daemon.
             std::thread::sleep(Duration::from_millis(50));
             let came = stamped.receive(&mut [0; 4]).await.unwrap();
             assert_eq!((came.length, came.from), (4, other.local_addr().unwrap()));

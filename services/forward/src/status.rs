@@ -1,4 +1,4 @@
-//! How a path or a route is, as people are shown it: its state, and why it is not up.
+//! The displayed state of a path or a route, and why it is not up.
 
 use std::fmt;
 
@@ -9,33 +9,31 @@ use crate::onion::{PathFailure, Reason};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SetupPhase {
-    /// It is being set up.
     Pending,
     Up,
     /// There is no path, or its other end does not answer.
     Failed,
 }
 
-/// How it is, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteStatus {
     pub phase: SetupPhase,
-    /// Why it is not up, as far as that is known.
+    /// Why it is not up, if known.
     pub reason: Option<String>,
 }
 
-/// What the source sees of a path.
+/// What the source knows of a path.
 #[derive(Debug, Clone, Copy)]
 pub struct PathStatus<'a> {
-    /// What its hops have said.
+    /// The state by the hops' answers.
     pub state: &'a PathState,
-    /// Its hops, the last being its end.
+    /// The hops, the last being the end.
     pub hops: &'a [NodeAddress],
-    /// Whether the end has shown by it that it is the node that was meant.
+    /// Whether the end has authenticated as the requested node.
     pub is_introduced: bool,
-    /// Whether the end introduces itself as older versions do.
+    /// Whether the end uses an outdated introduction.
     pub is_outdated: bool,
-    /// Whether the end has stopped to answer probes.
+    /// Whether the end has stopped answering probes.
     pub is_silent: bool,
     /// Whether the link to the first hop is up.
     pub is_linked: bool,
@@ -52,7 +50,7 @@ impl SetupPhase {
 }
 
 impl RouteStatus {
-    /// It has failed, for this reason.
+    /// A failed state with this reason.
     pub fn failed(reason: impl Into<String>) -> Self {
         Self { phase: SetupPhase::Failed, reason: Some(reason.into()) }
     }
@@ -66,7 +64,7 @@ impl fmt::Display for RouteStatus {
 }
 
 impl PathStatus<'_> {
-    /// How the path is; `called` says what people call a node.
+    /// The state of the path; `called` gives the display name of a node.
     pub fn status(&self, called: impl Fn(NodeAddress) -> String) -> RouteStatus {
         let hop = |at: usize| self.hops.get(at).map_or("a hop".to_owned(), |node| called(*node));
         let end = || hop(self.hops.len().saturating_sub(1));
@@ -106,7 +104,7 @@ impl PathStatus<'_> {
                 let (says, next) = (hop(*at), || hop(at + 1));
                 match reason {
                     Reason::NoLink => format!("{says} has no link to {}", next()),
-                    // All relays before the silent one wait equally long.
+                    // All relays before the silent one have the same timeout.
                     Reason::Silent => {
                         format!("{}, or a node behind it, has not answered {says}", next())
                     }
@@ -133,7 +131,7 @@ mod tests {
         NodeAddress::of(&PublicKey::new([number; 32]))
     }
 
-    /// A path over boards 2 and 3 to board 4, as its source shows it.
+    /// A path over boards 2 and 3 to board 4, as its source displays it.
     fn shown(state: PathState, is_introduced: bool, is_silent: bool, is_linked: bool) -> String {
         let hops = [2, 3, 4].map(board);
         let is_outdated = false;
@@ -174,7 +172,7 @@ mod tests {
         assert!(unreadable.starts_with("failed: board-2 could not read"), "{unreadable}");
     }
 
-    /// It does answer, in words that are not taken any more.
+    /// The end answers, but with an outdated introduction.
     #[test]
     fn an_end_that_is_of_an_older_version_is_named() {
         let hops = [2, 3].map(board);
@@ -194,7 +192,7 @@ mod tests {
         assert_eq!((outdated(false), outdated(true)), (of_old, "up".to_owned()));
     }
 
-    /// All hops have agreed, and that is not enough.
+    /// The acceptance of all hops is not enough.
     #[test]
     fn it_is_up_while_its_end_answers() {
         let stands =
@@ -208,7 +206,7 @@ mod tests {
             stands(true, true, true),
             "failed: board-4 does not answer over board-2, board-3"
         );
-        // Who is next to the source is known to be gone.
+        // The link to the first hop is known to be down.
         assert_eq!(stands(true, true, false), "failed: the link to board-2 is down");
         assert_eq!(
             shown(PathState::Silent, false, false, false),

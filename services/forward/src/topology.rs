@@ -1,5 +1,4 @@
-//! What is known of the network: the last announcement of each node, bounded in number, in time and in what
-//! one neighbour can fill.
+//! The known network: the last announcement of each node, bounded in number, in time, and per neighbour.
 
 mod pace;
 #[cfg(test)]
@@ -12,37 +11,36 @@ use crate::announcement::{AnnouncedLink, SignedAnnouncement};
 use octet_node::address::NodeAddress;
 use pace::ReadPace;
 
-/// The most nodes that are kept.
+/// The maximum number of nodes.
 pub const NODES: usize = 4096;
 
-/// Of how many times as many nodes it is remembered what they said last, also where that counts no more.
+/// The factor by which remembered sequence numbers, also of expired announcements, may exceed the nodes.
 const MARKS: usize = 2;
 
-/// A node's announcements are taken at most this often, in seconds. A node makes them less often than that, as
-/// some are faster under way than others.
+/// The minimum interval in seconds between accepted announcements of a node. Nodes announce less often, because
+/// delays vary.
 pub const MIN_INTERVAL: u64 = 2;
 
-/// How far ahead of the own clock an announcement may be issued, in seconds.
+/// The maximum time that an announcement may be issued ahead of the local clock, in seconds.
 pub const AHEAD: u64 = 60;
 
-/// What came of an announcement that was heard.
+/// The result of a received announcement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AnnouncementResult {
-    /// It is kept, and is to be sent to all other neighbours.
+    /// It is stored, and must be sent to all other neighbours.
     New,
-    /// It is that which is kept.
+    /// It is already stored.
     Known,
     /// A newer one of its node is known.
     Older,
     Expired,
-    /// It is issued more than [`AHEAD`] seconds from now.
+    /// It is issued more than [`AHEAD`] seconds in the future.
     Ahead,
     /// The last one of its node is less than [`MIN_INTERVAL`] seconds old.
     TooSoon,
     /// There is no room for another node.
     TooMany,
-    /// It is one's own. If its sequence is higher than that of one's last one, what is said next must be
-    /// higher still.
+    /// It is this node's own. If its sequence is higher than that of the last one, the next one must exceed it.
     Own,
 }
 
@@ -50,66 +48,67 @@ pub enum AnnouncementResult {
 #[derive(Debug)]
 pub struct Topology {
     own: NodeAddress,
-    /// The most nodes that are kept.
+    /// The maximum number of nodes.
     room: usize,
     neighbours: BTreeSet<NodeAddress>,
     nodes: BTreeMap<NodeAddress, Node>,
     marks: BTreeMap<NodeAddress, Mark>,
-    /// Of the neighbours that have said anything.
+    /// The rate limits of neighbours that have sent an announcement.
     paces: BTreeMap<NodeAddress, ReadPace>,
 }
 
 #[derive(Debug)]
 struct Node {
     signed: Arc<SignedAnnouncement>,
-    /// Who has sent it; nobody if it is one's own.
+    /// The neighbour that sent it; `None` for this node's own.
     from: Option<NodeAddress>,
-    /// When, in seconds since 1970.
+    /// The receive time, in seconds since 1970.
     heard: u64,
 }
 
-/// What was heard last of a node, also after it counts no more: until then an older one would be taken again.
+/// The last announcement of a node, remembered after it expires: otherwise an older one would be accepted
+/// again.
 #[derive(Debug, Clone, Copy)]
 struct Mark {
-    /// The epoch of its key, and its sequence.
+    /// The key's epoch, and the sequence.
     order: (u64, u64),
-    /// The last time at which any announcement of the node that was taken counts.
+    /// When the last of the node's accepted announcements expires.
     until: u64,
 }
 
 impl Topology {
-    /// Of the node with this address, which knows nobody yet.
+    /// An empty topology of the node with this address.
     pub fn new(own: NodeAddress) -> Self {
         Self::with_room(own, NODES)
     }
 
-    /// The same, with room for another number of nodes than [`NODES`].
+    /// The same, with room for this number of nodes instead of [`NODES`].
     pub fn with_room(own: NodeAddress, room: usize) -> Self {
         let (nodes, marks, paces) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         Self { own, room, neighbours: BTreeSet::new(), nodes, marks, paces }
     }
 
-    /// Says who the neighbours are: what they announce is not dropped for others.
+    /// Sets the neighbours: their announcements are not displaced by others.
     pub fn set_neighbours(&mut self, neighbours: BTreeSet<NodeAddress>) {
         self.paces.retain(|neighbour, _| neighbours.contains(neighbour));
         self.neighbours = neighbours;
     }
 
-    /// Whether `bytes` are an announcement that is kept, or have its signature and are none. It is asked before
-    /// signatures are verified: each announcement comes once from every neighbour.
+    /// Whether `bytes` carry the signature of a stored announcement. This is checked before signatures are
+    /// verified, because each announcement is received from every neighbour.
     pub fn knows(&self, bytes: &[u8]) -> bool {
         let node = SignedAnnouncement::speaker(bytes).and_then(|it| self.nodes.get(&it));
         node.is_some_and(|node| bytes.ends_with(node.signed.signature()))
     }
 
-    /// Whether one more that is not known is read of the neighbour `from`, at `now` in seconds since 1970: its
-    /// signatures are verified then.
+    /// Whether another unknown announcement of the neighbour `from` is processed, at `now` in seconds since
+    /// 1970: verifying its signatures costs time.
     pub fn may_read(&mut self, from: NodeAddress, now: u64) -> bool {
         self.paces.entry(from).or_insert_with(|| ReadPace::new(now)).may(now)
     }
 
-    /// Takes an announcement, at `now` in seconds since 1970, that the neighbour `from` has sent; nobody has if
-    /// it is one's own.
+    /// Handles an announcement of the neighbour `from`, at `now` in seconds since 1970; `from` is `None` for
+    /// this node's own.
     pub fn hear(
         &mut self,
         signed: impl Into<Arc<SignedAnnouncement>>,
@@ -137,7 +136,7 @@ impl Topology {
             _ => {}
         }
         let before = self.nodes.get(&node);
-        // A clock that was set back says nothing about how long ago that was.
+        // The age is unknown if the clock was set back.
         if from.is_some()
             && before
                 .is_some_and(|it| (it.heard..it.heard.saturating_add(MIN_INTERVAL)).contains(&now))
@@ -153,7 +152,7 @@ impl Topology {
         AnnouncementResult::New
     }
 
-    /// Drops what counts no more; says whether anything was dropped.
+    /// Drops expired announcements. Returns whether there were any.
     pub fn expire(&mut self, now: u64) -> bool {
         let count = self.nodes.len();
         self.nodes.retain(|_, node| node.expires() > now);
@@ -161,7 +160,7 @@ impl Topology {
         self.nodes.len() < count
     }
 
-    /// The announcements, in the order of their nodes' addresses.
+    /// The announcements, sorted by the nodes' addresses.
     pub fn iter(&self) -> impl Iterator<Item = &SignedAnnouncement> {
         self.nodes.values().map(|node| node.signed.as_ref())
     }
@@ -170,8 +169,8 @@ impl Topology {
         self.nodes.get(&node).map(|node| node.signed.as_ref())
     }
 
-    /// The link between two nodes, if both announce it: the worse of what they say, so that nobody makes a link
-    /// better than the other end finds it.
+    /// The link between two nodes, if both announce it. Of each value the worse one counts, so that no node can
+    /// exaggerate a link.
     pub fn link(&self, from: NodeAddress, to: NodeAddress) -> Option<AnnouncedLink> {
         let (there, back) = (self.half(from, to)?, self.half(to, from)?);
         Some(AnnouncedLink {
@@ -186,7 +185,7 @@ impl Topology {
         self.get(from)?.announcement().link(to)
     }
 
-    /// Whether there is room for `node`, if need be after another was dropped.
+    /// Makes room for `node`, if necessary by displacing another one.
     fn make_room(
         &mut self,
         node: NodeAddress,
@@ -221,14 +220,14 @@ impl Topology {
         true
     }
 
-    /// Those that may be dropped: neither oneself, nor a neighbour.
+    /// The nodes that may be displaced: neither this one nor a neighbour.
     fn strangers(&self) -> impl Iterator<Item = (&NodeAddress, &Node)> {
         let kept =
             |address: &NodeAddress| *address == self.own || self.neighbours.contains(address);
         self.nodes.iter().filter(move |(address, _)| !kept(address))
     }
 
-    /// How many of them each neighbour has brought.
+    /// The number of these per neighbour.
     fn brought(&self) -> BTreeMap<Option<NodeAddress>, usize> {
         let mut brought = BTreeMap::new();
         for (_, node) in self.strangers() {

@@ -1,5 +1,5 @@
-//! A path hop by hop, as its source can know it. Relays do not answer: what they measure of their links is what
-//! they announce to everybody.
+//! The hops of a path as the source knows them. Relays are not queried: they measure their links and announce
+//! the results to all nodes.
 
 use crate::announcement::AnnouncedLink;
 use crate::label::Label;
@@ -8,14 +8,15 @@ use octet_node::address::NodeAddress;
 #[derive(Debug, Clone, PartialEq)]
 pub struct TracedHop {
     pub node: NodeAddress,
-    /// What packets to it have. The source knows that of the first hop, and of no other: each of the others gave
-    /// its own to the one before it alone.
+    /// The label of packets to this hop. The source knows the first hop's only: each later hop gave its label
+    /// to the previous hop alone.
     pub label: Option<Label>,
-    /// There and back over the link to it, as its two ends announce it, in milliseconds. `None` if they do not.
+    /// The round-trip time of the link to this hop in milliseconds, as both ends announce it. `None` if they do
+    /// not.
     pub milliseconds: Option<f64>,
 }
 
-/// The hops of a path of the node `own`; `link` says what is announced of the link between two nodes.
+/// The hops of a path of the node `own`; `link` gives the announced link between two nodes.
 pub fn hops(
     own: NodeAddress,
     hops: &[NodeAddress],

@@ -1,4 +1,4 @@
-//! What this unit can be asked.
+//! The verbs of this unit.
 
 use std::io;
 use std::os::unix::net::UnixListener;
@@ -20,53 +20,46 @@ use crate::daemon::{DaemonEvent, rate};
 use crate::engine::PathNumber;
 use crate::settings::{Settings, UnknownSettings};
 
-/// How many clients there may be, how many of them are kept for operators, and how many one user may be.
+/// The maximum number of clients, the number reserved for operators, and the maximum per user.
 const LIMITS: ConnectionLimits = ConnectionLimits { all: 16, for_operators: 8, of_one: 4 };
 
-/// A question of a client's, and where the answer goes.
+/// A client's request, and where the answer is sent.
 #[derive(Debug)]
 pub struct PendingRequest {
     pub asked: DaemonRequest,
     pub answer: oneshot::Sender<Result<Value, Failure>>,
 }
 
-/// What the daemon is asked, a verb each.
+/// A request to the daemon, one variant per verb.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DaemonRequest {
-    /// `status`
     Status,
-    /// `descriptor`
     Descriptor,
-    /// `links`
     Links,
-    /// `paths`
     Paths,
-    /// `labels`
     Labels,
-    /// `records`; of those that have ended, only later ones.
-    Records { after: u64 },
-    /// `path-add`
+    /// `records`; of ended paths, only those with higher numbers.
+    Records {
+        after: u64,
+    },
     Add(Box<PathRequest>),
-    /// `trace`
     Trace(PathNumber),
-    /// `ping`
     Ping(PathTarget),
-    /// `rate`, in kbit/s; 0 is no bound.
+    /// `rate`, in kbit/s; 0 means unlimited.
     Rate(PathNumber, u32),
-    /// `drop`
     Drop(PathTarget),
 }
 
-/// A path by its number, or the route to a node, which need not have a path.
+/// A path by its number, or the route to a node, which may be without a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PathTarget {
     /// `--path`
     Path(PathNumber),
-    /// `--to`: the node as people call it.
+    /// `--to`: the node's display name.
     To(String),
 }
 
-/// How long `ping`, `trace` and `path-add` wait.
+/// The timeout of `ping`, `trace` and `path-add`.
 pub const TIMEOUT: Duration = Duration::from_secs(25);
 
 type Desk = UnboundedSender<DaemonEvent>;
@@ -162,7 +155,7 @@ pub fn verbs() -> Verbs<Desk> {
         )
 }
 
-/// What `path-add` takes.
+/// The arguments of `path-add`.
 fn wanted() -> Takes<PathRequest> {
     let to = text(
         "to",
@@ -211,7 +204,7 @@ fn wanted() -> Takes<PathRequest> {
     })
 }
 
-/// What `ping` and `drop` take: one of the two.
+/// The argument of `ping` and `drop`: a path or a node.
 fn target() -> Takes<PathTarget> {
     let path = optional_integer("path", "The path's number");
     let to = option("to", "The node at the end of a route");
@@ -248,10 +241,9 @@ fn gone() -> Failure {
     Failure::new(FailureCode::Failed, "forward has ended", help)
 }
 
-/// Serves the `callers` that connect to `listener`, with threads.
+/// Serves `callers` on `listener`, in threads.
 ///
-/// # Errors
-/// There are no threads to be had.
+/// # Errors No thread can be started.
 pub fn keep(
     listener: UnixListener,
     callers: Callers,
@@ -273,7 +265,7 @@ mod tests {
     use std::os::unix::net::UnixStream;
     use tokio::sync::mpsc::unbounded_channel;
 
-    /// What the daemon is asked; or why it is not.
+    /// Parses a request to the daemon.
     fn asked(verb: &str, args: Value) -> Result<DaemonRequest, Failure> {
         let (desk, mut news) = unbounded_channel();
         let daemon = std::thread::spawn(move || match news.blocking_recv() {
@@ -292,7 +284,7 @@ mod tests {
         answer.map(|_| asked.unwrap())
     }
 
-    /// A route without a path has no number: it is named by its node.
+    /// A route without a path has no number: it is addressed by its node.
     #[test]
     fn a_path_or_a_node_is_named() {
         let node = || PathTarget::To("board-4".to_owned());

@@ -100,7 +100,8 @@ fn large() -> String {
     }
     for number in 1..=4 {
         let descriptor = descriptor(number);
-        let _ = write!(text, "[[neighbour]]\nname = \"box-{number}\"\ncard = \"{descriptor}\"\n");
+        let _ =
+            write!(text, "[[neighbour]]\nname = \"box-{number}\"\ndescriptor = \"{descriptor}\"\n");
     }
     text
 }

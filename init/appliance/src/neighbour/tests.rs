@@ -6,7 +6,7 @@ use proptest::prelude::*;
 const BEGINS: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n";
 
 fn line(name: &str, descriptor: &str, more: &str) -> String {
-    format!("[[neighbour]]\nname = \"{name}\"\ncard = \"{descriptor}\"\n{more}\n")
+    format!("[[neighbour]]\nname = \"{name}\"\ndescriptor = \"{descriptor}\"\n{more}\n")
 }
 
 fn read(text: &str) -> Result<Vec<Neighbour>, Box<FileError>> {

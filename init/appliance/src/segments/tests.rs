@@ -184,7 +184,7 @@ fn ports_to_speak_from_are_nobodys() {
 fn a_neighbour_of_a_board_needs_a_line() {
     let neighbour = |more: &str| {
         let descriptor = crate::descriptor::tests::descriptor(1);
-        format!("[[neighbour]]\nname = \"hill\"\ncard = \"{descriptor}\"\n{more}\n")
+        format!("[[neighbour]]\nname = \"hill\"\ndescriptor = \"{descriptor}\"\n{more}\n")
     };
     let publish = |port: &str, to: &str, at: &str| {
         format!("[[publish]]\nport = \"{port}\"\nto = \"{to}\"\nat = \"{at}\"\n")

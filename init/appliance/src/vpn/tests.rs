@@ -8,7 +8,7 @@ const BOX: &str = "[cluster]\nboards = 4\n[lan]\n";
 const NODE: &str = "fc15:3721:cd76:a4c1:f90b:3b88:f618:593d";
 
 fn neighbour(name: &str, number: u8, more: &str) -> String {
-    format!("[[neighbour]]\nname = \"{name}\"\ncard = \"{}\"\n{more}", descriptor(number))
+    format!("[[neighbour]]\nname = \"{name}\"\ndescriptor = \"{}\"\n{more}", descriptor(number))
 }
 
 fn read(text: &str) -> Result<Option<Vpn>, Box<FileError>> {

@@ -1,5 +1,5 @@
-//! What links have carried, all labels together. A sum never goes back, though labels come and go with their
-//! paths: also when the daemon is started again.
+//! The traffic of links over all labels. Sums never decrease, although labels end with their paths, and survive
+//! a restart of the daemon.
 
 use std::collections::BTreeMap;
 
@@ -7,19 +7,19 @@ use octet_node::bytes::Fields;
 
 use crate::kernel::meter::{Count, Direction, Meter, MeterCounts};
 
-/// The first byte of what is kept.
+/// The version of the encoding, its first byte.
 const VERSION: u8 = 1;
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Sums {
-    /// What labels have carried that are not there any more.
+    /// The traffic of labels that have ended.
     gone: BTreeMap<(String, Direction), Count>,
-    /// What those have that are.
+    /// The last counters of existing labels.
     last: MeterCounts,
 }
 
 impl Sums {
-    /// All that is counted is this now.
+    /// Updates the sums from all current counters.
     pub fn count(&mut self, counts: &MeterCounts) {
         let last = std::mem::replace(&mut self.last, counts.clone());
         for (meter, before) in last {
@@ -32,7 +32,7 @@ impl Sums {
         }
     }
 
-    /// This has ended, with what was counted last.
+    /// Adds the final value of a counter that ends.
     pub fn end(&mut self, meter: &Meter) {
         if let Some((meter, count)) = self.last.remove_entry(meter) {
             self.add(meter, count);
@@ -43,12 +43,12 @@ impl Sums {
         add(self.gone.entry((meter.device, meter.direction)).or_default(), count);
     }
 
-    /// The sums, each of a link's that there are or were.
+    /// The sums of all links, former ones too.
     pub fn all(&self) -> Vec<(String, Direction, Count)> {
         let mut all = self.gone.clone();
         for (meter, count) in &self.last {
             let device = meter.device.clone();
-            // Who has one of the three has all: a series that is there from the start shows its first step.
+            // All three directions are reported from the start, so that the first increase is visible.
             for direction in Direction::ALL {
                 all.entry((device.clone(), direction)).or_default();
             }
@@ -57,8 +57,9 @@ impl Sums {
         all.into_iter().map(|((link, direction), count)| (link, direction, count)).collect()
     }
 
-    /// As what has ended is kept: version, then of each link what (1: 0 in, 1 out, 2 above the rate), packets (8),
-    /// bytes (8), the length of the device's name (1), and the name. Numbers are big-endian.
+    /// The persisted encoding of ended labels: version, then for each link direction (1: 0 in, 1 out, 2 above
+    /// the rate), packets (8), bytes (8), the length of the device's name (1), and the name. Numbers are
+    /// big-endian.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = vec![VERSION];
         for ((device, direction), count) in &self.gone {
@@ -72,7 +73,7 @@ impl Sums {
         out
     }
 
-    /// `None` if it is something else.
+    /// Decodes sums. `None` if the bytes are malformed.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields(bytes);
         if fields.u8()? != VERSION {
@@ -122,18 +123,18 @@ mod tests {
         sums.count(&counts(&[(100, 5), (200, 7)]));
         assert_eq!(sum(&sums), 12);
         assert_eq!(sums.all().len(), 3, "in, out and above");
-        // One ends and is told of, one is just not there any more; a third comes.
+        // One label ends with a report, one disappears without, and a third begins.
         sums.count(&counts(&[(100, 6), (200, 8)]));
         sums.end(&meter(100));
         assert_eq!(sum(&sums), 14);
         sums.count(&counts(&[(300, 1)]));
         assert_eq!(sum(&sums), 15);
-        // The same label for another path.
+        // The same label is reused for another path.
         sums.count(&counts(&[(100, 2), (300, 1)]));
         assert_eq!(sum(&sums), 17);
         sums.count(&counts(&[(100, 1), (300, 1)]));
         assert_eq!(sum(&sums), 18);
-        // The daemon after this one counts what is there still.
+        // The next daemon continues to count labels that still exist.
         let mut next = Sums::from_bytes(&sums.to_bytes()).unwrap();
         next.count(&counts(&[(100, 1), (300, 1)]));
         assert_eq!(next, sums);

@@ -1,20 +1,20 @@
-//! What the source can change of a path that is set up.
+//! Changes of an established path by its source.
 
 use super::record::HopGrant;
 use octet_node::bytes::Fields;
 
-/// The bytes of a change before it is sealed.
+/// The size of a change before it is sealed, in bytes.
 pub const PLAIN: usize = 8;
 
 const REFRESH: u8 = 1;
 const TEAR_DOWN: u8 = 2;
 
-/// What each hop of a path is to do.
+/// The instruction to all hops of a path.
 ///
-/// Its one encoding: what (1 byte: 1 refresh, 2 tear down), zero (1), lifetime (2), rate (4).
+/// Its one encoding: kind (1 byte: 1 refresh, 2 tear down), zero (1), lifetime (2), rate (4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HopChange {
-    /// Keep the path for so long from now, and so much.
+    /// Keep the path for this lifetime from now on, with this rate.
     Refresh(HopGrant),
     TearDown,
 }
@@ -29,7 +29,7 @@ impl HopChange {
         [kind, 0, long, short, a, b, c, d]
     }
 
-    /// Reads the encoding. There is none if the first byte is not known, or anything but zeros follows.
+    /// Decodes a change. `None` if the kind is unknown, or unused bytes are not zero.
     pub fn from_bytes(bytes: &[u8; PLAIN]) -> Option<Self> {
         let mut fields = Fields(bytes);
         let [kind, 0] = fields.array()? else { return None };

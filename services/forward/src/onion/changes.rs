@@ -1,4 +1,4 @@
-//! What the source keeps of a path that stands: what it takes to change it.
+//! The source's keys for changes of an established path.
 
 use super::change::HopChange;
 use super::keys::{Keys, seal, stream};
@@ -9,13 +9,13 @@ use octet_node::bytes::Fields;
 /// The version of the encoding, its first byte.
 const VERSION: u8 = 1;
 
-/// What the source keeps of a path that stands.
+/// The source's state of an established path.
 ///
 /// Its one encoding: version (1 byte, 1), the number of hops (1), the last counter (8), the noise (32), and for
 /// each hop its slot (1), the key of its changes (32), and that of the stream over them (32). It is secret.
 pub struct HopChanges {
     hops: Vec<Hop>,
-    /// Makes what is in the slots of changes that no hop has.
+    /// The key of the random bytes in unused slots.
     noise: [u8; 32],
     counter: u64,
 }
@@ -35,8 +35,8 @@ impl HopChanges {
         Self { hops: hops.iter().map(hop).collect(), noise, counter: 0 }
     }
 
-    /// A change for all hops, for the first of them. The counter of changes goes up: it is to be kept before
-    /// the change is sent, since a counter that is used twice opens what it has sealed.
+    /// Encodes a change for all hops. The counter increases, and must be persisted before the change is sent: a
+    /// reused counter breaks the encryption.
     pub fn change(&mut self, change: HopChange) -> [u8; CHANGE] {
         self.counter += 1;
         let mut bytes = [0; CHANGE];
@@ -65,7 +65,7 @@ impl HopChanges {
         bytes
     }
 
-    /// Reads the encoding; there is none if it is of another version, or has hops that cannot be.
+    /// Decodes the state; `None` if the version is unknown or a hop is invalid.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields(bytes);
         let (version, count) = (fields.u8()?, usize::from(fields.u8()?));

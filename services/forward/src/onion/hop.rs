@@ -1,4 +1,4 @@
-//! What a hop does with a set-up: it opens its slot, and later puts its answer there.
+//! The hop's side of a set-up: it decrypts its slot, and later writes its answer there.
 
 use sha2::{Digest, Sha256};
 
@@ -8,52 +8,50 @@ use super::session::HopSession;
 use super::slots::{pass, range};
 use super::{SLOTS, SetUp};
 
-/// Why a hop takes no message.
+/// Why a hop refuses a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HopError {
-    /// No slot is for one of the onion keys.
+    /// No slot is encrypted for one of the onion keys.
     #[error("no part of the set-up is for this node: the source knows another onion key of it")]
     NotForUs,
-    /// It is not as the source has sent it, or not from the source.
+    /// The message was altered, or is not from the source.
     #[error("the message was altered on its way, or is not from the path's source")]
     Forged,
-    /// The source has said what cannot be.
+    /// The source has sent an invalid record.
     #[error("the source has sent what this version does not know")]
     Malformed,
-    /// A change with a counter that is not higher than the last one's.
+    /// The counter is not higher than that of the last change.
     #[error("the change is no newer than one that came before")]
     Old,
 }
 
-/// A set-up of which the hop has read its part.
+/// A set-up whose slot was decrypted.
 #[derive(Debug)]
 pub struct OpenedSetup {
     pub record: HopRecord,
-    /// By what the same set-up is known again: the first bytes of SHA-256 of the key that the source has made
-    /// for this slot. The hop keeps it as long as the record would be taken by its clock.
+    /// The replay identifier: the first bytes of SHA-256 of the slot's ephemeral key. The hop remembers it as
+    /// long as its clock accepts the record.
     pub replay: [u8; 16],
-    /// What is sent to the next hop. If the path ends or is refused here, it is what is answered.
+    /// The message for the next hop; if the path ends or is refused here, the input of the answer.
     pub forward: SetUp,
-    /// What is kept while there is a path.
+    /// The state to keep while the path exists.
     pub session: HopSession,
-    /// By which the hop answers.
+    /// The key of the answer.
     pub reply: ReplyKey,
 }
 
-/// The right to answer a set-up, once: its key seals one text.
+/// The key that seals one answer to a set-up.
 pub struct ReplyKey {
     slot: usize,
     reply: [u8; 32],
     back: [u8; 32],
 }
 
-/// Opens the slot of a set-up that is for one of `keys`: the current one and those before it that may still be
-/// in use.
+/// Decrypts the slot for one of `keys`: the current one and recent ones that may still be in use.
 ///
-/// It costs hashing, and X25519 once if a slot's hint fits.
+/// The cost is a few hashes, and one X25519 operation if a hint matches.
 ///
-/// # Errors
-/// There is no such slot; or anything of the set-up was altered; or the record cannot be.
+/// # Errors No slot matches, the set-up was altered, or the record is invalid.
 pub fn open(keys: &[OnionSecret], bytes: &SetUp) -> Result<OpenedSetup, HopError> {
     let (key, slot) = find(keys, bytes).ok_or(HopError::NotForUs)?;
     let own = range(bytes, slot);
@@ -73,8 +71,8 @@ pub fn open(keys: &[OnionSecret], bytes: &SetUp) -> Result<OpenedSetup, HopError
     Ok(OpenedSetup { record, replay, forward, session, reply })
 }
 
-/// The first slot whose hint is right for one of `keys`. That another one's is by chance, 1 of 2^60 set-ups will
-/// see.
+/// The first slot whose hint matches one of `keys`. A hint of another hop matches by chance in one of 2^60
+/// set-ups.
 fn find<'a>(keys: &'a [OnionSecret], bytes: &SetUp) -> Option<(&'a OnionSecret, usize)> {
     let fits = |key: &OnionSecret, slot: &usize| {
         let slot = &bytes[range(bytes, *slot)];
@@ -84,9 +82,9 @@ fn find<'a>(keys: &'a [OnionSecret], bytes: &SetUp) -> Option<(&'a OnionSecret, 
 }
 
 impl ReplyKey {
-    /// What goes back to the hop before. `bytes` is what has come back from the next hop, or, if the set-up
-    /// goes no further, [`Opened::forward`]. The answer covers all of it, so that the source sees whether
-    /// anything was altered further on.
+    /// Seals the answer for the previous hop. `bytes` is the next hop's answer or, if the set-up ends here,
+    /// [`OpenedSetup::forward`]. The seal authenticates all of it, so that the source detects alterations by
+    /// later hops.
     pub fn answer(self, bytes: &SetUp, answer: HopReply) -> SetUp {
         let own = range(bytes, self.slot);
         let mut sealed = *bytes;

@@ -1,5 +1,5 @@
 //! The cryptography: HPKE (RFC 9180) in base mode for a slot, with DHKEM(X25519, HKDF-SHA256), HKDF-SHA256 and
-//! ChaCha20-Poly1305, and the keys that come of it.
+//! ChaCha20-Poly1305, and the keys that are exported from it.
 
 use std::ops::Range;
 
@@ -17,29 +17,29 @@ type Kem = hpke::kem::X25519HkdfSha256;
 type Kdf = hpke::kdf::HkdfSha256;
 type Aead = hpke::aead::ChaCha20Poly1305;
 
-/// What the keys are for, as HPKE binds them to it.
+/// The HPKE info string.
 const INFO: &[u8] = b"octet set-up 1";
 
-/// What stands before the keys of which a hint is made.
+/// The prefix of the keys in the hash that gives a hint.
 const HINT_OF: &[u8] = b"octet slot 1\0";
 
-/// The bytes of what proves that nothing was altered.
+/// The size of an authentication tag, in bytes.
 pub(super) const TAG: usize = 16;
 
-/// The bytes of a slot's hint.
+/// The size of a slot's hint, in bytes.
 pub(super) const HINT: usize = 8;
 
-/// The bytes of the key that was made for one slot.
+/// The size of a slot's ephemeral public key, in bytes.
 pub(super) const ENC: usize = 32;
 
-/// The secret by which a node opens its slots. Its public half is announced.
+/// A node's secret for its slots. The public half is announced.
 pub struct OnionSecret {
     private: <Kem as hpke::Kem>::PrivateKey,
     public: [u8; 32],
 }
 
 impl OnionSecret {
-    /// Of 32 random bytes (X25519, RFC 7748).
+    /// Makes a key from 32 random bytes (X25519, RFC 7748).
     pub fn new(secret: &[u8; 32]) -> Option<Self> {
         let private = <Kem as hpke::Kem>::PrivateKey::from_bytes(secret).ok()?;
         let public = Kem::sk_to_pk(&private).to_bytes().into();
@@ -50,7 +50,7 @@ impl OnionSecret {
         &self.public
     }
 
-    /// The context of the slot for which `enc` was made.
+    /// The HPKE context of the slot with the ephemeral key `enc`.
     pub(super) fn receive(&self, enc: &[u8]) -> Result<Receiver, HpkeError> {
         let enc = <Kem as hpke::Kem>::EncappedKey::from_bytes(enc)?;
         hpke::setup_receiver(&OpModeR::Base, &self.private, &enc, INFO).map(Receiver)
@@ -63,11 +63,11 @@ impl std::fmt::Debug for OnionSecret {
     }
 }
 
-/// By which a hop opens its slot.
+/// The hop's HPKE context.
 pub(super) struct Receiver(AeadCtxR<Aead, Kdf, Kem>);
 
 impl Receiver {
-    /// The text of `sealed`, which ends with its tag.
+    /// Decrypts `sealed`, which ends with its tag.
     pub fn open<const N: usize>(&mut self, sealed: &[u8], others: &[u8]) -> Option<[u8; N]> {
         let (text, tag) = sealed.split_at_checked(N)?;
         let tag = AeadTag::from_bytes(tag).ok()?;
@@ -82,14 +82,14 @@ impl Receiver {
     }
 }
 
-/// By which the source seals a hop's slot.
+/// The source's HPKE context for a hop's slot.
 pub(super) struct Sender {
     pub enc: [u8; ENC],
     context: AeadCtxS<Aead, Kdf, Kem>,
 }
 
 impl Sender {
-    /// A fresh one for the hop with this onion key.
+    /// A new context for the hop with this onion key.
     pub fn new(onion_key: &[u8; 32], random: &mut impl CryptoRng) -> Result<Self, HpkeError> {
         let public = <Kem as hpke::Kem>::PublicKey::from_bytes(onion_key)?;
         let (enc, context) =
@@ -111,17 +111,17 @@ impl Sender {
     }
 }
 
-/// What a hop and the source have between them.
+/// The keys that a hop shares with the source.
 pub(super) struct Keys {
-    /// Lies over a set-up on its way out.
+    /// The key stream over a set-up.
     pub layer: [u8; 32],
-    /// Lies over it on its way back.
+    /// The key stream over its answer.
     pub back: [u8; 32],
     /// Seals the hop's answer, once.
     pub reply: [u8; 32],
-    /// Seals changes, each with its counter as the nonce.
+    /// Seals changes; the counter is the nonce.
     pub change: [u8; 32],
-    /// Lies over changes, each with its counter as the nonce.
+    /// The key stream over changes; the counter is the nonce.
     pub cover: [u8; 32],
 }
 
@@ -143,7 +143,7 @@ impl Keys {
     }
 }
 
-/// By what the hop with `onion_key` finds the slot with `enc`.
+/// The hint of the slot with `enc` for the hop with `onion_key`.
 pub(super) fn hint(onion_key: &[u8; 32], enc: &[u8]) -> [u8; HINT] {
     let digest =
         Sha256::new().chain_update(HINT_OF).chain_update(onion_key).chain_update(enc).finalize();
@@ -152,20 +152,20 @@ pub(super) fn hint(onion_key: &[u8; 32], enc: &[u8]) -> [u8; HINT] {
     hint
 }
 
-/// The nonce of 12 bytes (RFC 8439) that has this number.
+/// A number as a nonce of 12 bytes (RFC 8439).
 fn nonce(number: u64) -> [u8; 12] {
     let mut nonce = [0; 12];
     nonce[4..].copy_from_slice(&number.to_be_bytes());
     nonce
 }
 
-/// Lays the key stream of ChaCha20 (RFC 8439) over `bytes`, or takes it off.
+/// Applies the ChaCha20 key stream (RFC 8439) to `bytes`; applying it twice restores them.
 pub(super) fn stream(key: &[u8; 32], number: u64, bytes: &mut [u8]) {
     ChaCha20::new(&(*key).into(), &nonce(number).into()).apply_keystream(bytes);
 }
 
-/// Puts `text`, sealed, to `slot` of `body`, all of which is covered as it is. A key seals one text with one
-/// number.
+/// Seals `text` into `slot` of `body`, and authenticates the rest of `body` in its current state. A key seals
+/// one text per number.
 pub(super) fn seal<const N: usize>(
     key: &[u8; 32],
     number: u64,
@@ -177,7 +177,7 @@ pub(super) fn seal<const N: usize>(
     let (sealed, proof): (_, [u8; TAG]) =
         match cipher.encrypt_inout_detached(&nonce(number).into(), body, buffer) {
             Ok(tag) => (text, tag.into()),
-            // Only a text of hundreds of gigabytes fails; nothing unsealed leaves the node.
+            // Sealing fails only for texts of hundreds of gigabytes; even then no plaintext leaves the node.
             Err(_) => ([0; N], [0; TAG]),
         };
     let (text, tag) = body[slot].split_at_mut(N);
@@ -185,7 +185,7 @@ pub(super) fn seal<const N: usize>(
     tag.copy_from_slice(&proof);
 }
 
-/// What was sealed, with its tag at the end; nothing if it or `covered` was altered.
+/// Decrypts a sealed text with its tag at the end; `None` if it or `covered` was altered.
 pub(super) fn unseal<const N: usize>(
     key: &[u8; 32],
     number: u64,

@@ -1,73 +1,70 @@
-//! What the source tells a hop, and what the hop answers.
+//! The source's request to a hop, and the hop's answer.
 
 use super::SLOT;
 use super::keys::{ENC, HINT, TAG};
 use octet_node::address::NodeAddress;
 use octet_node::bytes::Fields;
 
-/// The bytes of a record before it is sealed.
+/// The size of a record before it is sealed, in bytes.
 pub const RECORD: usize = SLOT - HINT - ENC - TAG;
 
-/// The bytes of an answer before it is sealed.
+/// The size of an answer before it is sealed, in bytes.
 pub const ANSWER: usize = SLOT - TAG;
 
-/// The first byte of the record of a hop between, and of an answer that accepts.
+/// The first byte of a relay's record, and of its accepting answer.
 const RELAY: u8 = 1;
 
-/// The first byte of the record of the last hop, and of its answer that accepts.
+/// The first byte of the end's record, and of its accepting answer.
 const END: u8 = 2;
 
-/// The first byte of an answer that refuses.
+/// The first byte of a refusal.
 const REFUSED: u8 = 3;
 
-/// What the source asks of a hop.
+/// The source's request to a hop.
 ///
 /// Its one encoding (numbers are big-endian): role (1 byte: 1 relay, 2 end), flags (1), issued (8), lifetime
 /// (2), rate (4), then for a relay the next hop's address (16), for the end the key (32) and the number of the
 /// path (4), and zeros up to 88 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HopRecord {
-    /// The terms of the path.
     pub terms: Terms,
-    /// What the hop is in it.
+    /// The hop's role in the path.
     pub role: HopRole,
 }
 
 /// The terms of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Terms {
-    /// When the source asked, in seconds since 1970, by its clock.
+    /// The time of the request, in seconds since 1970, by the source's clock.
     pub issued: u64,
-    /// How long the path is to last unless it is refreshed, in seconds.
+    /// The lifetime until the next refresh, in seconds.
     pub lifetime: u16,
-    /// The most that the source will send or receive, in kbit/s; 0 says nothing about it.
+    /// The maximum rate in either direction, in kbit/s; 0 if unspecified.
     pub rate: u32,
-    /// What else is asked; the meaning of the bits is for source and hop to agree on, and a hop refuses what it
-    /// does not know.
+    /// Flags, by agreement of source and hop; a hop refuses flags that it does not know.
     pub flags: u8,
 }
 
-/// What a hop is in a path.
+/// The role of a hop in a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HopRole {
     Relay {
-        /// To this node, one of its neighbours.
+        /// Forward to this neighbour.
         next: NodeAddress,
     },
-    /// It is whom the source wants.
+    /// The path ends here.
     End {
         /// The source's public key of the inner WireGuard, made for this path.
         inner_key: [u8; 32],
-        /// The number by which the source tells this path from its other ones to the same end.
+        /// The number by which the source tells this path from others to the same end.
         path: u32,
     },
 }
 
 /// A hop's answer.
 ///
-/// Its one encoding: what it is (1 byte: 1 a relay accepts, 2 the end accepts, 3 refused), then for what accepts
-/// lifetime (2), rate (4) and, for the end, its key (32), for what refuses the reason (1), and zeros up to
-/// 128 bytes.
+/// Its one encoding: kind (1 byte: 1 a relay accepts, 2 the end accepts, 3 refused), then if accepted lifetime
+/// (2), rate (4) and, for the end, its key (32), if refused the reason (1), and zeros up to 128 bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HopReply {
     Relay(HopGrant),
@@ -76,38 +73,38 @@ pub enum HopReply {
         /// The end's public key of the inner WireGuard, for this path.
         inner_key: [u8; 32],
     },
-    /// There is no path over this hop.
+    /// The hop refuses the path.
     Refused(Reason),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HopGrant {
-    /// For how many seconds, unless refreshed.
+    /// The granted lifetime in seconds, until the next refresh.
     pub lifetime: u16,
-    /// How much at most, in kbit/s; 0 if it sets no bound.
+    /// The granted rate in kbit/s; 0 if unlimited.
     pub rate: u32,
 }
 
-/// Why there is no path over a hop.
+/// Why a hop refuses a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
-    /// It has as many paths as it takes, or no capacity left.
+    /// The hop's limit of paths or its capacity is used up.
     Full,
-    /// It does not carry for others, or not for this.
+    /// The hop does not relay, or not under these terms.
     Policy,
-    /// By its clock the set-up is too old, or not yet issued.
+    /// The set-up is too old or in the future, by the hop's clock.
     Clock,
-    /// It has seen this set-up before.
+    /// The set-up was replayed.
     Replay,
-    /// The next hop is none of its neighbours, or not reachable now.
+    /// The next hop is not a neighbour, or its link is down.
     NoLink,
     /// The next hop did not answer in time.
     Silent,
-    /// The next hop could not read its part: its onion key has changed, or the set-up was altered.
+    /// The next hop could not decrypt its slot: its onion key has changed, or the set-up was altered.
     Unreadable,
-    /// It wants to be paid first.
+    /// The hop requires payment first.
     Unpaid,
-    /// One that this version does not know.
+    /// A reason that this version does not know.
     Other(u8),
 }
 
@@ -129,8 +126,8 @@ impl HopRecord {
         ])
     }
 
-    /// Reads the encoding. There is none if the role is not known, the next hop is no node, or anything but
-    /// zeros follows.
+    /// Decodes a record. `None` if the role is unknown, the next hop is not a node address, or unused bytes are
+    /// not zero.
     pub fn from_bytes(bytes: &[u8; RECORD]) -> Option<Self> {
         let mut fields = Fields(bytes);
         let (kind, flags) = (fields.u8()?, fields.u8()?);
@@ -158,7 +155,7 @@ impl HopReply {
         }
     }
 
-    /// Reads the encoding. There is none if the first byte is not known, or anything but zeros follows.
+    /// Decodes an answer. `None` if the kind is unknown, or unused bytes are not zero.
     pub fn from_bytes(bytes: &[u8; ANSWER]) -> Option<Self> {
         let mut fields = Fields(bytes);
         let kind = fields.u8()?;
@@ -224,7 +221,7 @@ impl std::fmt::Display for Reason {
     }
 }
 
-/// The parts one after the other, and zeros.
+/// Concatenates the parts and pads them with zeros.
 fn filled<const N: usize>(parts: &[&[u8]]) -> [u8; N] {
     let mut bytes = [0; N];
     for (to, byte) in bytes.iter_mut().zip(parts.iter().copied().flatten()) {

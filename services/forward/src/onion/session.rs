@@ -1,4 +1,4 @@
-//! What a hop keeps of a path: what it takes to tell the source's changes from everybody else's.
+//! A hop's state of a path: the keys that authenticate the source's changes.
 
 use super::change::{HopChange, PLAIN};
 use super::hop::HopError;
@@ -7,13 +7,13 @@ use super::slots::{pass, range};
 use super::{CHANGE, COUNTER, SLOTS};
 use octet_node::bytes::Fields;
 
-/// The bytes of a session as it is kept.
+/// The size of an encoded session, in bytes.
 pub const SESSION: usize = 74;
 
 /// The version of the encoding, its first byte.
 const VERSION: u8 = 1;
 
-/// What a hop keeps of a path.
+/// A hop's state of a path.
 ///
 /// Its one encoding: version (1 byte, 1), slot (1), key of changes (32), key of the stream over them (32), the
 /// last counter (8). It is secret.
@@ -30,11 +30,10 @@ impl HopSession {
         Self { slot, change: keys.change, cover: keys.cover, last: 0 }
     }
 
-    /// Reads a change, and says what to pass on to the next hop if there is one.
+    /// Decrypts a change. Returns the instruction, and the message for the next hop.
     ///
-    /// # Errors
-    /// Its counter is not higher than that of the last one, or it is not the source's as it was sent. Nothing
-    /// has changed then.
+    /// # Errors The counter is not higher than the last one, or the change was altered. The session is
+    /// unchanged then.
     pub fn change(&mut self, bytes: &[u8; CHANGE]) -> Result<(HopChange, [u8; CHANGE]), HopError> {
         let mut passed = *bytes;
         let (counter, body) = passed.split_at_mut(COUNTER);
@@ -54,8 +53,8 @@ impl HopSession {
         Ok((change, passed))
     }
 
-    /// The encoding, for the daemon's own file. It is to be written anew after each change: with an older one
-    /// the changes since would be taken again.
+    /// The encoding, for the daemon's own file. It must be rewritten after each change: an old copy would
+    /// accept replayed changes.
     pub fn to_bytes(&self) -> [u8; SESSION] {
         let mut bytes = [0; SESSION];
         (bytes[0], bytes[1]) = (VERSION, self.slot);
@@ -65,7 +64,7 @@ impl HopSession {
         bytes
     }
 
-    /// Reads the encoding; there is none if it is of another version, or has a slot that cannot be.
+    /// Decodes a session; `None` if the version is unknown or the slot is invalid.
     pub fn from_bytes(bytes: &[u8; SESSION]) -> Option<Self> {
         let mut fields = Fields(bytes);
         let (version, slot) = (fields.u8()?, fields.u8()?);

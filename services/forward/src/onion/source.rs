@@ -1,4 +1,4 @@
-//! What the source of a path does: it seals a part for each hop, and reads their answers.
+//! The source's side of a set-up: it seals a record for each hop, and reads the answers.
 
 use chacha20::ChaCha20Rng;
 use hpke::rand_core::{Rng, SeedableRng};
@@ -9,38 +9,38 @@ use super::record::{HopGrant, HopRecord, HopReply, HopRole, Reason};
 use super::slots::{pass, range, wrap};
 use super::{HOPS, SETUP, SLOTS, SetUp};
 
-/// A hop of the path that is to be.
+/// A hop of a requested path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PlannedHop {
-    /// Its onion key, as it has announced it.
+    /// The hop's announced onion key.
     pub onion_key: [u8; 32],
-    /// What is asked of it.
+    /// The request to the hop.
     pub record: HopRecord,
 }
 
-/// Hops that are no path. Places are counted from 0, the hop next to the source.
+/// Why hops form no path. Positions are counted from 0, the hop next to the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidHops {
-    /// There are none, or too many.
+    /// The number of hops is 0 or too high.
     #[error("a path has 1 to {HOPS} hops, and this one {0}")]
     Length(usize),
-    /// The last one is to pass on, or one before it is not.
+    /// A hop before the last one has the role of the end, or the last one that of a relay.
     #[error(
         "hop {0} of the path has the wrong role: the last hop is the end, the others are relays"
     )]
     Role(usize),
-    /// With this key nothing can be kept secret.
+    /// The onion key is a weak point.
     #[error("the onion key of hop {0} is none")]
     Key(usize),
 }
 
-/// Why there is no path. Places are counted from 0, the hop next to the source.
+/// Why there is no path. Positions are counted from 0, the hop next to the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PathFailure {
     #[error("hop {0} refuses the path: {1}")]
     Refused(usize, Reason),
-    /// This is the first hop whose answer is not right: what it sends back, or what came back to it from
-    /// further on, was altered. The hop right before it can have done it, and those behind it.
+    /// The first hop whose answer is invalid: its answer, or those of later hops, were altered. The hop before
+    /// it or any later one can have done it.
     #[error("the answer of hop {0}, or of one behind it, was altered on its way")]
     Broken(usize),
 }
@@ -48,22 +48,22 @@ pub enum PathFailure {
 /// A path that all hops have granted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Granted {
-    /// What each has granted, in the order of the path.
+    /// The grants, in the order of the path.
     pub hops: Vec<HopGrant>,
     /// The end's public key of the inner WireGuard.
     pub inner_key: [u8; 32],
 }
 
-/// What the source keeps of a path that it is setting up.
+/// The source's state of a pending path.
 pub struct Pending {
     hops: Vec<(usize, Keys)>,
     sent: Box<SetUp>,
-    /// Makes what is in the slots of changes that no hop has.
+    /// The key of the random bytes in unused slots of changes.
     noise: [u8; 32],
 }
 
-/// The set-up of a path over `hops`, for the first of them. `seed` is random, secret, and used for this one
-/// set-up only: its keys, the places of its slots and what fills the others come of it (ChaCha20).
+/// Builds the set-up of a path over `hops`, for the first of them. `seed` must be random, secret, and used
+/// once: the keys, the slot order and the filling are derived from it (ChaCha20).
 pub fn build(hops: &[PlannedHop], seed: [u8; 32]) -> Result<(SetUp, Pending), InvalidHops> {
     check(hops)?;
     let mut random = ChaCha20Rng::from_seed(seed);
@@ -109,12 +109,11 @@ fn places(random: &mut ChaCha20Rng) -> Vec<usize> {
 }
 
 impl Pending {
-    /// Reads what has come back.
+    /// Decodes the answers.
     ///
-    /// # Errors
-    /// A hop has refused, or something was altered on the way back.
+    /// # Errors A hop has refused, or an answer was altered.
     pub fn finish(&self, bytes: &SetUp) -> Result<Granted, PathFailure> {
-        // Where it turned back is not known: the answers are right for one place only.
+        // The hop that sent the set-up back is unknown: the answers are valid for one position only.
         let mut failed = 0;
         for turn in (0..self.hops.len()).rev() {
             match self.answers(turn, bytes) {
@@ -125,14 +124,14 @@ impl Pending {
         Err(PathFailure::Broken(failed))
     }
 
-    /// The answers of the hops up to `turn`, if the last of them has sent the set-up back; otherwise the place
-    /// of the first that is not right.
+    /// The answers of the hops up to `turn`, if that hop sent the set-up back; otherwise the position of the
+    /// first invalid answer.
     fn answers(&self, turn: usize, bytes: &SetUp) -> Result<Vec<HopReply>, usize> {
         let mut body = *self.sent;
         for (slot, keys) in &self.hops[..=turn] {
             pass(&mut body, *slot, &keys.layer, 0);
         }
-        // What is in each hop's slot when the set-up comes back to it.
+        // The expected content of each hop's slot when the set-up comes back.
         let mut before = Vec::new();
         for (slot, keys) in self.hops[..=turn].iter().rev() {
             before.push(body[range(&body, *slot)].to_vec());
@@ -151,13 +150,13 @@ impl Pending {
         Ok(answers)
     }
 
-    /// What it takes to change the path, once it stands.
+    /// The keys for changes, once the path is established.
     pub fn changes(&self) -> HopChanges {
         HopChanges::new(&self.hops, self.noise)
     }
 }
 
-/// What `answers` come to, if the path was to have `hops` hops.
+/// Evaluates the `answers` of a path with `hops` hops.
 fn granted(answers: &[HopReply], hops: usize) -> Result<Granted, PathFailure> {
     let mut grants = Vec::new();
     for (place, answer) in answers.iter().enumerate() {
@@ -168,7 +167,7 @@ fn granted(answers: &[HopReply], hops: usize) -> Result<Granted, PathFailure> {
                 grants.push(grant);
                 return Ok(Granted { hops: grants, inner_key });
             }
-            // It accepts what it has not passed on, or says that it is what it is not.
+            // The hop accepted a path that it has not forwarded, or answered with the wrong role.
             HopReply::Relay(_) | HopReply::End { .. } => return Err(PathFailure::Broken(place)),
         }
     }

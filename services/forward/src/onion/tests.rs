@@ -8,7 +8,7 @@ const NOW: u64 = 1_800_000_000;
 
 const GRANT: HopGrant = HopGrant { lifetime: 600, rate: 9_000 };
 
-/// Fixed, so that what fails fails again.
+/// A fixed secret, so that failures are reproducible.
 fn secret(number: u8) -> OnionSecret {
     OnionSecret::new(&[number + 1; 32]).unwrap()
 }
@@ -37,11 +37,11 @@ fn hops(count: usize) -> Vec<PlannedHop> {
 }
 
 fn own(number: usize) -> [OnionSecret; 2] {
-    // The key before, too.
+    // The previous key is accepted, too.
     [secret(200), secret(u8::try_from(number).unwrap())]
 }
 
-/// The set-up at each hop, as `wire` has let it through: it gets the number of the wire and the bytes.
+/// The set-up as each hop receives it through `wire`, which gets the number of the link and the bytes.
 fn out(
     count: usize,
     first: SetUp,
@@ -63,8 +63,8 @@ fn accepts(role: HopRole) -> HopReply {
     }
 }
 
-/// What comes back to the source when `opened` answer, the last one with `last`; the wire's number is that of the
-/// hop that sends.
+/// The answer that the source receives when `opened` answer, the last one with `last`; the link has the number
+/// of the sending hop.
 fn back(opened: Vec<OpenedSetup>, last: HopReply, wire: &dyn Fn(usize, &mut SetUp)) -> SetUp {
     let mut bytes = opened.last().unwrap().forward;
     let turn = opened.len() - 1;
@@ -104,7 +104,7 @@ fn a_hop_finds_nothing_in_what_is_for_another() {
     assert!(open(&own(0), &first).is_ok());
     assert_eq!(open(&own(1), &first).unwrap_err(), HopError::NotForUs);
     assert_eq!(open(&[], &first).unwrap_err(), HopError::NotForUs);
-    // The hop after next finds nothing either when one hop is left out.
+    // If one hop is left out, the hop after next finds no slot either.
     let second = open(&own(0), &first).unwrap().forward;
     assert_eq!(open(&own(2), &second).unwrap_err(), HopError::NotForUs);
     assert_eq!(open(&own(0), &second).unwrap_err(), HopError::NotForUs);
@@ -153,7 +153,7 @@ fn what_is_no_path_is_not_built() {
     assert_eq!(built(&hops(HOPS + 1)), InvalidHops::Length(HOPS + 1));
     assert_eq!(built(&hops(3)[..2]), InvalidHops::Role(1));
     assert_eq!(built(&[hops(1), hops(2)].concat()), InvalidHops::Role(0));
-    // The neutral point: every secret gives the same result with it.
+    // The neutral point gives the same result with every secret.
     let none = PlannedHop { onion_key: [0; 32], record: relay(1) };
     assert_eq!(built(&[vec![none], hops(1)].concat()), InvalidHops::Key(0));
 }
@@ -168,7 +168,7 @@ fn every_place_of_a_slot_comes_up() {
     assert_eq!(seen.len(), SLOTS);
 }
 
-/// Flips each bit of a few bytes of every slot, on every wire.
+/// Flips each bit of a few bytes of every slot, on every link.
 #[test]
 fn what_is_altered_on_its_way_out_goes_no_further() {
     let count = 3;
@@ -250,14 +250,14 @@ fn a_change_by_another_an_old_one_or_an_altered_one_is_none() {
     }
     assert_eq!(session.change(&new).unwrap().0, HopChange::Refresh(GRANT));
     assert_eq!(session.change(&old), Err(HopError::Old));
-    // Not for the hop after it either, as it was not passed on.
+    // The next hop refuses it too, because it was not forwarded by the hop before.
     assert_eq!(sessions[1].change(&new), Err(HopError::Forged));
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
-    /// Whatever the path: no two wires carry the same bytes anywhere, in whichever direction.
+    /// For any path, no two links carry the same bytes at any position, in either direction.
     #[test]
     fn no_two_wires_are_alike(count in 1..=HOPS, seed: [u8; 32], turn: Index) {
         let (first, pending) = build(&hops(count), seed).unwrap();
@@ -280,7 +280,7 @@ proptest! {
         prop_assert_eq!(pending.finish(&bytes), Err(PathFailure::Refused(0, Reason::Other(99))));
     }
 
-    /// One bit, on any wire of any path: the next hop takes nothing.
+    /// With one bit flipped on any link of any path, the next hop refuses the message.
     #[test]
     fn any_bit_on_any_wire_out(
         count in 1..=HOPS, seed: [u8; 32], wire: Index, bit in 0..SETUP * 8,

@@ -1,31 +1,31 @@
-//! How much work one neighbour makes: whatever it says has two signatures to be verified, until it is known who says
-//! it.
+//! The rate limit of announcements per neighbour: each costs the verification of two signatures before its
+//! origin is known.
 
 use super::NODES;
 
-/// So many are read at once: all that there can be, of a neighbour that comes up.
+/// The burst: all nodes that can exist, for a neighbour that comes up.
 const BURST: u32 = NODES as u32;
 
-/// So many more in each second.
+/// The sustained rate per second.
 const EACH_SECOND: u32 = 64;
 
-/// What is still read of a neighbour.
+/// The remaining budget of a neighbour.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ReadPace {
     left: u32,
-    /// When that was so, in seconds since 1970.
+    /// The time of the last update, in seconds since 1970.
     at: u64,
 }
 
 impl ReadPace {
-    /// Of a neighbour that has said nothing yet.
+    /// The full budget of a new neighbour.
     pub fn new(now: u64) -> Self {
         Self { left: BURST, at: now }
     }
 
-    /// Whether one more is read.
+    /// Whether another announcement is processed.
     pub fn may(&mut self, now: u64) -> bool {
-        // A clock that was set back gives nothing.
+        // A clock that was set back adds no budget.
         let passed = u32::try_from(now.saturating_sub(self.at)).unwrap_or(u32::MAX);
         self.at = now;
         self.left = self.left.saturating_add(passed.saturating_mul(EACH_SECOND)).min(BURST);
@@ -46,7 +46,7 @@ mod tests {
         assert_eq!(may(1000), NODES);
         assert_eq!(may(1001), 64);
         assert_eq!(may(1003), 128);
-        // Back, and on from there.
+        // The clock goes back and on from there.
         assert_eq!(may(900), 0);
         assert_eq!(may(901), 64);
         assert_eq!(may(u64::MAX), NODES);

@@ -78,7 +78,7 @@ fn the_newest_counts() {
     assert_eq!(hear(1, 4, NOW), AnnouncementResult::Older);
     assert_eq!(hear(1, 6, NOW), AnnouncementResult::TooSoon);
     assert_eq!(hear(1, 6, NOW + MIN_INTERVAL), AnnouncementResult::New);
-    // A new key begins anew, and what the old one says counts no more.
+    // A new key restarts the sequence, and the old key's announcements do not count any more.
     assert_eq!(hear(2, 1, NOW + 2 * MIN_INTERVAL), AnnouncementResult::New);
     assert_eq!(hear(1, 7, NOW + 3 * MIN_INTERVAL), AnnouncementResult::Older);
     assert_eq!(topology.get(node.address()).unwrap().epoch(), 2);
@@ -153,7 +153,7 @@ fn the_graph_is_that_of_links_that_count() {
     links.sort();
     topology.hear(a.links(&links), NOW, from);
     topology.hear(b.links(&[(a.address(), 70, 6)]), NOW, from);
-    // Only one end says so.
+    // Only one end announces it.
     topology.hear(c.links(&[(own.address(), 9, 1)]), NOW, from);
     let graph = Graph::of(&topology);
     let paths =
@@ -165,7 +165,7 @@ fn the_graph_is_that_of_links_that_count() {
     assert!(paths(&c).is_empty());
 }
 
-/// One neighbour's strangers fill what there is; then they push out each other, and nobody else.
+/// The nodes behind one neighbour fill the topology; then they displace each other, and no others.
 #[test]
 fn a_full_topology_keeps_whom_it_should() {
     let (mut topology, own, from) = topology();
@@ -175,7 +175,7 @@ fn a_full_topology_keeps_whom_it_should() {
     assert_eq!(topology.hear(own.says(1, 1, NOW, 1), NOW - 10, None), AnnouncementResult::New);
     assert_eq!(topology.hear(quiet.says(1, 1, NOW, 10), NOW, other), AnnouncementResult::New);
     assert_eq!(topology.hear(neighbour.says(1, 1, NOW, 10), NOW, other), AnnouncementResult::New);
-    // Keys are slow: the bulk is one announcement under many addresses.
+    // Key generation is slow: the bulk is one announcement under many addresses.
     let bulk = Arc::new(Speaker::new().says(1, 1, NOW, 600));
     for number in 0.. {
         if topology.nodes.len() == NODES {
@@ -195,14 +195,14 @@ fn a_full_topology_keeps_whom_it_should() {
     for kept in [&own, &neighbour, &quiet] {
         assert!(topology.get(kept.address()).is_some());
     }
-    // What counts no more makes room.
+    // Expired announcements make room.
     let late = Speaker::new().says(1, 1, NOW + 10, 5);
     assert_eq!(topology.hear(late, NOW + 10, from), AnnouncementResult::New);
     assert!(topology.get(quiet.address()).is_none());
 }
 
-/// Three neighbours bring what there is no room for, again and again: it comes to rest, and none has the place of
-/// another.
+/// Three neighbours repeatedly send more than there is room for: the topology becomes stable, and no neighbour
+/// takes another's share.
 #[test]
 fn a_full_topology_comes_to_rest() {
     let mut topology = Topology::with_room(Speaker::new().address(), 10);
@@ -237,7 +237,7 @@ fn what_is_remembered_is_bounded() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// Whatever is heard in whatever order: what is kept never gets older, and counts.
+    /// In any order of announcements, a stored one is never replaced by an older one, and none is expired.
     #[test]
     fn never_older(
         heard in prop::collection::vec((0usize..3, 0u64..3, 0u64..4, 0u64..20, 1u16..30), 1..40),
@@ -256,7 +256,7 @@ proptest! {
             }
             topology.expire(now);
             prop_assert!(topology.iter().all(|it| it.announcement().expires() > now));
-            // Forgotten is only what all has expired of.
+            // A node is forgotten only after all of its announcements have expired.
             for (at, speaker) in nodes.iter().enumerate() {
                 if !topology.marks.contains_key(&speaker.address()) {
                     last[at] = None;

@@ -41,7 +41,7 @@ pub fn lines() -> String {
     let (first, last) = (OPEN.start, OPEN.end - 1);
     format!(
         "[[policy]]\nfrom = \"uplink\"\nto = \"router\"\nprotocol = \"udp\"\nports = [\"{first}-{last}\"]\n\
-         [[neighbour]]\nname = \"hill\"\ncard = \"{card}\"\n"
+         [[neighbour]]\nname = \"hill\"\ndescriptor = \"{card}\"\n"
     )
 }
 
