@@ -1,11 +1,11 @@
-//! What is due when, and what happens then.
+//! The deadlines of units, and what happens when one passes.
 
 use std::collections::BTreeSet;
 
 use super::reason::UnitReason;
 use super::{EdgeAction, Moment, State, Then, UnitId, UnitState};
 
-/// At most one deadline per unit, the next one first.
+/// At most one deadline per unit, the earliest first.
 #[derive(Debug, Clone, Default)]
 pub struct Deadlines(BTreeSet<(Moment, UnitId)>);
 
@@ -43,11 +43,12 @@ impl State {
                 slot.status.restarts += 1;
                 self.enter(unit, UnitState::Waiting, None, now);
             }
-            // A unit that is to be stopped anyway need not get ready, and keeps its turn.
+            // A unit that is to be stopped need not become ready; it keeps its turn in the stop
+            // order.
             UnitState::Starting { .. } if slot.leaving.is_none() => {
                 self.ask_to_stop(unit, Then::Fail, Some(UnitReason::NotReady), now, actions);
             }
-            // It hangs: it would not hear a signal either.
+            // The process hangs, so it would not handle a signal either.
             UnitState::Ready => {
                 let (then, why) =
                     slot.planned().unwrap_or((Then::Fail, Some(UnitReason::NotAlive)));
