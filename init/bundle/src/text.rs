@@ -1,4 +1,4 @@
-//! Words of a manifest, checked once: they become names of files and lines of an entry.
+//! Texts of a manifest, checked once: they become names of files and lines of an entry.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::manifest::SlotFile;
 use crate::{MANIFEST, SLOTS};
 
-/// A word that breaks the rule of its kind.
+/// A text that breaks the rule of its kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is no {kind}: {rule}")]
 pub struct InvalidText {
@@ -106,7 +106,7 @@ impl SlotName {
         format!("{SLOTS}/{self}")
     }
 
-    /// Its file `kind` there.
+    /// The path of its file `kind` there.
     pub fn file(&self, kind: SlotFile) -> String {
         format!("{SLOTS}/{self}/{}", kind.name())
     }
@@ -116,7 +116,7 @@ impl SlotName {
     }
 }
 
-/// Letters, digits, and between them dots and hyphens: never `.`, `..` or a path.
+/// Letters and digits, with dots and hyphens between them: never `.`, `..` or a path.
 fn is_dotted(text: &str) -> bool {
     let plain = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let bytes = text.as_bytes();

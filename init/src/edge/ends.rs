@@ -13,7 +13,8 @@ use crate::supervisor::{BoxState, ProcessExit, SupervisorEvent, UnitId, UnitStat
 /// without end must not keep PID 1 from its other work.
 const AT_ONCE: usize = 16;
 
-/// After this many notifications from other processes, only every such one in a series is logged.
+/// Up to this many notifications from other processes are logged, and later only when their number
+/// is a power of two.
 const TOLD_STRANGERS: u64 = 8;
 
 impl Edge {

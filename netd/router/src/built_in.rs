@@ -20,7 +20,7 @@ pub enum BuiltIn {
     Relay,
     /// Echo requests from the router.
     Reach,
-    /// The router's own queries to servers outside (DNS, time).
+    /// The router's own queries to servers outside (DNS, DHCP, NTP).
     Ask,
     /// Enrolment of boards in a box whose coordinator is a board.
     ManagerEnrolment,
