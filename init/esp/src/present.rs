@@ -1,4 +1,4 @@
-//! What is on the EFI system partition.
+//! The present content of the EFI system partition.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,7 +10,7 @@ use octet_bundle::{
 
 use crate::medium::Medium;
 
-/// The most bytes of an entry that are read.
+/// Maximum bytes of an entry that are read.
 pub const MAX_ENTRY: u64 = 16 << 10;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,9 +19,9 @@ pub struct EspContents {
     pub slots: Vec<PresentSlot>,
     /// Files in folders of slots, by path, with their sizes: also those that no entry names.
     pub files: BTreeMap<String, u64>,
-    /// Folders of slots, also those of none that has an entry.
+    /// Folders of slots, also those without an entry.
     pub folders: Vec<String>,
-    /// Entries that were not finished: the boot loader knows nothing of them.
+    /// Unfinished entries, which the boot loader ignores.
     pub unfinished: Vec<String>,
     pub free: u64,
 }
@@ -30,19 +30,19 @@ pub struct EspContents {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PresentSlot {
     pub name: SlotName,
-    /// Its entries, by path: one, or two after a cut between a name and the next.
+    /// Its entries, by path: one, or two after a power cut within a rename.
     pub entries: Vec<String>,
     pub standing: SlotState,
-    /// What the boot loader sorts it by.
+    /// The sort key of the boot loader.
     pub sequence: u64,
     /// The files that its entries name.
     pub files: Vec<String>,
-    /// What it is, if that can be read.
+    /// Its manifest, if it can be read.
     pub manifest: Option<Manifest>,
 }
 
 impl PresentSlot {
-    /// Where its file `kind` is, by its entry.
+    /// The path of its file `kind`, according to its entry.
     pub fn path(&self, kind: SlotFile) -> Option<&String> {
         let end = format!("/{}", kind.name());
         self.files.iter().find(|path| path.ends_with(&end))
