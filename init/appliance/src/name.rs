@@ -1,4 +1,4 @@
-//! Names, checked once.
+//! Names, checked once while parsing.
 
 use std::fmt;
 
@@ -121,7 +121,7 @@ name! {
 }
 
 impl ModuleName {
-    /// The one spelling the kernel uses: `_` for `-`.
+    /// The kernel's spelling: `_` for `-`.
     pub fn canonical(&self) -> String {
         self.0.replace('-', "_")
     }

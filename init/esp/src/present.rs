@@ -55,10 +55,10 @@ impl PresentSlot {
 }
 
 impl EspContents {
-    /// Reads what is on `medium`.
+    /// Reads the content of `medium`.
     ///
     /// # Errors
-    /// The medium refuses. A manifest or an entry that makes no sense is none.
+    /// The medium refuses. An invalid manifest or entry is ignored.
     pub fn read(medium: &impl Medium) -> io::Result<Self> {
         let mut present = Self { free: medium.free()?, ..Self::default() };
         let mut slots = BTreeMap::<SlotName, PresentSlot>::new();
@@ -108,34 +108,33 @@ impl EspContents {
         Ok(present)
     }
 
-    /// The slot `name`.
     pub fn slot(&self, name: &str) -> Option<&PresentSlot> {
         self.slots.iter().find(|slot| slot.name.as_str() == name)
     }
 
-    /// The slot to go back to: the newest other than `running` that was good.
+    /// The slot to return to: the newest good one other than `running`.
     pub fn last_good(&self, running: &str) -> Option<&PresentSlot> {
         let others =
             self.slots.iter().filter(|slot| slot.is_good() && slot.name.as_str() != running);
         others.max_by_key(|slot| slot.sequence)
     }
 
-    /// The slot that the boot loader takes at the next start: those without tries come last, the
-    /// highest sequence first (systemd-boot(7), "Sorting").
+    /// The slot that the boot loader starts next: those without tries come last, otherwise the
+    /// highest sequence comes first (systemd-boot(7), "Sorting").
     pub fn next(&self) -> Option<&PresentSlot> {
         let has_tries =
             |slot: &PresentSlot| !matches!(slot.standing, SlotState::Trying { left: 0, .. });
         self.slots.iter().max_by_key(|slot| (has_tries(slot), slot.sequence))
     }
 
-    /// The highest floor that a slot which was good says.
+    /// The highest floor in the manifests of slots that were good.
     pub fn floor(&self) -> u64 {
         let good = self.slots.iter().filter(|slot| slot.is_good());
         good.filter_map(|slot| Some(slot.manifest.as_ref()?.floor)).max().unwrap_or(0)
     }
 
-    /// The file of some slot that has this digest, by the slot's manifest, and its size; not one of
-    /// `gone`.
+    /// The file of some slot with this digest, according to the slot's manifest, and its size; not
+    /// one of `gone`.
     pub fn file(&self, sha256: Digest, gone: &[String]) -> Option<(&str, u64)> {
         self.slots.iter().find_map(|slot| {
             let manifest = slot.manifest.as_ref()?;
@@ -148,8 +147,8 @@ impl EspContents {
         })
     }
 
-    /// Files that nobody needs if only the slots of `kept` stay: no entry of theirs names them, and
-    /// they are not their manifests.
+    /// Files that are not needed if only the slots of `kept` stay: no entry of these names them,
+    /// and they are not their manifests.
     pub fn unneeded<'a>(
         &'a self,
         kept: &'a [&PresentSlot],
@@ -163,7 +162,7 @@ impl EspContents {
         files.filter(move |(path, _)| !is_needed(path))
     }
 
-    /// Folders that are empty once what is not needed is gone.
+    /// Folders that are empty once unneeded files are removed.
     pub fn emptied<'a>(&'a self, kept: &'a [&PresentSlot]) -> impl Iterator<Item = &'a str> {
         let gone: Vec<&str> = self.unneeded(kept).map(|(path, _)| path).collect();
         let stays = move |folder: &str| {
