@@ -12,7 +12,7 @@ use crate::router::plan::{RouterPlan, RouterSegment};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BoundNode {
     pub mac: Mac,
-    /// The link's carrier-down count when the node was reported ([`Link::carrier_downs`]).
+    /// The link's carrier-down count when the node was reported ([`NetworkDevice::carrier_downs`]).
     pub downs: u32,
 }
 

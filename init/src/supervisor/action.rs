@@ -5,11 +5,11 @@ use super::UnitId;
 /// An action for the edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EdgeAction {
-    /// Start the unit's process; answer, now or later, with [`Event::Spawned`] or
-    /// [`Event::SpawnFailed`].
+    /// Start the unit's process; answer, now or later, with [`SupervisorEvent::Spawned`] or
+    /// [`SupervisorEvent::SpawnFailed`].
     ///
-    /// [`Event::Spawned`]: super::Event::Spawned
-    /// [`Event::SpawnFailed`]: super::Event::SpawnFailed
+    /// [`SupervisorEvent::Spawned`]: super::SupervisorEvent::Spawned
+    /// [`SupervisorEvent::SpawnFailed`]: super::SupervisorEvent::SpawnFailed
     Start(UnitId),
     /// Send the unit's process the stop signal of its unit file.
     Ask(UnitId),
