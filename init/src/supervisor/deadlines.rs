@@ -10,7 +10,8 @@ use super::{EdgeAction, Moment, State, Then, UnitId, UnitState};
 pub struct Deadlines(BTreeSet<(Moment, UnitId)>);
 
 impl State {
-    /// When the next [`SupervisorEvent::Tick`](super::SupervisorEvent::Tick) is due, if nothing happens before.
+    /// When the next [`SupervisorEvent::Tick`](super::SupervisorEvent::Tick) is due, if no other
+    /// event occurs before.
     pub fn next_deadline(&self) -> Option<Moment> {
         let unit = self.deadlines.0.first().map(|&(due, _)| due);
         let end = self.going_down.and_then(|down| down.due());

@@ -8,7 +8,7 @@ use super::reason::UnitReason;
 use super::{EdgeAction, Moment, ProcessExit, Slot, SpawnRefusal, State, Then, UnitId, UnitState};
 
 /// Maximum start time of a unit that keeps asking for more, in multiples of its `start.timeout`:
-/// with the default of three minutes an hour.
+/// for a timeout of three minutes that is an hour.
 const EXTENDED: u32 = 20;
 
 impl State {

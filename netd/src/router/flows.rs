@@ -9,9 +9,9 @@ use super::plan::{RouterPlan, RouterSegment};
 use crate::conntrack::{FlowEnds, TrackedFlow};
 
 /// Whether some rule allows `flow` to begin now, on a router with the addresses `own`. An address
-/// that is neither inside nor known may be outside or on a path: then both zones are checked. With
-/// a VPN the owner's devices use outside an address that the exit has assigned, or one that is not
-/// the exit's.
+/// that is neither inside nor the router's own may be outside or on a path: then both zones are
+/// checked. With a VPN, flows of the owner's devices to the outside must have an address that the
+/// exit has assigned; otherwise they do not use the exit, and are not allowed.
 pub fn still_lets(plan: &RouterPlan, flow: &TrackedFlow, own: &BTreeSet<IpAddr>) -> bool {
     let TrackedFlow { protocol, original, reply, .. } = flow;
     let (from, to) = (zones_of(plan, original.from, own), zones_of(plan, reply.from, own));
@@ -59,7 +59,7 @@ fn takes_port(plan: &RouterPlan, flow: &TrackedFlow, own: &BTreeSet<IpAddr>) -> 
         17 => Protocol::Udp,
         _ => return false,
     };
-    // By the VPN no one outside is answered.
+    // Nobody outside can begin a flow by the VPN, so addresses of the exit have no reserved ports.
     let is_masqueraded = original.from != reply.to && own.contains(&reply.to);
     let Some(port) = reply.port.filter(|_| is_masqueraded && !is_place(reply.to)) else {
         return false;

@@ -138,8 +138,9 @@ const FIXED: [(&str, &[&str]); 6] = [
 ///   addresses are the router's own when somebody inside uses them. Between link-local addresses there is
 ///   no router, so errors are not needed.
 /// - A neighbour look-up for an answer to a request is allowed. Boards need none: their addresses are known.
-/// - The address of a missing board leads nowhere, and by the default route outside. For an address that
-///   nobody can have there is no look-up, because neighbour discovery comes after these hooks.
+/// - The address of a missing board belongs to no segment, so the default route would lead it outside. For
+///   an address that nobody can have there is no look-up, because neighbour discovery comes after these
+///   hooks.
 /// - A DHCP client has no address yet (RFC 2131, 4.1). The kernel would accept such a packet on another
 ///   port, but it must not be visible outside.
 /// - The kernel does not see a DHCP server's message as an answer: the request had the unspecified
