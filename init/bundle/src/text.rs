@@ -65,7 +65,7 @@ macro_rules! text {
 }
 
 text! {
-    /// A slot: the name of its folder, and part of the names of its entries.
+    /// The name of a slot: of its folder, and part of the names of its entries.
     SlotName, "name of a slot", "use 1 to 48 of a-z, 0-9, . and -, a digit or a letter first and last",
     |text| text.len() <= 48 && is_dotted(text)
 }
@@ -83,14 +83,14 @@ text! {
 }
 
 text! {
-    /// The processor as UEFI names it (UEFI 2.10, 3.5.1.1), in lower case.
+    /// The CPU architecture as UEFI names it (UEFI 2.10, 3.5.1.1), in lower case.
     Architecture, "architecture", "use 1 to 16 of a-z and 0-9",
     |text| (1..=16).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
 }
 
 text! {
-    /// What the boot loader tells the kernel besides the slot's name.
+    /// The kernel's command line, without the slot's name.
     CommandLine, "kernel command line",
     "use at most 1024 printable ASCII characters, one space between two words, and no word that begins with octet.slot= or octet.trial=",
     |text| text.len() <= 1024
