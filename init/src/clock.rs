@@ -1,15 +1,15 @@
-//! The one clock of PID 1.
+//! The clock of PID 1.
 
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::supervisor::Moment;
 
-/// Time since the kernel started (`CLOCK_BOOTTIME`): it never jumps and goes on during suspend.
+/// Time since the kernel started (`CLOCK_BOOTTIME`): monotonic, and it includes suspend.
 pub fn now() -> Moment {
     read(ClockId::Boottime)
 }
 
-/// The processor time that PID 1 has used (`CLOCK_PROCESS_CPUTIME_ID`).
+/// The CPU time that PID 1 has used (`CLOCK_PROCESS_CPUTIME_ID`).
 pub fn used() -> Moment {
     read(ClockId::ProcessCPUTime)
 }

@@ -1,16 +1,15 @@
-//! What the boot loader says to the appliance: words `octet.KEY=VALUE` of the kernel's command
-//! line.
+//! Parameters from the boot loader: words `octet.KEY=VALUE` of the kernel's command line.
 
 use octet_appliance::BoardId;
 
-/// The value of `octet.KEY`, if it is given.
+/// The value of `octet.KEY`, if present.
 pub fn value(key: &str) -> Result<Option<String>, String> {
     let line = std::fs::read_to_string("/proc/cmdline")
         .map_err(|error| format!("/proc/cmdline: {error}"))?;
     Ok(find(&line, key).map(str::to_owned))
 }
 
-/// Whether the appliance is to keep nothing: a machine without a disk.
+/// Whether the data is kept in memory only: a machine without a disk.
 pub fn data_in_memory() -> bool {
     matches!(value("data"), Ok(Some(text)) if text == "memory")
 }

@@ -1,4 +1,4 @@
-//! PID 1's own words on the console, for the time before the status screen and after it.
+//! PID 1's own messages on the console, before the status screen starts and after it ends.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use rustix::system::{RebootCommand, reboot};
 
 use crate::sys;
 
-/// Writes a line to the console. A console that does not take it at once loses it: PID 1 never
-/// waits for a terminal.
+/// Writes a line to the console. If the console does not accept it at once, the line is lost: PID 1
+/// never waits for a terminal.
 pub fn say(text: &str) {
     let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     if let Ok(console) = open("/dev/console", flags, Mode::empty()) {
@@ -19,25 +19,27 @@ pub fn say(text: &str) {
     }
 }
 
-/// How long the disks have to take what is still in memory when PID 1 has failed.
+/// How long disks have to write pending data after PID 1 has failed.
 const TIME_TO_SYNC: Duration = Duration::from_secs(1);
 
-/// Makes a panic or a fatal signal of PID 1 a message and a reboot; the kernel would only stop.
+/// Turns a panic or a fatal signal of PID 1 into a message and a reboot; the kernel would only
+/// stop.
 pub fn reboot_on_fault() {
     if let Err(error) = sys::on_fatal_signal() {
         say(&format!("signals of PID 1's own faults are not handled: {error}"));
     }
     std::panic::set_hook(Box::new(|panic| {
         say(&format!("PID 1 failed, the machine restarts: {panic}"));
-        // A disk that does not answer is not waited for: what was promised to anyone is on it.
+        // A disk that does not answer is not waited for: data that a unit has confirmed was synced
+        // before.
         std::thread::spawn(rustix::fs::sync);
         std::thread::sleep(TIME_TO_SYNC);
         let _ = reboot(RebootCommand::Restart);
     }));
 }
 
-/// Says that PID 1 dies of `signal`, on the console and in the kernel's log, and has the machine
-/// start again. Only system calls: this runs in a signal handler.
+/// Reports on the console and in the kernel's log that PID 1 dies of `signal`, and restarts the
+/// machine. It uses only system calls, because it runs in a signal handler.
 pub fn last_words(signal: &str) {
     let pieces = ["octet: PID 1 failed, the machine restarts: ", signal, "\n"];
     let mut line = [0; 80];

@@ -1,7 +1,7 @@
-//! Faults of PID 1 itself, at a step of the core that the kernel's command line names
-//! (`octet.fault=KIND:STEP`; a stall comes at the first step from there on at which PID 1 has the
-//! watchdog). Only builds for tests have them (feature `fault`); what ships cannot
-//! be told to fail.
+//! Faults of PID 1 on demand, at a step of the core that the kernel's command line names
+//! (`octet.fault=KIND:STEP`; a stall begins at the first step from there on at which PID 1 has the
+//! watchdog). Only test builds contain them (feature `fault`); a shipped binary cannot be made to
+//! fail.
 
 use std::cell::Cell;
 use std::hint::black_box;
@@ -13,15 +13,15 @@ thread_local! {
     static STEPS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Counts a step of the core, and fails if it is the one.
+/// Counts a step of the core, and triggers the fault if its number is reached.
 pub fn at_step() {
     let Ok(Some(text)) = command_line::value("fault") else { return };
     let Some((kind, step)) = text.split_once(':') else { return };
     let now = STEPS.get() + 1;
     STEPS.set(now);
     let Ok(step) = step.parse::<u64>() else { return };
-    // Who stands still before the watchdog was found, whose driver comes with a unit, stands for
-    // ever: that is not what is asked here.
+    // The watchdog's driver comes with a unit. A stall before that would last for ever, which is
+    // not what the test needs.
     let is_due = if kind == "stall" { now >= step && is_watched() } else { now == step };
     if !is_due {
         return;
@@ -32,7 +32,7 @@ pub fn at_step() {
         "abort" => std::process::abort(),
         "exit" => std::process::exit(3),
         "overflow" => drop(deeper(1)),
-        // A core that stands still.
+        // The core hangs.
         "stall" => loop {
             std::thread::park();
         },
@@ -40,7 +40,7 @@ pub fn at_step() {
     }
 }
 
-/// Whether this process holds the watchdog.
+/// Whether this process has the watchdog open.
 fn is_watched() -> bool {
     let held = std::fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
     held.filter_map(|file| std::fs::read_link(file.path()).ok())

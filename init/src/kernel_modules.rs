@@ -1,4 +1,4 @@
-//! Kernel modules: loaded from lists that the builder has put in order.
+//! Loads kernel modules from lists that the builder has ordered.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -8,18 +8,18 @@ use std::path::Path;
 use rustix::fs::{Advice, fadvise};
 use rustix::system::finit_module;
 
-/// What is done with a module's file once it was read: nobody reads it again.
+/// What is done with a module's file once it was loaded: nobody reads it again.
 #[derive(Debug, Clone, Copy)]
 pub enum Afterwards {
     /// It is removed: the initramfs is memory.
     Remove,
-    /// Its pages need not stay in memory.
+    /// Its pages are dropped from the page cache.
     Forget,
 }
 
-/// Loads the modules that the file at `list` names: on each line a path and, after a space, the
-/// module's parameters. Returns what went wrong, in words; one module's failure does not keep the
-/// others from being loaded.
+/// Loads the modules in the file at `list`: each line has a path and, after a space, the module's
+/// parameters. Returns the errors in words; a module that fails does not prevent the others from
+/// being loaded.
 pub fn load_list(list: &Path, afterwards: Afterwards) -> Vec<String> {
     let text = match std::fs::read_to_string(list) {
         Ok(text) => text,
@@ -34,11 +34,11 @@ pub fn load_list(list: &Path, afterwards: Afterwards) -> Vec<String> {
         .collect()
 }
 
-/// Loads one module; that it is there already is no mistake.
+/// Loads one module; a module that is loaded already is no error.
 fn load(path: &Path, parameters: &str, afterwards: Afterwards) -> io::Result<()> {
     let file = File::open(path)?;
     let loaded = finit_module(&file, CString::new(parameters)?.as_c_str(), 0);
-    // Memory is all that is lost if this fails.
+    // A failure here only wastes memory.
     let _ = match afterwards {
         Afterwards::Remove => std::fs::remove_file(path),
         Afterwards::Forget => fadvise(&file, 0, None, Advice::DontNeed).map_err(Into::into),

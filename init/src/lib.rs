@@ -1,9 +1,10 @@
 //! PID 1 of an Octet appliance: boot phases, supervisor, shutdown; nothing else.
 //!
 //! It mounts, forks, reaps, keeps timers and one small socket, and never waits for a disk, a lock
-//! or a peer. What could wait runs as a unit, started by PID 1 from its own binary: loading further
-//! kernel modules (`octet-init load-modules LIST`), everything that touches a disk (`mount-data`,
-//! `mark-slot-good`), and asking units for whom is at the serial port under QEMU (`serve-port`).
+//! or a peer. Work that may block runs as a unit, which PID 1 starts from its own binary: loading
+//! further kernel modules (`octet-init load-modules LIST`), everything that accesses a disk
+//! (`mount-data`, `mark-slot-good`), and relaying requests from the serial port under QEMU to units
+//! (`serve-port`).
 
 use std::process::ExitCode;
 
@@ -27,16 +28,16 @@ mod units;
 
 use kernel_modules::{Afterwards, load_list};
 
-/// Ends a unit of PID 1's own. What went wrong is told to PID 1, which shows it, and logged.
+/// Ends one of PID 1's own units. An error is logged, and reported to PID 1, which shows it.
 fn end(result: Result<(), String>) -> ExitCode {
     let Err(problem) = result else { return ExitCode::SUCCESS };
     eprintln!("{problem}");
-    // PID 1 is there, or nobody wants to know.
+    // If PID 1 is not there, nobody needs the status.
     let _ = octet_control::notify::send(&format!("STATUS={}", problem.replace('\n', " ")));
     ExitCode::FAILURE
 }
 
-/// PID 1, or one of its units that run its own program.
+/// Runs PID 1, or one of the units that use its program.
 pub fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     if std::process::id() == 1 {

@@ -1,8 +1,9 @@
-//! The serial port under QEMU (virtio-serial), whose holder operates the box: a unit of PID 1's own asks every unit that
-//! is meant, PID 1 among them, for whom is at the other end.
+//! The serial port under QEMU (virtio-serial), whose user operates the box: one of PID 1's own
+//! units relays requests from the port to the named units and to PID 1.
 //!
-//! A thread for each request waits for its unit, by a connection of its own. The port outlives its users: that one has
-//! gone is read as an end, and what was asked for him is answered no more.
+//! Each request has a thread, which waits for the unit on a connection of its own. The port
+//! outlives its users: when a user disconnects, the port reports an end, and the user's requests
+//! are answered no more.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -30,28 +31,29 @@ use serde_json::Map;
 
 use crate::clock::now;
 
-/// How long the port is looked for: the kernel announces ports some time after their device. As long a unit may take to
-/// take a connection.
+/// How long the port is looked for: the kernel announces ports some time after their device. A unit
+/// may take as long to accept a connection.
 pub const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often it is looked for in that time.
+/// The interval of looking for it.
 pub const RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// How often, and with what pause, it is looked at the end whether all requests are answered: a quarter of a second in
-/// all.
+/// How often, and at which interval, the unit checks before its end whether all requests are
+/// answered: a quarter of a second in all.
 const LAST: u32 = 25;
 const LAST_DELAY: Duration = Duration::from_millis(10);
 
-/// Requests that wait for an answer; one more, and the oldest gets none any more.
+/// Maximum number of pending requests; with one more, the oldest is dropped.
 const MAX_OPEN: usize = 32;
 
-/// What the thread that reads the port is woken for, besides the port (0) and the end (1): a unit has room again.
+/// Event number of the reading thread, besides the port (0) and the end (1): a unit can accept more
+/// data.
 const ROOM: u64 = 2;
 
-/// Room for the stack of a request's thread, in bytes.
+/// Stack size of a request's thread, in bytes.
 const STACK: usize = 128 << 10;
 
-/// The verb of PID 1 of which only the last request counts: whoever asks again has given up the one before.
+/// The verb of PID 1 of which only the last request counts: a new request replaces the one before.
 const WATCH: &str = "watch";
 
 /// Serves the port, if there is one.
@@ -70,7 +72,7 @@ pub fn run() -> Result<(), String> {
     serve(file, Path::new(SOCKETS)).map_err(|error| format!("the control port: {error}"))
 }
 
-/// The port that has our name, if it is there and nobody has it.
+/// Opens the port with our name, if it exists and nobody has it open.
 pub fn open() -> Option<File> {
     const O_NONBLOCK: i32 = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
     let mut options = OpenOptions::new();
@@ -87,7 +89,8 @@ fn find() -> Option<PathBuf> {
 
 struct Port {
     sockets: PathBuf,
-    /// By which the thread that reads the port waits: for it, and for units that can take more of a file.
+    /// The epoll descriptor of the reading thread: it watches the port, and units that can accept
+    /// more of a file.
     wait: OwnedFd,
     /// Bytes of files that wait here for units.
     held: Arc<AtomicUsize>,
@@ -96,19 +99,19 @@ struct Port {
 
 struct Shared {
     file: File,
-    /// How many users the port has had before this one.
+    /// Number of previous users of the port.
     user: u64,
-    /// How many requests there were.
+    /// Number of requests so far.
     asked: u64,
-    /// Those that wait for an answer, in their order.
+    /// Pending requests, in order.
     open: BTreeMap<u64, Asked>,
 }
 
 struct Asked {
     id: u64,
-    /// The unit, where it was connected to.
+    /// The connection to the unit, once it exists.
     stream: Option<UnixStream>,
-    /// What the unit has asked for of the file, and does not read yet.
+    /// What the unit has requested of the file, and does not read yet.
     relayed: Relayed,
     watches: bool,
 }
@@ -126,7 +129,8 @@ fn serve(file: File, sockets: &Path) -> io::Result<()> {
     let (asked_to_stop, signal) = UnixStream::pair()?;
     asked_to_stop.set_nonblocking(true)?;
     signal_hook::low_level::pipe::register(signal_hook::consts::SIGTERM, signal)?;
-    // Whether somebody is at the other end is told once: the port says for ever that it can be read when nobody is.
+    // Edge-triggered: while nobody is at the other end, the port is reported as readable all the
+    // time.
     let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
     epoll::add(&wait, &file, epoll::EventData::new_u64(0), flags)?;
     epoll::add(&wait, &asked_to_stop, epoll::EventData::new_u64(1), epoll::EventFlags::IN)?;
@@ -149,7 +153,7 @@ fn serve(file: File, sockets: &Path) -> io::Result<()> {
                     }
                 }
                 let user = port.shared().user;
-                // Whoever is gone is told nothing.
+                // The user may have disconnected.
                 let _ = port.say(user, connection.pending());
                 connection.sent(connection.pending_count());
                 continue;
@@ -172,7 +176,7 @@ impl Port {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The user has gone, and the next one knows nothing of what he asked.
+    /// The user has disconnected; the next one must not receive answers to his requests.
     fn start_afresh(&self) {
         let mut shared = self.shared();
         shared.user += 1;
@@ -181,9 +185,11 @@ impl Port {
         }
     }
 
-    /// Tells the user that nothing is answered any more. Who watches sees by itself how the box goes down, and then up.
+    /// Reports to the user that nothing is answered any more. A watching client sees the shutdown
+    /// and the next boot by itself.
     fn stop(&self) {
-        // PID 1 answers who has asked it to go down, and then ends this: that answer may not have been handed on yet.
+        // PID 1 answers a request to shut down, and then ends this unit: that answer may not have
+        // been relayed yet.
         let answered = || self.shared().open.values().all(|asked| asked.watches);
         for _ in 0..LAST {
             if answered() {
@@ -199,12 +205,12 @@ impl Port {
             let help = "ask again: PID 1 is at the port now, or the unit is again";
             let failure = Failure::new(FailureCode::Failed, "the control port is stopped", help);
             let reply = Reply { id, body: ReplyBody::Error(failure) };
-            // Whoever is gone is told nothing.
+            // The user may have disconnected.
             let _ = self.say(user, &framed(serde_json::to_vec(&reply)));
         }
     }
 
-    /// Has a thread see to a request.
+    /// Starts a thread for a request.
     fn take(self: &Arc<Self>, request: Request) {
         let mut shared = self.shared();
         let is_init = request.unit.as_ref().is_none_or(|unit| unit.as_str() == INIT);
@@ -234,7 +240,7 @@ impl Port {
         }
     }
 
-    /// Asks the unit, and hands back what it answers, to the end of it.
+    /// Sends the request to the unit, and relays its answer to the end.
     fn ask(&self, ticket: Ticket, mut request: Request) -> Result<(), Failure> {
         let unit = request.take_unit();
         let unit = unit.as_ref().map_or(INIT, UnitName::as_str);
@@ -247,10 +253,11 @@ impl Port {
         };
         {
             let mut shared = self.shared();
-            // It may have been given up meanwhile.
+            // The request may have been dropped meanwhile.
             let Some(asked) = shared.open.get_mut(&ticket.number) else { return Ok(()) };
             let to_unit = asked.stream.insert(stream.try_clone().map_err(broken)?);
-            // Told once, each time that there is room again: nothing is to be done as long as nothing waits.
+            // Edge-triggered: reported once each time there is room again, and ignored as long as
+            // no data waits.
             let flags = epoll::EventFlags::OUT | epoll::EventFlags::ET;
             let data = epoll::EventData::new_u64(ROOM);
             epoll::add(&self.wait, to_unit, data, flags).map_err(|error| broken(error.into()))?;
@@ -263,12 +270,12 @@ impl Port {
             {
                 let reply: Reply = serde_json::from_slice(&payload)
                     .map_err(|_| silent(unit, "it does not speak the control protocol"))?;
-                // Only what was asked is answered.
+                // Replies to other requests are ignored.
                 if reply.id != ticket.id {
                     continue;
                 }
                 if let ReplyBody::Want(want) = reply.body {
-                    // It may have been given up meanwhile.
+                    // The request may have been dropped meanwhile.
                     let mut shared = self.shared();
                     let Some(asked) = shared.open.get_mut(&ticket.number) else { return Ok(()) };
                     asked.relayed.want(want)?;
@@ -290,15 +297,16 @@ impl Port {
         }
     }
 
-    /// What PID 1 says of all units.
+    /// PID 1's status of all units.
     fn status(&self) -> serde_json::Value {
         let client = Client::connect(&self.sockets.join(format!("{INIT}.sock")));
         let status = client.and_then(|mut client| client.call(STATUS, Map::new()));
         status.unwrap_or_default()
     }
 
-    /// Hands a piece of a file on to the unit that has asked for it. One of a request that has its answer, and so may
-    /// have crossed it on the way, is dropped. What the unit does not read yet waits here, and nobody waits for it.
+    /// Forwards a piece of a file to the unit that has requested it. A piece for a request that is
+    /// already answered is dropped: the two may have crossed. What the unit does not read yet is
+    /// queued here, without blocking.
     fn hand_over(&self, piece: FilePiece) {
         let mut shared = self.shared();
         let (id, user) = (piece.id, shared.user);
@@ -315,15 +323,15 @@ impl Port {
         }
     }
 
-    /// Sends the last reply to a request, if it still waits for one.
+    /// Sends the last reply to a request, if it is still pending.
     fn end(&self, ticket: Ticket, reply: &Reply) {
         if self.shared().open.remove(&ticket.number).is_some() {
-            // Whoever is gone is told nothing.
+            // The user may have disconnected.
             let _ = self.say(ticket.user, &framed(serde_json::to_vec(reply)));
         }
     }
 
-    /// Sends `bytes` to `user`, whole.
+    /// Sends all of `bytes` to `user`.
     fn say(&self, user: u64, mut bytes: &[u8]) -> io::Result<()> {
         let mut shared = self.shared();
         while !bytes.is_empty() {
@@ -348,7 +356,7 @@ impl Port {
 }
 
 impl Asked {
-    /// Gives the unit as much of the file as it takes now.
+    /// Sends the unit as much of the file as it accepts now.
     fn forward(&mut self) {
         let Some(stream) = &self.stream else { return };
         while let Some(pending) = self.relayed.pending() {
@@ -357,7 +365,7 @@ impl Asked {
                 Ok(count) => self.relayed.sent(count),
                 Err(rustix::io::Errno::INTR) => {}
                 Err(rustix::io::Errno::WOULDBLOCK) => return,
-                // Its thread reads the end of its answers.
+                // The unit's thread reads the end of the answer.
                 Err(_) => {
                     let _ = stream.shutdown(Shutdown::Both);
                     return;
@@ -366,7 +374,7 @@ impl Asked {
         }
     }
 
-    /// Nobody waits for the answer any more. Returns that it is not to be kept.
+    /// Nobody waits for the answer any more. Returns false: the request is not kept.
     fn end(&self) -> bool {
         if let Some(stream) = &self.stream {
             let _ = stream.shutdown(Shutdown::Both);
@@ -375,7 +383,7 @@ impl Asked {
     }
 }
 
-/// A connection to the socket at `path`. If others wait there already it waits with them, for a while.
+/// Connects to the socket at `path`. If its queue is full, it waits for a while.
 fn connect(path: &Path) -> io::Result<UnixStream> {
     let flags = SocketFlags::CLOEXEC;
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
@@ -384,7 +392,7 @@ fn connect(path: &Path) -> io::Result<UnixStream> {
     Ok(socket.into())
 }
 
-/// Writes `message` at once and whole.
+/// Writes all of `message`.
 fn write(stream: &UnixStream, message: &ClientMessage) -> io::Result<()> {
     let frame = framed(serde_json::to_vec(message));
     let sent = rustix::net::send(stream, &frame, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?;
@@ -392,7 +400,7 @@ fn write(stream: &UnixStream, message: &ClientMessage) -> io::Result<()> {
     if sent == frame.len() { Ok(()) } else { Err(unread()) }
 }
 
-/// A message or a reply as a frame; nothing, if it fits none.
+/// Encodes a message or a reply as a frame; empty if it does not fit.
 fn framed(json: serde_json::Result<Vec<u8>>) -> Vec<u8> {
     let mut frame = Vec::new();
     let _ = encode(&json.unwrap_or_default(), &mut frame);

@@ -9,8 +9,8 @@ pub fn load() -> Result<Vec<Unit>, String> {
     let text = std::fs::read(UNITS).map_err(|error| format!("{UNITS}: {error}"))?;
     let mut units: Vec<Unit> =
         serde_json::from_slice(&text).map_err(|error| format!("{UNITS}: {error}"))?;
-    // Without a disk there is nothing to mount and without a boot loader nothing to count. The
-    // units are there for those that need them, and have nothing to run.
+    // Without a disk there is nothing to mount, and without a boot loader nothing to count. These
+    // units remain for those that need them, and run nothing.
     if command_line::data_in_memory() {
         run_nothing(&mut units, "data");
     }

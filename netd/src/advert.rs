@@ -1,4 +1,4 @@
-//! What a router advertises, as the unit `lan` reports it.
+//! What a router on the uplink advertises (RFC 4861), as the unit `lan` reports it.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
@@ -9,20 +9,21 @@ use octet_node::links;
 use crate::lease::InvalidLease;
 use crate::router::plan::RouterPlan;
 
-/// An address in the network that is advertised, and the way out.
+/// An address in the advertised prefix, the default gateway and the routes of a box.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdvertisedAddress {
     pub address: Option<Cidr>,
-    /// Until when, after netd's start; `None` for ever.
+    /// When the address expires, counted from netd's start; `None`: never.
     address_until: Option<Duration>,
-    /// The router, and until when packets to other networks may go by it.
+    /// The default gateway, and when its lifetime ends.
     gateway: Option<(Ipv6Addr, Duration)>,
-    /// The networks of the box, by whom packets for them go, and until when; `None` for ever.
+    /// Routes to the networks of the box: prefix, gateway and expiry; `None`: never.
     routes: Vec<(Cidr, Ipv6Addr, Option<Duration>)>,
 }
 
 impl AdvertisedAddress {
-    /// Checks what `lan` reports `now` after netd's start, of a `router` whether it is outside.
+    /// Checks what `lan` reports at `now`, counted from netd's start. On a `router` the prefix must
+    /// be outside the box's own networks.
     pub fn check(
         reported: &links::RouterAdvertised,
         router: Option<&RouterPlan>,
@@ -58,25 +59,25 @@ impl AdvertisedAddress {
         Ok(Self { address: reported.address, address_until, gateway, routes })
     }
 
-    /// Seconds that are left of the address; `None` for ever.
+    /// Remaining lifetime of the address in seconds; `None`: unlimited.
     pub fn address_left(&self, now: Duration) -> Option<u32> {
         let left = self.address_until?.saturating_sub(now).as_secs();
         Some(u32::try_from(left).unwrap_or(u32::MAX - 1).min(u32::MAX - 1))
     }
 
-    /// The way out, as long as it is one.
+    /// The default gateway, until its lifetime ends.
     pub fn gateway(&self, now: Duration) -> Option<Ipv6Addr> {
         self.gateway.filter(|(_, until)| *until > now).map(|(gateway, _)| gateway)
     }
 
-    /// The networks of the box, and by whom packets for them go, as long as they do.
+    /// Routes to the networks of the box with their gateways, without expired ones.
     pub fn routes(&self, now: Duration) -> impl Iterator<Item = (Cidr, Ipv6Addr)> {
         let lasts = move |until: &Option<Duration>| until.is_none_or(|until| until > now);
         let routes = self.routes.iter().filter(move |(_, _, until)| lasts(until));
         routes.map(|(to, gateway, _)| (*to, *gateway))
     }
 
-    /// When something of it ends next.
+    /// When the next of its lifetimes ends.
     pub fn end(&self, now: Duration) -> Option<Duration> {
         let gateway = self.gateway.map(|(_, until)| until);
         let routes = self.routes.iter().filter_map(|(_, _, until)| *until);
@@ -84,7 +85,7 @@ impl AdvertisedAddress {
         ends.filter(|end| *end > now).min()
     }
 
-    /// It without anything whose time is over.
+    /// The advertisement without what has expired at `now`.
     pub fn at(mut self, now: Duration) -> Self {
         self.gateway = self.gateway.filter(|(_, until)| *until > now);
         self.routes.retain(|(_, _, until)| until.is_none_or(|until| until > now));
@@ -95,7 +96,7 @@ impl AdvertisedAddress {
     }
 }
 
-/// Whether this can be the networks of a box: a router of one names no others.
+/// Whether `to` can be a network of a box: the router of a box advertises no other routes.
 fn is_of_box(to: &Cidr) -> bool {
     to.prefix() == 48 && matches!(to.address(), IpAddr::V6(network) if network.octets()[0] == 0xfd)
 }

@@ -1,5 +1,5 @@
-//! What has the network be as it is wanted: the kernel. [`crate::network`] knows in which order that is done, and
-//! nothing of how.
+//! The interface to the kernel. [`crate::network`] knows the order of the steps; a backend knows
+//! how each one is done.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -13,10 +13,10 @@ use crate::plan::PlanStep;
 use crate::plugged::PortBindings;
 use crate::rules::NodeTables;
 
-/// Frames, by port, then by the reason for which they were dropped.
+/// Dropped frames, by port and then by the reason for the drop.
 pub type Drops = BTreeMap<String, BTreeMap<String, u64>>;
 
-/// It does not answer, or refuses.
+/// The backend does not answer, or refuses.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct BackendError(pub String);
@@ -27,60 +27,63 @@ impl From<io::Error> for BackendError {
     }
 }
 
-/// What has the network be as it is wanted. It decides nothing.
+/// Applies the network state. A backend decides nothing itself.
 pub trait Backend {
-    /// Has it leave alone what is for netd to judge, and have room for what a router's ports bring.
+    /// Disables the kernel's own handling of router advertisements, and enlarges the neighbour
+    /// table of a router.
     fn prepare(&self, is_router: bool);
 
-    /// What it has, but for rules and flows.
+    /// Reads the current state, except rules and flows.
     fn observe(&self) -> impl Future<Output = Result<Observed, BackendError>>;
 
     fn apply(&self, change: &PlanStep) -> impl Future<Output = Result<(), BackendError>>;
 
-    /// Has it let what `rules` let, and nothing else, in one transaction. If it has those of `before`, only what
-    /// differs is touched; without them nothing is known of what it has.
+    /// Replaces the ruleset with `rules` in one transaction. With `before`, the ruleset that is
+    /// loaded now, only the differences are changed; without it the state of the kernel's tables is
+    /// unknown.
     ///
     /// # Errors
-    /// It refuses, and lets what it let before.
+    /// The kernel refuses; the previous ruleset stays in force.
     fn load(
         &self,
         rules: &NodeTables,
         before: Option<&NodeTables>,
     ) -> impl Future<Output = Result<(), BackendError>>;
 
-    /// Whether this change of rules was made by [`load`](Self::load).
+    /// Whether this change of the ruleset was made by [`load`](Self::load).
     fn is_own(&self, author: &Author) -> impl Future<Output = bool>;
 
-    /// Who is plugged in, as far as its rules know: those of a netd before this one.
+    /// The port bindings in the loaded ruleset: those of the previous netd process.
     fn plugged(&self) -> impl Future<Output = PortBindings>;
 
-    /// Ends every flow of which `ends` says so. Returns those.
+    /// Ends every flow for which `ends` returns true, and returns these flows.
     fn end_flows(
         &self,
         ends: impl Fn(&TrackedFlow) -> bool,
     ) -> Result<Vec<TrackedFlow>, BackendError>;
 
-    /// Its rules, as a person reads them.
+    /// The ruleset in nft's syntax.
     fn rules(&self) -> impl Future<Output = Result<String, BackendError>>;
 
-    /// What it has dropped at each port of a router.
+    /// Frames dropped at each port of a router.
     fn drops(&self) -> impl Future<Output = Result<Drops, BackendError>>;
 
-    /// How often each line of a router has let a new flow, by the name of its chain.
+    /// How many new flows each rule of a router has allowed, by the name of its chain.
     fn lines(&self) -> impl Future<Output = Result<BTreeMap<String, u64>, BackendError>>;
 
-    /// Notes what comes in from now on, and forgets what came before.
+    /// Starts recording received packets, and clears what was recorded before.
     fn watch(&self) -> impl Future<Output = Result<(), BackendError>>;
 
     fn unwatch(&self) -> impl Future<Output = Result<(), BackendError>>;
 
-    /// What has come in since [`watch`](Self::watch).
+    /// What was received since [`watch`](Self::watch).
     ///
     /// # Errors
-    /// Nothing is noted, or it does not answer.
+    /// Nothing is being recorded, or the kernel does not answer.
     fn came(&self) -> impl Future<Output = Result<ReceivedProbes, BackendError>>;
 
-    /// Has it know who has an address at a link, until it asks there itself.
+    /// Adds a neighbour entry for an address on a link; the kernel verifies it by its own neighbour
+    /// discovery.
     fn introduce(
         &self,
         neighbour: &StaticNeighbour,

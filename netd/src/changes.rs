@@ -1,7 +1,7 @@
-//! Hears when somebody changes something that netd sets: links, addresses, routes, rules of routes, neighbours, and
-//! whether packets are handed on, which the kernel tells for each device (linux/netconf.h, `RTM_NEWNETCONF`). What it
-//! is now the kernel is asked anyway, so that nothing of what it says is read here, and nothing is lost with what
-//! there was no room for.
+//! Watches for changes, by anybody, of what netd sets: links, addresses, routes, routing rules,
+//! neighbours, and forwarding, which the kernel reports per device (linux/netconf.h,
+//! `RTM_NEWNETCONF`). A notification only triggers a new read of the current state, so its content
+//! is ignored, and nothing is lost when the socket's buffer overflows.
 
 use std::io;
 
@@ -10,7 +10,7 @@ use rtnetlink::MulticastGroup;
 use rtnetlink::sys::protocols::NETLINK_ROUTE;
 use rtnetlink::sys::{AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket};
 
-/// All but those of netconf.
+/// All groups except those of netconf.
 const GROUPS: [MulticastGroup; 8] = [
     MulticastGroup::Link,
     MulticastGroup::Neigh,
@@ -25,18 +25,19 @@ const GROUPS: [MulticastGroup; 8] = [
 /// `RTNLGRP_IPV4_NETCONF` and `RTNLGRP_IPV6_NETCONF` (linux/rtnetlink.h), as bits.
 const NETCONF: u32 = 1 << 23 | 1 << 24;
 
-/// `ENOBUFS`: more was told than there is room for.
+/// `ENOBUFS`: the socket's buffer has overflowed.
 const TOO_MUCH: i32 = 105;
 
-/// Hears of every change. It is told of so much by what anybody sends to a port that it says nothing else: the kernel
-/// is asked by another socket, which never has more to say than it was asked for.
+/// Receives a notification for every change. The socket is used for nothing else, because packets
+/// from anybody to a port can cause many notifications (neighbour entries). The kernel is queried
+/// by another socket, which receives only its own answers.
 pub struct ChangeNotices(TokioSocket);
 
 impl ChangeNotices {
-    /// From now on.
+    /// Subscribes to changes from now on.
     ///
     /// # Errors
-    /// The kernel has no such socket.
+    /// The kernel does not provide such a socket.
     pub fn open() -> io::Result<Self> {
         let bits = |bits, group: &MulticastGroup| bits | 1 << (*group as u32 - 1);
         let mut socket = TokioSocket::new(NETLINK_ROUTE)?;
@@ -44,7 +45,7 @@ impl ChangeNotices {
         Ok(Self(socket))
     }
 
-    /// Returns when something has changed, or when so much has that the kernel could not say all of it.
+    /// Returns when something has changed, or when the socket's buffer has overflowed.
     pub async fn changed(&self) -> io::Result<()> {
         let mut heard = self.0.recv_from_full().await;
         loop {
@@ -52,7 +53,7 @@ impl ChangeNotices {
                 Err(error) if error.raw_os_error() != Some(TOO_MUCH) => return Err(error),
                 _ => {}
             }
-            // Each change comes with many; what counts is what there is after all of them.
+            // Changes come in bursts; only the state after all of them matters.
             match self.0.recv_from_full().now_or_never() {
                 Some(more) => heard = more,
                 None => return Ok(()),

@@ -1,7 +1,9 @@
-//! The daemon: rules first, then links and addresses, for as long as the box runs.
+//! The daemon: it loads the rules first, then sets links and addresses, for as long as the node
+//! runs.
 //!
-//! It keeps nothing: a netd that is started again looks at what the kernel has, loads the same rules
-//! in one transaction, and changes what is not as it should be. What it has set stays when it ends.
+//! It keeps no state on disk: after a restart netd reads the kernel's state, loads the same rules
+//! in one transaction, and changes only what differs from the plan. What it has set stays in place
+//! when netd ends.
 
 use std::io;
 use std::os::unix::net::UnixListener as StdListener;
@@ -29,28 +31,28 @@ use crate::pace::PollPace;
 use crate::serve::{LIMITS, NetdCommand, ServeState, verbs};
 use crate::told::{NetworkConfig, NodeFacts};
 
-/// netd cannot do its work.
+/// Why netd ends with an error.
 #[derive(Debug, thiserror::Error)]
 pub enum NetdError {
     #[error("{0}")]
     Told(Failure),
-    /// The list of units, which names the gate's ports.
+    /// The list of units, which names the gate's ports, cannot be read.
     #[error("{UNITS}: {0}")]
     Units(io::Error),
-    /// The rules do not stand; no link is switched on.
+    /// The rules cannot be loaded; no link is switched on.
     #[error("nothing is let in or out: {0}")]
     Rules(BackendError),
     #[error("the kernel's links cannot be seen: {0}")]
     Kernel(BackendError),
-    /// What PID 1 passes, descriptors, threads.
+    /// The environment from PID 1, descriptors or threads.
     #[error("{0}")]
     Io(#[from] io::Error),
 }
 
-/// Runs until SIGTERM, with what PID 1 has passed.
+/// Runs until SIGTERM, in the environment that PID 1 has passed.
 ///
 /// # Errors
-/// The rules cannot be loaded, or the kernel does not answer. PID 1 starts netd again.
+/// The rules cannot be loaded, or the kernel does not answer. PID 1 then restarts netd.
 pub fn run(mut given: UnitEnvironment) -> Result<(), NetdError> {
     let units = std::fs::read(UNITS).map_err(NetdError::Units)?;
     let units: Vec<Unit> = serde_json::from_slice(&units)
@@ -72,10 +74,11 @@ async fn serve(
     callers: Callers,
 ) -> Result<(), NetdError> {
     let mut end = signal(SignalKind::terminate())?;
-    // Before anything is set: what somebody else does meanwhile is heard of.
+    // Subscribe before anything is set, so that no concurrent change is missed.
     let mut generations = Generations::open()?;
     let changes = ChangeNotices::open()?;
-    // It says nothing unasked; whoever asks is told of it all the same as long as somebody would hear that.
+    // No multicast group is joined, so nothing unsolicited arrives. The receiver is kept because
+    // the connection answers requests only while it exists.
     let (connection, handle, _unasked) = new_connection()?;
     tokio::spawn(connection);
     let kernel = NetKernel::new(handle);
@@ -93,7 +96,7 @@ async fn serve(
         tokio::select! {
             _ = end.recv() => return Ok(()),
             Some(wish) = wishes.recv() => match wish {
-                // Who asked may have gone.
+                // The client may have disconnected.
                 NetdCommand::Told { told, done } => {
                     let _ = done.send(network.change(*told).await?);
                 }
@@ -121,8 +124,8 @@ async fn serve(
     }
 }
 
-/// Returns when something has changed, and not before `next`: what there is no room for until then is looked at with
-/// all else.
+/// Returns when something has changed, but not before `next`. Notifications that overflow the
+/// socket's buffer until then do not matter, because the whole state is read again.
 async fn changed(changes: &ChangeNotices, next: Instant) -> io::Result<()> {
     sleep_until(next).await;
     changes.changed().await

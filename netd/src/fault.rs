@@ -1,13 +1,13 @@
-//! Faults of netd on demand, as the kernel's command line says (`octet.netd=KIND[:STEP]`). Only builds
-//! for tests have them (feature `fault`); what ships cannot be told to fail.
+//! Faults of netd on demand, from the kernel's command line (`octet.netd=KIND[:STEP]`). Only test
+//! builds contain them (feature `fault`); a shipped binary cannot be made to fail.
 //!
 //! | kind | what it does |
 //! |---|---|
-//! | `list` | nothing, but tells each step of a change |
-//! | `die:N` | is killed at step N of the first change since the machine started |
+//! | `list` | no fault: logs each step of a change |
+//! | `die:N` | netd is killed at step N of the first change since boot |
 //! | `fail:N` | step N of the first change is refused |
-//! | `stall:N` | stands still at step N of the first change |
-//! | `reversed` | does in reverse what has an order: links before rules, flows before lines |
+//! | `stall:N` | netd hangs at step N of the first change |
+//! | `reversed` | reverses ordered steps: links before rules, flows before policies |
 //! | `unguarded` | leaves the guard out |
 //! | `bare` | leaves all rules out |
 
@@ -17,22 +17,22 @@ use std::io;
 #[cfg(feature = "fault")]
 pub use on_demand::{at_step, begin, is};
 
-/// Is called where a step of a change begins.
+/// Called where a step of a change begins.
 ///
 /// # Errors
-/// None: nothing fails on demand in what ships.
+/// None: a shipped binary has no faults on demand.
 #[cfg(not(feature = "fault"))]
 #[inline]
 pub fn at_step(_: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Is called where a change begins.
+/// Called where a change begins.
 #[cfg(not(feature = "fault"))]
 #[inline]
 pub fn begin() {}
 
-/// Whether a fault of this kind is wanted: never.
+/// Whether a fault of this kind is configured: never in a shipped binary.
 #[cfg(not(feature = "fault"))]
 #[inline]
 pub fn is(_: &str) -> bool {
@@ -50,12 +50,13 @@ mod on_demand {
     use octet_node::say;
     use rustix::process::{Signal, getpid, kill_process};
 
-    /// Any number that netd may write and nothing depends on: it outlives the process, and no boot.
+    /// A sysctl that netd may write and nothing depends on. Its value marks that a change was made
+    /// since boot: it survives the process, but not a reboot.
     const MARKER: &str = "/proc/sys/net/unix/max_dgram_qlen";
     const MARKED: &str = "77\n";
 
     thread_local! {
-        /// Steps of the change so far; `None` outside of the first change.
+        /// Steps of the change so far; `None` outside of the first change since boot.
         static STEPS: Cell<Option<u32>> = const { Cell::new(None) };
     }
 
@@ -66,12 +67,12 @@ mod on_demand {
         Some((kind.to_owned(), step.parse().ok()?))
     }
 
-    /// Whether a fault of this kind is wanted.
+    /// Whether a fault of this kind is configured.
     pub fn is(kind: &str) -> bool {
         wanted().is_some_and(|wanted| wanted.0 == kind)
     }
 
-    /// Counts steps from here on, if no change was made since the machine started.
+    /// Starts to count steps, if no change was made since boot.
     pub fn begin() {
         let is_first = fs::read_to_string(MARKER).is_ok_and(|it| it != MARKED);
         STEPS.set(is_first.then_some(0));
@@ -80,7 +81,7 @@ mod on_demand {
         }
     }
 
-    /// Counts a step, and fails if it is the one.
+    /// Counts a step, and triggers the fault if its number is reached.
     pub fn at_step(name: &str) -> io::Result<()> {
         let (Some(before), Some((kind, step))) = (STEPS.get(), wanted()) else { return Ok(()) };
         let now = before + 1;
@@ -92,7 +93,7 @@ mod on_demand {
             return Ok(());
         }
         say!("{kind} at step {now}: {name}");
-        // So that the log has it.
+        // Give the log time to receive the message.
         sleep(Duration::from_millis(200));
         match kind.as_str() {
             "die" => {

@@ -1,5 +1,6 @@
-//! Who changes the kernel's rules: each transaction makes a new generation of them, and the kernel says
-//! whose it was (linux/netfilter/nf_tables.h, `NFT_MSG_NEWGEN`), after what has changed.
+//! Watches which process changes the kernel's ruleset. Each nftables transaction creates a new
+//! generation; after the changes the kernel reports which process made them
+//! (linux/netfilter/nf_tables.h, `NFT_MSG_NEWGEN`).
 
 use std::io;
 
@@ -15,29 +16,30 @@ const GROUP: u32 = 1 << 6;
 /// `NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWGEN`.
 const NEW: u16 = 0x0a0f;
 
-/// Which table a change is of: `NFTA_TABLE_NAME`, and the same number in what is said of a chain, a rule, a
-/// set, its elements or an object.
+/// The table that a change belongs to: `NFTA_TABLE_NAME`. Messages about chains, rules, sets,
+/// elements and objects use the same attribute number.
 const TABLE: u16 = 1;
 
-/// A table that is another daemon's (docs/ARCHITECTURE.md), which changes it with each path. It can only
-/// narrow what netd's tables let.
+/// A table of another daemon (docs/ARCHITECTURE.md), which changes it with each path. It can only
+/// restrict what netd's tables allow.
 const OTHERS: &[u8] = b"octet_forward\0";
 
 /// `NFTA_GEN_PROC_PID`, `NFTA_GEN_PROC_NAME`.
 const PID: u16 = 2;
 const NAME: u16 = 3;
 
-/// Room for what the kernel says of one transaction, element by element, before whose it was: that of 32
-/// boards with 1000 lines is some MB. It is memory only as long as it is filled.
+/// Size of the receive buffer in bytes. The kernel reports every element of a transaction before it
+/// names the process: 32 boards with 1000 rules need some MB. The kernel allocates memory only for
+/// queued messages.
 const ROOM: usize = 16 << 20;
 
-/// `ENOBUFS`: more was told than there is room for.
+/// `ENOBUFS`: the socket's buffer has overflowed.
 const TOO_MUCH: i32 = 105;
 
-/// A process that has changed the rules.
+/// A process that has changed the ruleset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Author {
-    /// Its number; 0 if it is not known.
+    /// Its process id; 0 if unknown.
     pub pid: u32,
     pub name: String,
 }
@@ -47,10 +49,10 @@ pub struct Generations {
     heard: EarlyNotice,
 }
 
-/// What was told of a transaction before whose it is.
+/// What was reported about a transaction before its author is known.
 #[derive(Debug, Default)]
 pub struct EarlyNotice {
-    /// Changes of the table of [`OTHERS`].
+    /// Whether the table of [`OTHERS`] was changed.
     theirs: bool,
     ours: bool,
 }
@@ -63,7 +65,7 @@ impl Generations {
         Ok(Self { socket, heard: EarlyNotice::default() })
     }
 
-    /// The next who has changed something that is not forward's.
+    /// Waits for the next process that changes something besides forward's table.
     pub async fn next(&mut self) -> io::Result<Author> {
         loop {
             match self.socket.recv_from_full().await {
@@ -83,8 +85,8 @@ impl Generations {
 }
 
 impl EarlyNotice {
-    /// Takes a datagram. Returns whose a transaction is, if this is the end of one and it has changed
-    /// something that is not forward's, or nobody knows what.
+    /// Handles a datagram. Returns the author of a transaction if the datagram ends one that has
+    /// changed something besides forward's table, or whose changes are unknown.
     pub fn take(&mut self, bytes: &[u8]) -> Option<Author> {
         let Ok(messages) = messages(bytes) else {
             self.ours = true;
@@ -107,7 +109,7 @@ impl EarlyNotice {
     }
 }
 
-/// The table that a change is of, with the zero at the end of its name.
+/// The table that a change belongs to, with the terminating zero byte of its name.
 fn table(body: &[u8]) -> Result<Option<&[u8]>, NotRead> {
     let all = attributes(body.get(4..).ok_or(NotRead)?)?;
     Ok(all.into_iter().find(|(kind, ..)| *kind == TABLE).map(|(_, _, value)| value))
@@ -134,7 +136,7 @@ mod tests {
     use crate::nfnetlink::request;
     use proptest::prelude::*;
 
-    /// As Linux 6.12 sends it for `nft`, process 300.
+    /// The message as Linux 6.12 sends it for `nft`, process 300.
     fn message() -> Vec<u8> {
         let id = [8, 0, 1, 0, 0, 0, 0, 9];
         let pid = [8, 0, 2, 0, 0, 0, 1, 44];
@@ -142,7 +144,7 @@ mod tests {
         request(NEW, 0, 0, 0, &[id, pid, name].concat())
     }
 
-    /// A change of a rule or something else of `table`.
+    /// A change of a rule or of another object of `table`.
     fn change(kind: u16, table: &str) -> Vec<u8> {
         let mut name = [(table.len() as u16 + 5).to_ne_bytes(), 1u16.to_ne_bytes()].concat();
         name.extend(table.as_bytes());
@@ -155,7 +157,7 @@ mod tests {
         let expected = Some(Author { pid: 300, name: "nft".into() });
         let take = |bytes: &[u8]| EarlyNotice::default().take(bytes);
         assert_eq!(take(&message()), expected);
-        // Behind what it has changed.
+        // The author comes after its changes.
         let rule = change(0x0a06, "octet_fw");
         assert_eq!(take(&[rule.clone(), message()].concat()), expected);
         assert_eq!(take(&rule), None);
@@ -168,11 +170,11 @@ mod tests {
         let ours = change(rule, "octet_fw");
         let theirs = [change(rule, "octet_forward"), change(elements, "octet_forward")].concat();
         let mut heard = EarlyNotice::default();
-        // By as many datagrams as the kernel takes.
+        // The kernel may split a transaction into any number of datagrams.
         for datagram in [&theirs, &theirs, &message()] {
             assert_eq!(heard.take(datagram), None);
         }
-        // Nothing of that one belongs to the next.
+        // The state is reset between transactions.
         assert_eq!(heard.take(&message()), expected);
         for others in [ours, change(rule, "octet_forward2"), change(rule, ""), vec![1]] {
             for transaction in [[&theirs, &others, &message()], [&others, &theirs, &message()]] {

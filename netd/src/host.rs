@@ -1,5 +1,5 @@
-//! The table `octet_fw` of a node that is not a router: what may come in from a network, and what units may
-//! say to each other. It is the text of one transaction for nft.
+//! The table `octet_fw` of a node that is not a router: what it accepts from the network, and what
+//! its units may send to each other. It is rendered as one nft transaction.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -15,36 +15,38 @@ use crate::router::firewall::{ERRORS, LONGEST_ERROR, NOBODY};
 use crate::router::text::{list, over};
 use crate::watch;
 
-/// For whom the door is open: a unit, which of its ports (all, if none is named), and what counts who comes in.
+/// Units whose ports are open by default: the unit, one of its ports (all if `None`), and the
+/// counter of accepted flows.
 const DOORS: [(&str, Option<&str>, &str); 2] =
     [("gate", None, "gate"), (paths::UNIT, Some("links"), "links")];
 
-/// Ports that are open, whoever asks.
+/// Ports that are open to every source address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenPorts {
     pub tcp: BTreeSet<u16>,
     pub udp: BTreeSet<u16>,
-    /// What counts who comes in.
+    /// The counter of accepted flows.
     pub counter: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Inbound {
     pub doors: Vec<OpenPorts>,
-    /// Whether DHCP servers and routers are heard.
+    /// Whether answers of DHCP servers and router advertisements are accepted.
     pub dhcp: bool,
-    /// Whether echo requests are answered: the router of a box looks whether a board is there.
+    /// Whether echo requests are answered: the router of a box uses them to check that a board is
+    /// up.
     pub pings: bool,
-    /// From where boards are taken in, if this one holds the map.
+    /// Addresses from which boards may enrol, if this node is the coordinator.
     pub enrolment: Vec<Addresses>,
-    /// What units may say to each other.
+    /// What units of this node may send to each other.
     pub on_board: OnBoard,
-    /// What may come in by the devices of the unit `forward`, if there is one.
+    /// What is accepted on the devices of the unit `forward`, if the image has it.
     pub paths: Option<PathDevices>,
 }
 
 impl OpenPorts {
-    /// The one for those of `units` that [`DOORS`] names so.
+    /// The open ports of those of `units` that [`DOORS`] names.
     fn of(units: &[Unit], name: &str, wanted: Option<&str>, counter: &'static str) -> Self {
         let unit = units.iter().find(|unit| unit.name.as_str() == name);
         let named = unit.into_iter().flat_map(|unit| &unit.ports);
@@ -57,9 +59,9 @@ impl OpenPorts {
         Self { tcp: ports(Protocol::Tcp), udp: ports(Protocol::Udp), counter }
     }
 
-    /// The one for those of `units` that lines let, and none of `others` is for. Nobody listens at the rest of
-    /// what lines let, and who asks there is to hear as little as anywhere else. What neighbours and ends of paths
-    /// say to `forward` comes by its own devices, whatever lines let.
+    /// The ports of `units` that policies allow, without those that `others` cover. Policies may
+    /// allow more ports than units listen on; the others behave like any closed port. Traffic of
+    /// neighbours and path ends for `forward` uses its own devices, whatever the policies allow.
     fn of_lines(units: &[Unit], lets: &Lets, others: &[Self]) -> Self {
         let is_let = |port: &&Port| {
             let lets = lets.ports.iter().filter(|(protocol, _)| *protocol == port.protocol);
@@ -93,8 +95,8 @@ impl OpenPorts {
 }
 
 impl Inbound {
-    /// What is open of `units`; the port of enrolment for those at `enrolment`; what `lines` let to units; and
-    /// nothing else.
+    /// The ports that are open: those of `units`, the enrolment port for the addresses in
+    /// `enrolment`, and what the policies `lines` allow.
     pub fn of(
         units: &[Unit],
         (dhcp, pings): (bool, bool),
@@ -108,10 +110,11 @@ impl Inbound {
         Self { doors, dhcp, pings, enrolment, on_board, paths }
     }
 
-    /// The transaction that makes the rules stand. Whatever was there before, there is no moment
-    /// without rules and none with half of them, and counters go on. Chains are named first, so that the flush finds
-    /// them, and filled again. A node that was a router has a guard; a guard's ports are no concern of this one.
-    /// Nor does a netd that has just been started watch anything.
+    /// The transaction that loads the rules. Whatever was loaded before, there is no moment without
+    /// rules or with half of them, and counters keep their values. Chains are declared first so
+    /// that the flush finds them, and are then filled. It removes the guard of a node that was a
+    /// router before, because its ports do not concern a host, and any watch table: a netd that has
+    /// just started records nothing.
     pub fn text(&self) -> String {
         let of_paths = self.paths.as_ref().map(|_| paths::FRAME).into_iter().flatten();
         let mut frame = String::new();
@@ -145,13 +148,13 @@ table inet octet_fw {{
         )
     }
 
-    /// - Neighbour discovery comes from the link itself (RFC 4861, 7.1: hop limit 255), questions of
-    ///   switches about groups too (RFC 2710, 3: hop limit 1): without answers they stop handing on the
+    /// - Neighbour discovery comes from the link itself (RFC 4861, 7.1: hop limit 255), group queries of
+    ///   switches too (RFC 2710, 3: hop limit 1): without reports a snooping switch stops forwarding the
     ///   groups of neighbour discovery.
-    /// - Who asks for an address has none yet (RFC 2131, 4.1), also where the one before is still set: a router's
-    ///   guard lets nobody else ask everybody.
-    /// - Router advertisements are heard where the address is asked for, and not by the kernel.
-    /// - There is one port: errors about flows that go by it may come from whoever is on the way.
+    /// - A DHCP client has no address yet (RFC 2131, 4.1), also where its previous address is still set. The
+    ///   guard of a router lets nobody else send broadcasts.
+    /// - Router advertisements are received by the DHCP client of the unit `lan`, and not by the kernel.
+    /// - A host has one port: ICMP errors about flows through it may come from any router on the route.
     fn chains(&self) -> Vec<(&'static str, NftChain)> {
         let paths = self.paths.as_ref();
         let with = |rules: fn() -> Vec<NftRule>| paths.map(|_| rules()).unwrap_or_default();
@@ -197,7 +200,7 @@ table inet octet_fw {{
         chains
     }
 
-    /// What is open, whoever asks, and for whom else.
+    /// Rules for ports that are open to everybody, and for those open to some sources.
     fn open(&self) -> Vec<NftRule> {
         let mut open: Vec<_> = self.doors.iter().flat_map(OpenPorts::rules).collect();
         open.extend(self.paths.iter().flat_map(PathDevices::open));
@@ -224,7 +227,7 @@ const COUNTERS: [Declared; 8] = [
     Declared::Counter("not_forwarded"),
 ];
 
-/// The chains that are always there.
+/// The chains that always exist.
 const CHAINS: [Declared; 5] = [
     Declared::Base("input", Hook::filter("input", "drop")),
     Declared::Base("forward", Hook::filter("forward", "drop")),
@@ -233,19 +236,19 @@ const CHAINS: [Declared; 5] = [
     Declared::Chain("known_error"),
 ];
 
-/// What a DHCP server says, and a router.
+/// Answers of DHCP servers, and router advertisements.
 const DHCP: [&str; 2] = [
     "meta nfproto ipv4 udp sport 67 udp dport 68 counter name dhcp accept",
     "icmpv6 type nd-router-advert ip6 hoplimit 255 ip6 saddr fe80::/10 counter name neighbours accept",
 ];
 
-/// Echo requests: the router hands on only what a line lets.
+/// Echo requests: the router forwards only those that a policy allows.
 const PINGS: [&str; 2] = [
     "icmp type echo-request counter name neighbours accept",
     "icmpv6 type echo-request counter name neighbours accept",
 ];
 
-/// An error about what is said on links, where nobody is on the way.
+/// ICMP errors about link-local traffic, which has no router on its route.
 fn of_links() -> Vec<NftRule> {
     let links = paths::LINKS;
     rules!["ct original ip saddr {links} ct reply ip saddr {links} counter name icmp_error drop"]
@@ -295,8 +298,8 @@ mod tests {
         });
         let plain = [host(1).0, host(3).0].into();
         let ports = |first, last| PortRange { first, last };
-        // One that is open already, one that is not, one that nobody serves, one of the other protocol, and what
-        // is heard by forward's devices alone.
+        // A port that is open already, one that is not, one that no unit serves, one of the other
+        // protocol, and one that only the devices of `forward` accept.
         let ports = vec![
             (Protocol::Tcp, ports(4040, 4041)),
             (Protocol::Tcp, ports(4044, 4044)),
@@ -320,7 +323,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is open: the last word of the chain is a drop, and nothing else opens a port.
+        /// Whatever is open: the chain ends with a drop, and nothing else opens a port.
         #[test]
         fn what_is_not_named_is_dropped(
             tcp: BTreeSet<u16>, udp: BTreeSet<u16>, dhcp: bool, enrolment: Vec<Addresses>, has_paths: bool,

@@ -1,4 +1,5 @@
-//! The kernel: its rules by nft(8), its flows by [`crate::conntrack`], all else by rtnetlink(7).
+//! The kernel as backend: its rules by nft(8), its flows by [`crate::conntrack`], all else by
+//! rtnetlink(7).
 
 mod listed;
 mod nft;
@@ -24,17 +25,17 @@ use crate::rules::NodeTables;
 use crate::watch;
 use nft::NftError;
 
-/// How many neighbours of each version of IP the kernel notes, on all links together
-/// (Documentation/networking/ip-sysctl.rst, `gc_thresh1`): from the first number on it forgets those that nobody has
-/// needed for long, from the second one within five seconds, and above the last one it looks for nobody else. What the
-/// rules of a router let all ports of 32 boards take is less.
+/// Limits of the kernel's neighbour tables, one table per IP version for all links
+/// (Documentation/networking/ip-sysctl.rst, `gc_thresh1` to `gc_thresh3`). Above the first limit it
+/// removes entries that were unused for long, above the second one within five seconds, and above
+/// the third it adds no entries. The rate limits of a router's rules keep 32 boards below that.
 const NEIGHBOURS: [(&str, &str); 3] =
     [("gc_thresh1", "1024"), ("gc_thresh2", "4096"), ("gc_thresh3", "8192")];
 
 #[derive(Debug, Clone)]
 pub struct NetKernel {
     handle: Handle,
-    /// Held while something is listed: the kernel refuses a second list on one connection (EBUSY).
+    /// Serialises lists, because the kernel refuses a second dump on one connection (EBUSY).
     listing: Arc<Mutex<()>>,
 }
 
@@ -43,8 +44,8 @@ impl NetKernel {
         Self { handle, listing: Arc::default() }
     }
 
-    /// What there is in a router's table. nft is asked for chains of all tables at once, and for nothing else: a list
-    /// of this table alone, or of its counters, takes it many times as long. A table that is not there has none.
+    /// The chains of a router's table. nft lists the chains of all tables at once: listing only
+    /// this table, or only its counters, takes many times as long. A missing table has no chains.
     pub async fn there(&self) -> There {
         nft::json("list chains inet").await.map(|listed| listed::there(&listed)).unwrap_or_default()
     }
@@ -82,7 +83,7 @@ impl Backend for NetKernel {
             },
             None => {}
         }
-        // Asking what is there takes a process of nft.
+        // Listing what is loaded needs a process of nft.
         let there = match rules {
             NodeTables::Host(_) => There::default(),
             NodeTables::Router { .. } => self.there().await,
@@ -141,8 +142,8 @@ impl Backend for NetKernel {
     }
 }
 
-/// Has the kernel take no address and no route from router advertisements, on no link that there is
-/// or comes to be (Documentation/networking/ip-sysctl.rst, `accept_ra`).
+/// Disables the kernel's own handling of router advertisements (addresses and routes), on present
+/// and future links (Documentation/networking/ip-sysctl.rst, `accept_ra`).
 fn ignore_adverts() {
     let links = std::fs::read_dir("/proc/sys/net/ipv6/conf").into_iter().flatten().flatten();
     for link in links {
@@ -152,7 +153,7 @@ fn ignore_adverts() {
     }
 }
 
-/// Has the kernel note as many neighbours as a router's ports may bring.
+/// Raises the kernel's neighbour limits to what the ports of a router can need.
 fn note_neighbours() {
     for version in ["ipv4", "ipv6"] {
         for (name, count) in NEIGHBOURS {

@@ -1,4 +1,4 @@
-//! An address for some time, as the unit `lan` reports it.
+//! A DHCP lease of the uplink, as the unit `lan` reports it.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -8,40 +8,40 @@ use octet_node::links;
 
 use crate::router::plan::RouterPlan;
 
-/// The shortest time that the kernel takes, in seconds.
+/// The shortest lifetime that the kernel accepts, in seconds.
 const MIN: u32 = 1;
 
-/// An address that a server has given.
+/// An address that a DHCP server has leased.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UplinkLease {
-    /// The address, and the network that it is in.
+    /// The address with the prefix of its network.
     pub address: Cidr,
-    /// Where packets to other networks go.
+    /// The default gateway.
     pub gateway: Option<IpAddr>,
     pub server: IpAddr,
-    /// Until when, after netd's start; `None` for ever.
+    /// When the lease ends, counted from netd's start; `None`: never.
     pub until: Option<Duration>,
 }
 
-/// A lease that cannot be.
+/// A lease that is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidLease {
-    /// Nobody is to ask there.
+    /// The link does not use DHCP.
     #[error("`{0}` is not the link by which an address is asked for")]
     NotAsked(String),
-    /// It is of the other version of IP.
+    /// The address has the wrong IP version.
     #[error("{0} is an address of the other version of IP")]
     Version(Cidr),
-    /// A server outside gives what is inside.
+    /// A server outside leases an address in the box's own networks.
     #[error(
         "{0} is in a network of the box itself: give the box another `{key}` in [cluster] (`cargo image new` draws one)",
         key = network_of(.0)
     )]
     Inside(Cidr),
-    /// The same of the gateway, which need not be in the network of the address.
+    /// The gateway, which need not be in the network of the address, is in the box's own networks.
     #[error("the gateway {0} is in a network of the box itself")]
     GatewayInside(Ipv4Addr),
-    /// A route that no router of a box names, or for a router.
+    /// A route that no router of a box advertises, or a route reported on a router.
     #[error(
         "{0} is not a network of a box to which a router leads: it is a /48 of fd00::/8, on a board"
     )]
@@ -50,13 +50,14 @@ pub enum InvalidLease {
     Gateway(IpAddr),
 }
 
-/// The key of `[cluster]` that says the network of this version of IP.
+/// The key of `[cluster]` for the box's network of this IP version.
 fn network_of(address: &Cidr) -> &'static str {
     if address.address().is_ipv4() { "network" } else { "network6" }
 }
 
 impl UplinkLease {
-    /// Checks what `lan` reports `now` after netd's start, of a `router` whether it is outside.
+    /// Checks what `lan` reports at `now`, counted from netd's start. On a `router` the address
+    /// must be outside the box's own networks.
     pub fn check(
         reported: &links::LinkLease,
         router: Option<&RouterPlan>,
@@ -83,7 +84,7 @@ impl UplinkLease {
         Ok(Self { address, gateway, server: IpAddr::V4(reported.server), until })
     }
 
-    /// Seconds that are left of it; `None` for ever.
+    /// Remaining lifetime in seconds; `None`: unlimited.
     pub fn left(&self, now: Duration) -> Option<u32> {
         let left = self.until?.saturating_sub(now).as_secs();
         Some(u32::try_from(left).unwrap_or(u32::MAX - 1).min(u32::MAX - 1))
@@ -123,7 +124,7 @@ mod tests {
         assert_eq!(check("192.0.2.7/32", "198.51.100.1"), is("198.51.100.1"));
         assert!(matches!(check("192.0.2.7/32", "192.0.2.7"), Err(InvalidLease::Gateway(_))));
         assert!(matches!(check("192.0.2.7/32", "10.20.3.1"), Err(InvalidLease::GatewayInside(_))));
-        // A box behind a box: the key is said that would help.
+        // A box behind a box: the error names the key to change.
         let error = check("10.20.3.7/24", "10.20.3.1").unwrap_err().to_string();
         assert!(error.contains("another `network` in [cluster]"), "{error}");
     }

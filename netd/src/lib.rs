@@ -1,12 +1,12 @@
-//! netd: everything inbound is denied before any link is up, but for the gate; then links, addresses
-//! and routes are as `[network]` of `appliance.toml` says.
+//! netd: denies all inbound traffic, except to the gate, before any link is up; then it sets links,
+//! addresses and routes as `[network]` of `appliance.toml` says.
 //!
-//! What is decided is pure: [`rules`] makes the text for nft, [`plan`] compares what is wanted with
-//! what the kernel has, [`lease`] and [`plugged`] hold what the unit `lan` reports against the plan. What
-//! touches the machine is small: [`kernel`] behind the trait [`backend::Backend`], [`serve`], and [`daemon`] around
-//! them. [`network`] says in which order all of it is done.
+//! Decisions are pure: [`rules`] renders the text for nft, [`plan`] compares the desired state with
+//! the kernel's state, [`lease`] and [`plugged`] check the reports of the unit `lan` against the
+//! plan. Little code touches the machine: [`kernel`] behind the trait [`backend::Backend`],
+//! [`serve`], and [`daemon`] around them. [`network`] defines the order of the steps.
 
-// What is said is one line, whatever another has put into it: `octet_node::say`.
+// Each log message is one line, whatever it quotes; therefore only `octet_node::say` may print.
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
 pub mod advert;

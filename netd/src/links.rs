@@ -1,4 +1,4 @@
-//! What units that speak with the other ends of links are told of them.
+//! The link states that netd reports to units which talk to the nodes behind them.
 
 use std::net::IpAddr;
 
@@ -10,7 +10,7 @@ use crate::plan;
 use crate::router;
 use crate::told::NetworkConfig;
 
-/// The links that there are, and what each is for.
+/// The present links, and the purpose of each.
 pub fn links(told: &NetworkConfig, observed: &Observed) -> Links {
     let name = plan::uplink(&told.network, told.router.as_ref());
     let out = observed.uplink(name).map(|link| (link, leads_out(told, observed, link)));
@@ -34,7 +34,7 @@ pub fn links(told: &NetworkConfig, observed: &Observed) -> Links {
     Links { is_board: told.is_board, links }
 }
 
-/// What has passed each link that is a port; `links` say which board is at which.
+/// The traffic counters of each link that is a port; `links` say which board is behind which port.
 pub fn passed(links: &Links, observed: &Observed) -> Vec<Passed> {
     let board = |name: &str| {
         let there = links.links.iter().find(|link| link.name.as_str() == name)?;

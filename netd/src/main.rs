@@ -1,4 +1,4 @@
-//! netd, as a program of its own.
+//! netd as a stand-alone program.
 
 use std::process::ExitCode;
 

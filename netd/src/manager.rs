@@ -1,4 +1,5 @@
-//! The board that holds the map where the router does not, and from where it takes boards in.
+//! The coordinator of a box whose router runs OpenWrt, and the addresses from which it accepts
+//! enrolment.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -14,14 +15,15 @@ pub struct Manager {
 }
 
 impl Manager {
-    /// The one that the settings name, if they do.
+    /// The coordinator in the settings, if it is a board.
     pub fn of(cluster: &Cluster, boards: &[Board]) -> Option<Self> {
         let number = cluster.manager(boards)?;
         let others = (1..=cluster.boards).filter(|other| *other != number);
         Some(Self { number, others: others.map(|other| cluster.addresses(other)).collect() })
     }
 
-    /// Where those are whom a node takes in that has this number, if it has one.
+    /// The addresses from which the node of this number accepts enrolment; none if it is not the
+    /// coordinator.
     pub fn takes_in(&self, number: Option<u8>) -> &[Addresses] {
         if number == Some(self.number) { &self.others } else { &[] }
     }

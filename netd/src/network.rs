@@ -1,4 +1,4 @@
-//! The network as it is kept: rules, then links and addresses, as what is told says.
+//! Maintains the network as it is configured: rules first, then links and addresses.
 
 use std::path::Path;
 use std::rc::Rc;
@@ -28,15 +28,15 @@ use crate::rules::NodeTables;
 use crate::serve::ServeState;
 use crate::told::{NetworkConfig, NodeFacts};
 
-/// Rounds of observing and changing after which it is told that something does not stay as it is
-/// set, and waited for the next event.
+/// Rounds of observing and changing, after which netd logs that something does not stay as it was
+/// set, and waits for the next event.
 const MAX_ROUNDS: usize = 4;
 
-/// Between two times that rules which somebody else has changed are put right: two who do so against
-/// each other leave the processor to others.
+/// Minimum time between two repairs of a ruleset that another process has changed: two processes
+/// that undo each other's changes must not use all of the CPU.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// The network as it is kept.
+/// The network and its desired state.
 pub struct Network<B> {
     told: NetworkConfig,
     node: Arc<NodeFacts>,
@@ -44,23 +44,23 @@ pub struct Network<B> {
     shared: Rc<ServeState<B>>,
     began: Instant,
     plugged: PortBindings,
-    /// The rules that the backend has, unless that is not known.
+    /// The ruleset that the backend has loaded; `None` if unknown.
     rules: Option<NodeTables>,
     leased: UplinkLeaseState,
     advertised: AdvertisementState,
-    /// Which board of the box the last lease said this is, and PID 1 was told.
+    /// The board number from the last lease, which was reported to PID 1.
     board: Option<u8>,
-    /// Which node this is, as PID 1 has it.
+    /// The node's number, according to PID 1.
     number: Option<u8>,
-    /// What could not be set last time, so that it is not told all the time.
+    /// The last error of a change, so that it is logged only once.
     trouble: Option<String>,
-    /// When rules that somebody else has changed are put right; or were, last time.
+    /// When a ruleset that another process has changed is repaired next, or was last repaired.
     mend: Option<Instant>,
     mended: Option<Instant>,
 }
 
 impl<B: Backend> Network<B> {
-    /// As `told` says, once it is [`begin`](Self::begin)un.
+    /// Creates the network for the configuration `told`; [`begin`](Self::begin) applies it.
     pub fn new(
         told: NetworkConfig,
         node: Arc<NodeFacts>,
@@ -85,15 +85,16 @@ impl<B: Backend> Network<B> {
         }
     }
 
-    /// Rules first of all: until they stand no link is switched on.
+    /// Loads the rules first: until they are in force no link is switched on.
     ///
     /// # Errors
-    /// The rules do not stand, or the kernel does not answer.
+    /// The rules cannot be loaded, or the kernel does not answer.
     pub async fn begin(&mut self) -> Result<(), NetdError> {
-        // What is advertised is for `lan` to hear, and for netd to judge.
+        // The unit `lan` receives router advertisements, and netd decides about them, not the
+        // kernel.
         self.backend.prepare(self.told.router.is_some());
         if self.told.router.is_some() {
-            // Who was there when netd ended is there still, if his link was not down since.
+            // Bindings of the previous netd process stay valid if the link was not down since.
             self.plugged = self.backend.plugged().await;
             let observed = self.observe().await?;
             self.plugged.forget(self.told.router.as_ref(), &observed);
@@ -109,8 +110,8 @@ impl<B: Backend> Network<B> {
         Ok(())
     }
 
-    /// Has the network be as `told` says. Rules come before addresses, as at the start. If the kernel
-    /// does not take it, all of it is as it was before.
+    /// Applies the configuration `told`. Rules come before addresses, as at the start. If the
+    /// kernel refuses, everything is restored to the state before.
     pub async fn change(&mut self, told: NetworkConfig) -> Result<Result<(), String>, NetdError> {
         if told == self.told {
             return Ok(Ok(()));
@@ -143,7 +144,7 @@ impl<B: Backend> Network<B> {
         Ok(Err(trouble))
     }
 
-    /// Takes a report that `mac` has asked for an address at `device`.
+    /// Handles the report that `mac` has requested an address at `device`.
     pub async fn plug(
         &mut self,
         device: &str,
@@ -166,7 +167,7 @@ impl<B: Backend> Network<B> {
         Ok(Ok(()))
     }
 
-    /// Somebody has changed the kernel's rules.
+    /// Handles a change of the kernel's ruleset by another process.
     pub async fn rules_changed(&mut self, author: &Author) {
         if self.backend.is_own(author).await {
             return;
@@ -186,8 +187,7 @@ impl<B: Backend> Network<B> {
         self.backend.observe().await.map_err(NetdError::Kernel)
     }
 
-    /// Has the kernel let what is to be let, and nothing else, in one transaction: of what it has already
-    /// only what differs is touched.
+    /// Replaces the ruleset atomically; only what differs from the loaded one is changed.
     async fn load(&mut self) -> Result<(), BackendError> {
         let rules = self.told.rules(&self.node, self.number, &self.plugged);
         let before = self.rules.take();
@@ -200,12 +200,13 @@ impl<B: Backend> Network<B> {
         Ok(())
     }
 
-    /// The same where nothing can go on without it.
+    /// As `load`, where netd cannot continue without the rules.
     async fn load_or_end(&mut self) -> Result<(), NetdError> {
         self.load().await.map_err(NetdError::Rules)
     }
 
-    /// Ends the flows that no policy allows any more: rules are asked only when a flow begins.
+    /// Ends the flows that no policy allows any more: the rules are evaluated only when a flow
+    /// begins.
     async fn end_flows(&self) -> Result<(), String> {
         let Some(plan) = &self.told.router else { return Ok(()) };
         let observed = self.backend.observe().await.map_err(|error| error.to_string())?;
@@ -225,7 +226,7 @@ impl<B: Backend> Network<B> {
         }
     }
 
-    /// The same where there is nothing to go back to.
+    /// As `end_flows`, where there is no previous state to restore: errors are logged.
     async fn end_flows_or_say(&self) {
         if let Err(error) = self.end_flows().await {
             say!("{error}");
@@ -236,7 +237,7 @@ impl<B: Backend> Network<B> {
         self.began.elapsed()
     }
 
-    /// Has the kernel be as the plan says.
+    /// Changes the kernel's state until it matches the plan.
     pub async fn settle(&mut self) -> Result<(), NetdError> {
         let mut observed = self.observe().await?;
         for _ in 0..MAX_ROUNDS {
@@ -259,7 +260,7 @@ impl<B: Backend> Network<B> {
             }
             let mut failed = None;
             for change in &changes {
-                // The rest may well work.
+                // The remaining steps may still succeed.
                 if let Err(error) = self.apply(change).await {
                     failed = Some(format!("{change:?} is refused: {error}"));
                 }
@@ -282,7 +283,7 @@ impl<B: Backend> Network<B> {
         self.backend.apply(change).await.map_err(|error| error.to_string())
     }
 
-    /// Takes a report that a DHCP server has given this, or nothing any more, at the link of this name.
+    /// Handles the report of a DHCP lease, or of its end, on the link of this name.
     pub async fn lease(
         &mut self,
         link: &str,
@@ -302,20 +303,19 @@ impl<B: Backend> Network<B> {
         };
         self.leased = leased;
         self.settle().await?;
-        // A router has no number, and whoever leads out of it does not give it one.
+        // A router has no board number, and the DHCP server of its uplink cannot assign one.
         if self.told.is_board && board.is_some() && board != self.board {
             self.board = board;
             if tell_number(board).await {
                 self.number = board;
-                // Who takes boards in has other rules.
+                // A coordinator accepts enrolment, so its ruleset differs.
                 self.load_or_end().await?;
             }
         }
         Ok(Ok(()))
     }
 
-    /// Takes a report that a router has advertised this, or that there is none any more, at the link of
-    /// this name.
+    /// Handles the report of a router advertisement, or of its expiry, on the link of this name.
     pub async fn advert(
         &mut self,
         link: &str,
@@ -336,7 +336,7 @@ impl<B: Backend> Network<B> {
         Ok(Ok(()))
     }
 
-    /// Whether an address is asked for at the link of this name.
+    /// Whether the link of this name uses DHCP.
     async fn asks_at(&self, link: &str) -> Result<bool, NetdError> {
         let observed = self.observe().await?;
         let name = plan::uplink(&self.told.network, self.told.router.as_ref());
@@ -344,7 +344,7 @@ impl<B: Backend> Network<B> {
         Ok(asked && self.told.network.addressing == Addressing::Dhcp)
     }
 
-    /// When there is something to do: a lease that ends, or rules to put right.
+    /// When the next timed work is due: the end of a lease, or a repair of the ruleset.
     pub fn due(&self) -> Option<Instant> {
         let end = match &self.leased {
             UplinkLeaseState::Lease(lease) => lease.until.map(|until| self.began + until),
@@ -363,7 +363,7 @@ impl<B: Backend> Network<B> {
         if self.mend.is_some_and(|at| at <= Instant::now()) {
             self.mend = None;
             self.mended = Some(Instant::now());
-            // Some may have been loaded since somebody else has changed them.
+            // Another process may have changed the ruleset since the last load.
             self.rules = None;
             self.load_or_end().await?;
             self.end_flows_or_say().await;
@@ -403,19 +403,20 @@ impl<B: Backend> Network<B> {
     }
 }
 
-/// A report that is not taken.
+/// A report that is rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum PlugError {
     #[error("this node is no router of a box")]
     NoRouter,
     #[error(transparent)]
     Refused(#[from] InvalidReport),
-    /// The kernel does not take it.
+    /// The kernel refuses the rules.
     #[error(transparent)]
     Rules(#[from] BackendError),
 }
 
-/// Tells PID 1 which board this is. Returns whether it takes that: if it knows better, that is told in its log.
+/// Reports the board number to PID 1. Returns whether PID 1 accepts it; if it has another number
+/// already, it logs that.
 async fn tell_number(board: Option<u8>) -> bool {
     let call = move || {
         let mut client = Client::connect(&Path::new(SOCKETS).join(format!("{INIT}.sock")))?;

@@ -1,15 +1,15 @@
-//! Messages of nfnetlink (linux/netfilter/nfnetlink.h), as bytes: what those about flows and those about
-//! rules have in common.
+//! Encodes and decodes messages of nfnetlink (linux/netfilter/nfnetlink.h), for both connection
+//! tracking and nftables.
 
-/// `NLA_TYPE_MASK`: without the bits for nested and for byte order.
+/// `NLA_TYPE_MASK`: the attribute type without the bits for nesting and byte order.
 const TYPE: u16 = 0x3fff;
 
-/// What the kernel has said cannot be read.
+/// A message of the kernel cannot be parsed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the kernel's message is cut off")]
 pub struct NotRead;
 
-/// A request for `family` with attributes that are ready.
+/// A request for `family` with encoded attributes.
 pub fn request(kind: u16, flags: u16, sequence: u32, family: u8, attributes: &[u8]) -> Vec<u8> {
     let length = 20 + attributes.len() as u32;
     let mut bytes = length.to_ne_bytes().to_vec();
@@ -22,10 +22,10 @@ pub fn request(kind: u16, flags: u16, sequence: u32, family: u8, attributes: &[u
     bytes
 }
 
-/// A message: its type, and what stands behind the header of netlink(7).
+/// A message: its type, and its payload behind the header of netlink(7).
 pub type NetlinkMessage<'a> = (u16, &'a [u8]);
 
-/// What came in one datagram, message by message.
+/// Splits a datagram into its messages.
 pub fn messages(mut bytes: &[u8]) -> Result<Vec<NetlinkMessage<'_>>, NotRead> {
     let mut found = vec![];
     while !bytes.is_empty() {
@@ -37,13 +37,13 @@ pub fn messages(mut bytes: &[u8]) -> Result<Vec<NetlinkMessage<'_>>, NotRead> {
     Ok(found)
 }
 
-/// An attribute: its kind, the whole of it with what fills it up, and its value.
+/// An attribute: its type, all of its bytes including padding, and its value.
 pub type Attribute<'a> = (u16, &'a [u8], &'a [u8]);
 
 /// The attributes in `bytes`.
 ///
 /// # Errors
-/// The last one is cut off.
+/// The last one is truncated.
 pub fn attributes(mut bytes: &[u8]) -> Result<Vec<Attribute<'_>>, NotRead> {
     let mut found = vec![];
     while !bytes.is_empty() {
@@ -57,7 +57,7 @@ pub fn attributes(mut bytes: &[u8]) -> Result<Vec<Attribute<'_>>, NotRead> {
     Ok(found)
 }
 
-/// As many bytes as are asked for.
+/// `N` bytes from the offset `at`.
 pub fn take<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], NotRead> {
     bytes.get(at..at + N).and_then(|bytes| bytes.try_into().ok()).ok_or(NotRead)
 }

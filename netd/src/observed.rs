@@ -1,4 +1,4 @@
-//! What the kernel has, as far as netd cares.
+//! The state of the kernel, as far as netd needs it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -9,38 +9,38 @@ pub const PROTOCOL: u8 = 201;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkDevice {
-    /// The kernel's number for it.
+    /// The kernel's interface index.
     pub index: u32,
     pub name: String,
     pub kind: LinkKind,
-    /// Whether it is switched on.
+    /// Whether the link is administratively up.
     pub up: bool,
-    /// Whether something is at the other end.
+    /// Whether the link has a carrier.
     pub carrier: bool,
-    /// How often there was nothing any more at the other end.
+    /// How often the carrier was lost (`carrier_down_count`).
     pub carrier_downs: u32,
     pub traffic: LinkCounters,
 }
 
-/// What has passed a link since it is there.
+/// Traffic counters of a link since it was created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct LinkCounters {
-    /// Frames that came in, also those that were dropped then.
+    /// Received frames, including those that were dropped later.
     pub received: u64,
-    /// Their bytes.
+    /// Received bytes.
     pub received_bytes: u64,
     pub sent: u64,
-    /// Their bytes.
+    /// Sent bytes.
     pub sent_bytes: u64,
 }
 
-/// What a network device is.
+/// The kind of a network device.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LinkKind {
     Loopback,
     /// A port of the board, with its MAC address.
     Ethernet([u8; 6]),
-    /// Made by a program: whose it is, is not for netd to touch.
+    /// A device made by a program; netd leaves it alone.
     Other,
 }
 
@@ -49,36 +49,36 @@ pub enum LinkKind {
 pub struct LinkAddress {
     pub link: u32,
     pub address: IpAddr,
-    /// Bits of its network's prefix.
+    /// Prefix length of its network.
     pub prefix: u8,
-    /// Seconds until the kernel removes it; `None` for ever.
+    /// Seconds until the kernel removes the address; `None`: never.
     pub seconds: Option<u32>,
-    /// Nobody else can have it, so nobody is asked before it is used (RFC 4862, 5.4).
+    /// Nobody else can have the address, so duplicate address detection is skipped (RFC 4862, 5.4).
     pub is_sole: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KernelRoute {
-    /// The network to which it leads, and the bits of its prefix; all others, with a prefix of 0.
+    /// The destination network and its prefix length; a default route has the length 0.
     pub to: (IpAddr, u8),
-    /// Where packets for it go.
+    /// The next hop.
     pub gateway: IpAddr,
     pub link: u32,
 }
 
-/// In which table the kernel looks for a route for what comes by one device.
+/// Selects the routing table for packets received on one device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoutingRule {
     pub device: String,
-    /// The network that it goes to; all, with a prefix of 0.
+    /// The destination network; prefix length 0 matches all.
     pub to: (IpAddr, u8),
-    /// Rules of a lower number come before it.
+    /// Rules with a lower number are evaluated first.
     pub priority: u32,
     pub table: u8,
 }
 
 impl KernelRoute {
-    /// To all networks that have no other.
+    /// A default route.
     pub fn out(gateway: IpAddr, link: u32) -> Self {
         let any: IpAddr = match gateway {
             IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -87,19 +87,20 @@ impl KernelRoute {
         Self { to: (any, 0), gateway, link }
     }
 
-    /// Whether it is such a one.
+    /// Whether this is a default route.
     pub fn is_out(&self) -> bool {
         self.to.1 == 0
     }
 }
 
 impl RoutingRule {
-    /// What goes to the network `to` has the routes that everybody has.
+    /// Packets to the network `to` use the main routing table.
     pub fn inside(device: &str, to: (IpAddr, u8)) -> Self {
         Self { device: device.to_owned(), to, priority: 20_100, table: MAIN_TABLE }
     }
 
-    /// All else of the version of `any`, which is nobody's address, has the routes of the VPN.
+    /// All other packets of the IP version of `any`, the unspecified address, use the routing table
+    /// of the VPN.
     pub fn outside(device: &str, any: IpAddr) -> Self {
         Self { device: device.to_owned(), to: (any, 0), priority: 20_101, table: VPN_TABLE }
     }
@@ -108,7 +109,7 @@ impl RoutingRule {
 /// `RT_TABLE_MAIN` (linux/rtnetlink.h).
 const MAIN_TABLE: u8 = 254;
 
-/// A neighbour that the kernel does not ask for.
+/// A static neighbour entry, for which the kernel sends no solicitations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StaticNeighbour {
     pub link: u32,
@@ -125,17 +126,17 @@ pub struct Observed {
     pub routes: Vec<KernelRoute>,
     /// Rules with [`PROTOCOL`], netd's own.
     pub rules: Vec<RoutingRule>,
-    /// The versions of IP, by nobody's address, of which whoever finds no other route in the table of the VPN is
-    /// told that there is none.
+    /// The IP versions, each as its unspecified address, for which the VPN's routing table ends in
+    /// an unreachable route.
     pub dead_ends: Vec<IpAddr>,
-    /// Neighbours that were set by a program.
+    /// Static neighbour entries.
     pub neighbours: Vec<StaticNeighbour>,
-    /// Whether packets for others are handed on, of both versions of IP.
+    /// Whether forwarding is enabled for both IP versions.
     pub forwards: bool,
 }
 
 impl NetworkDevice {
-    /// Its MAC address, if it is a port of the board.
+    /// The MAC address, if the device is a port of the board.
     pub fn mac(&self) -> Option<[u8; 6]> {
         match self.kind {
             LinkKind::Ethernet(mac) => Some(mac),
@@ -145,7 +146,7 @@ impl NetworkDevice {
 }
 
 impl Observed {
-    /// The link that leads out: the one of this name, else the first port of the board.
+    /// The uplink: the link of this name, or else the first port of the board.
     pub fn uplink(&self, name: Option<&str>) -> Option<&NetworkDevice> {
         let mut ports = self.links.iter().filter(|link| link.mac().is_some());
         ports.find(|link| name.is_none_or(|name| link.name == name))

@@ -1,9 +1,9 @@
-//! What units of one node may say to each other over the network: a unit reaches its own ports, and those
-//! that its unit file names (`reaches`), and no others.
+//! What units of one node may send to each other over the network: a unit reaches its own ports and
+//! those that its unit file names (`reaches`), and no others.
 //!
-//! Who speaks is known by his user, of which each unit has one: the kernel knows it of the socket that
-//! sends. So the door is where packets go out, at the device `lo`, by which everything goes that is for
-//! an address of the node's own.
+//! Each unit has its own user, and the kernel knows the user of a sending socket. The rules are
+//! therefore at the output hook, on the device `lo`, which carries all packets to the node's own
+//! addresses.
 
 use std::collections::BTreeSet;
 
@@ -39,18 +39,17 @@ impl OnBoard {
     }
 }
 
-/// The set of what is let.
+/// The set of allowed pairs of user and port.
 pub const SET: &str = "own_ports";
 
 pub const KIND: &str = "type uid . inet_proto . inet_service";
 
-/// The name of the chain.
 const CHAIN: &str = "on_board";
 
-/// What the table has before it is filled.
+/// Declarations that the table needs first.
 pub const FRAME: [Declared; 2] = [Declared::Counter("denied_on_board"), Declared::Chain(CHAIN)];
 
-/// Answers belong to flows that were let.
+/// Answers belong to flows that were allowed.
 pub fn chain() -> (&'static str, NftChain) {
     let rules = [
         "ct state vmap { established : accept, related : accept }",

@@ -1,20 +1,21 @@
-//! How soon netd looks again at what the kernel has. Whoever is at a port can have the kernel tell of changes without
-//! end, so that looks get rarer the longer it goes on, and never take more than a fifth of a processor.
+//! Limits how often netd reads the kernel's state. A node at a port can cause notifications without
+//! end; the longer that lasts the longer the pauses become, so that reading never takes more than a
+//! fifth of a CPU.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The pause after a look when there was quiet before it.
+/// The pause after a read that followed a quiet time.
 const MIN: Duration = Duration::from_millis(20);
 
-/// The longest pause, if looks themselves are not long.
+/// The longest pause, unless reading itself takes long.
 const MAX: Duration = Duration::from_secs(1);
 
-/// The part of a look that a pause is at least: one part of looking and four of rest.
+/// The minimum pause as a multiple of the time of a read: one part reading and four parts pause.
 const REST: u32 = 4;
 
-/// When the next look may be.
+/// When the next read may begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PollPace {
     next: Instant,
@@ -22,7 +23,7 @@ pub struct PollPace {
 }
 
 impl PollPace {
-    /// At once, from `now` on.
+    /// Allows the first read at `now`.
     pub fn new(now: Instant) -> Self {
         Self { next: now, pause: Duration::ZERO }
     }
@@ -31,8 +32,8 @@ impl PollPace {
         self.next
     }
 
-    /// There was a look between these two times. If it was waited for, the pause behind it is twice as long as the one
-    /// before.
+    /// Records a read between these two times. If it had to wait, the next pause is twice as long
+    /// as the last one.
     pub fn looked(&mut self, began: Instant, ended: Instant) {
         let quiet = began.saturating_duration_since(self.next);
         let is_quiet = self.pause.is_zero() || quiet >= self.pause;
@@ -56,14 +57,15 @@ mod tests {
         assert_eq!(pace.next(), now);
         let mut pauses = vec![];
         for _ in 0..9 {
-            // What happens meanwhile waits.
+            // A notification within the pause waits.
             let began = pace.next();
             now = after(began, 1);
             pace.looked(began, now);
             pauses.push((pace.next() - now).as_millis());
         }
         assert_eq!(pauses, [20, 40, 80, 160, 320, 640, 1000, 1000, 1000]);
-        // One that comes soon after the pause belongs to them, and one after some quiet does not.
+        // A notification shortly after the pause continues the burst; one after some quiet does
+        // not.
         let began = after(pace.next(), 999);
         pace.looked(began, began);
         assert_eq!(pace.next(), after(began, 1000));

@@ -1,12 +1,12 @@
-//! What comes to a node by the devices of the unit `forward`, and what may leave by them alone. Paths
-//! themselves do not pass here: the kernel switches labels without asking these hooks.
+//! What a node accepts from the devices of the unit `forward`, and what may leave only by them.
+//! Packets within paths do not pass these hooks: the kernel switches labels before them.
 //!
 //! | device | what it is |
 //! |---|---|
 //! | `fwg` | WireGuard with all neighbours |
-//! | `fl*` | a tunnel of MPLS in IP (RFC 4023) to one of them |
-//! | `fin` | where labels end: what is for the WireGuard inside of a path comes out here |
-//! | `fp*` | the WireGuard inside of one path: what the node at its other end says |
+//! | `fl*` | an MPLS-in-IP tunnel (RFC 4023) to one neighbour |
+//! | `fin` | where labels end: packets for the WireGuard inside a path arrive here |
+//! | `fp*` | the WireGuard inside one path: packets of the node at its other end |
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -21,66 +21,67 @@ use crate::router::text::{list, over};
 
 pub use octet_router::plan::FORWARD as UNIT;
 
-/// Addresses of ends of paths, which no network has (RFC 1112, section 4: reserved). The last one of them
-/// is everybody's: DHCP asks there.
+/// Addresses of path ends, from a reserved range that no network uses (RFC 1112, section 4). It
+/// excludes the last address, which is the broadcast address: DHCP requests are sent to it.
 pub const ENDS: &str = "240.0.0.0-255.255.255.254";
 
-/// Ports of the WireGuard inside of paths, which forward takes from these (UDP).
+/// UDP ports of the WireGuard inside paths; forward assigns them from this range.
 pub const END_PORTS: PortRange = PortRange { first: 52000, last: 59999 };
 
-/// Addresses of ends of links, within WireGuard, which no network of the box has (RFC 6598).
+/// Addresses of link ends within WireGuard, which no network of the box uses (RFC 6598).
 pub const LINKS: &str = "100.64.0.0/10";
 
-/// Echo requests in a second from the other end of one path that are answered: each may be a new flow.
+/// Echo requests per second that are answered for the other end of one path: each may be a new
+/// flow.
 const PINGS: u32 = 100;
 
-/// Addresses of nodes, made of their keys.
+/// Addresses of nodes, derived from their keys.
 pub const NODES: &str = "fc00::/8";
 
-/// What forward's unit file and the lines of `appliance.toml` say of its devices.
+/// What forward's unit file and the policies of `appliance.toml` say about its devices.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PathDevices {
-    /// The port at which neighbours' WireGuard is (UDP).
+    /// UDP port of the WireGuard with neighbours.
     pub links: Option<u16>,
-    /// The port at which neighbours agree on labels (UDP), by `fwg`.
+    /// UDP port on which neighbours agree on labels, on `fwg`.
     pub control: Option<u16>,
-    /// The port at which both ends of a path speak (UDP), by `fp*`.
+    /// UDP port on which the two ends of a path talk, on `fp*`.
     pub path: Option<u16>,
-    /// What lines let to this node.
+    /// What policies allow to this node.
     pub lets: Lets,
 }
 
-/// What lines let to one board.
+/// What policies allow to one board.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Lets {
-    /// From the zone `path`.
+    /// Allowed from the zone `path`.
     pub paths: Vec<PathAllow>,
     /// The boards with which there are plain links.
     pub plain: Vec<Ipv4Addr>,
-    /// Ports, from other zones, and from outside by ports of the router. Who it is that asks the router has
-    /// looked at.
+    /// Ports allowed from other zones, and from outside by ports of the router. The router has
+    /// checked the source.
     pub ports: Vec<(Protocol, PortRange)>,
 }
 
-/// What one line lets from the zone `path` to one board.
+/// What one policy allows from the zone `path` to one board.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathAllow {
     pub traffic: TrafficKind,
-    /// Ports, if it has some.
+    /// Ports, if the protocol has any.
     pub ports: Vec<PortRange>,
-    /// How many flows may begin in a second.
+    /// Maximum number of new flows per second.
     pub rate: Option<NonZeroU32>,
 }
 
-/// The same for all boards, by their numbers.
+/// What policies allow to each board, by board number.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PathAllows(BTreeMap<u8, Lets>);
 
 impl PathAllows {
-    /// What the file comes to.
+    /// Collects the rules from the configuration.
     pub fn of(cluster: &Cluster, segments: &Segments) -> Self {
         let mut boards = BTreeMap::<u8, Lets>::new();
-        // A line speaks of one protocol.
+        // A policy is about one protocol.
         let mut paths = BTreeMap::<(u8, usize), PathAllow>::new();
         for ((from, to, traffic), lets) in &segments.lets {
             match (from, to, traffic) {
@@ -115,14 +116,14 @@ impl PathAllows {
         Self(boards)
     }
 
-    /// What they let to the board of this number, if a node has one.
+    /// The rules for the board of this number; none without a number.
     pub fn to(&self, number: Option<u8>) -> Lets {
         number.and_then(|number| self.0.get(&number)).cloned().unwrap_or_default()
     }
 }
 
 impl PathDevices {
-    /// What is so in an image with `units`; `None` if forward is not among them.
+    /// The devices of an image with `units`; `None` if forward is not among them.
     pub fn of(units: &[Unit], lets: Lets) -> Option<Self> {
         let forward = units.iter().find(|unit| unit.name.as_str() == UNIT)?;
         let udp = |wanted: &str| {
@@ -134,7 +135,7 @@ impl PathDevices {
         Some(Self { links, control, path, lets })
     }
 
-    /// What comes by ports of the board.
+    /// Rules for packets from the node's own ports.
     pub fn open(&self) -> Vec<NftRule> {
         if self.lets.plain.is_empty() {
             return vec![];
@@ -143,19 +144,20 @@ impl PathDevices {
         rules!["ip saddr {{ {plain} }} ip protocol {MPLS_IN_IP} counter name links accept"]
     }
 
-    /// What lines let from paths, as rules.
+    /// The rules for what policies allow from paths.
     pub fn lines(&self) -> Vec<NftRule> {
         self.lets.paths.iter().flat_map(PathAllow::rules).collect()
     }
 
-    /// The chains, where the table has [`FRAME`], with these rules of lines from paths.
+    /// The chains for a table that has [`FRAME`], with the rules `lines` for policies from paths.
     ///
-    /// - What comes out where labels end was sent by somebody unknown, with any source: it is no answer to
-    ///   anything, and the kernel keeps no note of it as a flow (`untracked`): whoever sends there chooses address and
-    ///   port of each packet. By the other devices WireGuard lets only the addresses of whose key it is.
-    /// - What forward says to another one has its port on both sides, so it is one flow for each neighbour or path.
-    /// - By a link no error is taken: between its ends nobody is on the way. One by a path is about something between
-    ///   nodes, and not about what this node says to others.
+    /// - Packets that arrive where labels end come from an unauthenticated sender, with any source address: they
+    ///   are no answers, and the kernel does not track them (`untracked`), because the sender could fill the
+    ///   connection table with packets of any address and port. On the other devices WireGuard accepts only the
+    ///   addresses of the key's owner.
+    /// - forward uses its own port as source and destination, so there is one flow for each neighbour or path.
+    /// - ICMP errors from a link are dropped: there is no router between its ends. An error from a path is about
+    ///   traffic between nodes, and not about what this node sends to others.
     pub fn chains(&self, lines: Vec<NftRule>) -> [(&'static str, NftChain); 6] {
         let port = |port: Option<u16>, counter: &str| {
             let rule =
@@ -198,9 +200,10 @@ impl PathDevices {
         ]
     }
 
-    /// What is asked first of all that leaves: without a path there is no packet to a node. By `fout` forward hears
-    /// of it, and nothing gets any further. Nothing for an end goes by the device `lo`, where all may come in. And what
-    /// forward says to neighbours and ends of paths nobody else of this node says.
+    /// Checked before all other outgoing traffic: without a path no packet is sent to a node. On
+    /// `fout` forward is notified of such packets, and they go no further. Nothing for a path end
+    /// leaves by the device `lo`, where everything is accepted. Only forward may send to the
+    /// control ports of neighbours and path ends.
     pub fn output(&self) -> Vec<NftRule> {
         let as_forward = |devices: &str, port: Option<u16>| {
             let rule = |port| rules!["oifname {devices} udp dport {port} goto as_forward"];
@@ -224,7 +227,7 @@ impl PathAllow {
             TrafficKind::Tcp | TrafficKind::Udp => {
                 format!("{} dport {{ {} }}", self.traffic, list(&self.ports))
             }
-            // Always let.
+            // Echo requests are always allowed.
             TrafficKind::Ping => return vec![],
             TrafficKind::Number(number) => format!("meta l4proto {number}"),
         };
@@ -238,11 +241,11 @@ impl PathAllow {
     }
 }
 
-/// Before the kernel looks which flow a packet belongs to (`NF_IP_PRI_RAW`).
+/// Before connection tracking (`NF_IP_PRI_RAW`).
 const UNTRACKED: Hook =
     Hook { kind: "filter", hook: "prerouting", devices: vec![], priority: "raw", policy: "accept" };
 
-/// What the table has before it is filled.
+/// Declarations that the table needs first.
 pub const FRAME: [Declared; 11] = [
     Declared::Counter("links"),
     Declared::Counter("paths"),
@@ -257,8 +260,9 @@ pub const FRAME: [Declared; 11] = [
     Declared::Chain("as_forward"),
 ];
 
-/// What is asked first of all that comes in. An end is nowhere but at `fin`, and a node's own address at no
-/// port of the board: who speaks to that by its link could find out who is there.
+/// Checked before all other incoming traffic. Addresses of path ends are accepted only on `fin`,
+/// and the node's own address on no port of the board: by probing it on the link, a neighbour could
+/// find out which node this is.
 pub fn input() -> Vec<NftRule> {
     rules![
         "iifname \"f*\" goto by_forward",
@@ -267,11 +271,11 @@ pub fn input() -> Vec<NftRule> {
     ]
 }
 
-/// PID 1 has opened the sockets by which forward speaks, as root, which no unit is; a packet of no socket matches no
-/// user, and is dropped.
+/// PID 1 has opened forward's sockets as root, a user that no unit has. A packet without a socket
+/// matches no user, and is dropped.
 const AS_FORWARD: [&str; 2] = ["meta skuid 0 accept", "counter name denied_on_board drop"];
 
-/// Devices come and go, so they are named by what they begin with.
+/// The devices are created and removed at run time, so they are named by their prefixes.
 const BY_FORWARD: [&str; 4] = [
     "iifname fwg goto by_link",
     "iifname fin goto at_end",

@@ -1,4 +1,5 @@
-//! What the kernel is to have, and the changes that lead there. Pure: nothing here touches it.
+//! The desired kernel state, and the changes that lead to it. Pure: nothing here touches the
+//! kernel.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -14,50 +15,53 @@ use crate::plugged::PortBindings;
 use crate::router;
 use crate::router::plan::RouterSegment;
 
-/// By how many seconds the end of a lease may differ from what the kernel was told.
+/// Tolerance in seconds for the end of a lease before the kernel's lifetime is set again.
 const SLACK: u32 = 10;
 
-/// What is known of the address that a DHCP server gives.
+/// What is known about the DHCP lease of the uplink.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum UplinkLeaseState {
-    /// Nobody was asked yet: what the netd before this one has set stays, as long as it may.
+    /// No DHCP answer yet since the start: the address that the previous netd process has set stays
+    /// until it expires.
     #[default]
     Unknown,
     Nothing,
     Lease(UplinkLease),
 }
 
-/// What is known of what a router advertises.
+/// What is known about router advertisements.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum AdvertisementState {
-    /// Nobody was heard yet: what the netd before this one has set stays, as long as it may.
+    /// No advertisement yet since the start: what the previous netd process has set stays until it
+    /// expires.
     #[default]
     Unknown,
     Nothing,
     Router(AdvertisedAddress),
 }
 
-/// What the kernel is to have.
+/// The desired kernel state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KernelPlan {
-    /// Links that are to be switched on.
+    /// Indices of the links to be switched on.
     pub up: Vec<u32>,
-    /// Links whose addresses are netd's: what is not in `addresses` is removed from them.
+    /// Links whose addresses netd owns: addresses that are not in `addresses` are removed from
+    /// them.
     pub owned: Vec<u32>,
-    /// Addresses, with what is left of their time.
+    /// Addresses, with their remaining lifetimes.
     pub addresses: Vec<LinkAddress>,
     pub routes: Vec<KernelRoute>,
-    /// In which table what comes by which device has its routes.
+    /// Rules that select a routing table by the receiving device.
     pub rules: Vec<RoutingRule>,
-    /// The versions of IP for which the table of the VPN ends in a refusal.
+    /// The IP versions for which the VPN's routing table ends in an unreachable route.
     pub dead_ends: Vec<IpAddr>,
-    /// Neighbours of which it is known who they are.
+    /// Neighbour entries that are known from the configuration.
     pub neighbours: Vec<StaticNeighbour>,
-    /// Whether packets for others are to be handed on. Who is no router leaves that as it is.
+    /// Whether forwarding is enabled. On a node that is not a router netd does not change that.
     pub forwards: bool,
-    /// Whether IPv4 that may be of a lease stays on this link.
+    /// The link on which IPv4 addresses stay that may come from a lease.
     pub keep_leased: Option<u32>,
-    /// Whether IPv6 that may have been advertised stays on this link.
+    /// The link on which IPv6 addresses stay that may come from an advertisement.
     pub keep_advertised: Option<u32>,
 }
 
@@ -66,25 +70,25 @@ pub enum PlanStep {
     Up(u32),
     RemoveRoute(KernelRoute),
     RemoveAddress(LinkAddress),
-    /// Set an address, or how long it lasts.
+    /// Set an address, or its lifetime.
     SetAddress(LinkAddress),
     AddRoute(KernelRoute),
-    /// Say in which table routes are looked for.
+    /// Add a rule that selects a routing table.
     AddRule(RoutingRule),
     RemoveRule(RoutingRule),
-    /// Have the table of the VPN end in a refusal.
+    /// Add the final unreachable route of the VPN's table.
     AddDeadEnd(IpAddr),
     RemoveDeadEnd(IpAddr),
     RemoveNeighbour(StaticNeighbour),
-    /// Say who a neighbour is.
+    /// Set a neighbour entry.
     SetNeighbour(StaticNeighbour),
-    /// Hand on packets for others.
+    /// Enable forwarding.
     Forward,
 }
 
 impl KernelPlan {
-    /// What `settings` and `leased` make of the links that there are, `now` after netd's start; with the
-    /// segments of `router`, if this is one, and who is plugged into them.
+    /// The plan for the present links from `settings` and `leased`, `now` after netd's start; on a
+    /// router with its segments and port bindings.
     pub fn new(
         settings: &NetworkSettings,
         router: Option<(&router::plan::RouterPlan, &PortBindings)>,
@@ -93,7 +97,7 @@ impl KernelPlan {
         now: Duration,
     ) -> Self {
         let (router, plugged) = router.unzip();
-        // A router's port that nobody has planned stays off: no guard stands at it.
+        // A port of the router that no segment uses stays down: it has no guard.
         let is_planned = |link: &NetworkDevice| {
             link.kind == LinkKind::Loopback
                 || router
@@ -157,8 +161,8 @@ impl KernelPlan {
         plan
     }
 
-    /// What the owner's devices send outside has routes of its own, and none of them is the uplink's: without the
-    /// VPN there is none at all.
+    /// Traffic of the owner's devices to the outside uses its own routing table, which never uses
+    /// the uplink: without the VPN's device it is refused.
     fn vpn(&mut self, router: &router::plan::RouterPlan) {
         let Some(lan) = &router.lan else { return };
         let (device, any) =
@@ -166,7 +170,7 @@ impl KernelPlan {
         let inside = [
             (router.network.host(0, 0).into(), 16),
             (router.network6.host(0, 0).into(), 48),
-            // Nodes, by paths.
+            // Nodes, which are reached by paths.
             (Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0).into(), 8),
         ];
         self.rules.extend(inside.map(|to| RoutingRule::inside(device, to)));
@@ -204,7 +208,8 @@ impl KernelPlan {
             address,
             prefix,
             seconds: None,
-            // The guard lets no board say that it is the router.
+            // The guard keeps boards from using the router's address, so duplicate address
+            // detection is not needed.
             is_sole: true,
         }));
         if let (Some((ip4, ip6)), Some(mac)) = (segment.board, mac) {
@@ -214,14 +219,14 @@ impl KernelPlan {
         }
     }
 
-    /// The steps from what there is, in an order in which none undoes another: an address that goes
-    /// takes others of its network with it, so what goes, goes first.
+    /// The steps from the observed state to the plan, ordered so that none undoes another. Removals
+    /// come first: with an address the kernel also removes others of the same network.
     pub fn changes(&self, observed: &Observed) -> Vec<PlanStep> {
         let mut changes = self.ways(observed);
         let is_down =
             |index: &u32| observed.links.iter().any(|link| link.index == *index && !link.up);
         changes.extend(self.up.iter().copied().filter(is_down).map(PlanStep::Up));
-        // The kernel ends an address whose time is over, but not the route that came with it.
+        // The kernel removes an expired address, but not the route that was added with it.
         let keeps_some = |four: bool| {
             let is_one =
                 |there: &&LinkAddress| there.address.is_ipv4() == four && there.seconds.is_some();
@@ -256,14 +261,15 @@ impl KernelPlan {
         changes.extend(stale.copied().map(PlanStep::RemoveNeighbour));
         let missing = self.neighbours.iter().filter(|it| !observed.neighbours.contains(it));
         changes.extend(missing.copied().map(PlanStep::SetNeighbour));
-        // Last of all: until then nothing passes from one port to another.
+        // Last of all: until then nothing is forwarded between ports.
         if self.forwards && !observed.forwards {
             changes.push(PlanStep::Forward);
         }
         changes
     }
 
-    /// Before a link is switched on what comes by it has its routes.
+    /// Steps for routing rules, done before a link is switched on, so that its traffic has its
+    /// routes.
     fn ways(&self, observed: &Observed) -> Vec<PlanStep> {
         let Self { rules, dead_ends, .. } = self;
         let new = dead_ends.iter().filter(|it| !observed.dead_ends.contains(it));
@@ -277,8 +283,8 @@ impl KernelPlan {
         changes
     }
 
-    /// Whether an address that is not planned stays nevertheless: the kernel gives every link one of
-    /// its own, by which the gate can always be reached.
+    /// Whether an address that is not in the plan stays: the kernel's own link-local address of
+    /// each link, by which the gate can always be reached.
     fn keeps(&self, there: &LinkAddress) -> bool {
         match there.address {
             IpAddr::V6(address) if address.is_unicast_link_local() => true,
@@ -288,7 +294,7 @@ impl KernelPlan {
     }
 }
 
-/// The name of the link that leads out, if it has one.
+/// The name of the uplink, if the node has one.
 pub fn uplink<'a>(
     settings: &'a NetworkSettings,
     router: Option<&'a router::plan::RouterPlan>,

@@ -1,5 +1,6 @@
-//! Who is plugged into the boards' ports: where the file does not say it, the first that has asked for an
-//! address since the link came up, as the unit `lan` reports it, until the link goes down.
+//! Which node is plugged into each board's port. Where the configuration does not name it, it is
+//! the first that has requested an address by DHCP since the link came up, as the unit `lan`
+//! reports it, until the link goes down.
 
 use std::collections::BTreeMap;
 
@@ -11,36 +12,36 @@ use crate::router::plan::{RouterPlan, RouterSegment};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BoundNode {
     pub mac: Mac,
-    /// How often the link had been down when he came ([`Link::carrier_downs`]).
+    /// The link's carrier-down count when the node was reported ([`NetworkDevice::carrier_downs`]).
     pub downs: u32,
 }
 
-/// Everybody, by the router's device.
+/// All bindings, by the router's device.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct PortBindings(BTreeMap<LinkName, BoundNode>);
 
-/// A report that cannot be.
+/// A report that is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidReport {
-    /// There is no board behind it.
+    /// No board's port has this name.
     #[error("`{0}` is not a port of a board")]
     NoPort(String),
     #[error("`{0}` is not an Ethernet address of a device")]
     NoMac(String),
-    /// `[[board]] mac` names another.
+    /// `[[board]] mac` names another address.
     #[error("the file says that {0} is there")]
     Said(Mac),
     #[error("nothing is plugged in there")]
     Down,
     #[error("{0} is there until its link goes down")]
     Held(Mac),
-    /// He is somewhere else, too, or the router itself.
+    /// The address is bound to another port, or is the router's own.
     #[error("{mac} is at {at}")]
     Elsewhere { mac: Mac, at: String },
 }
 
 impl PortBindings {
-    /// Who is at `segment`'s port, if the file does not say it.
+    /// The node bound at the port `device`, if the configuration does not name it.
     pub fn at(&self, device: &LinkName) -> Option<BoundNode> {
         self.0.get(device).copied()
     }
@@ -50,7 +51,7 @@ impl PortBindings {
         segment.mac.or_else(|| Some(self.at(&segment.device)?.mac))
     }
 
-    /// Forgets those who are gone. Returns whether there were any.
+    /// Removes bindings whose link has gone down since. Returns whether there were any.
     pub fn forget(&mut self, plan: Option<&RouterPlan>, observed: &Observed) -> bool {
         let before = self.0.len();
         self.0.retain(|device, held| {
@@ -61,10 +62,11 @@ impl PortBindings {
         self.0.len() != before
     }
 
-    /// Takes a report that `mac` has asked for an address at `device`. Returns whether that is new.
+    /// Binds `mac`, which has requested an address by DHCP, to `device`. Returns whether the
+    /// binding is new.
     ///
     /// # Errors
-    /// It cannot be so; everything stays as it was.
+    /// The report is rejected; the bindings stay as they were.
     pub fn report(
         &mut self,
         plan: &RouterPlan,

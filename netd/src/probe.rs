@@ -1,6 +1,7 @@
-//! What one board sends to another, or to its router, so that it is seen what arrives.
+//! Sends probes from one board to another, or to its router, to test which packets arrive.
 //!
-//! Nothing is sent but to addresses of the box, from the board's own; and past the router, on the board's own link.
+//! Probes are sent only to addresses of the box and from the board's own addresses; those that
+//! bypass the router stay on the board's own link.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -20,21 +21,22 @@ use tokio::time::timeout;
 use crate::backend::{Backend, BackendError};
 use crate::observed::{Observed, StaticNeighbour};
 
-/// As many kinds are sent at once.
+/// Maximum number of traffic kinds in one probe.
 pub const MAX: usize = 256;
 
 const TEXT: &[u8] = b"octet probe";
 
-/// Who may have a socket for echo requests, by group (Documentation/networking/ip-sysctl.rst): nobody, as it comes.
+/// The groups whose processes may open a socket for echo requests
+/// (Documentation/networking/ip-sysctl.rst); none by default.
 const PINGERS: &str = "/proc/sys/net/ipv4/ping_group_range";
 
-/// The port of what goes past the router: nobody listens there (RFC 863).
+/// The port of probes that bypass the router: discard (RFC 863), where nothing listens.
 const NOBODY: u16 = 9;
 
-/// How long a connection may take to be made or refused, and an echo to come.
+/// How long a connection attempt or an echo may take.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// An echo request, but for what the kernel fills in: the check sum, and the number that belongs to the socket
+/// An echo request without what the kernel fills in: the checksum, and the identifier of the socket
 /// (RFC 792, RFC 4443).
 const ECHO: [u8; 8] = [8, 0, 0, 0, 0, 0, 0, 1];
 const ECHO6: [u8; 8] = [128, 0, 0, 0, 0, 0, 0, 1];
@@ -43,7 +45,7 @@ const REPLIES: [u8; 2] = [0, 129];
 
 #[derive(Debug, Clone)]
 pub struct OwnPort {
-    /// What others are told of it.
+    /// The position of this board, as it is reported to others.
     pub seat: BoardEnd,
     link: u32,
 }
@@ -51,12 +53,12 @@ pub struct OwnPort {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProbeTarget {
     Board(u8),
-    /// The router, as this board knows it.
+    /// The router, as this board's neighbour table has it.
     Router,
 }
 
 impl OwnPort {
-    /// The port that has an address of a board of `cluster`.
+    /// Finds the port of this node that has an address of a board of `cluster`.
     pub fn find(cluster: &Cluster, observed: &Observed) -> Option<Self> {
         let mut found = observed.addresses.iter();
         let (link, number) = found.find_map(|it| Some((it.link, cluster.board_at(it.address)?)))?;
@@ -70,15 +72,15 @@ impl OwnPort {
         Some(Self { seat, link })
     }
 
-    /// The addresses that the plan gives this board, of those that it has.
+    /// The node's addresses that the plan assigns to this board.
     fn sources(&self, cluster: &Cluster) -> Vec<IpAddr> {
         let (ip4, ip6) = cluster.addresses(self.seat.number);
         let own = [IpAddr::V4(ip4), IpAddr::V6(ip6)].into_iter();
         own.filter(|it| self.seat.addresses.contains(it)).collect()
     }
 
-    /// Sends one packet of each of `kinds` to `to`, by each version of IP that there is an address of, and then echo
-    /// requests to the router. What cannot be sent does not arrive.
+    /// Sends one packet of each of `kinds` to `to`, for each IP version with an address, and then
+    /// echo requests to the router. A packet that cannot be sent counts as not received.
     pub async fn send(
         &self,
         cluster: &Cluster,
@@ -104,8 +106,8 @@ impl OwnPort {
                     answered.borrow_mut().insert(*kind);
                 }
             }));
-            // What was sent has been handed on, or answered, once what is sent after it is echoed: the second time for
-            // a router that does more than one thing at once.
+            // Once a later echo request is answered, the probes before it were forwarded or
+            // answered. The second echo covers a router that processes packets in parallel.
             let last =
                 async { pings.echo(source, gateway).await && pings.echo(source, gateway).await };
             echoed &= match select(pin!(all), pin!(last)).await {
@@ -117,13 +119,14 @@ impl OwnPort {
         Ok(SentProbe { answers, echoed })
     }
 
-    /// Sends a packet past the router: to everybody on this board's wire, and to `mac`.
+    /// Sends a packet that bypasses the router: to the all-nodes group on this board's link, and to
+    /// `mac`.
     pub async fn send_past<B: Backend>(&self, backend: &B, mac: Mac) -> Result<(), BackendError> {
         let address = mac.link_local();
         let neighbour = StaticNeighbour { link: self.link, address, mac: mac.bytes() };
         backend.introduce(&neighbour).await?;
         let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).await?;
-        // What this board says itself does not come to it.
+        // The board must not receive its own multicast packets.
         socket.set_multicast_loop_v6(false)?;
         let all: IpAddr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1).into();
         for to in [all, address] {
@@ -134,13 +137,15 @@ impl OwnPort {
     }
 }
 
-/// Sends one packet, and says whether it is answered: of what is no connection and no echo request nobody knows.
+/// Sends one packet and returns whether it was answered; unknown for what is neither a connection
+/// nor an echo request.
 async fn send(source: IpAddr, target: IpAddr, kind: FlowKind, pings: &Pings) -> bool {
     let to = SocketAddr::new(target, kind.port);
     match kind.traffic {
         TrafficKind::Tcp => connect(source, to).await.is_ok(),
         TrafficKind::Udp => {
-            // A board that is not let hears so from its router, or is not there.
+            // The router answers with an error if the board is not allowed to send, or the target
+            // does not exist.
             if let Ok(socket) = UdpSocket::bind((source, 0)).await {
                 let _ = socket.send_to(TEXT, to).await;
             }
@@ -158,7 +163,7 @@ async fn connect(source: IpAddr, to: SocketAddr) -> io::Result<()> {
     Ok(())
 }
 
-/// Leave to send echo requests. What is allowed to this process's group is taken back when it goes.
+/// Permission to send echo requests. What was allowed to this process's group is revoked on drop.
 struct Pings {
     before: String,
 }
@@ -171,7 +176,7 @@ impl Pings {
         Ok(Self { before })
     }
 
-    /// Whether somebody at `target` answers an echo request.
+    /// Whether `target` answers an echo request.
     async fn echo(&self, source: IpAddr, target: IpAddr) -> bool {
         timeout(TIMEOUT, echo(source, target)).await.is_ok_and(|it| it.is_ok())
     }
@@ -179,7 +184,7 @@ impl Pings {
 
 impl Drop for Pings {
     fn drop(&mut self) {
-        // There is nobody to tell; the next probe sets it again.
+        // Drop cannot report an error; the next probe sets the value again.
         let _ = std::fs::write(PINGERS, self.before.trim());
     }
 }
@@ -192,9 +197,9 @@ async fn echo(source: IpAddr, target: IpAddr) -> io::Result<()> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = socket_with(family, SocketType::DGRAM, flags, Some(protocol))?;
     rustix::net::bind(&socket, &SocketAddr::new(source, 0))?;
-    // Who refuses it is heard on a socket that is for him alone.
+    // A connected socket receives ICMP errors about its own packets.
     rustix::net::connect(&socket, &SocketAddr::new(target, 0))?;
-    // Only its name is UDP's: tokio has none for it, and waits for any in the same way.
+    // tokio has no type for ICMP sockets; its UdpSocket polls any datagram socket in the same way.
     let socket = UdpSocket::from_std(StdUdpSocket::from(socket))?;
     socket.send(&request).await?;
     let mut answer = [0; 64];
@@ -239,7 +244,8 @@ mod tests {
         }
     }
 
-    /// Who has no address of a board sends nothing, and nobody sends from an address that is not his own.
+    /// A node without an address of a board sends nothing, and probes use only the board's own
+    /// address.
     #[test]
     fn a_board_is_known_by_the_address_of_its_port() {
         let appliance = Appliance::parse("a.toml", BOX).unwrap();
@@ -254,7 +260,8 @@ mod tests {
         let text = ip6.to_string();
         let own = find(&[(2, &text), (2, "10.20.3.2")]).unwrap();
         assert_eq!(own.sources(&cluster), [IpAddr::V4(ip4), ip6.into()]);
-        // The router's, nobody's, a board's that there is not, and one that a program has made.
+        // The router's address, an unassigned one, that of a missing board, and one on a device
+        // made by a program.
         for (link, other) in
             [(2, "10.20.3.1"), (2, "192.0.2.7"), (2, "10.20.9.2"), (3, "10.20.3.2")]
         {

@@ -1,4 +1,4 @@
-//! What the kernel is to let, and the transaction that has it do so.
+//! The ruleset of a node, and the transaction that loads it.
 
 use octet_appliance::Unit;
 
@@ -12,21 +12,21 @@ use crate::router::guard;
 use crate::router::plan::RouterPlan;
 use crate::router::table::NftTable;
 
-/// The tables of a node.
+/// The nftables tables of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NodeTables {
-    /// A node that hands nothing on.
+    /// A node that forwards nothing.
     Host(Inbound),
     Router {
-        /// What a frame has to be.
+        /// The table that checks frames at each port.
         guard: NftTable,
         firewall: NftTable,
     },
 }
 
 impl NodeTables {
-    /// Those of a router with `units`, and with who is `plugged` in. `leased` says whether the uplink's
-    /// address is asked for by DHCP.
+    /// The tables of a router with `units` and the port bindings `plugged`. `leased` says whether
+    /// the uplink uses DHCP.
     pub fn router(plan: &RouterPlan, units: &[Unit], plugged: &PortBindings, leased: bool) -> Self {
         let forward = PathDevices::of(units, Lets::default());
         Self::Router {
@@ -35,9 +35,9 @@ impl NodeTables {
         }
     }
 
-    /// The transaction that makes all of it stand, where there is `there`. There is no moment without
-    /// rules and none with half of them, and counters go on. A node that hands nothing on has no lines
-    /// that could be gone, so what is there is nothing to it.
+    /// The transaction that loads all tables over the chains in `there`. There is no moment without
+    /// rules or with half of them, and counters keep their values. A node that forwards nothing
+    /// ignores `there`: it has no chains of removed rules.
     pub fn whole(&self, there: &There) -> String {
         match self {
             Self::Host(inbound) => inbound.text(),
@@ -50,8 +50,8 @@ impl NodeTables {
         }
     }
 
-    /// The transaction that makes all of it stand where `before` does; empty if that is the same. `None`:
-    /// only the whole of it will do.
+    /// The transaction that changes the ruleset from `before` to this one; empty if they are equal.
+    /// `None`: only [`whole`](Self::whole) can do it.
     pub fn change(&self, before: &Self) -> Option<String> {
         match (self, before) {
             (now, before) if now == before => Some(String::new()),

@@ -1,4 +1,4 @@
-//! What netd can be asked, on its socket.
+//! The verbs of netd's control socket.
 
 mod explain;
 mod probing;
@@ -33,79 +33,79 @@ use crate::router::kind::{FlowKind, InvalidKind};
 use crate::router::plan::RouterPlan;
 use crate::told::{self, NetworkConfig, NodeFacts};
 
-/// How many may be connected at once; a further one is turned away.
+/// Maximum number of connections; further ones are refused.
 pub const LIMITS: ConnectionLimits = ConnectionLimits { all: 32, for_operators: 12, of_one: 6 };
 
-/// What answers are made of.
+/// The state that the verbs share.
 #[derive(Debug)]
 pub struct ServeState<B> {
     backend: B,
-    /// Held while rules are listed: one at a time.
+    /// Serialises listing, because nft reads the whole ruleset.
     listing: Mutex<()>,
-    /// What is known beside what the kernel says.
+    /// What netd knows in addition to the kernel's state.
     noted: Mutex<Noted>,
-    /// Held while packets are sent for an operator: one at a time.
+    /// Serialises probes for operators.
     probing: Mutex<()>,
-    /// What ends it that what comes in is noted.
+    /// Aborts the task that ends the recording of received packets.
     watching: Mutex<Option<AbortHandle>>,
-    /// The links, as units are told of them.
+    /// The link states that units subscribe to.
     links: watch::Sender<Links>,
     node: Arc<NodeFacts>,
-    /// To whom goes what is to be done.
+    /// Sends commands to the daemon's loop.
     wishes: Sender<NetdCommand>,
 }
 
-/// What is known beside what the kernel says.
+/// What netd knows in addition to the kernel's state.
 #[derive(Debug, Default)]
 struct Noted {
-    /// What a DHCP server has given.
+    /// The last DHCP lease.
     dhcp: Option<Value>,
     plugged: PortBindings,
-    /// How often somebody else has changed the rules, and who did so last.
+    /// How often another process has changed the ruleset, and which one did so last.
     alarms: u64,
     alarm: Option<Author>,
 }
 
-/// What is to be done, and who waits until it is.
+/// A command to the daemon's loop, with a channel for its result.
 #[derive(Debug)]
 pub enum NetdCommand {
-    /// Something else is in force now.
+    /// The configuration in force has changed.
     Told {
         told: Box<NetworkConfig>,
-        /// Takes why it cannot be lived with.
+        /// Receives the error if the configuration is rejected.
         done: oneshot::Sender<Result<(), String>>,
     },
-    /// A server has given an address, or there is none any more.
+    /// The unit `lan` has a new DHCP lease, or none any more.
     Leased {
         link: String,
         lease: Option<LinkLease>,
-        /// Takes why it cannot be.
+        /// Receives the error if the lease is invalid.
         done: oneshot::Sender<Result<(), lease::InvalidLease>>,
     },
-    /// A router has advertised something, or there is none any more.
+    /// The unit `lan` has received a router advertisement, or the last one has expired.
     Advertised {
         link: String,
         advert: Option<RouterAdvertised>,
-        /// Takes why it cannot be.
+        /// Receives the error if the advertisement is invalid.
         done: oneshot::Sender<Result<(), lease::InvalidLease>>,
     },
-    /// Somebody has asked for an address.
+    /// A node has requested an address at a port.
     Plugged {
         device: String,
         mac: String,
-        /// Takes why it cannot be.
+        /// Receives the error if the report is rejected.
         done: oneshot::Sender<Result<(), PlugError>>,
     },
 }
 
 impl<B> ServeState<B> {
-    /// Answers from what `backend` says at the time. What is to be done goes to `wishes`.
+    /// Creates the state: queries read from `backend`, commands are sent to `wishes`.
     pub fn new(backend: B, node: Arc<NodeFacts>, wishes: Sender<NetdCommand>) -> Self {
         let (listing, noted, probing, watching, links) = Default::default();
         Self { backend, listing, noted, probing, watching, links, node, wishes }
     }
 
-    /// Notes what a DHCP server has given, who is plugged in, and how the links are.
+    /// Records the DHCP lease, the port bindings and the link states for later queries.
     pub async fn note(&self, dhcp: Option<Value>, plugged: &PortBindings, links: Links) {
         self.links.send_if_modified(|known| {
             let differ = *known != links;
@@ -119,7 +119,7 @@ impl<B> ServeState<B> {
         }
     }
 
-    /// Notes that somebody else has changed the rules.
+    /// Records that another process has changed the ruleset.
     pub async fn alarm(&self, author: &Author) {
         let mut noted = self.noted.lock().await;
         noted.alarms += 1;
@@ -127,7 +127,7 @@ impl<B> ServeState<B> {
     }
 }
 
-/// Everything netd can be asked.
+/// All verbs of netd.
 pub fn verbs<B: Backend + Clone + 'static>() -> Verbs<ServeState<B>> {
     use Permission::{Operate, Own, Read};
 
@@ -245,7 +245,7 @@ fn kind(what: &str) -> Result<FlowKind, Failure> {
     })
 }
 
-/// Bytes that a router may say of itself.
+/// Maximum size of an export of a router's configuration, in bytes.
 const MAX_EXPORT: u64 = 4 << 20;
 
 async fn openwrt<B>(
@@ -269,7 +269,7 @@ async fn openwrt<B>(
     Ok(json!({ "commands": change.commands }))
 }
 
-/// Tells of the links until whoever has asked goes.
+/// Streams link states until the client disconnects.
 async fn tell_links<B>(shared: &ServeState<B>, call: &mut Call<'_>) -> Value {
     let mut links = shared.links.subscribe();
     loop {
@@ -278,14 +278,15 @@ async fn tell_links<B>(shared: &ServeState<B>, call: &mut Call<'_>) -> Value {
             return Value::Null;
         }
         tokio::select! {
-            // What is shared lasts longer than this.
+            // The shared state outlives this call.
             _ = links.changed() => {}
             () = call.peer.gone() => return Value::Null,
         }
     }
 }
 
-/// The plan of what is in force, if this is a router or can say what one of another kind is to do.
+/// The plan of the configuration in force, for a router, or for a board whose box has a router with
+/// OpenWrt.
 async fn plan<B>(shared: &ServeState<B>) -> Result<RouterPlan, Failure> {
     let node = Arc::clone(&shared.node);
     let read = spawn_blocking(move || told::plan(&node, Which::InForce));
@@ -295,7 +296,7 @@ async fn plan<B>(shared: &ServeState<B>) -> Result<RouterPlan, Failure> {
     })
 }
 
-/// Accepts what is to come, unless it names a link that is not there.
+/// Validates the proposed configuration; rejects one that names a missing link.
 async fn check<B: Backend>(shared: &ServeState<B>) -> Result<(), Failure> {
     let next = read(shared, Which::Next).await?;
     let observed = shared.backend.observe().await.map_err(|error| failed(error.to_string()))?;
@@ -311,7 +312,7 @@ async fn check<B: Backend>(shared: &ServeState<B>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Has the network be as the settings in force say.
+/// Applies the configuration in force.
 async fn apply<B>(shared: &ServeState<B>) -> Result<(), Failure> {
     let told = read(shared, Which::InForce).await?;
     let (done, is_done) = oneshot::channel();
@@ -324,7 +325,7 @@ async fn apply<B>(shared: &ServeState<B>) -> Result<(), Failure> {
     is_done.await.map_err(|_| gone(()))?.map_err(failed)
 }
 
-/// Asks `config`, which may take a while.
+/// Reads the configuration from `config`, which may take a while.
 async fn read<B>(shared: &ServeState<B>, which: Which) -> Result<NetworkConfig, Failure> {
     let node = Arc::clone(&shared.node);
     let read = spawn_blocking(move || NetworkConfig::read(&node, which));

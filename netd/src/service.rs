@@ -1,8 +1,8 @@
-//! The service: what PID 1 gives it, and what becomes of its end.
+//! The service's entry point: environment from PID 1 and exit code.
 
 use std::process::ExitCode;
 
-/// Sets the network up and keeps it until PID 1 asks for the end.
+/// Sets up the network and maintains it until PID 1 asks netd to end.
 pub fn main() -> ExitCode {
     octet_node::run(crate::daemon::run)
 }

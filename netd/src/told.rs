@@ -1,4 +1,4 @@
-//! What netd is told: the sections of `appliance.toml` that are its own.
+//! netd's configuration: the sections of `appliance.toml` that concern the network.
 
 use std::path::Path;
 
@@ -15,21 +15,21 @@ use crate::plugged::PortBindings;
 use crate::router::plan::RouterPlan;
 use crate::rules::NodeTables;
 
-/// The number that PID 1 gives for the router.
+/// The number that PID 1 reports for the router.
 const ROUTER: u8 = 0;
 
-/// What was so when netd started.
+/// What is known about the node when netd starts.
 #[derive(Debug)]
 pub struct NodeFacts {
     /// The units of the image.
     pub units: Vec<Unit>,
-    /// Its number, if PID 1 knows it already. That this is the router does not change while it runs; a board
-    /// may be told its number later.
+    /// The board's number, if PID 1 knows it already. Whether this is the router does not change
+    /// while it runs; a board may learn its number later.
     pub number: Option<u8>,
 }
 
 impl NodeFacts {
-    /// With these units; asks PID 1 for the rest. Nobody is a router unless he is told so.
+    /// Uses these units and asks PID 1 for the rest. A node is a router only if PID 1 says so.
     pub fn new(units: Vec<Unit>) -> Self {
         let number = own_number(Path::new(SOCKETS)).ok().flatten();
         Self { units, number }
@@ -48,23 +48,23 @@ impl NodeFacts {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkConfig {
-    /// How this node is reached, and a router's uplink.
+    /// The node's own addresses, or a router's uplink.
     pub network: NetworkSettings,
-    /// What a router does between its ports.
+    /// The plan of a router for its segments.
     pub router: Option<RouterPlan>,
-    /// Whether this is a board of a box with a router: its port says how it is reached.
+    /// Whether this is a board of a box with a router: then the router assigns its addresses.
     pub is_board: bool,
-    /// The board that holds the map, if one does and this is a board.
+    /// The coordinator, if it is a board and this node is a board.
     pub manager: Option<Manager>,
-    /// What lines let to boards of what is the unit `forward`'s, if this is one and has it.
+    /// The policies for the paths of the unit `forward`, if this is a board that has the unit.
     pub lines: PathAllows,
 }
 
 impl NetworkConfig {
-    /// Reads it.
+    /// Reads the configuration.
     ///
     /// # Errors
-    /// `config` does not answer, or a router cannot be as it says.
+    /// `config` does not answer, or the settings of the router are invalid.
     pub fn read(node: &NodeFacts, which: Which) -> Result<Self, Failure> {
         let sockets = Path::new(SOCKETS);
         let network = sections::optional(sockets, "network", which)?.unwrap_or_default();
@@ -81,7 +81,7 @@ impl NetworkConfig {
                 let router = Some(router(node, which, cluster)?);
                 Self { router, ..alone }
             }
-            // `[network]` is the router's.
+            // On a router, `[network]` describes its uplink.
             Some(cluster) => {
                 let boards = sections::boards(sockets, which)?;
                 let manager = Manager::of(&cluster, &boards);
@@ -99,7 +99,7 @@ impl NetworkConfig {
         })
     }
 
-    /// What the kernel of a node that has this `number` is to let, with who is `plugged` in.
+    /// The ruleset of a node with this `number` and the port bindings `plugged`.
     pub fn rules(
         &self,
         node: &NodeFacts,
@@ -118,8 +118,8 @@ impl NetworkConfig {
     }
 }
 
-/// What the file comes to: for the router, which obeys it, and for boards of a box whose router is none of
-/// ours and cannot be asked.
+/// The router's plan: for the router itself, and for boards of a box whose router runs OpenWrt and
+/// cannot be asked.
 pub fn plan(node: &NodeFacts, which: Which) -> Result<Option<RouterPlan>, Failure> {
     match sections::cluster(Path::new(SOCKETS), which)? {
         Some(cluster) if node.is_router() || !cluster.router.is_octet() => {
@@ -129,7 +129,7 @@ pub fn plan(node: &NodeFacts, which: Which) -> Result<Option<RouterPlan>, Failur
     }
 }
 
-/// The box that this node is of, if it is of one.
+/// The box that this node belongs to, if any.
 pub fn cluster() -> Result<Option<Cluster>, Failure> {
     sections::cluster(Path::new(SOCKETS), Which::InForce)
 }

@@ -1,29 +1,29 @@
-//! What comes in to a board, noted for a while: a table of its own, which lets everything. So it is seen whether a packet has
-//! come, whatever becomes of it then.
+//! Records for a while which packets a board receives, in a table of its own that accepts
+//! everything. It shows that a packet has arrived, even if another table drops it.
 
 use std::time::Duration;
 
 pub const TABLE: &str = "octet_watch";
 
-/// How long it stands, and what has come is known.
+/// How long the recording lasts and its result can be read.
 pub const LASTS: Duration = Duration::from_secs(300);
 
-/// How many addresses and ports are noted of each version of IP.
+/// Maximum number of recorded address and port pairs of each IP version.
 const ROOM: u32 = 65_535;
 
-/// Sets of what has come, each with what it says of an element beside the address: the flow's protocol and its port.
+/// Sets of received flows; each element has the source address, the protocol and the port.
 pub const FLOWS: [&str; 2] = ["flows4", "flows6"];
 
-/// Sets of those who have sent an echo request.
+/// Sets of the sources of echo requests.
 pub const PINGS: [&str; 2] = ["pings4", "pings6"];
 
-/// The transaction that takes it away.
+/// The transaction that removes the table.
 pub fn end() -> String {
     format!("table inet {TABLE} {{ }}\ndelete table inet {TABLE}\n")
 }
 
-/// The transaction by which it stands, and nothing has come. Answers are no concern of its: they belong to flows that the
-/// board itself began.
+/// The transaction that creates the table with empty sets. Packets of flows that the board itself
+/// began are not recorded.
 pub fn begin() -> String {
     let seconds = LASTS.as_secs();
     let mut sets = String::new();

@@ -1,4 +1,4 @@
-//! What the kernel tells of changes: in a network of each test's own.
+//! The kernel's notifications of changes; each test has a network namespace of its own.
 
 #![cfg(test)]
 
@@ -12,28 +12,29 @@ use rustix::process::geteuid;
 use tokio::runtime::Builder;
 use tokio::time::timeout;
 
-/// Set in the process that has a network of its own.
+/// Set in the process that has a network namespace of its own.
 const INSIDE: &str = "OCTET_TEST_INSIDE";
 
 const FORWARDING: [&str; 2] =
     ["/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"];
 
-/// How long the kernel may take to tell; it does so before the change is over.
+/// Timeout for a notification; the kernel sends it before the change is complete.
 const TIMEOUT: Duration = Duration::from_secs(180);
 
-/// After this long nothing more is told.
+/// After this time without a notification no further one is expected.
 const QUIET: Duration = Duration::from_millis(50);
 
-/// More changes than there is room for.
+/// More changes than the socket's buffer can hold.
 const MANY: usize = 4000;
 
-/// Has `name` run again in a network of its own. Returns whether it is there.
+/// Runs the test `name` again in a network namespace of its own. Returns whether this process is in
+/// it.
 fn is_inside(name: &str) -> bool {
     if env::var_os(INSIDE).is_some() {
         return true;
     }
     let mut again = Command::new("unshare");
-    // Who is not root is root of a network of his own.
+    // Without root privileges a user namespace provides them.
     again.args((!geteuid().is_root()).then_some("--map-root-user"));
     again.arg("--net").arg(env::current_exe().unwrap());
     let output = again.args([name, "--exact"]).env(INSIDE, "1").output().unwrap();
@@ -43,7 +44,7 @@ fn is_inside(name: &str) -> bool {
     false
 }
 
-/// Runs with what hears of changes.
+/// Runs `test` with subscribed notifications.
 fn run(test: impl AsyncFnOnce(ChangeNotices)) {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async { test(ChangeNotices::open().unwrap()).await });
@@ -53,7 +54,7 @@ async fn hears(changes: &ChangeNotices, patience: Duration) -> bool {
     timeout(patience, changes.changed()).await.map(Result::unwrap).is_ok()
 }
 
-/// Has the kernel hand packets on, or not.
+/// Sets a forwarding sysctl.
 fn forward(file: &str, value: &str) {
     fs::write(file, value).unwrap();
 }
@@ -68,7 +69,7 @@ fn whether_packets_are_handed_on() {
             for value in ["1", "0"] {
                 forward(file, value);
                 assert!(hears(&changes, TIMEOUT).await, "late: {file}");
-                // All that was told of it is over, and nothing else is told.
+                // All notifications of the change were read, and no further one arrives.
                 assert!(!hears(&changes, QUIET).await, "{file}");
             }
         }
@@ -87,14 +88,14 @@ fn links() {
     });
 }
 
-/// The numbers of messages that the kernel had no room for, of all sockets for routes.
+/// The counts of messages that were dropped because a buffer was full, for all rtnetlink sockets.
 fn lost() -> u64 {
     let sockets = fs::read_to_string("/proc/self/net/netlink").unwrap();
     let lost = sockets.lines().skip(1).map(|line| line.split_whitespace().nth(8).unwrap());
     lost.map(|number| number.parse::<u64>().unwrap()).sum()
 }
 
-/// It goes on to hear when more was told than there is room for.
+/// Notifications continue after the buffer has overflowed.
 #[test]
 fn more_than_there_is_room_for() {
     if !is_inside("more_than_there_is_room_for") {
@@ -108,7 +109,7 @@ fn more_than_there_is_room_for() {
             }
             assert!(lost() > before, "there was room for all of it");
             assert!(hears(&changes, TIMEOUT).await, "late: nothing is heard");
-            // The rest of what was told is one change, or a few.
+            // The remaining notifications count as one change, or a few.
             while hears(&changes, QUIET).await {}
             forward(FORWARDING[0], "1");
             assert!(hears(&changes, TIMEOUT).await, "late: nothing more is heard");

@@ -1,4 +1,4 @@
-//! The plan against somebody who reads the file in another way, and shares nothing with netd.
+//! Compares the plan with an independent evaluator of the file, which shares no code with netd.
 
 #![cfg(test)]
 
@@ -25,20 +25,20 @@ const UNITS: [&str; 3] = [
     include_str!("../../tests/evaluator/testdata/web.toml"),
 ];
 
-/// A descriptor, from the corpus of those who read it.
+/// A descriptor, from the fuzzing corpus of its parser.
 const DESCRIPTOR: &[u8] = include_bytes!("../../tests/fuzz/corpus/certificate/card");
 
 /// The unit that has links.
 const FORWARD: &str =
     "name = \"forward\"\n[ports]\nlinks = \"udp/51820\"\ncontrol = \"udp/4042\"\n";
 
-/// The unit that speaks to a router with OpenWrt.
+/// The unit that talks to a router with OpenWrt.
 const ROUTER: &str = "name = \"router\"\n";
 
-/// What a build needs, and says nothing here.
+/// Sections that a build needs, and that have no effect here.
 const IMAGE: &str = "[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n";
 
-/// The ports of these units, in the shape of units.
+/// Units with the ports of these unit files.
 fn units(texts: &[&str]) -> Vec<Unit> {
     let unit = |text: &str| {
         let table: toml::Table = text.parse().unwrap();
@@ -84,7 +84,7 @@ fn traffic(traffic: evaluator::Traffic) -> (TrafficKind, u16) {
     }
 }
 
-/// What the plan says of everything that the evaluator says something of.
+/// The plan's decision about every probe of the evaluator.
 fn table(plan: &RouterPlan, expected: &evaluator::Table) -> evaluator::Table {
     let says = |(from, to, what, _): &evaluator::Probe| {
         let (kind, port) = traffic(*what);
@@ -97,7 +97,7 @@ fn table(plan: &RouterPlan, expected: &evaluator::Table) -> evaluator::Table {
     expected.keys().map(|probe| (*probe, says(probe))).collect()
 }
 
-/// Of what is for DHCP clients the guard, and not the plan, decides.
+/// Traffic to DHCP clients is decided by the guard, and not by the plan.
 fn is_of_plan(probe: &evaluator::Probe) -> bool {
     !matches!(probe.2, evaluator::Traffic::Udp(68 | 546))
 }
@@ -121,7 +121,7 @@ fn a_box_with_every_kind_of_line() {
     println!("{} probes, {arrive} arrive", expected.len());
     assert!(arrive > 100 && arrive * 2 < expected.len());
 
-    // And a mistake in the plan would be seen.
+    // A mistake in the plan would be found.
     let mut caught = BTreeMap::new();
     for fault in evaluator::FAULTS {
         let faulty = fault.plant(&world, &found);
@@ -131,8 +131,8 @@ fn a_box_with_every_kind_of_line() {
     assert!(caught.len() >= 20 && caught.values().all(|differences| *differences > 0));
 }
 
-/// What is said to let a flow that no policy allows, does; and every flow between zones that are there can be let, but
-/// what no policy takes.
+/// The policy that is suggested for a denied flow really allows it; and every flow between existing
+/// zones can be allowed, except what no policy accepts.
 #[test]
 fn a_denied_flow_is_let_by_the_lines_that_are_shown() {
     let world = evaluator::World::read(RICH, &UNITS).unwrap();
@@ -143,7 +143,7 @@ fn a_denied_flow_is_let_by_the_lines_that_are_shown() {
         let ((from, to), (traffic, port)) = ((zone(from), zone(to)), traffic(what));
         let Some(policy) = rich.policy(from, to, FlowKind { traffic, port }) else { continue };
         shown += 1;
-        // A few: each is a whole file.
+        // Only some: each is a whole file.
         if index % 41 == 0 {
             let with = plan(&format!("{RICH}\n{policy}\n"), &UNITS);
             assert_ne!(with.explain(from, to, traffic, port), Explanation::Denied, "{policy}");
@@ -167,7 +167,8 @@ fn a_denied_flow_is_let_by_the_lines_that_are_shown() {
     assert_eq!(rich.policy(one, two, FlowKind::tcp(80)).as_deref(), Some(text));
 }
 
-/// The manager alone reaches the router's web server, and only if its unit `router` is there and knows where that is.
+/// Only the coordinator reaches the router's web server, and only if its unit `router` exists and
+/// has the address.
 #[test]
 fn the_manager_speaks_to_the_router() {
     let print = "07".repeat(32);
@@ -192,7 +193,7 @@ fn the_manager_speaks_to_the_router() {
         );
         let world = evaluator::World::read(&text, units_of).unwrap();
         let mut expected = expected(&world);
-        // What is next to these ports is looked at too, also where nothing is let.
+        // Adjacent ports are checked too, also where nothing is allowed.
         let versions = [evaluator::Version::V4, evaluator::Version::V6];
         for from in world.zones().into_iter().filter(|it| *it != evaluator::Zone::Router) {
             for what in [442, 443, 444, 445, 8442, 8443, 8444].map(evaluator::Traffic::Tcp) {
@@ -245,8 +246,8 @@ fn policy((from, to, what, first, more): (u8, u8, u8, u16, u16)) -> String {
     text
 }
 
-/// Nothing of the lan leaves by the uplink's device, and nothing that others send out by this router reaches the
-/// inside: in what the kernel is told, whatever lines there are.
+/// In the rules for the kernel, no packet of the lan leaves by the uplink's device, and no packet
+/// of nodes that use this router as exit reaches the inside, whatever the policies.
 fn passes_nothing_by(plan: &RouterPlan, units: &[Unit]) {
     let forward = PathDevices::of(units, Lets::default());
     let table = firewall::table(plan, &OnBoard::of(units), forward.as_ref(), false);
@@ -282,7 +283,8 @@ fn passes_nothing_by(plan: &RouterPlan, units: &[Unit]) {
     }
 }
 
-/// At which port somebody outside is heard nobody else leaves, and at none of those to leave by anybody is heard.
+/// A port that accepts flows from outside is used as source port by nobody else, and the ports of
+/// masquerading accept none.
 fn ports_are_apart(world: &evaluator::World, plan: &RouterPlan) {
     let router = (evaluator::Zone::Uplink, evaluator::Zone::Router);
     let has = |protocol, port: u16| {
@@ -297,7 +299,7 @@ fn ports_are_apart(world: &evaluator::World, plan: &RouterPlan) {
             _ => continue,
         };
         let is_heard = world.reaches(router.0, router.1, what, evaluator::Version::V4).is_some();
-        // DHCP answers there.
+        // The DHCP client receives there.
         let is_dhcp = (protocol, port) == (Protocol::Udp, 68);
         assert_eq!(has(protocol, port), is_heard || is_dhcp, "{what}");
     }
@@ -309,7 +311,7 @@ fn ports_are_apart(world: &evaluator::World, plan: &RouterPlan) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
-    /// The lan leaves by another node, and others may by this router.
+    /// The lan leaves by another node, and others may use this router as exit.
     #[test]
     fn boxes_with_a_vpn(
         lines in prop::collection::vec((0..9u8, 0..9u8, 0..6u8, 50..70u16, 0..9u16), 0..7),
@@ -323,7 +325,7 @@ proptest! {
         let units_of: Vec<_> = UNITS.into_iter().chain([FORWARD]).collect();
         let world = evaluator::World::read(&text, &units_of).unwrap();
         let mut expected = expected(&world);
-        // The plan says nothing of versions of IP: IPv6 of the lan has no route outside.
+        // The plan does not distinguish IP versions: IPv6 of the lan has no route outside.
         let (lan, outside) = (evaluator::Zone::Lan, evaluator::Zone::Uplink);
         let has_route = |(from, to, _, version): &evaluator::Probe| {
             (*from, *to, *version) != (lan, outside, evaluator::Version::V6)
@@ -362,7 +364,7 @@ proptest! {
         prop_assert!(differences.is_empty(), "{}\n{:#?}", text, differences);
     }
 
-    /// A link of the router's own to another box, or of a board's, beside other lines.
+    /// A link of the router's own to another box, or of a board's, beside other policies.
     #[test]
     fn boxes_with_neighbours(
         port in prop::option::of(prop::sample::select(vec![51820u16, 53, 55, 4500])),
@@ -383,7 +385,7 @@ proptest! {
         let units: Vec<_> = UNITS.into_iter().chain(forwards.then_some(FORWARD)).collect();
         let world = evaluator::World::read(&text, &units).unwrap();
         let mut expected = expected(&world);
-        // What is next to the port of links is looked at too, also where nothing is let.
+        // Ports adjacent to that of links are checked too, also where nothing is allowed.
         for port in [51819, 51820, 51821] {
             for (from, to) in [(evaluator::Zone::Uplink, evaluator::Zone::Router), (evaluator::Zone::Router, evaluator::Zone::Uplink)] {
                 let (what, version) = (evaluator::Traffic::Udp(port), evaluator::Version::V4);

@@ -1,5 +1,5 @@
-//! Boxes of every size, and the whole of what their routers are told. Renewed by
-//! `OCTET_WRITE_GOLDEN=1 cargo test -p octet-netd --test golden`, and then looked at.
+//! Boxes of every size, and the complete rules of their routers. Renewed by `OCTET_WRITE_GOLDEN=1
+//! cargo test -p octet-netd --test golden`, and must then be reviewed.
 
 #![cfg(test)]
 
@@ -63,7 +63,7 @@ fn boxes_of_every_size() {
     }
 }
 
-/// The same box of four with a router that is none of ours.
+/// The same box of four with a router that runs OpenWrt.
 #[test]
 fn a_box_with_a_manager() {
     let text = LINES.replace("boards = @boards", "boards = 4\nrouter = \"openwrt\"");
@@ -79,7 +79,7 @@ fn a_box_with_a_manager() {
     );
 }
 
-/// Those and the unit `forward`.
+/// These units and the unit `forward`.
 fn with_forward() -> Vec<Unit> {
     let ports =
         "ports.links = \"udp/51820\"\nports.control = \"udp/4042\"\nports.path = \"udp/4043\"";
@@ -90,7 +90,7 @@ fn with_forward() -> Vec<Unit> {
     [units(), vec![forward]].concat()
 }
 
-/// The same box whose lan leaves by another one; its lines let others leave by it, too.
+/// The same box whose lan leaves by another node; its policies let others use it as exit, too.
 #[test]
 fn a_router_with_a_vpn() {
     let text = LINES.replace("@boards", "4");

@@ -1,4 +1,4 @@
-//! `appliance.toml`: what this appliance is.
+//! `appliance.toml`: the configuration of an appliance.
 
 use std::path::PathBuf;
 
@@ -20,15 +20,15 @@ use crate::segments::ClusterSettings;
 use crate::trust::{HealthSection, Trust};
 use crate::vpn::{self, Vpn};
 
-/// The one file a person edits. As JSON it is what a box knows of it: all but what only a build can
-/// use.
+/// The one file a person edits. Its JSON form is what a box knows of it: everything except what
+/// only a build can use.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Appliance {
     pub appliance: ApplianceSection,
     #[serde(default)]
     pub network: NetworkSettings,
-    /// Its boards and its router; without it the box is one board.
+    /// Its boards and its router; without it the box is a single board.
     #[serde(default)]
     pub cluster: Option<Cluster>,
     #[serde(default)]
@@ -36,7 +36,7 @@ pub struct Appliance {
     /// The port for the owner's own devices.
     #[serde(default)]
     pub lan: Option<Lan>,
-    /// What may go from where to where.
+    /// The allowed flows between zones.
     #[serde(default)]
     pub policy: Vec<Policy>,
     #[serde(default)]
@@ -44,18 +44,18 @@ pub struct Appliance {
     /// Nodes of other boxes to which there are links.
     #[serde(default)]
     pub neighbour: Vec<Neighbour>,
-    /// By which node the owner's devices leave; without it, by the uplink.
+    /// The node by which the owner's devices leave; without it, the uplink.
     #[serde(default)]
     pub vpn: Option<Vpn>,
     #[serde(default)]
     pub cache: ObjectSettings,
-    /// What its image carries. Only a build can use this section, and must have it.
+    /// The content of its image. Only a build can use this section, and must have it.
     #[serde(default, skip_serializing)]
     pub image: ImageSection,
-    /// Who may do what from outside.
+    /// The operators and their permissions.
     #[serde(default)]
     pub operator: Operator,
-    /// Static binaries of the owner's, added as managed units.
+    /// The owner's static binaries, added as units.
     #[serde(default, skip_serializing)]
     pub service: Vec<Spanned<Service>>,
     #[serde(default)]
@@ -77,15 +77,15 @@ pub struct ApplianceSection {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageSection {
-    /// Alpine packages; what their programs need of libraries comes with them.
+    /// Alpine packages; the libraries that their programs need are added.
     pub packages: Vec<Spanned<PackageName>>,
-    /// Programs of the Debian packages that the lock names, by their paths; the libraries that they
-    /// need come with them, and nothing else of the packages.
+    /// Paths of programs in the Debian packages that the lock names; the libraries that they need
+    /// are added, and nothing else of the packages.
     #[serde(default)]
     pub debian: Vec<Spanned<ImagePath>>,
-    /// Kernel modules that are loaded at every start; what they depend on comes with them.
+    /// Kernel modules that are loaded at every start; their dependencies are added.
     pub drivers: Vec<Spanned<ModuleName>>,
-    /// Further kernel modules that are in the image; units that use some name them.
+    /// Further kernel modules in the image; units that use them name them.
     pub modules: Vec<Spanned<ModuleName>>,
     /// Octet's own services, each a folder of `services/`.
     pub services: Vec<Spanned<UnitName>>,
@@ -95,9 +95,10 @@ pub struct ImageSection {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Service {
-    /// The binary; relative to the folder of `appliance.toml`.
+    /// Path of the binary; relative to the folder of `appliance.toml`.
     pub path: Spanned<PathBuf>,
-    /// Its unit file; relative likewise. The binary is put where the unit's `exec` says.
+    /// Path of its unit file; relative likewise. The binary is installed at the path of the unit's
+    /// `exec`.
     pub unit: Spanned<PathBuf>,
 }
 
@@ -124,8 +125,8 @@ impl Appliance {
         Ok(appliance)
     }
 
-    /// Parses and checks `text`, the content of `file`, for a box whose image was built from the text
-    /// `shipped`. What only a build can use may be left out, and cannot be changed.
+    /// Parses and checks `text`, the content of `file`, for a box whose image was built from the
+    /// text `shipped`. Build-only sections may be left out, and cannot be changed.
     ///
     /// # Errors
     /// The first mistake, with its line and column.
@@ -140,7 +141,7 @@ impl Appliance {
         Ok(appliance)
     }
 
-    /// What it says of a box with a router, if it is one.
+    /// The settings of a box with a router, if it is one.
     pub fn cluster_settings(&self) -> Option<ClusterSettings> {
         Some(ClusterSettings {
             cluster: self.cluster.clone()?,
@@ -153,8 +154,8 @@ impl Appliance {
         })
     }
 
-    /// Checks what stands between the keys of a section that a box can be given while it runs. What
-    /// was read from JSON has no text, and then no places either.
+    /// Checks constraints between the keys of a section that can be changed at run time. Settings
+    /// from JSON have no text, and so no positions either.
     pub fn check(&self, file: &str, text: &str) -> Result<(), Box<FileError>> {
         self.operator.check(file, text)?;
         neighbour::check(&self.neighbour, self.cluster.as_ref(), (file, text))?;
@@ -181,7 +182,7 @@ impl Appliance {
     }
 }
 
-/// Refuses a list that names the same thing twice.
+/// Rejects a list that names the same thing twice.
 fn twice<T>(
     file: &str,
     text: &str,

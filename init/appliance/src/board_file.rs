@@ -1,5 +1,5 @@
-//! `octet/board.toml`: which node of a box a flash is for, as a file of its EFI system partition. One
-//! image is for all of them, so it says this beside the image.
+//! `octet/board.toml`: which node of a box a flash is for, as a file of its EFI system partition.
+//! All nodes use the same image, so this is stored beside the image.
 
 use serde::Deserialize;
 
@@ -14,10 +14,10 @@ pub struct BoardFile {
 }
 
 impl BoardFile {
-    /// Where it is on the EFI system partition.
+    /// Its path on the EFI system partition.
     pub const PATH: &str = "octet/board.toml";
 
-    /// The longest text that is one. Whoever reads it reads no more.
+    /// Maximum size in bytes; a reader reads no more.
     pub const MAX: usize = 4096;
 
     /// Parses `text`.
@@ -33,7 +33,7 @@ impl BoardFile {
         parse(Self::PATH, text)
     }
 
-    /// The text that says this.
+    /// The file's text for this node.
     pub fn text(self) -> String {
         match self.board {
             BoardId::ROUTER => "board = \"router\"\n".to_owned(),

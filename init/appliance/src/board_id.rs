@@ -1,4 +1,4 @@
-//! Which node of a box one is: a board by its number, or the router.
+//! Identifies a node of a box: a board by its number, or the router.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// What the router is called where a board has its number.
+/// The router's name in places where a board has its number.
 const ROUTER: &str = "router";
 
 /// A board, 1 to 32, or the router.
@@ -19,12 +19,12 @@ pub struct BoardId(u8);
 pub struct InvalidBoardId(String);
 
 impl BoardId {
-    /// The highest number that a board can have.
+    /// The highest board number.
     pub const MAX: u8 = 32;
 
     pub const ROUTER: Self = Self(0);
 
-    /// The board of this number, if there can be one.
+    /// The board of this number, if it is in range.
     pub fn board(number: u64) -> Option<Self> {
         let number = u8::try_from(number).ok()?;
         (1..=Self::MAX).contains(&number).then_some(Self(number))
@@ -48,7 +48,7 @@ impl FromStr for BoardId {
     }
 }
 
-/// As a person says it: `board 3`, `the router`.
+/// In words: `board 3`, `the router`.
 impl fmt::Display for BoardId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {

@@ -1,10 +1,10 @@
-//! Amounts of bytes as a person writes them.
+//! Sizes as people write them.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// An amount of bytes: `"512"`, `"64K"`, `"16M"`, `"1G"` (powers of 1024). At most 1 TiB.
+/// A size in bytes: `"512"`, `"64K"`, `"16M"`, `"1G"` (powers of 1024). At most 1 TiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Bytes(u64);
@@ -19,12 +19,10 @@ const MAX: u64 = 1 << 40;
 const UNITS: [(&str, u64); 4] = [("G", 1 << 30), ("M", 1 << 20), ("K", 1 << 10), ("", 1)];
 
 impl Bytes {
-    /// As many bytes.
     pub(crate) const fn new(bytes: u64) -> Self {
         Self(bytes)
     }
 
-    /// An amount in KiB.
     pub const fn from_kib(kib: u64) -> Self {
         Self(kib << 10)
     }

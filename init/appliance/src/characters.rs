@@ -1,8 +1,9 @@
-//! Characters of text that comes from others and is shown to people.
+//! Unsafe characters in foreign text that is shown to people.
 
-/// Whether a character commands a terminal, or reorders, hides or breaks the text beside it: control characters (Cc), and
-/// of format characters and separators (Cf, Zl, Zp) those for the direction of writing (UAX #9), of no width, and tags.
-/// Joiners (U+200C and U+200D) are none: emoji and Persian need them.
+/// Whether a character controls a terminal, or reorders, hides or breaks the text beside it:
+/// control characters (Cc), and of format characters and separators (Cf, Zl, Zp) those for text
+/// direction (UAX #9), those of zero width, and tags. Joiners (U+200C and U+200D) are allowed:
+/// emoji and Persian need them.
 pub fn is_control_or_format(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}')

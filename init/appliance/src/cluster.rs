@@ -1,5 +1,5 @@
-//! `[cluster]`, `[[board]]` and `[lan]`: the boards of the box, the router between them, and where each
-//! is plugged in.
+//! `[cluster]`, `[[board]]` and `[lan]`: the boards of the box, the router between them, and the
+//! port of each.
 
 mod check;
 mod router;
@@ -15,59 +15,59 @@ use crate::public_key::PublicKey;
 
 pub use router::{RouterAddress, RouterContact, RouterKind};
 
-/// The host that a board is in its segment; the router is host 1.
+/// The host number of a board in its segment; the router is host 1.
 const BOARD: u8 = 2;
 
-/// The host that the router is in each segment.
+/// The host number of the router in each segment.
 const ROUTER: u8 = 1;
 
-/// The role of the board that holds the map where the router does not.
+/// The role of the board that is the coordinator if the router is not.
 const MANAGER: &str = "manager";
 
-/// `[cluster]`: how many boards there are, and the router's devices.
+/// `[cluster]`: the number of boards, and the router's devices.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Raw", into = "Raw")]
 pub struct Cluster {
-    /// How many boards there are: 4, 8, 16 or 32.
+    /// The number of boards: 4, 8, 16 or 32.
     pub boards: u8,
     pub router: RouterKind,
-    /// The router's device that leads out.
+    /// The router's uplink device.
     pub uplink: LinkName,
-    /// Its devices for the boards' ports: that of port 1 first.
+    /// The router's devices for the boards' ports, that of port 1 first.
     pub ports: Vec<LinkName>,
-    /// IPv4 of the whole box.
+    /// The IPv4 network of the whole box.
     pub network: Network4,
-    /// IPv6 of the whole box.
+    /// The IPv6 network of the whole box.
     pub network6: Network6,
-    /// Which key is taken for a board's own.
+    /// Which key is accepted for a board.
     pub enrol: Enrol,
 }
 
-/// Which key is taken for that of a board that is plugged in. A key that `[[board]]` names is binding
-/// whatever this says.
+/// Which key is accepted for a board that is plugged in. A key in `[[board]]` is binding in any
+/// case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Enrol {
-    /// The first one that is seen at its port.
+    /// The first key that is seen at its port (trust on first use).
     #[default]
     FirstUse,
-    /// One that an owner approves.
+    /// A key that an owner approves.
     Approve,
-    /// The one that `[[board]]` names, and no other.
+    /// Only the key in `[[board]]`.
     Pinned,
 }
 
-/// A network of 16 bits, of which each segment has one of 24: `10.20.0.0/16`.
+/// A /16 network, of which each segment has a /24: `10.20.0.0/16`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Network4(Ipv4Addr);
 
-/// A network of 48 bits, of which each segment has one of 64: `fd6f:6374:6574::/48`.
+/// A /48 network, of which each segment has a /64: `fd6f:6374:6574::/48`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Network6(Ipv6Addr);
 
-/// `[[board]]`: what one board is.
+/// `[[board]]`: the settings of one board.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Board {
@@ -84,7 +84,7 @@ pub struct Board {
     pub services: Vec<UnitName>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<Mac>,
-    /// The key of its node, as `octetctl identity show` on it says: no other is taken for it.
+    /// The key of its node, as `octetctl identity show` prints it there: no other key is accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<PublicKey>,
 }
@@ -98,25 +98,25 @@ pub struct Lan {
     pub port: Option<LinkName>,
 }
 
-/// The Ethernet address of one device: `02:00:00:00:00:03`.
+/// A unicast Ethernet address: `02:00:00:00:00:03`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Mac([u8; 6]);
 
-/// What cannot be said of a cluster.
+/// Invalid settings of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCluster {
-    /// A box has four sizes.
+    /// Not one of the four sizes of a box.
     #[error("there is no box of {0} boards: 4, 8, 16 or 32")]
     Boards(u8),
-    /// Not the network of a whole box.
+    /// Not a valid network of a whole box.
     #[error("`{0}` is not a network of {1} bits that a box can have inside, such as `{2}`")]
     Network(String, u8, &'static str),
     #[error(
         "`{0}` is not an address of a router, such as `192.168.1.1`; with `:PORT` if it is not 443"
     )]
     RouterAddress(String),
-    /// Not the address of one device.
+    /// Not a unicast Ethernet address.
     #[error("`{0}` is not an Ethernet address of a device, such as `02:00:00:00:00:03`")]
     Mac(String),
 }
@@ -160,7 +160,7 @@ impl From<Boards> for u8 {
     }
 }
 
-/// The kernel's name for the device `number` of a machine.
+/// The kernel's name for the Ethernet device `number`.
 fn device(number: usize) -> LinkName {
     LinkName::numbered(number)
 }
@@ -192,7 +192,7 @@ impl Cluster {
         lan.port.clone().unwrap_or_else(|| device(usize::from(self.boards) + 1))
     }
 
-    /// The board that has `address`: the router lets no other speak with it.
+    /// The board that has `address`: the router's rules guarantee that no other node uses it.
     pub fn board_at(&self, address: IpAddr) -> Option<u8> {
         let number = match address.to_canonical() {
             IpAddr::V4(address) => self.network.board_at(address),
@@ -211,13 +211,13 @@ impl Cluster {
         (self.network.host(number, ROUTER), self.network6.host(number, ROUTER.into()))
     }
 
-    /// The board of `boards` that holds the map; `None` if the router does.
+    /// The board of `boards` that is the coordinator; `None` if the router is.
     pub fn manager(&self, boards: &[Board]) -> Option<u8> {
         let manager = boards.iter().find(|board| board.is_manager());
         manager.map(|board| board.number).filter(|_| !self.router.is_octet())
     }
 
-    /// The port that board `number` is plugged into, as `boards` say.
+    /// The port that board `number` is plugged into, according to `boards`.
     pub fn port(&self, boards: &[Board], number: u8) -> u8 {
         let board = boards.iter().find(|board| board.number == number);
         board.and_then(|board| board.port).unwrap_or(number)
@@ -225,14 +225,14 @@ impl Cluster {
 }
 
 impl Board {
-    /// Whether it is to hold the map.
+    /// Whether it is the coordinator.
     fn is_manager(&self) -> bool {
         self.role.as_ref().is_some_and(|role| role.as_str() == MANAGER)
     }
 }
 
 impl Network4 {
-    /// The network of the segment `number`: its first 24 bits, the last 8 as given.
+    /// An address in the segment `number`: the segment's 24 bits, followed by `host`.
     pub fn host(self, number: u8, host: u8) -> Ipv4Addr {
         let [a, b, ..] = self.0.octets();
         Ipv4Addr::new(a, b, number, host)
@@ -244,7 +244,7 @@ impl Network4 {
         (self.has(address) && host == BOARD).then_some(number)
     }
 
-    /// Whether `address` is in it.
+    /// Whether `address` is in the network.
     pub fn has(self, address: Ipv4Addr) -> bool {
         self.0.octets()[..2] == address.octets()[..2]
     }
@@ -263,7 +263,7 @@ impl Network6 {
         (address == self.host(number, BOARD.into())).then_some(number)
     }
 
-    /// Whether `address` is in it.
+    /// Whether `address` is in the network.
     pub fn has(self, address: Ipv6Addr) -> bool {
         self.0.segments()[..3] == address.segments()[..3]
     }
@@ -276,8 +276,8 @@ impl Default for Network4 {
 }
 
 impl Default for Network6 {
-    /// The 40 bits that RFC 4193 leaves to chance are the letters of "octet": two boxes that are to
-    /// reach each other's inside name networks of their own.
+    /// The 40 bits that should be random (RFC 4193) are the letters of "octet": two boxes that are
+    /// to reach each other's boards must configure different networks.
     fn default() -> Self {
         Self(Ipv6Addr::new(0xfd6f, 0x6374, 0x6574, 0, 0, 0, 0, 0))
     }
@@ -304,7 +304,7 @@ impl TryFrom<String> for Network6 {
         let address = text.strip_suffix("/48").and_then(|text| text.parse::<Ipv6Addr>().ok());
         let fits = |address: &Ipv6Addr| {
             let first = address.segments()[0];
-            // fc00::/8 is for addresses of nodes, by paths.
+            // fc00::/8 is reserved for addresses of nodes, which are reached by paths.
             let (global, local) = ((0x2000..0x4000).contains(&first), first >> 8 == 0xfd);
             address.segments()[3..].iter().all(|it| *it == 0) && (global || local)
         };
@@ -338,17 +338,17 @@ impl From<Network6> for String {
 }
 
 impl Mac {
-    /// Its bytes, in the order in which they are sent.
+    /// Its bytes in transmission order.
     pub fn bytes(self) -> [u8; 6] {
         self.0
     }
 
-    /// The device with these bytes, unless they are those of a group or of nobody.
+    /// The address with these bytes, unless it is a multicast address or zero.
     pub fn new(bytes: [u8; 6]) -> Option<Self> {
         (bytes[0] & 1 == 0 && bytes != [0; 6]).then_some(Self(bytes))
     }
 
-    /// The address that a device with it has on its link (RFC 4291, appendix A).
+    /// The link-local IPv6 address derived from it (RFC 4291, appendix A).
     pub fn link_local(self) -> IpAddr {
         let [a, b, c, d, e, f] = self.0;
         let pair = |high, low| u16::from_be_bytes([high, low]);

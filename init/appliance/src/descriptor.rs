@@ -1,4 +1,5 @@
-//! The descriptor of a node: what another one has to know of it for a link, as one text that people can hand on.
+//! The peer descriptor: what another node has to know about a node for a link, as one text that
+//! people can copy.
 
 use std::fmt;
 
@@ -10,55 +11,56 @@ use serde::{Deserialize, Serialize};
 
 use crate::public_key::PublicKey;
 
-/// What stands before a certificate where it is signed (`services/node/src/key.rs`).
+/// The prefix of a certificate's signed bytes (`services/node/src/key.rs`).
 const DOMAIN: &[u8] = b"octet certificate 1\0";
 
 /// The version of the encoding.
 const VERSION: u8 = 1;
 
-/// What it is a certificate for: the unit `forward`, behind the length of this name.
+/// The certificate's unit: `forward`, preceded by the length of this name.
 const UNIT: &[u8; 8] = b"\x07forward";
 
-/// Where the node's key stands, that of its `forward`, and the unit's name; the signature is the rest.
+/// Offsets of the node's key, of the key of its `forward`, and of the unit's name; the signature
+/// follows.
 const NODE: usize = 1;
 const KEY: usize = NODE + 32;
 const NAME: usize = KEY + 32 + 8 + 8;
 const SIGNATURE: usize = NAME + UNIT.len();
 
-/// The length of all of it.
+/// Total length in bytes.
 const LENGTH: usize = SIGNATURE + 64;
 
-/// A node's certificate about the key of its unit `forward`, signed by the node: 153 bytes (`services/node`
-/// has the encoding of certificates in general), as text base64, which needs no
-/// padding for these. There is one text for each.
+/// A node's certificate about the key of its unit `forward`, signed by the node: 153 bytes
+/// (`services/node` has the encoding of certificates in general), as base64 text, which needs no
+/// padding for that length. Each descriptor has exactly one text.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PeerDescriptor([u8; LENGTH]);
 
-/// Text that is not a descriptor.
+/// Text that is not a valid descriptor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPeerDescriptor {
-    /// It is no base64.
+    /// It is not base64.
     #[error(
         "this is not a descriptor: copy what `octetctl --box BOX forward descriptor` prints there, all of it"
     )]
     Text,
-    /// Something is missing, or too much.
+    /// Its length is wrong.
     #[error(
         "this is not a descriptor: it has {0} bytes and not {LENGTH}; copy what `octetctl --box BOX forward descriptor` prints there, all of it"
     )]
     Length(usize),
-    /// Another version, or about another unit.
+    /// It has another version, or is about another unit.
     #[error(
         "this is a certificate, but none about the key of a node's `forward`: `octetctl --box BOX forward descriptor` prints that"
     )]
     Other,
-    /// A key that keeps no secret.
+    /// A key is a point of small order, which gives no secrecy.
     #[error(
         "a key in this descriptor is none that keeps a secret (no point of the curve, or one of small order): do not trust who gave it to you"
     )]
     Key,
-    /// The node named in it has not signed it.
+    /// The signature of the node named in it is invalid.
     #[error(
         "the node that this descriptor names has not signed it: a letter is wrong, or somebody has changed it; ask for it once more"
     )]
@@ -66,10 +68,10 @@ pub enum InvalidPeerDescriptor {
 }
 
 impl PeerDescriptor {
-    /// Reads the encoding, and verifies it.
+    /// Parses and verifies the encoding.
     ///
     /// # Errors
-    /// It is no descriptor, or nobody can trust it.
+    /// It is not a descriptor, or its signature or a key is invalid.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidPeerDescriptor> {
         let bytes: [u8; LENGTH] =
             bytes.try_into().map_err(|_| InvalidPeerDescriptor::Length(bytes.len()))?;
@@ -109,7 +111,8 @@ impl PeerDescriptor {
     }
 }
 
-/// Whether a key is a point of the curve, and none of those with which every secret gives the same few results.
+/// Whether a key is a point of the curve, and not one of small order, for which all secrets give
+/// the same few results.
 fn keeps_a_secret(key: &PublicKey) -> bool {
     CompressedEdwardsY(*key.as_bytes()).decompress().is_some_and(|point| !point.is_small_order())
 }
@@ -162,7 +165,7 @@ pub(crate) mod tests {
         PublicKey::new(pair(seed).public_key().as_ref().try_into().unwrap())
     }
 
-    /// What the node of this seed says of `key`, whatever that is.
+    /// A certificate of the node of this seed about `key`, valid or not.
     fn signed(seed: u8, key: PublicKey, unit: &[u8]) -> Vec<u8> {
         let node = public(seed);
         let mut bytes = [&[VERSION][..], node.as_bytes(), key.as_bytes(), &[0; 16], unit].concat();
@@ -176,7 +179,7 @@ pub(crate) mod tests {
         descriptor_with(seed, seed)
     }
 
-    /// The same with what is the key of another one's `forward`.
+    /// The same with the key of another node's `forward`.
     pub(crate) fn descriptor_with(seed: u8, other: u8) -> PeerDescriptor {
         PeerDescriptor::from_bytes(&signed(seed, public(other ^ 0x80), UNIT)).unwrap()
     }
@@ -215,7 +218,7 @@ pub(crate) mod tests {
                 Err(InvalidPeerDescriptor::Key)
             );
         }
-        // What anybody can sign: the signature's scalar is 0, and its point the neutral one.
+        // A signature that anybody can make: its scalar is 0, and its point the neutral one.
         let mut anybodys = [&[VERSION][..], small(1).as_bytes(), public(2).as_bytes()].concat();
         anybodys.extend([&[0; 16][..], UNIT, small(1).as_bytes(), &[0; 32]].concat());
         assert_eq!(PeerDescriptor::from_bytes(&anybodys), Err(InvalidPeerDescriptor::Key));

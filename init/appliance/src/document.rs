@@ -1,4 +1,4 @@
-//! From text to a checked type, with every mistake placed in the text.
+//! Parses text to a checked type, and gives every mistake a position in the text.
 
 mod fault;
 
@@ -21,9 +21,9 @@ pub fn parse<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Box<FileE
     })
 }
 
-/// Where `text` says the last of `keys`, each of which is in the table, or as a number in the list,
-/// before it: its value, or, of a table, its name. The place of the first part that is not said is
-/// that of what is around it.
+/// The position in `text` of the last of `keys`, each of which is in the table, or is an index in
+/// the list, before it: that of its value, or, of a table, of its name. If a part is missing, the
+/// position is that of its parent.
 pub(crate) fn place(text: &str, keys: &[&str]) -> Range<usize> {
     let Ok(document) = DeTable::parse(text) else { return 0..0 };
     place_in(document.get_ref(), keys).unwrap_or(0..0)
@@ -43,14 +43,14 @@ fn place_in(table: &DeTable<'_>, keys: &[&str]) -> Option<Range<usize>> {
     })
 }
 
-/// The keys that `text` says at its top, with their places.
+/// The top-level keys in `text`, with their positions.
 pub(crate) fn top_keys(text: &str) -> Vec<(String, Range<usize>)> {
     let Ok(document) = DeTable::parse(text) else { return vec![] };
     document.get_ref().keys().map(|key| (key.get_ref().to_string(), key.span())).collect()
 }
 
-/// What a person should do, from the parser's own words; names it offers are compared with the
-/// one that was typed.
+/// A hint derived from the parser's message; the names it offers are compared with the one that was
+/// typed.
 fn hint(message: &str) -> String {
     let mut quoted = message.split('`').skip(1).step_by(2);
     if message.starts_with("unknown field") || message.starts_with("unknown variant") {

@@ -1,11 +1,11 @@
-//! Lengths of time as a person writes them.
+//! Durations as people write them.
 
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// A length of time with its unit: `"250ms"`, `"5s"`, `"2m"`, `"1h"`. At most 24 hours.
+/// A duration with its unit: `"250ms"`, `"5s"`, `"2m"`, `"1h"`. At most 24 hours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TimeSpan(Duration);
@@ -20,17 +20,14 @@ pub struct InvalidSpan(String);
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl TimeSpan {
-    /// A length of time in milliseconds.
     pub const fn from_millis(ms: u64) -> Self {
         Self(Duration::from_millis(ms))
     }
 
-    /// A length of time in seconds.
     pub const fn from_secs(s: u64) -> Self {
         Self(Duration::from_secs(s))
     }
 
-    /// As the standard library's type.
     pub const fn duration(self) -> Duration {
         self.0
     }

@@ -1,17 +1,17 @@
-//! One shape for everything that can be wrong in a file a person edits.
+//! The error type for mistakes in files that people edit.
 
 use std::ops::Range;
 
 use miette::{Diagnostic, NamedSource, SourceSpan};
 
-/// A mistake in a person's file: where it is, what it is, and what to do.
+/// A mistake in a file: its position, what it is, and what to do.
 ///
-/// `Display` gives `file:line:column: message`, so that it is useful without a terminal; with
-/// `miette`'s handler the line itself is shown, marked.
+/// `Display` gives `file:line:column: message`, which works without a terminal; with `miette`'s
+/// handler the line itself is shown, marked.
 #[derive(Debug, Clone, thiserror::Error, Diagnostic)]
 #[error("{file}:{line}:{column}: {message}")]
 pub struct FileError {
-    /// The file, as the person named it.
+    /// The file, as given by the user.
     pub file: String,
     /// Line, counted from 1.
     pub line: usize,
@@ -52,11 +52,12 @@ impl FileError {
 }
 
 impl FileError {
-    /// The same with the line itself, and what is wrong in it marked below, for those who have no handler of `miette`.
+    /// The message with the line itself, and the mistake marked below, for programs without a
+    /// handler of `miette`.
     pub fn marked(&self) -> String {
         let text = self.text.inner();
         let Some(line) = text.lines().nth(self.line - 1) else { return self.to_string() };
-        // A tab is as wide as it likes, and a line as long.
+        // Tabs and long lines would misplace the mark.
         let line: String =
             line.chars().take(LONGEST_LINE).map(|c| if c == '\t' { ' ' } else { c }).collect();
         let before = self.column - 1;
@@ -72,7 +73,7 @@ impl FileError {
     }
 }
 
-/// Characters of a line that are shown.
+/// Maximum number of characters of a line that are shown.
 const LONGEST_LINE: usize = 160;
 
 /// Moves both ends of `at` back to character boundaries inside `text`.
@@ -88,8 +89,7 @@ fn clamp(text: &str, at: Range<usize>) -> (usize, usize) {
     (start, floor(at.end).max(start))
 }
 
-/// The names of `known` that a person who typed `wanted` most likely meant, best first, three at
-/// most.
+/// The names of `known` that were most likely meant by `wanted`, best first, at most three.
 pub fn nearest<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let mut scored: Vec<(f64, &str)> = known
         .into_iter()
@@ -117,7 +117,7 @@ mod tests {
         let at = text.find("yä").unwrap();
         let marked = |at| FileError::new("box.toml", text, at, "wrong", "").marked();
         assert_eq!(marked(at..at + 3), "box.toml:2:2: wrong\n2 |  yä = \"two\n  |  ^^");
-        // What is wrong goes on in the next line, or is nothing.
+        // The mistake continues in the next line, or is empty.
         assert!(marked(at + 6..text.len()).ends_with("\n  |       ^^^^"));
         assert!(marked(at..at).ends_with("\n  |  ^"));
         assert_eq!(FileError::new("a.toml", "", 0..0, "wrong", "").marked(), "a.toml:1:1: wrong");

@@ -1,4 +1,4 @@
-//! The fingerprint of a certificate: the SHA-256 of all of its bytes.
+//! The fingerprint of a certificate: the SHA-256 digest of all of its bytes.
 
 use std::fmt;
 
@@ -14,7 +14,6 @@ pub struct Fingerprint([u8; 32]);
 pub struct InvalidFingerprint(String);
 
 impl Fingerprint {
-    /// With these bytes.
     pub fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }

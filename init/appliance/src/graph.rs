@@ -1,4 +1,4 @@
-//! Checks over all units of an image at once, and the order in which they start.
+//! Checks across all units of an image, and their start order.
 
 mod addresses;
 mod author;
@@ -12,14 +12,14 @@ use crate::file_error::{FileError, nearest};
 use crate::name::{ModuleName, UnitName};
 use crate::unit::{ReferenceSpans, Unit, UnitType};
 
-/// A unit with the text it was read from, so that a mistake can be shown in its place.
+/// A unit with its text, so that mistakes have a position.
 #[derive(Debug, Clone)]
 pub struct UnitSource {
-    /// The file, as a person names it.
+    /// The file, as given by the user.
     pub file: String,
     pub text: String,
     pub unit: Unit,
-    /// Whether it is the owner's, who is trusted with less than Octet's own units.
+    /// Whether it is the owner's, who has fewer rights than Octet's own units.
     pub of_owner: bool,
     places: ReferenceSpans,
 }
@@ -31,30 +31,30 @@ impl UnitSource {
         Ok(Self { file, text, unit, of_owner: false, places })
     }
 
-    /// Adds a unit that this one needs, besides those that the file names.
+    /// Adds a need to those of the file.
     pub fn need(&mut self, name: UnitName) {
-        // Places stand in the order of needs, then of `after`.
+        // Positions are in the order of `needs`, followed by `after`.
         self.places.units.insert(self.unit.needs.len(), 0..0);
         self.unit.needs.push(name);
     }
 
-    /// Adds a unit that this one comes after, besides those that the file names.
+    /// Adds a unit that this one is ordered after to those of the file.
     pub fn come_after(&mut self, name: UnitName) {
         self.places.units.push(0..0);
         self.unit.after.push(name);
     }
 
-    /// Every unit that this one waits for, with its place in the text.
+    /// Every unit that this one waits for, with its position in the text.
     fn edges(&self) -> impl Iterator<Item = (&UnitName, Range<usize>)> {
         self.unit.needs.iter().chain(&self.unit.after).zip(self.places.units.iter().cloned())
     }
 
-    /// Every kernel module that the unit uses, with its place in the text.
+    /// Every kernel module that the unit uses, with its position in the text.
     pub fn modules(&self) -> impl Iterator<Item = (&ModuleName, Range<usize>)> {
         self.unit.modules.iter().zip(self.places.modules.iter().cloned())
     }
 
-    /// Every kernel module that the unit uses on a router alone, with its place in the text.
+    /// Every kernel module that the unit uses only on a router, with its position in the text.
     pub fn router_modules(&self) -> impl Iterator<Item = (&ModuleName, Range<usize>)> {
         let places = self.places.modules.iter().skip(self.unit.modules.len());
         self.unit.router_modules.iter().zip(places.cloned())
@@ -71,12 +71,12 @@ impl UnitSource {
     }
 }
 
-/// Checks that names, users, addresses and dependencies of `units` fit together, and returns the
+/// Checks that names, users, addresses and dependencies of `units` are consistent, and returns the
 /// units' indices in an order in which each comes after all it needs.
 ///
 /// # Errors
-/// A name, a user or an address taken twice, a needed unit that is not there, a cycle (printed
-/// whole), a unit that wants more than its author may give it.
+/// A duplicate name, user or address, a missing needed unit, a cycle (printed completely), or a
+/// unit with more rights than its author may give it.
 pub fn start_order(units: &[UnitSource]) -> Result<Vec<usize>, Box<FileError>> {
     let mut by_name = BTreeMap::new();
     let mut by_uid = BTreeMap::new();
@@ -91,7 +91,7 @@ pub fn start_order(units: &[UnitSource]) -> Result<Vec<usize>, Box<FileError>> {
             ));
         }
         let user = unit.user.user();
-        // Root is PID 1's own program alone.
+        // Only PID 1's own program may run as root.
         if unit.unit_type != UnitType::Target
             && user.uid != 0
             && let Some(other) = by_uid.insert(user.uid, index)
@@ -157,7 +157,7 @@ enum State {
     Done,
 }
 
-/// Depth-first walk; a unit met again on the current path closes a cycle.
+/// Depth-first search; a unit met again on the current path closes a cycle.
 struct Walk<'a> {
     units: &'a [UnitSource],
     by_name: &'a BTreeMap<&'a str, usize>,
@@ -270,7 +270,7 @@ mod tests {
         assert!(error.message.contains("`a`") && error.message.contains("`c`"), "{error}");
         assert_eq!((error.file.as_str(), error.line, error.column), ("c/unit.toml", 4, 13));
 
-        // A file cannot say another unit's path; the check does not rely on it.
+        // A file cannot name another unit's path; the check does not rely on that.
         let mut b = unit("b", 2, "sockets.s.path = \"/run/octet/b.sock\"");
         let a = unit("a", 1, "sockets.s.path = \"/run/octet/a.sock\"");
         assert!(start_order(&[a.clone(), b.clone()]).is_ok());
@@ -311,8 +311,8 @@ mod tests {
     }
 
     proptest! {
-        /// Needs that point only to lower numbers have no cycle; the order found must respect
-        /// every one of them.
+        /// Needs that refer only to lower numbers have no cycle; the order found must respect every
+        /// one of them.
         #[test]
         fn every_need_comes_first(edges in prop::collection::vec((0usize..8, 0usize..8), 0..20)) {
             let units: Vec<_> = (0..8).map(|i| {

@@ -1,7 +1,8 @@
-//! The language of Octet: what `appliance.toml`, `unit.toml` and `board.toml` may say.
+//! The configuration language of Octet: the content of `appliance.toml`, `unit.toml` and
+//! `board.toml`.
 //!
-//! Text becomes types that cannot be wrong (newtypes, checked while parsing), and everything
-//! wrong becomes a [`FileError`] that names file, line, column and what to do.
+//! Text is parsed to types that cannot be invalid (newtypes, checked while parsing), and every
+//! mistake is a [`FileError`] with file, line, column and what to do.
 
 mod appliance;
 mod board_file;
@@ -68,41 +69,41 @@ pub use segments::{
 };
 pub use trust::{HealthSection, InvalidUpdateKey, TrialTime, Trust, UpdateKey};
 
-/// The program of PID 1, as a unit file names it: it left the file system with the initramfs.
+/// The program of PID 1, as a unit file names it: its file was removed with the initramfs.
 pub const INIT_PROGRAM: &str = "/proc/self/exe";
 
-/// The unit that is handed what all others say, and stopped after them.
+/// The unit that receives the output of all others, and is stopped after them.
 pub const LOGGER: &str = "logd";
 
-/// The unit that knows of the other nodes of the box.
+/// The unit that knows the other nodes of the box.
 pub const CLUSTER: &str = "cluster";
 
-/// The unit that says which settings are in force.
+/// The unit that has the settings in force.
 pub const CONFIG: &str = "config";
 
-/// Where the builder puts the units of an image, in start order, as JSON for PID 1.
+/// Path of the units of an image, in start order, as JSON for PID 1; the builder writes it.
 pub const UNITS: &str = "/usr/lib/octet/units.json";
 
-/// Where the builder puts the text of `appliance.toml`: what the box is until it is told otherwise.
+/// Path of the text of `appliance.toml` in the image: the settings until others are applied.
 pub const APPLIANCE: &str = "/usr/lib/octet/appliance.toml";
 
-/// Where the builder puts what that file says, checked, as JSON by section: a program that starts
-/// with the box parses no TOML.
+/// Path of the checked content of that file, as JSON by section: a program that starts at boot
+/// parses no TOML.
 pub const SETTINGS: &str = "/usr/lib/octet/settings.json";
 
-/// Where the builder puts the licences of all that is in the image, and where the complete source of
-/// each part is, as JSON.
+/// Path of the licences of everything in the image, and of the locations of the complete source of
+/// each part, as JSON.
 pub const LICENSES: &str = "/usr/lib/octet/licenses.json";
 
-/// The folder in the image of filters of system calls: each file an array of `struct sock_filter`
+/// The folder of seccomp filters in the image: each file is an array of `struct sock_filter`
 /// (linux/filter.h), little-endian.
 pub const FILTERS: &str = "/usr/lib/octet/seccomp";
 
 /// The folder of the units' sockets on an appliance: `/run/octet/<unit>.sock`.
 pub const SOCKETS: &str = "/run/octet";
 
-/// The file by which the unit `identity`, in its data folder, has the next boot erase everything that
-/// is kept and be a first boot.
+/// The file by which the unit `identity`, in its data folder, requests that the next boot erases
+/// all data and is a first boot.
 pub const RESET: &str = "/data/identity/reset";
 
 /// The unit name under which PID 1 answers.

@@ -1,4 +1,4 @@
-//! Names, checked once.
+//! Names, checked once while parsing.
 
 use std::fmt;
 
@@ -81,7 +81,7 @@ name! {
 }
 
 name! {
-    /// An operator, as the log names it.
+    /// An operator's name in the log.
     OperatorName, "operator", "use 1 to 32 of a-z, 0-9, - and ., a letter first",
     |name| (1..=32).contains(&name.len())
         && name.starts_with(|c: char| c.is_ascii_lowercase())
@@ -89,7 +89,7 @@ name! {
 }
 
 name! {
-    /// What boards are for, as policies name it.
+    /// A role of boards, as policies name it.
     RoleName, "role", "use 1 to 32 of a-z, 0-9 and -, a letter first",
     |name| (1..=32).contains(&name.len())
         && name.starts_with(|c: char| c.is_ascii_lowercase())
@@ -97,7 +97,8 @@ name! {
 }
 
 name! {
-    /// A node of another box, as this one calls it. Boards and the router have names already.
+    /// The name of a node of another box in this configuration. Names of boards and the router are
+    /// reserved.
     NeighbourName, "neighbour", "use 1 to 32 of a-z, 0-9 and -, a letter first, but no name of a board or the router",
     |name| (1..=32).contains(&name.len())
         && name.starts_with(|c: char| c.is_ascii_lowercase())
@@ -121,7 +122,7 @@ name! {
 }
 
 impl ModuleName {
-    /// The one spelling the kernel uses: `_` for `-`.
+    /// The kernel's spelling: `_` for `-`.
     pub fn canonical(&self) -> String {
         self.0.replace('-', "_")
     }

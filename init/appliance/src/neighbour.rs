@@ -1,4 +1,4 @@
-//! `[[neighbour]]`: nodes of other boxes, to which nodes of this one have links.
+//! `[[neighbour]]`: nodes of other boxes to which nodes of this one have links.
 
 use std::fmt;
 use std::net::SocketAddrV4;
@@ -11,36 +11,36 @@ use crate::document::place;
 use crate::file_error::FileError;
 use crate::name::NeighbourName;
 
-/// The UDP port at which a node's links are: that of the unit `forward`.
+/// The UDP port of a node's links: that of the unit `forward`.
 pub const LINKS_PORT: u16 = 51820;
 
-/// How many such links a node has at most: it can announce no more.
+/// Maximum number of such links of a node: it cannot announce more.
 const MAX: usize = 32;
 
 /// `[[neighbour]]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Neighbour {
-    /// What it is called here.
+    /// Its name in this configuration.
     pub name: NeighbourName,
     pub descriptor: PeerDescriptor,
-    /// Where it is found; without it, it has to find this box.
+    /// Its address; without one, it has to contact this box.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Endpoint>,
-    /// Which board of this box has the link; the router, if none is named.
+    /// The board of this box that has the link; the router, if none is named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub board: Option<u8>,
 }
 
-/// Where the links of another box are: an IPv4 address and a UDP port, as `203.0.113.7:51820`.
+/// The address of another box's links: an IPv4 address and a UDP port, such as `203.0.113.7:51820`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Endpoint(SocketAddrV4);
 
-/// Text that says no such place.
+/// Text that is not a valid address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidEndpoint {
-    /// It is none at all.
+    /// It cannot be parsed.
     #[error("`{0}` is not an IPv4 address with a port, such as 203.0.113.7:{LINKS_PORT}")]
     Text(String),
     /// No node of another box can have it.
@@ -51,7 +51,6 @@ pub enum InvalidEndpoint {
 }
 
 impl Endpoint {
-    /// As an address of a socket.
     pub const fn socket(self) -> SocketAddrV4 {
         self.0
     }
@@ -63,7 +62,7 @@ impl TryFrom<String> for Endpoint {
     fn try_from(text: String) -> Result<Self, InvalidEndpoint> {
         let Ok(at) = text.parse::<SocketAddrV4>() else { return Err(InvalidEndpoint::Text(text)) };
         let ip = at.ip();
-        // Of no network, of this host, of a group, reserved (RFC 1112, section 4).
+        // This network, loopback, multicast and reserved addresses (RFC 1112, section 4).
         let is_nobodys = ip.octets()[0] == 0 || ip.is_loopback() || ip.octets()[0] >= 224;
         if is_nobodys || ip.is_link_local() || at.port() == 0 {
             return Err(InvalidEndpoint::Nobody(at));
@@ -84,7 +83,8 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Checks what stands between these lines, which were read from `text`, the content of `file`, and the box.
+/// Checks constraints between these sections, which were read from `text`, the content of `file`,
+/// and the box.
 pub(crate) fn check(
     neighbours: &[Neighbour],
     cluster: Option<&Cluster>,
@@ -118,7 +118,7 @@ pub(crate) fn check(
                     let message = format!("`{}` is there twice", one.name);
                     return wrong("name", message, "two nodes have one link: remove a line");
                 }
-                // A node is known by the key of its `forward`, too.
+                // The key of its `forward` identifies a node, too.
                 (false, false) if one.descriptor.key() == other.descriptor.key() => {
                     let message = format!("`{}` has the same key of `forward`", other.name);
                     return wrong(

@@ -1,4 +1,4 @@
-//! `[network]`: how the box is reached.
+//! `[network]`: the addresses of the box.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -8,36 +8,36 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::one_or_more::OneOrMore;
 
-/// `[network]`: the address of this box on the link that leads out. A section that is not there
-/// means DHCP on the first link.
+/// `[network]`: the address of this box on the uplink. Without the section it is DHCP on the first
+/// link.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "Raw", into = "Raw")]
 pub struct NetworkSettings {
-    /// The link that leads out; the first Ethernet link of the kernel's list if none is named.
+    /// The uplink; by default the first Ethernet link of the kernel's list.
     pub link: Option<LinkName>,
     pub addressing: Addressing,
-    /// Who answers questions about names; if nobody is named, whom DHCP or a router advertisement names.
+    /// DNS servers; by default those from DHCP or a router advertisement.
     pub dns: Vec<IpAddr>,
-    /// Who tells the time; if nobody is named, whom DHCP names.
+    /// NTP servers; by default those from DHCP.
     pub ntp: Vec<IpAddr>,
 }
 
-/// Where the addresses come from.
+/// The source of the addresses.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Addressing {
     /// `"dhcp"`: from a DHCP server (RFC 2131), IPv4 only.
     #[default]
     Dhcp,
-    /// A list: these, and no others.
+    /// A list of fixed addresses.
     Fixed {
-        /// Each with the length of its network's prefix.
+        /// Each with its prefix length.
         addresses: Vec<Cidr>,
-        /// Where packets to other networks go, one for IPv4 and one for IPv6 at most.
+        /// Default gateways, at most one for IPv4 and one for IPv6.
         gateways: Vec<IpAddr>,
     },
 }
 
-/// An address, and how many of its bits are those of its network: `192.0.2.7/24`.
+/// An address with its prefix length: `192.0.2.7/24`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Cidr {
@@ -50,29 +50,29 @@ pub struct Cidr {
 #[serde(try_from = "String", into = "String")]
 pub struct LinkName(String);
 
-/// What cannot be said in `[network]`.
+/// An invalid setting of `[network]`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidNetwork {
-    /// No address with a prefix.
+    /// Not an address with a prefix length.
     #[error("`{0}` is not an address with the length of its prefix, such as `192.0.2.7/24`")]
     Cidr(String),
     /// An address that no box can have.
     #[error("{0} is an address that no box can have: {1}")]
     Address(Cidr, &'static str),
-    /// No name of a device.
+    /// Not a device name.
     #[error("`{0}` is not a name of a network device, such as `eth0`")]
     Link(String),
-    /// A gateway that cannot be reached.
+    /// A gateway outside of all networks of the addresses.
     #[error("`gateway`: {0} is in the network of none of the addresses")]
     Gateway(IpAddr),
-    /// Two gateways of one kind.
+    /// Two gateways of one IP version.
     #[error("`gateway` names two for {0}: a box has one way out")]
     Gateways(&'static str),
     #[error("`gateway` goes with a list of addresses: a DHCP server says its own")]
     GatewayOfDhcp,
     #[error("`{0}`: {1} is there twice")]
     Twice(&'static str, String),
-    /// Nobody can be asked there.
+    /// Not an address of a server.
     #[error("`{0}`: {1} is not an address of a server")]
     Server(&'static str, IpAddr),
     #[error("`{0}` names more than {MAX_SERVERS} servers")]
@@ -146,7 +146,7 @@ impl From<NetworkSettings> for Raw {
     }
 }
 
-/// How many servers of one kind are asked.
+/// Maximum number of servers of one kind.
 const MAX_SERVERS: usize = 4;
 
 fn servers(name: &'static str, servers: OneOrMore<IpAddr>) -> Result<Vec<IpAddr>, InvalidNetwork> {
@@ -189,7 +189,7 @@ impl Cidr {
         if matches!(address, IpAddr::V6(v6) if v6.octets()[0] == 0xfc) {
             return wrong("fc00::/8 is for addresses of nodes, by paths");
         }
-        // RFC 3021: a network of two has neither.
+        // RFC 3021: a /31 network has neither.
         if let IpAddr::V4(v4) = address
             && prefix < 31
         {
@@ -208,13 +208,13 @@ impl Cidr {
         self.address
     }
 
-    /// Bits of the network's prefix: up to 32, or 128.
+    /// The prefix length: up to 32, or 128.
     pub fn prefix(&self) -> u8 {
         self.prefix
     }
 
-    /// Whether `other` can be reached without a gateway: it is in the same network, or it is of
-    /// this link alone (IPv6).
+    /// Whether `other` can be reached without a gateway: it is in the same network, or link-local
+    /// (IPv6).
     pub fn reaches(&self, other: IpAddr) -> bool {
         match (self.address, other) {
             (IpAddr::V4(own), IpAddr::V4(other)) => {
@@ -230,8 +230,8 @@ impl Cidr {
         }
     }
 
-    /// Whether `router` can be the way to other networks: it is on the link. Providers give an address alone, of 32 bits,
-    /// and a router that is no part of it: then that is on the link, too.
+    /// Whether `router` can be the default gateway: it is on the link. Providers may assign a /32
+    /// address, with a router outside of it: then that is on the link, too.
     pub fn has_router(&self, router: Ipv4Addr) -> bool {
         let is_alone = self.address.is_ipv4() && self.prefix == 32;
         let is_one = Self::new(router.into(), 32).is_ok() && self.address != IpAddr::V4(router);
@@ -268,7 +268,7 @@ impl fmt::Display for Cidr {
 }
 
 impl LinkName {
-    /// The name that the kernel gives to the Ethernet device `number`, counted from 0.
+    /// The kernel's name of the Ethernet device `number`, counted from 0.
     pub fn numbered(number: usize) -> Self {
         Self(format!("eth{number}"))
     }
@@ -289,7 +289,7 @@ impl TryFrom<String> for LinkName {
 
     fn try_from(name: String) -> Result<Self, InvalidNetwork> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-        // The kernel's bound (IFNAMSIZ) is 16 with a zero byte.
+        // The kernel's limit (IFNAMSIZ) is 16 with a zero byte.
         let fits = (1..16).contains(&name.len()) && name.bytes().all(plain);
         if fits && name.bytes().any(|byte| byte != b'.') {
             Ok(Self(name))

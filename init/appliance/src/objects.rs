@@ -1,4 +1,4 @@
-//! `[cache]`: what objects may take of the flash.
+//! `[cache]`: the space for objects on the flash.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +8,6 @@ use crate::bytes::Bytes;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ObjectSettings {
-    /// What all objects of a board may take; without it, three quarters of its file system.
+    /// Maximum size of all objects of a board; by default three quarters of its file system.
     pub quota: Option<Bytes>,
 }

@@ -1,4 +1,4 @@
-//! A value, or a list of them.
+//! A value, or a list of values.
 
 use std::fmt;
 use std::marker::PhantomData;

@@ -1,4 +1,4 @@
-//! `[operator]`: who may do what from outside.
+//! `[operator]`: the operators and their permissions.
 
 use std::fmt;
 
@@ -9,39 +9,39 @@ use crate::file_error::FileError;
 use crate::name::{OperatorName, UnitName};
 use crate::public_key::PublicKey;
 
-/// More keys than that are a mistake: each is a way in.
+/// Maximum number of keys: each gives access from outside.
 const MAX_KEYS: usize = 64;
 
 /// `[operator]`
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Operator {
-    /// Whom the gate lets in; nobody, if nobody is named.
+    /// The keys that the gate accepts.
     #[serde(default)]
     pub keys: Vec<OperatorKey>,
 }
 
-/// One who is let in.
+/// An operator's key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OperatorKey {
     /// The public key, as `octetctl keygen` prints it.
     pub key: PublicKey,
-    /// What the log calls its coordinator.
+    /// The operator's name in the log.
     pub name: OperatorName,
     pub may: Vec<Grant>,
 }
 
-/// What a caller must be allowed to do, to use a verb.
+/// The permission that a caller needs for a verb.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Permission {
     Read,
-    /// Start and stop what is there.
+    /// Start and stop what exists.
     Operate,
     Configure,
     Update,
-    /// Change who may do what; includes all others.
+    /// Change permissions; includes all others.
     Own,
 }
 
@@ -76,8 +76,8 @@ pub struct Grant {
 pub struct InvalidGrant(String);
 
 impl Grant {
-    /// Whether it lets its coordinator use a verb of `unit` that needs `capability`. Only `own` includes
-    /// others: who may change the software need not be let see the log.
+    /// Whether it permits a verb of `unit` that needs `capability`. Only `own` includes others: an
+    /// operator who may update the software need not be able to read the log.
     pub fn lets(&self, capability: Permission, unit: &UnitName) -> bool {
         let whole = self.capability == Permission::Own || self.capability == capability;
         whole && self.unit.as_ref().is_none_or(|own| own == unit)
@@ -85,7 +85,7 @@ impl Grant {
 }
 
 impl OperatorKey {
-    /// Whether its coordinator may use a verb of `unit` that needs `capability`.
+    /// Whether the operator may use a verb of `unit` that needs `capability`.
     pub fn may(&self, capability: Permission, unit: &UnitName) -> bool {
         self.may.iter().any(|grant| grant.lets(capability, unit))
     }
@@ -101,7 +101,8 @@ impl TryFrom<String> for Grant {
         };
         let capability = Permission::ALL.into_iter().find(|capability| capability.name() == name);
         match (capability, unit) {
-            // Who may change who may do what has the whole box: `own` of a unit would be a lie.
+            // Who may change permissions has the whole box: `own` for a single unit would be
+            // misleading.
             (None, _) | (Some(Permission::Own), Some(_)) | (_, Some(Err(_))) => {
                 Err(InvalidGrant(text))
             }
@@ -125,7 +126,7 @@ impl fmt::Display for Grant {
 }
 
 impl Operator {
-    /// Checks what stands between the keys of the section, which was read from `text`, the content
+    /// Checks constraints between the keys of the section, which was read from `text`, the content
     /// of `file`.
     pub(crate) fn check(&self, file: &str, text: &str) -> Result<(), Box<FileError>> {
         let wrong = |index: usize, key: &str, message: String, hint: &str| {

@@ -1,23 +1,23 @@
-//! A place inside the image.
+//! Paths inside the image.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A path that could leave the image, or that has two spellings.
+/// A path that could leave the image, or that has more than one spelling.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{0}` is not a path inside the image: write it absolute, without `.`, `..` and double `/`"
 )]
 pub struct InvalidPath(String);
 
-/// An absolute, normal path inside the image, such as `/usr/lib/octet/console`.
+/// An absolute, normalised path inside the image, such as `/usr/lib/octet/console`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ImagePath(String);
 
 impl ImagePath {
-    /// The path as text, with its leading `/`.
+    /// The path with its leading `/`.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -50,7 +50,7 @@ impl fmt::Display for ImagePath {
     }
 }
 
-/// A path and all that is under it; `/` stands for everything.
+/// A path and everything under it; `/` stands for the whole tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TreePath(String);
@@ -60,12 +60,12 @@ impl TreePath {
         Self("/".into())
     }
 
-    /// Whether it stands for everything.
+    /// Whether it is `/`.
     pub fn is_all(&self) -> bool {
         self.0 == "/"
     }
 
-    /// The path as text, with its leading `/`.
+    /// The path with its leading `/`.
     pub fn as_str(&self) -> &str {
         &self.0
     }

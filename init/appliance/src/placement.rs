@@ -1,5 +1,5 @@
-//! What `[[board]] services` comes to: which units run on some boards only. A unit that no board names
-//! runs on every node of the box.
+//! The placement from `[[board]] services`: which units run on some boards only. A unit that no
+//! board names runs on every node of the box.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,11 @@ use crate::file_error::{FileError, nearest};
 use crate::name::UnitName;
 use crate::unit::{Unit, UnitType};
 
-/// Of each unit that boards name the numbers of those boards, in order.
+/// Each unit that boards name, with the numbers of those boards in order.
 pub type PlacedUnits = BTreeMap<UnitName, Vec<u8>>;
 
 impl Unit {
-    /// Why it cannot be on some boards only, if that is so.
+    /// Why it cannot run on some boards only, if so.
     pub fn why_everywhere(&self) -> Option<&'static str> {
         let is_pid_1s = || self.exec.as_ref().is_some_and(|exec| exec.as_str() == INIT_PROGRAM);
         match self.unit_type {
@@ -26,11 +26,12 @@ impl Unit {
     }
 }
 
-/// The placement that `boards` say for `units`, all of one image. `boards` were read from `text`, the
-/// content of `file`.
+/// The placement of `units`, all of one image, according to `boards`. `boards` were read from
+/// `text`, the content of `file`.
 ///
 /// # Errors
-/// A name of no unit, a unit that is everywhere, one that another needs where it does not run.
+/// An unknown unit, one that must run everywhere, or one that another unit needs on a board where
+/// it does not run.
 pub fn placement<'a>(
     boards: &[Board],
     units: impl Iterator<Item = &'a Unit> + Clone,
@@ -41,7 +42,7 @@ pub fn placement<'a>(
         FileError::new(file, text, at, message, hint)
     };
     let mut placed = PlacedUnits::new();
-    // Where a unit is named: the board's place in the file, and its own in that board's list.
+    // Where a unit is named: the index of the board in the file, and that of the unit in its list.
     let mut places = BTreeMap::new();
     for (index, board) in boards.iter().enumerate() {
         for (nth, name) in board.services.iter().enumerate() {
@@ -156,7 +157,7 @@ mod tests {
             assert!(error.hint.contains(hint), "{from} {to}: {}", error.hint);
             assert_eq!(error.line, line, "{from} {to}: {error}");
         }
-        // A unit that cannot be placed itself needs one that is.
+        // A unit that cannot be placed needs one that is placed.
         let mut units = units();
         units[3].needs = vec!["web".to_owned().try_into().unwrap()];
         let error = of(GOOD, &units).unwrap_err();

@@ -1,4 +1,4 @@
-//! `[[policy]]` and `[[publish]]`: what may go from where to where.
+//! `[[policy]]` and `[[publish]]`: the allowed flows between zones, and published ports.
 
 mod protocol;
 
@@ -13,28 +13,28 @@ use crate::unit::{Port, Protocol};
 
 use protocol::Named;
 
-/// `[[policy]]`: new flows that are let.
+/// `[[policy]]`: allows new flows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "RawPolicy", into = "RawPolicy")]
 pub struct Policy {
     pub from: Vec<PolicyZone>,
     pub to: Vec<PolicyZone>,
     pub what: PolicyTraffic,
-    /// How many may begin in a second; any number, if nothing is said.
+    /// Maximum number of new flows per second; unlimited by default.
     pub rate: Option<NonZeroU32>,
-    /// Why; nothing is made of it.
+    /// A comment for people; it has no effect.
     pub comment: Option<String>,
 }
 
-/// Somebody, as a policy says it.
+/// A zone in a policy.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum PolicyZone {
     /// `board-3`
     Board(u8),
-    /// `boards`: each of them.
+    /// `boards`: every board.
     Boards,
-    /// `role:cache`: each board of this role.
+    /// `role:cache`: every board of this role.
     Role(RoleName),
     /// `uplink`: outside.
     Uplink,
@@ -42,7 +42,7 @@ pub enum PolicyZone {
     Router,
     /// `lan`: the owner's devices.
     Lan,
-    /// `path`: what comes by the paths of the unit `forward`.
+    /// `path`: nodes that are reached by the paths of the unit `forward`.
     Path,
 }
 
@@ -53,25 +53,26 @@ pub const MPLS_IN_IP: u8 = 137;
 pub enum PolicyTraffic {
     /// A port of a unit.
     Service(ServiceName),
-    /// Ports of a protocol that has some.
+    /// Ports of a protocol that has ports.
     Ports(Protocol, Vec<PortRange>),
     /// Echo requests of ICMP and ICMPv6.
     Ping,
-    /// A protocol without ports, by its number (IANA, "Protocol Numbers"); [`MPLS_IN_IP`] has a name.
+    /// A protocol without ports, by its number (IANA, "Protocol Numbers"); [`MPLS_IN_IP`] has a
+    /// name.
     Number(u8),
 }
 
-/// A port of a unit by its name in unit.toml: `gateway`, or `cache.gateway` where two units have one of
-/// that name.
+/// A port of a unit by its name in unit.toml: `gateway`, or `cache.gateway` where two units have
+/// one of that name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ServiceName {
-    /// The unit, if it is said.
+    /// The unit, if it is given.
     pub unit: Option<UnitName>,
     pub port: UnitName,
 }
 
-/// One port, or all from one to another: `80` or `"8000-8010"`.
+/// A port, or a range: `80` or `"8000-8010"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "RawRange", into = "RawRange")]
 pub struct PortRange {
@@ -80,7 +81,7 @@ pub struct PortRange {
     pub last: u16,
 }
 
-/// `[[publish]]`: a port of the router, for those outside, that leads to a board.
+/// `[[publish]]`: forwards a port of the router's uplink to a board.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "RawPublish", into = "RawPublish")]
 pub struct Publish {
@@ -89,7 +90,7 @@ pub struct Publish {
     pub target: PublishTarget,
 }
 
-/// Where a published port leads to.
+/// The destination of a published port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PublishTarget {
     /// A port of a unit.
@@ -97,34 +98,34 @@ pub enum PublishTarget {
     Port(Port),
 }
 
-/// What cannot be said in a policy.
+/// An invalid policy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPolicy {
     #[error("unknown zone `{0}`: write board-N, boards, role:NAME, uplink, router, lan or path")]
     Who(String),
     #[error("`{0}` names nobody")]
     Nobody(&'static str),
-    /// No name of a port.
+    /// Not the name of a port.
     #[error("`{0}` is not a name of a unit's port, such as `gateway` or `cache.gateway`")]
     Service(String),
     #[error("`{0}` is neither a port nor a range of ports, such as 80 or \"8000-8010\"")]
     Range(String),
     #[error("`{0}` is not a protocol: write tcp, udp, icmp, mpls-in-ip or a number from 0 to 255")]
     Protocol(String),
-    /// A number that has a name.
+    /// A protocol number that has a name.
     #[error("protocol {0} is written as \"{1}\"")]
     HasName(u8, &'static str),
-    /// A number that stands for no protocol.
+    /// The number of an IPv6 extension header, not of a protocol.
     #[error("{0} is a header of IPv6 itself, which no policy can let")]
     Extension(u8),
     #[error("say either `service` or `protocol`")]
     What,
     #[error("`protocol = \"{0}\"` needs `ports`, such as `ports = [80, \"8000-8010\"]`")]
     NoPorts(&'static str),
-    /// Ports that there cannot be.
+    /// Invalid ports.
     #[error("`ports` goes with `protocol = \"tcp\"` or \"udp\"")]
     Ports,
-    /// A published port leads to one board.
+    /// A published port must lead to one board.
     #[error("a published port leads to one board, such as `to = \"board-3\"`")]
     Publish,
     #[error("say either `service` or `at`")]

@@ -5,14 +5,14 @@ use std::fmt;
 use ed25519_dalek::VerifyingKey;
 use serde::{Deserialize, Serialize};
 
-/// What every `did:key` begins with; `z` stands for base58 with the alphabet of Bitcoin (multibase).
+/// The prefix of every `did:key`; `z` stands for base58 with the alphabet of Bitcoin (multibase).
 const PREFIX: &str = "did:key:z";
 
-/// What says that an ed25519 public key follows (multicodec `ed25519-pub`, 0xed as a varint).
+/// The prefix of an Ed25519 public key (multicodec `ed25519-pub`, 0xed as a varint).
 const ED25519: [u8; 2] = [0xed, 0x01];
 
-/// An ed25519 public key (RFC 8032); as text a `did:key` (W3C, The did:key Method), such as
-/// `did:key:z6Mk…`. There is one text for each key.
+/// An Ed25519 public key (RFC 8032); its text form is a `did:key` (W3C, The did:key Method), such
+/// as `did:key:z6Mk…`. Each key has exactly one text.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PublicKey([u8; 32]);
@@ -23,12 +23,10 @@ pub struct PublicKey([u8; 32]);
 pub struct InvalidPublicKey(String);
 
 impl PublicKey {
-    /// The key with these bytes.
     pub const fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// Its bytes.
     pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
@@ -46,8 +44,9 @@ impl TryFrom<String> for PublicKey {
             Some(count) if count == bytes.len() && bytes.starts_with(&ED25519) => {
                 let mut key = [0; 32];
                 key.copy_from_slice(&bytes[ED25519.len()..]);
-                // About half of all numbers are no point of the curve: they are nobody's key. The text has no check
-                // sum, so it is all that can be seen of a letter that was mistyped.
+                // About half of all 32-byte values are not a point of the curve, and cannot be a
+                // key. The text has no checksum, so this is the only way to detect a mistyped
+                // letter.
                 VerifyingKey::from_bytes(&key)
                     .map(|_| Self(key))
                     .map_err(|_| InvalidPublicKey(text))
@@ -91,8 +90,8 @@ mod tests {
     use proptest::prelude::*;
     use ring::signature::{Ed25519KeyPair, KeyPair};
 
-    /// From the specification of did:key: its first ed25519 example, whose bytes the method's
-    /// document for verification gives.
+    /// The first Ed25519 example of the specification of did:key, whose bytes the method's
+    /// verification document gives.
     const KNOWN: &str = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK";
 
     #[test]
@@ -123,7 +122,8 @@ mod tests {
         }
     }
 
-    /// Of the texts that differ from a key's in one letter about half are refused, since they are no point.
+    /// Of the texts that differ from a key's in one letter about half are rejected, because they
+    /// are not a point.
     #[test]
     fn a_letter_that_was_mistyped_is_seen_half_of_the_time() {
         let other = |at: usize| if &KNOWN[at..=at] == "a" { "b" } else { "a" };

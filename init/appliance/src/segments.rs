@@ -1,4 +1,4 @@
-//! What policies come to: which flow may begin between which two zones, and by which line.
+//! Evaluates policies: which flow may begin between two zones, and which policy allows it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,7 +15,7 @@ use crate::policy::{
 use crate::unit::{Port, Protocol, Unit};
 use crate::vpn::Vpn;
 
-/// What `appliance.toml` says of a box with a router: these sections, and nothing else of it.
+/// The sections of `appliance.toml` about a box with a router.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterSettings {
     /// `[cluster]`
@@ -34,7 +34,7 @@ pub struct ClusterSettings {
     pub vpn: Option<Vpn>,
 }
 
-/// A part of the box whose traffic with every other part goes through the router.
+/// A part of the box whose traffic with every other part passes the router.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Zone {
     /// A board, by its number.
@@ -42,11 +42,11 @@ pub enum Zone {
     Router,
     Lan,
     Uplink,
-    /// The devices of the unit `forward`.
+    /// Nodes that are reached by the devices of the unit `forward`.
     Path,
 }
 
-/// A kind of flow; ports are said beside it.
+/// A kind of flow, without its ports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TrafficKind {
     Tcp,
@@ -56,27 +56,27 @@ pub enum TrafficKind {
     Number(u8),
 }
 
-/// Ports of one kind of flow between two zones, and the line that lets them.
+/// Ports of one kind of flow between two zones, and the policy that allows them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AllowRule {
-    /// Which; all, for what has no ports.
+    /// The ports; all, for protocols without ports.
     pub ports: PortRange,
     /// The policy, counted from 0.
     pub line: usize,
 }
 
-/// From where, to where, and what.
+/// Source zone, destination zone and kind of flow.
 pub type FlowKey = (Zone, Zone, TrafficKind);
 
-/// What all lines of a file let.
+/// The result of all policies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Segments {
-    /// What policies let, apart from each other and in order. Where two lines let the same, the
-    /// earlier one stands.
+    /// The allowed flows, in disjoint ranges ordered by port. Where two policies overlap, the
+    /// earlier one counts.
     pub lets: BTreeMap<FlowKey, Vec<AllowRule>>,
-    /// Of each policy, how many flows may begin in a second.
+    /// For each policy, the maximum number of new flows per second.
     pub rates: Vec<Option<NonZeroU32>>,
-    /// Ports of the router, for those outside, and where they lead to.
+    /// Published ports of the router, and their destinations.
     pub published: Vec<Published>,
 }
 
@@ -88,20 +88,20 @@ pub struct Published {
     pub target: Port,
 }
 
-/// All ports; what has none has these.
+/// All ports; also used for protocols without ports.
 pub const ALL_PORTS: PortRange = PortRange { first: 0, last: u16::MAX };
 
-/// The router's ports from which flows leave by its uplink whose own port is somebody else's there: nobody is let in at
-/// them.
+/// The router's source ports for masqueraded flows whose own port is reserved on the uplink: no
+/// inbound flow is allowed to them.
 pub const MASQUERADE_PORTS: PortRange = PortRange { first: 61_000, last: 61_999 };
 
-/// Something in a policy that is wrong, or that nothing comes of.
+/// A mistake in a policy, or a policy without effect.
 #[derive(Debug)]
 struct Mistake {
     section: &'static str,
     index: usize,
     key: &'static str,
-    /// Which of the key's list, if it is one of them.
+    /// The index in the key's list, if it is about one item.
     item: Option<usize>,
     message: String,
     hint: String,
@@ -112,7 +112,7 @@ impl Mistake {
         let (index, item) = (self.index.to_string(), self.item.map(|item| item.to_string()));
         let keys = [self.section, &index, self.key].into_iter().chain(item.as_deref());
         let at = place(text, &keys.collect::<Vec<_>>());
-        // What was read from JSON has no lines: then it is told by its number.
+        // Settings from JSON have no lines: the policy is then identified by its number.
         let message = match text {
             "" => format!("{} {}: {}", self.section, self.index + 1, self.message),
             _ => self.message,
@@ -122,8 +122,8 @@ impl Mistake {
 }
 
 impl Segments {
-    /// What the policies of `settings`, which were read from `text`, the content of `file`, come to in an
-    /// image with these units. Also returns lines of which nothing comes.
+    /// Evaluates the policies of `settings`, which were read from `text`, the content of `file`, in
+    /// an image with these units. Also returns policies without effect.
     ///
     /// # Errors
     /// The first mistake, with its line.
@@ -138,7 +138,7 @@ impl Segments {
         Ok((reading.segments, warnings.collect()))
     }
 
-    /// The policy that lets a flow to `port` begin; of what has no ports, with any.
+    /// The policy that allows a flow to `port`; for protocols without ports any port will do.
     pub fn line(&self, way: FlowKey, port: u16) -> Option<usize> {
         let lets = self.lets.get(&way)?;
         let found = lets.iter().find(|it| (it.ports.first..=it.ports.last).contains(&port));
@@ -146,7 +146,7 @@ impl Segments {
     }
 }
 
-/// The work of [`Segments::of`].
+/// The state of [`Segments::of`].
 struct Reading<'a> {
     settings: &'a ClusterSettings,
     units: &'a [Unit],
@@ -296,7 +296,7 @@ impl Reading<'_> {
         }
     }
 
-    /// Lets what is not let already. Returns whether there was something.
+    /// Allows what is not allowed already. Returns whether there was anything.
     fn add(
         &mut self,
         way: FlowKey,
@@ -372,8 +372,8 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// What goes between the router and a neighbour needs no line. Between a board and a neighbour it passes
-    /// the router, as everything else does: the owner says so.
+    /// Traffic between the router and a neighbour needs no policy. Between a board and a neighbour
+    /// it passes the router like any other traffic: the owner must allow it.
     fn neighbour(&self, (index, neighbour): (usize, &Neighbour)) -> Result<(), Mistake> {
         let Neighbour { name, at, board, .. } = neighbour;
         let wrong = |key, message: String, hint: String| {
@@ -412,10 +412,10 @@ impl Reading<'_> {
     }
 }
 
-/// The port of links, of a board or the router.
+/// The port of links, on a board or the router.
 const LINKS: Port = Port { protocol: Protocol::Udp, number: LINKS_PORT };
 
-/// Refuses to let anybody outside in at [`MASQUERADE_PORTS`].
+/// Rejects policies that allow inbound flows to [`MASQUERADE_PORTS`].
 fn masqueraded(what: &[(TrafficKind, PortRange)]) -> Result<(), (String, String)> {
     let PortRange { first, last } = MASQUERADE_PORTS;
     let is_one = |(traffic, it): &&(TrafficKind, PortRange)| {

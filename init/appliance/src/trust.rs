@@ -1,4 +1,4 @@
-//! `[trust]` and `[health]`: whose updates a box takes, and when it finds one good.
+//! `[trust]` and `[health]`: which updates a box accepts, and when it finds one good.
 
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
@@ -6,13 +6,13 @@ use toml::Spanned;
 use crate::duration::TimeSpan;
 use crate::name::UnitName;
 
-/// `[trust]`: whose updates this box takes.
+/// `[trust]`: whose updates this box accepts.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Trust {
-    /// Public keys of minisign. Empty means that no update is taken.
+    /// Public keys of minisign. If empty, no update is accepted.
     pub update_keys: Vec<UpdateKey>,
-    /// Keys whose updates are refused, also where they are listed above.
+    /// Keys whose updates are rejected, even if they are listed above.
     pub revoked: Vec<UpdateKey>,
 }
 
@@ -60,21 +60,21 @@ impl From<UpdateKey> for String {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HealthSection {
-    /// Units that must be ready, or done, besides the base units.
+    /// Units that must be ready, or have exited successfully, besides the base units.
     #[serde(skip_serializing)]
     pub units: Vec<Spanned<UnitName>>,
     /// How long a new slot may take for that, from its start on, 10 s to 24 h; then the machine
-    /// restarts, and after the last try into the slot before.
+    /// restarts, and after the last try it boots the previous slot.
     pub within: TrialTime,
 }
 
-/// A length of time from 10 s to 24 h, five minutes unless said.
+/// A duration from 10 s to 24 h, by default five minutes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "TimeSpan", into = "TimeSpan")]
 pub struct TrialTime(TimeSpan);
 
 impl TrialTime {
-    /// It in seconds; a part of one counts as a whole.
+    /// The duration in seconds, rounded up.
     pub fn seconds(self) -> u32 {
         u32::try_from(self.0.duration().as_millis().div_ceil(1000)).unwrap_or(u32::MAX)
     }
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// That of minisign's own releases, from its manual.
+    /// The key of minisign's own releases, from its manual.
     const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
 
     #[test]

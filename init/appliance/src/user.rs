@@ -1,18 +1,18 @@
-//! The fixed table of users: one per service, the same number on every board and in every
+//! The fixed table of users: one per service, with the same number on every board and in every
 //! version, because files on the data partition are owned by number.
 
 use serde::{Deserialize, Serialize};
 
-/// One line of the table.
+/// An entry of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct User {
     /// The name, as in `/etc/passwd`.
     pub name: &'static str,
-    /// User number; the group has the same name and number.
+    /// User id; the group has the same name and id.
     pub uid: u32,
 }
 
-/// Every user there is. A line is never changed or removed, only added.
+/// All users. An entry is never changed or removed, only added.
 ///
 /// `extra-N` are for services of the appliance's owner (`[[service]]`).
 pub const USERS: &[User] = &[
@@ -41,12 +41,12 @@ pub const USERS: &[User] = &[
     User { name: "extra-8", uid: 908 },
 ];
 
-/// A name of the table.
+/// A name in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct UserName(User);
 
-/// A name that the table does not have.
+/// A name that is not in the table.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "there is no user `{0}`: a unit of Octet runs as the user of its own name, a service of yours as extra-1 to extra-8"
@@ -57,7 +57,7 @@ impl UserName {
     /// The user of PID 1 itself.
     pub const ROOT: Self = Self(USERS[0]);
 
-    /// The line of the table.
+    /// The entry of the table.
     pub fn user(self) -> User {
         self.0
     }

@@ -1,4 +1,5 @@
-//! `[vpn]`: the owner's devices leave by another node, and what all have to agree on for that.
+//! `[vpn]`: the owner's devices leave by another node, and the constants that all involved parts
+//! share.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -11,25 +12,25 @@ use crate::file_error::{FileError, nearest};
 use crate::name::NeighbourName;
 use crate::neighbour::Neighbour;
 
-/// The routing table of what the owner's devices send outside.
+/// The routing table for traffic of the owner's devices to the outside.
 pub const VPN_TABLE: u8 = 201;
 
-/// How many nodes leave by one exit at most.
+/// Maximum number of nodes that use one exit.
 pub const MAX_PLACES: u8 = 16;
 
-/// The network of the addresses that an exit gives: the last of those for whoever shares out one address among
-/// many (100.64.0.0/10, RFC 6598).
+/// The network of the addresses that an exit assigns: the last /24 of the range for carrier-grade
+/// NAT (100.64.0.0/10, RFC 6598).
 const PLACES: [u8; 3] = [100, 127, 255];
 
 /// `[vpn]`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Vpn {
-    /// By which node they leave.
+    /// The exit node.
     pub exit: ExitNode,
 }
 
-/// A node: as a `[[neighbour]]` line calls it, or by its address.
+/// A node: by its name in `[[neighbour]]`, or by its address.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum ExitNode {
@@ -72,13 +73,13 @@ impl fmt::Display for ExitNode {
     }
 }
 
-/// The address that an exit gives with its place of this number, 1 to [`MAX_PLACES`].
+/// The address that an exit assigns with the slot of this number, 1 to [`MAX_PLACES`].
 pub const fn place(number: u8) -> Ipv4Addr {
     let [a, b, c] = PLACES;
     Ipv4Addr::new(a, b, c, number)
 }
 
-/// All such addresses, as rules name them.
+/// All such addresses, in nft's syntax.
 pub fn places() -> String {
     format!("{}/24", place(0))
 }
@@ -88,7 +89,8 @@ pub fn is_place(address: IpAddr) -> bool {
     matches!(address, IpAddr::V4(four) if four.octets().starts_with(&PLACES))
 }
 
-/// Checks what stands between this section and the box, which were read from `text`, the content of `file`.
+/// Checks constraints between this section and the box, which were read from `text`, the content of
+/// `file`.
 pub(crate) fn check(
     vpn: &Vpn,
     (cluster, lan, neighbours): (&Cluster, Option<&Lan>, &[Neighbour]),

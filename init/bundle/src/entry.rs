@@ -1,24 +1,25 @@
-//! What tells the boot loader of a slot (Boot Loader Specification, type 1).
+//! The boot loader's entry of a slot (Boot Loader Specification, type 1).
 
 use std::fmt::Write as _;
 
 use crate::TRIAL;
 use crate::manifest::Manifest;
 
-/// The entry of a slot, and where its files are on the EFI system partition (with a leading `/`):
-/// in its folder, or in that of another slot which has the same.
+/// The entry of a slot, and the paths of its files on the EFI system partition (with a leading
+/// `/`): in its own folder, or in that of another slot which has the same file.
 #[derive(Debug, Clone, Copy)]
 pub struct BootEntry<'a> {
     pub manifest: &'a Manifest,
     pub linux: &'a str,
     pub initrd: &'a str,
-    /// Whether PID 1 is to restart the machine if it does not become good in time: where there is
-    /// another slot to go back to.
+    /// Whether PID 1 restarts the machine if the slot does not become good in time: only where
+    /// there is another slot to return to.
     pub on_trial: bool,
 }
 
 impl BootEntry<'_> {
-    /// Its text. The boot loader sorts by `version`, the highest first: the sequence stands in front.
+    /// The entry's text. The boot loader sorts by `version`, the highest first, so it begins with
+    /// the sequence.
     pub fn render(&self) -> String {
         let manifest = self.manifest;
         let slot = &manifest.slot;
@@ -55,18 +56,17 @@ pub fn settled(text: &str) -> String {
     text.lines().map(settled).collect()
 }
 
-/// What an entry says that is on the EFI system partition.
+/// What an entry on the EFI system partition says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParsedEntry {
-    /// The number in front of its version; 0 if it has none.
+    /// The number at the beginning of its version; 0 if it has none.
     pub sequence: u64,
     /// The files that it names, from the root of the partition on, without a leading `/`.
     pub files: Vec<String>,
 }
 
 impl ParsedEntry {
-    /// Reads the text of an entry: nothing in it can be wrong to us, as all that is needed is what
-    /// it names.
+    /// Parses an entry's text. It never fails: only the names of files matter.
     pub fn parse(text: &str) -> Self {
         let mut listed = Self { sequence: 0, files: vec![] };
         for line in text.lines() {
@@ -84,8 +84,8 @@ impl ParsedEntry {
         listed
     }
 
-    /// Whether the boot loader passes it over, as one that names no kernel: a cut in the middle of a
-    /// rename leaves a name of an empty file (Linux, fs/fat: `vfat_rename`).
+    /// Whether the boot loader skips it because it names no kernel: a power cut within a rename
+    /// leaves an empty file (Linux, fs/fat: `vfat_rename`).
     pub fn is_empty(&self) -> bool {
         self.files.is_empty()
     }

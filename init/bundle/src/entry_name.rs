@@ -5,29 +5,29 @@ use std::fmt;
 
 use crate::text::SlotName;
 
-/// How a slot stands by the name of its entry.
+/// A slot's state, from the name of its entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SlotState {
     /// It became ready once; its tries are not counted.
     Good,
     Trying {
-        /// Tries after this one. A slot with none is taken only if there is no other.
+        /// Remaining tries. A slot with none is booted only if there is no other.
         left: u32,
-        /// Tries up to this one.
+        /// Tries so far.
         done: u32,
     },
 }
 
-/// The name of an entry of ours.
+/// The name of one of our entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntryName {
-    /// The slot that it starts.
+    /// The slot that it boots.
     pub slot: SlotName,
     pub standing: SlotState,
 }
 
 impl EntryName {
-    /// The entry of `slot` that is not counted.
+    /// The entry of `slot` without a counter.
     pub fn good(slot: &SlotName) -> Self {
         Self { slot: slot.clone(), standing: SlotState::Good }
     }
@@ -37,7 +37,7 @@ impl EntryName {
         Self { slot: slot.clone(), standing: SlotState::Trying { left, done: 0 } }
     }
 
-    /// Reads the name of a file; `None` if it is none of ours.
+    /// Parses the name of a file; `None` if it is not one of ours.
     pub fn parse(name: &str) -> Option<Self> {
         let rest = name.strip_prefix("octet-")?.strip_suffix(".conf")?;
         let (slot, counter) = match rest.split_once('+') {
@@ -66,7 +66,7 @@ impl fmt::Display for EntryName {
     }
 }
 
-/// Digits alone: `parse` would also take a sign.
+/// Digits only: `parse` would also accept a sign.
 fn number(text: &str) -> Option<u32> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then_some(text)?.parse().ok()
 }

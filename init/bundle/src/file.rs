@@ -1,20 +1,20 @@
-//! Files of a slot, as chunks.
+//! Files of a slot, split into chunks.
 
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 
-/// The largest chunk in bytes: what a box holds of a file at once, and asks for at once.
+/// Maximum chunk size in bytes: what a box requests and holds of a file at once.
 pub const MAX_CHUNK: u32 = 64 << 10;
 
-/// The largest file of a slot in bytes. Three slots have to fit the EFI system partition.
+/// Maximum size of a slot's file in bytes. Three slots have to fit the EFI system partition.
 pub const MAX_FILE: u64 = 84 << 20;
 
-/// The most chunks of one file.
+/// Maximum number of chunks of one file.
 const MAX_CHUNKS: usize = 16 << 10;
 
-/// A file, as its chunks. They are cut where the content says so, so that bytes that are put in or
-/// left out change the chunks around them and no others.
+/// A file as a list of chunks. Chunk boundaries depend on the content, so inserted or removed bytes
+/// change only the chunks around them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChunkedFile {
@@ -25,14 +25,15 @@ pub struct ChunkedFile {
     pub chunks: Vec<FileChunk>,
 }
 
-/// A part of a file, written as `SIZE SHA256`, or `SIZE STORED SHA256` if a bundle has it compressed.
+/// A chunk of a file, written as `SIZE SHA256`, or `SIZE STORED SHA256` if it is compressed in the
+/// bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct FileChunk {
     /// Its size in bytes, 1 to [`MAX_CHUNK`].
     pub size: u32,
-    /// The bytes that it takes in a bundle, 1 to its size. Fewer than that are one frame of zstd (RFC
-    /// 8878).
+    /// Its size in the bundle in bytes, 1 to `size`. If it is smaller, the data is one frame of
+    /// zstd (RFC 8878).
     pub stored: u32,
     /// The digest of its content.
     pub sha256: Digest,
@@ -40,15 +41,15 @@ pub struct FileChunk {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ChunkPosition {
-    /// Where it begins in the file.
+    /// Its offset in the file.
     pub at: u64,
-    /// Where it begins in the bundle, from the beginning of the file's part there.
+    /// Its offset in the bundle, relative to the file's part there.
     pub stored_at: u64,
     pub chunk: FileChunk,
 }
 
 impl ChunkedFile {
-    /// Whether its parts fit together.
+    /// Checks that sizes and chunks are consistent.
     pub(crate) fn check(&self) -> Result<(), &'static str> {
         if self.size > MAX_FILE {
             return Err("a file is too large");
@@ -63,7 +64,7 @@ impl ChunkedFile {
         Ok(())
     }
 
-    /// Its chunks, each with where it is.
+    /// Its chunks with their offsets.
     pub fn places(&self) -> impl Iterator<Item = ChunkPosition> + '_ {
         self.chunks.iter().scan((0, 0), |(at, stored_at), chunk| {
             let place = ChunkPosition { at: *at, stored_at: *stored_at, chunk: *chunk };
@@ -73,14 +74,14 @@ impl ChunkedFile {
         })
     }
 
-    /// The bytes that it takes in a bundle.
+    /// Its size in the bundle in bytes.
     pub fn stored(&self) -> u64 {
         self.chunks.iter().map(|chunk| u64::from(chunk.stored)).sum()
     }
 }
 
 impl FileChunk {
-    /// A chunk that a bundle has as it is.
+    /// An uncompressed chunk.
     pub fn plain(bytes: &[u8]) -> Self {
         let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         Self { size, stored: size, sha256: Digest::of(bytes) }

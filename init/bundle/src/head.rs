@@ -1,4 +1,4 @@
-//! A bundle: a head, and then the files of the slot, one behind the other.
+//! A bundle: a head, followed by the files of the slot.
 //!
 //! | Bytes | Content |
 //! |---|---|
@@ -8,31 +8,31 @@
 //! | … | the signature of the manifest's bytes, as minisign writes it |
 //! | … | the manifest |
 //! | … | patches, as the manifest lists them |
-//! | … | the chunks of `linux`, then those of `initrd`: as they are, or compressed, as the manifest says |
+//! | … | the chunks of `linux`, then those of `initrd`: plain or compressed, as the manifest says |
 //!
-//! Where each part begins is known from the head, so whoever has some chunks already reads only the
+//! The head gives the position of each part, so a box that has some chunks already reads only the
 //! others.
 
 use crate::manifest::{Manifest, SlotFile};
 
-/// What every bundle starts with.
+/// The first bytes of every bundle.
 const MAGIC: [u8; 8] = *b"OCTUPD1\n";
 
 pub const LENGTHS: usize = 16;
 
-/// The longest signature and the longest manifest, in bytes.
+/// Maximum sizes of the signature and of the manifest, in bytes.
 const SIGNATURE: usize = 4 << 10;
 const MANIFEST: usize = 1 << 20;
 
-/// The longest head, in bytes.
+/// Maximum size of the head, in bytes.
 pub const MAX_HEAD: usize = LENGTHS + SIGNATURE + MANIFEST;
 
-/// Bytes that are no head.
+/// Bytes that are not a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HeadError {
     #[error("this is not an update: it does not begin with OCTUPD1")]
     Magic,
-    /// It says of itself that it is too long.
+    /// The lengths in it exceed the limits.
     #[error("the head of the update is too long")]
     TooLong,
     #[error("the update has no signature")]
@@ -41,7 +41,7 @@ pub enum HeadError {
     CutOff,
 }
 
-/// How long the parts of a head are.
+/// The lengths of the parts of a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lengths {
     pub signature: usize,
@@ -49,7 +49,7 @@ pub struct Lengths {
 }
 
 impl Lengths {
-    /// Reads the first [`LENGTHS`] bytes of a bundle.
+    /// Parses the first [`LENGTHS`] bytes of a bundle.
     pub fn parse(bytes: &[u8]) -> Result<Self, HeadError> {
         let Some(bytes) = bytes.first_chunk::<LENGTHS>() else {
             return Err(if MAGIC.starts_with(&bytes[..bytes.len().min(8)]) {
@@ -79,7 +79,7 @@ impl Lengths {
     }
 }
 
-/// The head of a bundle: nothing of it has been checked yet but its lengths.
+/// The head of a bundle: only its lengths have been checked, and not its signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BundleHead {
     /// The signature, as minisign writes it.
@@ -88,7 +88,7 @@ pub struct BundleHead {
 }
 
 impl BundleHead {
-    /// Reads a head out of `bytes`, which may go on behind it.
+    /// Parses a head at the beginning of `bytes`.
     pub fn parse(bytes: &[u8]) -> Result<Self, HeadError> {
         let lengths = Lengths::parse(bytes)?;
         let rest = bytes.get(LENGTHS..lengths.head()).ok_or(HeadError::CutOff)?;
@@ -96,7 +96,7 @@ impl BundleHead {
         Ok(Self { signature: signature.to_vec(), manifest: manifest.to_vec() })
     }
 
-    /// The bytes before the files.
+    /// The encoded head.
     ///
     /// # Errors
     /// A part is too long, or there is no signature.
@@ -111,21 +111,21 @@ impl BundleHead {
         Ok(bytes)
     }
 
-    /// Where the file `kind` of `manifest` begins in the bundle.
+    /// The offset of the file `kind` of `manifest` in the bundle.
     pub fn place(&self, manifest: &Manifest, kind: SlotFile) -> u64 {
         let head = self.patch(manifest, manifest.patches.len());
         let before = SlotFile::ALL.into_iter().take_while(|other| *other != kind);
         head + before.map(|other| manifest.files.get(other).stored()).sum::<u64>()
     }
 
-    /// Where patch number `index` of `manifest` begins in the bundle.
+    /// The offset of patch number `index` of `manifest` in the bundle.
     pub fn patch(&self, manifest: &Manifest, index: usize) -> u64 {
         let head = (LENGTHS + self.signature.len() + self.manifest.len()) as u64;
         let before = manifest.patches.iter().take(index);
         head + before.map(|patch| u64::from(patch.stored)).sum::<u64>()
     }
 
-    /// How long a bundle with this head is.
+    /// The size of a bundle with this head.
     pub fn size(&self, manifest: &Manifest) -> u64 {
         self.place(manifest, SlotFile::Initrd) + manifest.files.initrd.stored()
     }

@@ -1,5 +1,4 @@
-//! What a slot is, and what a box must know before it takes it: the part of an update that is
-//! signed.
+//! The signed part of an update: what a slot is, and what a box must know before it installs it.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,10 +11,10 @@ const FORMAT: u32 = 1;
 
 const MAX_PATCHES: usize = 32;
 
-/// The memory in bytes that it takes to unpack a patch.
+/// Memory in bytes needed to unpack a patch.
 pub const PATCH_WINDOW: u64 = 1 << 20;
 
-/// The longest and the shortest time a trial may take, in seconds.
+/// The range of the trial's time limit, in seconds.
 const TRIAL: std::ops::RangeInclusive<u32> = 10..=24 * 60 * 60;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,40 +22,40 @@ const TRIAL: std::ops::RangeInclusive<u32> = 10..=24 * 60 * 60;
 pub struct Manifest {
     /// The version of this format.
     pub format: u32,
-    /// What kind of machine it is for.
+    /// The kind of machine that it is for.
     pub target: TargetName,
-    /// The processor, for the boot loader.
+    /// The CPU architecture, for the boot loader.
     pub architecture: Architecture,
     /// Its name: Octet's version and a digest of its files.
     pub slot: SlotName,
     pub version: Version,
-    /// Grows with every release: the boot loader tries the highest first, and a box takes none that
-    /// is not higher than what it runs.
+    /// Increases with every release: the boot loader prefers the highest, and a box installs only
+    /// one that is higher than what it runs.
     pub sequence: u64,
-    /// A box that has found this slot good takes none below this sequence any more, nor goes back to
-    /// one.
+    /// A box that has found this slot good no longer installs one below this sequence, nor boots
+    /// one again.
     pub floor: u64,
-    /// What it can do with the data partition.
+    /// The data formats that it supports.
     pub data: Data,
-    /// How many seconds it may take to become good.
+    /// Seconds that it may take to become good.
     pub trial: u32,
-    /// What the kernel is told besides the slot's name.
+    /// The kernel's command line, except the slot's name.
     pub command_line: CommandLine,
     pub files: SlotFiles,
-    /// How files of other slots become its own, for boxes that have those.
+    /// Patches that make its files from those of other slots, for boxes that have them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub patches: Vec<Patch>,
 }
 
-/// A patch: one frame of zstd with a window of at most [`PATCH_WINDOW`] bytes, in which there is what
-/// the crate `bidiff` makes.
+/// A patch: one frame of zstd with a window of at most [`PATCH_WINDOW`] bytes, with output of the
+/// crate `bidiff`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Patch {
     pub makes: SlotFile,
     /// The digest of the file that it is applied to.
     pub from: Digest,
-    /// The bytes that it takes in a bundle.
+    /// Its size in the bundle in bytes.
     pub stored: u32,
 }
 
@@ -64,9 +63,9 @@ pub struct Patch {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Data {
-    /// The lowest and the highest that it can use.
+    /// The lowest and the highest format that it can read.
     pub reads: (u32, u32),
-    /// The one that it leaves behind.
+    /// The format that it writes.
     pub writes: u32,
 }
 
@@ -79,7 +78,7 @@ pub struct SlotFiles {
     pub initrd: ChunkedFile,
 }
 
-/// Which file of a slot.
+/// Identifies a file of a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SlotFile {
@@ -88,7 +87,7 @@ pub enum SlotFile {
 }
 
 impl SlotFile {
-    /// In the order in which a bundle has them.
+    /// In the order of the bundle.
     pub const ALL: [Self; 2] = [Self::Linux, Self::Initrd];
 
     /// Its name in the slot's folder, and its key in an entry.
@@ -109,10 +108,10 @@ impl SlotFiles {
     }
 }
 
-/// Bytes that are no manifest.
+/// Bytes that are not a manifest.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    /// No JSON, or not of this form.
+    /// Not JSON, or not of this structure.
     #[error("the manifest cannot be read: {0}")]
     Json(#[from] serde_json::Error),
     #[error("the manifest has format {0}, and this version knows {FORMAT} alone")]
@@ -122,7 +121,7 @@ pub enum ManifestError {
 }
 
 impl Manifest {
-    /// Reads and checks `bytes`.
+    /// Parses and checks `bytes`.
     pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
         #[derive(Deserialize)]
         struct Any {
@@ -137,16 +136,16 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// A manifest of the format that this version writes, checked.
+    /// Sets the format that this version writes, and checks the manifest.
     pub fn checked(mut self) -> Result<Self, ManifestError> {
         self.format = FORMAT;
         self.check().map_err(ManifestError::Contradiction)?;
         Ok(self)
     }
 
-    /// As it is signed and kept: JSON, one line for each chunk.
+    /// The encoding that is signed and stored: JSON, one line for each chunk.
     pub fn render(&self) -> Vec<u8> {
-        // The types have no maps and no floats: nothing of it can fail.
+        // The types have no maps and no floats, so serialisation cannot fail.
         let mut text = serde_json::to_vec_pretty(self).unwrap_or_default();
         text.push(b'\n');
         text
@@ -174,7 +173,7 @@ impl Manifest {
 }
 
 impl Data {
-    /// Whether a box whose data is used by `old` now can go over to `self`, and back again as long
+    /// Whether a box whose data is used by `old` now can switch to `self`, and back again as long
     /// as `self` is not good: each can read what the other writes.
     pub fn can_follow(&self, old: &Self) -> bool {
         let reads = |one: &Self, other: &Self| (one.reads.0..=one.reads.1).contains(&other.writes);

@@ -1,4 +1,4 @@
-//! Words of a manifest, checked once: they become names of files and lines of an entry.
+//! Texts of a manifest, checked once: they become names of files and lines of an entry.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::manifest::SlotFile;
 use crate::{MANIFEST, SLOTS};
 
-/// A word that breaks the rule of its kind.
+/// A text that breaks the rule of its kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is no {kind}: {rule}")]
 pub struct InvalidText {
@@ -65,7 +65,7 @@ macro_rules! text {
 }
 
 text! {
-    /// A slot: the name of its folder, and part of the names of its entries.
+    /// The name of a slot: of its folder, and part of the names of its entries.
     SlotName, "name of a slot", "use 1 to 48 of a-z, 0-9, . and -, a digit or a letter first and last",
     |text| text.len() <= 48 && is_dotted(text)
 }
@@ -83,14 +83,14 @@ text! {
 }
 
 text! {
-    /// The processor as UEFI names it (UEFI 2.10, 3.5.1.1), in lower case.
+    /// The CPU architecture as UEFI names it (UEFI 2.10, 3.5.1.1), in lower case.
     Architecture, "architecture", "use 1 to 16 of a-z and 0-9",
     |text| (1..=16).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
 }
 
 text! {
-    /// What the boot loader tells the kernel besides the slot's name.
+    /// The kernel's command line, without the slot's name.
     CommandLine, "kernel command line",
     "use at most 1024 printable ASCII characters, one space between two words, and no word that begins with octet.slot= or octet.trial=",
     |text| text.len() <= 1024
@@ -106,7 +106,7 @@ impl SlotName {
         format!("{SLOTS}/{self}")
     }
 
-    /// Its file `kind` there.
+    /// The path of its file `kind` there.
     pub fn file(&self, kind: SlotFile) -> String {
         format!("{SLOTS}/{self}/{}", kind.name())
     }
@@ -116,7 +116,7 @@ impl SlotName {
     }
 }
 
-/// Letters, digits, and between them dots and hyphens: never `.`, `..` or a path.
+/// Letters and digits, with dots and hyphens between them: never `.`, `..` or a path.
 fn is_dotted(text: &str) -> bool {
     let plain = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let bytes = text.as_bytes();

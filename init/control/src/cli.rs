@@ -1,4 +1,4 @@
-//! A command line made from the verbs that a unit describes: nothing here knows any verb.
+//! Builds a command line from the verbs that a unit describes: nothing here knows any verb.
 
 use std::io::{self, Read, Write};
 
@@ -14,10 +14,10 @@ use crate::message::FailureCode;
 use crate::render::render;
 use crate::verb::{Arg, ArgKind, Verb};
 
-/// Why a command did not work.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
-    /// The command line does not fit the verbs, or asks for help; `clap` knows what to print.
+    /// The command line does not match the verbs, or requests help; `clap` knows what to print.
     #[error(transparent)]
     Usage(#[from] clap::Error),
     /// The unit did not answer, or refused.
@@ -26,15 +26,14 @@ pub enum CliError {
     /// A file that the command line names cannot be opened.
     #[error("cannot open {path}: {source}")]
     Open {
-        /// The file.
+        /// As given on the command line.
         path: String,
-        /// Why.
         source: io::Error,
     },
     /// A file that is to be signed cannot be read.
     #[error("cannot sign the file: {0}")]
     Hold(io::Error),
-    /// What was to be signed could not be.
+    /// The call could not be signed.
     #[error("cannot sign this: {0}")]
     Sign(String),
     /// The answer could not be printed.
@@ -43,7 +42,7 @@ pub enum CliError {
 }
 
 impl CliError {
-    /// What to do about it, where the unit said so.
+    /// What to do about it, if the unit has said so.
     pub fn help(&self) -> Option<&str> {
         match self {
             Self::Call(CallError::Failure(failure)) => Some(&failure.help),
@@ -52,15 +51,15 @@ impl CliError {
     }
 }
 
-/// The longest file whose digest is signed, in bytes: it is held in memory.
+/// Maximum size of a file whose digest is signed, in bytes: it is held in memory.
 const LONGEST_SIGNED: usize = 16 << 20;
 
-/// Whoever has a key, and signs the calls of verbs that want it.
+/// Signs the calls of verbs that require it, with an operator's key.
 pub trait CallSigner {
-    /// The command that says `unit`, `verb` and `args`, signed, as text.
+    /// Signs the command of `unit`, `verb` and `args`; returns it as text.
     ///
     /// # Errors
-    /// In words: it cannot be signed.
+    /// It cannot be signed; in words.
     fn sign(
         &self,
         unit: &UnitName,
@@ -68,7 +67,7 @@ pub trait CallSigner {
         args: &Map<String, Value>,
     ) -> Result<String, String>;
 
-    /// The SHA-256 of `bytes`, in hexadecimal.
+    /// The SHA-256 digest of `bytes`, in hexadecimal.
     fn sha256(&self, bytes: &[u8]) -> String;
 }
 
@@ -77,11 +76,11 @@ pub trait CallSigner {
 pub struct Program<'a> {
     /// Its name, with the options that were given.
     pub name: &'a str,
-    /// The options of its own, which stand before a unit or after its verb: a line each, for help.
+    /// Its own options, which may stand before a unit or after its verb, one a line for help.
     pub options: &'a str,
 }
 
-/// The options of `command` as a line of help each.
+/// The options of `command`, one line of help each.
 pub fn options_of(command: &Command) -> String {
     let named = command.get_arguments().filter_map(|arg| {
         let value = arg.get_value_names()?.first()?;
@@ -92,8 +91,8 @@ pub fn options_of(command: &Command) -> String {
     named.iter().map(|(name, help)| format!("      {name:width$}  {help}\n")).collect()
 }
 
-/// Takes those options that are called one of `names` and have a value out of `words`, as they stand there: after a
-/// unit's verb, too. Without a value it is left, for the verb may know it.
+/// Removes options from `words` that have one of `names` and a value, also after a unit's verb, and
+/// returns them unchanged. An option without a value stays, because it may belong to the verb.
 pub fn take_options(words: &mut Vec<String>, names: &[&str]) -> Vec<String> {
     let mut taken = vec![];
     let mut at = 0;
@@ -114,7 +113,7 @@ pub fn take_options(words: &mut Vec<String>, names: &[&str]) -> Vec<String> {
 }
 
 /// As [`run`], on a connection to PID 1 that reaches every unit: a first word that is not a verb of
-/// PID 1 names the unit that is meant.
+/// PID 1 names the unit.
 ///
 /// # Errors
 /// As [`run`].
@@ -141,7 +140,7 @@ pub fn run_on_box<S: Read + Write>(
             let command = command(Program { name: &name, ..program }, &verbs, "");
             run_one_of(client, &verbs, &args, command, signer)
         }
-        // Then it was to be a verb: the usage says which there are.
+        // Then it was meant as a verb: the usage lists them.
         Err(CallError::Failure(failure)) if failure.code == FailureCode::NotFound => {
             client.speak_to(None);
             run_here(client, &verbs, args, program)
@@ -150,11 +149,11 @@ pub fn run_on_box<S: Read + Write>(
     }
 }
 
-/// Runs the verb that `args` names (without the program's own name), and prints its answer: as
-/// text for people, or with `--json` as one JSON value per line.
+/// Runs the verb that `args` names (without the program's own name), and prints its answer: as text
+/// for people, or with `--json` as one JSON value per line.
 ///
 /// # Errors
-/// The arguments do not fit the verbs, or the unit did not answer.
+/// The arguments do not match the verbs, or the unit did not answer.
 pub fn run<S: Read + Write>(
     client: &mut Client<S>,
     args: &[String],
@@ -164,7 +163,8 @@ pub fn run<S: Read + Write>(
     run_here(client, &verbs, args, program)
 }
 
-/// Runs one of `verbs`, those of whom `client` asks. Help lists the units, too, if that is PID 1.
+/// Runs one of `verbs`, which belong to the unit that `client` calls. If that is PID 1, help also
+/// lists the units.
 fn run_here<S: Read + Write>(
     client: &mut Client<S>,
     verbs: &[Verb],
@@ -174,7 +174,7 @@ fn run_here<S: Read + Write>(
     let names_one = args.iter().any(|word| verbs.iter().any(|verb| verb.name == *word));
     let has_units = verbs.iter().any(|verb| verb.name == UNITS);
     let units = match has_units && !names_one {
-        // Without them it is help all the same.
+        // If that fails, help is printed without them.
         true => client.call(UNITS, Map::new()).unwrap_or_default(),
         false => Value::Null,
     };
@@ -182,7 +182,7 @@ fn run_here<S: Read + Write>(
     run_one_of(client, verbs, args, command, None)
 }
 
-/// A line for each of `units`, as PID 1 lists them.
+/// One line for each of `units`, as PID 1 lists them.
 fn list(units: &Value) -> String {
     let text = |unit: &Value, key: &str| lines(unit[key].as_str().unwrap_or_default());
     let units = units.as_array().map(Vec::as_slice).unwrap_or_default();
@@ -266,7 +266,7 @@ fn command(program: Program<'_>, verbs: &[Verb], units: &str) -> Command {
                 .action(ArgAction::SetTrue)
                 .help("Print JSON, one value per line"),
         )
-        // A unit's own words: they command no terminal.
+        // A unit's texts must not contain terminal escapes.
         .subcommands(verbs.iter().map(|verb| {
             Command::new(lines(&verb.name))
                 .about(lines(&verb.help))
@@ -287,7 +287,7 @@ fn argument(arg: &Arg) -> clap::Arg {
     }
 }
 
-/// What was given on the command line, as the protocol carries it.
+/// Converts the command line to arguments of the protocol.
 fn arguments(verb: &Verb, matches: &clap::ArgMatches) -> Map<String, Value> {
     verb.args
         .iter()
@@ -305,7 +305,7 @@ fn arguments(verb: &Verb, matches: &clap::ArgMatches) -> Map<String, Value> {
         .collect()
 }
 
-/// The file that was given on the command line, open, and the name of its argument.
+/// Opens the file named on the command line; returns it with the name of its argument.
 fn open_file(
     verb: &Verb,
     matches: &clap::ArgMatches,
@@ -365,7 +365,7 @@ mod tests {
         }
     }
 
-    /// Signs by saying what it signs.
+    /// A signer whose signature is the signed content.
     struct Scribe;
 
     impl CallSigner for Scribe {
@@ -383,7 +383,8 @@ mod tests {
         }
     }
 
-    /// A box with one unit, `config`, whose verb `apply` is to be signed; returns what it was asked.
+    /// A box with one unit, `config`, whose verb `apply` must be signed; returns the arguments it
+    /// was called with.
     fn ask_box(line: &str, signer: Option<&dyn CallSigner>) -> Map<String, Value> {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         let unit = std::thread::spawn(move || {
@@ -469,7 +470,7 @@ mod tests {
         }
         assert!(!help.contains('\u{1b}'));
         assert!(help.contains("sends a signal") && !help.contains("tells PID 1"), "{help}");
-        // What help leaves out can be called all the same.
+        // Verbs that help hides can still be called.
         assert_eq!(parse("place").unwrap(), json!({}));
     }
 
@@ -485,7 +486,7 @@ mod tests {
         let signed: Value = serde_json::from_str(signed).unwrap();
         let called = path.to_str().unwrap();
         assert_eq!(signed, json!({ "file": file, "called": called, "sequence": 8 }));
-        // A number that was said is the one that is signed; without a key nothing is.
+        // A given sequence number is the one that is signed; without a key nothing is signed.
         let args = ask_box(&format!("{line} --sequence 9"), Some(&Scribe));
         assert_eq!(args["sequence"], 9);
         let args = ask_box(&line, None);

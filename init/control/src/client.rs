@@ -1,4 +1,4 @@
-//! A client that waits for its answers.
+//! A blocking client.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, Read, Write};
@@ -13,23 +13,23 @@ use crate::frame::{Decoder, FrameError, encode};
 use crate::message::{By, ClientMessage, Failure, FilePiece, PieceBody, Reply, ReplyBody, Request};
 use crate::verb::{DESCRIBE, Verb};
 
-/// A call that did not give an answer.
+/// Why a call has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     #[error("cannot reach {}: {source}", path.display())]
     Connect { path: PathBuf, source: io::Error },
     #[error("the connection to the appliance broke: {0}")]
     Io(#[from] io::Error),
-    /// The other side closed the connection before its answer.
+    /// The connection was closed before the answer.
     #[error("the appliance closed the connection before it answered")]
     Closed,
-    /// The answer is no frame.
+    /// The answer is not a valid frame.
     #[error("the appliance answered with something else than the control protocol: {0}")]
     Frame(#[from] FrameError),
-    /// The answer is no reply.
+    /// The answer is not a valid reply.
     #[error("the appliance answered with something else than the control protocol: {0}")]
     Json(#[from] serde_json::Error),
-    /// The unit refused, or tried and failed.
+    /// The unit refused the call, or it failed.
     #[error("{0}")]
     Failure(#[from] Failure),
     /// The file that is an argument cannot be read.
@@ -48,7 +48,6 @@ pub struct Client<S> {
 }
 
 impl Client<UnixStream> {
-    /// Connects to the socket at `path`.
     pub fn connect(path: &Path) -> Result<Self, CallError> {
         UnixStream::connect(path)
             .map(Self::new)
@@ -57,27 +56,27 @@ impl Client<UnixStream> {
 }
 
 impl<S: Read + Write> Client<S> {
-    /// A client on a stream that is connected.
+    /// A client on a connected stream.
     pub fn new(stream: S) -> Self {
         Self { stream, decoder: Decoder::default(), unit: None, by: None, last_id: first_id() }
     }
 
-    /// Speaks to `unit` from now on, on a connection that reaches several.
+    /// Sets the called unit, on a connection that reaches several.
     #[must_use]
     pub fn to_unit(mut self, unit: Option<UnitName>) -> Self {
         self.unit = unit;
         self
     }
 
-    /// Says for whom it asks from now on; only PID 1, and to it a unit that brings operators, is
-    /// believed.
+    /// Sets the operator for whom it calls; only PID 1, and for PID 1 a unit that authenticates
+    /// operators, may do that.
     #[must_use]
     pub fn asks_for(mut self, by: By) -> Self {
         self.by = Some(by);
         self
     }
 
-    /// Speaks to another unit for a while.
+    /// Changes the called unit.
     pub fn speak_to(&mut self, unit: Option<UnitName>) {
         self.unit = unit;
     }
@@ -86,8 +85,7 @@ impl<S: Read + Write> Client<S> {
         &self.stream
     }
 
-    /// The stream underneath, for something else than this protocol; `None` if some of that has been read
-    /// already.
+    /// Returns the stream for another protocol; `None` if some of its data has been read already.
     pub fn into_stream(self) -> Option<S> {
         self.decoder.is_empty().then_some(self.stream)
     }
@@ -97,7 +95,7 @@ impl<S: Read + Write> Client<S> {
         Ok(serde_json::from_value(self.call(DESCRIBE, Map::new())?)?)
     }
 
-    /// Asks, and waits for the end of the answer; items that come before it are dropped.
+    /// Calls a verb, and waits for the end of the answer; items before it are dropped.
     ///
     /// # Errors
     /// The connection broke, or the unit refused or failed.
@@ -105,8 +103,8 @@ impl<S: Read + Write> Client<S> {
         self.call_each(verb, args, |_| true)
     }
 
-    /// Asks, and hands each item of the answer to `item` until it returns `false` (the answer is
-    /// then `null`) or the answer ends.
+    /// Calls a verb, and passes each item of the answer to `item` until it returns `false` (the
+    /// result is then `null`) or the answer ends.
     pub fn call_each(
         &mut self,
         verb: &str,
@@ -116,8 +114,8 @@ impl<S: Read + Write> Client<S> {
         self.call_with(verb, args, None, item)
     }
 
-    /// As [`call_each`](Self::call_each), with the file that is one of the arguments: what the unit
-    /// wants of it is sent to it, in the order in which it wants it.
+    /// As [`call_each`](Self::call_each), with the file that is one of the arguments: the parts
+    /// that the unit requests are sent in the requested order.
     pub fn call_with(
         &mut self,
         verb: &str,
@@ -137,7 +135,7 @@ impl<S: Read + Write> Client<S> {
         }))?;
         loop {
             let reply = self.reply()?;
-            // Replies to another id are the rest of an answer that was given up.
+            // Replies to another id belong to an answer that was abandoned.
             match reply.body {
                 ReplyBody::Error(failure) if reply.id == id || reply.id == 0 => {
                     return Err(failure.into());
@@ -158,7 +156,7 @@ impl<S: Read + Write> Client<S> {
         }
     }
 
-    /// Sends what is wanted of the file.
+    /// Sends the requested part of the file.
     fn send_part(
         &mut self,
         id: u64,
@@ -211,7 +209,7 @@ impl<S: Read + Write> Client<S> {
             match self.decoder.next_payload() {
                 Ok(Some(payload)) => return Ok(serde_json::from_slice(&payload)?),
                 Ok(None) => {}
-                // A serial port may still carry the end of a frame meant for the client before.
+                // A serial port may still carry the end of a frame for the previous client.
                 Err(FrameError::Magic) => {
                     self.decoder.resynchronise();
                     continue;
@@ -222,7 +220,8 @@ impl<S: Read + Write> Client<S> {
                 Ok(0) => return Err(CallError::Closed),
                 Ok(count) => self.decoder.push(&buffer[..count]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // TLS tells an end that was not announced; an answer is missing after either.
+                // TLS reports an unannounced end of the connection as an error; in both cases the
+                // answer is missing.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                     return Err(CallError::Closed);
                 }
@@ -232,11 +231,11 @@ impl<S: Read + Write> Client<S> {
     }
 }
 
-/// The file of a request that is under way.
+/// The file of a pending request.
 struct Upload<'a> {
     source: &'a mut dyn Source,
-    /// Where it has ended. What a file grows by meanwhile is not part of it: the unit has been told
-    /// its end, and may have further wants in flight.
+    /// Where the file ended. If it grows meanwhile, the rest is ignored: its end was already
+    /// reported to the unit, which may have further wants in flight.
     end: Option<u64>,
 }
 
@@ -253,8 +252,8 @@ impl Upload<'_> {
     }
 }
 
-/// A number that the client before on the same serial line has hardly used: what is still on its
-/// way to that one must not be taken for an answer to this one. JSON keeps 53 bits exactly.
+/// A random first request id, so that replies to the previous client on the same serial line are
+/// not taken for replies to this one. JSON represents integers of 53 bits exactly.
 fn first_id() -> u64 {
     RandomState::new().build_hasher().finish() >> 12
 }
@@ -266,9 +265,8 @@ mod tests {
     use crate::file::{FileArg, FileIntake};
     use serde_json::json;
 
-    /// A server in a few lines. `x`: one item, then the end. `sum LENGTH`: reads the file from its
-    /// beginning to its end, `LENGTH` bytes at a time, and answers with how many there were and their
-    /// sum.
+    /// A small server. `x`: one item, then the end. `sum LENGTH`: reads the whole file, `LENGTH`
+    /// bytes at a time, and answers with the number of bytes and their sum.
     fn serve(mut stream: UnixStream) {
         let mut connection = Connection::default();
         let mut buffer = [0; 100];
@@ -328,7 +326,7 @@ mod tests {
         server.join().unwrap();
     }
 
-    /// A file in memory, which breaks at some byte.
+    /// A file in memory, which fails at some offset.
     struct Memory(Vec<u8>, Option<u64>);
 
     impl Source for Memory {
@@ -366,7 +364,7 @@ mod tests {
         let mut broken = Memory(bytes, Some(100_000));
         let error = client.call_with("sum", args.clone(), Some(&mut broken), |_| true).unwrap_err();
         assert!(error.to_string().contains("the disk is gone"), "{error}");
-        // The connection goes on.
+        // The connection can still be used.
         assert_eq!(client.call("y", Map::new()).unwrap(), "y");
         let error = client.call("sum", args).unwrap_err();
         assert!(error.to_string().contains("none was given"), "{error}");
@@ -374,7 +372,7 @@ mod tests {
         server.join().unwrap();
     }
 
-    /// A file that has grown whenever its end was seen.
+    /// A file that grows whenever its end was read.
     struct Growing(u64);
 
     impl Source for Growing {
@@ -391,8 +389,8 @@ mod tests {
         }
     }
 
-    /// The answers of a client to these wants, of which all are there before it answers the first:
-    /// where each of its chunks begins, and how long it is.
+    /// A client's answers to these wants, which all arrive before it answers the first: offset and
+    /// length of each chunk.
     fn answers(wants: &[Want], source: &mut dyn Source) -> Vec<(u64, usize)> {
         let (ours, mut unit) = UnixStream::pair().unwrap();
         let mut client = Client::new(ours);
@@ -432,7 +430,7 @@ mod tests {
             sent,
             [(10_000, 10), (0, MAX_CHUNK), (chunk, rest), (20_000, 5000), (25_000, 0)]
         );
-        // The end of the file is where it was first seen.
+        // The file's end stays where it was first seen.
         let sent = answers(&[want(0, 500), want(500, 500), want(1000, 500)], &mut Growing(700));
         assert_eq!(sent, [(0, 500), (500, 200), (700, 0), (1000, 0)]);
     }

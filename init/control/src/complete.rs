@@ -1,4 +1,4 @@
-//! What a shell may put behind a command line that has begun. As in [`cli`](crate::cli), nothing here knows any verb.
+//! Shell completion of a command line. As in [`cli`](crate::cli), nothing here knows any verb.
 
 use std::io::{Read, Write};
 
@@ -9,11 +9,12 @@ use crate::UNITS;
 use crate::client::{CallError, Client};
 use crate::verb::{ArgKind, Verb};
 
-/// What may stand in the place of the last of `words`, on a connection to PID 1 that reaches every unit: verbs and units,
-/// then the verbs of the unit, then the options of the verb, if that word begins with a hyphen.
+/// Completions of the last of `words`, on a connection to PID 1 that reaches every unit: verbs and
+/// units, then the verbs of the unit, then the options of the verb, if that word begins with a
+/// hyphen.
 ///
 /// # Errors
-/// Nobody answers, or there is no such unit.
+/// PID 1 does not answer, or there is no such unit.
 pub fn complete<S: Read + Write>(
     client: &mut Client<S>,
     words: &[String],
@@ -42,14 +43,14 @@ pub fn complete<S: Read + Write>(
             let for_people = verbs.into_iter().filter(|verb| !verb.internal);
             offered.extend(for_people.map(|verb| verb.name));
         }
-        // What stands in its place otherwise is no option: the shell completes files.
+        // Anything else here is not an option: the shell completes files.
         Some(name) if begun.starts_with('-') => {
             let verb = verbs.iter().find(|verb| verb.name == *name);
             offered.extend(verb.map(options).unwrap_or_default());
         }
         Some(_) => {}
     }
-    // A unit's own words: the shell obeys none.
+    // A unit's text must not contain characters that are special to the shell.
     let is_word = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
     offered.retain(|word| word.starts_with(begun.as_str()) && word.chars().all(is_word));
     offered.sort();
@@ -73,7 +74,7 @@ mod tests {
     use serde_json::json;
     use std::os::unix::net::UnixStream;
 
-    /// A box with the unit `forward`, whose verb `drop` has an option and what is no option.
+    /// A box with the unit `forward`, whose verb `drop` has an option and a positional argument.
     fn answers(mut theirs: UnixStream) {
         let own = ["status", UNITS, "lo\u{1b}gs"].map(|name| Verb::new(name, May, ""));
         let own = own.into_iter().chain([Verb::new("stay", May, "").internal()]);

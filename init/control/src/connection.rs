@@ -1,23 +1,23 @@
-//! One connection on the side of the server, without any I/O: bytes in, messages out; replies in,
-//! bytes out. The event loop around it moves the bytes.
+//! The server's side of one connection, sans-io: bytes in, messages out; replies in, bytes out. The
+//! event loop around it moves the bytes.
 
 use std::collections::VecDeque;
 
 use crate::frame::{Decoder, encode};
 use crate::message::{ClientMessage, Failure, FailureCode, Reply, ReplyBody};
 
-/// How much a client may leave unread before a further reply drops it, in bytes: with one frame on
-/// top, a slow or dead client costs the server no more than this.
+/// Maximum number of unread bytes; a client with more is disconnected at the next reply. With one
+/// frame on top, a slow or dead client costs the server no more than this.
 const MAX_UNREAD: usize = 128 << 10;
 
-/// How much room is kept for a client that has read all, in bytes: most answers are small.
+/// Buffer size in bytes that is kept for a client that has read everything: most answers are small.
 const KEPT: usize = 16 << 10;
 
-/// The largest message a server takes, in bytes. Requests name things; bulk comes in pieces, as it is
-/// asked for.
+/// Maximum size of a message to a server, in bytes. Requests are small; bulk data is sent in
+/// chunks, as requested.
 const MAX_REQUEST: usize = 16 << 10;
 
-/// The client does not read what it asked for; the connection must be dropped.
+/// The client does not read its replies; it must be disconnected.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Overflow;
 
@@ -36,10 +36,11 @@ impl Default for Connection {
 }
 
 impl Connection {
-    /// Takes bytes that were received and returns the messages that are complete.
+    /// Handles received bytes and returns the complete messages.
     ///
     /// A broken frame or message is answered with an error and ends the connection
-    /// ([`finished`](Self::finished)) if `closable`; a serial port goes on at the next frame.
+    /// ([`finished`](Self::finished)) if `closable`; on a serial port decoding continues at the
+    /// next frame.
     pub fn received(&mut self, bytes: &[u8], closable: bool) -> Vec<ClientMessage> {
         if self.closing {
             return vec![];
@@ -66,7 +67,8 @@ impl Connection {
                 broken = true;
                 let help = "send frames of JSON as docs/control.md describes";
                 let failure = Failure::new(FailureCode::BadRequest, problem, help);
-                // An error reply always fits an empty buffer; a full one is dropped by its owner.
+                // An error reply always fits an empty buffer; a connection whose buffer is full is
+                // dropped by its owner.
                 let _ = self.reply(&Reply { id: 0, body: ReplyBody::Error(failure) });
             }
             if closable {
@@ -102,22 +104,20 @@ impl Connection {
         Ok(())
     }
 
-    /// Bytes that wait to be sent.
+    /// Bytes to be sent.
     pub fn pending(&self) -> &[u8] {
         self.out.as_slices().0
     }
 
-    /// How many bytes wait to be sent.
     pub fn pending_count(&self) -> usize {
         self.out.len()
     }
 
-    /// Whether anything waits to be sent.
     pub fn has_pending(&self) -> bool {
         !self.out.is_empty()
     }
 
-    /// The first `count` of the pending bytes were sent.
+    /// Removes the first `count` pending bytes, which were sent.
     pub fn sent(&mut self, count: usize) {
         self.out.drain(..count.min(self.out.len()));
         if self.out.is_empty() && self.out.capacity() > KEPT {
@@ -125,7 +125,7 @@ impl Connection {
         }
     }
 
-    /// Whether a message has begun, and the rest of it is to come.
+    /// Whether a message is incomplete.
     pub fn is_within(&self) -> bool {
         !self.decoder.is_empty()
     }

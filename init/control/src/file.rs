@@ -1,9 +1,9 @@
-//! Files as arguments: the unit that was asked says which parts of the file it wants, and only then
-//! does the client send them, in that order.
+//! Files as arguments: the called unit requests the parts of the file that it wants, and only then
+//! the client sends them, in that order.
 //!
-//! Several wants may be in flight, so that a long way costs no round trip for each of them. There is
-//! a bound to how many ([`MAX_WANTS`]), and so to what anybody on the way has to hold: a unit that
-//! has no room does not ask, and one that knows a part already never does.
+//! Several wants may be in flight, so that a long route does not cost a round trip for each. Their
+//! number is limited ([`MAX_WANTS`]), and so is the data that any relay has to buffer: a unit
+//! without room does not request data, and one that has a part already never does.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -20,56 +20,57 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::frame::encode;
 use crate::message::{ClientMessage, Failure, FailureCode, FilePiece, PieceBody};
 
-/// The most that one chunk carries, in bytes: as base64 it fits a request's frame.
+/// Maximum size of a chunk in bytes: as base64 it fits a request's frame.
 pub const MAX_CHUNK: usize = 8 << 10;
 
-/// The most that one want asks for, in bytes.
+/// Maximum size of a want in bytes.
 pub const MAX_WANT: u32 = 64 << 10;
 
-/// How many wants of one request may be in flight. With [`MAX_WANT`] that makes 2 MiB: at a round trip
-/// of 50 ms no more than 40 MB/s.
+/// Maximum number of wants of one request in flight. With [`MAX_WANT`] that makes 2 MiB: at a
+/// round-trip time of 50 ms at most 40 MB/s.
 pub const MAX_WANTS: usize = 32;
 
-/// The most that one relay holds of the files of all requests, in bytes of frames: as much as two
-/// requests may have in flight, in base64.
+/// Maximum size of the frames that a relay buffers for the files of all requests, in bytes: as much
+/// as two requests may have in flight, in base64.
 pub const MAX_RELAYED: usize = 6 << 20;
 
-/// The argument by which a unit that says where in a file something is wrong is told what to call it.
+/// The argument that carries the file's name, for units that report errors with their position in
+/// the file.
 pub const CALLED: &str = "called";
 
-/// What stands for a file among the arguments of a request.
+/// Describes a file among the arguments of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileArg {
-    /// How long it is in bytes, where the client knows.
+    /// Its size in bytes, if the client knows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
-    /// Its SHA-256 in hexadecimal, where somebody has signed the call.
+    /// Its SHA-256 digest in hexadecimal, if the call is signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
 }
 
-/// The part of the file that a unit wants next.
+/// The part of the file that a unit requests next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Want {
-    /// Where it begins, in bytes. A client that reads a pipe can only go forward.
+    /// Its offset in bytes. A client that reads a pipe can only go forward.
     pub at: u64,
-    /// How long it is, 1 to [`MAX_WANT`] bytes.
+    /// Its length, 1 to [`MAX_WANT`] bytes.
     pub length: u32,
 }
 
-/// Bytes of a file, [`MAX_CHUNK`] at most; none at the end of the file.
+/// Bytes of a file, at most [`MAX_CHUNK`]; empty at the end of the file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChunkBytes {
-    /// Their offset in the file. It follows from what was wanted, and says whether both sides count alike.
+    /// Their offset in the file. It follows from the wants, and verifies that both sides agree.
     pub at: u64,
     #[serde(serialize_with = "to_base64", deserialize_with = "from_base64")]
     bytes: Vec<u8>,
 }
 
-/// Something that is not a chunk.
+/// Invalid chunk data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a chunk is base64 with padding, of at most {MAX_CHUNK} bytes")]
 pub struct InvalidChunk;
@@ -80,7 +81,6 @@ impl ChunkBytes {
         if bytes.len() > MAX_CHUNK { Err(InvalidChunk) } else { Ok(Self { at, bytes }) }
     }
 
-    /// The bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -96,15 +96,15 @@ fn from_base64<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> 
     bytes.ok_or_else(|| serde::de::Error::custom(InvalidChunk))
 }
 
-/// What was wanted of a file and has not come yet, in the order in which it has to come.
+/// The requested parts that were not received yet, in the order in which they must arrive.
 #[derive(Debug, Default)]
 pub struct InFlight {
-    /// The first begins where the next chunk does.
+    /// The first one begins at the offset of the next chunk.
     wants: VecDeque<Want>,
 }
 
 impl InFlight {
-    /// How many wants are not answered yet.
+    /// The number of unanswered wants.
     pub fn count(&self) -> usize {
         self.wants.len()
     }
@@ -121,11 +121,11 @@ impl InFlight {
         Ok(())
     }
 
-    /// Takes a chunk of the client. Returns whether it was the last one of its part: the part is whole,
-    /// or the file ends here.
+    /// Handles a chunk of the client. Returns whether it completes its part: the part is whole, or
+    /// the file ends here.
     ///
     /// # Errors
-    /// It is not what has to come next.
+    /// It is not the chunk that has to come next.
     pub fn take(&mut self, chunk: &ChunkBytes) -> Result<bool, Failure> {
         let Some(want) = self.wants.front_mut() else {
             return Err(wrong("a part of the file came that was not asked for".to_owned()));
@@ -148,7 +148,7 @@ impl InFlight {
         Ok(is_complete)
     }
 
-    /// The client cannot go on: nothing further comes.
+    /// The client cannot continue: no further chunks come.
     pub fn end(&mut self) -> Result<(), Failure> {
         if self.wants.is_empty() {
             return Err(wrong("the end of a file came that was not asked for".to_owned()));
@@ -163,7 +163,7 @@ fn wrong(message: String) -> Failure {
     Failure::new(FailureCode::BadRequest, message, help)
 }
 
-/// Parts of the file on the side of the unit: from what it wanted to what came.
+/// The unit's side of a file: assembles parts from the chunks that it has requested.
 #[derive(Debug, Default)]
 pub struct FileIntake {
     in_flight: InFlight,
@@ -171,7 +171,7 @@ pub struct FileIntake {
 }
 
 impl FileIntake {
-    /// The want to ask the client for the `length` bytes at `at`, of which at most [`MAX_WANT`] are asked for.
+    /// Makes the want for the `length` bytes at `at`, limited to [`MAX_WANT`].
     ///
     /// # Errors
     /// Too much is in flight already.
@@ -180,16 +180,16 @@ impl FileIntake {
         self.in_flight.add(want).map(|()| want)
     }
 
-    /// How many wants are not answered yet.
+    /// The number of unanswered wants.
     pub fn in_flight(&self) -> usize {
         self.in_flight.count()
     }
 
-    /// Takes one chunk. Returns the whole part once it is there; one that is shorter than what was
-    /// asked for is the end of the file.
+    /// Handles one chunk. Returns the part once it is complete; a part that is shorter than
+    /// requested is the end of the file.
     ///
     /// # Errors
-    /// The client sends something else than what was asked for.
+    /// The client sends something else than was requested.
     pub fn take(&mut self, chunk: &ChunkBytes) -> Result<Option<Vec<u8>>, Failure> {
         let is_complete = self.in_flight.take(chunk)?;
         self.bytes.extend_from_slice(chunk.bytes());
@@ -197,37 +197,39 @@ impl FileIntake {
     }
 }
 
-/// What a relay holds of the file of one request: what the unit has asked for, and does not read yet.
+/// The buffer of a relay for the file of one request: what the unit has requested, and does not
+/// read yet.
 ///
-/// It is no more than the unit has asked for: the wants pass by here, too. All files of a relay share a
-/// bound, so that no number of units and clients takes more memory than [`MAX_RELAYED`].
+/// Since the relay sees the wants too, it accepts no more than the unit has requested. All files of
+/// a relay share a limit, so that no number of units and clients needs more memory than
+/// [`MAX_RELAYED`].
 #[derive(Debug)]
 pub struct Relayed {
     in_flight: InFlight,
-    /// Frames for the unit, and how much of the first of them it has.
+    /// Frames for the unit, and the number of bytes of the first one that were sent.
     frames: VecDeque<Vec<u8>>,
     sent: usize,
-    /// Bytes of these frames, and of those of all requests that the relay holds.
+    /// Bytes of these frames, and of those of all requests of the relay.
     bytes: usize,
     held: Arc<AtomicUsize>,
 }
 
 impl Relayed {
-    /// One of those whose bytes are counted in `held`.
+    /// A buffer whose bytes are counted in `held`.
     pub fn new(held: &Arc<AtomicUsize>) -> Self {
         let (in_flight, frames) = (InFlight::default(), VecDeque::new());
         Self { in_flight, frames, sent: 0, bytes: 0, held: Arc::clone(held) }
     }
 
-    /// The unit wants a part.
+    /// Records a want of the unit.
     pub fn want(&mut self, want: Want) -> Result<(), Failure> {
         self.in_flight.add(want)
     }
 
-    /// Takes a piece for the unit.
+    /// Buffers a piece for the unit.
     ///
     /// # Errors
-    /// The unit has not asked for it, or it finds no room.
+    /// The unit has not requested it, or there is no room.
     pub fn take(&mut self, piece: FilePiece) -> Result<(), Failure> {
         match &piece.body {
             PieceBody::Chunk(chunk) => self.in_flight.take(chunk).map(drop)?,
@@ -235,12 +237,12 @@ impl Relayed {
         }
         let mut frame = Vec::new();
         let json = serde_json::to_vec(&ClientMessage::Piece(piece)).unwrap_or_default();
-        // A piece that came as a frame fits one.
+        // A piece that was received as a frame fits a frame.
         let _ = encode(&json, &mut frame);
         let held = self.held.fetch_add(frame.len(), Ordering::Relaxed) + frame.len();
         self.bytes += frame.len();
         self.frames.push_back(frame);
-        // Chunks that are far shorter than they might be take more room than what was asked for.
+        // Many chunks that are much shorter than possible need more room than what was requested.
         if self.bytes > MAX_RELAYED / 2 || held > MAX_RELAYED {
             let message = "too much of files waits here for units that do not read it";
             return Err(Failure::new(FailureCode::Busy, message, "send it again later"));
@@ -248,12 +250,12 @@ impl Relayed {
         Ok(())
     }
 
-    /// What the unit is to have next, if anything waits for it.
+    /// The next bytes for the unit, if any are buffered.
     pub fn pending(&self) -> Option<&[u8]> {
         self.frames.front().map(|frame| &frame[self.sent..])
     }
 
-    /// The first `count` bytes of that were sent.
+    /// Removes the first `count` bytes, which were sent.
     pub fn sent(&mut self, count: usize) {
         self.sent += count;
         if self.pending().is_some_and(<[u8]>::is_empty)
@@ -272,35 +274,36 @@ impl Drop for Relayed {
     }
 }
 
-/// A file on the side of the client.
+/// The client's side of a file.
 pub trait Source {
-    /// What stands for it in the request.
+    /// Its description in the request.
     fn describe(&self) -> FileArg;
 
-    /// Reads what is at `at`, in bytes, into `buffer`; less than fits only at the end of the file.
+    /// Reads at the offset `at`, in bytes, into `buffer`; returns less than fits only at the end of
+    /// the file.
     ///
     /// # Errors
-    /// It cannot be read, or not there.
+    /// It cannot be read, or not at this offset.
     fn read_at(&mut self, at: u64, buffer: &mut [u8]) -> io::Result<usize>;
 }
 
 /// A file as a command line names it.
 #[derive(Debug)]
 pub enum LocalFile {
-    /// One that can be read anywhere.
+    /// A file that can be read at any offset.
     File(File, u64),
-    /// Standard input, a pipe, a device: read once, from its beginning to its end.
+    /// Standard input, a pipe or a device: read once, sequentially.
     Stream(ForwardOnly),
-    /// One that was read whole before.
+    /// A file that was read completely before.
     Held(Vec<u8>),
 }
 
-/// What can only be read forward.
+/// A source that can only be read sequentially.
 #[derive(Debug)]
 pub struct ForwardOnly {
     from: Forward,
     position: u64,
-    /// It has ended. It is not read again: a terminal would begin anew.
+    /// It has ended. It is not read again: a terminal would return new input.
     has_ended: bool,
 }
 
@@ -334,7 +337,8 @@ impl LocalFile {
         Ok(Self::Stream(ForwardOnly::new(Forward::File(file))))
     }
 
-    /// Reads the whole of it, so that what is sent later is what was looked at now.
+    /// Reads the whole file into memory, so that exactly the content that is signed now is sent
+    /// later.
     ///
     /// # Errors
     /// It cannot be read, or is longer than `longest` bytes.
@@ -412,7 +416,8 @@ impl ForwardOnly {
     }
 }
 
-/// Has `read` fill `buffer`, of which it is told how much is done, up to the end of the file.
+/// Fills `buffer` by calls of `read`, which receives the number of bytes so far, until the end of
+/// the file.
 fn fill(
     buffer: &mut [u8],
     mut read: impl FnMut(&mut [u8], u64) -> io::Result<usize>,
@@ -462,7 +467,7 @@ mod tests {
         assert!(intake.want(u64::MAX, 1).is_err());
     }
 
-    /// Too much, something else than what is next, and what nobody has asked for.
+    /// Too much data, the wrong offset, and data that was not requested.
     #[test]
     fn what_was_not_asked_for_is_refused() {
         for (bad, why) in [
@@ -478,7 +483,7 @@ mod tests {
         }
         let failure = FileIntake::default().take(&chunk(0, b"")).unwrap_err();
         assert!(failure.message.contains("not asked for"), "{failure}");
-        // A part of the second want before the first is done.
+        // A part of the second want before the first is complete.
         let mut intake = FileIntake::default();
         intake.want(0, 5).unwrap();
         intake.want(5, 5).unwrap();
@@ -501,7 +506,7 @@ mod tests {
         }
     }
 
-    /// A relay holds what was asked for and is not read yet, all of it in frames, and not more.
+    /// A relay buffers what was requested and is not read yet, and not more.
     #[test]
     fn a_relay_holds_what_was_asked_for() {
         let held = Arc::default();
@@ -519,7 +524,8 @@ mod tests {
         };
         fill(&mut relayed);
         assert!(relayed.take(piece(window, &full)).unwrap_err().message.contains("not asked for"));
-        // Two requests find room with all that they may have in flight. A third waits for that room.
+        // There is room for everything that two requests may have in flight. A third waits for
+        // room.
         let mut second = Relayed::new(&held);
         fill(&mut second);
         let mut third = Relayed::new(&held);
@@ -530,7 +536,7 @@ mod tests {
 
         let (mut decoder, mut next) = (crate::frame::Decoder::default(), 0);
         while let Some(pending) = relayed.pending() {
-            // As a socket takes it: not where frames end.
+            // A socket accepts bytes regardless of frames.
             let count = pending.len().min(3000);
             decoder.push(&pending[..count]);
             relayed.sent(count);
@@ -543,7 +549,7 @@ mod tests {
         assert_eq!((next, held.load(Ordering::Relaxed)), (window, 0));
     }
 
-    /// Chunks of a byte each take many times the room of what they carry: only so many are held.
+    /// Chunks of one byte need much more room than their data: only a limited number is buffered.
     #[test]
     fn a_relay_holds_few_short_chunks() {
         let held = Arc::default();
@@ -553,7 +559,7 @@ mod tests {
         }
         let taken = (0..).take_while(|&at| relayed.take(piece(at, b"x")).is_ok()).count();
         assert!(taken > 0 && held.load(Ordering::Relaxed) <= MAX_RELAYED / 2 + 100);
-        // Another request finds room meanwhile.
+        // There is room for another request meanwhile.
         let mut other = Relayed::new(&held);
         other.want(Want { at: 0, length: 1 }).unwrap();
         other.take(piece(0, b"x")).unwrap();
@@ -595,7 +601,7 @@ mod tests {
         assert_eq!(read(&mut file, 0).unwrap(), b"0123");
         assert_eq!(read(&mut stream, 0).unwrap_err().kind(), io::ErrorKind::NotSeekable);
         assert!(LocalFile::open("/").is_err());
-        // What is held is as it was, and can be read anywhere.
+        // The content in memory is unchanged, and can be read at any offset.
         assert_eq!(file.hold(10).unwrap(), b"0123456789");
         assert_eq!(
             (read(&mut file, 7).unwrap(), file.describe().size),
@@ -604,7 +610,7 @@ mod tests {
         assert!(file.hold(9).is_err());
     }
 
-    /// What was typed after the end is not for this file.
+    /// Input after the end belongs to something else.
     #[test]
     fn a_stream_ends_once() {
         let path = std::env::temp_dir().join(format!("octet-stream-{}", std::process::id()));
@@ -634,7 +640,7 @@ mod tests {
             let _ = intake.take(&chunk(chunk_at, text.as_bytes()));
         }
 
-        /// Whatever a client sends, what a unit takes is the file from the first want on, without a gap.
+        /// Whatever a client sends, a unit receives the file from the first want on, without a gap.
         #[test]
         fn only_what_is_next_is_taken(
             lengths in prop::collection::vec(1u32..20, 1..5),

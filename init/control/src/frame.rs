@@ -1,27 +1,27 @@
 //! Frames: the bytes `OCT1`, the payload's length (32 bits, big-endian), the payload.
 //!
 //! On a socket a broken frame ends the connection. A serial port cannot be closed, so there the
-//! decoder looks for the next `OCT1` and goes on: a half-sent frame of a client that went away
+//! decoder searches for the next `OCT1` and continues: a half-sent frame of a client that went away
 //! costs at most that frame.
 
-/// What every frame starts with.
+/// The first bytes of every frame.
 const MAGIC: [u8; 4] = *b"OCT1";
 
 pub const HEADER: usize = 8;
 
-/// The largest payload, in bytes.
+/// Maximum payload size in bytes.
 pub const MAX_PAYLOAD: usize = 1 << 20;
 
-/// How much room a decoder keeps when it is empty, in bytes: most frames are small.
+/// Buffer size in bytes that an empty decoder keeps: most frames are small.
 const KEPT: usize = 16 << 10;
 
-/// Bytes that are no frame.
+/// Bytes that are not a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
     /// The frame does not start with `OCT1`.
     #[error("the frame does not start with OCT1")]
     Magic,
-    /// The frame is longer than this side takes.
+    /// The frame exceeds this side's limit.
     #[error("the frame carries {0} bytes, more than the {1} that are allowed")]
     TooLong(u32, usize),
 }
@@ -41,7 +41,8 @@ pub fn encode(payload: &[u8], out: &mut Vec<u8>) -> Result<(), FrameError> {
     Ok(())
 }
 
-/// Takes bytes as they come and gives payloads. Holds at most one frame and what was pushed last.
+/// Decodes frames from a stream of bytes. It buffers at most one frame and the bytes of the last
+/// push.
 #[derive(Debug)]
 pub struct Decoder {
     buffer: Vec<u8>,
@@ -55,17 +56,16 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// A decoder that takes payloads of at most `limit` bytes.
+    /// A decoder for payloads of at most `limit` bytes.
     pub fn with_limit(limit: usize) -> Self {
         Self { buffer: Vec::new(), limit: limit.min(MAX_PAYLOAD) }
     }
 
-    /// Takes payloads of at most `limit` bytes from now on.
+    /// Sets the maximum payload size in bytes.
     pub fn set_limit(&mut self, limit: usize) {
         self.limit = limit.min(MAX_PAYLOAD);
     }
 
-    /// Adds bytes that were received.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
@@ -75,11 +75,11 @@ impl Decoder {
         self.buffer.is_empty()
     }
 
-    /// The next whole payload, if it is here.
+    /// The next complete payload, if there is one.
     ///
     /// # Errors
-    /// What comes next is no frame. On a stream that can be closed, close it; on one that cannot,
-    /// [`resynchronise`](Self::resynchronise) and call again.
+    /// The next bytes are not a frame. On a stream that can be closed, close it; otherwise call
+    /// [`resynchronise`](Self::resynchronise) and try again.
     pub fn next_payload(&mut self) -> Result<Option<Vec<u8>>, FrameError> {
         let start = &self.buffer[..self.buffer.len().min(MAGIC.len())];
         if !MAGIC.starts_with(start) {
@@ -135,7 +135,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the pieces, what was encoded comes out, in order.
+        /// However the bytes are split, the payloads are decoded in order.
         #[test]
         fn pieces_do_not_matter(
             payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..50), 0..5),
@@ -156,8 +156,8 @@ mod tests {
             prop_assert_eq!(got, payloads);
         }
 
-        /// Garbage in front of a frame never hides it for good, and never panics. The garbage may
-        /// itself claim to be a frame; a client then speaks again.
+        /// Garbage before a frame never hides all later frames, and never causes a panic. The
+        /// garbage may itself look like a frame; the client then sends again.
         #[test]
         fn finds_a_frame_after_garbage(garbage in "[^O]{0,40}") {
             let mut decoder = Decoder::default();

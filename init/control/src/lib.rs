@@ -1,8 +1,8 @@
-//! How the parts of an appliance talk to each other and to their operator.
+//! The protocol between the parts of an appliance and their operator.
 //!
-//! A unit listens on a Unix socket and speaks [frames](frame) that carry JSON [messages](message).
-//! Its [verbs](verb) describe themselves: `describe` answers with every verb, its arguments, help
-//! and the capability it needs, and every command line, gate or page is made from that answer.
+//! A unit listens on a Unix socket for [frames](frame) with JSON [messages](message). Its
+//! [verbs](verb) describe themselves: `describe` answers with every verb, its arguments, its help
+//! and the capability it needs, and every command line, gate or page is generated from that answer.
 
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -40,13 +40,14 @@ pub use print::print;
 pub use verb::{Arg, ArgKind, Arguments, Column, ColumnKind, DESCRIBE, Signed, Verb};
 pub use way::{silent, why_not};
 
-/// What stands for every verb among those that a unit may call: the unit brings operators, and asks in their names.
+/// The wildcard among the verbs that a unit may call: the unit authenticates operators, and calls
+/// on their behalf.
 pub const OF_OPERATORS: &str = "*";
 
-/// The verb of PID 1 that tells how all units are.
+/// The verb of PID 1 that reports the state of all units.
 pub const STATUS: &str = "status";
 
-/// The verb of PID 1 that tells which units can be asked, and what each is for.
+/// The verb of PID 1 that lists the units with a control socket, and their purpose.
 pub const UNITS: &str = "units";
 
 /// The virtio-serial port that carries the same protocol under QEMU.

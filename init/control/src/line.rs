@@ -1,13 +1,13 @@
-//! Texts that become a line.
+//! Escapes text for a single line of output.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
 use octet_appliance::is_control_or_format;
 
-/// `text` as one line, without its end: control characters in it, newlines too, and what hides or turns text beside it are
-/// escaped as Rust writes them. A part of
-/// what is written down may be another's words, and nobody may write a line in somebody else's name.
+/// `text` as one line, without its line end: control characters, including newlines, and characters
+/// that hide or reorder text are escaped as Rust writes them. A part of a log line may come from
+/// somebody else, who must not be able to forge another line.
 pub fn one_line(text: &str) -> Cow<'_, str> {
     if !text.contains(is_control_or_format) {
         return Cow::Borrowed(text);
@@ -15,7 +15,7 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
     let mut line = String::with_capacity(text.len() + 8);
     for c in text.chars() {
         if is_control_or_format(c) {
-            // A string takes everything.
+            // Writing to a string cannot fail.
             let _ = write!(line, "{}", c.escape_default());
         } else {
             line.push(c);
@@ -24,7 +24,8 @@ pub fn one_line(text: &str) -> Cow<'_, str> {
     Cow::Owned(line)
 }
 
-/// `text` with its lines as they are, each as [`one_line`] writes it: what another says commands no terminal.
+/// `text` with its lines kept, each escaped as by [`one_line`]: foreign text must not contain
+/// terminal escapes.
 pub fn lines(text: &str) -> String {
     let lines: Vec<_> = text.lines().map(one_line).collect();
     lines.join("\n")

@@ -1,5 +1,5 @@
-//! The verb that two units have: logd answers it, and PID 1 offers the same and hands it on to logd,
-//! so that an operator need not know who keeps the log.
+//! The verb that two units have: logd answers it, and PID 1 offers the same and forwards it to
+//! logd, so that an operator need not know which unit keeps the log.
 
 use octet_appliance::operator::Permission;
 

@@ -1,4 +1,4 @@
-//! What frames carry: requests and replies, as JSON.
+//! The payload of frames: requests and replies, as JSON.
 
 use octet_appliance::{PublicKey, UnitName};
 use serde::{Deserialize, Serialize};
@@ -6,16 +6,15 @@ use serde_json::{Map, Value};
 
 use crate::file::{ChunkBytes, Want};
 
-/// What a client sends: a request, or a piece of the file that is an argument of one.
+/// A client's message: a request, or a piece of the file that is an argument of one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Raw", untagged)]
 pub enum ClientMessage {
     Request(Request),
-    /// A piece of a file.
     Piece(FilePiece),
 }
 
-/// A piece of the file that is an argument of a request that was sent before.
+/// A piece of the file that is an argument of an earlier request.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct FilePiece {
     pub id: u64,
@@ -26,9 +25,9 @@ pub struct FilePiece {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PieceBody {
-    /// Bytes that were wanted; none at the end of the file.
+    /// Requested bytes; empty at the end of the file.
     Chunk(ChunkBytes),
-    /// The client cannot go on, for this reason: nothing further will come.
+    /// The client cannot continue, for this reason: no further pieces come.
     Broken(String),
 }
 
@@ -74,30 +73,30 @@ impl TryFrom<Raw> for ClientMessage {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Request {
-    /// Chosen by the client; every reply carries it back.
+    /// Chosen by the client; every reply repeats it.
     pub id: u64,
-    /// The unit that is meant, where one connection reaches several.
+    /// The called unit, where one connection reaches several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<UnitName>,
     /// One of the verbs that `describe` lists.
     pub verb: String,
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub args: Map<String, Value>,
-    /// For whom it is asked. A unit says it to PID 1 if it brings operators, and PID 1 to the units;
-    /// nobody else is believed.
+    /// The operator on whose behalf the call is made. A unit that authenticates operators sets it
+    /// for PID 1, and PID 1 for the units; from others it is not accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<By>,
 }
 
-/// An operator, for whom somebody else asks.
+/// The caller on whose behalf another one calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum By {
-    /// A process of root's on the box.
+    /// A process of root on the box.
     Root,
-    /// Whoever holds the control port, which only a machine under QEMU has.
+    /// The user of the control port, which only a machine under QEMU has.
     Port,
-    /// The holder of this key.
+    /// The owner of this key.
     Operator(PublicKey),
 }
 
@@ -111,7 +110,7 @@ impl std::fmt::Display for By {
     }
 }
 
-/// One reply. A request is answered by any number of items and then one end or error.
+/// A reply. A request is answered by any number of items, followed by one end or error.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reply {
     pub id: u64,
@@ -122,9 +121,9 @@ pub struct Reply {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ReplyBody {
-    /// One item of several; more follows.
+    /// One item of several; more replies follow.
     Item(Value),
-    /// The unit waits for this part of the file that is an argument; more follows.
+    /// The unit requests this part of the file that is an argument; more replies follow.
     Want(Want),
     /// The whole answer, or its end.
     End(Value),
@@ -153,17 +152,17 @@ pub struct Failure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FailureCode {
-    /// The bytes were no frame or no request.
+    /// The bytes were not a valid frame or request.
     BadRequest,
-    /// There is no such verb, unit or thing.
+    /// There is no such verb, unit or object.
     NotFound,
-    /// The arguments do not fit the verb.
+    /// The arguments do not match the verb.
     BadArgument,
     /// The caller lacks the capability.
     Denied,
-    /// The server has no room for this now.
+    /// The server is at its limit.
     Busy,
-    /// It was tried and did not work.
+    /// The verb was executed and failed.
     Failed,
 }
 

@@ -5,27 +5,27 @@ use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-/// The longest datagram that is read, in bytes; what is longer is cut.
+/// Maximum datagram size in bytes; a longer one is truncated.
 pub const MAX_DATAGRAM: usize = 4096;
 
-/// The longest `STATUS` that is kept, in bytes.
+/// Maximum size of `STATUS` in bytes.
 const MAX_STATUS: usize = 512;
 
-/// What a datagram says. Keys that mean nothing here are passed over.
+/// The content of a datagram. Unknown keys are ignored.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Notification {
-    /// `READY=1`: the service serves.
+    /// `READY=1`: the service is ready.
     pub ready: bool,
     /// `WATCHDOG=1`: the service still makes progress.
     pub alive: bool,
-    /// `EXTEND_TIMEOUT_USEC=…`: it needs so much longer, from now on, for what it is at.
+    /// `EXTEND_TIMEOUT_USEC=…`: it needs this much more time, from now on, for its current step.
     pub extend: Option<Duration>,
-    /// `STATUS=…`: how it is doing, in one line for people.
+    /// `STATUS=…`: its status, in one line for people.
     pub status: Option<String>,
 }
 
 impl Notification {
-    /// Reads a datagram. Bytes that are no text are shown as such.
+    /// Parses a datagram. Invalid UTF-8 is replaced.
     pub fn parse(datagram: &[u8]) -> Self {
         let mut notification = Self::default();
         for line in datagram.split(|&byte| byte == b'\n') {
@@ -48,11 +48,11 @@ impl Notification {
     }
 }
 
-/// Sends PID 1 `lines`, if there is one that listens (`$NOTIFY_SOCKET`). Outside the appliance,
-/// where nobody does, nothing is sent.
+/// Sends `lines` to PID 1's notification socket (`$NOTIFY_SOCKET`). Outside the appliance, where
+/// there is none, nothing is sent.
 ///
 /// # Errors
-/// PID 1 could not be told.
+/// The datagram could not be sent.
 pub fn send(lines: &str) -> io::Result<()> {
     let Some(path) = std::env::var_os("NOTIFY_SOCKET") else {
         return Ok(());
@@ -89,7 +89,7 @@ mod tests {
         #[test]
         fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..1000)) {
             let status = Notification::parse(&bytes).status;
-            // Bytes that are no UTF-8 grow threefold when shown.
+            // Replacing invalid UTF-8 grows it threefold.
             prop_assert!(status.is_none_or(|status| status.len() <= 3 * MAX_STATUS));
         }
     }

@@ -1,8 +1,8 @@
-//! Words for whoever reads the output of a program.
+//! Output to a program's standard output.
 
 use std::io::{self, ErrorKind, Write};
 
-/// Prints `text`. That its reader has gone, as `head` has after its lines, is no failure: what is left is done unseen.
+/// Prints `text`. A closed pipe, such as that of `head`, is not an error: the rest is dropped.
 ///
 /// # Errors
 /// It cannot be written for another reason.

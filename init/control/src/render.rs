@@ -1,4 +1,4 @@
-//! Answers as text for people: lists of objects as tables, objects as lines.
+//! Renders answers as text for people: lists of objects as tables, objects as lines.
 
 mod drawing;
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::verb::{ColumnKind, Verb};
 
-/// The answer `value` of `verb` as text, with a line end.
+/// Renders the answer `value` of `verb` as text, with a line end.
 pub fn render(verb: &Verb, value: &Value) -> String {
     let mut out = String::new();
     match value {
@@ -63,7 +63,7 @@ fn is_table(value: &Value) -> bool {
     matches!(value, Value::Array(rows) if rows.iter().all(Value::is_object))
 }
 
-/// Rows as columns under their names, in the order of the first row's fields.
+/// Renders rows as columns under their names, in the order of the first row's fields.
 fn table(verb: &Verb, rows: &[Value]) -> String {
     let Some(names) = rows.first().and_then(Value::as_object) else {
         return rows.iter().map(|row| plain(row) + "\n").collect();
@@ -89,7 +89,7 @@ fn kind(verb: &Verb, field: &str) -> Option<ColumnKind> {
     verb.columns.iter().find(|column| column.field == field).map(|column| column.kind)
 }
 
-/// One value as text, with its unit.
+/// Renders one value with its unit.
 fn cell(verb: &Verb, field: &str, value: &Value) -> String {
     match (kind(verb, field), value) {
         (Some(ColumnKind::Bytes), Value::Number(n)) => bytes(n.as_u64().unwrap_or(0)),
@@ -108,7 +108,7 @@ fn cell(verb: &Verb, field: &str, value: &Value) -> String {
     }
 }
 
-/// A value without quotes; what is not there is `-`. Control characters of the other side never
+/// Renders a value without quotes; a missing one is `-`. Control characters of the other side never
 /// reach the terminal.
 fn plain(value: &Value) -> String {
     match value {
@@ -123,7 +123,7 @@ fn plain(value: &Value) -> String {
     }
 }
 
-/// Later than the last second of the year 9999 there is no date.
+/// Dates end with the last second of the year 9999.
 fn date(seconds: u64) -> String {
     const LAST: u64 = 253_402_300_799;
     let at = UNIX_EPOCH + Duration::from_secs(seconds.min(LAST));

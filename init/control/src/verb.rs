@@ -1,4 +1,4 @@
-//! Verbs that describe themselves.
+//! Self-describing verbs.
 
 use octet_appliance::operator::Permission;
 use serde::{Deserialize, Serialize};
@@ -10,32 +10,32 @@ use crate::message::{Failure, FailureCode};
 /// The verb that every unit has: it lists all of the unit's verbs.
 pub const DESCRIBE: &str = "describe";
 
-/// One thing a unit can be asked to do.
+/// A call that a unit answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verb {
     pub name: String,
     pub help: String,
-    /// What the caller must be allowed to do.
+    /// The permission that the caller needs.
     pub capability: Permission,
     /// Its arguments, in the order of a command line.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<Arg>,
-    /// How the fields of its answer are shown; fields that are not listed are shown as they are.
+    /// How fields of its answer are shown; fields that are not listed are shown unchanged.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub columns: Vec<Column>,
-    /// Whether only other units call it: help and completion leave it out.
+    /// Whether only other units call it: help and completion omit it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub internal: bool,
-    /// Whether whoever has a key signs a call of it, and for which number.
+    /// Whether an operator with a key signs its calls, and with which number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed: Option<Signed>,
 }
 
-/// That a call is to be signed by whoever has a key: as a command of all its arguments, which is
-/// another one, `signed`. Of a file its SHA-256 is among what is signed.
+/// Calls are to be signed by an operator with a key: as a command with all arguments, which is
+/// passed in the argument `signed`. For a file its SHA-256 digest is signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Signed {
-    /// What the argument `sequence` is then: a number that is good for one call.
+    /// The value of the argument `sequence`: a number that is valid for one call.
     pub sequence: u64,
 }
 
@@ -45,27 +45,27 @@ pub struct Arg {
     pub name: String,
     pub help: String,
     pub kind: ArgKind,
-    /// Whether the verb does not work without it.
+    /// Whether the argument is mandatory.
     pub required: bool,
-    /// One letter that may stand for the name of a flag, number or option on a command line: `-f`.
+    /// The short form of a flag, number or option on a command line, one letter: `-f`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub short: Option<char>,
 }
 
-/// What an argument may be.
+/// The kind of an argument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ArgKind {
-    /// Any text; on a command line in its place.
+    /// Any text; positional on a command line.
     Text,
     /// Any text; on a command line `--name VALUE`.
     Option,
     /// A whole number, 0 or more; on a command line `--name N`.
     Integer,
-    /// Yes or no; on a command line `--name`.
+    /// A flag; on a command line `--name`.
     Flag,
-    /// A file, which comes in the pieces that are asked for ([`file`](crate::file)); on a command
-    /// line its path in its place, or `-` for standard input. A verb takes one at most.
+    /// A file, which is sent in the pieces that the unit requests ([`file`](crate::file)); on a
+    /// command line its path is positional, or `-` for standard input. A verb has at most one.
     File,
 }
 
@@ -76,32 +76,32 @@ pub struct Column {
     pub kind: ColumnKind,
 }
 
-/// What a number in an answer means.
+/// The meaning of a number in an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ColumnKind {
     Bytes,
-    /// A length of time in milliseconds.
+    /// A duration in milliseconds.
     Milliseconds,
     /// Seconds since 1970: shown as a date (RFC 3339, UTC).
     Date,
-    /// Lines of text, shown as they are.
+    /// Lines of text, shown unchanged.
     Lines,
-    /// `rows` in time, each with `name`, `kind`, `start` and `ready`, and `ready_at`, all in milliseconds: shown as
-    /// a drawing (SVG).
+    /// `rows` on a time axis, each with `name`, `kind`, `start` and `ready`, and `ready_at`, all in
+    /// milliseconds: shown as a drawing (SVG).
     Drawing,
-    /// One that is not known here: shown as it is.
+    /// An unknown kind: shown unchanged.
     #[serde(other)]
     Other,
 }
 
 impl Verb {
-    /// The verb `name` of a unit that has `verbs`.
+    /// Finds the verb `name` among `verbs`.
     pub fn find<'a>(verbs: &'a [Self], name: &str) -> Result<&'a Self, Failure> {
         verbs.iter().find(|verb| verb.name == name).ok_or_else(|| Self::unknown(name))
     }
 
-    /// The answer to who asks for `name`, which is no verb.
+    /// The error for an unknown verb `name`.
     pub fn unknown(name: &str) -> Failure {
         let message = format!("there is no verb `{name}`");
         Failure::new(FailureCode::NotFound, message, "`describe` lists all verbs")
@@ -113,14 +113,14 @@ impl Verb {
         Self { name, help, capability, args, columns, internal: false, signed: None }
     }
 
-    /// Has help and completion leave it out: only other units call it.
+    /// Marks it as called only by other units: help and completion omit it.
     #[must_use]
     pub fn internal(mut self) -> Self {
         self.internal = true;
         self
     }
 
-    /// Has calls signed by whoever has a key, the next one with the number `sequence`.
+    /// Requires signed calls, the next one with the number `sequence`.
     #[must_use]
     pub fn signed(mut self, sequence: u64) -> Self {
         self.signed = Some(Signed { sequence });
@@ -128,13 +128,13 @@ impl Verb {
             .optional("signed", ArgKind::Option, "The operator's signature; octetctl adds it")
     }
 
-    /// Adds an argument that must be given.
+    /// Adds a mandatory argument.
     #[must_use]
     pub fn required(self, name: &str, kind: ArgKind, help: &str) -> Self {
         self.add(name, kind, help, true)
     }
 
-    /// Adds an argument that may be left out.
+    /// Adds an optional argument.
     #[must_use]
     pub fn optional(self, name: &str, kind: ArgKind, help: &str) -> Self {
         self.add(name, kind, help, false)
@@ -145,7 +145,7 @@ impl Verb {
         self
     }
 
-    /// Gives the argument that was added last a form of one letter.
+    /// Gives the last argument a short form of one letter.
     #[must_use]
     pub fn short(mut self, letter: char) -> Self {
         if let Some(arg) = self.args.last_mut() {
@@ -154,14 +154,14 @@ impl Verb {
         self
     }
 
-    /// Says how fields of the answer are shown.
+    /// Sets how fields of the answer are shown.
     #[must_use]
     pub fn shown(mut self, kind: ColumnKind, fields: &[&str]) -> Self {
         self.columns.extend(fields.iter().map(|field| Column { field: (*field).to_owned(), kind }));
         self
     }
 
-    /// Checks `args` against what the verb takes.
+    /// Checks `args` against the verb's arguments.
     ///
     /// # Errors
     /// An argument is missing, unknown or of the wrong kind; the failure names it.
@@ -196,7 +196,7 @@ impl Verb {
     }
 }
 
-/// Arguments that fit their verb.
+/// Checked arguments of a verb.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Arguments(Map<String, Value>);
 
@@ -206,17 +206,17 @@ impl Arguments {
         &self.0
     }
 
-    /// The text argument `name`, if it was given.
+    /// The text argument `name`, if given.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.0.get(name).and_then(Value::as_str)
     }
 
-    /// The number `name`, if it was given.
+    /// The number `name`, if given.
     pub fn integer(&self, name: &str) -> Option<u64> {
         self.0.get(name).and_then(Value::as_u64)
     }
 
-    /// The file `name`, if one was given; its content comes as it is asked for.
+    /// The file `name`, if given; its content is sent when it is requested.
     pub fn file(&self, name: &str) -> Option<FileArg> {
         self.0.get(name).and_then(|value| FileArg::deserialize(value).ok())
     }
@@ -266,8 +266,8 @@ mod tests {
         }
     }
 
-    /// What a unit of before said of an argument is still understood, and one without a letter is
-    /// still said in the same words.
+    /// Descriptions of arguments by older units are still understood, and those without a short
+    /// form have the same encoding as before.
     #[test]
     fn a_letter_is_no_new_language() {
         let old = r#"{"name":"lines","help":"how many","kind":"integer","required":false}"#;

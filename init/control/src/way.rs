@@ -1,11 +1,12 @@
-//! The way of a request that may be for any unit: which one answers it, and why one cannot be asked.
+//! Dispatches a request that may be for any unit: which unit answers it, and why one cannot be
+//! called.
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{CLUSTER, Failure, FailureCode, INIT, LOGGER, LOGS, Request, STATUS, UnitName};
 
-/// What counts here of the answer to PID 1's `status`.
+/// The needed part of PID 1's answer to `status`.
 #[derive(Deserialize)]
 struct Status {
     units: Vec<Listed>,
@@ -19,8 +20,9 @@ struct Listed {
 }
 
 impl Request {
-    /// Takes out which unit is to have it; none is PID 1. What units have said, which may be asked of PID 1, is
-    /// `logd`'s to tell, and how the other nodes of the box are is `cluster`'s.
+    /// Removes the called unit from the request; `None` is PID 1. Requests to PID 1 for the output
+    /// of units are dispatched to `logd`, and those for the state of the box's other nodes to
+    /// `cluster`.
     pub fn take_unit(&mut self) -> Option<UnitName> {
         let unit = self.unit.take().filter(|unit| unit.as_str() != INIT);
         let of_box = || self.args.get("box") == Some(&Value::Bool(true));
@@ -36,7 +38,8 @@ impl Request {
     }
 }
 
-/// Why the socket of `unit` cannot be connected to, which ended in `error`: `status` is what PID 1 says of all units.
+/// Explains why connecting to the socket of `unit` failed with `error`; `status` is PID 1's report
+/// of all units.
 pub fn why_not(unit: &str, status: &Value, error: &str) -> Failure {
     let listed = Status::deserialize(status).map(|status| status.units).unwrap_or_default();
     let help = "`status` shows where it is and how it is";
@@ -53,7 +56,7 @@ pub fn why_not(unit: &str, status: &Value, error: &str) -> Failure {
     }
 }
 
-/// `unit` gives no answer, for this reason.
+/// The failure that `unit` does not answer, for this reason.
 pub fn silent(unit: &str, why: &str) -> Failure {
     let message = format!("unit `{unit}` does not answer: {why}");
     Failure::new(FailureCode::Failed, message, "`status` shows how it is")

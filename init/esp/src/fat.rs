@@ -1,13 +1,13 @@
-//! Tidying up a FAT32 volume after a power cut (Microsoft's "FAT32 File System Specification" 1.03;
-//! kernel: fs/fat): what is to be written, and in which order. Only [`tidy`] touches a device.
+//! Repairs a FAT32 volume after a power cut (Microsoft's "FAT32 File System Specification" 1.03;
+//! kernel: fs/fat): what is to be written, and in which order. Only [`tidy`] accesses a device.
 //!
-//! A cut loses no file that was on the medium before. It leaves clusters that no file has, a name
-//! whose content never came, be it a file's or a folder's, a second name of a file that was being
-//! renamed, tables that differ and counts that are wrong. Those are mended. All else is not the work
-//! of a cut: then nothing is written, and what was found is told.
+//! A power cut loses no file that was on the medium before. It leaves lost clusters, entries of
+//! files and folders without their content, a second entry of a file that was being renamed, tables
+//! that differ and wrong counts. Those are repaired. All other damage has another cause: then
+//! nothing is written, and what was found is reported.
 //!
-//! The order makes another cut harmless: as long as anything is left to do the volume says that it
-//! was not unmounted, and every part of what is done leaves less to do.
+//! The order makes another power cut harmless: as long as anything is left to do, the volume is
+//! marked as not unmounted, and every step leaves less to do.
 
 mod folder;
 mod table;
@@ -25,17 +25,18 @@ use table::FatTable;
 pub use volume::VolumeGeometry;
 use walk::TreeWalk;
 
-/// Bytes of one sector: the only size that the image is made for.
+/// Bytes of a sector: the only size that the image supports.
 pub const SECTOR: usize = 512;
 
-/// Where sector 0 says that the volume is mounted, or was not unmounted (fs/fat: `FAT_STATE_DIRTY`).
+/// Offset of the state in sector 0: whether the volume is mounted, or was not unmounted (fs/fat:
+/// `FAT_STATE_DIRTY`).
 pub const STATE: usize = 65;
-/// The bit that says so.
+/// The bit for that.
 pub const DIRTY: u8 = 1;
 
 /// Where a volume can be read.
 pub trait ReadAt {
-    /// Fills `bytes` from byte `at` on.
+    /// Fills `bytes` from the offset `at` on.
     ///
     /// # Errors
     /// It cannot be read, or ends before that.
@@ -50,16 +51,16 @@ impl ReadAt for File {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FatWrite {
-    /// The first sector of the volume.
+    /// The first sector, relative to the volume.
     pub sector: u64,
     /// Whole sectors.
     pub bytes: Vec<u8>,
 }
 
-/// What is to be done so that the volume is as if it had been unmounted.
+/// The writes that make the volume as if it had been unmounted.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct RepairPlan {
-    /// Each stage is on the medium before the next is begun; within one the order is free.
+    /// Each stage must be on the medium before the next begins; within one the order is free.
     pub stages: Vec<Vec<FatWrite>>,
     pub done: Vec<String>,
 }
@@ -69,13 +70,13 @@ pub struct RepairPlan {
 pub enum FatProblem {
     #[error("sector {sector}: {error}")]
     Read { sector: u64, error: io::Error },
-    /// This is no such volume.
+    /// This is not a supported volume.
     #[error("this is not a FAT32 volume as the builder makes it: {0}")]
     Volume(&'static str),
-    /// Nothing that a cut leaves.
+    /// Damage that a power cut does not cause.
     #[error("{path}: {fault}")]
     File {
-        /// From the root of the volume on.
+        /// The path from the root of the volume on.
         path: String,
         /// What is wrong with it.
         fault: FatFault,
@@ -85,36 +86,36 @@ pub enum FatProblem {
 /// What is wrong with a file or a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FatFault {
-    /// Two files, or a file twice.
+    /// A cluster belongs to two files, or twice to one.
     #[error("cluster {0} is in use twice")]
     Shared(u32),
-    /// A number that is none of a cluster.
+    /// An invalid cluster number.
     #[error("it goes on at cluster {0}, which there is not")]
     NoCluster(u32),
-    /// The table says that the medium is bad there.
+    /// The table marks the cluster as bad.
     #[error("cluster {0} is marked as bad")]
     Bad(u32),
-    /// A folder or a large file, of which the chain ends too early.
+    /// The chain of a folder or a large file ends too early.
     #[error("it is not whole")]
     NotWhole,
-    /// A folder with something else in it.
+    /// A folder with invalid content.
     #[error("this is not the content of a folder")]
     NoFolder,
-    /// More than is ever there.
+    /// More than the limits allow.
     #[error("there are too many folders, or too large ones")]
     TooMany,
 }
 
-/// When a volume is looked through.
+/// When a volume is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Check {
-    /// If it says that it was not unmounted.
+    /// If it is marked as not unmounted.
     IfDirty,
-    /// Also if it does not: firmware renames files without saying so.
+    /// Always: firmware renames files without marking it.
     Always,
 }
 
-/// Tidies up the volume on `device`, which must not be mounted. Returns what was done, in words.
+/// Repairs the volume on `device`, which must not be mounted. Returns what was done, in words.
 pub fn tidy(device: &Path, check: Check) -> Result<Option<String>, String> {
     let at = |error: io::Error| format!("{}: {error}", device.display());
     let problem =
@@ -127,7 +128,7 @@ pub fn tidy(device: &Path, check: Check) -> Result<Option<String>, String> {
     }
     let mut options = File::options();
     options.read(true).write(true);
-    // The kernel refuses a device that is mounted.
+    // The kernel refuses to open a mounted device this way.
     options.custom_flags(OFlags::EXCL.bits().cast_signed());
     let file = options.open(device).map_err(at)?;
     let plan = plan(&file).map_err(problem)?;
@@ -145,7 +146,7 @@ fn apply(device: &File, plan: &RepairPlan) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the volume says that it was not unmounted: to Linux, or to others.
+/// Whether the volume is marked as not unmounted, in the way of Linux or of other systems.
 fn is_dirty(device: &impl ReadAt) -> Result<bool, FatProblem> {
     let boot = read(device, 0, 1)?;
     let volume = VolumeGeometry::read(&boot)?;
@@ -153,7 +154,7 @@ fn is_dirty(device: &impl ReadAt) -> Result<bool, FatProblem> {
     Ok(boot[STATE] & DIRTY != 0 || table::is_dirty(&table))
 }
 
-/// Plans what has to be written; nothing, if all is well.
+/// Plans the writes; an empty plan if all is well.
 pub fn plan(device: &impl ReadAt) -> Result<RepairPlan, FatProblem> {
     let boot = read(device, 0, 1)?;
     let volume = VolumeGeometry::read(&boot)?;
@@ -177,7 +178,7 @@ pub fn plan(device: &impl ReadAt) -> Result<RepairPlan, FatProblem> {
         done.push(format!("clusters freed: {lost}"));
     }
     add(&mut mend, &first, &mended, volume.tables[0]);
-    // The second one may be clean before the first one is: the first one counts.
+    // The second table may be marked clean before the first one is: the first one counts.
     if add(&mut mend, &second, table.bytes(), volume.tables[1]) {
         done.push("the second table made like the first one".into());
     }
@@ -197,8 +198,8 @@ pub fn plan(device: &impl ReadAt) -> Result<RepairPlan, FatProblem> {
     Ok(RepairPlan { stages: stages.collect(), done })
 }
 
-/// Adds the sectors of `new` that differ from those of `old`, which lie from `sector` on, to
-/// `writes`: neighbours together. Returns whether there are any.
+/// Adds the sectors of `new` that differ from those of `old`, which begin at `sector`, to `writes`,
+/// and merges adjacent ones. Returns whether there are any.
 fn add(writes: &mut Vec<FatWrite>, old: &[u8], new: &[u8], sector: u64) -> bool {
     let before = writes.len();
     let pairs = old.chunks(SECTOR).zip(new.chunks(SECTOR)).zip(sector..);

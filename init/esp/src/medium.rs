@@ -1,5 +1,5 @@
-//! Where slots are: the few things that are done with files there. Behind this, tests cut the power
-//! after every one of them.
+//! The file operations on the medium with the slots. Tests implement it to cut the power after each
+//! of them.
 
 use std::io;
 
@@ -7,69 +7,69 @@ use std::io;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FolderItem {
     pub name: String,
-    /// Bytes of a file; nothing for a folder.
+    /// Size of a file in bytes; `None` for a folder.
     pub size: Option<u64>,
 }
 
 /// The EFI system partition. Paths have no leading `/`.
 ///
-/// What was written is on the medium only after [`sync`](Self::sync): until then a power cut leaves
-/// any part of it.
+/// What was written is on the medium only after [`sync`](Self::sync): until then a power cut may
+/// leave any part of it.
 pub trait Medium {
-    /// What is in `folder`; nothing, if it is not there.
+    /// The content of `folder`; empty if it does not exist.
     ///
     /// # Errors
-    /// The medium refuses; so with all the others.
+    /// The medium refuses, as with all other operations.
     fn list(&self, folder: &str) -> io::Result<Vec<FolderItem>>;
 
-    /// Reads a small file: of one that is longer, the first `most` bytes.
+    /// Reads a small file: of a longer one, the first `most` bytes.
     fn read(&self, path: &str, most: u64) -> io::Result<Vec<u8>>;
 
-    /// Fills `bytes` from byte `at` of the file on.
+    /// Fills `bytes` from the offset `at` of the file on.
     ///
     /// # Errors
-    /// It is not there, or too short.
+    /// The file does not exist, or is too short.
     fn read_at(&self, path: &str, at: u64, bytes: &mut [u8]) -> io::Result<()>;
 
     fn free(&self) -> io::Result<u64>;
 
-    /// Makes a folder, if it is not there.
+    /// Makes a folder, unless it exists.
     fn make_folder(&mut self, path: &str) -> io::Result<()>;
 
-    /// Makes an empty file, over one that is there.
+    /// Makes an empty file, and replaces an existing one.
     fn create(&mut self, path: &str) -> io::Result<()>;
 
-    /// Adds to the end of a file.
+    /// Appends to a file.
     fn append(&mut self, path: &str, bytes: &[u8]) -> io::Result<()>;
 
-    /// Gives a file another name, which must be free.
+    /// Renames a file; the new name must be free.
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()>;
 
-    /// Removes a file. Its room is free after the next [`sync`](Self::sync): until its name is gone from
-    /// the medium, nothing of it is given to another.
+    /// Removes a file. Its space is free after the next [`sync`](Self::sync): until its entry is
+    /// gone from the medium, its clusters are not reused.
     fn remove(&mut self, path: &str) -> io::Result<()>;
 
     /// Removes an empty folder, in the same way.
     ///
     /// # Errors
-    /// It is not there, or not empty.
+    /// It does not exist, or is not empty.
     fn remove_folder(&mut self, path: &str) -> io::Result<()>;
 
-    /// Returns once all that was written is on the medium.
+    /// Returns once everything written is on the medium.
     fn sync(&mut self) -> io::Result<()>;
 
-    /// Forgets what it holds in memory: what is read after this is what the boot loader would read.
-    /// Everything was synced before.
+    /// Drops caches: later reads return what the boot loader would read. Everything was synced
+    /// before.
     fn reopen(&mut self) -> io::Result<()>;
 }
 
-/// The name that the file at `path` has until all of it is on the medium: PID 1 takes one that ends in
-/// this for what a cut has left.
+/// The name of the file at `path` until all of it is on the medium: PID 1 takes a file with this
+/// ending for what a power cut has left.
 pub fn staged(path: &str) -> String {
     format!("{path}.new")
 }
 
-/// Writes a file whole under a name that is free, and onto the medium.
+/// Writes a whole file under a free name, and syncs it.
 pub fn write_whole(medium: &mut impl Medium, path: &str, bytes: &[u8]) -> io::Result<()> {
     medium.create(path)?;
     medium.append(path, bytes)?;

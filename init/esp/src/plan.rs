@@ -1,46 +1,47 @@
-//! What is to be done so that a slot has a place: pure, from what is there to a list.
+//! Plans how to make room for a slot: pure, from the present files to a list of changes.
 
 use octet_bundle::{Manifest, SlotFile};
 
 use crate::present::{EspContents, PresentSlot};
 
-/// Bytes beyond the files that a slot takes: its manifest and entry, folders, and the ends of
+/// Bytes that a slot needs besides its files: its manifest and entry, folders, and partly used
 /// clusters.
 const BESIDES: u64 = 256 << 10;
 
-/// What is to be done, in this order.
+/// The changes, in this order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EspPlan {
-    /// What goes first: entries of slots that are not kept. Once that is on the medium the boot
-    /// loader does not know them any more.
+    /// Entries of slots that are not kept, removed first. Once that is on the medium the boot
+    /// loader does not know these slots any more.
     pub entries: Vec<String>,
-    /// Files that nobody needs then.
+    /// Files that nothing refers to then.
     pub files: Vec<String>,
     /// Folders that are empty then.
     pub folders: Vec<String>,
-    /// Files of the new slot that another slot has already, and where.
+    /// Files of the new slot that another slot has already, with their paths.
     pub shared: Vec<(SlotFile, String)>,
     /// Files of the new slot that are to be written.
     pub written: Vec<SlotFile>,
 }
 
-/// Even without the slots that may go there is no room.
+/// Even without the slots that may be removed there is not enough room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoRoom {
     pub needed: u64,
-    /// Bytes that are free once all that may go is gone.
+    /// Free bytes once everything that may be removed is gone.
     pub free: u64,
 }
 
 impl EspPlan {
-    /// Where a file of the slot will be.
+    /// The path of a file of the new slot.
     pub fn path(&self, manifest: &Manifest, kind: SlotFile) -> String {
         let shared = self.shared.iter().find(|(shared, _)| *shared == kind);
         shared.map_or_else(|| manifest.slot.file(kind), |(_, path)| path.clone())
     }
 }
 
-/// Plans a place for the slot `new`, which is none of `kept`: what is not kept goes.
+/// Plans the room for the slot `new`, which is not one of `kept`: everything that is not kept is
+/// removed.
 pub fn place(
     present: &EspContents,
     kept: &[&PresentSlot],
@@ -69,7 +70,7 @@ pub fn place(
     if needed > free { Err(NoRoom { needed, free }) } else { Ok(plan) }
 }
 
-/// What is to go so that only `kept` is there.
+/// The removals that leave only `kept`.
 pub fn clear(present: &EspContents, kept: &[&PresentSlot]) -> EspPlan {
     let gone = present.slots.iter().filter(|slot| kept.iter().all(|kept| kept.name != slot.name));
     let entries = gone.flat_map(|slot| &slot.entries).chain(&present.unfinished);

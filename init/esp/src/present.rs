@@ -1,4 +1,4 @@
-//! What is on the EFI system partition.
+//! The present content of the EFI system partition.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,7 +10,7 @@ use octet_bundle::{
 
 use crate::medium::Medium;
 
-/// The most bytes of an entry that are read.
+/// Maximum bytes of an entry that are read.
 pub const MAX_ENTRY: u64 = 16 << 10;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,9 +19,9 @@ pub struct EspContents {
     pub slots: Vec<PresentSlot>,
     /// Files in folders of slots, by path, with their sizes: also those that no entry names.
     pub files: BTreeMap<String, u64>,
-    /// Folders of slots, also those of none that has an entry.
+    /// Folders of slots, also those without an entry.
     pub folders: Vec<String>,
-    /// Entries that were not finished: the boot loader knows nothing of them.
+    /// Unfinished entries, which the boot loader ignores.
     pub unfinished: Vec<String>,
     pub free: u64,
 }
@@ -30,19 +30,19 @@ pub struct EspContents {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PresentSlot {
     pub name: SlotName,
-    /// Its entries, by path: one, or two after a cut between a name and the next.
+    /// Its entries, by path: one, or two after a power cut within a rename.
     pub entries: Vec<String>,
     pub standing: SlotState,
-    /// What the boot loader sorts it by.
+    /// The sort key of the boot loader.
     pub sequence: u64,
     /// The files that its entries name.
     pub files: Vec<String>,
-    /// What it is, if that can be read.
+    /// Its manifest, if it can be read.
     pub manifest: Option<Manifest>,
 }
 
 impl PresentSlot {
-    /// Where its file `kind` is, by its entry.
+    /// The path of its file `kind`, according to its entry.
     pub fn path(&self, kind: SlotFile) -> Option<&String> {
         let end = format!("/{}", kind.name());
         self.files.iter().find(|path| path.ends_with(&end))
@@ -55,10 +55,10 @@ impl PresentSlot {
 }
 
 impl EspContents {
-    /// Reads what is on `medium`.
+    /// Reads the content of `medium`.
     ///
     /// # Errors
-    /// The medium refuses. A manifest or an entry that makes no sense is none.
+    /// The medium refuses. An invalid manifest or entry is ignored.
     pub fn read(medium: &impl Medium) -> io::Result<Self> {
         let mut present = Self { free: medium.free()?, ..Self::default() };
         let mut slots = BTreeMap::<SlotName, PresentSlot>::new();
@@ -108,34 +108,33 @@ impl EspContents {
         Ok(present)
     }
 
-    /// The slot `name`.
     pub fn slot(&self, name: &str) -> Option<&PresentSlot> {
         self.slots.iter().find(|slot| slot.name.as_str() == name)
     }
 
-    /// The slot to go back to: the newest other than `running` that was good.
+    /// The slot to return to: the newest good one other than `running`.
     pub fn last_good(&self, running: &str) -> Option<&PresentSlot> {
         let others =
             self.slots.iter().filter(|slot| slot.is_good() && slot.name.as_str() != running);
         others.max_by_key(|slot| slot.sequence)
     }
 
-    /// The slot that the boot loader takes at the next start: those without tries come last, the
-    /// highest sequence first (systemd-boot(7), "Sorting").
+    /// The slot that the boot loader starts next: those without tries come last, otherwise the
+    /// highest sequence comes first (systemd-boot(7), "Sorting").
     pub fn next(&self) -> Option<&PresentSlot> {
         let has_tries =
             |slot: &PresentSlot| !matches!(slot.standing, SlotState::Trying { left: 0, .. });
         self.slots.iter().max_by_key(|slot| (has_tries(slot), slot.sequence))
     }
 
-    /// The highest floor that a slot which was good says.
+    /// The highest floor in the manifests of slots that were good.
     pub fn floor(&self) -> u64 {
         let good = self.slots.iter().filter(|slot| slot.is_good());
         good.filter_map(|slot| Some(slot.manifest.as_ref()?.floor)).max().unwrap_or(0)
     }
 
-    /// The file of some slot that has this digest, by the slot's manifest, and its size; not one of
-    /// `gone`.
+    /// The file of some slot with this digest, according to the slot's manifest, and its size; not
+    /// one of `gone`.
     pub fn file(&self, sha256: Digest, gone: &[String]) -> Option<(&str, u64)> {
         self.slots.iter().find_map(|slot| {
             let manifest = slot.manifest.as_ref()?;
@@ -148,8 +147,8 @@ impl EspContents {
         })
     }
 
-    /// Files that nobody needs if only the slots of `kept` stay: no entry of theirs names them, and
-    /// they are not their manifests.
+    /// Files that are not needed if only the slots of `kept` stay: no entry of these names them,
+    /// and they are not their manifests.
     pub fn unneeded<'a>(
         &'a self,
         kept: &'a [&PresentSlot],
@@ -163,7 +162,7 @@ impl EspContents {
         files.filter(move |(path, _)| !is_needed(path))
     }
 
-    /// Folders that are empty once what is not needed is gone.
+    /// Folders that are empty once unneeded files are removed.
     pub fn emptied<'a>(&'a self, kept: &'a [&PresentSlot]) -> impl Iterator<Item = &'a str> {
         let gone: Vec<&str> = self.unneeded(kept).map(|(path, _)| path).collect();
         let stays = move |folder: &str| {

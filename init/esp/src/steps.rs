@@ -1,6 +1,6 @@
-//! The steps in which a slot is written, each on the medium before the next begins: what is not
-//! needed goes, entries first; files come, and are read back; the entry comes last. Whatever a cut
-//! leaves, a slot that stays starts, or the new one, whole.
+//! The steps in which a slot is written, each on the medium before the next begins: unneeded
+//! entries and files are removed, entries first; new files are written, and read back; the entry is
+//! written last. Whatever a power cut leaves, either a kept slot boots, or the complete new one.
 
 use std::io;
 
@@ -12,7 +12,7 @@ use crate::medium::{Medium, staged, write_whole};
 use crate::plan::EspPlan;
 use crate::present::{MAX_ENTRY, PresentSlot};
 
-/// What was written is not there.
+/// Written data cannot be read back.
 #[derive(Debug, thiserror::Error)]
 pub enum NotThere {
     #[error("{0}: {1}")]
@@ -21,10 +21,10 @@ pub enum NotThere {
     Differs(String),
 }
 
-/// Removes what has no place any more. Entries go before the files that they name.
+/// Removes what is no longer needed. Entries are removed before the files that they name.
 ///
 /// # Errors
-/// The medium refuses; so with all the others.
+/// The medium refuses, as with all other steps.
 pub fn make_room(medium: &mut impl Medium, plan: &EspPlan) -> io::Result<()> {
     if !plan.entries.is_empty() {
         plan.entries.iter().try_for_each(|entry| medium.remove(entry))?;
@@ -35,16 +35,17 @@ pub fn make_room(medium: &mut impl Medium, plan: &EspPlan) -> io::Result<()> {
     medium.sync()
 }
 
-/// Gives files their names, once all of them are on the medium.
+/// Renames files to their final names, once all of them are on the medium.
 pub fn finish(medium: &mut impl Medium, written: &[String]) -> io::Result<()> {
     written.iter().try_for_each(|path| medium.rename(&staged(path), path))?;
     medium.sync()
 }
 
-/// Reads everything that the new slot needs from the medium, also what it shares with another.
+/// Reads everything that the new slot needs from the medium, including files shared with another
+/// slot.
 ///
 /// # Errors
-/// It is not what it should be, or cannot be read.
+/// A digest differs, or a file cannot be read.
 pub fn read_back(
     medium: &impl Medium,
     manifest: &Manifest,
@@ -80,8 +81,8 @@ pub fn digest(medium: &impl Medium, path: &str, size: u64) -> io::Result<Digest>
     Ok(hasher.finish())
 }
 
-/// From here on the boot loader knows the slot. Its entry appears under its name only when its
-/// content is on the medium.
+/// Makes the slot known to the boot loader. Its entry gets its final name only when its content is
+/// on the medium.
 pub fn write_entry(
     medium: &mut impl Medium,
     manifest: &Manifest,
@@ -98,10 +99,10 @@ pub fn write_entry(
     medium.sync()
 }
 
-/// Gives the entry of `slot` the name of one with `left` tries, and removes all others that it has.
+/// Renames the entry of `slot` to one with `left` tries, and removes all its other entries.
 ///
-/// The new name is on the medium before the old one goes: a cut leaves the slot as it was, or both
-/// names, of which the boot loader takes the better one.
+/// The new name is on the medium before the old one is removed: a power cut leaves the slot as it
+/// was, or both names, of which the boot loader prefers the better one.
 pub fn set_tries(medium: &mut impl Medium, slot: &PresentSlot, left: u32) -> io::Result<()> {
     let new = format!("{ENTRIES}/{}", EntryName::tried(&slot.name, left));
     let staged = staged(&format!("{ENTRIES}/octet-{}", slot.name));

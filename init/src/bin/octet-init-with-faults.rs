@@ -1,5 +1,5 @@
-//! PID 1 that fails where the kernel's command line says, for tests. It has a name of its own, so that no image is ever
-//! given it by mistake.
+//! PID 1 with faults on demand, configured on the kernel's command line, for tests. It has a name
+//! of its own, so that it cannot be put into an image by mistake.
 
 use std::process::ExitCode;
 

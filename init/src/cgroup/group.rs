@@ -1,4 +1,4 @@
-//! The group of one unit: who is in it, what they use, and their end.
+//! The control group of one unit: its processes, their usage, and their end.
 
 use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,10 +9,10 @@ use rustix::io::Errno;
 
 use super::settings::io_limit;
 
-/// The folder for processes that start after a kill; see `Group::place`.
+/// The sub-folder for processes that start after a kill; see `Group::place`.
 const AGAIN: &str = "again";
 
-/// The group of one unit. It is one descriptor; files are opened when they are needed.
+/// The control group of one unit. It holds one descriptor; files are opened when needed.
 pub struct Group {
     dir: OwnedFd,
     /// Whether it has the controller `io`.
@@ -20,18 +20,18 @@ pub struct Group {
     killed: Cell<Killed>,
 }
 
-/// What became of the folders that processes can start in.
+/// Whether the folders in which processes can start were killed before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Killed {
-    /// Nothing was killed: the group's own will do.
+    /// Nothing was killed: the group's own folder can be used.
     Never,
-    /// What was in them was killed: a new one is needed.
+    /// Processes were killed: a new sub-folder is needed.
     JustNow,
     /// Nothing was killed since `again` was made.
     Before,
 }
 
-/// The folder that a new process is to be put in.
+/// The folder for a new process.
 pub enum ProcessGroup<'a> {
     Own(BorrowedFd<'a>),
     Below(OwnedFd),
@@ -46,20 +46,20 @@ impl AsFd for ProcessGroup<'_> {
     }
 }
 
-/// What the processes of a unit use together. What the kernel does not count is absent.
+/// The resource usage of all processes of a unit. Values that the kernel does not count are absent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct GroupUsage {
-    /// Bytes of memory, caches of files included.
+    /// Bytes of memory, including page cache.
     pub memory: Option<u64>,
-    /// Processor time in microseconds, since the group was made.
+    /// CPU time in microseconds, since the group was made.
     pub cpu_micros: Option<u64>,
     pub tasks: Option<u64>,
-    /// How many of its processes were killed for want of memory, since the group was made.
+    /// Number of processes killed for lack of memory, since the group was made.
     pub oom_kills: Option<u64>,
 }
 
 impl Group {
-    /// `is_new`: whether nobody can have killed what was in it.
+    /// `is_new`: whether no process can have been killed in it before.
     pub(super) fn new(dir: OwnedFd, io: bool, is_new: bool) -> Self {
         let killed = Cell::new(if is_new { Killed::Never } else { Killed::JustNow });
         Self { dir, io, killed }
@@ -69,16 +69,16 @@ impl Group {
         self.dir.as_fd()
     }
 
-    /// Where to put a new process (`CLONE_INTO_CGROUP`).
+    /// The folder for a new process (`CLONE_INTO_CGROUP`).
     ///
     /// Linux (seen with 6.18) kills every process that is made into a group in which `cgroup.kill`
-    /// was ever used: `cgroup_css_set_fork` counts the kills of the new process's group before it
-    /// knows that group, so it takes the parent's, and `cgroup_post_fork` takes the difference for
-    /// a kill. So after a kill the group gets a folder below itself, a new one each time. It has no
-    /// controllers: limits and counters stay the group's, and it costs next to nothing.
+    /// was ever used: `cgroup_css_set_fork` reads the kill counter before it knows the new
+    /// process's group, so it takes the parent's, and `cgroup_post_fork` takes the difference for a
+    /// kill. So after a kill the group gets a new sub-folder each time. It has no controllers:
+    /// limits and counters stay with the group, and it costs almost nothing.
     ///
     /// # Errors
-    /// `EBUSY`: a process that was killed is not gone yet.
+    /// `EBUSY`: a killed process has not ended yet.
     pub fn place(&self) -> rustix::io::Result<ProcessGroup<'_>> {
         match self.killed.get() {
             Killed::Never => return Ok(ProcessGroup::Own(self.dir())),
@@ -95,9 +95,9 @@ impl Group {
         Ok(ProcessGroup::Below(openat(&self.dir, AGAIN, super::FOLDER, Mode::empty())?))
     }
 
-    /// Kills every process in it, also those that are being made meanwhile. An empty one is left
-    /// alone, so that it stays as new (see `place`): between the two looks nobody can enter it but
-    /// by the caller. Returns whether it was not empty.
+    /// Kills every process in the group, including those that are just being made. An empty group
+    /// is not killed, so that it can be used again (see `place`): between the two checks only the
+    /// caller could add a process. Returns whether it was not empty.
     ///
     /// # Errors
     /// Its files could not be opened: the processes live on.
@@ -110,8 +110,8 @@ impl Group {
         Ok(populated)
     }
 
-    /// Whether a process is in it that has not ended. If the kernel does not say, none is: nobody
-    /// waits for what cannot be seen.
+    /// Whether the group has a process that has not ended. If the kernel does not say, the answer
+    /// is no, so that nobody waits for ever.
     pub fn populated(&self) -> bool {
         self.events().unwrap_or(false)
     }
@@ -138,7 +138,7 @@ impl Group {
     /// Limits reading and writing of the disk `major:minor`, which must be a whole disk.
     ///
     /// # Errors
-    /// The kernel's word; without the controller nothing is done.
+    /// The kernel refuses. Without the controller nothing is done.
     pub fn limit_io(&self, major: u32, minor: u32, limit: &IoMax) -> rustix::io::Result<()> {
         if !self.io {
             return Ok(());
@@ -147,7 +147,7 @@ impl Group {
     }
 }
 
-/// The number after `name` in a file of lines `name number`.
+/// The number after `name` in a file with lines `name number`.
 fn value(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
 }
@@ -159,7 +159,8 @@ pub(super) fn write(dir: impl AsFd, file: &str, text: &str) -> rustix::io::Resul
     if written == text.len() { Ok(()) } else { Err(Errno::IO) }
 }
 
-/// The start of a file of the folder `dir`, as far as `space` goes; the kernel's files are text.
+/// Reads the beginning of a file of the folder `dir`, as much as fits into `space`; the kernel's
+/// files are text.
 pub(super) fn read<'a>(
     dir: impl AsFd,
     file: &str,

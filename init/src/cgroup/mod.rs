@@ -1,11 +1,11 @@
 //! Control groups, version 2 (Linux, Documentation/admin-guide/cgroup-v2.rst): that of a unit is
 //! `units/<name>`. No process of a unit can leave it, however it forks.
 //!
-//! PID 1 stays in the root, where every process begins: to move one takes the kernel a while, and
-//! as it stands beside `units`, it has as much of a busy processor as all units together.
+//! PID 1 stays in the root group, in which every process begins: moving a process is slow in the
+//! kernel, and as a sibling of `units` PID 1 gets as much of a busy CPU as all units together.
 //!
-//! A box whose kernel has none runs all the same: its units have no limits then, and a unit's
-//! processes are those of the process group that it started with.
+//! A box whose kernel has no cgroups still runs: its units then have no limits, and a unit's
+//! processes are those of its initial process group.
 
 mod group;
 mod settings;
@@ -23,7 +23,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 const PLACE: &str = "/sys/fs/cgroup";
 
-/// What limits and counts, in the order of `Controllers`.
+/// The controllers, in the order of `Controllers`.
 const CONTROLLERS: [&str; 4] = ["cpu", "memory", "pids", IO];
 
 const IO: &str = "io";
@@ -39,14 +39,14 @@ struct Controllers {
 }
 
 impl Controllers {
-    /// Those in the kernel's list.
+    /// The controllers in the kernel's list.
     fn listed(list: &str) -> Self {
         let [cpu, memory, pids, io] =
             CONTROLLERS.map(|name| list.split_ascii_whitespace().any(|word| word == name));
         Self { cpu, memory, pids, io }
     }
 
-    /// Their names, and those of the others.
+    /// The names of the available ones, and those of the missing ones.
     fn names(self) -> (Vec<&'static str>, Vec<&'static str>) {
         let has = [self.cpu, self.memory, self.pids, self.io];
         let named = |wanted: bool| {
@@ -62,8 +62,8 @@ pub struct Cgroups {
     root: OwnedFd,
     units: OwnedFd,
     controllers: Controllers,
-    /// Whether units have the controller `io`. It costs each of them memory, and does nothing where
-    /// no unit has a limit: it is added for the first that has one.
+    /// Whether units have the controller `io`. It costs memory for each group, so it is enabled for
+    /// the first unit that has a limit.
     io: Cell<bool>,
 }
 
@@ -94,7 +94,7 @@ impl Cgroups {
     fn enable(&self, names: impl Iterator<Item = &'static str>) -> rustix::io::Result<()> {
         let enable: Vec<String> = names.map(|name| format!("+{name}")).collect();
         if !enable.is_empty() {
-            // At both levels: a folder offers its children what it was offered itself.
+            // At both levels: a group can enable for its children only what its parent has enabled.
             for level in [&self.root, &self.units] {
                 group::write(level, "cgroup.subtree_control", &enable.join(" "))?;
             }
@@ -102,7 +102,7 @@ impl Cgroups {
         Ok(())
     }
 
-    /// What units cannot be limited in, in words, if there is something.
+    /// The missing controllers in words, if any.
     pub fn problem(&self) -> Option<String> {
         let (_, missing) = self.controllers.names();
         let missing = missing.join(", ");
@@ -111,11 +111,11 @@ impl Cgroups {
         })
     }
 
-    /// Makes the group of the unit `name`, with its limits but for `io.max`, which needs the
-    /// number of a disk (`Group::limit_io`).
+    /// Makes the group of the unit `name`, with its limits except `io.max`, which needs the number
+    /// of a disk (`Group::limit_io`).
     ///
     /// # Errors
-    /// Which file could not be made or written.
+    /// The file that could not be made or written.
     pub fn unit(&self, name: &str, limits: &Limits) -> Result<Group, String> {
         let at = |what: &str| {
             let place = format!("{PLACE}/units/{name}{what}");
@@ -127,7 +127,7 @@ impl Cgroups {
         }
         let group = Group::new(dir, self.io.get(), is_new);
         for setting in settings::settings(limits, self.controllers) {
-            // A new group has the kernel's defaults, and every write takes time of the boot.
+            // A new group has the kernel's defaults, and every write slows the boot down.
             if !is_new || setting.differs {
                 let failed = at(&format!("/{}", setting.file));
                 group::write(group.dir(), setting.file, &setting.value).map_err(failed)?;
@@ -138,8 +138,8 @@ impl Cgroups {
 }
 
 /// Kills every process of a unit: those in its group, or without one those of the process group
-/// that `leader` leads or led. The kernel gives a process group's number to nobody else while the
-/// group has members. Returns whether there may be some that have not ended yet.
+/// that `leader` leads or led. The kernel does not reuse a process group's number while the group
+/// has members. Returns whether there may be some that have not ended yet.
 pub fn kill_all(group: Option<&Group>, leader: Pid) -> bool {
     match group.map(Group::kill) {
         Some(Ok(killed)) => killed,
@@ -150,7 +150,7 @@ pub fn kill_all(group: Option<&Group>, leader: Pid) -> bool {
     }
 }
 
-/// Opens a folder, and makes it before if it is not there; whether it did.
+/// Opens a folder, and makes it if it does not exist; returns whether it was made.
 fn folder(parent: impl AsFd, name: &str) -> rustix::io::Result<(OwnedFd, bool)> {
     let is_new = match mkdirat(&parent, name, Mode::from_raw_mode(0o755)) {
         Ok(()) => true,

@@ -1,4 +1,4 @@
-//! From a unit's limits to the files of its group.
+//! Converts a unit's limits to the files of its control group.
 
 use octet_appliance::{Bytes, IoMax, Limits};
 
@@ -7,16 +7,16 @@ use super::Controllers;
 /// The period of `cpu.max` in microseconds; the kernel's default.
 const PERIOD: u64 = 100_000;
 
-/// One file of a group, and what is written to it.
+/// A file of a group, and its content.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Setting {
     pub file: &'static str,
     pub value: String,
-    /// Whether it is not what the kernel gives a new group.
+    /// Whether it differs from the default of a new group.
     pub differs: bool,
 }
 
-/// The settings for `limits`, as far as there are controllers for them.
+/// The settings for `limits` that the available controllers support.
 pub(super) fn settings(limits: &Limits, controllers: Controllers) -> Vec<Setting> {
     let mut settings = Vec::with_capacity(6);
     let mut set = |file, value: String, default: &str| {
@@ -26,7 +26,8 @@ pub(super) fn settings(limits: &Limits, controllers: Controllers) -> Vec<Setting
     if controllers.memory {
         set("memory.max", bytes(limits.memory_max), "max");
         set("memory.high", bytes(limits.memory_high), "max");
-        // A unit that has lost one of its processes is not the unit that was ready.
+        // A unit that has lost one of its processes would be in an undefined state, so all are
+        // killed.
         set("memory.oom.group", "1".into(), "0");
     }
     if controllers.cpu {
@@ -43,7 +44,7 @@ fn bytes(limit: Option<Bytes>) -> String {
     limit.map_or_else(|| "max".into(), |bytes| bytes.get().to_string())
 }
 
-/// A quota for each period, from percent of one processor.
+/// The CPU quota per period, from percent of one CPU.
 fn cpu_limit(percent: Option<u16>) -> String {
     match percent {
         Some(percent) => format!("{} {PERIOD}", u64::from(percent) * PERIOD / 100),

@@ -1,4 +1,4 @@
-//! Requests, and what PID 1 answers.
+//! Requests to PID 1, and its answers.
 
 use std::os::fd::AsFd;
 
@@ -15,13 +15,13 @@ use crate::spawn;
 use crate::supervisor::{ShutdownGoal, SupervisorEvent, UnitId};
 
 impl Edge {
-    /// Answers everything that a client has asked.
+    /// Answers all requests of a client.
     pub(super) fn serve_client(&mut self, token: u32) {
         let Some(messages) = self.clients.receive(token) else {
             return;
         };
         for message in messages {
-            // Pieces of files are for verbs that ask for them; there is none here.
+            // Data chunks belong to calls that request them; PID 1 has no such verb.
             let ClientMessage::Request(request) = message else { continue };
             let Some(caller) = self.clients.get(token).map(|client| client.caller) else {
                 return;
@@ -45,7 +45,7 @@ impl Edge {
         self.clients.send(token);
     }
 
-    /// Sends the state to everyone who watches it and has read the last.
+    /// Sends the state to every watcher that has read the last one.
     pub(super) fn push_to_watchers(&mut self) {
         for token in self.clients.due_watchers() {
             let status = report::status(self, Detail::States);
@@ -112,7 +112,7 @@ impl Edge {
         self.find(args.text("unit").unwrap_or_default())
     }
 
-    /// The same, if it is for this node.
+    /// As `named`, if the unit is placed on this node.
     fn named_here(&self, args: &Arguments) -> Result<UnitId, Failure> {
         let unit = self.named(args)?;
         self.check_here(unit).map(|()| unit)
@@ -161,7 +161,7 @@ impl Edge {
     }
 }
 
-/// Why PID 1 does not ask `unit` for `caller`: it waits for nobody.
+/// The error of `caller`'s request to call another `unit`: PID 1 must not block on a unit.
 fn asks_nobody(caller: Caller, unit: &UnitName) -> Failure {
     match caller {
         Caller::Port => Failure::new(
@@ -182,8 +182,8 @@ fn asks_nobody(caller: Caller, unit: &UnitName) -> Failure {
 /// How a request is answered.
 enum Answer {
     Now(Value),
-    /// With nothing; then this happens.
+    /// With an empty reply; then this event follows.
     Then(SupervisorEvent),
-    /// When there is something to be told.
+    /// With every later change.
     Later,
 }

@@ -1,4 +1,4 @@
-//! Learning which board this is, while the box runs: from its flash, or from its port.
+//! Learns the board's number while the node runs: from its flash, or from its port.
 
 use octet_appliance::BoardId;
 use octet_control::{Arguments, Failure, FailureCode};
@@ -11,7 +11,7 @@ use crate::facts;
 use crate::phases::board_number::{BoardNumber, NumberSource};
 use crate::supervisor::UnitId;
 
-/// The unit that looks at the flash.
+/// The unit that reads the flash.
 const DATA: &str = "data";
 
 #[derive(Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ enum OfFlash {
 }
 
 impl OfFlash {
-    /// As the unit `data` has left it.
+    /// Parses what the unit `data` has recorded.
     fn new(fact: &Value) -> Self {
         if let Some(problem) = fact["problem"].as_str() {
             return Self::Problem(problem.to_owned());
@@ -35,14 +35,14 @@ impl OfFlash {
     }
 }
 
-/// The unit whose end is waited for.
+/// The unit whose end is awaited.
 pub fn unit_of_flash(units: &[Managed]) -> Option<UnitId> {
     units.iter().position(|unit| unit.name() == DATA).map(UnitId)
 }
 
 impl Edge {
-    /// Takes what the flash says, once the unit that reads it has: units that come after it find it
-    /// known.
+    /// Takes over what the flash says once the unit that reads it has ended: units that start later
+    /// find the number set.
     pub(super) fn see_to_flash(&mut self) {
         let settled = |id: &UnitId| self.status(*id).state.is_settled();
         if !self.flash.as_ref().is_some_and(settled) {
@@ -59,7 +59,7 @@ impl Edge {
         }
     }
 
-    /// Takes the number that the port has, if nobody has said another.
+    /// Takes over the number of the port, if no other number is known.
     pub(super) fn take_number(&mut self, args: &Arguments) -> Result<(), Failure> {
         let Some(board) = args.integer("number").and_then(BoardId::board) else {
             let message = "there is no such board";

@@ -1,4 +1,4 @@
-//! Who may call what.
+//! Which caller may call which verbs.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -6,26 +6,26 @@ use octet_appliance::{Unit, UnitName};
 use octet_control::settings::{OF_READERS, SECTION};
 use octet_control::{CONFIG, DESCRIBE, Failure, FailureCode, INIT, OF_OPERATORS};
 
-/// Who is at the other end of a connection.
+/// The peer of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caller {
     Root,
-    /// Whoever holds the control port: may do everything.
+    /// The control port: may call everything.
     Port,
-    /// A unit that brings operators: may do everything.
+    /// A unit that authenticates operators: may call everything.
     Brings,
-    /// A process of this user: may do what its unit file says.
+    /// A process of this user: may call what its unit file allows.
     User(u32),
 }
 
 impl Caller {
-    /// Whether it may do everything.
+    /// Whether the caller has an operator's rights.
     pub fn is_operator(self) -> bool {
         !matches!(self, Self::User(_))
     }
 }
 
-/// Who a process of user `uid` is.
+/// Classifies a process of user `uid`.
 pub fn known(uid: u32, operators: &[u32]) -> Caller {
     match uid {
         0 => Caller::Root,
@@ -34,13 +34,13 @@ pub fn known(uid: u32, operators: &[u32]) -> Caller {
     }
 }
 
-/// The users whose units bring operators.
+/// The users of the units that authenticate operators.
 pub fn operators(units: &[Unit]) -> Vec<u32> {
     let bring = units.iter().filter(|unit| unit.operators);
     bring.map(|unit| unit.user.user().uid).collect()
 }
 
-/// Whether `caller` may call `verb` of PID 1. A unit that may call any may ask which there are.
+/// Whether `caller` may call `verb` of PID 1. A unit that may call any verb may also list them.
 pub fn check(caller: Caller, verb: &str, units: &[&Unit]) -> Result<(), Failure> {
     let Caller::User(uid) = caller else { return Ok(()) };
     let unit = units.iter().find(|unit| unit.user.user().uid == uid);
@@ -58,11 +58,11 @@ pub fn check(caller: Caller, verb: &str, units: &[&Unit]) -> Result<(), Failure>
     ))
 }
 
-/// Who may call which verbs of each unit that anyone may call, as `OCTET_CALLERS` tells it:
-/// `UID=verb,verb;UID=verb`. Made once: a start must not look at all units.
+/// The permitted verbs of each unit by user, as `OCTET_CALLERS` passes them:
+/// `UID=verb,verb;UID=verb`. It is computed once, so that a start need not iterate over all units.
 ///
-/// Units that read settings ask the unit that has them, which tells them of changes. Those that bring
-/// operators reach all that has a socket.
+/// Units that read settings call the unit that has them, which reports changes to them. Units that
+/// authenticate operators reach every unit with a socket.
 pub fn of_all(units: &[Unit]) -> HashMap<UnitName, String> {
     let config = units.iter().find(|unit| unit.name.as_str() == CONFIG);
     let mut all = HashMap::<UnitName, BTreeMap<u32, Vec<String>>>::new();
@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(lists[&config.name], "901=section;902=show");
         let lists = of_all(&[door.clone(), screen]);
         assert_eq!(lists[&door.name], "902=show");
-        // Who brings operators reaches what has a socket, itself too.
+        // A unit that authenticates operators reaches every socket, including its own.
         let socket = socket.replace("door", "gate");
         let gate = unit("gate", 4, &format!("operators = true\nconfig = [\"operator\"]\n{socket}"));
         let lists = of_all(&[door.clone(), gate.clone(), config.clone()]);

@@ -1,4 +1,4 @@
-//! One of those who talk to PID 1: what it is connected by, what it is owed.
+//! A client of PID 1: its connection, and its pending replies.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -15,23 +15,23 @@ pub struct ControlClient {
     stream: ClientStream,
     connection: Connection,
     pub caller: Caller,
-    /// The request that is answered with every change, and whether one is due.
+    /// The request that is answered with every change, and whether an answer is due.
     watch: Option<(u64, bool)>,
-    /// It does not read its answers: it is dropped.
+    /// The client does not read its replies: it is disconnected.
     given_up: bool,
-    /// It will ask nothing further: it is dropped once it has its answers.
+    /// The client has closed its sending side: it is disconnected once it has its replies.
     done_asking: bool,
 }
 
-/// What reading from a client came to.
+/// The result of reading from a client.
 pub enum Received {
-    /// All that it has sent.
+    /// Everything that it has sent was read.
     All,
     MayHaveMore,
     Gone,
 }
 
-/// What a client is connected by.
+/// The connection of a client.
 pub enum ClientStream {
     /// PID 1's socket.
     Socket(UnixStream),
@@ -47,7 +47,7 @@ impl ClientStream {
         }
     }
 
-    /// Whether nobody is at the other end any more. A port is never.
+    /// Whether the peer has closed the connection; never for a port.
     fn is_hung_up(&self) -> bool {
         let Self::Socket(stream) = self else { return false };
         let mut fds = [PollFd::new(stream, PollFlags::empty())];
@@ -64,7 +64,7 @@ impl ClientStream {
 }
 
 impl ControlClient {
-    /// A client of which it is known who it is.
+    /// A client whose caller is known.
     pub fn new(stream: ClientStream, caller: Caller) -> Self {
         Self {
             stream,
@@ -76,7 +76,7 @@ impl ControlClient {
         }
     }
 
-    /// Queues a reply; a client that does not read its replies is cut off.
+    /// Queues a reply; a client that does not read its replies is disconnected.
     pub fn reply(&mut self, id: u64, body: ReplyBody) {
         if self.connection.reply(&Reply { id, body }).is_err() {
             self.start_afresh();
@@ -84,7 +84,7 @@ impl ControlClient {
         }
     }
 
-    /// Has the request `id` answered with every change from now on.
+    /// Answers the request `id` with every change from now on.
     pub fn watch(&mut self, id: u64) {
         self.watch = Some((id, true));
     }
@@ -96,13 +96,13 @@ impl ControlClient {
         }
     }
 
-    /// Whether it is to be sent the state now: it watches, something has changed, and it has read
-    /// what it was sent before.
+    /// Whether the state is to be sent now: the client watches, something has changed, and it has
+    /// read the previous state.
     pub fn is_due(&self) -> bool {
         self.watch.is_some_and(|(_, due)| due) && !self.connection.has_pending()
     }
 
-    /// The request to be answered with the state that is current now.
+    /// The request to be answered with the current state.
     pub fn take_watch(&mut self) -> Option<u64> {
         let (id, due) = self.watch.as_mut()?;
         *due = false;
@@ -114,13 +114,13 @@ impl ControlClient {
         self.watch = None;
     }
 
-    /// Adds the messages that have come in.
+    /// Appends the received messages.
     pub fn receive(&mut self, messages: &mut Vec<ClientMessage>) -> Received {
         let closable = matches!(self.stream, ClientStream::Socket(_));
         let mut buffer = [0; 4096];
         for _ in 0..READS_PER_TURN {
             match self.stream.read(&mut buffer) {
-                // A port outlives whoever is at its other end: the next one starts afresh.
+                // A port outlives its users: the next one begins with a clean state.
                 Ok(0) if !closable => {
                     self.start_afresh();
                     return Received::All;
@@ -138,7 +138,7 @@ impl ControlClient {
         Received::MayHaveMore
     }
 
-    /// Sends what the client takes now. Returns whether it is still there.
+    /// Sends what the client accepts now. Returns whether it is still connected.
     pub fn send(&mut self) -> bool {
         if self.given_up {
             return false;
@@ -170,7 +170,7 @@ mod tests {
         client.watch(1);
         client.reply(1, ReplyBody::Item(serde_json::json!({ "state": "ready" })));
         assert!(client.send());
-        // It has nothing more to ask, and goes on reading.
+        // It sends no further requests, and continues to read.
         peer.shutdown(Shutdown::Write).unwrap();
         assert!(matches!(client.receive(&mut vec![]), Received::All));
         assert!(client.send());

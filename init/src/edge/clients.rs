@@ -1,5 +1,5 @@
-//! Those who talk to PID 1: clients of its socket, and the serial port under QEMU while the unit that has it does not
-//! run.
+//! The clients of PID 1: those of its socket, and the serial port under QEMU while the unit that
+//! owns the port does not run.
 
 use std::collections::HashMap;
 use std::io;
@@ -17,15 +17,16 @@ use crate::clock::now;
 use crate::port;
 use crate::supervisor::Moment;
 
-/// How many clients may be connected at once; a further one is turned away.
+/// Maximum number of clients; further ones are refused.
 const MAX_CLIENTS: usize = 64;
 
-/// How many of them are kept for operators: a service that holds all the others must not keep them
-/// out.
+/// How many of them are reserved for operators: a service that occupies all the others must not
+/// keep operators out.
 const FOR_OPERATORS: usize = 32;
 
-/// How many are let in, or turned away, in one turn: whoever connects without end must not keep PID 1 from all else.
-/// The kernel says again that others wait.
+/// How many connections are accepted or refused in one turn: a client that connects without end
+/// must not keep PID 1 from its other work. The poll is level-triggered, so the remaining ones are
+/// reported again.
 const AT_ONCE: usize = 16;
 
 #[derive(Default)]
@@ -34,7 +35,7 @@ pub struct ControlClients {
     clients: HashMap<u32, ControlClient>,
     last_token: u32,
     port: Port,
-    /// Users whose units bring operators.
+    /// Users whose units authenticate operators.
     operators: Vec<u32>,
     /// Clients that may have sent more than was read in their turn.
     unfinished: Vec<u32>,
@@ -43,10 +44,10 @@ pub struct ControlClients {
 /// The serial port under QEMU.
 #[derive(Default)]
 enum Port {
-    /// The unit `port` has it, or will.
+    /// The unit `port` has it, or will have it.
     #[default]
     Theirs,
-    /// That unit does not run: the port is looked for.
+    /// That unit does not run: PID 1 tries to open the port.
     LookingUntil {
         give_up: Moment,
         next: Moment,
@@ -56,8 +57,8 @@ enum Port {
 }
 
 impl ControlClients {
-    /// Opens the control socket. Anyone on the box may connect and look; who may do more is
-    /// decided by the peer's uid: processes of the users `operators` are taken for operators.
+    /// Opens the control socket. Any process of the node may connect and read; further permissions
+    /// depend on the peer's uid: processes of the users `operators` have an operator's rights.
     pub fn listen(&mut self, poll: &Poll, operators: Vec<u32>) -> io::Result<()> {
         self.operators = operators;
         let path = format!("{SOCKETS}/{INIT}.sock");
@@ -69,7 +70,7 @@ impl ControlClients {
         Ok(())
     }
 
-    /// When the port is to be looked for again.
+    /// When PID 1 tries to open the port next.
     pub fn next_try(&self) -> Option<Moment> {
         match self.port {
             Port::LookingUntil { next, .. } => Some(next),
@@ -77,21 +78,21 @@ impl ControlClients {
         }
     }
 
-    /// Nobody else has the port now: PID 1 is asked there for what it can be asked itself.
+    /// No unit uses the port now: PID 1 answers there itself.
     pub fn take_port(&mut self) {
         if let Port::Theirs = self.port {
             self.port = Port::LookingUntil { give_up: now() + port::TIMEOUT, next: now() };
         }
     }
 
-    /// The unit `port` is about to have the port, which only one program can open.
+    /// The unit `port` is about to open the port, which only one program can have open.
     pub fn leave_port(&mut self) {
         if let Port::Ours(token) = std::mem::take(&mut self.port) {
             self.clients.remove(&token);
         }
     }
 
-    /// Opens the port if it is looked for and there.
+    /// Opens the port if it is due and exists.
     pub fn open_port(&mut self, poll: &Poll) {
         let Port::LookingUntil { give_up, .. } = self.port else { return };
         let next = now() + port::RETRY_DELAY;
@@ -108,7 +109,7 @@ impl ControlClients {
         };
     }
 
-    /// Takes those who wait at the socket, some of them at a time.
+    /// Accepts waiting connections, a limited number at a time.
     pub fn accept(&mut self, poll: &Poll) {
         let Some(listener) = &self.listener else {
             return;
@@ -128,7 +129,7 @@ impl ControlClients {
         }
     }
 
-    /// Serves `stream` from now on, at whose other end `caller` is; if it can be waited for.
+    /// Serves `stream` with the peer `caller` from now on, if it can be polled.
     fn adopt(&mut self, poll: &Poll, stream: UnixStream, caller: Caller) -> Option<()> {
         let token = self.next_token();
         stream.set_nonblocking(true).ok()?;
@@ -142,7 +143,7 @@ impl ControlClients {
         self.last_token
     }
 
-    /// The client, if it is still there.
+    /// The client, if it is still connected.
     pub fn get(&mut self, token: u32) -> Option<&mut ControlClient> {
         self.clients.get_mut(&token)
     }
@@ -161,12 +162,12 @@ impl ControlClients {
         Some(messages)
     }
 
-    /// The clients that are to have another turn although nothing new has come.
+    /// The clients that get another turn without a new event.
     pub fn take_unfinished(&mut self) -> Vec<u32> {
         std::mem::take(&mut self.unfinished)
     }
 
-    /// Sends what can be sent to the client, and drops it if it is done or gone.
+    /// Sends what the client accepts, and removes it if it is finished or gone.
     pub fn send(&mut self, token: u32) {
         if self.clients.get_mut(&token).is_some_and(|client| !client.send()) {
             self.clients.remove(&token);
@@ -178,13 +179,13 @@ impl ControlClients {
         self.clients.values_mut().for_each(ControlClient::owe_change);
     }
 
-    /// The watchers that are to be sent the state now. One that has not yet read the last gets
-    /// none: when it has, it gets the newest.
+    /// The watchers that the state is sent to now. One that has not yet read the last state is
+    /// skipped: when it has, it gets the newest.
     pub fn due_watchers(&self) -> Vec<u32> {
         self.clients.iter().filter(|(_, client)| client.is_due()).map(|(token, _)| *token).collect()
     }
 
-    /// Tries once more to send everyone what waits for them.
+    /// Tries again to send pending replies to all clients.
     pub fn flush(&mut self) {
         for client in self.clients.values_mut() {
             client.send();
@@ -192,7 +193,7 @@ impl ControlClients {
     }
 }
 
-/// Whether there is room for `caller` beside `count` others.
+/// Whether there is room for `caller` besides `count` others.
 fn has_room(count: usize, caller: Caller) -> bool {
     let kept = if caller.is_operator() { 0 } else { FOR_OPERATORS };
     count + kept < MAX_CLIENTS
@@ -209,7 +210,7 @@ mod tests {
         assert_eq!((services, all - services), (MAX_CLIENTS - FOR_OPERATORS, FOR_OPERATORS));
     }
 
-    /// Whoever waits beyond that waits on.
+    /// Connections beyond the limit of a turn keep waiting.
     #[test]
     fn no_turn_is_longer_than_it_may_be() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! How processes end, and what they say before.
+//! Ends of processes, and the notifications they send before.
 
 use std::iter;
 
@@ -9,15 +9,16 @@ use crate::console::say;
 use crate::spawn::{self, EndedProcess, Orphan};
 use crate::supervisor::{BoxState, ProcessExit, SupervisorEvent, UnitId, UnitState};
 
-/// How many ends are collected in one turn: whoever starts processes that end at once, without end, must not keep PID 1
-/// from all else.
+/// How many ended processes are reaped in one turn: a process that starts short-lived children
+/// without end must not keep PID 1 from its other work.
 const AT_ONCE: usize = 16;
 
-/// From how many notifications of strangers on only every so-manieth is told.
+/// Up to this many notifications from other processes are logged, and later only when their number
+/// is a power of two.
 const TOLD_STRANGERS: u64 = 8;
 
 impl Edge {
-    /// Takes what services say of themselves. Only what a unit's main process says counts.
+    /// Reads notifications of services. Only those of a unit's main process count.
     pub(super) fn take_notifications(&mut self) {
         let Some(notify) = &self.notify else { return };
         for (pid, notification) in notify.receive() {
@@ -37,7 +38,7 @@ impl Edge {
                 self.clients.changed();
             }
             if notification.ready {
-                // That it runs is known before that it is ready.
+                // That the program runs must be known before it is ready.
                 self.take_verdict(unit);
                 self.step(SupervisorEvent::Ready(unit));
                 let name = self.units[unit.0].name();
@@ -52,9 +53,9 @@ impl Edge {
         }
     }
 
-    /// Collects processes that have ended, some of them at a time. No signal tells again of the rest.
+    /// Reaps ended processes, a limited number at a time. SIGCHLD is not repeated for the rest.
     pub(super) fn reap(&mut self) {
-        // Last words come before the news of the end.
+        // Pending notifications are handled before the end of their sender.
         self.take_notifications();
         self.may_have_ended =
             some(spawn::next_ended, |ended| match self.processes.remove(&ended.pid) {
@@ -93,7 +94,7 @@ impl Edge {
         }
     }
 
-    /// A process that some unit's process has left behind.
+    /// A process ended that was not a unit's main process.
     fn orphan_ended(&mut self, ended: EndedProcess) {
         let Orphan { pid, name, unit, exit } = ended.orphan();
         ended.collect();
@@ -101,7 +102,7 @@ impl Edge {
         self.logs.say(&format!("process {pid} ({name}), left behind by {whose}, {exit}"));
     }
 
-    /// Tells the core of units that have no process left.
+    /// Reports to the core which units have no process left.
     pub(super) fn see_what_is_clear(&mut self) {
         let mut index = 0;
         while index < self.clearing.len() {
@@ -114,12 +115,12 @@ impl Edge {
             self.clearing.swap_remove(index);
             self.step(SupervisorEvent::Emptied(id));
             self.tell_failure(id);
-            // A step may have begun to clear others, and has looked at none.
+            // The step may have added units to the list without checking them.
             index = 0;
         }
     }
 
-    /// Says why a unit is not what it should be, and what follows.
+    /// Logs why a unit is not running as it should, and what follows.
     fn tell_failure(&mut self, id: UnitId) {
         let follows = match self.status(id).state {
             UnitState::Failed => "it is given up".to_owned(),
@@ -142,7 +143,7 @@ impl Edge {
         }
     }
 
-    /// Shows on the screen how far a shutdown is.
+    /// Shows the progress of a shutdown on the screen.
     pub(super) fn tell_progress(&mut self, asked: UnitId) {
         if self.state.box_state() != BoxState::Stopping {
             return;
@@ -158,7 +159,8 @@ impl Edge {
     }
 }
 
-/// Has `take` take what `next` gives, [`AT_ONCE`] times at most. Returns whether there may be more.
+/// Passes what `next` returns to `take`, at most [`AT_ONCE`] times. Returns whether there may be
+/// more.
 fn some<T>(next: impl FnMut() -> Option<T>, take: impl FnMut(T)) -> bool {
     let taken = iter::from_fn(next).take(AT_ONCE).map(take).count();
     taken == AT_ONCE

@@ -1,8 +1,8 @@
-//! What units say, on its way to `logd`.
+//! The output of units, on its way to `logd`.
 //!
-//! PID 1 reads none of it. It holds the pipes, and hands their read ends to `logd` at each start;
-//! while `logd` is being started again what is said waits in them. Only if there is no `logd`, or
-//! it has failed for good, PID 1 empties the pipes, so that no unit waits for ever, and counts.
+//! PID 1 reads none of it. It holds the pipes, and passes their read ends to `logd` at each start;
+//! while `logd` restarts, output waits in them. Only if there is no `logd`, or it has failed for
+//! good, PID 1 empties the pipes, so that no unit blocks for ever, and counts the lost bytes.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -15,13 +15,14 @@ use super::output::Output;
 use super::poll::{EventSource, Poll};
 use crate::supervisor::{UnitId, UnitState};
 
-/// Everything that `logd` is handed, besides the units' pipes.
+/// Everything that `logd` is passed, besides the units' pipes.
 pub struct Logs {
-    /// PID 1's own words.
+    /// PID 1's own messages.
     own: Output,
-    /// The kernel's log. Its place is kept here: the next `logd` reads on where the last ended.
+    /// The kernel's log. The descriptor keeps the read position: the next `logd` continues where
+    /// the last one ended.
     kernel: Option<OwnedFd>,
-    /// Memory of `logd` that outlives it.
+    /// Memory of `logd` that outlives its process.
     journal: Option<OwnedFd>,
     /// `logd`, if the image has it.
     logger: Option<UnitId>,
@@ -42,17 +43,17 @@ impl Logs {
         })
     }
 
-    /// Whether `unit` is the one that is handed all.
+    /// Whether `unit` is `logd`.
     pub fn is_logger(&self, unit: UnitId) -> bool {
         self.logger == Some(unit)
     }
 
-    /// The unit that is handed all, if the image has it.
+    /// The unit `logd`, if the image has it.
     pub fn logger(&self) -> Option<UnitId> {
         self.logger
     }
 
-    /// Says a line of PID 1's own. One that finds the pipe full is counted.
+    /// Writes a message of PID 1. If the pipe is full, the message is dropped and counted.
     pub fn say(&mut self, text: &str) {
         let line = format!("{}\n", octet_control::one_line(text));
         if rustix::io::write(self.own.writer(), line.as_bytes()).is_err() {
@@ -60,7 +61,7 @@ impl Logs {
         }
     }
 
-    /// What `logd` is passed by name, with the pipes of `units`.
+    /// The descriptors that `logd` is passed, by name, with the pipes of `units`.
     pub fn passed<'a>(
         &'a self,
         units: impl Iterator<Item = (&'a str, &'a Output)>,
@@ -76,7 +77,7 @@ impl Logs {
         special.chain(outputs).collect()
     }
 
-    /// What was thrown away since the last call, as `OCTET_LOST` tells it to `logd`.
+    /// What was dropped since the last call, as `OCTET_LOST` passes it to `logd`.
     pub fn take_lost(&mut self) -> String {
         let mut text = String::new();
         for (unit, bytes) in std::mem::take(&mut self.lost) {
@@ -85,7 +86,7 @@ impl Logs {
         text.trim_end().to_owned()
     }
 
-    /// Begins or ends to empty the pipes here, as the state of `logd` now asks for.
+    /// Starts or stops emptying the pipes here, according to the state of `logd`.
     pub fn follow<'a>(
         &mut self,
         logger: Option<UnitState>,
@@ -101,19 +102,19 @@ impl Logs {
         let own = (EventSource::OwnOutput, &self.own);
         let outputs = units.map(|(unit, output)| (EventSource::Output(unit), output));
         for (source, output) in std::iter::once(own).chain(outputs) {
-            // A pipe that cannot be watched only makes its own unit wait.
+            // If a pipe cannot be polled, only its own unit blocks.
             let _ =
                 if gone { poll.add(output.reader(), source) } else { poll.remove(output.reader()) };
         }
     }
 
-    /// Throws away what `unit` has said.
+    /// Drops pending output of `unit`.
     pub fn empty(&mut self, unit: &str, output: &Output) {
         let bytes = output.drain();
         self.count(unit, bytes);
     }
 
-    /// Throws away what PID 1 itself has said.
+    /// Drops pending messages of PID 1.
     pub fn empty_own(&mut self) {
         let bytes = self.own.drain();
         self.count(octet_control::INIT, bytes);

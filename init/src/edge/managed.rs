@@ -1,4 +1,4 @@
-//! One unit, with all that PID 1 holds of it.
+//! A unit, with all its resources that PID 1 holds.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -14,16 +14,16 @@ use crate::supervisor::SpawnRefusal;
 
 pub struct Managed {
     pub unit: Unit,
-    /// The group of the unit that brings operators, which reaches its sockets.
+    /// The group of the unit that authenticates operators, which may access the unit's sockets.
     operators: Option<u32>,
     pub output: Output,
     pub sockets: Vec<(String, OwnedFd)>,
-    /// Why it has no sockets, if it should.
+    /// Why its sockets could not be opened.
     pub no_sockets: Option<String>,
-    /// Its processes, once it was started for the first time.
+    /// Its control group, once it was started for the first time.
     pub group: Option<Group>,
     pub process: Option<Process>,
-    /// What it has last said of itself (`STATUS=`).
+    /// Its last status text (`STATUS=`).
     pub said: Option<String>,
 }
 
@@ -31,7 +31,7 @@ pub struct Managed {
 pub struct Process {
     pub pid: Pid,
     pub pidfd: OwnedFd,
-    /// Whether its program was executed, while that is not known.
+    /// Reports whether the program was executed, while that is not known.
     pub verdict: Option<VerdictSocket>,
     /// Why its program was not executed.
     pub refused: Option<SpawnRefusal>,

@@ -1,5 +1,5 @@
-//! The edge of the supervisor: the one loop that turns what the kernel reports into events for the
-//! core, and the core's actions into system calls.
+//! The edge of the supervisor: the event loop that turns what the kernel reports into events for
+//! the core, and the core's actions into system calls.
 
 mod answer;
 mod board;
@@ -48,17 +48,17 @@ use poll::{EventSource, Poll};
 use trial::SlotTrial;
 use watchdog::Watchdog;
 
-/// Open files that PID 1 may have: some for each unit.
+/// Limit of open files of PID 1: some for each unit.
 const OPEN_FILES: u64 = 16 << 10;
 
-/// The unit that has the control port, and asks other units for whom is there.
+/// The unit that owns the control port, and passes its users' calls to other units.
 const PORT_UNIT: &str = "port";
 
-/// How often it is looked whether the last processes of a unit are gone; mostly the news that they
-/// ended comes first.
+/// How often PID 1 checks whether the last processes of a unit are gone; usually their SIGCHLD
+/// arrives first.
 const CLEARING_DELAY: Moment = Moment::from_millis(50);
 
-/// Everything PID 1 holds.
+/// The state of PID 1.
 struct Edge {
     boot: BootFacts,
     problems: Vec<String>,
@@ -69,28 +69,28 @@ struct Edge {
     callers: HashMap<UnitName, String>,
     cgroups: Option<Cgroups>,
     prepared: spawn::Prepared,
-    /// The main processes of units.
+    /// Units by their main process.
     processes: HashMap<Pid, UnitId>,
     /// Units whose main process has ended, but not yet all others.
     clearing: Vec<UnitId>,
-    /// How often somebody else than a unit's main process has sent a notification.
+    /// How many notifications came from other processes than a unit's main process.
     strangers: u64,
-    /// Whether there may be ended processes that were not collected in their turn.
+    /// Whether there may be ended processes that were not reaped in their turn.
     may_have_ended: bool,
     notify: Option<Notify>,
     logs: Logs,
     clients: ControlClients,
     watchdog: Watchdog,
-    /// The unit that reads which board the flash is for, until it has.
+    /// The unit that reads the board's number from the flash, until it has.
     flash: Option<UnitId>,
-    /// The unit that has the control port.
+    /// The unit that owns the control port.
     port: Option<UnitId>,
-    /// While a new slot is on trial.
+    /// Set while a new slot is on trial.
     trial: Option<SlotTrial>,
     poll: Poll,
 }
 
-/// Runs the units for as long as the machine does.
+/// Runs the units until the machine goes down.
 pub fn supervise(boot: BootFacts) -> ! {
     match Edge::new(boot) {
         Ok((edge, signals)) => edge.run(&signals),
@@ -215,7 +215,8 @@ impl Edge {
         }
     }
 
-    /// Takes the control port when the unit that has it does not run: somebody is to be told why.
+    /// Opens the control port while the unit that owns it does not run, so that an operator there
+    /// can find out why.
     fn see_to_port(&mut self) {
         use UnitState::{Backoff, Exited, Failed, Stopped};
 
@@ -225,7 +226,7 @@ impl Edge {
         }
     }
 
-    /// Feeds the watchdog, after it was found: its driver may come with a unit.
+    /// Feeds the watchdog, and looks for it first: its driver may be loaded by a unit.
     fn see_to_watchdog(&mut self) {
         let now = now();
         if let Some(line) = self.watchdog.look(now) {
@@ -234,7 +235,7 @@ impl Edge {
         self.watchdog.feed(now, self.state.next_deadline());
     }
 
-    /// When something is to be done, if nothing happens before.
+    /// When timed work is due next.
     fn next_deadline(&self) -> Option<Moment> {
         let clearing = (!self.clearing.is_empty()).then(|| now() + CLEARING_DELAY);
         let trial = self.trial.as_ref().and_then(SlotTrial::due);
@@ -261,8 +262,8 @@ impl Edge {
     fn serve_signals(&mut self, mut signals: &UnixStream) {
         use std::io::Read;
 
-        // Every delivery puts one byte into the pipe; which signal it was is kept by `reap` and
-        // the flags below, so the bytes themselves are only drained.
+        // Every signal puts one byte into the pipe; `reap` and the flags below know which signal it
+        // was, so the bytes themselves are only drained.
         let mut bytes = [0; 64];
         let _ = signals.read(&mut bytes);
         self.reap();
@@ -271,7 +272,7 @@ impl Edge {
         }
     }
 
-    /// Lets the core take one event, and does what it says until it is content.
+    /// Passes one event to the core, and executes its actions until there are none left.
     fn step(&mut self, event: SupervisorEvent) {
         let quiet = event == SupervisorEvent::Tick;
         let mut events = vec![event];
@@ -333,7 +334,7 @@ impl Edge {
     }
 }
 
-/// Something that is not the same on every board, so that not all of them try again at once.
+/// A seed that differs between boards, so that not all of them retry at the same time.
 fn seed() -> u64 {
     let mut bytes = [0; 8];
     let flags = rustix::rand::GetRandomFlags::NONBLOCK | rustix::rand::GetRandomFlags::INSECURE;
@@ -341,7 +342,7 @@ fn seed() -> u64 {
     u64::from_ne_bytes(bytes)
 }
 
-/// A stream that gets a byte for every signal PID 1 cares about.
+/// A stream that receives a byte for every signal PID 1 handles.
 fn watch_signals() -> std::io::Result<UnixStream> {
     let (ours, theirs) = UnixStream::pair()?;
     ours.set_nonblocking(true)?;

@@ -1,4 +1,4 @@
-//! The socket that services notify.
+//! The socket for notifications of services (sd_notify(3)).
 
 use std::io;
 use std::io::IoSliceMut;
@@ -11,20 +11,21 @@ use octet_control::notify::{MAX_DATAGRAM, Notification};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg, sockopt};
 use rustix::process::Pid;
 
-/// The socket, as `$NOTIFY_SOCKET` names it.
+/// The path in `$NOTIFY_SOCKET`.
 pub const PATH: &str = "/run/octet/notify";
 
-/// How many datagrams are taken at once; the rest waits for the next turn.
+/// How many datagrams are read at once; the rest waits for the next turn.
 const AT_ONCE: usize = 64;
 
-/// The socket that units notify.
+/// The notification socket.
 pub struct Notify(UnixDatagram);
 
 impl Notify {
     pub fn bind() -> io::Result<Self> {
         let socket = UnixDatagram::bind(PATH)?;
         socket.set_nonblocking(true)?;
-        // Anyone may send; the kernel says who did, and only a unit's own process counts.
+        // Any process may send; the kernel identifies the sender, and only a unit's own process
+        // counts.
         std::fs::set_permissions(PATH, std::fs::Permissions::from_mode(0o666))?;
         sockopt::set_socket_passcred(&socket, true)?;
         Ok(Self(socket))
@@ -34,12 +35,12 @@ impl Notify {
         self.0.as_fd()
     }
 
-    /// What has come in, and from which process.
+    /// The received notifications, each with its sender.
     pub fn receive(&self) -> Vec<(Pid, Notification)> {
         std::iter::from_fn(|| self.next()).take(AT_ONCE).flatten().collect()
     }
 
-    /// One datagram; `Some(None)` if the kernel did not say who sent it.
+    /// One datagram; `Some(None)` if the kernel did not identify the sender.
     fn next(&self) -> Option<Option<(Pid, Notification)>> {
         let mut bytes = [0; MAX_DATAGRAM];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];

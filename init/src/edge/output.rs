@@ -1,26 +1,27 @@
-//! The pipes that carry what units say.
+//! The pipes for the output of units.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::pipe::{PipeFlags, pipe_with};
 
-/// The pipe of one unit. PID 1 holds both ends for as long as it runs, so that nothing is lost
-/// between one instance of the unit and the next, nor between one of `logd` and the next.
+/// The pipe of one unit. PID 1 holds both ends for as long as it runs, so that nothing is lost when
+/// the unit or `logd` restarts.
 pub struct Output {
     reader: OwnedFd,
     writer: OwnedFd,
 }
 
 impl Output {
-    /// A pipe whose reader never waits. Its writers do: a unit that says more than is read waits.
+    /// A pipe with a non-blocking read end. Its write end blocks: a unit waits while the pipe is
+    /// full.
     pub fn new() -> io::Result<Self> {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
         rustix::io::ioctl_fionbio(&reader, true)?;
         Ok(Self { reader, writer })
     }
 
-    /// A pipe on which nobody waits, for PID 1's own words.
+    /// A pipe with both ends non-blocking, for PID 1's own messages.
     pub fn for_init() -> io::Result<Self> {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         Ok(Self { reader, writer })
@@ -34,7 +35,7 @@ impl Output {
         self.writer.as_fd()
     }
 
-    /// Throws away what there is to read, some of it at once. Returns how many bytes it was.
+    /// Discards pending data, a limited amount at once. Returns the number of bytes.
     pub fn drain(&self) -> u64 {
         const AT_ONCE: usize = 16 << 10;
         let mut bytes = [0; AT_ONCE];

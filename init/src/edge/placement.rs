@@ -1,5 +1,5 @@
-//! Which units run on this node: what the builder has written into the list of units for the number that
-//! this board has, or what PID 1 is told with `place`.
+//! Which units run on this node: according to the list of units for the board's number, which the
+//! builder has written, or according to the verb `place`.
 
 use std::collections::BTreeSet;
 
@@ -10,31 +10,31 @@ use super::Edge;
 use super::sockets;
 use crate::supervisor::{SupervisorEvent, UnitId, UnitState};
 
-/// Why a unit is held whose boards are known, but not which one this is.
+/// Why a unit is held that is placed on some boards, while this board's number is unknown.
 const NO_NUMBER: &str = "waits for the board's number";
 
-/// Why a unit is held that others than this list were told to run.
+/// Why a unit is held that `place` has placed on other boards.
 const ELSEWHERE: &str = "is for other boards";
 
 #[derive(Debug, Clone)]
 pub struct BoardPlacement {
     units: Vec<Placed>,
-    /// What ranks above the list of units, until the next boot.
+    /// The last `place`, which overrides the list of units until the next boot.
     told: Option<Told>,
 }
 
 #[derive(Debug, Clone)]
 struct Placed {
     name: String,
-    /// The boards that it is for, as the list of units says it; without any it is for all nodes.
+    /// The boards in the list of units; `None` means all nodes.
     boards: Option<Vec<u8>>,
     /// Why it cannot be placed.
     why_everywhere: Option<&'static str>,
-    /// Why it does not run here, as the core knows it.
+    /// Why it does not run here, as reported to the core.
     held: Option<String>,
 }
 
-/// What `place` has said.
+/// The arguments of `place`.
 #[derive(Debug, Clone)]
 struct Told {
     /// Units that run on some boards only.
@@ -44,7 +44,7 @@ struct Told {
 }
 
 impl BoardPlacement {
-    /// As `units`, which are in start order, say it for `board`, if its number is known.
+    /// The placement of `units`, which are in start order, on `board`, if its number is known.
     pub fn new(units: &[Unit], board: Option<u8>) -> Self {
         let placed = |unit: &Unit| Placed {
             name: unit.name.to_string(),
@@ -57,16 +57,16 @@ impl BoardPlacement {
         placement
     }
 
-    /// Why `unit` does not run here, if that is so.
+    /// Why `unit` does not run here, if so.
     pub fn held(&self, unit: UnitId) -> Option<&str> {
         self.units[unit.0].held.as_deref()
     }
 
-    /// Takes what runs here from now on: of the units that run on some boards only (`placed`, or those
-    /// of the list) these.
+    /// Sets which units run here: of the units that run on some boards only (`placed`, or those of
+    /// the list) these.
     ///
     /// # Errors
-    /// A name that cannot be meant. Nothing has changed.
+    /// A name is not valid here. Nothing has changed.
     pub fn tell(&mut self, here: &str, placed: Option<&str>) -> Result<(), Failure> {
         let placed = match placed {
             None => self.ids(|unit| unit.boards.is_some()),
@@ -94,8 +94,8 @@ impl BoardPlacement {
         Ok(())
     }
 
-    /// What the core has to be told now that this is `board`: first what is held, the last in start
-    /// order first; then what is released.
+    /// The events for the core now that this is `board`: first units to hold, the last in start
+    /// order first; then units to release.
     pub fn follow(&mut self, board: Option<u8>) -> Vec<SupervisorEvent> {
         let now = self.ids(|_| true).into_iter().map(|id| (id, self.why_held(id, board)));
         let changed: Vec<_> = now.filter(|(id, held)| *held != self.units[id.0].held).collect();
@@ -113,7 +113,7 @@ impl BoardPlacement {
         let by_list = self.why_held_by_list(unit, board);
         let Some(told) = &self.told else { return by_list };
         let elsewhere = told.placed.contains(&unit) && !told.here.contains(&unit);
-        // The list says more, where it says the same.
+        // Where both give a reason, the one from the list is more precise.
         elsewhere.then(|| by_list.unwrap_or_else(|| ELSEWHERE.to_owned()))
     }
 
@@ -131,7 +131,7 @@ impl BoardPlacement {
         all.filter(|(_, unit)| which(unit)).map(|(index, _)| UnitId(index)).collect()
     }
 
-    /// The units of a list with commas, which may be empty.
+    /// Parses a comma-separated list of units, which may be empty.
     fn named(&self, list: &str) -> Result<BTreeSet<UnitId>, Failure> {
         let names = list.split(',').map(str::trim).filter(|name| !name.is_empty());
         let find = |name: &str| {
@@ -149,7 +149,7 @@ fn refused(message: String, help: &str) -> Failure {
 }
 
 impl Edge {
-    /// Takes which of the placed units are to run here.
+    /// Handles `place`: which of the placed units run here.
     pub(super) fn place(&mut self, args: &Arguments) -> Result<(), Failure> {
         let here = args.text("units").unwrap_or_default();
         self.placement.tell(here, args.text("of"))?;
@@ -157,7 +157,7 @@ impl Edge {
         Ok(())
     }
 
-    /// Stops units that are not for this node, and lets those start that are.
+    /// Stops units that are not placed on this node, and releases those that are.
     pub(super) fn follow_placement(&mut self) {
         for event in self.placement.follow(self.boot.board.get()) {
             let Some(id) = event.unit() else { continue };
@@ -174,8 +174,8 @@ impl Edge {
         }
     }
 
-    /// Closes the sockets of units that are not for this node, once nothing of them runs: who
-    /// connects is refused, instead of waiting for somebody who does not come.
+    /// Closes the sockets of units that are not placed on this node, once they are stopped: a
+    /// client is then refused instead of waiting for an answer that never comes.
     pub(super) fn close_what_is_held(&mut self) {
         for (index, unit) in self.units.iter_mut().enumerate() {
             let id = UnitId(index);
@@ -187,7 +187,7 @@ impl Edge {
         }
     }
 
-    /// Sees that a unit is one of this node.
+    /// Checks that a unit is placed on this node.
     ///
     /// # Errors
     /// It is not, or that is not known yet.

@@ -1,4 +1,4 @@
-//! What PID 1 waits for.
+//! The event sources of PID 1 (epoll).
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -9,19 +9,19 @@ use rustix::event::{Timespec, epoll};
 
 use crate::supervisor::UnitId;
 
-/// Where something can be waiting.
+/// The source of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventSource {
     Signals,
-    /// A unit wrote to its output, and there is no `logd`.
+    /// A unit has written output, and there is no `logd`.
     Output(UnitId),
-    /// PID 1 itself did.
+    /// PID 1 itself has.
     OwnOutput,
     /// It is known whether a unit's program was executed.
     Verdict(UnitId),
-    /// A unit sent a notification.
+    /// A unit has sent a notification.
     Notify,
-    /// Somebody connects to the control socket.
+    /// A client connects to the control socket.
     Listener,
     /// A client of the control socket or port.
     Client(u32),
@@ -63,23 +63,24 @@ impl Poll {
         Ok(Self(epoll::create(epoll::CreateFlags::CLOEXEC)?))
     }
 
-    /// Reports `source` whenever `file` can be read.
+    /// Reports `source` as long as `file` is readable (level-triggered).
     pub fn add(&self, file: impl AsFd, source: EventSource) -> io::Result<()> {
         Ok(epoll::add(&self.0, file, source.to_data(), epoll::EventFlags::IN)?)
     }
 
-    /// Reports `source` once for every change of `file`: it can be read, written, or was hung up.
+    /// Reports `source` once for every change of `file`: readable, writable or hung up
+    /// (edge-triggered).
     pub fn add_for_changes(&self, file: impl AsFd, source: EventSource) -> io::Result<()> {
         let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::ET;
         Ok(epoll::add(&self.0, file, source.to_data(), flags)?)
     }
 
-    /// Reports nothing more of `file`.
+    /// Stops reporting `file`.
     pub fn remove(&self, file: impl AsFd) -> io::Result<()> {
         Ok(epoll::delete(&self.0, file)?)
     }
 
-    /// Waits until something is there or `timeout` is over; without one, for as long as it takes.
+    /// Waits for events, at most `timeout`; without one, indefinitely.
     pub fn wait(&self, timeout: Option<Duration>) -> Vec<EventSource> {
         let timeout = timeout.map(|timeout| Timespec {
             tv_sec: timeout.as_secs().try_into().unwrap_or(i64::MAX),

@@ -1,4 +1,4 @@
-//! The end: off, or again.
+//! Power-off and restart.
 
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -18,20 +18,22 @@ use crate::supervisor::ShutdownGoal;
 static OFF: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 static AGAIN: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 
-/// How often, and with which pause, what is left is killed before the machine goes down anyway.
+/// How often, and at which interval, remaining processes are killed before the machine goes down
+/// anyway.
 const ROUNDS: u32 = 20;
 const RETRY_DELAY: Duration = Duration::from_millis(10);
 
-/// How long a disk may take to write out what is left: with the units' own time, half a minute in all.
+/// How long a disk may take to write pending data: together with the units' stop time half a
+/// minute.
 const UNMOUNT: Duration = Duration::from_secs(10);
 
-/// What the driver `tiny_power_button` sends PID 1 when the power button is pressed
-/// (drivers/acpi/tiny-power-button.c: the signal is a setting of the kernel's build; this is the
-/// default, and what systemd has for it, SIGRTMIN+4).
+/// The signal that the driver `tiny_power_button` sends to PID 1 when the power button is pressed
+/// (drivers/acpi/tiny-power-button.c). It is a build option of the kernel; this is the default, and
+/// what systemd uses for it, SIGRTMIN+4.
 const POWER_BUTTON: i32 = 38;
 
-/// Has `pipe` get a byte when a signal asks the machine to go down: SIGTERM and the power button
-/// mean off, SIGINT (which is how the kernel reports ctrl-alt-del) means again.
+/// Writes a byte to `pipe` when a signal requests a shutdown: SIGTERM and the power button mean
+/// power-off, SIGINT (which the kernel sends for ctrl-alt-del) means restart.
 pub fn watch(pipe: &UnixStream) -> std::io::Result<()> {
     for (signal, flag) in [(SIGTERM, &*OFF), (POWER_BUTTON, &*OFF), (SIGINT, &*AGAIN)] {
         signal_hook::flag::register(signal, Arc::clone(flag))?;
@@ -40,7 +42,7 @@ pub fn watch(pipe: &UnixStream) -> std::io::Result<()> {
     Ok(())
 }
 
-/// What a signal has asked for since the last call.
+/// What a signal has requested since the last call.
 pub fn asked_by_signal() -> Option<ShutdownGoal> {
     if OFF.swap(false, Ordering::Relaxed) {
         Some(ShutdownGoal::PowerOff)
@@ -51,7 +53,8 @@ pub fn asked_by_signal() -> Option<ShutdownGoal> {
     }
 }
 
-/// Takes the machine down: kills what no unit owns, writes everything out, unmounts, and ends.
+/// Takes the machine down: kills remaining processes, writes pending data, unmounts, and powers off
+/// or restarts.
 pub fn down(goal: ShutdownGoal) -> ! {
     for _ in 0..ROUNDS {
         if !kill_all_processes() {
@@ -69,18 +72,18 @@ pub fn down(goal: ShutdownGoal) -> ! {
     };
     say(words);
     let _ = reboot(command);
-    // The kernel refused; ending PID 1 makes it restart (panic=).
+    // The kernel refused; when PID 1 ends, the kernel panics and restarts the machine (panic=).
     std::process::exit(1)
 }
 
-/// Writes out what is still in memory and unmounts. A dead disk would hold this for ever, so it is
-/// left behind after a while: what was promised to anyone has been synced before.
+/// Writes pending data and unmounts. A dead disk could block this for ever, so it is abandoned
+/// after a timeout: data that a unit has confirmed was synced before.
 fn unmount_data() {
     let (done, wait) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         rustix::fs::sync();
         for _ in 0..ROUNDS {
-            // Busy: a process that was killed is still on its way out.
+            // Busy: a killed process has not ended yet.
             if unmount("/data", UnmountFlags::empty()) != Err(rustix::io::Errno::BUSY) {
                 break;
             }
@@ -93,7 +96,7 @@ fn unmount_data() {
     }
 }
 
-/// Kills every process but this one and the kernel's own. Returns whether there was any.
+/// Kills every process except this one and kernel threads. Returns whether there was any.
 fn kill_all_processes() -> bool {
     let mut any = false;
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
@@ -101,7 +104,7 @@ fn kill_all_processes() -> bool {
         let Some(pid) = pid.and_then(Pid::from_raw).filter(|pid| !pid.is_init()) else {
             continue;
         };
-        // The kernel's threads have no program.
+        // Kernel threads have no program.
         if std::fs::read_link(entry.path().join("exe")).is_ok() {
             any = true;
             let _ = kill_process(pid, Signal::KILL);

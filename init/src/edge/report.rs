@@ -15,9 +15,9 @@ use crate::supervisor::{BoxState, Moment, UnitId, UnitState};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Detail {
-    /// How things stand: this is told again at every change.
+    /// The states, which are sent again at every change.
     States,
-    /// What box and units use, too.
+    /// Also the resource usage of the box and its units.
     Usage,
 }
 
@@ -72,7 +72,7 @@ fn state(edge: &Edge, id: UnitId) -> UnitState {
     }
 }
 
-/// Why a unit stands where it stands: what it has said of itself tells more than how it ended.
+/// Why a unit is in its state: its own status text says more than its exit status.
 fn why(edge: &Edge, id: UnitId) -> Option<String> {
     let reason = edge.state.reason(id);
     let said = edge.units[id.0].said.clone();
@@ -82,7 +82,7 @@ fn why(edge: &Edge, id: UnitId) -> Option<String> {
     }
 }
 
-/// The answer to `units`: those with a socket at which they are asked.
+/// The answer to `units`: the units that have a control socket.
 pub fn units(edge: &Edge) -> Value {
     let units = edge.units.iter().map(|it| &it.unit).filter(|unit| {
         let own = format!("{SOCKETS}/{}.sock", unit.name);
@@ -122,7 +122,7 @@ fn data() -> Value {
     facts::read(facts::DATA)
 }
 
-/// Why the box is as it is: the first thing that a person should look at.
+/// Why the box is in its state: the first thing that an operator should look at.
 fn reason(edge: &Edge) -> Option<String> {
     let of_unit = |base: bool| {
         edge.state

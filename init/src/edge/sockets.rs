@@ -1,5 +1,4 @@
-//! The sockets that PID 1 opens for units: who connects while a unit is started again waits, and
-//! is not refused.
+//! The sockets that PID 1 opens for units: while a unit restarts, clients wait and are not refused.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
@@ -10,10 +9,10 @@ use std::os::unix::net::UnixListener;
 use octet_appliance::{Protocol, RawProtocol, Unit, UnitSocket};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
 
-/// Opens every socket of `unit`, by name. Those at a path are for `group`, too.
+/// Opens every socket of `unit`, by name. `group` may access those with a path, too.
 ///
 /// # Errors
-/// The first that cannot be opened, in words.
+/// The first socket that cannot be opened, in words.
 pub fn open_all(unit: &Unit, group: Option<u32>) -> Result<Vec<(String, OwnedFd)>, String> {
     let one = |(name, socket): (&octet_appliance::UnitName, &UnitSocket)| {
         let opened =
@@ -52,7 +51,7 @@ fn open(unit: &Unit, socket: &UnitSocket, group: Option<u32>) -> io::Result<Owne
     }
     let port = socket.port.as_ref().and_then(|name| unit.ports.get(name));
     let port = port.ok_or_else(|| io::Error::other("it has neither path nor port"))?;
-    // Both versions, unless the kernel is told otherwise (net.ipv6.bindv6only).
+    // Dual-stack, unless the kernel is configured otherwise (net.ipv6.bindv6only).
     let address = match socket.ipv4_only {
         true => SocketAddr::from((Ipv4Addr::UNSPECIFIED, port.number)),
         false => SocketAddr::from((Ipv6Addr::UNSPECIFIED, port.number)),

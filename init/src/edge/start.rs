@@ -1,4 +1,4 @@
-//! Starting a unit's process, and learning what became of it.
+//! Starts a unit's process, and receives the result of its `exec`.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -13,8 +13,8 @@ use crate::spawn::{self, SpawnOrder};
 use crate::supervisor::{SpawnRefusal, SupervisorEvent, UnitId};
 
 impl Edge {
-    /// Starts the process of `id`. Whether its program could be executed comes as an event of its
-    /// own.
+    /// Starts the process of `id`. Whether its program could be executed is reported by a later
+    /// event.
     pub(super) fn start(&mut self, id: UnitId) -> Result<(), SpawnRefusal> {
         self.make_group(id)?;
         if self.port == Some(id) {
@@ -50,7 +50,8 @@ impl Edge {
         Ok(())
     }
 
-    /// Has the kernel count, bound and kill the unit's processes together.
+    /// Creates the unit's control group, by which the kernel accounts, limits and kills its
+    /// processes together.
     fn make_group(&mut self, id: UnitId) -> Result<(), SpawnRefusal> {
         let Some(cgroups) = &self.cgroups else { return Ok(()) };
         let unit = &mut self.units[id.0];
@@ -68,7 +69,7 @@ impl Edge {
         Ok(())
     }
 
-    /// What the unit is told besides what its file says.
+    /// The unit's environment variables besides those of its unit file.
     fn environment(&mut self, id: UnitId) -> Vec<(String, String)> {
         let unit = &self.units[id.0].unit;
         let mut environment = vec![
@@ -116,13 +117,13 @@ impl Edge {
         }
         match result {
             Ok(()) => self.step(SupervisorEvent::Spawned(id)),
-            // The process is on its way out; when it is gone the core is told why.
+            // The process is about to end; then the core receives the reason.
             Err(refusal) => process.refused = Some(refusal),
         }
     }
 }
 
-/// What may be over the next time.
+/// A refusal that may not occur again.
 fn passing(reason: String) -> SpawnRefusal {
     SpawnRefusal { reason, may_pass: true }
 }

@@ -1,10 +1,10 @@
-//! A new slot on trial: where there is another one to go back to, the boot loader's entry says how long
-//! this one may take to become good (docs/updates.md). If it takes longer the machine restarts: that
-//! costs a try, and after the last one the boot loader takes the other.
+//! The trial of a new slot: if there is another slot to return to, the boot loader's entry says how
+//! long this one may take to become good (docs/updates.md). If it takes longer, the machine
+//! restarts: that uses up a try, and after the last one the boot loader boots the other slot.
 //!
-//! What is wrong with the disk is no fault of the slot: the time in which the unit `data` works (it may check a file
-//! system for minutes, as its own `start.timeout` lets it) does not count, and if nobody knows which disk counts there is
-//! nothing to be found out by another start.
+//! Problems of the disk are no fault of the slot: the time in which the unit `data` works does not
+//! count (it may check a file system for minutes, as its own `start.timeout` permits), and if it is
+//! unclear which disk to use, another start would not help.
 
 use std::time::Duration;
 
@@ -20,20 +20,20 @@ use crate::supervisor::{Moment, ShutdownGoal, SupervisorEvent, UnitId, UnitState
 /// The unit that marks a slot as good.
 const SLOT: &str = "slot";
 
-/// The time that this slot has.
+/// The time limit of the slot's trial.
 #[derive(Debug, PartialEq, Eq)]
 pub struct SlotTrial {
-    /// The unit that ends it; without one it cannot end well.
+    /// The unit that ends the trial; without it the trial cannot succeed.
     slot: Option<UnitId>,
-    /// The unit that looks at the disk.
+    /// The unit that checks the disk.
     data: Option<UnitId>,
     end: Moment,
-    /// Since when time does not count.
+    /// Since when the time does not count.
     held: Option<Moment>,
 }
 
 impl SlotTrial {
-    /// That of the slot that was booted; nothing if it is not on trial.
+    /// The trial of the booted slot; `None` if it is not on trial.
     pub fn of_this_boot(units: &[Managed]) -> Option<Self> {
         let slot = units.iter().position(|unit| unit.name() == SLOT).map(UnitId);
         let seconds = command_line::value(octet_bundle::TRIAL).ok()??;
@@ -45,12 +45,12 @@ impl SlotTrial {
         Some(Self { slot, data, end, held: None })
     }
 
-    /// When the machine restarts, if time counts.
+    /// When the machine restarts, if the time counts now.
     pub fn due(&self) -> Option<Moment> {
         self.held.is_none().then_some(self.end)
     }
 
-    /// Time counts again or does not, from `now` on.
+    /// Stops or resumes counting the time, from `now` on.
     fn hold(&mut self, is_held: bool, now: Moment) {
         match self.held {
             None if is_held => self.held = Some(now),
@@ -64,7 +64,7 @@ impl SlotTrial {
 }
 
 impl Edge {
-    /// Ends the trial: well, once the slot is good, or with a restart.
+    /// Ends the trial: successfully once the slot is good, or with a restart.
     pub(super) fn see_to_trial(&mut self) {
         let Some(mut trial) = self.trial.take() else { return };
         let state = |unit: Option<UnitId>| unit.map(|unit| self.status(unit).state);
@@ -103,7 +103,7 @@ mod tests {
             assert_eq!(SlotTrial::new(bad, None, None), None, "{bad}");
         }
     }
-    /// A file system that is checked for an hour is no reason to go back to another slot.
+    /// A file system check that takes an hour is no reason to return to another slot.
     #[test]
     fn a_check_of_the_disk_does_not_count() {
         let at = Duration::from_secs;

@@ -1,12 +1,12 @@
-//! What PID 1 can be asked.
+//! The verbs of PID 1.
 
 use octet_control::{ArgKind, ColumnKind, DESCRIBE, Permission, UNITS, Verb, logs_verb};
 
-/// Verbs by which a slot that is on trial can be kept from becoming good: what was installed is undone.
+/// Verbs that can keep a slot on trial from becoming good, and so undo an update.
 const UNDO_A_TRIAL: [&str; 5] = ["stop", "restart", "signal", "poweroff", "reboot"];
 
-/// Every verb; `describe` answers with this list, and nothing else knows it. While the slot is on trial
-/// (`on_trial`) some need what installing has needed.
+/// Every verb; `describe` answers with this list, and nothing else knows it. While the slot is on
+/// trial (`on_trial`), verbs that can undo the update need the same permission as installing it.
 pub fn verbs(on_trial: bool) -> Vec<Verb> {
     let mut verbs = all();
     for verb in &mut verbs {

@@ -10,26 +10,26 @@ use crate::sys;
 /// The first watchdog of the machine, if its driver is loaded.
 const DEVICE: &str = "/dev/watchdog0";
 
-/// How long it waits before it restarts the machine, in seconds.
+/// Seconds without feeding after which it restarts the machine.
 const TIMEOUT: i32 = 30;
 
-/// How often it is fed.
+/// The interval of feeding.
 const RETRY_DELAY: Moment = Moment::from_secs(10);
 
-/// How often it is looked for at most, when PID 1 is awake anyway.
+/// The minimum interval of looking for it, when PID 1 is awake anyway.
 const LOOK: Moment = Moment::from_secs(1);
 
 /// The watchdog, once it was found.
 #[derive(Default)]
 pub struct Watchdog {
     device: Option<File>,
-    /// When it is to be fed, or may be looked for, again.
+    /// When it is to be fed, or may be looked for, next.
     next: Moment,
 }
 
 impl Watchdog {
-    /// Starts the watchdog, if it is there and was not started yet. From then on only feeding it
-    /// keeps the machine up: the device is never told that it is not needed any more.
+    /// Starts the watchdog, if it exists and is not started yet. From then on only feeding it keeps
+    /// the machine up: it is never disarmed.
     pub fn look(&mut self, now: Moment) -> Option<String> {
         if self.device.is_some() || now < self.next {
             return None;
@@ -48,13 +48,13 @@ impl Watchdog {
         })
     }
 
-    /// When it is to be fed again.
+    /// When it is to be fed next.
     pub fn next(&self) -> Option<Moment> {
         self.device.is_some().then_some(self.next)
     }
 
-    /// Feeds it if that is due. `due` is what the core has still to do: if that lies in the past
-    /// although the core has just been asked, it makes no progress, and the watchdog stays hungry.
+    /// Feeds it if that is due. `due` is the core's next deadline: if it lies in the past although
+    /// the core has just run, the core makes no progress, and the watchdog is not fed.
     pub fn feed(&mut self, now: Moment, due: Option<Moment>) {
         let stuck = due.is_some_and(|due| due + RETRY_DELAY < now);
         if let Some(device) = &mut self.device

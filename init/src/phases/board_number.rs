@@ -1,4 +1,4 @@
-//! `board-number`: which board of the box this is.
+//! `board-number`: finds out which board of the box this is.
 
 use std::fmt;
 
@@ -9,20 +9,20 @@ use crate::command_line;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BoardNumber {
-    /// Nobody has said it yet.
+    /// Nobody has set it yet.
     #[default]
     Unknown,
-    /// It is said for as long as the box runs.
+    /// It is set as long as the box runs.
     Said(BoardId, NumberSource),
-    /// The port that it is plugged into has it.
+    /// It is the number of the port that the board is plugged into.
     Told(BoardId),
 }
 
-/// Who says which board this is; the first one ranks above the second.
+/// Who sets the board's number; the first one takes precedence over the second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NumberSource {
     CommandLine,
-    /// A file of its flash.
+    /// A file on its flash.
     Flash,
 }
 
@@ -35,7 +35,7 @@ impl BoardNumber {
         }
     }
 
-    /// The flash says `board`. Returns what it is from now on.
+    /// The flash sets `board`. Returns the resulting number.
     #[must_use]
     pub fn said_by_flash(self, board: BoardId) -> Self {
         match self {
@@ -44,10 +44,10 @@ impl BoardNumber {
         }
     }
 
-    /// The port has the number of `board`. Returns what it is from now on.
+    /// The port has the number of `board`. Returns the resulting number.
     ///
     /// # Errors
-    /// Somebody else says another, who is returned with it.
+    /// Another source has set another number; it is returned with its source.
     pub fn told(self, board: BoardId) -> Result<Self, (BoardId, NumberSource)> {
         match self {
             Self::Said(said, source) if said != board => Err((said, source)),
@@ -67,7 +67,7 @@ impl fmt::Display for NumberSource {
 }
 
 /// Reads `octet.board=N` or `octet.board=router` from the kernel's command line; without it the
-/// number stays unknown until the flash says it, or netd tells it.
+/// number stays unknown until the flash sets it, or netd reports it.
 pub fn run(boot: &mut BootFacts) -> Result<(), String> {
     if let Some(text) = command_line::value("board")? {
         let board = text.parse::<BoardId>();

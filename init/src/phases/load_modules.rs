@@ -1,4 +1,5 @@
-//! `load-modules`: only those without which there is no root; the unit `modules` loads the rest.
+//! `load-modules`: loads only the modules that the root file system needs; the unit `modules` loads
+//! the rest.
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
-//! From the kernel's hand-over to the supervisor. The list below is the boot.
+//! The boot phases, from the kernel's start of PID 1 to the supervisor, in the order of the list
+//! below.
 
 pub mod board_number;
 mod control_groups;
@@ -23,12 +24,12 @@ struct Phase {
     if_it_fails: IfItFails,
 }
 
-/// The stated end of a phase that fails.
+/// What happens if a phase fails.
 #[derive(Clone, Copy)]
 enum IfItFails {
-    /// The box comes up and says what is missing.
+    /// The boot continues, and the box reports what is missing.
     Degraded,
-    /// Nothing can run: the machine starts again, which counts against this slot.
+    /// Nothing can run: the machine restarts, which uses up a try of this slot.
     Restart,
 }
 
@@ -44,15 +45,15 @@ const PHASES: &[Phase] = &[
     Phase { name: "mount-data", run: mount_data::run, if_it_fails: Degraded },
 ];
 
-/// How long the reason stays on the screen before the machine starts again.
+/// How long the error stays on the screen before the machine restarts.
 const TIME_TO_READ: Duration = Duration::from_secs(3);
 
-/// What the phases have found out.
+/// The results of the phases.
 #[derive(Default)]
 pub struct BootFacts {
     pub reports: Vec<PhaseReport>,
     pub board: BoardNumber,
-    /// What bounds and counts the units' processes.
+    /// Limits and accounts the units' processes.
     pub cgroups: Option<Cgroups>,
 }
 
@@ -81,7 +82,7 @@ pub fn run() -> BootFacts {
             say("nothing can run without it; the machine restarts");
             std::thread::sleep(TIME_TO_READ);
             rustix::fs::sync();
-            // If even this fails PID 1 ends, and the kernel restarts the machine (panic=).
+            // If even this fails, PID 1 ends, and the kernel restarts the machine (panic=).
             let _ = reboot(RebootCommand::Restart);
         }
     }

@@ -1,4 +1,4 @@
-//! `mount-api`: the kernel's own file systems.
+//! `mount-api`: mounts the kernel's own file systems.
 
 use rustix::mount::{MountFlags, mount};
 

@@ -1,6 +1,5 @@
-//! `mount-data`: the place for everything that is kept. With a disk this is the work of the unit
-//! `data`, because a disk may keep one waiting; without one the data is in memory, and gone with
-//! this boot.
+//! `mount-data`: mounts the persistent data. With a disk the unit `data` does that, because a disk
+//! may block; without one the data is in memory, and lost at a reboot.
 
 use rustix::mount::{MountFlags, mount};
 

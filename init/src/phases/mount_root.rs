@@ -1,4 +1,4 @@
-//! `mount-root`: from the initramfs to the read-only root that it carries.
+//! `mount-root`: switches from the initramfs to the read-only root image within it.
 
 use std::fs::File;
 use std::io;
@@ -14,8 +14,8 @@ const NEW_ROOT: &str = "/root";
 
 const MEMORY: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV);
 
-/// Mounts the root, frees the initramfs, and moves in. PID 1 itself goes on running: its program
-/// is the one thing of the initramfs that stays in memory.
+/// Mounts the root, frees the initramfs, and switches to the root. PID 1 continues to run: its
+/// program is the only file of the initramfs that stays in memory.
 pub fn run(_: &mut BootFacts) -> Result<(), String> {
     let at = |what: &str| {
         let what = what.to_owned();
@@ -42,8 +42,8 @@ pub fn run(_: &mut BootFacts) -> Result<(), String> {
     Ok(())
 }
 
-/// Removes what the initramfs still holds: it is memory. The open image lives on behind its loop
-/// device, and PID 1's program as long as it runs.
+/// Removes the remaining files of the initramfs, which occupy memory. The open image stays
+/// available through its loop device, and PID 1's program as long as it runs.
 fn free_initramfs() {
     for path in ["/root.squashfs", "/init"] {
         let _ = std::fs::remove_file(path);

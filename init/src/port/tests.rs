@@ -5,10 +5,11 @@ use serde_json::{Value, json};
 use std::os::unix::net::UnixListener;
 use tempfile::TempDir;
 
-/// Nothing here takes that long, however slow the machine; then a test fails instead of hanging.
+/// A test that hangs fails after this time, which is long enough for any machine.
 const LONGEST: Option<Duration> = Some(Duration::from_secs(180));
 
-/// A port that is a pair of sockets, with an operator at its other end, and the unit `update`, as a listener.
+/// A port made of a pair of sockets, with an operator at its other end, and the unit `update`, as a
+/// listener.
 struct Between {
     _folder: TempDir,
     operator: UnixStream,
@@ -84,7 +85,8 @@ fn next(stream: &mut UnixStream, decoder: &mut Decoder) -> Option<Value> {
     }
 }
 
-/// All that a unit may have in flight finds room, though it reads nothing of it yet, and reaches it in order.
+/// Everything that a unit may have in flight is buffered while it reads nothing, and reaches it in
+/// order.
 #[test]
 fn what_was_wanted_is_handed_on() {
     let mut between = Between::new();
@@ -104,7 +106,7 @@ fn what_was_wanted_is_handed_on() {
     for at in chunks() {
         between.hand_over(5, at, MAX_CHUNK);
     }
-    // More than the unit's socket takes: the port goes on, and asks others meanwhile.
+    // More than the unit's socket accepts: the port continues, and serves other requests meanwhile.
     between.ask(7, "update", "status");
     between.unit().say(7, ReplyBody::End(json!(7)));
     assert_eq!(between.reply().id, 7);
@@ -112,15 +114,15 @@ fn what_was_wanted_is_handed_on() {
         let piece = unit.next().unwrap();
         assert_eq!((&piece["id"], &piece["chunk"]["at"]), (&json!(5), &json!(at)));
     }
-    // Only what was asked is answered.
+    // Replies to other requests are ignored.
     unit.say(6, ReplyBody::End(json!("another")));
     unit.say(5, ReplyBody::End(json!("done")));
     assert_eq!(between.reply(), Reply { id: 5, body: ReplyBody::End(json!("done")) });
-    // The connection has ended with its answer.
+    // The connection ends with the answer.
     assert_eq!(unit.next(), None);
 }
 
-/// Who sends what was not asked for is refused, and nothing is kept of it. Other requests go on.
+/// Data that was not requested is refused and not stored. Other requests continue.
 #[test]
 fn what_was_not_wanted_is_given_up() {
     let mut between = Between::new();
@@ -141,7 +143,7 @@ fn what_was_not_wanted_is_given_up() {
     assert_eq!(between.reply().id, 4);
 }
 
-/// A unit that asks for more than may be in flight is answered for.
+/// A unit that requests more than may be in flight gets its call failed.
 #[test]
 fn what_a_unit_wants_is_bounded() {
     let mut between = Between::new();
@@ -158,7 +160,7 @@ fn what_a_unit_wants_is_bounded() {
     assert!(failure.message.contains("may be in flight"), "{failure}");
 }
 
-/// A unit that ends in the middle, says something else, or is not there, is answered for.
+/// A call fails if the unit ends early, sends something else, or does not exist.
 #[test]
 fn what_a_unit_does_not_answer_is_answered() {
     let mut between = Between::new();
@@ -169,7 +171,7 @@ fn what_a_unit_does_not_answer_is_answered() {
     };
     between.ask(1, "update", "status");
     let mut unit = between.unit();
-    // It ends when it has all that it was asked.
+    // It ends after it has received the whole request.
     unit.next().unwrap();
     drop(unit);
     let closed = failure(&mut between);
@@ -183,8 +185,8 @@ fn what_a_unit_does_not_answer_is_answered() {
     assert!(failure(&mut between).starts_with("unit `nothing` does not answer"));
 }
 
-/// However many requests are left open, the next is asked: the oldest gives way, and of those that watch all but the
-/// last.
+/// However many requests are pending, the next one is accepted: the oldest is dropped, and of
+/// watches all but the last.
 #[test]
 fn the_oldest_gives_way() {
     let mut between = Between::new();
@@ -205,7 +207,7 @@ fn the_oldest_gives_way() {
     }
 }
 
-/// The user goes: the units are told so, and what comes is the next one's.
+/// The user disconnects: the units are notified, and later input belongs to the next user.
 #[test]
 fn the_next_user_starts_afresh() {
     let mut between = Between::new();
@@ -214,7 +216,7 @@ fn the_next_user_starts_afresh() {
     assert_eq!(unit.next().unwrap()["id"], 1);
     between.operator.shutdown(Shutdown::Write).unwrap();
     assert_eq!(unit.next(), None);
-    // A pair of sockets has no next user; that nobody gets an answer is seen by its end.
+    // A pair of sockets has no next user; its end shows that nobody receives an answer.
     unit.0.shutdown(Shutdown::Both).unwrap();
     between.operator.set_nonblocking(true).unwrap();
     assert_eq!(between.operator.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);

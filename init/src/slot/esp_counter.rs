@@ -1,4 +1,4 @@
-//! Counting by the names of entries on the EFI system partition, as systemd-boot does.
+//! Boot counting by the names of entries on the EFI system partition, as systemd-boot does.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,19 +9,19 @@ use super::BootCounter;
 use crate::storage::disk::at;
 use crate::storage::esp::MountedEsp;
 
-/// The counter of one slot.
+/// The boot counter of one slot.
 pub struct EspCounter<'a> {
     esp: &'a MountedEsp,
     version: &'a str,
 }
 
 impl<'a> EspCounter<'a> {
-    /// That of the slot `version`.
+    /// The counter of the slot `version`.
     pub fn new(esp: &'a MountedEsp, version: &'a str) -> Self {
         Self { esp, version }
     }
 
-    /// The slot's entries: one, or two after a cut in the middle of [`mark_good`].
+    /// The slot's entries: one, or two after a power cut within [`mark_good`].
     ///
     /// [`mark_good`]: BootCounter::mark_good
     fn entries(&self) -> Result<Vec<Found>, String> {
@@ -44,8 +44,8 @@ impl<'a> EspCounter<'a> {
 struct Found {
     path: PathBuf,
     standing: SlotState,
-    /// The boot loader passes it over: it says nothing of how the slot stands, and must never take
-    /// the place of one that does.
+    /// The boot loader skips it: it says nothing about the slot's state, and must never replace an
+    /// entry that does.
     is_empty: bool,
 }
 
@@ -61,9 +61,9 @@ impl BootCounter for EspCounter<'_> {
         Ok(entries.iter().all(|it| it.standing == SlotState::Good && !it.is_empty))
     }
 
-    /// FAT writes the two halves of a rename in any order, and a cut between them could leave
-    /// neither name. So the entry is written under its new name first, and only when that is on
-    /// the medium the old one goes.
+    /// FAT writes the two halves of a rename in any order, and a power cut between them could leave
+    /// neither name. So the entry is first written under its new name, and only when that is on the
+    /// medium the old one is removed.
     fn mark_good(&self) -> Result<(), String> {
         let entries = self.entries()?;
         let counted = || entries.iter().filter(|it| it.standing != SlotState::Good);
@@ -73,9 +73,9 @@ impl BootCounter for EspCounter<'_> {
             let new = self.esp.path(ENTRIES).join(EntryName::good(&slot).to_string());
             // A slot that was good once is not on trial at any later start.
             let text = settled(&fs::read_to_string(old).map_err(at(old))?);
-            // The name that the boot loader knows appears when all behind it is on the medium. Until
-            // then a cut can leave a file whose clusters are free for others, which reads well: the
-            // unit `data` has emptied such files before this runs.
+            // The name that the boot loader uses appears when its content is on the medium. Until
+            // then a power cut can leave a file whose clusters are marked as free, although it
+            // reads well: the unit `data` has emptied such files before this runs.
             if fs::read_to_string(&new).ok().as_ref() != Some(&text) {
                 let staged = new.with_extension("new");
                 let _ = fs::remove_file(&staged);

@@ -1,5 +1,5 @@
-//! The node's name as a file of the EFI system partition, where whoever holds the flash finds it: so
-//! an owner knows whom to expect before the box was ever reached.
+//! The node's name in a file of the EFI system partition, where the owner of the flash can read it:
+//! so the node's key is known before it was ever reached.
 
 use std::fs;
 use std::io;
@@ -14,10 +14,10 @@ use crate::storage::esp::MountedEsp;
 
 const FILE: &str = "octet/node.pub";
 
-/// How long identity may take for an answer.
+/// Timeout for an answer of `identity`.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Writes the name that identity says now, if another one or none is there.
+/// Writes the current name that `identity` reports, unless the file has it already.
 pub fn keep(disk: &Disk) -> Result<(), String> {
     let Some(node) = ask(&Path::new(SOCKETS).join("identity.sock"))? else { return Ok(()) };
     let text = format!("{node}\n");
@@ -28,8 +28,8 @@ pub fn keep(disk: &Disk) -> Result<(), String> {
     drop(esp);
     let esp = MountedEsp::change(&disk.esp)?;
     let file = esp.path(FILE);
-    // It appears under its name when its content is on the medium; a cut may leave none, and then
-    // the next start writes it.
+    // The file gets its name when its content is on the medium; if a power cut prevents that, the
+    // next start writes it.
     let staged = file.with_extension("new");
     let _ = fs::remove_file(&staged);
     fs::write(&staged, text).and_then(|()| esp.sync()).map_err(at(&staged))?;
@@ -37,7 +37,7 @@ pub fn keep(disk: &Disk) -> Result<(), String> {
     fs::rename(&staged, &file).and_then(|()| esp.sync()).map_err(at(&file))
 }
 
-/// The node's name; `None` in an image without identity, or while its key is damaged.
+/// The node's name; `None` in an image without `identity`, or while its key is damaged.
 fn ask(socket: &Path) -> Result<Option<PublicKey>, String> {
     let mut client = match Client::connect(socket) {
         Err(CallError::Connect { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
@@ -48,6 +48,6 @@ fn ask(socket: &Path) -> Result<Option<PublicKey>, String> {
     client.stream().set_read_timeout(Some(TIMEOUT)).map_err(|error| error.to_string())?;
     let shown = client.call("show", Map::new()).map_err(|error| format!("identity: {error}"))?;
     let Some(node) = shown.get("node").and_then(|node| node.as_str()) else { return Ok(None) };
-    // What a service says is not written as it is: only a name is.
+    // Only a valid key is written, not the service's text.
     node.parse().map(Some).map_err(|error| format!("identity: {error}"))
 }

@@ -1,4 +1,4 @@
-//! From a copy of PID 1 to a unit's program. The list below is the way.
+//! The steps from a copy of PID 1 to a unit's program, in the order of the list below.
 
 use std::os::fd::BorrowedFd;
 
@@ -13,32 +13,32 @@ use super::{
 };
 use crate::sys::{exit_now, reset_signals, unshare};
 
-/// What the steps know and find out.
+/// The input of the steps, and what they find out.
 pub struct ChildState<'a> {
     pub order: &'a SpawnOrder<'a>,
     pub program: &'a str,
-    /// The folders that are its own, as far as they could be made.
+    /// Its own folders, as far as they could be made.
     pub folders: Vec<String>,
     /// Variables that the steps add.
     pub environment: Vec<(String, String)>,
-    /// Whether Landlock keeps it from abstract sockets of others.
+    /// Whether Landlock prevents connections to abstract sockets of other units.
     pub scoped: bool,
-    /// The filters of system calls.
+    /// The seccomp filters.
     pub filters: Vec<Vec<u8>>,
 }
 
-/// One step. Its error names what it could not do.
+/// One step. Its error names what failed.
 type Step = fn(&mut ChildState<'_>) -> Result<(), SpawnFailure>;
 
 /// Every step, in order; `program::execute` follows.
 ///
-/// What needs files of the whole system comes before it is hidden, what needs privileges before
-/// they are given up. Filters of system calls come last of all, so that they need not allow what
-/// the other steps do: only execve, and write and `exit_group` for the case that it fails. A filter
-/// may be added by who cannot gain privileges any more or by who has `CAP_SYS_ADMIN`. The child
-/// keeps that until it executes the program, whatever its user is by then: what a program is
-/// permitted is computed anew from the bounding and the ambient set (capabilities(7)), so nothing
-/// is left over. That way there is one order for all units.
+/// Steps that need files of the whole system come before these are hidden, and steps that need
+/// privileges before they are dropped. Seccomp filters come last, so that they need not allow what
+/// the other steps do: only execve, and write and `exit_group` in case it fails. A process may add
+/// a filter if it has `no_new_privs` or `CAP_SYS_ADMIN`. The child keeps that capability until it
+/// executes the program, whatever its user is by then: the permitted set of a program is computed
+/// anew from the bounding and the ambient set (capabilities(7)), so nothing is left over. So there
+/// is one order for all units.
 const STEPS: &[Step] = &[
     signals,
     session,
@@ -58,12 +58,12 @@ const STEPS: &[Step] = &[
     program::add_filters,
 ];
 
-/// Goes the way to its end. `pipe` is PID 1's to learn how it went.
+/// Runs all steps. The result is reported to PID 1 through `pipe`.
 pub fn run(order: &SpawnOrder<'_>, program: &str, pipe: BorrowedFd<'_>) -> ! {
     let filters = Vec::with_capacity(order.filters.len());
     let (folders, environment, scoped) = (vec![], vec![], false);
     let mut start = ChildState { order, program, folders, environment, scoped, filters };
-    // Moves the pipe out of the way, so it is not one of the steps.
+    // This moves the pipe to another descriptor, so it is not one of the steps.
     let failure = match descriptors::arrange(&mut start, pipe) {
         Ok(pipe) => {
             end_on_panic(pipe);
@@ -81,7 +81,7 @@ fn tell(pipe: BorrowedFd<'_>, failure: &SpawnFailure) {
     let _ = rustix::io::write(pipe, &failure.to_bytes());
 }
 
-/// Replaces what PID 1 does when it panics: it restarts the machine.
+/// Replaces PID 1's panic handler, which restarts the machine.
 fn end_on_panic(pipe: BorrowedFd<'static>) {
     std::panic::set_hook(Box::new(move |panic| {
         tell(
@@ -100,12 +100,12 @@ fn session(_: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
     setsid().map(drop).map_err(SpawnFailure::to("begin a session"))
 }
 
-/// Queues and segments of System V and of POSIX are its own, and end with it.
+/// Gives the unit its own System V and POSIX queues and shared memory, which end with it.
 fn ipc(_: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
     unshare(UnshareFlags::NEWIPC).map_err(SpawnFailure::to("enter an IPC namespace of its own"))
 }
 
-/// After the last step that opens files of its own: the limit may be small.
+/// Comes after the last step that opens files of its own: the limit may be small.
 fn open_files(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
     let files = Some(u64::from(start.order.unit.limits.nofile));
     setrlimit(Resource::Nofile, Rlimit { current: files, maximum: files })

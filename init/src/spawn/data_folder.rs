@@ -1,5 +1,5 @@
-//! The data folder of a unit: `/data/<name>`, its own. PID 1 never touches a disk, so its child
-//! makes it, while it is root.
+//! The data folder of a unit, `/data/<name>`. PID 1 never accesses a disk, so its child makes the
+//! folder while it is still root.
 
 use rustix::fs::{Gid, Mode, OFlags, Uid, fchown, fstat, mkdir, open};
 use rustix::io::Errno;
@@ -7,8 +7,8 @@ use rustix::io::Errno;
 use super::child::ChildState;
 use super::failure::SpawnFailure;
 
-/// Makes the folder and names it by `$STATE_DIRECTORY`. On a box without a disk there is no place
-/// for it: the unit runs without, and knows by the missing variable.
+/// Makes the folder and names it in `$STATE_DIRECTORY`. On a box without a disk the unit runs
+/// without the folder, and the variable is missing.
 pub fn make(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
     let unit = start.order.unit;
     if !unit.state {
@@ -31,12 +31,12 @@ fn own(path: &str, uid: u32) -> rustix::io::Result<()> {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(error) => return Err(error),
     }
-    // Only root can put something into /data, so this is the folder that was made above, now or
-    // at an earlier start.
+    // Only root can create entries in /data, so this is the folder that was made above, now or at
+    // an earlier start.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let folder = open(path, flags, Mode::empty())?;
     let owner = fstat(&folder)?;
-    // Without a change there is nothing to write to the disk.
+    // Without a change nothing is written to the disk.
     if (owner.st_uid, owner.st_gid) != (uid, uid) {
         fchown(&folder, Some(Uid::from_raw(uid)), Some(Gid::from_raw(uid)))?;
     }

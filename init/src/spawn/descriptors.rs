@@ -1,4 +1,5 @@
-//! What a unit's program has open: an empty input, its output and errors, what is passed to it.
+//! The descriptors of a unit's program: an empty input, its output and errors, and those it is
+//! passed.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
@@ -13,8 +14,8 @@ use crate::sys::{close_at_exec_from, put_descriptor};
 /// The first descriptor that is passed (`SD_LISTEN_FDS_START`).
 const FIRST: RawFd = 3;
 
-/// Puts every descriptor in its place and says where `pipe` is now. All others are closed when
-/// the program is executed.
+/// Moves every descriptor to its number and returns the new one of `pipe`. All others are closed at
+/// execve.
 pub fn arrange(
     start: &mut ChildState<'_>,
     pipe: BorrowedFd<'_>,
@@ -34,7 +35,7 @@ pub fn arrange(
 
 fn place(start: &ChildState<'_>, pipe: BorrowedFd<'_>) -> io::Result<BorrowedFd<'static>> {
     let order = start.order;
-    // First out of the way of all places, so that none is overwritten before it was copied.
+    // First move them above all target numbers, so that none is overwritten before it was copied.
     let above = FIRST + RawFd::try_from(order.passed.len()).map_err(|_| Errno::MFILE)?;
     let away = |file: BorrowedFd<'_>| fcntl_dupfd_cloexec(file, above);
     let pipe: &'static OwnedFd = Box::leak(Box::new(away(pipe)?));

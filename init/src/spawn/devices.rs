@@ -1,13 +1,13 @@
-//! What PID 1 prepares once for the mount namespaces of all units.
+//! Prepares once what the mount namespaces of all units share.
 
 use rustix::fs::{CWD, FileType, Mode, chmod, makedev, mkdir, mknodat, symlink};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change, mount_remount};
 
-/// The /dev of units with `private_dev`: bound there at their start, and read-only for all.
+/// The /dev of units with `private_dev`: bind-mounted at their start, and read-only for all.
 pub const PLACE: &str = "/run/octet-dev";
 
-/// Name and minor number of each device; the major one is 1 (Linux, admin-guide/devices.txt).
+/// Name and minor number of each device; the major number is 1 (Linux, admin-guide/devices.txt).
 const DEVICES: [(&str, u32); 5] =
     [("null", 3), ("zero", 5), ("full", 7), ("random", 8), ("urandom", 9)];
 
@@ -18,12 +18,12 @@ const LINKS: [(&str, &str); 4] = [
     ("stderr", "/proc/self/fd/2"),
 ];
 
-/// Prepares the mount namespaces of units: what is mounted later (/data) will be mounted in them
-/// too, and there is a /dev for them. To be called when the root is in its place: nothing can be
-/// moved within a tree that is shared.
+/// Prepares the mount namespaces of units: later mounts (/data) propagate to them, and there is a
+/// /dev for them. Must be called after the switch to the final root: nothing can be moved within a
+/// shared tree.
 ///
 /// # Errors
-/// Which part failed. Units with a private /tmp, /dev or read-only paths cannot start then.
+/// The part that failed. Units with a private /tmp, /dev or read-only paths cannot start then.
 pub fn prepare() -> Result<(), String> {
     mount_change("/", MountPropagationFlags::SHARED | MountPropagationFlags::REC)
         .map_err(|error| format!("share the mounts: {error}"))?;
@@ -41,7 +41,7 @@ fn fill() -> rustix::io::Result<()> {
     for (name, minor) in DEVICES {
         let path = format!("{PLACE}/{name}");
         mknodat(CWD, &path, FileType::CharacterDevice, everyone, makedev(1, minor))?;
-        // mknod's mode is less PID 1's umask.
+        // mknod's mode is reduced by PID 1's umask.
         chmod(&path, everyone)?;
     }
     for (name, target) in LINKS {

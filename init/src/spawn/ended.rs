@@ -1,4 +1,4 @@
-//! Processes that have ended. PID 1 is the parent of all whose own parent is gone, so one that it
+//! Ended processes. PID 1 is the parent of all processes whose own parent has ended, so one that it
 //! did not start is an orphan, which a unit has left behind.
 
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
@@ -6,26 +6,26 @@ use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use crate::supervisor::ProcessExit;
 use crate::sys::wait_for_any;
 
-/// A process that has ended but is still there to be asked who it was.
+/// A process that has ended but was not reaped, so it can still be identified.
 #[derive(Debug)]
 pub struct EndedProcess {
-    /// Its number, which nobody else has until it is collected.
+    /// Its process id, which is not reused until it is reaped.
     pub pid: Pid,
     pub exit: ProcessExit,
 }
 
-/// A process that PID 1 did not start, after its end.
+/// An ended process that PID 1 did not start.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Orphan {
     pub pid: Pid,
     /// Its program, as the kernel names it (15 bytes at most), or `?`.
     pub name: String,
-    /// The unit in whose group it was.
+    /// The unit in whose control group it was.
     pub unit: Option<String>,
     pub exit: ProcessExit,
 }
 
-/// The next process that has ended. It must be collected, or it stays the next one.
+/// The next ended process. It must be reaped, or it stays the next one.
 pub fn next_ended() -> Option<EndedProcess> {
     let waited = wait_for_any()?;
     let exit = if waited.by_itself {
@@ -37,12 +37,12 @@ pub fn next_ended() -> Option<EndedProcess> {
 }
 
 impl EndedProcess {
-    /// Lets the kernel forget it.
+    /// Reaps the process.
     pub fn collect(self) {
         let _ = waitid(WaitId::Pid(self.pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
     }
 
-    /// Who it was, for one that is not a unit's own process.
+    /// Identifies a process that is not a unit's own.
     pub fn orphan(&self) -> Orphan {
         let about = |file: &str| {
             let bytes = std::fs::read(format!("/proc/{}/{file}", self.pid)).unwrap_or_default();

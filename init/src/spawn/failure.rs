@@ -1,4 +1,4 @@
-//! Why a process could not become a unit's program, as the child says it and PID 1 reads it.
+//! Why a process could not execute a unit's program: written by the child, and read by PID 1.
 
 use std::fmt::Display;
 use std::io;
@@ -7,10 +7,10 @@ use rustix::io::Errno;
 
 use crate::supervisor::SpawnRefusal;
 
-/// The longest message: a pipe takes as much at once, or nothing.
+/// Maximum message size in bytes: a pipe accepts that much at once or nothing (`PIPE_BUF`).
 pub const LONGEST: usize = 4096;
 
-/// What could not be done, and why.
+/// What failed, and why.
 #[derive(Debug)]
 pub struct SpawnFailure {
     reason: String,
@@ -30,27 +30,27 @@ impl SpawnFailure {
         move |error| Self::new(what, error)
     }
 
-    /// As the supervisor wants it.
+    /// Converts the failure for the supervisor.
     pub fn refusal(self) -> SpawnRefusal {
         SpawnRefusal { reason: self.reason, may_pass: self.may_pass }
     }
 
-    /// As bytes for the pipe.
+    /// Encodes the failure for the pipe.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = vec![if self.may_pass { b'+' } else { b'-' }];
         bytes.extend(self.reason.bytes().take(LONGEST - 1));
         bytes
     }
 
-    /// From the pipe's bytes.
+    /// Decodes the pipe's bytes.
     pub fn from_bytes(bytes: &[u8]) -> Self {
         let (first, reason) = bytes.split_first().unwrap_or((&b'-', b"no reason given"));
         Self { reason: String::from_utf8_lossy(reason).into_owned(), may_pass: *first == b'+' }
     }
 }
 
-/// Whether what the kernel lacked may come back: memory, processes, open files, a control group
-/// whose killed processes are not gone yet.
+/// Whether the resource that the kernel lacked may become available: memory, processes, open files,
+/// a control group whose killed processes have not ended yet.
 fn may_pass(error: Errno) -> bool {
     use Errno as E;
 

@@ -1,12 +1,12 @@
 //! The paths that a unit may use (Landlock; Linux, userspace-api/landlock.rst).
 //!
-//! Besides what `sandbox.read` and `sandbox.write` name, every unit may use what no program does
-//! without: its own program, /tmp and its data folder, the devices that it sees, and what the
-//! kernel says about the process itself (`/proc/self`). Not more: a program with shared libraries
-//! must name them (`/lib`, `/usr/lib`), one that asks for names of hosts `/etc/resolv.conf`, one
-//! that asks for its processors by their control group `/sys/fs/cgroup`. Sockets of other units are
-//! no matter of Landlock, neither to connect to nor passed as descriptors, but for abstract ones:
-//! units with `network = "own"` cannot connect to those (see `network`).
+//! Besides what `sandbox.read` and `sandbox.write` name, every unit may use what every program
+//! needs: its own program, /tmp and its data folder, the devices that it sees, and the kernel's
+//! information about the process itself (`/proc/self`). Nothing more: a program with shared
+//! libraries must name them (`/lib`, `/usr/lib`), one that resolves host names `/etc/resolv.conf`,
+//! and one that reads its CPU limits from its control group `/sys/fs/cgroup`. Landlock does not
+//! restrict sockets of other units, neither connecting nor passed descriptors, except abstract
+//! ones: units with `network = "own"` cannot connect to those (see `network`).
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -21,15 +21,17 @@ use rustix::fs::{Mode, OFlags, open};
 use super::child::ChildState;
 use super::failure::SpawnFailure;
 
-/// Rights that a kernel must know how to hold back: those of the first Landlock (Linux 5.13).
+/// Access rights that the kernel must be able to restrict: those of the first Landlock ABI (Linux
+/// 5.13).
 const REQUIRED: ABI = ABI::V1;
 
-/// Rights that are held back by kernels that know them: moving between folders (5.19), truncation
-/// (6.2), ioctls of devices (6.10).
+/// Access rights that are restricted by kernels that know them: moving between folders (5.19),
+/// truncation (6.2), ioctls of devices (6.10).
 const KNOWN: ABI = ABI::V5;
 
-/// Restricts the process for good. A path that is not there is an error, as what would appear there
-/// later would be out of its reach, and nobody would know why. Needs `CAP_SYS_ADMIN`, as `no_new_privs` comes later, or never.
+/// Restricts the process permanently. A missing path is an error: what appears there later would
+/// not be accessible, for no visible reason. Needs `CAP_SYS_ADMIN`, as `no_new_privs` comes later,
+/// or never.
 pub fn restrict(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
     let sandbox = &start.order.unit.sandbox;
     if sandbox.write.iter().any(TreePath::is_all) {
@@ -58,7 +60,7 @@ pub fn restrict(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
     Ok(())
 }
 
-/// Restricts the process to `rules`, and, if it is to be `alone` and the kernel knows how (Linux
+/// Restricts the process to `rules`, and, if it is to be `alone` and the kernel supports it (Linux
 /// 6.12), to abstract sockets of its own. Returns whether it did the latter.
 fn apply(
     all: BitFlags<AccessFs>,

@@ -1,4 +1,4 @@
-//! The folder of a unit in memory: what is in it is there again when the unit is, and gone with the boot.
+//! The folder of a unit in memory: its content survives restarts of the unit, but not a reboot.
 
 use std::ffi::CString;
 use std::io;
@@ -10,10 +10,10 @@ use rustix::mount::{MountFlags, mount};
 use super::child::ChildState;
 use super::failure::SpawnFailure;
 
-/// Where all of them are.
+/// The parent of all these folders.
 const PLACE: &str = "/run/octet/memory";
 
-/// Makes the folder, or takes the one that is there, and names it by `$RUNTIME_DIRECTORY`.
+/// Makes the folder, unless it exists, and names it in `$RUNTIME_DIRECTORY`.
 pub fn make(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
     let unit = start.order.unit;
     if !unit.runtime {
@@ -41,8 +41,8 @@ fn own(path: &str, uid: u32) -> io::Result<()> {
     if device(path)? != device(PLACE)? {
         return Ok(());
     }
-    // A file system of its own, so that it fills nobody else's; before the unit has mounts of its own, so
-    // that it stays.
+    // A file system of its own limits its size. It is mounted before the unit has a mount namespace
+    // of its own, so that it outlives the unit.
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     let options = CString::new(format!("mode=0700,size=32m,uid={uid},gid={uid}"))?;
     Ok(mount(c"tmpfs", path, c"tmpfs", flags, options.as_c_str())?)

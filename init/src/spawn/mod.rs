@@ -1,8 +1,8 @@
-//! Starting the process of a unit.
+//! Starts the process of a unit.
 //!
-//! PID 1 makes a copy of itself and goes on: everything that can fail or wait (folders on a disk,
-//! mounts, namespaces) happens in the copy, which then becomes the unit's program or says through
-//! a pipe why it could not.
+//! PID 1 forks and continues: everything that can fail or block (folders on a disk, mounts,
+//! namespaces) happens in the child, which then executes the unit's program, or reports through a
+//! pipe why it could not.
 
 mod child;
 mod data_folder;
@@ -35,11 +35,11 @@ use failure::SpawnFailure;
 /// What PID 1 prepares once for the starts of all units.
 #[derive(Debug, Default)]
 pub struct Prepared {
-    /// A network without anything in it.
+    /// A network namespace without any interface that is up.
     pub empty_network: Option<OwnedFd>,
 }
 
-/// Prepares it. To be called when the root is in its place. Returns what went wrong, in words, too.
+/// Prepares it, after the switch to the final root. Also returns errors in words.
 pub fn prepare() -> (Prepared, Vec<String>) {
     let mut problems: Vec<String> = devices::prepare().err().into_iter().collect();
     // Without it each unit makes one for itself.
@@ -49,44 +49,45 @@ pub fn prepare() -> (Prepared, Vec<String>) {
     (Prepared { empty_network }, problems)
 }
 
-/// All that a start needs.
+/// Everything that a start needs.
 pub struct SpawnOrder<'a> {
-    /// What is started, and how.
+    /// The unit to be started.
     pub unit: &'a Unit,
-    /// Its group, if the kernel has groups.
+    /// Its control group, if the kernel has them.
     pub group: Option<&'a Group>,
     pub stdout: BorrowedFd<'a>,
     pub stderr: BorrowedFd<'a>,
     /// Descriptors that it gets from 3 on, in this order, with their names (`sd_listen_fds(3)`).
     pub passed: Vec<(String, BorrowedFd<'a>)>,
-    /// A network that is shared by units that may see none, if there is one.
+    /// An empty network namespace shared by units without network, if there is one.
     pub empty_network: Option<BorrowedFd<'a>>,
-    /// Variables besides `unit.env`, such as `NOTIFY_SOCKET`; they win.
+    /// Variables besides `unit.env`, such as `NOTIFY_SOCKET`; they take precedence.
     pub environment: Vec<(String, String)>,
-    /// Files with filters of system calls (`sys::add_system_call_filter`), loaded in this order.
-    /// Each must allow what comes after it: execve, and but for the last seccomp.
+    /// Files with seccomp filters (`sys::add_system_call_filter`), loaded in this order. Each must
+    /// allow what comes after it: execve, and all but the last one also seccomp.
     pub filters: Vec<String>,
 }
 
-/// A process that is becoming, or has become, a unit's program.
+/// A process that is executing, or has executed, a unit's program.
 #[derive(Debug)]
 pub struct Child {
     pub pid: Pid,
-    /// Itself: its number may be given to another once it was collected, this may not.
+    /// Identifies the process itself: its process id may be reused after it was reaped, this may
+    /// not.
     pub pidfd: OwnedFd,
-    /// Whether it became the program.
+    /// Reports whether the program was executed.
     pub verdict: VerdictSocket,
 }
 
-/// Starts the program of a unit. It does not wait for it: see `Verdict`.
+/// Starts the program of a unit, without waiting for `exec`: see `Verdict`.
 ///
 /// # Errors
-/// There is no program, or the kernel makes no process.
+/// There is no program, or the kernel cannot create the process.
 pub fn spawn(order: &SpawnOrder<'_>) -> Result<Child, SpawnRefusal> {
     let Some(program) = &order.unit.exec else {
         return Err(SpawnRefusal { reason: "has no program".into(), may_pass: false });
     };
-    // Only the flags of the end that PID 1 keeps matter: the child writes once, into an empty pipe.
+    // Only the flags of PID 1's end matter: the child writes once, into an empty pipe.
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)
         .map_err(|error| SpawnFailure::new("make a pipe", error).refusal())?;
     let place = order
@@ -103,7 +104,7 @@ pub fn spawn(order: &SpawnOrder<'_>) -> Result<Child, SpawnRefusal> {
     }
 }
 
-/// Sends `signal` to the process, whether or not its number has been given away meanwhile.
+/// Sends `signal` to the process, even if its process id was reused meanwhile.
 pub fn signal_through(pidfd: BorrowedFd<'_>, signal: Signal) {
     let number = match signal {
         Signal::Term => Number::TERM,

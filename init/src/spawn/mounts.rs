@@ -1,4 +1,5 @@
-//! The file systems that a unit sees: a mount namespace of its own, if something is to differ.
+//! The file systems that a unit sees: it has a mount namespace of its own, if something is to
+//! differ.
 
 use std::ffi::CString;
 use std::io;
@@ -14,14 +15,15 @@ use super::devices;
 use super::failure::SpawnFailure;
 use crate::sys::{set_read_only, unshare};
 
-/// Gives the unit the mounts that its sandbox asks for.
+/// Sets up the mounts that the unit's sandbox specifies.
 pub fn set_up(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
     let sandbox = &start.order.unit.sandbox;
     if !sandbox.private_tmp && !sandbox.private_dev && sandbox.read_only.is_empty() {
         return Ok(());
     }
     unshare(UnshareFlags::NEWNS).map_err(SpawnFailure::to("enter mounts of its own"))?;
-    // Nothing gets out from here, but what PID 1's side mounts later (/data) gets in.
+    // Mounts of the unit do not propagate to PID 1's namespace, but later mounts there (/data)
+    // propagate to the unit.
     mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
         .map_err(SpawnFailure::to("keep its mounts to itself"))?;
     for path in &sandbox.read_only {
@@ -46,8 +48,8 @@ pub fn set_up(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
     Ok(())
 }
 
-/// Makes all that is mounted at and under `path` read-only; devices and sockets work all the same.
-/// What is mounted there later is not: such a unit must need the unit that mounts it.
+/// Makes everything mounted at and under `path` read-only; devices and sockets still work. What is
+/// mounted there later is not read-only: such a unit must need the unit that mounts it.
 fn read_only(path: &TreePath) -> io::Result<()> {
     if !path.is_all() {
         // Only a mount can be read-only, so the path becomes one.

@@ -1,10 +1,10 @@
-//! The network that a unit sees.
+//! The network namespace of a unit.
 //!
-//! `network = "own"` is a network namespace without any interface that is up. To make one takes as
-//! long as all else that is done for a unit, so PID 1 makes one that is shared by the units that have
-//! nothing to do with each other in it: they can neither change it nor, by Landlock, connect to each
-//! other's abstract sockets, the one kind of address that is reached without an interface. Any other
-//! unit gets one for itself.
+//! `network = "own"` is a network namespace without any interface that is up. Making one takes as
+//! long as the rest of a start, so PID 1 makes one that units share if they cannot affect each
+//! other in it: they can neither change it nor, because of Landlock, connect to each other's
+//! abstract sockets, the only addresses that are reachable without an interface. Every other unit
+//! gets one for itself.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,13 +17,14 @@ use super::child::ChildState;
 use super::failure::SpawnFailure;
 use crate::sys::unshare;
 
-/// Where the kernel shows a process its network.
+/// The network namespace of this process.
 const OF_THIS_PROCESS: &str = "/proc/self/ns/net";
 
-/// Makes an empty network. This process is in it meanwhile, and back in its own when it is made.
+/// Makes an empty network namespace. This process enters it meanwhile, and returns to its own.
 ///
 /// # Errors
-/// There is none. The process is where it was, unless the kernel refuses to let it back.
+/// It cannot be made. The process is in its own namespace, unless the kernel does not let it
+/// return.
 pub fn make_empty() -> io::Result<OwnedFd> {
     let this = || open(OF_THIS_PROCESS, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
     let own = this()?;
@@ -33,8 +34,8 @@ pub fn make_empty() -> io::Result<OwnedFd> {
     Ok(empty?)
 }
 
-/// Gives the unit the network that its sandbox says. Comes after Landlock, whose rules decide
-/// whether it can share one.
+/// Sets up the network of the unit's sandbox. Comes after Landlock, whose rules decide whether the
+/// unit can share a namespace.
 pub fn set_up(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
     let sandbox = &start.order.unit.sandbox;
     if sandbox.network == NetworkAccess::Host {

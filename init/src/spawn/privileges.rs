@@ -1,4 +1,4 @@
-//! From PID 1's privileges to those of a unit (capabilities(7)).
+//! Reduces PID 1's privileges to those of a unit (capabilities(7)).
 
 use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
@@ -13,7 +13,7 @@ use octet_appliance::Capability;
 use super::child::ChildState;
 use super::failure::SpawnFailure;
 
-/// The place of a capability in the kernel's sets.
+/// The bit of a capability in the kernel's sets.
 fn bit(capability: Capability) -> CapabilitySet {
     CapabilitySet::from_bits_retain(1 << capability as u32)
 }
@@ -22,7 +22,8 @@ fn set(capabilities: &[Capability]) -> CapabilitySet {
     capabilities.iter().map(|capability| bit(*capability)).collect()
 }
 
-/// Puts what the unit does not have out of reach of every program it will ever execute.
+/// Removes capabilities that the unit does not have from the bounding set, so that no program it
+/// executes can gain them.
 pub fn bound(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
     let own = set(&start.order.unit.sandbox.capabilities);
     for number in 0..u64::BITS {
@@ -32,7 +33,7 @@ pub fn bound(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
         }
         match remove_capability_from_bounding_set(one) {
             Ok(()) => {}
-            // The kernel has no more of them.
+            // The kernel has no capabilities beyond.
             Err(Errno::INVAL) => break,
             Err(error) => return Err(SpawnFailure::new("bound its capabilities", error)),
         }
@@ -40,7 +41,8 @@ pub fn bound(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
     Ok(())
 }
 
-/// Becomes the unit's user, in its group alone, but keeps what the process itself is permitted.
+/// Changes to the unit's user, with its group alone, but keeps the permitted capabilities of the
+/// process.
 pub fn become_user(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
     let number = start.order.unit.user.user().uid;
     let (uid, gid) = (Uid::from_raw(number), Gid::from_raw(number));
@@ -51,10 +53,10 @@ pub fn become_user(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
         .map_err(SpawnFailure::to(format_args!("become user {number}")))
 }
 
-/// Has the program get the unit's capabilities. For root the bounding set does that; another user
-/// keeps nothing at execve but the ambient set, for which a capability must be inheritable.
+/// Grants the program the unit's capabilities. For root the bounding set does that; another user
+/// keeps only the ambient set at execve, for which a capability must be inheritable.
 ///
-/// The process goes on with all that it was permitted, for the steps that follow.
+/// The process keeps its own permitted capabilities for the steps that follow.
 pub fn grant(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
     let own = &start.order.unit.sandbox.capabilities;
     let failed = || SpawnFailure::to("set its capabilities");
@@ -75,7 +77,7 @@ pub fn grant(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
 mod tests {
     use super::*;
 
-    /// The list of the language is in the kernel's order: its ends and some between.
+    /// The enum of the unit file is in the kernel's order: tests both ends and some between.
     #[test]
     fn capabilities_have_the_kernels_numbers() {
         for (ours, theirs) in [

@@ -1,4 +1,4 @@
-//! The last steps: the environment, the filters of system calls, the program.
+//! The last steps: the environment, the seccomp filters, the program.
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -8,7 +8,7 @@ use super::child::ChildState;
 use super::failure::SpawnFailure;
 use crate::sys;
 
-/// Reads the filters, while the whole system can be seen.
+/// Reads the filters while the whole file system is visible.
 pub fn read_filters(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
     for path in &start.order.filters {
         let filter = std::fs::read(path).map_err(SpawnFailure::to(format_args!("read {path}")))?;
@@ -17,7 +17,7 @@ pub fn read_filters(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
     Ok(())
 }
 
-/// Adds the filters. From here on only what they allow can be done.
+/// Adds the filters. From here on only the system calls that they allow work.
 pub fn add_filters(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
     for (path, filter) in start.order.filters.iter().zip(&start.filters) {
         sys::add_system_call_filter(filter)
@@ -26,7 +26,7 @@ pub fn add_filters(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
     Ok(())
 }
 
-/// Becomes the program; returns only if that fails.
+/// Executes the program; returns only if that fails.
 pub fn execute(start: &ChildState<'_>) -> SpawnFailure {
     let unit = start.order.unit;
     let args = std::iter::once(start.program).chain(unit.args.iter().map(String::as_str));
@@ -41,7 +41,7 @@ pub fn execute(start: &ChildState<'_>) -> SpawnFailure {
     SpawnFailure::new(format_args!("execute {}", start.program), error)
 }
 
-/// The whole environment. What PID 1 sets wins over what the unit's file says.
+/// The whole environment. PID 1's variables take precedence over those of the unit file.
 fn environment(start: &ChildState<'_>) -> Vec<String> {
     let order = start.order;
     let own = order.unit.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));

@@ -1,5 +1,5 @@
-//! Whether a child became its unit's program: the pipe between the two. Executing the program
-//! closes the child's end; a child that fails writes why before it ends.
+//! Whether a child has executed its unit's program: the pipe between the two. A successful execve
+//! closes the child's end; a child that fails writes the reason before it ends.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use super::failure::{LONGEST, SpawnFailure};
 use crate::supervisor::SpawnRefusal;
 
-/// PID 1's end.
+/// PID 1's end of the pipe.
 #[derive(Debug)]
 pub struct VerdictSocket(OwnedFd);
 
@@ -17,8 +17,8 @@ impl VerdictSocket {
         Self(reader)
     }
 
-    /// `None`: not yet. A child that was killed before it got so far counts as started; that it
-    /// ended, and how, comes as of any process.
+    /// `None`: not known yet. A child that was killed before its execve counts as started; its end
+    /// is reported like that of any process.
     pub fn read(&self) -> Option<Result<(), SpawnRefusal>> {
         let mut bytes = [0; LONGEST];
         match rustix::io::read(&self.0, &mut bytes) {

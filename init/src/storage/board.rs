@@ -1,5 +1,5 @@
-//! Which node of a box this flash is for, as a file of the EFI system partition says it: the one thing
-//! in which the flash of a router and that of a board differ.
+//! Which node of a box this flash is for, according to a file of the EFI system partition: the only
+//! difference between the flash of a router and that of a board.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};
@@ -14,12 +14,12 @@ use crate::command_line;
 use crate::facts;
 use crate::kernel_modules::{Afterwards, load_list};
 
-/// What the unit `first-modules` loads, and on a router beside that.
+/// The modules that the unit `first-modules` loads, and those that a router needs besides.
 const FIRST: &str = "/usr/lib/octet/modules.first";
 const OF_ROUTER: &str = "/usr/lib/octet/modules.router";
 
-/// Leaves for PID 1 what the file says. One that makes no sense is told of, and otherwise as if it
-/// were not there: a board that does not know its number still starts.
+/// Records the content of the file for PID 1. An invalid file is logged, and otherwise treated like
+/// a missing one: a board that does not know its number still starts.
 pub fn record(esp: &MountedEsp) {
     match read(&esp.path(BoardFile::PATH)) {
         Ok(None) => {}
@@ -34,8 +34,9 @@ pub fn record(esp: &MountedEsp) {
     }
 }
 
-/// Loads what a router needs of the kernel, if nobody has known so far that this is one. `first-modules`
-/// may be doing its own part at the same time: what is loaded already is no mistake.
+/// Loads the kernel modules of a router, if it was not known before that this is one.
+/// `first-modules` may load its own list at the same time: a module that is loaded already is no
+/// error.
 fn become_router(board: BoardId) {
     if board == BoardId::ROUTER && matches!(command_line::value("board"), Ok(None)) {
         for list in [FIRST, OF_ROUTER] {
@@ -46,7 +47,7 @@ fn become_router(board: BoardId) {
     }
 }
 
-/// The board of the file at `path`, if it is there.
+/// The board in the file at `path`, if it exists.
 fn read(path: &Path) -> Result<Option<BoardId>, String> {
     let file = match File::open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

@@ -1,9 +1,10 @@
-//! Whether a medium keeps as much as it says it has, before the data partition grows over it. Counterfeits forget what is
-//! written behind what they really have, or take fewer bits of an address, so that it is written over their beginning.
+//! Detects counterfeit media, which report more capacity than they have, before the data partition
+//! grows over it. They lose what is written behind their real end, or ignore address bits, so that
+//! such a write overwrites their beginning.
 //!
-//! Written to are only places that belong to nobody: the beginning of the data partition, which is to be formatted, and
-//! what is behind the image. Each of the latter is a power of two away from the former, so that on a medium that begins
-//! anew the former is what is written over.
+//! The test writes only to unused positions: the beginning of the data partition, which is to be
+//! formatted, and what is behind the image. Each of the latter is a power of two away from the
+//! former, so that on a medium that wraps around the former is overwritten.
 
 use std::io;
 
@@ -12,13 +13,13 @@ const PAGE: usize = 4096;
 /// Bytes at the beginning of the medium that must not change: the partition table.
 const HEAD: usize = 5 * PAGE;
 
-/// Why a medium is not used.
+/// Why a medium is rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum MediumProblem {
     /// It cannot be read or written.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// It has less than it says.
+    /// It has less capacity than it reports.
     #[error(
         "it says that it has {} MiB, but what is written behind its first ones is lost: it is a counterfeit with between \
          {} and {} MiB, on which data would be lost; put the image on another one",
@@ -32,8 +33,8 @@ pub enum MediumProblem {
     },
 }
 
-/// Sees that the medium keeps what is written between `first`, where the data partition begins, and `end`. What is read
-/// must come from the medium.
+/// Tests whether the medium keeps what is written between `first`, where the data partition begins,
+/// and `end`. The reads must bypass the page cache.
 pub fn look(
     (first, end): (u64, u64),
     seed: u8,
@@ -61,22 +62,24 @@ pub fn look(
     Ok(())
 }
 
-/// Where is written, the nearest first. Those that are a power of two away are farther than `first` is from the
-/// beginning: so whichever power of two of bytes there are, the first place that is written over is `first`.
+/// The test positions, the nearest first. Those that are a power of two away are farther than
+/// `first` is from the beginning: so whichever power of two the real capacity is, the first
+/// position to be overwritten is `first`.
 fn places(first: u64, end: u64) -> Vec<u64> {
     let page = PAGE as u64;
     let powers = (0..63).map(|power| 1 << power).skip_while(|away| *away <= first);
     let places = powers.map_while(|away| first.checked_add(away));
     let mut places: Vec<_> = places.take_while(|at| at + page <= end).collect();
     let last = end.saturating_sub(page);
-    // The end may be that of a medium that is seen to begin anew only behind it: then it would be written over something.
+    // On a medium whose real capacity is the power of two below `last`, a write there would wrap
+    // around to something before `first`.
     let power = 1 << last.checked_ilog2().unwrap_or(0);
     let last = if last - power < first { power.saturating_sub(page) } else { last };
     places.extend(Some(last).filter(|last| *last >= first + page));
     places
 }
 
-/// A page that is nowhere else.
+/// A page with content that is unique to its position.
 fn noise(seed: u8, at: u64) -> Vec<u8> {
     let mut state = at | 1;
     let bytes = std::iter::repeat_with(|| {
@@ -98,7 +101,7 @@ mod tests {
     /// As on a disk: after the EFI system partition.
     const FIRST: u64 = 20 * MIB;
 
-    /// A medium that has so many MiB.
+    /// A medium with a real capacity of `has` MiB.
     fn looked(has: u64, says: u64, forgets: bool) -> (Result<(), MediumProblem>, Vec<u8>) {
         let pages = (0..has * MIB / PAGE as u64).flat_map(|page| [page as u8 | 1; PAGE]);
         let bytes = RefCell::new(pages.collect::<Vec<_>>());

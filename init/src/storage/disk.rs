@@ -1,4 +1,4 @@
-//! Finding the disk that carries an Octet image, and making its last partition reach its end.
+//! Finds the disk that carries an Octet image, and grows its last partition to the disk's end.
 
 use std::fs::{self, File};
 use std::io;
@@ -20,14 +20,14 @@ use crate::sys::{PartitionChange, change_partition, read_partitions};
 const ESP: &str = "octet-esp";
 const DATA: &str = "octet-data";
 
-/// Where the kernel lists block devices.
+/// The kernel's list of block devices.
 const BLOCK: &str = "/sys/class/block";
 
-/// How long a controller may take to show its disk, and how often it is looked for.
+/// Number of attempts and their interval while a controller may still be detecting its disk.
 const ATTEMPTS: u32 = 100;
 const RETRY_DELAY: Duration = Duration::from_millis(50);
 
-/// How often, in looks, the kernel is asked to look for partitions again.
+/// Number of attempts after which the kernel is asked to read partition tables again.
 const LOOK_AGAIN: u32 = 20;
 
 /// The disk with its two partitions, by their names under `/dev`.
@@ -39,8 +39,8 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Finds the disk that this boot is from; waits for it up to five seconds. What was found once counts until the
-    /// machine restarts.
+    /// Finds the disk that this boot is from, and waits for it up to five seconds. Once found, it
+    /// stays the same until the machine restarts.
     pub fn find() -> Result<Self, String> {
         let started = started::partition();
         let mut found = vec![];
@@ -52,7 +52,7 @@ impl Disk {
                 facts::write(facts::DISK, &disk.fact());
                 return Ok(disk);
             }
-            // Nobody will say more of which one it is.
+            // Nothing that appears later can decide which one it is.
             if found.len() > 1 && started.is_none() {
                 break;
             }
@@ -89,8 +89,9 @@ impl Disk {
         Some(Self { whole: name("whole")?, esp: name("esp")?, data: name("data")? })
     }
 
-    /// Makes the data partition reach the end of the disk, in the table and for the kernel. In the first boot the EFI
-    /// system partition gets a GUID of its own, by which two disks are told apart. Returns whether anything was written.
+    /// Grows the data partition to the end of the disk, in the table and in the kernel. The first
+    /// boot also gives the EFI system partition a unique GUID, which distinguishes two disks.
+    /// Returns whether anything was written.
     pub fn grow(&self, first_boot: bool) -> Result<bool, String> {
         let path = device(&self.whole);
         let size = number(&Path::new(BLOCK).join(&self.whole).join("queue/logical_block_size"));
@@ -117,7 +118,7 @@ impl Disk {
                 Err(problem @ counterfeit::MediumProblem::Counterfeit { .. }) => {
                     return Err(format!("{}: {problem}", path.display()));
                 }
-                // Whoever writes there next says what fails.
+                // The next write to the disk reports the error.
                 Err(counterfeit::MediumProblem::Io(_)) | Ok(()) => {}
             }
         }
@@ -125,7 +126,8 @@ impl Disk {
             disk.write_all_at(&write.bytes, write.sector * SECTOR as u64).map_err(at(&path))?;
             disk.sync_all().map_err(at(&path))?;
         }
-        // Also when there was nothing to write: the one who wrote it may have been killed before.
+        // Also if there was nothing to write: a previous process may have been killed before its
+        // sync.
         disk.sync_all().map_err(at(&path))?;
         if self::sectors(&self.data)? != plan.data.sectors {
             let number = number(&Path::new(BLOCK).join(&self.data).join("partition"));
@@ -138,13 +140,14 @@ impl Disk {
     }
 }
 
-/// Sees that `disk` keeps what is written between these sectors, of which the first is the data partition's.
+/// Checks that `disk` keeps what is written between these sectors, of which the first is the data
+/// partition's.
 fn genuine(disk: &File, (first, end): (u64, u64)) -> Result<(), counterfeit::MediumProblem> {
     let mut seed = [0];
     getrandom(&mut seed, GetRandomFlags::empty()).map_err(io::Error::from)?;
     let write = |at, bytes: &[u8]| disk.write_all_at(bytes, at).and_then(|()| disk.sync_all());
     let read = |at, into: &mut [u8]| {
-        // All that was written is on the medium, so the cache lets go of it (mm/fadvise.c).
+        // Everything is on the medium, so the page cache can drop it (mm/fadvise.c).
         fadvise(disk, 0, None, Advice::DontNeed)?;
         disk.read_exact_at(into, at)
     };
@@ -152,8 +155,8 @@ fn genuine(disk: &File, (first, end): (u64, u64)) -> Result<(), counterfeit::Med
     counterfeit::look((bytes(first), bytes(end)), seed[0], write, read)
 }
 
-/// The disk that counts: the one with the partition that the firmware has `started` from; the only one, if nobody says
-/// that.
+/// Chooses the disk with the partition that the firmware has `started` from; the only one, if the
+/// firmware does not say.
 fn choose(found: &[(Disk, String)], started: Option<&str>) -> Option<Disk> {
     let mut ours = found.iter().filter(|(_, guid)| started.is_none_or(|started| guid == started));
     let only = ours.next().filter(|_| ours.next().is_none())?;
@@ -184,11 +187,12 @@ fn unclear(found: &[(Disk, String)], started: Option<&str>, block: &Path) -> Str
     }
 }
 
-/// A GUID that nobody else has (RFC 9562, version 4).
+/// A random GUID (RFC 9562, version 4).
 fn draw() -> Result<[u8; 16], String> {
     let mut guid = [0; 16];
     getrandom(&mut guid, GetRandomFlags::empty()).map_err(|error| format!("getrandom: {error}"))?;
-    // Its first three fields are little-endian in a table, so the version is in the second byte of the third.
+    // In a partition table the first three fields are little-endian, so the version is in the
+    // second byte of the third.
     guid[7] = guid[7] & 0x0f | 0x40;
     guid[8] = guid[8] & 0x3f | 0x80;
     Ok(guid)
@@ -205,20 +209,20 @@ fn sectors(name: &str) -> Result<u64, String> {
     number(&path).ok_or_else(|| format!("{}: not a number", path.display()))
 }
 
-/// One partition, as sysfs shows it.
+/// A partition, as sysfs shows it.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Partition {
     /// The disk that it is on.
     whole: String,
     /// Its name in the partition table.
     label: String,
-    /// Its GUID there, in small letters.
+    /// Its GUID in lower case.
     guid: String,
     name: String,
 }
 
 impl Partition {
-    /// Reads the folder of a block device; nothing, if it is no partition with a name.
+    /// Reads the folder of a block device; `None` if it is not a partition with a name.
     fn read(folder: &Path) -> Option<Self> {
         let text = fs::read_to_string(folder.join("uevent")).ok()?;
         let value = |key| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
@@ -230,16 +234,16 @@ impl Partition {
     }
 }
 
-/// Has the kernel read all partition tables again. It reads them while a driver is loaded, on behalf
-/// of the process that loads it, and gives up for good if that is killed meanwhile.
+/// Makes the kernel read all partition tables again. It reads them while a driver is loaded, in the
+/// process that loads it, and gives up permanently if that process is killed.
 fn look_again(block: &Path) {
     for disk in disks(block) {
-        // One whose partitions are in use needs no second look.
+        // A disk whose partitions are in use need not be read again; that error is ignored.
         let _ = File::open(device(&disk)).and_then(|disk| read_partitions(&disk));
     }
 }
 
-/// The disks that are there, in words.
+/// The present disks, in words.
 fn seen(block: &Path) -> String {
     let sectors = |disk: &String| number(&block.join(disk).join("size")).unwrap_or_default();
     let words = |disk: &String| format!("{disk}, {} MiB", sectors(disk) >> 11);
@@ -247,7 +251,7 @@ fn seen(block: &Path) -> String {
     if disks.is_empty() { "there is no disk".into() } else { disks.join("; ") }
 }
 
-/// The names of whole disks; loop devices and disks in memory have no `device`.
+/// The names of whole disks; loop devices and RAM disks have no `device`.
 fn disks(block: &Path) -> Vec<String> {
     let entries = fs::read_dir(block).into_iter().flatten().flatten();
     let disks = entries.filter(|entry| entry.path().join("device").exists());
@@ -272,11 +276,12 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
-    /// Of the EFI system partitions of vda and vdb, of which one is a copy of the other, and of vdc.
+    /// GUIDs of the EFI system partitions of vda and vdb, of which one is a copy of the other, and
+    /// of vdc.
     const GUIDS: [&str; 2] =
         ["0c7e7000-0000-4000-8000-000000000002", "0c7e7000-0000-4000-8000-0000000000AB"];
 
-    /// A block device of a made-up sysfs.
+    /// A block device in a simulated sysfs.
     fn add(root: &Path, disk: &str, partition: &str, label: &str) {
         let folder = root.join("devices").join(disk).join(partition);
         fs::create_dir_all(&folder).unwrap();
@@ -301,8 +306,8 @@ mod tests {
         assert_eq!(Disk::said(&one.fact()), Some(one));
     }
 
-    /// On a box with Octet on its flash and on a card, the one that the firmware has started from counts; whoever
-    /// guesses may format the other, or take its tries.
+    /// On a box with Octet on its flash and on a card, the disk that the firmware has started from
+    /// is used; a guess might format the other one, or use its tries.
     #[test]
     fn of_two_disks_the_one_counts_that_was_started_from() {
         let folder = tempfile::tempdir().unwrap();
@@ -324,7 +329,7 @@ mod tests {
         let alone = there("vda");
         assert_eq!(whole(&alone, None).as_deref(), Some("vda"));
         assert_eq!(whole(&alone, copied).as_deref(), Some("vda"));
-        // The one that was started from may be seen later.
+        // The disk that the firmware has started from may appear later.
         assert_eq!(whole(&alone, drawn), None);
         says(&alone, drawn, &["vda carries another", "ab, which is not there"]);
         let two = there("vdc");

@@ -1,4 +1,4 @@
-//! The data partition's file system: made, checked, mounted, by the tools of e2fsprogs.
+//! Makes, checks and mounts the data partition's file system with the tools of e2fsprogs.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -13,9 +13,9 @@ use super::superblock::{self, FilesystemState};
 
 pub const DATA: &str = "/data";
 
-/// Makes the file system. `verity` seals finished objects; inode tables are filled in later, by
-/// the kernel. What was on the partition is discarded first, if the medium can: it may have been
-/// somebody's, who has reset the box.
+/// Makes the file system. `verity` seals finished objects; the kernel initialises inode tables
+/// later. The partition is discarded first if the medium supports it: it may hold data of a
+/// previous owner, who has reset the box.
 pub fn make(device: &Path) -> Result<(), String> {
     let options = ["-q", "-F", "-t", "ext4", "-L", "octet-data", "-m", "0", "-O", "verity"];
     let mut command = Command::new("/sbin/mke2fs");
@@ -26,8 +26,8 @@ pub fn make(device: &Path) -> Result<(), String> {
     }
 }
 
-/// Mounts the file system; checks it first if it was not unmounted as it should be. Returns what
-/// was done to it, in words.
+/// Mounts the file system, and checks it first if it was not unmounted cleanly. Returns what was
+/// repaired, in words.
 pub fn mount_checked(device: &Path) -> Result<Option<String>, String> {
     let mut done = None;
     match read_state(device)? {
@@ -36,7 +36,7 @@ pub fn mount_checked(device: &Path) -> Result<Option<String>, String> {
         FilesystemState::Missing => done = Some(repair(device)?),
     }
     if let Err(problem) = mount_data(device) {
-        // Clean by its own account, and yet not mountable.
+        // It is marked clean, but cannot be mounted.
         done = Some(repair(device).map_err(|worse| format!("{problem}; {worse}"))?);
         mount_data(device)?;
     }
@@ -49,7 +49,7 @@ pub fn mount_data(device: &Path) -> Result<(), String> {
         .map_err(|error| at(device)(error.into()))
 }
 
-/// Writes a file so that it is either there and whole, or not there.
+/// Writes a file atomically: after a crash it is either complete or absent.
 pub fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("new");
     let mut file = File::create(&temporary)?;
@@ -66,12 +66,12 @@ fn read_state(device: &Path) -> Result<FilesystemState, String> {
     Ok(superblock::state(&bytes))
 }
 
-/// What `e2fsck(8)` adds up in its exit status.
+/// Flags in the exit status of `e2fsck(8)`.
 const CORRECTED: i32 = 1 | 2;
 const LEFT: i32 = 4;
 const OPERATION: i32 = 8;
 
-/// Replays the journal and mends what can be mended without losing anything.
+/// Replays the journal and makes repairs that lose no data.
 fn check(device: &Path) -> Result<String, String> {
     match e2fsck(device, &["-p"])? {
         0 => Ok("checked: it was not unmounted".into()),
@@ -81,8 +81,8 @@ fn check(device: &Path) -> Result<String, String> {
     }
 }
 
-/// Mends what can be mended at all: nobody is there to be asked, and a box without its data is of
-/// no use. What was lost is in the unit's log.
+/// Makes all possible repairs: nobody is there to be asked, and a box without its data is useless.
+/// Losses are in the unit's log.
 fn repair(device: &Path) -> Result<String, String> {
     match e2fsck(device, &["-y", "-f"])? {
         status if status & !CORRECTED == 0 => {

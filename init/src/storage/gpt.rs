@@ -1,15 +1,15 @@
-//! The partition table (UEFI Specification 2.10, chapter 5.3), as far as the data partition has to
-//! grow: which bytes are written where, and in which order. Nothing here touches a disk.
+//! The partition table (UEFI Specification 2.10, chapter 5.3), as far as needed to grow the data
+//! partition: which bytes are written where, and in which order. Nothing here accesses a disk.
 //!
-//! The order is what makes a power cut harmless. First the backup at the disk's new end, then, in
-//! one piece, the primary header with the entries that change. Whatever was cut, one of the two is
-//! whole, firmware and kernel take that one, and the next boot finds out what is left to do.
+//! The order makes a power cut harmless. First the backup table is written at the disk's new end,
+//! then, in one write, the primary header with the changed entries. After a cut one of the two
+//! tables is valid, firmware and kernel use that one, and the next boot completes the rest.
 
-/// Bytes of one sector: the only size that the image is made for.
+/// Bytes of a sector: the only size that the image supports.
 pub const SECTOR: usize = 512;
-/// Sectors at the start of the disk that matter: protective MBR, header, 128 entries.
+/// Relevant sectors at the start of the disk: protective MBR, header, 128 entries.
 pub const HEAD: u64 = 34;
-/// Sectors at its end that matter: 128 entries, header.
+/// Relevant sectors at its end: 128 entries, header.
 pub const TAIL: u64 = 33;
 
 /// Sectors that are written together at the start: MBR, header and the first 24 entries.
@@ -19,25 +19,26 @@ const ENTRIES: usize = 128;
 const HEADER: usize = 92;
 /// Partitions start and end at multiples of 1 MiB.
 const ALIGN: u64 = 2048;
-/// Where the protective MBR says how many sectors it covers.
+/// Offset of the sector count in the protective MBR.
 const MBR_SECTORS: usize = 446 + 12;
 
-/// Where in an entry its partition's GUID is.
+/// Position of the partition's unique GUID in an entry.
 const GUID: std::ops::Range<usize> = 16..32;
-/// The GUID that the builder gives every EFI system partition (image/src/output/gpt.rs), since the same inputs make the
-/// same bytes: 0c7e7000-0000-4000-8000-000000000002, of which the first three fields are little-endian.
+/// The GUID that the builder gives every EFI system partition (image/src/output/gpt.rs), so that
+/// builds are reproducible: 0c7e7000-0000-4000-8000-000000000002, of which the first three fields
+/// are little-endian.
 const COMMON: [u8; 16] = [0, 0x70, 0x7e, 0x0c, 0, 0, 0, 0x40, 0x80, 0, 0, 0, 0, 0, 0, 2];
 
-/// Where the data partition lies.
+/// The extent of the data partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PartitionExtent {
     /// Its first sector.
     pub first: u64,
-    /// How many sectors it has.
+    /// Its number of sectors.
     pub sectors: u64,
 }
 
-/// Something to write; each is on the medium before the next is begun.
+/// One write; each must be on the medium before the next begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableWrite {
     /// The first sector.
@@ -46,12 +47,12 @@ pub struct TableWrite {
     pub bytes: Vec<u8>,
 }
 
-/// What is to be done so that the data partition reaches the disk's end.
+/// The plan for growing the data partition to the disk's end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GrowthPlan {
-    /// Where the partition will lie.
+    /// The partition's new extent.
     pub data: PartitionExtent,
-    /// Nothing, if it lies there already and both tables say so.
+    /// The writes in order; empty if both tables are already correct.
     pub writes: Vec<TableWrite>,
 }
 
@@ -63,7 +64,7 @@ pub enum TableProblem {
     /// There is no data partition.
     #[error("the partition table has no partition {0}")]
     NoPartition(String),
-    /// The partition is followed by another one.
+    /// Another partition follows it.
     #[error("a partition follows {0}, so it cannot grow")]
     NotLast(String),
     /// The disk ends before the partition does.
@@ -71,19 +72,20 @@ pub enum TableProblem {
     TooSmall {
         sectors: u64,
         name: String,
-        /// Its last sector.
+        /// The partition's last sector.
         last: u64,
     },
 }
 
-/// One table that was found whole.
+/// A valid table.
 struct Table<'a> {
     header: &'a [u8],
     entries: &'a [u8],
 }
 
 /// Plans for a disk of `sectors` sectors, of which `head` are the first [`HEAD`] and `tail` the
-/// last [`TAIL`]; the partition named `name` is the one that grows. One that has the GUID of every image gets `own`.
+/// last [`TAIL`]; the partition named `name` grows. A partition that still has the builder's GUID
+/// gets `own`.
 pub fn plan(
     head: &[u8],
     tail: &[u8],
@@ -137,7 +139,7 @@ pub fn plan(
     if new_tail != tail {
         writes.push(TableWrite { sector: sectors - TAIL, bytes: new_tail });
     }
-    // These differ only if the primary table was not whole, so nobody reads them yet.
+    // These differ only if the primary table was invalid, so nobody reads them yet.
     let rest = FIRST_WRITE * SECTOR;
     if new_head[rest..] != head[rest..] {
         writes.push(TableWrite { sector: FIRST_WRITE as u64, bytes: new_head[rest..].to_vec() });
@@ -158,7 +160,7 @@ fn backup(tail: &[u8], sectors: u64) -> Option<Table<'_>> {
     whole(header, entries, sectors - 1, sectors - TAIL).then_some(Table { header, entries })
 }
 
-/// Whether a header and its entries are what the specification and the image want at this place.
+/// Whether a header and its entries are valid at this position, and as the image needs them.
 fn whole(header: &[u8], entries: &[u8], at: u64, entries_at: u64) -> bool {
     let mut summed = header[..HEADER].to_vec();
     summed[16..20].fill(0);
@@ -178,7 +180,7 @@ enum Place {
     Backup,
 }
 
-/// The header for this place, made from one that was whole.
+/// The header for this position, derived from a valid one.
 fn header(source: &[u8], entries: &[u8], sectors: u64, place: Place) -> [u8; HEADER] {
     let (at, other, entries_at) = match place {
         Place::Primary => (1, sectors - 1, 2),
@@ -205,7 +207,7 @@ fn used(entry: &[u8]) -> bool {
     entry[..16].iter().any(|&byte| byte != 0)
 }
 
-/// The name of an entry that is in use: 36 UTF-16 units, ended by zero.
+/// The name of a used entry: 36 UTF-16 units, terminated by zero.
 fn entry_name(entry: &[u8]) -> String {
     if !used(entry) {
         return String::new();

@@ -1,12 +1,12 @@
-//! The data partition: found, grown, formatted, checked, mounted. This runs as the unit `data`, a
+//! The data partition: finds, grows, formats, checks and mounts it. This runs as the unit `data`, a
 //! process of its own: a disk may be slow or dead, and PID 1 never waits for one.
 //!
-//! A first boot goes in this order, each step on the medium before the next: the partition table
-//! (see [`gpt`]), the file system, the file that names the data, and only then the marker on the
-//! EFI system partition goes away. While the marker is there the partition is formatted, whatever
-//! is on it; once it is gone it never is, whatever is wrong with it. A power cut at any point
-//! leaves one of the two, and the next boot goes on from there. An owner who resets the box has the
-//! marker come back (see [`reset`]).
+//! The first boot does this in order, each step on the medium before the next: the partition table
+//! (see [`gpt`]), the file system, the file that names the data, and only then it removes the
+//! marker on the EFI system partition. While the marker exists the partition is formatted, whatever
+//! is on it; without it the partition is never formatted, however damaged. A power cut at any point
+//! leaves one of the two states, and the next boot continues from there. When an owner resets the
+//! box, the marker is created again (see [`reset`]).
 
 mod board;
 mod counterfeit;
@@ -33,19 +33,19 @@ use crate::slot;
 use disk::{Disk, at, device};
 use esp::MountedEsp;
 
-/// Modules without which no disk is seen, as the builder has listed them.
+/// Modules needed to detect disks, in the builder's list.
 const MODULES: &str = "/usr/lib/octet/modules.disk";
 
-/// The marker: while it is on the EFI system partition the data partition is to be formatted.
+/// The marker: while it exists on the EFI system partition, the data partition is to be formatted.
 const FIRST_BOOT: &str = "octet/first-boot";
 
-/// What stands in the names of entries that are counted.
+/// The character in the names of boot entries with a counter.
 const COUNTED: char = '+';
 
-/// Names the data: its format, and a number that no other box has.
+/// Names the data: its format, and an id that is unique to this box.
 const NAME: &str = "/data/octet.json";
 
-/// Written and removed again at every start, to see that something can be.
+/// Written and removed at every start, to test whether writes work.
 const PROBE: &str = "/data/.octet-probe";
 
 pub fn run() -> Result<(), String> {
@@ -53,7 +53,7 @@ pub fn run() -> Result<(), String> {
         eprintln!("{failure}");
     }
     let disk = Disk::find().inspect_err(|problem| {
-        // A trial does not end by it: which slot is tried has nothing to do with it.
+        // The trial of a slot does not fail because of it: the slot is not the cause.
         facts::write(facts::DISK, &json!({ "problem": problem }));
     })?;
     let mut problems = Vec::new();
@@ -86,14 +86,14 @@ pub fn run() -> Result<(), String> {
     problems.is_empty().then_some(()).ok_or_else(|| problems.join("; "))
 }
 
-/// Reads what the EFI system partition says: which board this is, which tries this slot has left, and
+/// Reads from the EFI system partition which board this is, how many tries the slot has left, and
 /// whether this is the first boot.
 fn look(disk: &Disk) -> Result<bool, String> {
     tidy(disk, Check::IfDirty);
     let mut esp = MountedEsp::read(&disk.esp)?;
     let marker = esp.path(FIRST_BOOT);
     let first_boot = fs::exists(&marker).map_err(at(&marker))?;
-    // Firmware renames a counted entry at each start, and says nowhere that it is about to.
+    // Firmware renames a counted entry at each start without marking the file system dirty.
     if first_boot || has_counted_entry(&esp) {
         drop(esp);
         tidy(disk, Check::Always);
@@ -104,8 +104,8 @@ fn look(disk: &Disk) -> Result<bool, String> {
     Ok(first_boot)
 }
 
-/// Tidies up the EFI system partition after a power cut. Firmware has read all that it needs from
-/// it, so what cannot be mended keeps nothing from starting.
+/// Repairs the EFI system partition after a power cut. Firmware has already read what it needs, so
+/// an error here does not prevent the start.
 fn tidy(disk: &Disk, check: Check) {
     match MountedEsp::tidy(&disk.esp, check) {
         Ok(None) => {}
@@ -114,20 +114,20 @@ fn tidy(disk: &Disk, check: Check) {
     }
 }
 
-/// Whether firmware counts tries. If that cannot be read it may.
+/// Whether firmware counts tries; assumed if it cannot be read.
 fn has_counted_entry(esp: &MountedEsp) -> bool {
     let counted = |entry: fs::DirEntry| entry.file_name().to_string_lossy().contains(COUNTED);
     fs::read_dir(esp.path(ENTRIES)).map_or(true, |entries| entries.flatten().any(counted))
 }
 
-/// Makes the file system of a box that has none yet. `problem`, if there is one, is in the way:
-/// a file system would not reach the end of the disk.
+/// Makes the file system on a first boot. A `problem` prevents it: the file system would not reach
+/// the end of the disk.
 fn first(disk: &Disk, problem: Option<&String>) -> Result<Option<String>, String> {
     if let Some(problem) = problem {
         return Err(problem.clone());
     }
     let path = device(&disk.data);
-    // Mounted: by an instance of this unit that was killed before the marker was gone.
+    // Already mounted: by a process of this unit that was killed before it removed the marker.
     if !is_mounted() {
         ext4::make(&path)?;
         ext4::mount_data(&path)?;
@@ -141,7 +141,7 @@ fn first(disk: &Disk, problem: Option<&String>) -> Result<Option<String>, String
     Ok(Some("made by this boot".into()))
 }
 
-/// Mounts the file system of a box that has one. Returns what was done to it, in words.
+/// Mounts an existing file system. Returns what was repaired, in words.
 fn mount_again(disk: &Disk) -> Result<Option<String>, String> {
     match is_mounted() {
         true => Ok(None),
@@ -149,7 +149,7 @@ fn mount_again(disk: &Disk) -> Result<Option<String>, String> {
     }
 }
 
-/// Sees that the data is in a format that this version knows.
+/// Checks that this version supports the format of the data.
 fn check_or_write_name(note: Option<String>) -> Result<Option<String>, String> {
     match fs::read(NAME) {
         Ok(text) => check_name(&text).map(|()| note),
@@ -182,7 +182,7 @@ fn check_name(text: &[u8]) -> Result<(), String> {
     }
 }
 
-/// Whether something can be written and comes to rest on the medium.
+/// Tests whether data can be written and synced.
 fn probe() -> Result<(), String> {
     let path = Path::new(PROBE);
     let written = File::create(path)

@@ -1,9 +1,8 @@
-//! A box that is to forget everything: its owner has asked for that before the machine started again.
+//! Erases all data of a box, if its owner has requested it before the restart.
 //!
-//! The request is a file among the data, put there by the unit `identity`. From the moment in which it
-//! is on the medium the reset is begun: this boot, or after a cut the next one, makes of itself a first
-//! boot, by the same marker on the EFI system partition as the first of all. What is kept there, the
-//! slots, stays.
+//! The request is a file on the data partition, written by the unit `identity`. Once it is on the
+//! medium the reset cannot be undone: this boot, or after a power cut the next one, becomes a first
+//! boot, by the same marker on the EFI system partition. The slots there are kept.
 
 use std::fs::{self, File};
 use std::io;
@@ -16,14 +15,15 @@ use super::disk::{Disk, at};
 use super::esp::MountedEsp;
 use super::{FIRST_BOOT, ext4};
 
-/// Whether the data that is mounted is to be erased.
+/// Whether the mounted data is to be erased.
 pub fn is_asked() -> Result<bool, String> {
     fs::exists(RESET).map_err(at(RESET.as_ref()))
 }
 
-/// Makes this boot a first boot, whatever happens to it from now on.
+/// Makes this boot a first boot, even if it is interrupted.
 pub fn begin(disk: &Disk) -> Result<(), String> {
-    // Before the marker: what is mounted is taken for what a first boot has made.
+    // Unmount before the marker is written: a mounted file system would be taken for that of a
+    // first boot.
     unmount(ext4::DATA, UnmountFlags::empty())
         .map_err(|error| at(ext4::DATA.as_ref())(error.into()))?;
     let esp = MountedEsp::change(&disk.esp)?;

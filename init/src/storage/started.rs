@@ -1,13 +1,13 @@
-//! Which disk the firmware has started from: systemd-boot says so by the variable `LoaderDevicePartUUID` (Boot Loader
-//! Interface), as the unique GUID of the EFI system partition that it was read from. A box may have Octet on its flash
-//! and on a card: the slot that runs, its tries and its data are on one of them.
+//! The disk that the firmware has started from: systemd-boot stores the unique GUID of its EFI
+//! system partition in the variable `LoaderDevicePartUUID` (Boot Loader Interface). A box may have
+//! Octet on its flash and on a card: the running slot, its tries and its data are on one of them.
 
 use std::fs;
 use std::path::Path;
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
-/// Where the kernel has a place for the firmware's variables; nobody mounts them but who reads one.
+/// The mount point of the firmware's variables; it is mounted only while one is read.
 const VARIABLES: &str = "/sys/firmware/efi/efivars";
 
 /// The variable, with its vendor's GUID.
@@ -16,7 +16,8 @@ const NAME: &str = "LoaderDevicePartUUID-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 /// Bytes of attributes before a variable's value (Documentation/filesystems/efivarfs.rst).
 const ATTRIBUTES: usize = 4;
 
-/// The unique GUID of the partition, in small letters; nothing, if no firmware or boot loader says it.
+/// The unique GUID of the partition in lower case; `None` if firmware and boot loader do not
+/// provide it.
 pub fn partition() -> Option<String> {
     let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     let mounted = mount(c"efivarfs", VARIABLES, c"efivarfs", flags, c"");
@@ -27,7 +28,7 @@ pub fn partition() -> Option<String> {
     parse(&value.ok()?)
 }
 
-/// A text of UTF-16 that ends in a zero: a GUID.
+/// Parses zero-terminated UTF-16 text with a GUID.
 fn parse(value: &[u8]) -> Option<String> {
     let units = value.get(ATTRIBUTES..)?.chunks_exact(2);
     let units = units.map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
@@ -53,7 +54,7 @@ mod tests {
         };
         let guid = "0C7E7000-0000-4000-8000-0000000000AB";
         assert_eq!(parse(&variable(guid)), Some(guid.to_lowercase()));
-        // Without its end it is the same.
+        // The terminator may be missing.
         let open = variable(guid);
         assert_eq!(parse(&open[..open.len() - 2]), Some(guid.to_lowercase()));
         for bad in ["", "0C7E7000", &guid.replace('-', "0"), &guid.replace('C', "X"), "ä"] {

@@ -1,9 +1,9 @@
-//! The superblock of ext4 (kernel: Documentation/filesystems/ext4/super.rst), as far as it tells
-//! whether the file system has to be checked before it is mounted.
+//! The superblock of ext4 (kernel: Documentation/filesystems/ext4/super.rst), as far as it says
+//! whether the file system must be checked before it is mounted.
 
-/// Where the superblock starts on the partition, in bytes.
+/// Offset of the superblock on the partition, in bytes.
 pub const OFFSET: u64 = 1024;
-/// How many bytes of it are read.
+/// Number of bytes that are read.
 pub const LEN: usize = 1024;
 
 const MAGIC: u16 = 0xEF53;
@@ -13,7 +13,7 @@ const INCOMPAT_RECOVER: u32 = 4;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FilesystemState {
-    /// It was unmounted as it should be.
+    /// It was unmounted cleanly.
     Clean,
     /// It was not unmounted, or the kernel has found errors in it.
     ToCheck,
@@ -26,7 +26,7 @@ pub fn state(superblock: &[u8; LEN]) -> FilesystemState {
         return FilesystemState::Missing;
     }
     let state = u16_at(58);
-    // s_feature_incompat is a little-endian u32; the flag lies in its first half.
+    // s_feature_incompat is a little-endian u32; the flag is in its first half.
     let recover = u32::from(u16_at(96)) & INCOMPAT_RECOVER != 0;
     if state & STATE_CLEAN != 0 && state & STATE_ERRORS == 0 && !recover {
         FilesystemState::Clean

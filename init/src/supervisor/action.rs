@@ -1,25 +1,25 @@
-//! What the core wants done.
+//! Actions that the core requests from the edge.
 
 use super::UnitId;
 
-/// What the edge is to do.
+/// An action for the edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EdgeAction {
-    /// Start the unit's process; answer, now or later, with [`Event::Spawned`] or
-    /// [`Event::SpawnFailed`].
+    /// Start the unit's process; answer, now or later, with [`SupervisorEvent::Spawned`] or
+    /// [`SupervisorEvent::SpawnFailed`].
     ///
-    /// [`Event::Spawned`]: super::Event::Spawned
-    /// [`Event::SpawnFailed`]: super::Event::SpawnFailed
+    /// [`SupervisorEvent::Spawned`]: super::SupervisorEvent::Spawned
+    /// [`SupervisorEvent::SpawnFailed`]: super::SupervisorEvent::SpawnFailed
     Start(UnitId),
-    /// Ask the unit's process to end, with the signal of its unit file.
+    /// Send the unit's process the stop signal of its unit file.
     Ask(UnitId),
     /// Kill all of the unit's processes.
     Kill(UnitId),
-    /// Every unit is stopped, or cannot be: take the machine down.
+    /// Every unit is stopped, or cannot be stopped: power the machine off or restart it.
     Finish(ShutdownGoal),
 }
 
-/// What the machine does once all is stopped.
+/// What the machine does after the shutdown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShutdownGoal {
     PowerOff,

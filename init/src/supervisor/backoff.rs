@@ -1,32 +1,32 @@
-//! How long to wait before a unit is started again, and when to give up.
+//! The delay before a failed unit is restarted, and the limit of restarts.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::{Moment, Settings};
 
-/// What became of a unit's recent tries.
+/// A unit's recent failures and restarts.
 #[derive(Debug, Clone, Default)]
 pub struct Backoff {
-    /// Failures since the unit last held out for `max_delay`.
+    /// Failures since the unit was last ready for at least `max_delay`.
     in_a_row: u32,
-    /// When restarts were granted, within the budget's window.
+    /// Times of restarts within the budget's window.
     granted: VecDeque<Moment>,
 }
 
 impl Backoff {
-    /// The unit was ready for this long: a good run starts the pauses anew.
+    /// The unit was ready for this long: a run of `max_delay` or more resets the delay.
     pub fn was_ready_for(&mut self, time: Duration, settings: &Settings) {
         if time >= settings.max_delay {
             self.in_a_row = 0;
         }
     }
 
-    /// The unit failed at `now`. Returns the pause before the next try, or `None` if the budget is
+    /// The unit failed at `now`. Returns the delay before the next try, or `None` if the budget is
     /// used up.
     ///
-    /// The pause is `delay`, doubled with every failure in a row, at most `max_delay`; of that
-    /// between 3/4 and 5/4 by `chance`, but again at most `max_delay`.
+    /// The delay is `delay`, doubled with every consecutive failure, at most `max_delay`; `chance`
+    /// scales it to between 3/4 and 5/4, again at most `max_delay`.
     pub fn failed(&mut self, settings: &Settings, chance: u64, now: Moment) -> Option<Duration> {
         while self.granted.front().is_some_and(|&then| then.saturating_add(settings.window) < now) {
             self.granted.pop_front();
@@ -38,7 +38,7 @@ impl Backoff {
         let factor = 1u32.checked_shl(self.in_a_row).unwrap_or(u32::MAX);
         self.in_a_row = self.in_a_row.saturating_add(1);
         let pause = settings.delay.saturating_mul(factor).min(settings.max_delay);
-        // In steps of 1/1024 of the whole: 768 to 1280.
+        // In steps of 1/1024: 768 to 1280.
         let share = 768 + u32::try_from(chance % 513).unwrap_or(0);
         Some((pause.saturating_mul(share) / 1024).min(settings.max_delay))
     }

@@ -1,16 +1,17 @@
-//! What is due when, and what happens then.
+//! The deadlines of units, and what happens when one passes.
 
 use std::collections::BTreeSet;
 
 use super::reason::UnitReason;
 use super::{EdgeAction, Moment, State, Then, UnitId, UnitState};
 
-/// At most one deadline per unit, the next one first.
+/// At most one deadline per unit, the earliest first.
 #[derive(Debug, Clone, Default)]
 pub struct Deadlines(BTreeSet<(Moment, UnitId)>);
 
 impl State {
-    /// When the next [`Event::Tick`](super::Event::Tick) is due, if nothing happens before.
+    /// When the next [`SupervisorEvent::Tick`](super::SupervisorEvent::Tick) is due, if no other
+    /// event occurs before.
     pub fn next_deadline(&self) -> Option<Moment> {
         let unit = self.deadlines.0.first().map(|&(due, _)| due);
         let end = self.going_down.and_then(|down| down.due());
@@ -43,11 +44,12 @@ impl State {
                 slot.status.restarts += 1;
                 self.enter(unit, UnitState::Waiting, None, now);
             }
-            // A unit that is to be stopped anyway need not get ready, and keeps its turn.
+            // A unit that is to be stopped need not become ready; it keeps its turn in the stop
+            // order.
             UnitState::Starting { .. } if slot.leaving.is_none() => {
                 self.ask_to_stop(unit, Then::Fail, Some(UnitReason::NotReady), now, actions);
             }
-            // It hangs: it would not hear a signal either.
+            // The process hangs, so it would not handle a signal either.
             UnitState::Ready => {
                 let (then, why) =
                     slot.planned().unwrap_or((Then::Fail, Some(UnitReason::NotAlive)));

@@ -1,49 +1,49 @@
-//! What the core is told.
+//! Events that the edge reports to the core.
 
 use std::time::Duration;
 
 use super::{ShutdownGoal, UnitId};
 
-/// What happened. An event for a unit that does not exist counts as a tick.
+/// What happened. An event for a unit that does not exist is handled as a tick.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(test, derive(strum::EnumDiscriminants))]
 #[cfg_attr(test, strum_discriminants(name(EventKind)))]
 #[cfg_attr(test, strum_discriminants(derive(strum::EnumIter, PartialOrd, Ord)))]
 pub enum SupervisorEvent {
-    /// The phases are over: start what can start.
+    /// The boot phases are over: units may start.
     Boot,
     /// The program of a unit runs: its `exec` succeeded.
     Spawned(UnitId),
-    /// The process of a unit could not be started. Nothing of it is left.
+    /// The process of a unit could not be started; no process of it is left.
     SpawnFailed(UnitId, SpawnRefusal),
-    /// A unit says that it is ready.
+    /// A unit notifies that it is ready (`READY=1`).
     Ready(UnitId),
-    /// A unit says that it lives (`WATCHDOG=1`).
+    /// A unit notifies that it is alive (`WATCHDOG=1`).
     Alive(UnitId),
-    /// A unit that starts says that it takes so much longer from now (`EXTEND_TIMEOUT_USEC`).
+    /// A starting unit asks for this much more time from now (`EXTEND_TIMEOUT_USEC`).
     Extended(UnitId, Duration),
-    /// The main process of a unit ended and was collected.
+    /// The main process of a unit ended and was reaped.
     Exited(UnitId, ProcessExit),
-    /// No process of a unit that has ended is left.
+    /// No process of an ended unit is left.
     Emptied(UnitId),
     /// A deadline may have passed.
     Tick,
-    /// The operator wants a unit to run.
+    /// The operator starts a unit.
     Start(UnitId),
-    /// The operator wants a unit not to run.
+    /// The operator stops a unit.
     Stop(UnitId),
-    /// The operator wants a unit to stop and to start again.
+    /// The operator restarts a unit.
     Restart(UnitId),
-    /// A unit is not to run on this node, or not yet; in words why.
+    /// A unit must not run on this node, or not yet; with the reason in words.
     Hold(UnitId, String),
-    /// It is to run on this node after all.
+    /// The unit may run on this node after all.
     Release(UnitId),
-    /// The machine is to go down.
+    /// The machine is to shut down.
     Shutdown(ShutdownGoal),
 }
 
 impl SupervisorEvent {
-    /// The unit it is about.
+    /// The unit that the event is about.
     pub fn unit(&self) -> Option<UnitId> {
         match *self {
             Self::Spawned(unit)
@@ -67,19 +67,19 @@ impl SupervisorEvent {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpawnRefusal {
     pub reason: String,
-    /// Whether another try may help: memory may come back, a missing program does not.
+    /// Whether a retry may help: memory may become available, a missing program does not.
     pub may_pass: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProcessExit {
-    /// By itself, with this status.
+    /// The process exited with this status.
     Status(i32),
     Signal(i32),
 }
 
 impl ProcessExit {
-    /// Whether it ended as it should.
+    /// Whether the process exited successfully.
     pub fn success(self) -> bool {
         self == Self::Status(0)
     }

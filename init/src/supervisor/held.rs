@@ -1,12 +1,12 @@
-//! Units that are not for this node: they are stopped, and nobody can start them until the node is
-//! told that they are.
+//! Units that must not run on this node: they are stopped, and cannot be started until they are
+//! released.
 
 use super::reason::UnitReason;
 use super::{Moment, State, Then, UnitId};
 
 impl State {
-    /// Stops a unit, after those that need it, and keeps it from being started. One that is held
-    /// already only gets the new `reason`.
+    /// Stops a unit, after those that need it, and keeps it from being started. For a unit that is
+    /// held already only the `reason` changes.
     pub(super) fn hold(&mut self, unit: UnitId, reason: String, now: Moment) {
         let slot = &mut self.units[unit.0];
         let why = Some(UnitReason::Held(reason));
@@ -18,8 +18,8 @@ impl State {
         self.dismiss(unit, Then::Stop, why, now);
     }
 
-    /// Lets a unit that is held start, as at boot: whatever a person wanted of it before. Those that
-    /// wait for it come back by themselves.
+    /// Lets a held unit start as at boot, whatever an operator has requested for it before. Units
+    /// that wait for it start again by themselves.
     pub(super) fn release(&mut self, unit: UnitId, now: Moment) {
         if std::mem::replace(&mut self.units[unit.0].held, false) {
             self.revive(unit, now);

@@ -1,11 +1,10 @@
-//! A little chance, so that units that failed together are not started again together.
+//! Random jitter, so that units that failed together are not restarted together.
 
-/// A stream of numbers that look random: SplitMix64 (Steele, Lea, Flood 2014). Not for secrets.
+/// A pseudo-random sequence: SplitMix64 (Steele, Lea, Flood 2014). Not for secrets.
 #[derive(Debug, Clone)]
 pub struct Jitter(u64);
 
 impl Jitter {
-    /// The stream of this seed.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }

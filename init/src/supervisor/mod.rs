@@ -1,19 +1,19 @@
 //! The core of the supervisor: a pure function from events to actions.
 //!
-//! No clock, file or process in here: time comes in as an argument, what is to be done goes out as
-//! a list, and the [edge](crate::edge) does it. So every sequence of events can be tested.
+//! It uses no clock, file or process: the time is an argument, actions are returned as a list, and
+//! the [edge](crate::edge) executes them. So every sequence of events can be tested.
 //!
 //! | File | What |
 //! |---|---|
-//! | `event`, `action` | what comes in, what goes out |
-//! | `settings`, `state` | what is known of a unit: how it is to run, where it stands |
-//! | `process` | what the kernel reports of processes, and what follows |
-//! | `operator` | what a person asks for |
-//! | `held` | units that are not for this node |
-//! | `order` | who may start now, who may stop now |
-//! | `deadlines`, `backoff`, `jitter` | what time does |
-//! | `shutdown` | the end, bounded |
-//! | `reason`, `view` | what others see of it |
+//! | `event`, `action` | input and output of the core |
+//! | `settings`, `state` | a unit's configuration and its state |
+//! | `process` | handles what the edge reports of processes |
+//! | `operator` | handles commands of operators |
+//! | `held` | units that must not run on this node |
+//! | `order` | which units may start or stop now |
+//! | `deadlines`, `backoff`, `jitter` | timeouts and restart delays |
+//! | `shutdown` | the bounded shutdown |
+//! | `reason`, `view` | the state as others see it |
 
 mod action;
 mod backoff;
@@ -51,7 +51,7 @@ use view::UnitCounts;
 /// Time since the kernel started.
 pub type Moment = Duration;
 
-/// A unit, by its place in the start order.
+/// A unit, by its index in the start order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnitId(pub usize);
 
@@ -71,26 +71,28 @@ pub struct State {
 #[derive(Debug, Clone)]
 struct Slot {
     settings: Settings,
-    /// Units that need this one: they start after it and are stopped before it, whoever asks.
+    /// Units that need this one: they start after it and are stopped before it, whatever the
+    /// reason.
     needed_by: Vec<UnitId>,
-    /// Units that only come after this one: they are stopped before it if both are stopped.
+    /// Units that are only ordered after this one: they are stopped before it if both are stopped.
     followed_by: Vec<UnitId>,
     status: UnitStatus,
     why: Option<UnitReason>,
     backoff: Backoff,
-    /// It is not to run on this node, and nobody can start it.
+    /// The unit must not run on this node, and cannot be started.
     held: bool,
-    /// It is to be stopped as soon as all are that go before it; this follows then. A unit that
-    /// ends before its turn keeps its place: those after it in the order wait for those before it.
+    /// The unit is to be stopped as soon as all units that stop before it have stopped; then this
+    /// follows. A unit that ends before its turn keeps it: those after it in the order still wait
+    /// for those before it.
     leaving: Option<Then>,
-    /// Its entry among the deadlines.
+    /// The unit's entry among the deadlines.
     due: Option<Moment>,
 }
 
 impl State {
-    /// The state before anything was started. `units` are in start order, as
+    /// The state before any unit was started. `units` are in start order, as
     /// [`octet_appliance::start_order`] gives it, so that every unit's needs come before it; `seed`
-    /// decides the jitter of pauses.
+    /// determines the jitter of delays.
     pub fn new(mut units: Vec<Settings>, seed: u64) -> Self {
         let count = units.len();
         for settings in &mut units {
@@ -125,7 +127,7 @@ impl State {
         }
     }
 
-    /// Takes one event and returns what is to be done about it.
+    /// Handles one event and returns the actions for it.
     pub fn step(&mut self, event: SupervisorEvent, now: Moment) -> Vec<EdgeAction> {
         let mut actions = Vec::new();
         if self.is_finished() {
@@ -156,7 +158,7 @@ impl State {
             SupervisorEvent::Emptied(unit) => self.emptied(unit, now),
             SupervisorEvent::Tick => {}
             SupervisorEvent::Shutdown(goal) => self.go_down(goal, now),
-            // Who goes down has no time for wishes.
+            // Start and stop commands are ignored during a shutdown.
             SupervisorEvent::Start(_)
             | SupervisorEvent::Stop(_)
             | SupervisorEvent::Restart(_)
@@ -165,7 +167,7 @@ impl State {
                 if self.going_down.is_some() => {}
             SupervisorEvent::Hold(unit, reason) => self.hold(unit, reason, now),
             SupervisorEvent::Release(unit) => self.release(unit, now),
-            // A person cannot bring it here, and has nothing to stop.
+            // An operator cannot start a held unit, and it does not run, so it cannot be stopped.
             SupervisorEvent::Start(unit)
             | SupervisorEvent::Stop(unit)
             | SupervisorEvent::Restart(unit)
@@ -176,7 +178,8 @@ impl State {
         }
     }
 
-    /// The one place where a unit's state changes: all that hangs on it is kept in step here.
+    /// The only function that changes a unit's state: it keeps everything derived from the state
+    /// consistent.
     fn enter(&mut self, unit: UnitId, state: UnitState, why: Option<UnitReason>, now: Moment) {
         let slot = &mut self.units[unit.0];
         let before = slot.status.state;

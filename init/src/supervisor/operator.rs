@@ -1,4 +1,4 @@
-//! What a person asks for: start, stop, restart.
+//! Commands of operators: start, stop, restart.
 
 use octet_appliance::UnitType;
 
@@ -7,8 +7,8 @@ use super::reason::UnitReason;
 use super::{Moment, State, Then, UnitId, UnitState};
 
 impl State {
-    /// Starts a unit and what it needs, whatever became of them before. Nothing that runs is
-    /// touched; what is being stopped starts again after that, and what is held stays held.
+    /// Starts a unit and what it needs, whatever state they are in. Running units are not touched;
+    /// a unit that is being stopped starts again after that, and a held unit stays held.
     pub(super) fn start(&mut self, unit: UnitId, now: Moment) {
         for unit in self.with_needs(unit) {
             if !self.units[unit.0].held {
@@ -23,7 +23,7 @@ impl State {
         self.dismiss(unit, Then::Stop, Some(UnitReason::Operator), now);
     }
 
-    /// Stops a unit, after those that need it; then it starts again, and they do.
+    /// Restarts a unit: it is stopped after those that need it, and then all of them start again.
     pub(super) fn restart(&mut self, unit: UnitId, now: Moment) {
         self.dismiss_those_that_need(unit);
         self.dismiss(unit, Then::Wait, None, now);
@@ -31,7 +31,7 @@ impl State {
         self.start(unit, now);
     }
 
-    /// Lets a unit run again that does not, or will not.
+    /// Lets a unit that is stopped, or is being stopped, run again.
     pub(super) fn revive(&mut self, unit: UnitId, now: Moment) {
         let slot = &mut self.units[unit.0];
         let then = Then::Wait;
@@ -54,7 +54,7 @@ impl State {
         slot.backoff = Backoff::default();
     }
 
-    /// `unit` is to be stopped as soon as it may be; at once if it does not run.
+    /// Schedules `unit` to be stopped as soon as possible; at once if it does not run.
     pub(super) fn dismiss(
         &mut self,
         unit: UnitId,
@@ -80,9 +80,10 @@ impl State {
         self.look_around(unit);
     }
 
-    /// All that rests on `unit` is to be stopped before it and wait for its return.
+    /// Schedules all units that need `unit` to be stopped before it, and to wait until it is ready
+    /// again.
     ///
-    /// A one-shot that is done has done its work: what needs that keeps it.
+    /// A one-shot that has exited has done its work: units that need it keep running.
     pub(super) fn dismiss_those_that_need(&mut self, unit: UnitId) {
         let mut seen = vec![false; self.units.len()];
         let mut open = vec![unit];

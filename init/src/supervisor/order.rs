@@ -1,8 +1,8 @@
-//! Who may start now, and who may stop now.
+//! Decides which units may start or stop now.
 //!
-//! A change of one unit concerns only its neighbours in the graph. They are put on the worklist
-//! when it happens and looked at in the same step, so that a step costs what it changes and not
-//! what there is.
+//! A change of one unit affects only its neighbours in the graph. They are put on a worklist and
+//! examined in the same step, so the cost of a step depends on what it changes and not on the
+//! number of units.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -12,13 +12,13 @@ use octet_appliance::UnitType;
 use super::reason::UnitReason;
 use super::{EdgeAction, Moment, Slot, State, Then, UnitId, UnitState};
 
-/// Units to look at before the step ends. A unit that is on it twice is looked at twice: that
-/// changes nothing.
+/// Units to examine before the step ends. A unit that is listed twice is examined twice, which is
+/// harmless.
 #[derive(Debug, Clone, Default)]
 pub struct Worklist {
-    /// Those that may be able to start, the first in start order first.
+    /// Units that may be able to start, the first in start order first.
     start: BinaryHeap<Reverse<UnitId>>,
-    /// Those that may be able to stop, the last in start order first.
+    /// Units that may be able to stop, the last in start order first.
     stop: BinaryHeap<UnitId>,
 }
 
@@ -27,7 +27,7 @@ impl State {
         self.worklist.start.extend((0..self.units.len()).map(|index| Reverse(UnitId(index))));
     }
 
-    /// A unit has changed: it and its neighbours may be able to do what they wait for.
+    /// A unit has changed: it and its neighbours may now be able to start or stop.
     pub(super) fn look_around(&mut self, unit: UnitId) {
         let slot = &self.units[unit.0];
         let waits = |id: &UnitId| self.units[id.0].state() == UnitState::Waiting;
@@ -40,7 +40,7 @@ impl State {
         stop.extend(earlier.chain([unit]).filter(leaves));
     }
 
-    /// Starts and stops what can be.
+    /// Starts and stops the units that can.
     pub(super) fn work(&mut self, now: Moment, actions: &mut Vec<EdgeAction>) {
         loop {
             if let Some(unit) = self.worklist.stop.pop() {
@@ -89,7 +89,7 @@ impl State {
             (UnitState::Starting { .. } | UnitState::Ready, _) => {
                 self.ask_to_stop(unit, then, why, now, actions);
             }
-            // A target stands for what it needs; what has ended stays as it is.
+            // A target waits again when its needs do; a one-shot that has exited stays exited.
             (UnitState::Exited, Then::Wait) => self.enter(unit, UnitState::Waiting, why, now),
             (UnitState::Failed | UnitState::Stopped, _) | (_, Then::Wait) => {
                 slot.why = why;
@@ -99,7 +99,7 @@ impl State {
         }
     }
 
-    /// A unit that has to be gone before `unit` may be stopped.
+    /// A unit that has to be stopped before `unit` may be stopped.
     pub(super) fn blocker(&self, unit: UnitId) -> Option<UnitId> {
         self.units[unit.0].followers().find(|id| {
             let slot = &self.units[id.0];

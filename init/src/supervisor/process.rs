@@ -1,4 +1,4 @@
-//! What the edge reports of a unit's processes, and what follows.
+//! Handles what the edge reports of a unit's processes.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use octet_appliance::{Readiness, RestartPolicy, UnitType};
 use super::reason::UnitReason;
 use super::{EdgeAction, Moment, ProcessExit, Slot, SpawnRefusal, State, Then, UnitId, UnitState};
 
-/// How many times its `start.timeout` a unit may take that says again and again that it takes longer: an hour instead of
-/// three minutes.
+/// Maximum start time of a unit that keeps asking for more, in multiples of its `start.timeout`:
+/// for a timeout of three minutes that is an hour.
 const EXTENDED: u32 = 20;
 
 impl State {
@@ -19,7 +19,7 @@ impl State {
                 let why = slot.why.take();
                 self.enter(unit, UnitState::Ready, why, now);
             }
-            // The signal may have come before there was a program to take it: say it again.
+            // The signal may have arrived before the program was executed: send it again.
             (UnitState::Stopping { kill_at: Some(_), .. }, _) => {
                 actions.push(EdgeAction::Ask(unit));
             }
@@ -49,7 +49,7 @@ impl State {
             let why = slot.why.take();
             self.enter(unit, UnitState::Ready, why, now);
         } else {
-            // Who says it again says that it lives.
+            // A repeated `READY=1` counts as a sign of life.
             self.alive(unit, now);
         }
     }
@@ -61,7 +61,8 @@ impl State {
         }
     }
 
-    /// It takes longer to become ready than its file says. What it has is never made less, and it has an end.
+    /// The unit takes longer to become ready than its unit file says. The deadline is never
+    /// shortened, and has an upper limit.
     pub(super) fn extended(&mut self, unit: UnitId, by: Duration, now: Moment) {
         let slot = &mut self.units[unit.0];
         let UnitState::Starting { deadline } = slot.state() else { return };
@@ -86,7 +87,7 @@ impl State {
         slot.status.last_exit = Some(exit);
         let (then, why) = slot.planned().unwrap_or_else(|| slot.verdict(exit));
         self.enter(unit, UnitState::Clearing { then }, why, now);
-        // Whatever it started does not outlive it: the next instance is never beside the last.
+        // Remaining processes are killed: two instances of a unit never run side by side.
         actions.push(EdgeAction::Kill(unit));
     }
 
@@ -98,7 +99,7 @@ impl State {
         }
     }
 
-    /// Nothing of a unit runs any more.
+    /// No process of the unit runs any more.
     fn at_rest(&mut self, unit: UnitId, then: Then, why: Option<UnitReason>, now: Moment) {
         match then {
             Then::Done => self.enter(unit, UnitState::Exited, why, now),
@@ -108,7 +109,7 @@ impl State {
         }
     }
 
-    /// It is tried again after a pause, if policy and budget allow.
+    /// The unit is restarted after a delay, if its policy and budget allow it.
     fn failed(&mut self, unit: UnitId, why: Option<UnitReason>, now: Moment) {
         let slot = &mut self.units[unit.0];
         if slot.settings.policy == RestartPolicy::Never {
@@ -134,7 +135,7 @@ impl Slot {
         self.state().is_running() && !matches!(self.state(), UnitState::Clearing { .. })
     }
 
-    /// What was to follow its end, if that was wanted.
+    /// What was to follow its end, if the end was intended.
     pub(super) fn planned(&mut self) -> Option<(Then, Option<UnitReason>)> {
         let then = match self.state() {
             UnitState::Stopping { then, .. } => then,
@@ -143,7 +144,7 @@ impl Slot {
         Some((then, self.why.take()))
     }
 
-    /// What follows when it ended by itself, as its policy says.
+    /// What follows when the process ended by itself, according to the unit's restart policy.
     fn verdict(&self, exit: ProcessExit) -> (Then, Option<UnitReason>) {
         let one_shot = self.settings.unit_type == UnitType::OneShot;
         if exit.success() && one_shot {

@@ -1,4 +1,4 @@
-//! Why a unit stands where it stands. Kept as a fact, put into words when somebody asks.
+//! Why a unit is in its state. The fact is stored, and is put into words when a client asks.
 
 use std::time::Duration;
 
@@ -6,19 +6,19 @@ use octet_appliance::Readiness;
 
 use super::{ProcessExit, Settings, State, Then, UnitId, UnitState};
 
-/// Why a unit is not as it should be.
+/// Why a unit is not running as it should.
 #[derive(Debug, Clone)]
 pub enum UnitReason {
     Operator,
-    /// It is not for this node, or that is not known yet; in words.
+    /// The unit is not placed on this node, or that is not known yet; in words.
     Held(String),
     /// Its process ended by itself.
     Ended(ProcessExit),
-    /// Its process ended by itself, before it was ready.
+    /// Its process ended by itself before it was ready.
     EndedEarly(ProcessExit),
-    /// It took too long to get ready.
+    /// It exceeded its start timeout.
     NotReady,
-    /// It was silent for too long.
+    /// It exceeded its watchdog timeout.
     NotAlive,
     /// Its process could not be started.
     Refused(String),
@@ -32,7 +32,7 @@ impl UnitReason {
             Self::Ended(exit) => exit.to_string(),
             Self::EndedEarly(exit) => format!("{exit} before it was ready"),
             Self::NotReady => {
-                // Of all ways to be ready this is the one that a program has to know of.
+                // This is the only kind of readiness that a program must implement itself.
                 let hint = match settings.readiness {
                     Readiness::Notify => {
                         ": it did not send READY=1 (one that never does has readiness = \"exec\")"
@@ -73,12 +73,12 @@ impl State {
         slot.why.as_ref().map(|why| why.words(&slot.settings))
     }
 
-    /// What a waiting unit waits for: the unit at the root of it, if only a person can help there;
-    /// else the nearest.
+    /// What a waiting unit waits for: the unit at the root of the chain, if only an operator can
+    /// help there; otherwise the nearest one.
     fn waits_for(&self, unit: UnitId) -> Option<String> {
         let nearest = self.missing(unit)?;
         let mut root = nearest;
-        // As many turns as there are units: a circle, which the builder refuses, ends it too.
+        // The number of units bounds the loop, even for a cycle, which the builder rejects.
         for _ in 0..self.units.len() {
             let next = self.missing(root).filter(|_| self.state_of(root) == UnitState::Waiting);
             root = next.unwrap_or(root);

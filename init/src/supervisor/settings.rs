@@ -1,4 +1,4 @@
-//! What the core needs to know of a unit.
+//! The part of a unit's configuration that the core uses.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,42 +7,41 @@ use octet_appliance::{Readiness, RestartPolicy, Unit, UnitName, UnitType};
 
 use super::UnitId;
 
-/// The part of a unit that decides when it starts and stops.
+/// The settings that decide when a unit starts and stops.
 #[derive(Debug, Clone)]
 pub struct Settings {
     pub name: String,
-    /// What kind of unit it is.
     pub unit_type: UnitType,
-    /// Whether the box is ready only once it is.
+    /// Whether the box is ready only once this unit is.
     pub base: bool,
-    /// Must be ready before it starts.
+    /// Units that must be ready before it starts.
     pub needs: Vec<UnitId>,
-    /// Must have settled before it starts.
+    /// Units that must have settled before it starts.
     pub after: Vec<UnitId>,
-    /// Stops only after every unit that it does not itself wait for: what they say last is still
-    /// heard.
+    /// Stops only after every unit that it does not itself wait for, so that their last messages
+    /// are still received.
     pub stops_last: bool,
-    /// How it says that it is ready.
+    /// How readiness is determined.
     pub readiness: Readiness,
     pub start_timeout: Duration,
-    /// When it is started again.
+    /// When the unit is restarted.
     pub policy: RestartPolicy,
     pub delay: Duration,
     pub max_delay: Duration,
     /// Restarts allowed within `window`.
     pub budget: u32,
-    /// See `budget`.
+    /// The window of `budget`.
     pub window: Duration,
-    /// From the first signal to SIGKILL.
+    /// Time from the first signal to SIGKILL.
     pub stop_timeout: Duration,
-    /// The longest it may be silent once it is ready.
+    /// Maximum time between signs of life once it is ready.
     pub watchdog: Option<Duration>,
-    /// Why it is not to run on this node, if that is so from the beginning.
+    /// Why it must not run on this node, if that is known from the beginning.
     pub held: Option<String>,
 }
 
 impl Settings {
-    /// Takes what the core needs from `units`, which are in start order.
+    /// Extracts the settings of `units`, which are in start order.
     pub fn from_units<'a>(units: impl Iterator<Item = &'a Unit> + Clone) -> Vec<Self> {
         let ids: HashMap<&str, UnitId> = units
             .clone()

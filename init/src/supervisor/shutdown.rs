@@ -1,4 +1,4 @@
-//! Going down: each unit only after all that depend on it, and all of it bounded.
+//! The shutdown: each unit stops only after all that depend on it, within a bounded time.
 
 use std::time::Duration;
 
@@ -7,23 +7,23 @@ use super::{EdgeAction, Moment, ShutdownGoal, State, Then, UnitId, UnitState};
 /// How long a shutdown may take before everything that is left is killed.
 pub const SHUTDOWN_LIMIT: Duration = Duration::from_secs(15);
 
-/// How long after that the machine goes down even if something does not die: a process that waits
-/// for a broken disk cannot be killed (uninterruptible sleep).
+/// How long after that the machine goes down even if a process does not end: one that waits for a
+/// broken disk cannot be killed (uninterruptible sleep).
 pub const KILL_LIMIT: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone, Copy)]
 pub struct GoingDown {
     goal: ShutdownGoal,
-    /// How many units ran when it began.
+    /// Number of units that ran when the shutdown began.
     total: usize,
     patience: Patience,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Patience {
-    /// Units are asked to end, in order, until then.
+    /// Units are stopped in order, until this time.
     AskUntil(Moment),
-    /// Everything was killed, and is waited for until then.
+    /// Everything was killed; their ends are awaited until this time.
     KilledUntil(Moment),
     Over,
 }
@@ -63,7 +63,7 @@ impl State {
         }
     }
 
-    /// Ends the shutdown once nothing runs, or patience is over.
+    /// Ends the shutdown once nothing runs, or the time limit is exceeded.
     pub(super) fn finish(&mut self, now: Moment, actions: &mut Vec<EdgeAction>) {
         let Some(mut down) = self.going_down else { return };
         if let Patience::AskUntil(until) = down.patience
@@ -99,8 +99,7 @@ impl State {
         }
     }
 
-    /// While the machine goes down: how many of the units that ran have stopped, and how many those
-    /// are.
+    /// During a shutdown: how many of the units that ran have stopped, and how many those are.
     pub fn shutdown_progress(&self) -> Option<(usize, usize)> {
         self.going_down.map(|down| (down.total - self.counts.running, down.total))
     }

@@ -1,4 +1,4 @@
-//! The states of one unit.
+//! The states of a unit.
 
 use super::{Moment, ProcessExit};
 
@@ -7,45 +7,46 @@ use super::{Moment, ProcessExit};
 #[cfg_attr(test, strum_discriminants(name(StateKind)))]
 #[cfg_attr(test, strum_discriminants(derive(strum::EnumIter, PartialOrd, Ord)))]
 pub enum UnitState {
-    /// For the units it needs.
+    /// It waits for the units it needs.
     Waiting,
-    /// Its process was asked for, or runs and is not ready; it must be by `deadline`.
+    /// Its process is being started, or runs and is not ready; it must be ready by `deadline`.
     Starting {
         deadline: Moment,
     },
     /// Its process runs and is ready.
     Ready,
-    /// It ran to its end, successfully; a target whose needs are ready.
+    /// It exited successfully; or it is a target whose needs are ready.
     Exited,
-    /// It failed and is started again at `until`.
+    /// It failed and is restarted at `until`.
     Backoff {
         until: Moment,
     },
     Failed,
-    /// Its process was asked to end; it is killed at `kill_at`, unless that was done already.
+    /// Its process was sent the stop signal; it is killed at `kill_at`, unless that was done
+    /// already.
     Stopping {
         kill_at: Option<Moment>,
         /// What follows once it has ended.
         then: Then,
     },
-    /// Its process has ended and what that left behind was killed, but is not all gone yet.
+    /// Its main process has ended and the remaining ones were killed, but are not all gone yet.
     Clearing {
-        /// What follows once it is gone.
+        /// What follows once they are gone.
         then: Then,
     },
     /// It does not run and is not meant to.
     Stopped,
 }
 
-/// What follows once nothing of a unit runs any more.
+/// What follows once no process of a unit runs any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(test, derive(strum::EnumIter))]
 pub enum Then {
-    /// It has done what it was to do.
+    /// It has exited successfully.
     Done,
-    /// It failed: it gets another try, if it has one left.
+    /// It failed: it is restarted if its budget allows it.
     Fail,
-    /// It is not to run any more.
+    /// It stays stopped.
     Stop,
     /// It starts again once what it needs is ready.
     Wait,
@@ -57,12 +58,12 @@ impl UnitState {
         matches!(self, Self::Ready | Self::Exited)
     }
 
-    /// Whether units that come after it may start.
+    /// Whether units that are ordered after it may start.
     pub fn is_settled(self) -> bool {
         matches!(self, Self::Ready | Self::Exited | Self::Failed | Self::Stopped)
     }
 
-    /// Whether it is on its way to an end.
+    /// Whether it is being stopped or cleared.
     pub fn is_ending(self) -> bool {
         matches!(self, Self::Stopping { .. } | Self::Clearing { .. })
     }
@@ -72,7 +73,7 @@ impl UnitState {
         matches!(self, Self::Starting { .. } | Self::Ready) || self.is_ending()
     }
 
-    /// When a unit that failed is tried again.
+    /// When a unit that failed is restarted.
     pub fn next_try(self) -> Option<Moment> {
         match self {
             Self::Backoff { until } => Some(until),
@@ -80,7 +81,7 @@ impl UnitState {
         }
     }
 
-    /// As `status` shows it.
+    /// The name of the state in `status`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
@@ -96,19 +97,18 @@ impl UnitState {
     }
 }
 
-/// A unit's state with what people want to know about it; why it is so says
-/// [`State::reason`](super::State::reason).
+/// A unit's state and history; [`State::reason`](super::State::reason) explains the state.
 #[derive(Debug, Clone)]
 pub struct UnitStatus {
     pub state: UnitState,
     pub since: Moment,
-    /// How often it was started again because it had failed.
+    /// How often it was restarted after a failure.
     pub restarts: u64,
     /// How its process ended last.
     pub last_exit: Option<ProcessExit>,
     /// When it was started for the first time.
     pub first_started: Option<Moment>,
-    /// When it was ready, or done, for the first time.
+    /// When it was ready, or had exited successfully, for the first time.
     pub first_ready: Option<Moment>,
 }
 

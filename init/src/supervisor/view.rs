@@ -1,4 +1,4 @@
-//! The whole box as others see it.
+//! The state of all units, as clients see it.
 
 use super::{Moment, Settings, State, UnitId, UnitState, UnitStatus};
 
@@ -15,7 +15,7 @@ pub enum BoxState {
 }
 
 impl BoxState {
-    /// As `status` shows it.
+    /// The name of the state in `status`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Starting => "starting",
@@ -26,10 +26,10 @@ impl BoxState {
     }
 }
 
-/// How many units are in which kind of state, so that nobody has to look at all of them.
+/// The number of units in each kind of state, so that nobody has to iterate over all of them.
 #[derive(Debug, Clone, Copy)]
 pub struct UnitCounts {
-    /// Units that have a process, or may.
+    /// Units that have a process, or may have one.
     pub running: usize,
     base: usize,
     base_ready: usize,
@@ -37,14 +37,14 @@ pub struct UnitCounts {
 }
 
 impl UnitCounts {
-    /// Of units none of which was started.
+    /// The counts before any unit was started.
     pub fn new(units: &[Settings]) -> Self {
         let base = || units.iter().filter(|settings| settings.base);
         let base_lost = base().filter(|settings| settings.held.is_some()).count();
         Self { running: 0, base: base().count(), base_ready: 0, base_lost }
     }
 
-    /// A unit went from one state to another.
+    /// Updates the counts when a unit changes its state.
     pub fn moved(&mut self, base: bool, before: UnitState, after: UnitState) {
         let count = |counter: &mut usize, is: fn(UnitState) -> bool| {
             *counter = *counter + usize::from(is(after)) - usize::from(is(before));
@@ -57,7 +57,7 @@ impl UnitCounts {
     }
 }
 
-/// Whether only a person brings it back.
+/// Whether only an operator can start it again.
 fn is_lost(state: UnitState) -> bool {
     matches!(state, UnitState::Failed | UnitState::Stopped)
 }
@@ -75,12 +75,12 @@ impl State {
         &self.units[unit.0].status
     }
 
-    /// The box in one word.
+    /// The state of the box.
     pub fn box_state(&self) -> BoxState {
         if self.going_down.is_some() {
             BoxState::Stopping
         } else if self.counts.base == 0 || self.counts.base_lost > 0 {
-            // An image has base units; a box that knows of none has lost them.
+            // An image has base units; without any known base unit the box is degraded.
             BoxState::Degraded
         } else if self.counts.base_ready == self.counts.base {
             BoxState::Ready

@@ -46,8 +46,8 @@ unsafe impl Ioctl for GetFree {
     }
 }
 
-/// Makes `image` a read-only block device and returns its path. The device goes away with its
-/// last user: the returned file must stay open until the device is mounted.
+/// Makes `image` a read-only block device and returns its path. The device disappears with its last
+/// user: the returned file must stay open until the device is mounted.
 pub fn loop_device(image: &File) -> io::Result<(String, File)> {
     use std::os::fd::AsRawFd;
 
@@ -86,8 +86,7 @@ pub struct PartitionChange {
 }
 
 impl PartitionChange {
-    /// Partition `number`, which starts at sector `first`, is to have `sectors` sectors of 512
-    /// bytes.
+    /// Partition `number`, which starts at sector `first`, gets `sectors` sectors of 512 bytes.
     pub fn resize(number: i32, first: u64, sectors: u64) -> Self {
         let bytes = |sectors: u64| i64::try_from(sectors.saturating_mul(512)).unwrap_or(i64::MAX);
         Self { start: bytes(first), length: bytes(sectors), number, names: [0; 128] }
@@ -106,14 +105,15 @@ struct PartitionRequest {
 /// `BLKRRPART` of linux/fs.h.
 const BLKRRPART: Opcode = 0x125F;
 
-/// Has the kernel read the partition table of `disk` again. It refuses while a partition is in use.
+/// Makes the kernel read the partition table of `disk` again. It refuses while a partition is in
+/// use.
 pub fn read_partitions(disk: &File) -> io::Result<()> {
     // SAFETY: BLKRRPART takes no argument and touches no memory of ours.
     unsafe { ioctl(disk, NoArg::<BLKRRPART>::new()) }?;
     Ok(())
 }
 
-/// Tells the kernel of a partition's new size, while it may be in use.
+/// Sets a partition's size in the kernel, even while it is in use.
 pub fn change_partition(disk: &File, change: PartitionChange) -> io::Result<()> {
     let request = PartitionRequest {
         operation: BLKPG_RESIZE_PARTITION,

@@ -1,4 +1,4 @@
-//! Signals that the kernel sends a program because of its own fault.
+//! Signals that the kernel sends to a program because of the program's own fault.
 #![expect(unsafe_code, reason = "handlers that run on a stack of their own have no safe wrapper")]
 
 use std::ffi::c_int;
@@ -6,7 +6,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::ptr::null_mut;
 
-/// With their names, as a handler can print them.
+/// The signals, with names that a handler can print.
 const FATAL: [(c_int, &str); 6] = [
     (libc::SIGSEGV, "SIGSEGV"),
     (libc::SIGBUS, "SIGBUS"),
@@ -16,11 +16,10 @@ const FATAL: [(c_int, &str); 6] = [
     (libc::SIGSYS, "SIGSYS"),
 ];
 
-/// Room for the handler when the stack itself is what went wrong.
+/// Stack size of the handler, in bytes: the normal stack itself may be the fault.
 const STACK: usize = 16 << 10;
 
-/// Has the last words of this program be said by [`crate::console::last_words`], whatever it dies
-/// of.
+/// Calls [`crate::console::last_words`] if this program dies of any of these signals.
 pub fn on_fatal_signal() -> io::Result<()> {
     let stack = Box::leak(vec![0u8; STACK].into_boxed_slice());
     let stack = libc::stack_t { ss_sp: stack.as_mut_ptr().cast(), ss_flags: 0, ss_size: STACK };
@@ -42,7 +41,7 @@ pub fn on_fatal_signal() -> io::Result<()> {
     Ok(())
 }
 
-/// Only system calls in here: nothing can be relied on any more.
+/// Uses only system calls: the process's state is undefined here.
 extern "C" fn handler(signal: c_int) {
     let name = FATAL.iter().find(|(number, _)| *number == signal).map_or("?", |(_, name)| name);
     crate::console::last_words(name);

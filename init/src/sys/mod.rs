@@ -1,4 +1,4 @@
-//! The system calls that have no safe wrapper. All `unsafe` of PID 1 is here, and nothing else is.
+//! System calls without a safe wrapper. All `unsafe` of PID 1 is here, and nothing else is.
 
 mod block;
 mod fatal;

@@ -1,4 +1,4 @@
-//! Processes: made, turned into a program, waited for.
+//! Makes processes, executes programs in them, and waits for them.
 #![expect(unsafe_code, reason = "no crate wraps clone3, execve and waitid's process number")]
 
 use std::ffi::{CStr, CString, c_char, c_int, c_long};
@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::io::Errno;
 use rustix::process::Pid;
 
-/// Of linux/sched.h; libc has them for glibc only.
+/// From linux/sched.h; libc has them for glibc only.
 const CLONE_PIDFD: u64 = 0x1000;
 const CLONE_CLEAR_SIGHAND: u64 = 1 << 32;
 const CLONE_INTO_CGROUP: u64 = 1 << 33;
@@ -34,14 +34,15 @@ struct CloneArgs {
 /// Which of the two processes this is.
 pub enum Cloned {
     Child,
-    /// The old one, with number and descriptor of the new one.
+    /// The parent, with process id and pidfd of the child.
     Parent(Pid, OwnedFd),
 }
 
-/// Makes a copy of this process, in `cgroup` if one is given (a folder of cgroup v2). In the copy
-/// no signal has a handler.
+/// Forks this process, into `cgroup` if one is given (a folder of cgroup v2). In the child no
+/// signal has a handler.
 ///
-/// PID 1 has one thread, so the copy is whole: no lock is held by a thread that it does not have.
+/// PID 1 has one thread, so the child is consistent: no lock is held by a thread that it does not
+/// have.
 pub fn clone_process(cgroup: Option<BorrowedFd<'_>>) -> io::Result<Cloned> {
     let mut pidfd: RawFd = -1;
     let mut args = CloneArgs {
@@ -70,8 +71,8 @@ pub fn clone_process(cgroup: Option<BorrowedFd<'_>>) -> io::Result<Cloned> {
     }
 }
 
-/// Unblocks all signals, and has SIGPIPE end the process again: Rust's runtime ignores it in
-/// PID 1, and what is ignored stays so in a new program.
+/// Unblocks all signals, and restores the default of SIGPIPE: Rust's runtime ignores it in PID 1,
+/// and ignored signals stay ignored in a new program.
 pub fn reset_signals() -> io::Result<()> {
     let mut none = MaybeUninit::uninit();
     // SAFETY: `sigemptyset` fills the set that `sigprocmask` reads; `signal` sets no handler.
@@ -83,9 +84,9 @@ pub fn reset_signals() -> io::Result<()> {
     if done { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Makes `number` another name of `file`, one that stays open when a program is executed. For a
-/// process that arranges what it has open before it does that: what the number meant before is
-/// closed, whoever thought to own it.
+/// Duplicates `file` to the descriptor `number`, which stays open at execve. For a process that
+/// arranges its descriptors before execve: the previous descriptor of that number is closed,
+/// whoever owns it.
 pub fn put_descriptor(file: BorrowedFd<'_>, number: RawFd) -> io::Result<()> {
     // SAFETY: this touches no memory; owners of the number's former file do not run any more.
     match unsafe { libc::dup2(file.as_raw_fd(), number) } {
@@ -94,7 +95,7 @@ pub fn put_descriptor(file: BorrowedFd<'_>, number: RawFd) -> io::Result<()> {
     }
 }
 
-/// Has the kernel close every descriptor from `first` on when the next program is executed.
+/// Sets close-on-exec on every descriptor from `first` on.
 pub fn close_at_exec_from(first: RawFd) -> io::Result<()> {
     let last = c_long::from(u32::MAX);
     let flags = c_long::from(libc::CLOSE_RANGE_CLOEXEC);
@@ -105,7 +106,7 @@ pub fn close_at_exec_from(first: RawFd) -> io::Result<()> {
     }
 }
 
-/// Becomes another program; returns only if that fails.
+/// Executes another program; returns only if that fails.
 pub fn execute(program: &CStr, args: &[CString], environment: &[CString]) -> io::Error {
     let pointers = |texts: &[CString]| -> Vec<*const c_char> {
         texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
@@ -116,22 +117,23 @@ pub fn execute(program: &CStr, args: &[CString], environment: &[CString]) -> io:
     io::Error::last_os_error()
 }
 
-/// Ends the process at once: no destructor, no buffer, nothing of PID 1's that it is a copy of.
+/// Ends the process at once: without destructors and without flushing buffers, which are copies of
+/// PID 1's.
 pub fn exit_now(status: c_int) -> ! {
     // SAFETY: the call takes a number and does not return.
     unsafe { libc::_exit(status) }
 }
 
-/// A child that has ended: how `waitid` says so.
+/// An ended child, as `waitid` reports it.
 pub struct Waited {
     pub pid: Pid,
-    /// Whether `status` is that of its own end, or else the number of the signal that ended it.
+    /// Whether `status` is an exit status, or else the number of the signal that ended it.
     pub by_itself: bool,
     /// See `by_itself`.
     pub status: i32,
 }
 
-/// The next child that has ended and was not collected yet. It stays so.
+/// The next child that has ended and was not reaped yet. It is not reaped.
 pub fn wait_for_any() -> Option<Waited> {
     let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
     let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;

@@ -1,4 +1,4 @@
-//! What a process takes from itself before it becomes a unit's program.
+//! Restrictions that a process applies to itself before it executes a unit's program.
 #![expect(unsafe_code, reason = "no crate wraps mount_setattr and seccomp")]
 
 use std::ffi::{CStr, c_long};
@@ -6,7 +6,7 @@ use std::io;
 
 use rustix::thread::UnshareFlags;
 
-/// Of linux/mount.h and linux/fcntl.h.
+/// From linux/mount.h and linux/fcntl.h.
 const MOUNT_ATTR_RDONLY: u64 = 1;
 const AT_RECURSIVE: c_long = 0x8000;
 
@@ -47,7 +47,7 @@ pub fn unshare(namespaces: UnshareFlags) -> io::Result<()> {
     Ok(unsafe { rustix::thread::unshare_unsafe(namespaces) }?)
 }
 
-/// Adds a filter of system calls (seccomp(2)): classic BPF, instructions of eight bytes each.
+/// Adds a seccomp filter (seccomp(2)): classic BPF, instructions of eight bytes each.
 pub fn add_system_call_filter(program: &[u8]) -> io::Result<()> {
     let mut filter: Vec<libc::sock_filter> = program
         .chunks_exact(8)

@@ -1,4 +1,3 @@
-//! The ioctl of watchdogs.
 #![expect(unsafe_code, reason = "no crate wraps this ioctl")]
 
 use std::ffi::c_int;
@@ -10,8 +9,8 @@ use rustix::ioctl::{Opcode, Updater, ioctl, opcode};
 /// `WDIOC_SETTIMEOUT` of linux/watchdog.h.
 const WDIOC_SETTIMEOUT: Opcode = opcode::read_write::<c_int>(b'W', 6);
 
-/// Has the watchdog wait this long, in seconds, before it restarts the machine. Returns what it
-/// can do that is nearest.
+/// Sets the timeout of the watchdog in seconds, after which it restarts the machine. Returns the
+/// nearest value that it supports.
 pub fn set_watchdog_timeout(device: &File, seconds: i32) -> io::Result<i32> {
     let mut seconds: c_int = seconds;
     // SAFETY: the kernel reads one int, writes one int, and keeps no pointer to it.

@@ -1,4 +1,4 @@
-//! What a person would do with `nft` and `ip` who knows what has to be done.
+//! The commands of an expert who uses `nft` and `ip` directly.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -26,8 +26,8 @@ const IP_FILE: &str = "/tmp/by-hand.ip";
 const FORWARDING: [&str; 2] =
     ["/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"];
 
-/// Has this network namespace have the router's ports, each with a far end that is up: so it has a
-/// carrier.
+/// Makes the router's ports in this network namespace, each with a peer that is up, so that it has
+/// a carrier.
 pub fn make_ports(site: &Site) -> Result<(), Failed> {
     let mut lines = String::new();
     for (index, name) in site.devices().enumerate() {
@@ -38,8 +38,8 @@ pub fn make_ports(site: &Site) -> Result<(), Failed> {
     run(IP, &["-batch", IP_FILE])
 }
 
-/// Has the kernel have what `site` wants; the files are written, and it is found out what has to be
-/// done, before time counts. If it has what `before` wants, nft is told only what differs from that.
+/// Applies what `site` wants to the kernel; files are written and commands prepared before the time
+/// starts. If the kernel has what `before` wants, nft receives only the difference.
 pub async fn apply(
     kernel: &NetKernel,
     site: &Site,
@@ -101,7 +101,7 @@ async fn names(kernel: &NetKernel) -> Result<Vec<(u32, String)>, Failed> {
     Ok(links.into_iter().map(|link| (link.index, link.name)).collect())
 }
 
-/// What differs between two boxes whose lines are about single ports between boards.
+/// The difference between two boxes whose policies are about single ports between boards.
 fn difference(before: &RouterPlan, after: &RouterPlan) -> Result<String, Failed> {
     let ids = |plan: &RouterPlan| plan.lines.iter().map(|line| line.id).collect::<BTreeSet<_>>();
     let (old, new) = (ids(before), ids(after));
@@ -130,7 +130,7 @@ fn lines(plan: &RouterPlan) -> impl Iterator<Item = (usize, &Allow)> {
     plan.lines.iter().enumerate()
 }
 
-/// The one element of a line.
+/// The one element of a policy.
 fn element(plan: &RouterPlan, index: usize) -> Result<String, Failed> {
     let by = RuleSource::Policy(index);
     let found = plan.lets.iter().find_map(|(way, lets)| {

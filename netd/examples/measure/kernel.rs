@@ -1,4 +1,5 @@
-//! This computer's kernel as a router's: how long it takes until it has what a box wants.
+//! Uses this computer's kernel as a router's: measures how long it takes to apply a box's
+//! configuration.
 
 use std::time::{Duration, Instant};
 
@@ -18,16 +19,16 @@ use crate::{Failed, by_hand};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum How {
-    /// Netd's own: what `daemon` does, without what it does besides.
+    /// By netd: the same steps as `daemon`, without its other work.
     Netd,
-    /// The same text by nft, the same links, addresses and neighbours by ip: one process each, which
-    /// are told at once what has to be done and look at nothing.
+    /// The same text by nft, and the same links, addresses and neighbours by ip: one process each,
+    /// with prepared commands, which read nothing first.
     Whole,
-    /// The same, but of a change nft is told only what differs.
+    /// The same, but for a change nft receives only the difference.
     Least,
 }
 
-/// Rounds of observing and changing, at most.
+/// Maximum rounds of observing and changing.
 const MAX_ROUNDS: usize = 4;
 
 impl How {
@@ -38,9 +39,9 @@ impl How {
     }
 }
 
-/// A kernel without any of it gets what `site` wants, then what `other` wants.
+/// Applies what `site` wants to an empty kernel, then what `other` wants.
 pub async fn apply(how: How, site: &Site, other: &Site) -> Result<Value, Failed> {
-    // Netd has a /tmp of its own, and so have its rules here.
+    // Netd has a private /tmp, and so it is here.
     mount("tmpfs", "/tmp", "tmpfs", MountFlags::empty(), None)?;
     by_hand::make_ports(site)?;
     let (connection, handle, _) = new_connection()?;
@@ -60,7 +61,7 @@ pub async fn apply(how: How, site: &Site, other: &Site) -> Result<Value, Failed>
         }
         times.push(took.as_nanos() as u64);
     }
-    // Which nobody else does here, so it is told apart.
+    // Measured separately, because only netd does this.
     let began = Instant::now();
     let own = kernel.observe().await?.addresses.iter().map(|it| it.address).collect();
     kernel.end_flows(|flow| !still_lets(&other.plan, flow, &own))?;
@@ -68,8 +69,8 @@ pub async fn apply(how: How, site: &Site, other: &Site) -> Result<Value, Failed>
     Ok(json!({ "first": times[0], "change": times[1], "flows": ended }))
 }
 
-/// As `network::Network` does at its start, and when it is told something else and knows the kernel's
-/// `rules`.
+/// The same as `network::Network` does at its start, or for a change when the loaded `rules` are
+/// known.
 async fn by_netd(
     kernel: &NetKernel,
     site: &Site,
@@ -91,7 +92,7 @@ async fn by_netd(
     Ok(began.elapsed())
 }
 
-/// What netd would do now.
+/// The changes that netd would make now.
 pub async fn changes(
     kernel: &NetKernel,
     site: &Site,
@@ -107,12 +108,12 @@ pub async fn changes(
     Ok(plan.changes(&observed))
 }
 
-/// The ports here are made by a program, as no ports of a router are: netd would leave alone what is
-/// somebody else's.
+/// The ports here are made by a program, unlike those of a router: netd would leave such devices
+/// alone.
 fn as_a_router(mut observed: Observed, site: &Site) -> Observed {
     for link in &mut observed.links {
         if site.devices().any(|name| name == link.name) {
-            // Which address it is matters to nobody but a DHCP client.
+            // Only a DHCP client needs the real address.
             link.kind = LinkKind::Ethernet([2, 0, 0, 0, 0, 0]);
         }
     }

@@ -1,13 +1,13 @@
-//! Measures a router's netd on this computer, for `cargo image bench --only segments`, which compiles
-//! it as what ships. Prints JSON; times are in nanoseconds.
+//! Measures a router's netd on this computer, for `cargo image bench --only segments`, which
+//! compiles it in the profile that ships. Prints JSON; times are in nanoseconds.
 //!
 //! ```text
 //! measure GATE plan FILE              from the text of appliance.toml to that of the rules
 //! measure GATE apply HOW FILE OTHER   until the kernel has what FILE says, then what OTHER says
 //! ```
 //!
-//! `GATE` is the gate's unit file. `HOW` is `netd`, or by which other means. `apply` makes the router's
-//! ports itself, so it wants namespaces of its own: `unshare --net --mount`.
+//! `GATE` is the gate's unit file. `HOW` is `netd`, or another method. `apply` makes the router's
+//! ports itself, so it needs namespaces of its own: `unshare --net --mount`.
 
 mod by_hand;
 mod kernel;
@@ -64,7 +64,7 @@ fn run(words: Vec<String>) -> Result<Value, Failed> {
     }
 }
 
-/// Once, as when netd is started: nothing of it is in the processor's caches.
+/// Once, as at netd's start: the CPU's caches are cold.
 fn plan(file: &str, text: &str, units: &[Unit]) -> Result<Value, Failed> {
     let began = Instant::now();
     let settings = Appliance::parse(file, text)?.cluster_settings().ok_or(site::NO_CLUSTER)?;

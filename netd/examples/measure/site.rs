@@ -1,4 +1,4 @@
-//! A box that a file says.
+//! A box as a file describes it.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use crate::Failed;
 
 pub const NO_CLUSTER: &str = "the file has no [cluster]";
 
-/// What its router is told.
+/// The configuration of its router.
 pub struct Site {
     pub network: NetworkSettings,
     pub plan: RouterPlan,
@@ -28,7 +28,7 @@ impl Site {
         Ok(Self { network: appliance.network, plan, units: units.to_vec() })
     }
 
-    /// The rules, as `told::Told::rules` makes them of a router whose uplink has a fixed address.
+    /// The rules as netd makes them of a router whose uplink has a fixed address.
     pub fn rules(&self) -> NodeTables {
         NodeTables::router(&self.plan, &self.units, &PortBindings::default(), false)
     }

@@ -1,4 +1,5 @@
-//! First contact with a router: what can be seen without a login, and what its owner pastes there so that there is one.
+//! First contact with a router: what can be read without a login, and the commands with which its
+//! owner creates one.
 
 use octet_appliance::Fingerprint;
 use serde_json::{Value, json};
@@ -10,10 +11,10 @@ use crate::ubus::UbusError;
 /// The login, and the name of its ACL.
 pub const LOGIN: &str = "octet";
 
-/// Objects that have to be there, and the package that brings each.
+/// Required ubus objects, and the package that provides each.
 const NEEDS: [(&str, &str); 3] = [("uci", "rpcd"), ("session", "rpcd"), ("file", "rpcd-mod-file")];
 
-/// What is seen of a router without a login.
+/// What can be read of a router without a login.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownRouter {
     /// The fingerprint of its certificate.
@@ -21,10 +22,10 @@ pub struct UnknownRouter {
     pub lacks: Vec<&'static str>,
 }
 
-/// Looks at the router at `address`. Nothing is kept.
+/// Reads the router at `address`. Nothing is stored.
 ///
 /// # Errors
-/// Nobody is there, or it is no router with OpenWrt.
+/// The router cannot be reached, or does not run OpenWrt.
 pub fn look(address: &str) -> Result<UnknownRouter, UbusError> {
     let mut https = Https::new(address, None)?;
     let list = json!({ "jsonrpc": "2.0", "id": 0, "method": "list" });
@@ -43,9 +44,9 @@ pub fn look(address: &str) -> Result<UnknownRouter, UbusError> {
     Ok(UnknownRouter { fingerprint, lacks })
 }
 
-/// What the login may do: read four files and what runs, and change three files. That is as much as root: options of an
-/// interface in `network` name programs that OpenWrt runs (`pppd_options` with pppd's `connect`), and so do includes in
-/// `firewall`.
+/// The ACL of the login: it may read four files and the running state, and change three files. That
+/// amounts to root: options of an interface in `network` name programs that OpenWrt runs
+/// (`pppd_options` with pppd's `connect`), and so do includes in `firewall`.
 pub fn acl() -> Value {
     let (command, params) = NFT;
     let nft = format!("{command} {}", params.join(" "));
@@ -70,7 +71,8 @@ pub fn acl() -> Value {
     } })
 }
 
-/// What the owner pastes at the router, by SSH: the ACL, and a login whose password the router makes and says once.
+/// The commands for the owner to paste at the router, by SSH: the ACL, and a login whose password
+/// the router generates and prints once.
 pub fn commands() -> Vec<String> {
     let acl = format!("/usr/share/rpcd/acl.d/{LOGIN}.json");
     let mut lines = vec![format!("cat > {acl} <<'EOF'")];

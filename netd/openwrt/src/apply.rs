@@ -1,15 +1,15 @@
-//! Brings a router to what is wanted, or leaves it as it was.
+//! Applies the plan to a router, or leaves the router as it was.
 //!
-//! 1. Look: [`State::read`]. What stands in the way is told, and nothing is touched.
-//! 2. Keep a copy of what is there.
-//! 3. Stage, in a session that nobody else sees: once more from the beginning if an answer is lost.
-//! 4. Apply with a roll-back: the router undoes it by itself if it is not confirmed.
-//! 5. Watch, by a new connection each time, until the daemons have made of it what is wanted ([`lacks`]). The files are read
-//!    back, too: rpcd answers that it has applied them, however much of them its flash has taken.
-//! 6. Confirm. If that cannot be, or step 5 takes too long: undo, and see that it is undone.
+//! 1. Read the router: [`RouterState::read`]. Conflicts are reported, and nothing is touched.
+//! 2. Save a copy of the current configuration.
+//! 3. Stage the changes in a session of its own; start again if an answer is lost.
+//! 4. Apply with roll-back: the router undoes the change by itself if it is not confirmed.
+//! 5. Watch, on a new connection each time, until the daemons run the desired configuration ([`lacks`]). The
+//!    files are read back too: rpcd reports success even if its flash has not stored all of them.
+//! 6. Confirm. If that is impossible, or step 5 takes too long: undo, and check that it is undone.
 //!
-//! Whatever is lost on the way, the end is told by what a new session reads. If the router's power was cut between two of its
-//! files, the rest is done in the same way.
+//! Whatever is lost on the way, the outcome is read in a new session. If the router's power was cut
+//! between two of its files, the rest is applied in the same way.
 
 use std::io;
 use std::time::Duration;
@@ -24,54 +24,55 @@ use crate::state::{LiveState, RouterState, get, probe, sections_of, sorted, wait
 use crate::ubus::{CallResult, ROLLBACK, Ubus, UbusCall, UbusError};
 use crate::wanted::DesiredConfig;
 
-/// Before each look whether the network has changed, in seconds: a minute in all, since a slow router needs half of it for its
-/// firewall.
+/// Delays before each look at the network after a change, in seconds: a minute in all, since a slow
+/// router needs half of it for its firewall.
 const LOOKS: [u64; 7] = [0, 2, 4, 8, 16, 16, 16];
 
-/// Between looks whether something still waits to be confirmed, and how often.
+/// Delay between checks whether a change still waits to be confirmed, and the number of checks.
 const SETTLES: Duration = Duration::from_secs(10);
 const SETTLE_LOOKS: usize = 15;
 
-/// How often a step is done that an answer was lost of.
+/// How often a step is tried whose answer was lost.
 const TRIES: usize = 3;
 
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ApplyOutcome {
-    /// All was as wanted; nothing was touched.
+    /// The router already had the desired configuration; nothing was touched.
     Nothing,
-    /// All is as wanted, and stays so.
+    /// The desired configuration is applied and confirmed.
     Applied,
-    /// It is as it was before.
+    /// The change was rolled back, for this reason.
     Undone(String),
 }
 
-/// Why nobody can say so.
+/// Why the outcome is an error.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
-    /// The router does not answer, or not as it should.
+    /// The router does not answer, or not as expected.
     #[error(transparent)]
     Ubus(#[from] UbusError),
-    /// The plan cannot be put on it.
+    /// The plan cannot be applied to the router.
     #[error("the plan cannot be put on this router: {0}")]
     Router(#[from] RouterError),
-    /// What of the owner's stands in the way.
+    /// The owner's sections that conflict.
     #[error("in the way: {}", .0.join("; "))]
     Conflicts(Vec<String>),
-    /// The copy of what is there cannot be kept.
+    /// The copy of the current configuration cannot be saved.
     #[error("what the router has now cannot be kept: {0}")]
     Copy(io::Error),
-    /// Nobody knows how it ended.
+    /// The outcome is unknown.
     #[error("{0}, and what has become of the change is not known: {1}")]
     Unknown(String, UbusError),
-    /// The power was cut between two of its files, and the rest could not be done.
+    /// The power was cut between two files, and the rest could not be applied.
     #[error("of the router's files {0}, since its power was cut, and that is not finished: {1}")]
     Half(String, String),
-    /// All of the change is in the files, and nothing undoes it; its daemons have not done it.
+    /// The whole change is in the files and is not rolled back, but the daemons have not applied
+    /// it.
     #[error("{0}; the router has what is wanted, and does not undo it, but {1}")]
     Kept(String, String),
-    /// What is there is neither old nor new.
+    /// The configuration is neither the old nor the new one.
     #[error(
         "{0}; the router has neither what it had nor what is wanted, and nothing waits to be confirmed"
     )]
@@ -105,10 +106,11 @@ impl ApplyError {
     }
 }
 
-/// Brings the router of `ubus` to what is `wanted`; `keep` gets what it was before anything is touched.
+/// Applies the configuration `wanted` to the router of `ubus`; `keep` receives its previous
+/// configuration before anything is touched.
 ///
 /// # Errors
-/// Nothing was touched, or the error says what is not known.
+/// Nothing was touched, or the error says what is unknown.
 pub fn apply(
     ubus: &mut Ubus,
     wanted: &DesiredConfig<'_>,
@@ -126,16 +128,16 @@ pub fn apply(
     Job { ubus, wanted, sections, change, before, session: None, half: None }.run()
 }
 
-/// What a look at the router has come to.
+/// The result of a look at the router.
 enum Look {
     Done,
-    /// The daemons have not done this yet.
+    /// The daemons have not applied this yet.
     NotYet(String),
-    /// This does not come by waiting.
+    /// Waiting does not help.
     Never(String),
 }
 
-/// A change on its way.
+/// A change in progress.
 struct Job<'a, 'w> {
     ubus: &'a mut Ubus,
     wanted: &'a DesiredConfig<'w>,
@@ -144,7 +146,7 @@ struct Job<'a, 'w> {
     before: RouterState,
     /// The session that has applied it.
     session: Option<String>,
-    /// What was there before, if that was half of what is wanted, and this is to finish it.
+    /// The previous state, if it was half of the desired one, which this change completes.
     half: Option<String>,
 }
 
@@ -162,7 +164,8 @@ impl Job<'_, '_> {
         }
     }
 
-    /// Stages, and applies with a roll-back: then nothing is said. What is said is why it is not known whether it is applied.
+    /// Stages the change and applies it with roll-back. Returns `None` if it is applied, or else
+    /// why that is unknown.
     fn begin(&mut self) -> Result<Option<String>, ApplyError> {
         let mut tries = 0;
         loop {
@@ -173,7 +176,7 @@ impl Job<'_, '_> {
                 Err(UbusError::Refused(_)) if self.is_waiting()? => {
                     return Err(self.ubus.waiting().into());
                 }
-                // What of it is staged is nobody's then.
+                // What was staged is lost with its session.
                 Err(error) if !is_last && (error.may_pass() || error.is_end_of_session()) => {
                     self.ubus.end_session();
                     self.ubus.wait(RETRY_DELAY);
@@ -190,7 +193,7 @@ impl Job<'_, '_> {
                 }
                 Err(error) if error.is_lost() => {
                     self.ubus.wait(RETRY_DELAY);
-                    // Before it was asked nothing has waited.
+                    // Nothing waited to be confirmed before this request.
                     match self.is_waiting() {
                         Ok(true) => return Ok(None),
                         Ok(false) if !is_last => {}
@@ -198,7 +201,7 @@ impl Job<'_, '_> {
                         Err(_) => return Ok(Some(error.to_string())),
                     }
                 }
-                // It was not done: the session is looked at first.
+                // The request was not executed: the session is checked before anything else.
                 Err(error) if !is_last && (error.may_pass() || error.is_end_of_session()) => {
                     self.ubus.end_session();
                     self.ubus.wait(RETRY_DELAY);
@@ -208,12 +211,12 @@ impl Job<'_, '_> {
         }
     }
 
-    /// Whether something waits to be confirmed.
+    /// Whether a change waits to be confirmed.
     fn is_waiting(&mut self) -> Result<bool, UbusError> {
         waits(self.ubus.ask(&[probe()])?.remove(0))
     }
 
-    /// Stages all of it, in a session that has nothing else.
+    /// Stages the whole change in a session that has nothing else staged.
     fn stage(&mut self) -> Result<(), UbusError> {
         let configs = self.change.configs();
         let mut calls: Vec<UbusCall> = vec![];
@@ -229,8 +232,8 @@ impl Job<'_, '_> {
         self.ubus.ask(&[call])?.remove(0).map(drop)
     }
 
-    /// Confirms it, or has it undone. A new session may be the one of another change by the same login, which is not ours to
-    /// end.
+    /// Confirms the change, or rolls it back. It must not log in again: a new session may get
+    /// another change of the same login, which must not be touched.
     fn end(&mut self, method: &'static str) -> Result<(), UbusError> {
         if self.session.is_none() || self.session != self.ubus.session() {
             return Err(UbusError::Session);
@@ -238,12 +241,13 @@ impl Job<'_, '_> {
         self.ask(UbusCall::uci(method, json!({})))
     }
 
-    /// Waits until the daemons have done it.
+    /// Waits until the daemons have applied the change.
     fn watch(&mut self) -> Result<(), String> {
         let mut why = String::new();
         for seconds in LOOKS {
             self.ubus.wait(Duration::from_secs(seconds));
-            // As whoever comes next: what was there before the change may go on without being let.
+            // A new connection, as any later client has: an established one may continue although
+            // the new rules do not allow it.
             self.ubus.end_connection();
             match self.look() {
                 Ok(Look::Done) => return Ok(()),
@@ -255,7 +259,7 @@ impl Job<'_, '_> {
         Err(why)
     }
 
-    /// Looks once: what runs, and as long as the change is ours to confirm what has become of its files.
+    /// Looks once: reads the running state, and until the change is confirmed also its files.
     fn look(&mut self) -> Result<Look, UbusError> {
         let configs = self.change.configs();
         let gets: Vec<UbusCall> = configs.iter().map(|it| get(it)).collect();
@@ -293,7 +297,7 @@ impl Job<'_, '_> {
                 written += 1;
             }
         }
-        // What the owner has added meanwhile is his.
+        // Sections that the owner has added meanwhile stay.
         let is_whole = written == all && !there.iter().any(|(_, is_ours)| *is_ours);
         Ok((!is_whole).then(|| {
             format!(
@@ -303,7 +307,7 @@ impl Job<'_, '_> {
         }))
     }
 
-    /// The first thing that is not as wanted.
+    /// The first difference from the desired state.
     fn lacks(&self, live: &LiveState) -> Option<String> {
         let first = lacks(&self.sections, live).into_iter().next();
         let is_same =
@@ -326,13 +330,13 @@ impl Job<'_, '_> {
         Err(why)
     }
 
-    /// Has the router undo it, if it still hears; it does so by itself otherwise.
+    /// Rolls the change back if the router answers; otherwise the router does so by itself.
     fn undo(&mut self, why: String) -> Result<ApplyOutcome, ApplyError> {
         let _ = self.end("rollback");
         self.settle(why)
     }
 
-    /// Waits until nothing waits to be confirmed, and looks what there is then.
+    /// Waits until no change waits to be confirmed, and then reads the outcome.
     fn settle(&mut self, why: String) -> Result<ApplyOutcome, ApplyError> {
         let mut last = None;
         for look in 0..SETTLE_LOOKS {
@@ -348,13 +352,13 @@ impl Job<'_, '_> {
         Err(ApplyError::Unknown(why, last.unwrap_or(UbusError::Session)))
     }
 
-    /// Which it is, when nothing waits.
+    /// Determines the outcome when no change waits to be confirmed.
     fn tell(&mut self, why: String, state: RouterState) -> Result<ApplyOutcome, ApplyError> {
         let Ok((sections, change)) = self.wanted.change(&state) else {
             return Err(ApplyError::Neither(why));
         };
         if change.lines.is_empty() {
-            // It is in for good, as if it were confirmed; what runs may need a while.
+            // The change is permanent, as if it were confirmed; the daemons may need a while.
             return match self.watch() {
                 Ok(()) => Ok(ApplyOutcome::Applied),
                 Err(lack) => Err(ApplyError::Kept(why, lack)),
@@ -376,8 +380,8 @@ impl Job<'_, '_> {
         }
     }
 
-    /// Which files are new and which are old, if each is one of these: the router writes one after the other, and its power
-    /// may be cut between two. `change` is what `state` lacks.
+    /// Which files are new and which are old, if each is one of these: the router writes one after
+    /// the other, and its power may be cut between two. `change` is what `state` lacks.
     fn half(&self, state: &RouterState, change: &UciChange) -> Option<String> {
         let (lacking, was_to_change) = (change.configs(), self.change.configs());
         let of = |state: &RouterState, config: &str| -> Vec<String> {
@@ -398,7 +402,7 @@ impl Job<'_, '_> {
     }
 }
 
-/// After several logins it is the ACL.
+/// If several logins were refused, the ACL is the cause.
 fn denied(error: UbusError, call: &str) -> UbusError {
     if error.is_end_of_session() { UbusError::Denied(call.to_owned()) } else { error }
 }

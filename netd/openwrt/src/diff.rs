@@ -1,4 +1,4 @@
-//! What stands between a router and a plan, for a person.
+//! The difference between a router and the plan, for people.
 
 use octet_router::openwrt::change::UciChange;
 use octet_router::openwrt::router::OpenwrtRouter;
@@ -8,10 +8,10 @@ use crate::apply::ApplyError;
 use crate::state::RouterState;
 use crate::ubus::Ubus;
 
-/// What stands in the way, and what is to come, change and go, a line each.
+/// Conflicts, and sections to be added, changed and removed, one a line.
 ///
 /// # Errors
-/// The router does not say what it is, or the plan cannot be put on it.
+/// The router cannot be read, or the plan cannot be applied to it.
 pub fn diff(ubus: &mut Ubus, plan: &RouterPlan) -> Result<Vec<String>, ApplyError> {
     let RouterState { model, sections, .. } = RouterState::read(ubus)?;
     let router = OpenwrtRouter::of(model, sections, plan)?;

@@ -1,4 +1,5 @@
-//! HTTPS with a router whose certificate is known by its fingerprint, and nobody else vouches for.
+//! HTTPS to a router whose certificate is pinned by its fingerprint; no certificate authority is
+//! involved.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,16 +24,17 @@ use tokio::runtime::{self, Runtime};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-/// How long a router may take to take a connection.
+/// Timeout of the TCP connection.
 const CONNECTS: Duration = Duration::from_secs(10);
 
-/// How long whoever has not spoken TLS yet may take for its part of a handshake: the port of plain HTTP waits for more.
+/// Timeout of the TLS handshake for a server that has not spoken TLS yet: on a port of plain HTTP
+/// it would wait for more.
 const SPEAKS_TLS: Duration = Duration::from_secs(5);
 
-/// How long it may take to answer.
+/// Timeout of an answer.
 const ANSWERS: Duration = Duration::from_secs(30);
 
-/// More than it may answer, in bytes.
+/// Maximum size of an answer in bytes.
 const LONGEST: usize = 8 << 20;
 
 /// Why there is no answer.
@@ -40,27 +42,28 @@ const LONGEST: usize = 8 << 20;
 pub enum HttpsError {
     #[error("no connection can be made: {0}")]
     Own(String),
-    /// Nobody is there: nothing was asked.
+    /// The router cannot be reached; no request was sent.
     #[error("cannot reach {0}: {1}")]
     Unreachable(String, String),
-    /// It does not speak TLS: nothing was asked.
+    /// The server does not speak TLS; no request was sent.
     #[error("{0} does not speak TLS: it {1}")]
     NoTls(String, &'static str),
-    /// It is another router, or somebody between: nothing was asked.
+    /// It is another router, or a machine in the middle; no request was sent.
     #[error("the certificate at {address} is {found}, not {wanted}")]
     OtherCertificate {
         address: String,
-        /// The fingerprint that was said.
+        /// The expected fingerprint.
         wanted: Fingerprint,
-        /// That of what is there.
+        /// The fingerprint of the server.
         found: Fingerprint,
     },
-    /// The connection ended before there was an answer: whether it was done is not known.
+    /// The connection ended before there was an answer: whether the request was executed is
+    /// unknown.
     #[error("the connection with {0} ended before it answered: {1}")]
     Lost(String, String),
 }
 
-/// A way to a router.
+/// An HTTPS client for one router.
 #[derive(Debug)]
 pub struct Https {
     runtime: Runtime,
@@ -77,8 +80,8 @@ struct To {
 }
 
 impl Https {
-    /// To `address`, a name or an IP address, with `:PORT` if it is not 443. Without a fingerprint whoever answers is taken for
-    /// the router.
+    /// A client for `address`, a name or an IP address, with `:PORT` if it is not 443. Without a
+    /// fingerprint any certificate is accepted.
     pub fn new(address: &str, wanted: Option<Fingerprint>) -> Result<Self, HttpsError> {
         let own = |error: &dyn std::fmt::Display| HttpsError::Own(error.to_string());
         let provider = Arc::new(default_provider());
@@ -89,7 +92,7 @@ impl Https {
             .dangerous()
             .with_custom_certificate_verifier(Arc::<Pinned>::clone(&pinned))
             .with_no_client_auth();
-        // The certificate is looked at each time.
+        // Without resumption, each handshake checks the certificate.
         tls.resumption = Resumption::disabled();
         tls.enable_sni = false;
         let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build();
@@ -105,17 +108,17 @@ impl Https {
         Ok(Self { runtime, to })
     }
 
-    /// The fingerprint of the certificate that was last seen.
+    /// The fingerprint of the certificate that was seen last.
     pub fn seen(&self) -> Option<Fingerprint> {
         self.to.pinned.seen()
     }
 
-    /// The next request goes by a connection of its own.
+    /// Makes the next request use a new connection.
     pub fn end_connection(&mut self) {
         self.to.kept = None;
     }
 
-    /// Sends `body` to `path`, and gives the answer's: status and bytes.
+    /// Sends `body` to `path`, and returns status and body of the answer.
     pub fn post(&mut self, path: &str, body: Vec<u8>) -> Result<(u16, Vec<u8>), HttpsError> {
         let outcome = self.runtime.block_on(self.to.exchange(path, Bytes::from(body)));
         if outcome.is_err() {
@@ -127,7 +130,7 @@ impl Https {
 
 impl To {
     async fn exchange(&mut self, path: &str, body: Bytes) -> Result<(u16, Vec<u8>), HttpsError> {
-        // The router ends a connection that nobody uses.
+        // The router closes idle connections.
         if self.kept.as_ref().is_none_or(SendRequest::is_closed) {
             self.kept = Some(self.connect().await?);
         }
@@ -161,10 +164,10 @@ impl To {
         let stream =
             connected.unwrap_or_else(|_| Err(late())).map_err(|error| unreachable(&error))?;
         stream.set_nodelay(true).map_err(|error| unreachable(&error))?;
-        // No name is looked at.
+        // The name in the certificate is not checked.
         let name = ServerName::IpAddress(std::net::IpAddr::from([0, 0, 0, 0]).into());
         let tls = TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream);
-        // One that has spoken it before is busy.
+        // A server that has spoken TLS before is only busy.
         let has_spoken = self.pinned.seen().is_some();
         let time = if has_spoken { CONNECTS } else { SPEAKS_TLS };
         let no_tls = |what| HttpsError::NoTls(self.address.clone(), what);
@@ -181,7 +184,7 @@ impl To {
         })?;
         let (sender, connection) =
             http1::handshake(TokioIo::new(tls)).await.map_err(|error| unreachable(&error))?;
-        // How it ends is seen by whoever sends.
+        // The sender of the request sees how the connection ends.
         tokio::spawn(async move {
             let _ = connection.await;
         });
@@ -189,13 +192,14 @@ impl To {
     }
 }
 
-/// Whether what has come is no TLS at all.
+/// Whether the received bytes are not TLS.
 fn is_no_tls(error: &io::Error) -> bool {
     let error = error.get_ref().and_then(|error| error.downcast_ref::<Error>());
     matches!(error, Some(Error::InvalidMessage(_)))
 }
 
-/// Takes the certificate with one fingerprint, or any; and notes that of what it has seen.
+/// Accepts the certificate with the pinned fingerprint, or any; and stores the fingerprint that it
+/// has seen.
 #[derive(Debug)]
 struct Pinned {
     wanted: Option<Fingerprint>,

@@ -1,4 +1,5 @@
-//! Copies of what a router had, in a folder of whoever changes it: of before the last change, and of before the first one.
+//! Copies of a router's configuration, in a folder of the client that changes it: from before the
+//! last change, and from before the first one.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,27 +9,28 @@ use octet_node::durable::{self, ExistingFile};
 
 use crate::state::RouterState;
 
-/// Where the copies of one router are.
+/// The paths of one router's copies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SavedCopies {
-    /// What it had before the last change.
+    /// The configuration before the last change.
     pub last: PathBuf,
-    /// What it had before the first one.
+    /// The configuration before the first change.
     pub first: PathBuf,
 }
 
 impl SavedCopies {
-    /// Those of the router at `address`, in `folder`.
+    /// The copies of the router at `address`, in `folder`.
     pub fn new(folder: &Path, address: &RouterAddress) -> Self {
         let name = address.to_string().replace([':', '[', ']', '%'], "_");
         let file = |end| folder.join(format!("{name}.{end}"));
         Self { last: file("uci"), first: file("first.uci") }
     }
 
-    /// Keeps what it has now, readable by the files' owner alone: there may be passwords in it.
+    /// Saves the current configuration, readable only by the owner of the files: it may contain
+    /// passwords.
     ///
     /// # Errors
-    /// The disk does not take it.
+    /// The files cannot be written.
     pub fn keep(&self, state: &RouterState) -> io::Result<()> {
         let text = state.export();
         match durable::write(&self.first, text.as_bytes(), ExistingFile::Keep, |_| Ok(())) {

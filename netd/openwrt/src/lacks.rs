@@ -1,6 +1,7 @@
-//! What a router's daemons have not made of its configuration. What is configured may still be left out: `fw4` skips a rule
-//! that it does not understand, or an interface that it does not know yet, and the kernel a VLAN or a port that is not there;
-//! neither says so to who asked.
+//! What a router's daemons have not applied of its configuration. Configured sections may be
+//! skipped silently: `fw4` skips a rule that it does not understand, or an interface that it does
+//! not know yet, and the kernel a VLAN or a port that does not exist; neither reports it to the
+//! client.
 
 use octet_router::openwrt::sections::PREFIX;
 use octet_router::openwrt::uci::UciSection;
@@ -8,7 +9,7 @@ use serde_json::Value as Json;
 
 use crate::state::LiveState;
 
-/// What is not as `wanted`, the sections that are to be ours, a line each.
+/// What differs from `wanted`, our desired sections, one a line.
 pub fn lacks(wanted: &[UciSection], live: &LiveState) -> Vec<String> {
     let mut found = vec![];
     interfaces(wanted, live, &mut found);
@@ -77,7 +78,7 @@ fn vlans(wanted: &[UciSection], live: &LiveState, found: &mut Vec<String>) {
             }
             Some(_) => {}
         }
-        // No port of ours is in two.
+        // None of our ports is in two VLANs.
         let name = |port: &str| port.split(':').next().unwrap_or_default().to_owned();
         for vlan in vlans.iter().filter(|it| !is_it(it)) {
             for port in ports.iter().map(|port| name(port)) {
@@ -91,7 +92,7 @@ fn vlans(wanted: &[UciSection], live: &LiveState, found: &mut Vec<String>) {
 }
 
 fn rules(wanted: &[UciSection], live: &LiveState, found: &mut Vec<String>) {
-    // A zone that knows none of its interfaces has its chains all the same, and so has one that is gone.
+    // A zone has its chains even if none of its interfaces is known, and so does a removed zone.
     let jumps: Vec<(&str, &str)> = live
         .rules
         .lines()
@@ -124,7 +125,7 @@ fn rules(wanted: &[UciSection], live: &LiveState, found: &mut Vec<String>) {
     names.sort();
     names.dedup();
     for name in names {
-        // Several of ours may have one name, and one of them may become several in the kernel.
+        // Several of our rules may have one name, and one rule may become several in the kernel.
         let wanted = rules.iter().filter(|it| said(it) == name).count();
         let there = live.rules.matches(&format!("\"!fw4: {name}\"")).count();
         if there < wanted {

@@ -1,8 +1,10 @@
-//! A router with OpenWrt, spoken to from the owner's machine or by the unit `router`: what it lacks of the plan, how it is brought there, and what
-//! its daemons have made of that.
+//! Manages a router with OpenWrt, from the owner's machine or from the unit `router`: what the
+//! router lacks of the plan, how the plan is applied, and what its daemons have made of it.
 //!
-//! [`https`] is the way to it, [`ubus`] what can be called there, [`state`] what it says of itself. [`mod@apply`] changes it,
-//! and can undo; [`mod@kept`] is what it had before; [`mod@diff`] and [`mod@lacks`] tell what is not as wanted, and [`adopt`] what a new router needs first.
+//! [`https`] is the connection, [`ubus`] the calls, and [`state`] the router's current
+//! configuration. [`mod@apply`] changes it, and can roll back; [`mod@kept`] stores its previous
+//! configuration; [`mod@diff`] and [`mod@lacks`] report differences from the plan, and [`adopt`]
+//! prepares a new router.
 
 pub mod adopt;
 pub mod apply;

@@ -1,4 +1,4 @@
-//! A router as it is: its configuration, and what its daemons have made of that.
+//! The current state of a router: its configuration, and what its daemons have made of it.
 
 use octet_router::openwrt::router::is_ours;
 use octet_router::openwrt::uci::{UciSection, Value};
@@ -6,21 +6,21 @@ use serde_json::{Value as Json, json};
 
 use crate::ubus::{CallResult, Ubus, UbusCall, UbusError};
 
-/// Files that are read: ours are in all of them but the last.
+/// The files that are read; our sections are in all of them except the last.
 pub const CONFIGS: [&str; 4] = ["network", "firewall", "dhcp", "system"];
 
-/// The program that lists the rules in force, without how often each was met.
+/// The program that lists the rules in force, without counters.
 pub const NFT: (&str, [&str; 5]) = ("/usr/sbin/nft", ["-s", "list", "table", "inet", "fw4"]);
 
-/// Asks for all of a file.
+/// Requests the whole of a file.
 pub(crate) fn get(config: &str) -> UbusCall {
     UbusCall::uci("get", json!({ "config": config }))
 }
 
-/// A router as it is.
+/// The current state of a router.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RouterState {
-    /// What it is, as its maker calls it.
+    /// The model name of its manufacturer.
     pub model: String,
     pub sections: Vec<UciSection>,
     pub live: LiveState,
@@ -37,17 +37,18 @@ pub struct LiveState {
     pub rules: String,
 }
 
-/// How often it is asked, if a change of somebody's begins or ends meanwhile.
+/// How often the state is read if another change begins or ends meanwhile.
 const READS: usize = 3;
 
-/// Asks whether a change waits to be confirmed, and does nothing: `revert` is refused as long as one does, whoever asks, and
-/// is not understood otherwise, since this one names no file. `confirm` would not do: a login of the same user is given the
-/// session whose change waits (`rpc_reclaim_apply_session` in rpcd), and so would confirm it.
+/// Tests whether a change waits to be confirmed, without any effect: `revert` is refused as long as
+/// one does, for every session, and otherwise rejected as invalid, since this call names no file.
+/// `confirm` would not do: a login of the same user gets the session whose change waits
+/// (`rpc_reclaim_apply_session` in rpcd), and so would confirm it.
 pub fn probe() -> UbusCall {
     UbusCall::uci("revert", json!({}))
 }
 
-/// What [`probe`] has said.
+/// The result of [`probe`].
 pub fn waits(answer: CallResult) -> Result<bool, UbusError> {
     match answer {
         Ok(_) | Err(UbusError::Invalid(_)) => Ok(false),
@@ -70,15 +71,15 @@ fn live() -> [UbusCall; 3] {
 }
 
 impl LiveState {
-    /// Asks for it.
+    /// Reads the running state.
     ///
     /// # Errors
-    /// The router does not say it.
+    /// The router does not report it.
     pub fn read(ubus: &mut Ubus) -> Result<Self, UbusError> {
         Self::with(ubus, &[])?.0
     }
 
-    /// The same, and what `calls` come to.
+    /// Reads the running state, and the results of `calls`.
     pub fn with(
         ubus: &mut Ubus,
         calls: &[UbusCall],
@@ -103,11 +104,13 @@ impl LiveState {
 }
 
 impl RouterState {
-    /// Asks for all of it, in one request and a new login. Nothing is read as long as a change waits to be confirmed, since
-    /// the router may undo that in a moment; and it is asked anew if one has begun meanwhile.
+    /// Reads everything, in one request and a new login. Nothing is read as long as a change waits
+    /// to be confirmed, since the router may undo that in a moment; and it is read again if one has
+    /// begun meanwhile.
     ///
     /// # Errors
-    /// The router does not say it, or something that cannot be read; or a change waits ([`UbusError::Waiting`]).
+    /// The router does not answer, or its answer cannot be read; or a change waits
+    /// ([`UbusError::Waiting`]).
     pub fn read(ubus: &mut Ubus) -> Result<Self, UbusError> {
         let mut calls = vec![
             probe(),
@@ -125,7 +128,8 @@ impl RouterState {
             }
             let has_begun = answers.pop().map_or(Ok(false), waits)?;
             let mut answers = answers.into_iter().collect::<Result<Vec<_>, _>>()?;
-            // The session may be the one whose change has waited until a moment ago: then that is staged in it again.
+            // The session may be the one whose change has waited until a moment ago: then that
+            // change is staged in it again.
             let staged = answers.remove(0);
             let is_clean = staged["changes"].as_object().is_none_or(serde_json::Map::is_empty);
             if is_clean && !has_begun {
@@ -135,7 +139,7 @@ impl RouterState {
         Err(ubus.waiting())
     }
 
-    /// What the router has said: its board, its files and what runs.
+    /// Parses the answers: board, files and running state.
     fn of(mut answers: Vec<Json>) -> Result<Self, UbusError> {
         let live = LiveState::of(answers.split_off(1 + CONFIGS.len()));
         let model = answers[0]["model"].as_str().unwrap_or("the router").to_owned();
@@ -146,14 +150,14 @@ impl RouterState {
         Ok(Self { model, sections, live })
     }
 
-    /// Our sections, in an order that says nothing.
+    /// Our sections, in a canonical order.
     pub fn ours(&self) -> Vec<String> {
         let mut ours: Vec<_> = self.sections.iter().filter(|it| is_ours(it)).map(sorted).collect();
         ours.sort();
         ours
     }
 
-    /// The configuration as `uci export` writes it, for a person to put back: `uci import`.
+    /// The configuration as `uci export` writes it; `uci import` restores it.
     pub fn export(&self) -> String {
         let mut text = String::new();
         for config in CONFIGS {
@@ -165,7 +169,7 @@ impl RouterState {
     }
 }
 
-/// A section as a text, with its options in order of their names.
+/// A section as text, with its options sorted by name.
 pub(crate) fn sorted(section: &UciSection) -> String {
     let mut section = section.clone();
     section.options.sort_by(|(a, _), (b, _)| a.cmp(b));

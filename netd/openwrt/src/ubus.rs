@@ -1,8 +1,9 @@
-//! What can be called on a router: its bus (`ubus`) by JSON-RPC 2.0, at `/ubus` of its web server.
+//! The router's bus (`ubus`), called by JSON-RPC 2.0 at `/ubus` of its web server.
 //!
-//! A session that has ended, one that never was and a method that the ACL does not grant are all answered alike
-//! (-32002): a new login tells which it was. What only reads is asked again where that can help; what changes something
-//! is asked once, and whoever asks decides what to do about an answer that is lost.
+//! A session that has ended, one that never existed and a method that the ACL does not grant all
+//! give the same answer (-32002): a new login tells which it was. Calls that only read are retried
+//! where that can help; calls that change something are sent once, and the caller decides what to
+//! do about a lost answer.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,26 +14,27 @@ use crate::https::{Https, HttpsError};
 
 const PATH: &str = "/ubus";
 
-/// The session of who is not logged in.
+/// The session of a client that is not logged in.
 const NOBODY: &str = "00000000000000000000000000000000";
 
-/// What a request has at most, in bytes: the router takes 65536.
+/// Maximum size of a request in bytes: the router accepts 65536.
 const LONGEST: usize = 60_000;
 
-/// How many calls a request has at most: rpcd reads a file, with all that is staged for it, anew for each `uci add` (its
-/// `uci.c`), so ever more of them take ever longer, and what a slow router does in one request is waited for.
+/// Maximum number of calls in a request: for each `uci add` rpcd reads the file again, with
+/// everything staged for it (its `uci.c`), so the time grows with the square of the number of
+/// calls, and a slow router might exceed the timeout.
 const CALLS: usize = 50;
 
-/// After how long the router undoes what is not confirmed, in seconds: LuCI's own number, too.
+/// Time after which the router rolls an unconfirmed change back, in seconds: the same as LuCI's.
 pub const ROLLBACK: u64 = 90;
 
-/// What a call has besides what is given to it, in bytes at most.
+/// Maximum overhead of a call in bytes, besides its arguments.
 const CALL: usize = 100;
 
-/// How a program is called.
+/// The method that runs a program.
 const PROGRAM: &str = "file exec";
 
-/// How often what only reads is asked.
+/// How often a call that only reads is tried.
 const TRIES: usize = 3;
 
 const RETRY_DELAY: Duration = Duration::from_secs(1);
@@ -40,10 +42,10 @@ const RETRY_DELAY: Duration = Duration::from_secs(1);
 /// A call of a method.
 #[derive(Debug, Clone, PartialEq)]
 pub struct UbusCall {
-    /// The object, as `uci`.
+    /// The object, such as `uci`.
     pub object: &'static str,
     pub method: &'static str,
-    /// What it takes: an object.
+    /// The arguments: a JSON object.
     pub args: Value,
 }
 
@@ -64,51 +66,51 @@ impl fmt::Display for UbusCall {
     }
 }
 
-/// Why a call came to nothing.
+/// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub enum UbusError {
     #[error(transparent)]
     Https(#[from] HttpsError),
     #[error("the router does not let `{0}` in with this password")]
     Login(String),
-    /// The session has ended, and with it what was staged.
+    /// The session has ended, and what was staged in it is lost.
     #[error("the session has ended")]
     Session,
     /// The ACL does not grant the method.
     #[error("the router does not let this login do `{0}`")]
     Denied(String),
-    /// A change waits to be confirmed: one that this login has applied, by another `octetctl` or one that has ended, if it is
-    /// said, and otherwise somebody else's.
+    /// A change waits to be confirmed: one that this login has applied, by another or an earlier
+    /// `octetctl`, if the field says so, and otherwise one of another login.
     #[error(
         "a change that {} has applied waits to be confirmed: what the router has now may be undone, and is not looked at",
         .0.as_ref().map_or("another login, as that of its web pages,".to_owned(), |login| format!("the login `{login}`"))
     )]
     Waiting(Option<String>),
-    /// The ACL does not grant the file, or something waits to be confirmed.
+    /// The ACL does not grant the file, or a change waits to be confirmed.
     #[error("the router refuses `{0}`")]
     Refused(String),
     /// The router has no such object, method, file or section.
     #[error("the router knows nothing of `{0}`")]
     NotFound(String),
-    /// There is nothing to do it with.
+    /// The call has no data (ubus status `NO_DATA`).
     #[error("the router has nothing to do for `{0}`")]
     NoData(String),
-    /// The router does not understand what is given.
+    /// The router rejects the arguments.
     #[error("the router does not understand `{0}`")]
     Invalid(String),
-    /// UCI has no sense of what its owner has written (`UCI_ERR_PARSE`).
+    /// UCI cannot parse what the owner has written (`UCI_ERR_PARSE`).
     #[error("the router cannot parse its own file `/etc/config/{0}`")]
     Unparsed(String),
-    /// rpcd passes on no more of what a program writes (`RPC_FILE_MAX_SIZE`).
+    /// rpcd truncates the output of a program (`RPC_FILE_MAX_SIZE`).
     #[error("the rules in force are longer than what the router's `rpcd` passes on: 256 KiB")]
     TooLong,
-    /// The router answers with another number.
+    /// The router answers with another status.
     #[error("the router answers {1} to `{0}`")]
     Status(String, i64),
-    /// Whatever answers is no bus.
+    /// The answer is not JSON-RPC.
     #[error("what answers is no JSON-RPC: {0}")]
     NoRpc(String),
-    /// What is answered cannot be read.
+    /// The content of the answer cannot be read.
     #[error("what the router says of itself cannot be read: {0}")]
     Unread(String),
 }
@@ -161,7 +163,7 @@ impl UbusError {
         help.to_owned()
     }
 
-    /// Whether the router may have done what was asked, and nobody knows.
+    /// Whether the router may have executed the request without a received answer.
     pub fn is_lost(&self) -> bool {
         matches!(self, Self::Https(HttpsError::Lost(..)) | Self::NoRpc(_))
     }
@@ -171,19 +173,19 @@ impl UbusError {
         matches!(self, Self::Session)
     }
 
-    /// Whether it may be otherwise in a moment.
+    /// Whether a retry may help.
     pub fn may_pass(&self) -> bool {
         self.is_lost() || matches!(self, Self::Https(HttpsError::Unreachable(..)))
     }
 }
 
-/// What comes with an answer, or why it came to nothing.
+/// The result of one call.
 pub type CallResult = Result<Value, UbusError>;
 
 #[derive(Clone)]
 pub struct Login {
     pub name: String,
-    /// The password, which is never shown.
+    /// The password, which is never printed.
     pub password: String,
 }
 
@@ -193,10 +195,10 @@ impl fmt::Debug for Login {
     }
 }
 
-/// How time is let pass.
+/// Waits for a duration.
 pub type Wait = Box<dyn FnMut(Duration)>;
 
-/// The bus of a router.
+/// A client for a router's bus.
 pub struct Ubus {
     https: Https,
     login: Login,
@@ -205,7 +207,7 @@ pub struct Ubus {
 }
 
 impl Ubus {
-    /// By `https`, as `login`, with `wait` to let time pass.
+    /// A client on `https`, with the login `login`; `wait` is used for delays.
     pub fn new(https: Https, login: Login, wait: Wait) -> Self {
         Self { https, login, session: None, wait }
     }
@@ -214,7 +216,7 @@ impl Ubus {
         (self.wait)(time);
     }
 
-    /// The next request goes by a connection of its own.
+    /// Makes the next request use a new connection.
     pub fn end_connection(&mut self) {
         self.https.end_connection();
     }
@@ -224,13 +226,13 @@ impl Ubus {
         self.session.clone()
     }
 
-    /// Forgets the session: what is staged in it is nobody's.
+    /// Forgets the session; what is staged in it is lost.
     pub fn end_session(&mut self) {
         self.session = None;
     }
 
-    /// That a change waits to be confirmed, and whose it is: rpcd gives each login of a user whose change waits the session of
-    /// that, and one of its own otherwise.
+    /// The error that a change waits to be confirmed, and whose it is: rpcd gives a login of the
+    /// user whose change waits the session of that change, and otherwise a new one.
     pub fn waiting(&mut self) -> UbusError {
         let mut sessions = [None, None];
         for session in &mut sessions {
@@ -242,18 +244,18 @@ impl Ubus {
         UbusError::Waiting(is_same.then(|| self.login.name.clone()))
     }
 
-    /// Asks what only reads, and gives what comes with each answer.
+    /// Calls methods that only read, and returns their results.
     ///
     /// # Errors
-    /// One of them came to nothing.
+    /// One of the calls failed.
     pub fn read(&mut self, calls: &[UbusCall]) -> Result<Vec<Value>, UbusError> {
         self.read_each(calls)?.into_iter().collect()
     }
 
-    /// The same; what one of them came to is for whoever asks.
+    /// As [`read`](Self::read), with a result for each call.
     ///
     /// # Errors
-    /// There is no answer, or the ACL does not grant one of them.
+    /// There is no answer, or the ACL does not grant one of the calls.
     pub fn read_each(&mut self, calls: &[UbusCall]) -> Result<Vec<CallResult>, UbusError> {
         let (mut tries, mut is_renewed) = (0, false);
         let has_ended = |it: &CallResult| matches!(it, Err(UbusError::Session));
@@ -263,7 +265,7 @@ impl Ubus {
                 false => Ok(answers),
             });
             match asked {
-                // Now it is the ACL.
+                // After a new login, the ACL must be the cause.
                 Err(UbusError::Session) if is_renewed => return Err(self.denied(calls)),
                 Err(UbusError::Session) => (self.session, is_renewed) = (None, true),
                 Err(error) if error.may_pass() && tries + 1 < TRIES => {
@@ -275,7 +277,7 @@ impl Ubus {
         }
     }
 
-    /// Which of `calls` the ACL does not grant: each is asked alone.
+    /// Finds which of `calls` the ACL does not grant, by sending each one alone.
     fn denied(&mut self, calls: &[UbusCall]) -> UbusError {
         for call in calls {
             let answers = self.ask(std::slice::from_ref(call));
@@ -286,10 +288,11 @@ impl Ubus {
         UbusError::Session
     }
 
-    /// Asks once, whatever it is, and gives what comes with each answer; all of them are asked, whatever the first ones come to.
+    /// Sends any calls once, and returns their results; all of them are executed, even if the first
+    /// ones fail.
     ///
     /// # Errors
-    /// There is no answer. What was asked may be done all the same ([`UbusError::is_lost`]).
+    /// There is no answer. The calls may have been executed all the same ([`UbusError::is_lost`]).
     pub fn ask(&mut self, calls: &[UbusCall]) -> Result<Vec<CallResult>, UbusError> {
         let session = match self.session.clone() {
             Some(session) => session,
@@ -302,10 +305,10 @@ impl Ubus {
         Ok(all)
     }
 
-    /// Begins a session; what was staged in another is not in it.
+    /// Begins a session; it has nothing staged from another one.
     ///
     /// # Errors
-    /// The router does not let this login in, or does not answer.
+    /// The router refuses the login, or does not answer.
     fn log_in(&mut self) -> Result<String, UbusError> {
         let Login { name, password } = &self.login;
         let args = json!({ "username": name, "password": password });
@@ -342,7 +345,7 @@ impl Ubus {
     }
 }
 
-/// What an answer to `call` says; `None` if it is none.
+/// The result in an answer to `call`; `None` if it is not an answer.
 fn read(answer: &Value, call: &str) -> Option<CallResult> {
     if let Some(code) = answer["error"]["code"].as_i64() {
         return Some(Err(match code {
@@ -367,13 +370,13 @@ fn read(answer: &Value, call: &str) -> Option<CallResult> {
     })
 }
 
-/// A request of several calls.
+/// A request with several calls.
 struct Batch {
     calls: Vec<String>,
     body: String,
 }
 
-/// As few requests as there have to be, each short enough.
+/// Splits calls into as few requests as possible, each within the limits.
 fn batches(session: &str, calls: &[UbusCall]) -> Vec<Batch> {
     let mut batches: Vec<Batch> = vec![];
     for call in calls {

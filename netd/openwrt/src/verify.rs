@@ -1,4 +1,5 @@
-//! Whether a router is what is wanted: its configuration, what its firewall leaves out of that, and what runs.
+//! Verifies that a router is as desired: its configuration, rules that its firewall skips, and the
+//! running state.
 
 use octet_router::openwrt::sections::PREFIX;
 use serde_json::json;
@@ -9,10 +10,10 @@ use crate::state::RouterState;
 use crate::ubus::{Ubus, UbusCall};
 use crate::wanted::DesiredConfig;
 
-/// What is not as wanted, a line each.
+/// The differences from the desired state, one a line.
 ///
 /// # Errors
-/// The router does not say what it is, or the plan cannot be put on it.
+/// The router cannot be read, or the plan cannot be applied to it.
 pub fn verify(ubus: &mut Ubus, wanted: &DesiredConfig<'_>) -> Result<Vec<String>, ApplyError> {
     let state = RouterState::read(ubus)?;
     let (sections, change) = wanted.change(&state)?;
@@ -25,11 +26,11 @@ pub fn verify(ubus: &mut Ubus, wanted: &DesiredConfig<'_>) -> Result<Vec<String>
     if check["code"] != 0 {
         found.push(format!("the firewall's rules cannot be loaded: {}", check["stderr"]));
     }
-    // It warns, and goes on without the rule.
+    // fw4 warns, and continues without the rule.
     let warnings = check["stderr"].as_str().unwrap_or_default().lines();
     let ours = warnings.filter(|it| it.contains(&format!("Section {PREFIX}")));
     found.extend(ours.map(|it| format!("the firewall warns: {}", it.trim_start_matches("[!] "))));
-    // What is not configured does not run either.
+    // Sections that are not configured cannot run.
     if change.lines.is_empty() {
         found.extend(lacks(&sections, &state.live));
     }

@@ -1,4 +1,4 @@
-//! What a router is to be brought to.
+//! The desired configuration of a router.
 
 use octet_router::openwrt::change::UciChange;
 use octet_router::openwrt::router::{OpenwrtRouter, RouterError};
@@ -8,17 +8,17 @@ use octet_router::plan::RouterPlan;
 
 use crate::state::RouterState;
 
-/// What is wanted of a router.
+/// What a router's configuration should be.
 pub enum DesiredConfig<'a> {
     Plan(&'a RouterPlan),
     Nothing,
 }
 
 impl DesiredConfig<'_> {
-    /// The sections that are to be ours on the router, and what leads there.
+    /// Our desired sections for the router, and the changes that lead there.
     ///
     /// # Errors
-    /// The plan cannot be put on it.
+    /// The plan cannot be applied to it.
     pub fn change(&self, state: &RouterState) -> Result<(Vec<UciSection>, UciChange), RouterError> {
         match self {
             Self::Plan(plan) => {

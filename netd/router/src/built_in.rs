@@ -1,4 +1,4 @@
-//! What is let without a line in the file (docs/segments.md has the table).
+//! What is allowed without a rule in the configuration (docs/segments.md has the table).
 
 use std::fmt;
 
@@ -6,33 +6,33 @@ use octet_appliance::{ALL_PORTS, FlowKey, Port, PortRange, TrafficKind, Zone};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum BuiltIn {
-    /// DHCP of boards and the owner's devices.
+    /// DHCP of boards and of the owner's devices.
     Dhcp,
     Dns,
     Time,
-    /// Boards that become part of the box.
+    /// Enrolment of boards in the box.
     Enrolment,
-    /// The owner at the gate.
+    /// The owner's access to the gate.
     Gate,
     /// Echo requests to the router.
     Ping,
-    /// Operators who are handed on to a board's gate.
+    /// Operators whom the router relays to a board's gate.
     Relay,
-    /// Echo requests of the router.
+    /// Echo requests from the router.
     Reach,
-    /// The router's own questions to those outside.
+    /// The router's own queries to servers outside (DNS, DHCP, NTP).
     Ask,
-    /// Boards that become part of a box whose manager is a board.
+    /// Enrolment of boards in a box whose coordinator is a board.
     ManagerEnrolment,
-    /// The owner at that one's gate.
+    /// The owner's access to that board's gate.
     ManagerGate,
-    /// Operators whom it hands on to another board's gate.
+    /// Operators whom that board relays to another board's gate.
     ManagerRelay,
-    /// Its unit `router`, at the web server of a router with OpenWrt.
+    /// Access of the coordinator's unit `router` to the web server of a router with OpenWrt.
     ManagerRouter,
 }
 
-/// The port at which boards become part of the box (TCP).
+/// The TCP port of enrolment.
 pub const ENROLMENT: u16 = 4041;
 
 impl BuiltIn {
@@ -54,9 +54,9 @@ impl BuiltIn {
         }
     }
 
-    /// All of them, between these zones, with the ports of the gate. What is for the coordinator is
-    /// for the router, or for the board `manager` if there is one: then nothing of it is for the router. That board
-    /// reaches the port `web` of the router, if there is one.
+    /// All built-in rules between these zones, with the ports of the gate. Rules for the
+    /// coordinator concern the router, or else the board `manager`; the router then has none of
+    /// them. That board may reach the port `web` of the router, if there is one.
     pub fn all(
         zones: &[Zone],
         gate: &[Port],

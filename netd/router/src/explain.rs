@@ -1,4 +1,4 @@
-//! Which line decides about one kind of traffic.
+//! Explains which rule decides about a kind of traffic.
 
 use octet_appliance::{MASQUERADE_PORTS, MPLS_IN_IP, Policy, PortRange, TrafficKind, Zone};
 use serde::Deserialize;
@@ -7,22 +7,22 @@ use serde_json::{Value, json};
 use crate::kind::FlowKind;
 use crate::plan::{RouterPlan, RuleSource};
 
-/// What becomes of a new flow.
+/// What happens to a new flow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Explanation {
     Let {
         by: RuleSource,
-        /// What the line says, or what stands in the documents.
+        /// The policy, or its description in the documentation.
         text: String,
     },
-    /// It is a link to another box.
+    /// A link to another box.
     Neighbour {
-        /// Which, counted from 0 among the router's.
+        /// The neighbour, counted from 0 among the router's.
         index: usize,
-        /// What comes of its line.
+        /// The description of the neighbour's rule.
         text: String,
     },
-    /// The uplink's port leads to a board.
+    /// A port of the uplink is forwarded to a board.
     Published {
         board: u8,
         port: u16,
@@ -31,7 +31,7 @@ pub enum Explanation {
 }
 
 impl RouterPlan {
-    /// What becomes of a new flow of `traffic` to `port` from one zone to another.
+    /// Decides a new flow of `traffic` to `port` from one zone to another.
     pub fn explain(&self, from: Zone, to: Zone, traffic: TrafficKind, port: u16) -> Explanation {
         let published = self.published.iter().find(|it| {
             let at_router = (from, to) == (Zone::Uplink, Zone::Router);
@@ -60,7 +60,7 @@ impl RouterPlan {
         }
     }
 
-    /// The lines of `appliance.toml` that would let a new flow; none, if no policy can.
+    /// The policy for `appliance.toml` that would allow the flow; `None` if no policy can.
     pub fn policy(&self, from: Zone, to: Zone, kind: FlowKind) -> Option<String> {
         let is_there = |zone| match zone {
             Zone::Board(number) => self.boards.iter().any(|it| it.number == number),
@@ -87,10 +87,10 @@ impl RouterPlan {
         if has_ports {
             policy["ports"] = kind.port.into();
         }
-        // Some protocols and ports no policy takes.
+        // Some protocols and ports are not accepted in a policy.
         Policy::deserialize(&policy).ok()?;
         let keys = ["from", "to", "protocol", "ports"].into_iter();
-        // A text or a number is the same in TOML as in JSON.
+        // Strings and numbers have the same syntax in TOML and JSON.
         let said = keys.filter_map(|key| Some(format!("\n{key} = {}", policy.get(key)?)));
         Some(format!("[[policy]]{}", said.collect::<String>()))
     }

@@ -6,12 +6,13 @@ use std::str::FromStr;
 use octet_appliance::{MPLS_IN_IP, TrafficKind};
 use serde::{Deserialize, Serialize};
 
-/// A kind of flow with the port that it is to: `tcp/4040`, `icmp`, `mpls-in-ip`, or `proto/47`, a protocol of IP.
+/// A kind of flow with its destination port: `tcp/4040`, `icmp`, `mpls-in-ip`, or `proto/47`, an IP
+/// protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct FlowKind {
     pub traffic: TrafficKind,
-    /// The port; 0 for what has none.
+    /// The port; 0 for protocols without ports.
     pub port: u16,
 }
 
@@ -21,7 +22,8 @@ pub struct FlowKind {
 pub struct InvalidKind(String);
 
 impl InvalidKind {
-    /// What to write instead. A number alone is a port to most people, and a protocol to some.
+    /// Suggests what to write instead. A bare number is a port to most people, and a protocol to
+    /// some.
     pub fn help(&self) -> String {
         match self.0.parse::<u16>() {
             Ok(number) => {
@@ -37,12 +39,10 @@ impl InvalidKind {
 }
 
 impl FlowKind {
-    /// To a port of TCP.
     pub const fn tcp(port: u16) -> Self {
         Self { traffic: TrafficKind::Tcp, port }
     }
 
-    /// To a port of UDP.
     pub const fn udp(port: u16) -> Self {
         Self { traffic: TrafficKind::Udp, port }
     }

@@ -1,9 +1,9 @@
-//! What the router of a box is to do, whatever kind of router it is, and the same in OpenWrt's words. Nothing here
-//! touches a machine.
+//! The plan for the router of a box, for any kind of router, and the same plan as OpenWrt
+//! configuration. Nothing here touches a machine.
 //!
-//! [`plan`] says who may reach whom and where everybody is, with [`built_in`] lines; [`explain`] and [`report`] put
-//! that into words, and [`openwrt`] into what a router with OpenWrt is to be told. [`matrix`] holds what boards have sent
-//! each other against it.
+//! [`plan`] says which zone may reach which and where each node is, with the [`built_in`] rules;
+//! [`explain`] and [`report`] describe that in words, and [`openwrt`] as the configuration of a
+//! router with OpenWrt. [`matrix`] compares what boards have sent each other with the plan.
 
 pub mod built_in;
 pub mod explain;

@@ -1,7 +1,8 @@
-//! Who reaches whom, as packets say: what boards have sent each other, held against the plan.
+//! Tests reachability with packets: compares what boards have received from each other with the
+//! plan.
 //!
-//! Boards that run Octet send each other what the plan lets, and what it does not, and note what comes to them. So it is
-//! seen where it arrives what the router and its switch have made of their configuration.
+//! Boards that run Octet send each other what the plan allows, and what it does not, and record
+//! what they receive. This shows what the router and its switch really do with their configuration.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -13,16 +14,16 @@ use crate::explain::Explanation;
 use crate::kind::FlowKind;
 use crate::plan::RouterPlan;
 
-/// The verb of a board's netd by which it notes what comes in.
+/// The verb of a board's netd that starts the recording.
 pub const WATCH: &str = "watch";
 
-/// The one that tells what has come.
+/// The verb that returns what was received.
 pub const CAME: &str = "came";
 
-/// The one by which it sends.
+/// The verb that sends probes.
 pub const PROBE: &str = "probe";
 
-/// What is sent whatever the plan says: ports at which machines are often asked, and those of every board's own.
+/// Probes that are sent whatever the plan says: common ports, and the ports of every board.
 const ALWAYS: [FlowKind; 8] = [
     FlowKind::PING,
     FlowKind::tcp(22),
@@ -34,7 +35,7 @@ const ALWAYS: [FlowKind; 8] = [
     FlowKind::udp(123),
 ];
 
-/// A board, as it says itself.
+/// A board, as it describes itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BoardEnd {
     pub number: u8,
@@ -44,30 +45,31 @@ pub struct BoardEnd {
     pub addresses: Vec<IpAddr>,
 }
 
-/// What has come, by the address that it came from.
+/// Received flows, by source address.
 pub type ReceivedProbes = BTreeMap<IpAddr, BTreeSet<FlowKind>>;
 
-/// What a board says when it has sent something.
+/// A board's answer after it has sent probes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SentProbe {
-    /// What was answered, by the address that was asked.
+    /// What was answered, by destination address.
     pub answers: ReceivedProbes,
-    /// Whether the router has echoed what was sent last: what was sent before has been handed on by then, or never is.
+    /// Whether the router has answered the last echo request: by then all earlier probes were
+    /// forwarded or dropped.
     pub echoed: bool,
 }
 
-/// Boards of a box, and what has come of what they have sent.
+/// The boards of a box, and the results of their probes.
 #[derive(Debug)]
 pub struct Matrix<'a> {
     plan: &'a RouterPlan,
     seats: BTreeMap<u8, BoardEnd>,
-    /// By the board that it has come to.
+    /// Received flows, by the board that received them.
     came: BTreeMap<u8, ReceivedProbes>,
-    /// What the router has answered, by the board that it has answered.
+    /// The router's answers, by the board that received them.
     answered: BTreeMap<u8, ReceivedProbes>,
 }
 
-/// One packet, and what became of it.
+/// One packet, and its result.
 #[derive(Debug, Clone)]
 struct Probe {
     kind: FlowKind,
@@ -87,7 +89,7 @@ impl Probe {
 }
 
 impl<'a> Matrix<'a> {
-    /// Of these boards; nothing has come yet.
+    /// A matrix of these boards, without results yet.
     pub fn new(plan: &'a RouterPlan, seats: impl IntoIterator<Item = BoardEnd>) -> Self {
         let seats = seats.into_iter().map(|seat| (seat.number, seat)).collect();
         Self { plan, seats, came: BTreeMap::new(), answered: BTreeMap::new() }
@@ -97,14 +99,15 @@ impl<'a> Matrix<'a> {
         self.seats.values()
     }
 
-    /// To whom a board sends: to the other boards, and to the router.
+    /// The destinations of a board's probes: the other boards, and the router.
     pub fn targets(&self, from: u8) -> impl Iterator<Item = Zone> {
         let others = self.seats.keys().filter(move |number| **number != from);
         others.map(|number| Zone::Board(*number)).chain([Zone::Router])
     }
 
-    /// What board `from` is to send to `to`: what is at the edges of what anybody may send there, and some of what
-    /// nobody may. The router only says what it answers: of what it may, nobody knows whether it does.
+    /// The probes of board `from` to `to`: the edges of the ranges that anybody may send there, and
+    /// some that nobody may. The router reports only what it answers: a missing answer to an
+    /// allowed probe proves nothing.
     pub fn kinds(&self, from: u8, to: Zone) -> Vec<FlowKind> {
         let mut kinds = BTreeSet::from(ALWAYS);
         let there = self.plan.lets.iter().filter(|((_, zone, _), _)| *zone == to);
@@ -128,23 +131,23 @@ impl<'a> Matrix<'a> {
         kinds.into_iter().filter(is_told).collect()
     }
 
-    /// What the plan lets `from` send to `to`, and has not come.
+    /// What the plan allows `from` to send to `to`, and was not received.
     pub fn missing(&self, from: u8, to: Zone) -> Vec<FlowKind> {
         let missing = self.probes(from, to).into_iter().filter(|it| it.is_let() && !it.has_come);
         missing.map(|it| it.kind).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    /// Takes what has come to board `at`.
+    /// Adds what board `at` has received.
     pub fn take(&mut self, at: u8, came: ReceivedProbes) {
         add(self.came.entry(at).or_default(), came);
     }
 
-    /// Takes what the router has answered board `from`, by the address that was asked.
+    /// Adds what the router has answered board `from`, by destination address.
     pub fn take_answers(&mut self, from: u8, answers: ReceivedProbes) {
         add(self.answered.entry(from).or_default(), answers);
     }
 
-    /// How much of what each board has sent has come, a line each.
+    /// How many of each board's probes were received, one line per board.
     pub fn table(&self) -> Vec<String> {
         let names = self.seats.keys().map(|number| Zone::Board(*number).to_string());
         let names: Vec<_> = names.chain([Zone::Router.to_string()]).collect();
@@ -168,7 +171,7 @@ impl<'a> Matrix<'a> {
         format!("{came}/{}{}", probes.len(), if is_right { " " } else { "!" })
     }
 
-    /// What is not as the plan says, a line each; what no rule sees comes first.
+    /// The differences from the plan, one a line; traffic that bypasses all rules comes first.
     pub fn found(&self) -> Vec<String> {
         let pairs = || self.seats.keys().flat_map(|it| self.targets(*it).map(|to| (*it, to)));
         let by: Vec<_> = pairs()
@@ -187,7 +190,7 @@ impl<'a> Matrix<'a> {
         found
     }
 
-    /// What these boards cannot send, a line each.
+    /// What these boards cannot send, one a line.
     pub fn unsent(&self) -> Vec<String> {
         let boards = self.plan.boards.iter().filter_map(|it| Some((it.zone, it.board?)));
         let lines = boards.filter_map(|(zone, (ip4, ip6))| {
@@ -210,7 +213,8 @@ impl<'a> Matrix<'a> {
         lines.collect()
     }
 
-    /// Between these two, a line for what comes, and one for what does not, by the line of the plan that lets it.
+    /// The differences between these two: a line for received packets, and one for missing ones, by
+    /// the rule of the plan that allows them.
     fn wrong(&self, from: u8, to: Zone) -> Vec<String> {
         let mut holes = BTreeSet::new();
         let mut lost = BTreeMap::<String, BTreeSet<String>>::new();
@@ -240,8 +244,8 @@ impl<'a> Matrix<'a> {
         wrong
     }
 
-    /// Whether frames of `from` come to `to` that no router hands on: link-local addresses are for one link alone
-    /// (RFC 4291, 2.5.6).
+    /// Whether frames of `from` reach `to` without being forwarded by a router: link-local
+    /// addresses are valid on one link only (RFC 4291, 2.5.6).
     fn passes_by(&self, from: u8, to: Zone) -> bool {
         let (Some(seat), Zone::Board(to)) = (self.seats.get(&from), to) else { return false };
         let is_of_link = |address: &IpAddr| match address {
@@ -257,7 +261,7 @@ impl<'a> Matrix<'a> {
         self.plan.explain(Zone::Board(from), to, kind.traffic, kind.port) != Explanation::Denied
     }
 
-    /// All that `from` sends to `to`, by each version of IP that both have an address of.
+    /// All probes from `from` to `to`, for each IP version in which both have an address.
     fn probes(&self, from: u8, to: Zone) -> Vec<Probe> {
         let mut probes = vec![];
         for (source, target) in self.ends(from, to) {
@@ -277,7 +281,7 @@ impl<'a> Matrix<'a> {
         probes
     }
 
-    /// The addresses of both, of each version of IP in which both have one.
+    /// The address pairs of both, for each IP version in which both have one.
     fn ends(&self, from: u8, to: Zone) -> Vec<(IpAddr, IpAddr)> {
         let of = |number: u8| {
             let segment = self.plan.boards.iter().find(|it| it.zone == Zone::Board(number))?;

@@ -1,4 +1,5 @@
-//! The plan: where everybody is, and who may reach whom. Pure, and the same for every kind of router.
+//! The plan: where each node is, and which zone may reach which. Pure, and the same for every kind
+//! of router.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -16,38 +17,38 @@ use crate::built_in::BuiltIn;
 /// The unit that has links to nodes of other boxes.
 pub const FORWARD: &str = "forward";
 
-/// The unit whose ports built-in lines are about.
+/// The unit whose ports built-in rules concern.
 const GATE: &str = "gate";
 
-/// The unit that speaks to a router with OpenWrt, on the board that holds the map.
+/// The unit that talks to a router with OpenWrt, on the coordinator.
 const ROUTER: &str = "router";
 
-/// The number of the segment of `lan`: above those of all boards.
+/// The segment number of `lan`: above those of all boards.
 const LAN: u8 = 250;
 
-/// The port at which servers are asked for names.
+/// The port of DNS servers.
 const NAMES: u16 = 53;
 
-/// The port of UDP at which DHCP answers (RFC 2131, 4.1).
+/// The UDP port on which a DHCP client receives (RFC 2131, 4.1).
 const DHCP_CLIENT: u16 = 68;
 
-/// The device by which the owner's devices leave where there is a VPN: the unit `forward` makes it.
+/// The device for the owner's devices where there is a VPN; the unit `forward` makes it.
 pub const VPN: &str = "fvpn";
 
-/// What a router is to be.
+/// The desired state of a router.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouterPlan {
-    /// Its port that leads out.
+    /// The uplink's port.
     pub uplink: LinkName,
     pub boards: Vec<RouterSegment>,
     pub lan: Option<RouterSegment>,
-    /// IPv4 of the whole box.
+    /// The IPv4 network of the whole box.
     pub network: Network4,
-    /// IPv6 of the whole box.
+    /// The IPv6 network of the whole box.
     pub network6: Network6,
-    /// What may begin, apart from each other and in order of ports.
+    /// What may begin, in disjoint ranges ordered by port.
     pub lets: BTreeMap<FlowKey, Vec<PlannedAllow>>,
-    /// The lines of the file.
+    /// The policies of the configuration.
     pub lines: Vec<Allow>,
     pub published: Vec<Published>,
     /// Nodes of other boxes to which the router itself has links.
@@ -56,12 +57,12 @@ pub struct RouterPlan {
     pub vpn: bool,
 }
 
-/// A node of another box, of which the router's own unit `forward` is a neighbour.
+/// A node of another box that is a neighbour of the router's own unit `forward`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouterNeighbour {
-    /// What the file calls it.
+    /// Its name in the configuration.
     pub name: String,
-    /// Where it is; without it, anybody may be it, as far as addresses tell.
+    /// Its address; without one, packets from any address may be its.
     pub at: Option<SocketAddrV4>,
 }
 
@@ -72,15 +73,15 @@ pub struct RouterSegment {
     /// The router's port: 1 to the number of boards; 0 for the owner's devices.
     pub port: u8,
     pub device: LinkName,
-    /// The number of its networks.
+    /// The number that its networks are derived from.
     pub number: u8,
-    /// The Ethernet address of who is in it, if it is said.
+    /// The Ethernet address of the board in it, if it is configured.
     pub mac: Option<Mac>,
     pub router: (Ipv4Addr, Ipv6Addr),
     pub board: Option<(Ipv4Addr, Ipv6Addr)>,
 }
 
-/// Ports, and the line that lets them.
+/// A range of ports, and the rule that allows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PlannedAllow {
     pub ports: PortRange,
@@ -91,24 +92,24 @@ pub struct PlannedAllow {
 pub enum RuleSource {
     /// A policy, counted from 0.
     Policy(usize),
-    /// One that no file says.
+    /// A built-in rule.
     BuiltIn(BuiltIn),
 }
 
-/// What matters of a policy once it is known whom it is about.
+/// What the plan needs of a policy besides its zones and ports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Allow {
-    /// The same for the same words wherever they stand in the file, and in every other boot; another one for other
-    /// words.
+    /// Derived from the policy's text: equal for the same text anywhere in the file and after each
+    /// boot, different for other texts.
     pub id: u32,
-    /// How many flows may begin in a second.
+    /// Maximum number of new flows per second.
     pub rate: Option<NonZeroU32>,
-    /// As a person reads it.
+    /// The policy as text for people.
     pub text: String,
 }
 
 impl RouterPlan {
-    /// What `settings`, whose policies come to `segments`, make of a router in an image with `units`.
+    /// The plan from `settings`, whose policies result in `segments`, for an image with `units`.
     pub fn new(settings: &ClusterSettings, segments: &Segments, units: &[Unit]) -> Self {
         let ClusterSettings { cluster, boards, lan, policies, neighbours, vpn, .. } = settings;
         let forwards = units.iter().any(|unit| unit.name.as_str() == FORWARD);
@@ -143,7 +144,7 @@ impl RouterPlan {
             let lets = lets
                 .iter()
                 .map(|it| PlannedAllow { ports: it.ports, by: RuleSource::Policy(it.line) });
-            // By the VPN nobody comes in.
+            // By the VPN nobody outside can begin a flow.
             if !(plan.vpn && (way.0, way.1) == (Zone::Uplink, Zone::Lan)) {
                 plan.lets.insert(*way, lets.collect());
             }
@@ -154,7 +155,7 @@ impl RouterPlan {
             plan.build_in(way, ports, line);
         }
         if plan.vpn {
-            // The exit is asked for names of outside, by a path.
+            // The exit resolves names of the outside; it is asked by a path.
             let names = PortRange { first: NAMES, last: NAMES };
             for traffic in [TrafficKind::Udp, TrafficKind::Tcp] {
                 plan.build_in((Zone::Router, Zone::Path, traffic), names, BuiltIn::Ask);
@@ -163,7 +164,7 @@ impl RouterPlan {
         plan
     }
 
-    /// Who may ask servers outside for names by a path may ask the router, which asks them.
+    /// A zone that may ask DNS servers outside by a path may also ask the router, which asks them.
     fn let_names(&mut self) {
         for traffic in [TrafficKind::Udp, TrafficKind::Tcp] {
             let names = |it: &&PlannedAllow| (it.ports.first..=it.ports.last).contains(&NAMES);
@@ -178,7 +179,7 @@ impl RouterPlan {
         }
     }
 
-    /// Whether lines let other nodes leave by this router.
+    /// Whether policies allow other nodes to use this router as exit.
     pub fn is_exit(&self) -> bool {
         self.lets.keys().any(|(from, to, _)| (*from, *to) == (Zone::Path, Zone::Uplink))
     }
@@ -188,7 +189,7 @@ impl RouterPlan {
         self.boards.iter().chain(&self.lan)
     }
 
-    /// The device behind which `zone` is, if it is one.
+    /// The device that leads to `zone`, if there is one.
     pub fn device(&self, zone: Zone) -> Option<&LinkName> {
         match zone {
             Zone::Uplink => Some(&self.uplink),
@@ -199,7 +200,7 @@ impl RouterPlan {
         }
     }
 
-    /// The device by which what is for `to` leaves, if it comes from `from`.
+    /// The device by which packets from `from` to `to` leave.
     pub fn way_out(&self, from: Zone, to: Zone) -> Option<&str> {
         if self.vpn && (from, to) == (Zone::Lan, Zone::Uplink) {
             return Some(VPN);
@@ -212,7 +213,8 @@ impl RouterPlan {
         self.segments().map(|it| &it.device).chain([&self.uplink])
     }
 
-    /// Protocols without ports that some line lets: IPv6 carries them right behind its header.
+    /// Protocols without ports that some rule allows: in IPv6 they follow directly after the fixed
+    /// header.
     pub fn numbers(&self) -> BTreeSet<u8> {
         let number = |(_, _, traffic): &FlowKey| match traffic {
             TrafficKind::Number(number) => Some(*number),
@@ -221,8 +223,8 @@ impl RouterPlan {
         self.lets.keys().filter_map(number).collect()
     }
 
-    /// The neighbour of the router's that may begin a flow from `outside` to the router, or the router one to
-    /// there: by its own address, if that is known. `None` stands for some address outside.
+    /// The router's neighbour that may begin a flow from `outside` to the router, or the router to
+    /// it, matched by its address if that is known. `None` stands for any address outside.
     pub fn neighbour(&self, way: FlowKey, port: u16, outside: Option<IpAddr>) -> Option<usize> {
         let is_at = |at: SocketAddrV4| outside.is_none_or(|outside| outside == *at.ip());
         let is_it = |it: &RouterNeighbour| match way {
@@ -237,8 +239,9 @@ impl RouterPlan {
         self.neighbours.iter().position(is_it)
     }
 
-    /// Ports of the uplink's addresses at which somebody hears those outside, apart from each other: a published one, one
-    /// at which a line lets them to the router, that of the router's links, and the one to which DHCP answers.
+    /// Ports of the uplink's addresses that are in use, in disjoint ranges: published ports, ports
+    /// on which a policy allows access to the router, that of the router's links, and that of the
+    /// DHCP client.
     pub fn reserved(&self, protocol: Protocol) -> Vec<PortRange> {
         let one = |number| PortRange { first: number, last: number };
         let opened = self.lets.get(&(Zone::Uplink, Zone::Router, protocol.into()));
@@ -258,7 +261,7 @@ impl RouterPlan {
         ranges
     }
 
-    /// Adds a built-in line. It stands in front of policies: no rate keeps anybody from his address.
+    /// Adds a built-in rule. It comes before policies, so that no rate limit affects DHCP.
     fn build_in(&mut self, way: FlowKey, ports: PortRange, line: BuiltIn) {
         let lets = self.lets.entry(way).or_default();
         let mut apart = vec![PlannedAllow { ports, by: RuleSource::BuiltIn(line) }];
@@ -284,7 +287,7 @@ impl RouterSegment {
         Self {
             zone: Zone::Board(number),
             port,
-            // There are as many as boards, and ports are among these.
+            // There are as many ports as boards, and the port was checked.
             device: cluster.ports[usize::from(port) - 1].clone(),
             number,
             mac: board.and_then(|board| board.mac),
@@ -305,13 +308,13 @@ impl RouterSegment {
         }
     }
 
-    /// The router's addresses in it, with the lengths of their prefixes.
+    /// The router's addresses in the segment, with their prefix lengths.
     pub fn addresses(&self) -> [(IpAddr, u8); 2] {
         [(self.router.0.into(), 24), (self.router.1.into(), 64)]
     }
 
-    /// The addresses that devices in it may have, of both versions, as nft reads them: neither the network's own,
-    /// nor the router's, nor the one that is everybody's.
+    /// The addresses that devices in the segment may have, of both IP versions, in nft's syntax:
+    /// without the network's own address, the router's, and the broadcast address.
     pub fn devices(&self) -> [String; 2] {
         let [a, b, c, _] = self.router.0.octets();
         let ip4 = |last| format!("{a}.{b}.{c}.{last}");
@@ -333,14 +336,16 @@ fn lines(policies: &[Policy]) -> Vec<Allow> {
     policies.iter().zip(&texts).map(line).collect()
 }
 
-/// The first bits of a digest: among a thousand lines two have the same in one of ten thousand files.
+/// The first 32 bits of the digest: among a thousand rules two collide in one of ten thousand
+/// files.
 fn digest(text: &str) -> u32 {
     let digest = Sha256::digest(text);
     u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]])
 }
 
-/// An id for each text: its digest; of several with the same, the first in order of texts has it, and each other one
-/// the next number that is nobody's. So no line that stands alone has another one for their sake.
+/// An id for each text: its digest. If several texts have the same digest, the first in the order
+/// of texts has it, and the others have the next free numbers. So a rule without a collision always
+/// keeps its own id.
 fn ids(texts: BTreeSet<(u32, &str)>) -> BTreeMap<&str, u32> {
     let mut ids = BTreeMap::new();
     let mut taken = BTreeSet::new();
@@ -375,12 +380,12 @@ mod tests {
     fn lines_with_the_same_digest_have_ids_of_their_own() {
         let of = |texts: &[(u32, &'static str)]| ids(texts.iter().copied().collect());
         assert_eq!(of(&[(7, "a"), (9, "b")]), BTreeMap::from([("a", 7), ("b", 9)]));
-        // Whichever stands first in the file; and 8 is somebody's.
+        // Independent of the order in the file; 8 is taken.
         let expected = BTreeMap::from([("a", 7), ("b", 9), ("c", 8), ("d", 10)]);
         let texts = [(8, "c"), (7, "b"), (7, "d"), (7, "a")];
         assert_eq!(of(&texts), expected);
         assert_eq!(of(&[texts[3], texts[2], texts[1], texts[0], texts[1]]), expected);
-        // The numbers end somewhere.
+        // The numbers wrap around at the end.
         let last = [(u32::MAX, "a"), (u32::MAX, "b")];
         assert_eq!(of(&last), BTreeMap::from([("a", u32::MAX), ("b", 0)]));
     }

@@ -9,8 +9,8 @@ use crate::built_in::BuiltIn;
 use crate::plan::{RouterNeighbour, RouterPlan, RouterSegment, RuleSource, VPN};
 
 impl RouterPlan {
-    /// What comes of the file, a line for each port, each policy, each published port, each neighbour of
-    /// the router's, and each built-in line.
+    /// One line for each port, each policy, each published port, each neighbour of the router, and
+    /// each built-in rule.
     pub fn lines_of_text(&self) -> Vec<String> {
         let mut lines = vec![format!("{:12} {}", "uplink", self.uplink)];
         lines.extend(self.segments().map(port));
@@ -68,7 +68,7 @@ fn port(segment: &RouterSegment) -> String {
     format!("{zone:12} {}, {ip4}/{prefix4}, {ip6}/{prefix6}{who}", segment.device)
 }
 
-/// Built-in lines are the same for all boards, but for the manager.
+/// Built-in rules are the same for all boards, except for the coordinator.
 fn pair(line: BuiltIn, (from, to, _): FlowKey) -> String {
     let name = |zone| match zone {
         Zone::Board(_) => "boards".to_owned(),

@@ -1,5 +1,5 @@
-//! What is said of boards that have sent each other packets, over a network that another implementation of the lines makes
-//! up: one that obeys, and ones that do not.
+//! The report about boards that have sent each other packets, over a simulated network by an
+//! independent implementation of the policies: one that obeys them, and ones that do not.
 
 #![cfg(test)]
 
@@ -50,7 +50,7 @@ to = "boards"
 protocol = "icmp"
 "#;
 
-/// One packet: who sends it, to whom, what it is, and the version of IP.
+/// One packet: sender, destination, kind, and IP version.
 type Sent = (u8, Zone, FlowKind, evaluator::Version);
 
 fn gate() -> Unit {
@@ -87,7 +87,7 @@ fn seat(number: u8) -> BoardEnd {
     BoardEnd { number, mac, addresses: [&own[..], &[mac.link_local()]].concat() }
 }
 
-/// Whether it arrives where lines are obeyed.
+/// Whether it arrives where policies are obeyed.
 fn is_let((from, to, kind, version): Sent) -> bool {
     let to = match to {
         Zone::Board(number) => evaluator::Zone::Board(number),
@@ -102,7 +102,7 @@ fn is_let((from, to, kind, version): Sent) -> bool {
     world().reaches(evaluator::Zone::Board(from), to, traffic, version).is_some()
 }
 
-/// All that these boards are to send.
+/// Everything that these boards should send.
 fn all(matrix: &Matrix<'_>) -> Vec<Sent> {
     let mut all = vec![];
     for from in matrix.seats().map(|it| it.number) {
@@ -115,7 +115,7 @@ fn all(matrix: &Matrix<'_>) -> Vec<Sent> {
     all
 }
 
-/// It comes, or is answered.
+/// The packet arrives, or is answered.
 fn come(matrix: &mut Matrix<'_>, (from, to, kind, version): Sent) {
     let one = |address| ReceivedProbes::from([(address, BTreeSet::from([kind]))]);
     match to {
@@ -127,7 +127,7 @@ fn come(matrix: &mut Matrix<'_>, (from, to, kind, version): Sent) {
     }
 }
 
-/// Boards behind a router that obeys, but for `wrong`.
+/// Boards behind a router that obeys, except for `wrong`.
 fn but_for<'a>(plan: &'a RouterPlan, boards: &[u8], wrong: &[Sent]) -> Matrix<'a> {
     let mut matrix = Matrix::new(plan, boards.iter().map(|number| seat(*number)));
     for sent in all(&matrix) {
@@ -145,7 +145,7 @@ fn a_router_that_obeys_is_as_the_plan_says() {
     let matrix = but_for(&plan, &boards, &[]);
     assert_eq!((matrix.found(), matrix.unsent()), (vec![], vec![]));
     let sent = all(&matrix);
-    // Both are sent, on each way.
+    // Both kinds are sent, in each direction.
     for from in boards {
         for to in matrix.targets(from) {
             let of = |it: &&Sent| (it.0, it.1) == (from, to);
@@ -155,11 +155,11 @@ fn a_router_that_obeys_is_as_the_plan_says() {
     }
     let let_in = sent.iter().filter(|it| is_let(**it)).count();
     assert!(let_in > 20 && let_in * 3 < sent.len(), "{let_in} of {}", sent.len());
-    // The edges of lines.
+    // The edges of port ranges in policies.
     let edges = [8079, 8080, 8081, 8999, 9000, 9010, 9011].map(FlowKind::tcp);
     let kinds = matrix.kinds(4, Zone::Board(2));
     assert!(edges.iter().all(|it| kinds.contains(it)), "{kinds:?}");
-    // Of the router what it may answer is not asked: nobody knows whether it does.
+    // The router is not probed for what it may answer: a missing answer would prove nothing.
     let kinds = matrix.kinds(3, Zone::Router);
     assert!(kinds.contains(&FlowKind::PING) && kinds.contains(&FlowKind::tcp(443)), "{kinds:?}");
     assert!(
@@ -187,7 +187,7 @@ fn nothing_has_come() {
     assert_eq!(matrix.missing(3, Zone::Board(1)), [FlowKind::tcp(4041), FlowKind::udp(53)]);
 }
 
-/// A board that has only IPv4 is not held against what it cannot send.
+/// A board that has only IPv4 need not send IPv6.
 #[test]
 fn a_version_that_one_of_them_has_not() {
     let plan = plan();
@@ -206,7 +206,7 @@ fn a_version_that_one_of_them_has_not() {
     assert!(unsent[0].starts_with("board-2 does not have fd"), "{unsent:?}");
 }
 
-/// What is for one link alone comes by no router.
+/// Link-local traffic is not forwarded by any router.
 #[test]
 fn frames_that_go_past_the_router() {
     let plan = plan();
@@ -216,7 +216,7 @@ fn frames_that_go_past_the_router() {
     };
     matrix.take(2, past(1));
     matrix.take(4, past(1));
-    // Its own, and the router's.
+    // Its own packets, and the router's.
     matrix.take(3, past(3));
     matrix.take(3, past(99));
     let found = matrix.found();
@@ -227,14 +227,14 @@ fn frames_that_go_past_the_router() {
     assert_eq!(matrix.table().concat().matches('!').count(), 2);
 }
 
-/// One thing that is not as the plan says.
+/// One difference from the plan.
 fn one_wrong() -> impl Strategy<Value = Sent> {
     let plan = plan();
     prop::sample::select(all(&Matrix::new(&plan, [1, 2, 3, 4].map(seat))))
 }
 
 proptest! {
-    /// Whatever one thing is wrong is what is found, and nothing else.
+    /// A single difference of any kind is found, and nothing else.
     #[test]
     fn one_thing_that_is_wrong_is_found(wrong in one_wrong()) {
         let plan = plan();

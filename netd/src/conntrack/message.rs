@@ -1,4 +1,4 @@
-//! The kernel's messages about flows (linux/netfilter/nfnetlink_conntrack.h), as bytes.
+//! Encodes and decodes the kernel's messages about flows (linux/netfilter/nfnetlink_conntrack.h).
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -23,22 +23,22 @@ const ORIGINAL: u16 = 1;
 const REPLY: u16 = 2;
 const ID: u16 = 12;
 
-/// Inside of a tuple: `CTA_TUPLE_IP`, `CTA_TUPLE_PROTO`; inside of these `CTA_IP_V4_SRC` and so on,
+/// Within a tuple: `CTA_TUPLE_IP`, `CTA_TUPLE_PROTO`; within these `CTA_IP_V4_SRC` and so on,
 /// `CTA_PROTO_NUM`, `CTA_PROTO_SRC_PORT`, `CTA_PROTO_DST_PORT`.
 const IP: u16 = 1;
 const PROTOCOL: u16 = 2;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrackedFlow {
-    /// The number of its protocol.
+    /// IP protocol number.
     pub protocol: u8,
-    /// The direction in which it began, as it came.
+    /// The original direction, as the first packet had it.
     pub original: FlowEnds,
-    /// The direction of answers: who sends them is whom it really goes to.
+    /// The reply direction; its source is the real destination of the flow (after NAT).
     pub reply: FlowEnds,
     /// `AF_INET` or `AF_INET6`.
     family: u8,
-    /// What names it to the kernel: its original tuple and its number, as they came.
+    /// Identifies the flow to the kernel: its original tuple and its id, as received.
     name: Vec<u8>,
 }
 
@@ -46,20 +46,20 @@ pub struct TrackedFlow {
 pub enum ConntrackMessage {
     Flow(TrackedFlow),
     Done,
-    /// It is done, or refused with this number of errno(3).
+    /// Acknowledgement (0), or the errno(3) of a refusal.
     Answer(i32),
-    /// Something about which nothing is to be known.
+    /// A message that netd ignores.
     Other,
 }
 
 impl TrackedFlow {
-    /// One that the kernel does not know.
+    /// A flow that the kernel does not know.
     #[cfg(test)]
     pub fn new(protocol: u8, original: FlowEnds, reply: FlowEnds) -> Self {
         Self { protocol, original, reply, family: 0, name: vec![] }
     }
 
-    /// The request that ends it.
+    /// The request that ends the flow.
     pub fn delete(&self, sequence: u32) -> Vec<u8> {
         request(DELETE, ACKNOWLEDGED, sequence, self.family, &self.name)
     }
@@ -73,12 +73,12 @@ impl fmt::Display for TrackedFlow {
     }
 }
 
-/// Reads what came in one datagram.
+/// Reads the messages of one datagram.
 pub fn read(bytes: &[u8]) -> Result<Vec<ConntrackMessage>, NotRead> {
     let read = |(kind, body): (u16, &[u8])| match kind {
         ERROR => Ok(ConntrackMessage::Answer(-i32::from_ne_bytes(take(body, 0)?))),
         DONE => Ok(ConntrackMessage::Done),
-        // An answer to a request to list is of the kind of a new one (`IPCTNL_MSG_CT_NEW`).
+        // The kernel answers a dump with messages of the type of a new flow (`IPCTNL_MSG_CT_NEW`).
         0x100 => flow(body),
         _ => Ok(ConntrackMessage::Other),
     };

@@ -1,5 +1,5 @@
-//! Flows that the kernel tracks (ctnetlink): what a policy had let goes on until its flow is over, so
-//! flows that no policy allows any more are ended here.
+//! Flows in the kernel's connection tracking (ctnetlink). The rules are evaluated only when a flow
+//! begins, so flows that no policy allows any more are ended here.
 
 mod message;
 mod socket;
@@ -12,7 +12,7 @@ use socket::ConntrackSocket;
 
 use crate::fault;
 
-/// Ends every flow of which `ends` says so. Returns those.
+/// Ends every flow for which `ends` returns true, and returns these flows.
 pub fn end(ends: impl Fn(&TrackedFlow) -> bool) -> io::Result<Vec<TrackedFlow>> {
     let socket = ConntrackSocket::open()?;
     let mut ended = vec![];
@@ -25,11 +25,11 @@ pub fn end(ends: impl Fn(&TrackedFlow) -> bool) -> io::Result<Vec<TrackedFlow>> 
     Ok(ended)
 }
 
-/// The two ends of one direction of a flow.
+/// Source and destination of one direction of a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FlowEnds {
     pub from: IpAddr,
     pub to: IpAddr,
-    /// The receiver's port, of a protocol that has some.
+    /// The destination port, if the protocol has ports.
     pub port: Option<u16>,
 }

@@ -1,4 +1,4 @@
-//! The socket to the kernel's tracking of flows.
+//! The netlink socket to the kernel's connection tracking.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -11,17 +11,18 @@ use rustix::net::{
 use super::message::{ALL, ConntrackMessage, GET, TrackedFlow, read};
 use crate::nfnetlink::request;
 
-/// More than the kernel puts in one datagram (`NLMSG_GOODSIZE` is 8 KiB at most).
+/// Buffer size in bytes: more than the kernel puts in one datagram (`NLMSG_GOODSIZE` is 8 KiB at
+/// most).
 const DATAGRAM: usize = 64 << 10;
 
-/// `ENOENT`: the flow is over already.
+/// `ENOENT`: the flow has ended already.
 const GONE: i32 = 2;
 
 pub struct ConntrackSocket(OwnedFd);
 
 impl ConntrackSocket {
     /// # Errors
-    /// The kernel has no such socket.
+    /// The kernel does not provide such a socket.
     pub fn open() -> io::Result<Self> {
         let flags = SocketFlags::CLOEXEC;
         let family = AddressFamily::NETLINK;
@@ -46,7 +47,7 @@ impl ConntrackSocket {
         }
     }
 
-    /// Ends a flow. Returns whether it was still there.
+    /// Ends a flow. Returns whether it still existed.
     pub fn delete(&self, flow: &TrackedFlow) -> io::Result<bool> {
         self.send(&flow.delete(2))?;
         let mut buffer = vec![0; DATAGRAM];

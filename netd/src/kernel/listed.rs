@@ -1,4 +1,4 @@
-//! What nft lists of netd's tables (libnftables-json(5)): the fields that netd reads, and no others.
+//! nft's JSON listing of netd's tables (libnftables-json(5)), with the fields that netd reads.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -22,14 +22,13 @@ struct Chain {
     name: String,
 }
 
-/// A counter that has a name.
+/// A named counter.
 #[derive(Deserialize)]
 struct Counter {
     name: String,
     packets: u64,
 }
 
-/// A set, of any kind.
 #[derive(Deserialize)]
 struct Set {
     table: String,
@@ -38,13 +37,13 @@ struct Set {
     elem: Vec<Value>,
 }
 
-/// An element of which more is said than its value.
+/// An element that has more attributes than its value.
 #[derive(Deserialize)]
 struct Element<T> {
     elem: T,
 }
 
-/// A device, and what was counted there.
+/// A device and its packet count.
 #[derive(Deserialize)]
 struct Counted {
     val: String,
@@ -67,7 +66,7 @@ struct Pair {
     concat: (LinkName, Mac),
 }
 
-/// A flow that has come: from whom, by which protocol, to which port.
+/// A received flow: source, protocol and destination port.
 #[derive(Deserialize)]
 struct Begun {
     val: Flow,
@@ -78,7 +77,8 @@ struct Flow {
     concat: (IpAddr, Protocol, u16),
 }
 
-/// A protocol of IP: nft has its name where there is /etc/protocols, which the image has not.
+/// An IP protocol, by name or number: nft prints the name only where /etc/protocols exists, which
+/// the image lacks.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Protocol {
@@ -86,13 +86,13 @@ enum Protocol {
     Name(String),
 }
 
-/// Somebody who has asked for an echo.
+/// The source of an echo request.
 #[derive(Deserialize)]
 struct Asked {
     val: IpAddr,
 }
 
-/// How often each line has let a new flow, by the name of its chain.
+/// How many new flows each rule has allowed, by the name of its chain.
 pub fn lines(listed: &Value) -> BTreeMap<String, u64> {
     objects::<Counter>(listed, "counter").map(|it| (it.name, it.packets)).collect()
 }
@@ -103,8 +103,8 @@ pub fn there(listed: &Value) -> There {
     There(objects::<Chain>(listed, "chain").filter(is_ours).map(|chain| chain.name).collect())
 }
 
-/// Those whom the guard of a netd before this one knows: what is in its set of bound addresses. Those that the file
-/// says have no count beside them.
+/// The bindings that the guard of the previous netd process has in its set of bound addresses.
+/// Bindings from the configuration have no carrier count.
 pub fn plugged(listed: &Value) -> PortBindings {
     let held = objects::<Set>(listed, "set").flat_map(|set| elements::<Bound>(set.elem));
     let held = held.filter_map(|Bound { val, comment }| {
@@ -114,7 +114,7 @@ pub fn plugged(listed: &Value) -> PortBindings {
     held.collect()
 }
 
-/// Adds what the sets of `table` count: those with a counter for each device.
+/// Adds the counts of `table`'s sets that have a counter for each device.
 pub fn drops(listed: &Value, table: &str, drops: &mut Drops) {
     for set in objects::<Set>(listed, "set").filter(|set| set.table == table) {
         let reason = set.name.strip_prefix("of_").unwrap_or(&set.name).replace('_', "-");
@@ -126,7 +126,7 @@ pub fn drops(listed: &Value, table: &str, drops: &mut Drops) {
     }
 }
 
-/// What has come, by the sets of [`crate::watch`].
+/// What was received, from the sets of [`crate::watch`].
 pub fn came(listed: &Value) -> ReceivedProbes {
     let mut came = ReceivedProbes::new();
     for set in objects::<Set>(listed, "set") {
@@ -150,20 +150,21 @@ pub fn came(listed: &Value) -> ReceivedProbes {
     came
 }
 
-/// All that is listed of one kind. What is not as it is known is somebody else's.
+/// All listed objects of one kind. An object of an unexpected shape belongs to another program and
+/// is skipped.
 fn objects<T: DeserializeOwned>(listed: &Value, kind: &str) -> impl Iterator<Item = T> {
     let objects = listed["nftables"].as_array().into_iter().flatten();
     objects.filter_map(move |object| T::deserialize(object.get(kind)?).ok())
 }
 
-/// The elements of which that is said.
+/// The elements that have more attributes than their value.
 fn elements<T: DeserializeOwned>(elements: Vec<Value>) -> impl Iterator<Item = T> {
     let read = |element| serde_json::from_value::<Element<T>>(element).ok();
     elements.into_iter().filter_map(read).map(|element| element.elem)
 }
 
-/// The files are what Debian's nft 1.0.6 lists, an object a line, in a network with the devices `eth0` to `eth5` after
-/// `netd/tests/testdata/4.guard.nft` and `4.fw.nft` were loaded, and
+/// The files are what Debian's nft 1.0.6 lists, one object a line, in a network namespace with the
+/// devices `eth0` to `eth5` after `netd/tests/testdata/4.guard.nft` and `4.fw.nft` were loaded, and
 ///
 /// ```text
 /// add chain inet octet_forward policy_00000001
@@ -187,7 +188,7 @@ mod tests {
         serde_json::from_str(text).unwrap()
     }
 
-    /// Nothing that the kernel has is somebody else's only because it is not known.
+    /// No object of the kernel's is skipped because its shape is unknown.
     #[test]
     fn all_chains_and_counters_are_read() {
         let There(chains) = there(&read(CHAINS));
@@ -205,7 +206,7 @@ mod tests {
         let mut drops = Drops::new();
         super::drops(&read(GUARD_SETS), guard::TABLE, &mut drops);
         super::drops(&read(FIREWALL_SETS), TABLE, &mut drops);
-        // It is of another table.
+        // It belongs to another table.
         super::drops(&read(FIREWALL_SETS), guard::TABLE, &mut drops);
         let one = |reason: &str, count| BTreeMap::from([(reason.to_owned(), count)]);
         let expected =
@@ -240,7 +241,7 @@ mod tests {
             come("fe80::1", &[FlowKind::udp(9)]),
             come("10.20.3.2", &[FlowKind::PING]),
         ];
-        // With the names of protocols, and in the image's words.
+        // With names of protocols, and with numbers as in the image.
         let text = include_str!("testdata/watch.json");
         assert_eq!(came(&read(text)), ReceivedProbes::from(expected.clone()));
         let text = text.replace("\"tcp\", ", "6, ").replace("\"udp\", ", "17, ");

@@ -1,5 +1,5 @@
-//! Running nft, the kernel's firewall's own tool. It is a program of Debian's with a C library of its
-//! own, so it is run seldom: once to load the rules, and when somebody asks for them.
+//! Runs nft, the command of the kernel's firewall. It is a Debian program with a C library of its
+//! own, so it is run seldom: to load the rules, and to list them.
 
 use std::collections::VecDeque;
 use std::io;
@@ -13,23 +13,24 @@ use tokio::time::timeout;
 
 use crate::generation::Author;
 
-/// Where the image has it.
+/// Path of nft in the image.
 const NFT: &str = "/usr/sbin/nft";
 
-/// Where a text for it is; in a /tmp of netd's own.
+/// File for texts that nft loads; netd has a private /tmp.
 const FILE: &str = "/tmp/rules.nft";
 
-/// How long it may take: long, because the board may be busy, and its kernel forwards before it lets a
-/// program run.
+/// How long nft may take. It is long because the board may be busy, and its kernel forwards packets
+/// before it runs programs.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Of what it says when it fails, this much is told.
+/// Maximum length of nft's error output that is reported, in bytes.
 const MAX_SAID: usize = 2000;
 
-/// Those that netd has run last.
+/// The nft processes that netd has run last.
 static OWN: Mutex<Own> = Mutex::const_new(Own(VecDeque::new()));
 
-/// As many are known: more than run in the time until the kernel's word about one is read.
+/// Number of remembered processes: more than can run before the kernel's notification about one of
+/// them is read.
 const MAX_OWN: usize = 64;
 
 #[derive(Debug)]
@@ -44,45 +45,45 @@ impl Own {
     }
 }
 
-/// Whether `author` was run by netd.
+/// Whether netd has started the process `author`.
 pub async fn is_own(author: &Author) -> bool {
     author.name == "nft" && OWN.lock().await.0.contains(&author.pid)
 }
 
-/// nft did not do what it was told.
+/// nft failed.
 #[derive(Debug, thiserror::Error)]
 pub enum NftError {
     #[error("cannot run {NFT}: {0}; `debian` of appliance.toml has to name it")]
     NotRun(io::Error),
-    /// It lists something else than JSON.
+    /// The output is not JSON.
     #[error("{NFT} lists no JSON: {0}")]
     NoJson(serde_json::Error),
-    /// There is no room for what it is to read.
+    /// The file for nft's input cannot be written.
     #[error("cannot write {FILE}: {0}")]
     NoFile(io::Error),
-    /// It did not come to an end.
+    /// nft has timed out.
     #[error("{NFT} has not ended within {} s", TIMEOUT.as_secs())]
     Late,
     #[error("{NFT} refused: {0}")]
     Refused(String),
 }
 
-/// Runs `commands` as one transaction, and returns what nft says: all of it is done, or nothing.
+/// Runs `commands` as one transaction and returns nft's output.
 ///
 /// # Errors
-/// nft or the kernel refuses, or it takes too long. It is killed then; the kernel has taken all of
-/// it, or nothing.
+/// nft or the kernel refuses, or nft times out and is killed. In each case the kernel has applied
+/// all commands or none.
 pub async fn run(commands: &str) -> Result<String, NftError> {
     said(&[commands]).await
 }
 
-/// What `command` lists, as JSON (libnftables-json(5)).
+/// The JSON output of the list command `command` (libnftables-json(5)).
 pub async fn json(command: &str) -> Result<Value, NftError> {
     serde_json::from_str(&said(&["-j", command]).await?).map_err(NftError::NoJson)
 }
 
-/// The same for a text of any length: a program's argument has 128 KiB at most (execve(2)). It goes
-/// by a file, because there is no /dev/stdin.
+/// As `run`, for a text of any length: an argument of a program has 128 KiB at most (execve(2)).
+/// The text is passed in a file, because the unit has no /dev/stdin.
 pub async fn load(text: &str) -> Result<(), NftError> {
     std::fs::write(FILE, text).map_err(NftError::NoFile)?;
     said(&["-f", FILE]).await.map(drop)

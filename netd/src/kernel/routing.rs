@@ -1,4 +1,5 @@
-//! Links, addresses, routes and neighbours, by rtnetlink(7): what the kernel has, and single changes.
+//! Links, addresses, routes and neighbours by rtnetlink(7): reads the kernel's state, and applies
+//! single changes.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -22,17 +23,17 @@ use crate::observed::{
 };
 use crate::plan::PlanStep;
 
-/// What the kernel says of an address that stays.
+/// The kernel's lifetime value of an address that does not expire.
 const FOR_EVER: u32 = u32::MAX;
 
-/// Where the kernel is told to hand on packets for others (Documentation/networking/ip-sysctl.rst).
+/// Sysctls that enable forwarding (Documentation/networking/ip-sysctl.rst).
 const FORWARDING: [&str; 2] =
     ["/proc/sys/net/ipv4/ip_forward", "/proc/sys/net/ipv6/conf/all/forwarding"];
 
-/// `ENODEV`, `EADDRNOTAVAIL`, `ESRCH` and `ENOENT`: what was to be removed is gone already.
+/// `ENODEV`, `EADDRNOTAVAIL`, `ESRCH` and `ENOENT`: what was to be removed does not exist any more.
 const GONE: [i32; 4] = [19, 99, 3, 2];
 
-/// Asks the kernel for all that netd cares about.
+/// Reads everything that netd needs from the kernel.
 ///
 /// # Errors
 /// The kernel refuses, or the connection to it is broken.
@@ -75,7 +76,7 @@ pub(super) async fn observe(handle: &Handle) -> Result<Observed, Error> {
                         _ => {}
                     }
                 }
-                // IPv6 has no other end, IPv4 has both.
+                // IPv6 has only one of the two attributes here, IPv4 has both.
                 found.address = local.or(peer)?;
                 Some(found)
             })
@@ -88,7 +89,7 @@ pub(super) async fn observe(handle: &Handle) -> Result<Observed, Error> {
     })
 }
 
-/// Those that do not come from asking.
+/// Static neighbour entries, without those learned by neighbour discovery.
 async fn neighbours(handle: &Handle) -> Result<Vec<StaticNeighbour>, Error> {
     let all: Vec<NeighbourMessage> = handle.neighbours().get().execute().try_collect().await?;
     let permanent = all.iter().filter(|it| it.header.state == NeighbourState::Permanent);
@@ -121,7 +122,7 @@ fn link(message: &LinkMessage) -> Option<NetworkDevice> {
         match attribute {
             LinkAttribute::IfName(text) => name = Some(text.clone()),
             LinkAttribute::Address(bytes) => mac = <[u8; 6]>::try_from(bytes.as_slice()).ok(),
-            // Only what a program has made has a kind.
+            // Only devices that a program has made have a kind.
             LinkAttribute::LinkInfo(_) => made = true,
             LinkAttribute::CarrierDownCount(count) => carrier_downs = *count,
             LinkAttribute::Stats64(all) => {
@@ -158,7 +159,7 @@ fn route(message: &RouteMessage) -> Option<KernelRoute> {
     if header.protocol != RouteProtocol::from(PROTOCOL) {
         return None;
     }
-    // Where all go is not said.
+    // A default route has no destination attribute.
     let (mut to, mut gateway, mut link) = (any(header.address_family)?, None, None);
     for attribute in &message.attributes {
         match attribute {
@@ -178,7 +179,7 @@ fn route(message: &RouteMessage) -> Option<KernelRoute> {
     Some(KernelRoute { to, gateway: gateway?, link: link? })
 }
 
-/// Nobody's address, of the version of IP of `family`.
+/// The unspecified address of the IP version of `family`.
 fn any(family: AddressFamily) -> Option<IpAddr> {
     match family {
         AddressFamily::Inet => Some(Ipv4Addr::UNSPECIFIED.into()),
@@ -187,7 +188,7 @@ fn any(family: AddressFamily) -> Option<IpAddr> {
     }
 }
 
-/// The end of the VPN's table, if netd has put it there.
+/// The final unreachable route of the VPN's table, if netd has set it.
 fn dead_end(message: &RouteMessage) -> Option<IpAddr> {
     let header = &message.header;
     let is_ours = header.protocol == RouteProtocol::from(PROTOCOL) && header.table == VPN_TABLE;
@@ -236,12 +237,12 @@ fn dead_end_message(any: IpAddr) -> RouteMessage {
     message.header.kind = RouteType::Unreachable;
     message.header.table = VPN_TABLE;
     message.header.protocol = RouteProtocol::from(PROTOCOL);
-    // Whatever else is in the table comes before it.
+    // The lowest priority: every other route in the table is preferred.
     message.attributes.push(RouteAttribute::Priority(u32::MAX));
     message
 }
 
-/// Makes one change.
+/// Applies one change.
 ///
 /// # Errors
 /// The kernel refuses, or the connection to it is broken.
@@ -304,7 +305,8 @@ pub(super) async fn apply(handle: &Handle, change: &PlanStep) -> Result<(), Erro
     }
 }
 
-/// Says who a neighbour is, as if the kernel had heard it a while ago: it believes that, and asks after the first packet.
+/// Adds a neighbour entry in the state `stale`: the kernel uses it at once, and verifies it after
+/// the first packet.
 ///
 /// # Errors
 /// The kernel refuses, or the connection to it is broken.
@@ -326,7 +328,8 @@ fn message(route: &KernelRoute) -> RouteMessage {
             };
             let mut message =
                 builder.gateway(gateway).output_interface(route.link).protocol(protocol).build();
-            // An address of 32 bits has no network that the gateway could be in; whether it may be used was looked at.
+            // An address with a 32-bit prefix has no network that contains the gateway; whether the
+            // gateway may be used was checked before.
             message.header.flags |= RouteFlags::Onlink;
             message
         }
@@ -352,7 +355,8 @@ mod tests {
     use super::*;
     use rtnetlink::packet_route::link::{InfoKind, LinkInfo};
 
-    /// As the unit `forward` has them (docs/ARCHITECTURE.md): netd's plan is about neither.
+    /// Devices and routes of the unit `forward` (docs/ARCHITECTURE.md): netd's plan concerns
+    /// neither.
     #[test]
     fn devices_and_routes_of_another_daemon_are_its_own() {
         let device = |name: &str, made: Option<InfoKind>, layer| {
@@ -386,7 +390,7 @@ mod tests {
         assert_eq!(default(202), None);
     }
 
-    /// What the kernel is told of routes is read of it again, so it is not told twice.
+    /// Routes are read back as they were set, so they are not set again.
     #[test]
     fn routes_come_back() {
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
@@ -401,7 +405,7 @@ mod tests {
         }
     }
 
-    /// What is told to the kernel is what is read of it; what is another's is not.
+    /// Rules are read back as they were set; those of other programs are ignored.
     #[test]
     fn rules_and_the_end_of_the_table_come_back() {
         let any = ["0.0.0.0", "::"].map(|text| text.parse::<IpAddr>().unwrap());

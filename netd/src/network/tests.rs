@@ -1,4 +1,4 @@
-//! The order of work, against a backend that is but memory.
+//! Tests the order of the steps, with an in-memory backend.
 
 mod memory;
 
@@ -18,14 +18,14 @@ use memory::{Memory, Step};
 
 const BEGINS: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n[network]\naddress = [\"192.0.2.7/24\"]\ngateway = [\"192.0.2.1\"]\n[cluster]\nboards = 4\n";
 
-/// A line that one board may speak with another by.
+/// A policy that allows one board to reach another.
 const WEB: &str =
     "[[policy]]\nfrom = \"board-1\"\nto = \"board-2\"\nprotocol = \"tcp\"\nports = [80]\n";
 
-/// Somebody at the third port.
+/// The node at the third port.
 const MAC: &str = "02:00:00:00:00:03";
 
-/// What a router is told by a file with these lines.
+/// A router's configuration with these policies.
 fn told(lines: &str) -> NetworkConfig {
     let text = format!("{BEGINS}{lines}");
     let appliance = Appliance::parse("appliance.toml", &text).unwrap();
@@ -36,7 +36,7 @@ fn told(lines: &str) -> NetworkConfig {
     NetworkConfig { network, router, is_board: false, manager: None, lines }
 }
 
-/// The network of a router with `memory`, before it has begun.
+/// The network of a router with `memory`, before `begin`.
 fn network(memory: &Memory, told: NetworkConfig) -> Network<Memory> {
     let node = Arc::new(NodeFacts { units: vec![], number: Some(0) });
     let (sender, _) = channel(1);
@@ -48,7 +48,7 @@ fn run<T>(test: impl Future<Output = T>) -> T {
     Builder::new_current_thread().enable_all().build().unwrap().block_on(test)
 }
 
-/// A network that has begun, and nothing was noted since.
+/// A network after `begin`, without recorded steps.
 async fn begun(memory: &Memory, told: NetworkConfig) -> Network<Memory> {
     let mut network = network(memory, told);
     network.begin().await.unwrap();
@@ -67,7 +67,7 @@ fn stranger() -> Author {
     Author { pid: 7, name: "iptables".into() }
 }
 
-/// Where each kind of step stands: those that are about rules, about links and all else, and about flows.
+/// The positions of each kind of step: rules, links and everything else, and flows.
 fn positions(steps: &[Step]) -> [Vec<usize>; 3] {
     let at = |is_it: fn(&Step) -> bool| {
         steps.iter().enumerate().filter(|(_, step)| is_it(step)).map(|(at, _)| at).collect()
@@ -90,19 +90,20 @@ fn rules_stand_before_a_link_is_up() {
         let [rules, changes, flows] = positions(&steps);
         assert_eq!(rules, [0], "{steps:?}");
         assert!(steps.contains(&Step::Change(PlanStep::Up(1))), "{steps:?}");
-        // Nothing is handed on until all else is there, and then those end that no policy allows.
+        // Forwarding is enabled after everything else, and then flows that no policy allows are
+        // ended.
         assert_eq!(changes.last().map(|at| &steps[*at]), Some(&Step::Change(PlanStep::Forward)));
         assert_eq!(flows, [steps.len() - 1]);
         let state = memory.state();
         assert_eq!(state.flows, [flow(80)]);
         assert!(state.observed.forwards && state.observed.links.iter().all(|link| link.up));
-        // Once more, and nothing is to be done.
+        // A second time nothing is to be done.
         network.settle().await.unwrap();
         assert_eq!(memory.take_steps(), []);
     });
 }
 
-/// Whether it does not answer, or does not take the rules: no link is switched on.
+/// If the kernel does not answer, or refuses the rules, no link is switched on.
 #[test]
 fn nobody_answers() {
     run(async {
@@ -118,7 +119,7 @@ fn nobody_answers() {
         let state = memory.state();
         assert!(state.rules.is_none() && state.observed.links.iter().all(|link| !link.up));
 
-        // The next one finds it as it was, and is obeyed.
+        // The next netd process finds the state unchanged, and succeeds.
         network(&memory, told(WEB)).begin().await.unwrap();
         let state = memory.state();
         assert!(state.rules.is_some() && state.observed.links.iter().all(|link| link.up));
@@ -148,7 +149,7 @@ fn told_network(address: &str) -> octet_appliance::NetworkSettings {
     Appliance::parse("appliance.toml", &text).unwrap().network
 }
 
-/// Whichever step is refused, all is as it was before; and as it is told to be, if none is.
+/// Whichever step is refused, the previous state is restored; if none is, the new one is in force.
 #[test]
 fn a_refused_step_takes_all_of_it_back() {
     run(async {
@@ -173,11 +174,11 @@ fn a_refused_step_takes_all_of_it_back() {
             count += 1;
             assert!(done.is_err(), "{step:?}");
             assert_eq!(after.kept(), before.kept(), "{step:?}");
-            // And what is told then is obeyed.
+            // A later change succeeds.
             network.change(wanted.clone()).await.unwrap().unwrap();
             assert_ne!(memory.state().kept(), before.kept());
         }
-        // Rules, an address that goes and one that comes, a neighbour by three addresses, and the flow.
+        // Rules, an address removed and one added, a neighbour with three addresses, and the flow.
         assert_eq!(count, 7);
     });
 }
@@ -188,7 +189,7 @@ fn rules_that_somebody_has_changed_are_put_right() {
         let memory = Memory::with_ports(5);
         let mut network = begun(&memory, told(WEB)).await;
         let rules = memory.state().rules;
-        // Its own work it leaves alone.
+        // It ignores notifications of its own changes.
         network.rules_changed(&memory.author()).await;
         assert_eq!(network.due(), None);
         network.tick().await.unwrap();
@@ -203,7 +204,8 @@ fn rules_that_somebody_has_changed_are_put_right() {
         network.tick().await.unwrap();
         assert_eq!(memory.take_steps(), [Step::Rules, Step::Flow(flow(22))]);
         assert_eq!(memory.state().rules, rules);
-        // Two who do so against each other leave the processor to others: not at once again.
+        // Two processes that undo each other's changes must not use all of the CPU: the next repair
+        // is delayed.
         memory.change(|state| state.rules = None);
         network.rules_changed(&stranger()).await;
         assert!(network.due().is_some_and(|due| due > Instant::now()));
@@ -218,25 +220,25 @@ fn a_report_that_is_refused_leaves_all_as_it_was() {
         let memory = Memory::with_ports(5);
         let mut network = begun(&memory, told(WEB)).await;
         let before = memory.state();
-        // Nobody has such a port; and the rules do not take it.
+        // There is no such port; and the kernel refuses the rules.
         let report = network.plug("eth0", MAC).await.unwrap();
         assert!(matches!(report, Err(PlugError::Refused(InvalidReport::NoPort(_)))), "{report:?}");
         memory.refuse(0);
         let report = network.plug("eth3", MAC).await.unwrap();
         assert!(matches!(report, Err(PlugError::Rules(_))), "{report:?}");
         assert_eq!(memory.state().kept(), before.kept());
-        // Who was refused is nobody's: another one may be there.
+        // The refused node is not bound: another one may be there.
         network.plug("eth3", "02:00:00:00:00:09").await.unwrap().unwrap();
         let after = memory.state();
         assert_ne!(after.rules, before.rules);
         assert_eq!(after.observed.neighbours.len(), 3);
-        // Rules first: until they stand nobody is a neighbour.
+        // Rules come first: until they are in force there are no neighbour entries.
         let steps = memory.take_steps();
         assert!(matches!(&steps[..], [Step::Rules, Step::Change(PlanStep::SetNeighbour(_)), ..]));
     });
 }
 
-/// Who was plugged in when netd ended is there still, and is not when his link was down since.
+/// A node that was plugged in when netd ended stays bound, unless its link was down since.
 #[test]
 fn a_netd_that_is_started_again_knows_who_is_there() {
     run(async {
@@ -255,7 +257,7 @@ fn a_netd_that_is_started_again_knows_who_is_there() {
     });
 }
 
-/// What somebody else has set is set again, and rules are not loaded for it.
+/// What another process has changed is restored, without loading the rules.
 #[test]
 fn what_somebody_has_taken_away_is_put_back() {
     run(async {

@@ -15,7 +15,7 @@ fn link(index: u32, kind: LinkKind, up: bool) -> NetworkDevice {
     }
 }
 
-/// Loopback, two ports of the board, and a bridge that somebody has made.
+/// Loopback, two ports of the board, and a bridge that a program has made.
 fn links(up: bool) -> Vec<NetworkDevice> {
     let port = |index| link(index, LinkKind::Ethernet([2, 0, 0, 0, 0, index as u8]), up);
     vec![link(1, LinkKind::Loopback, up), port(2), port(3), link(4, LinkKind::Other, false)]
@@ -47,7 +47,7 @@ fn lease() -> UplinkLease {
     }
 }
 
-/// The kernel, as far as it matters here.
+/// A minimal simulation of the kernel.
 fn carry_out(observed: &mut Observed, changes: &[PlanStep]) {
     for change in changes {
         match change {
@@ -149,7 +149,7 @@ fn a_lease_stays_until_more_is_known() {
         PlanStep::RemoveAddress(observed.addresses[0].clone()),
     ];
     assert_eq!(changes(&UplinkLeaseState::Nothing), gone);
-    // Its time is over: with the address the kernel has taken what it was good for.
+    // The lease has expired: with the address the kernel has removed the route.
     let over = Observed { addresses: vec![], ..observed.clone() };
     let plan = KernelPlan::new(
         &settings,
@@ -159,7 +159,7 @@ fn a_lease_stays_until_more_is_known() {
         NOW,
     );
     assert_eq!(plan.changes(&over), [PlanStep::RemoveRoute(over.routes[0])]);
-    // Renewed: the kernel is told the new end.
+    // Renewed: the kernel receives the new lifetime.
     let until = Some(Duration::from_secs(7300));
     let renewed = UplinkLeaseState::Lease(UplinkLease { until, ..lease() });
     let longer = PlanStep::SetAddress(address(2, "192.0.2.50/24", Some(7200)));
@@ -169,8 +169,8 @@ fn a_lease_stays_until_more_is_known() {
     assert_eq!(changes(&other), [PlanStep::RemoveAddress(observed.addresses[0].clone()), set]);
 }
 
-/// A router that does not lead out (RFC 7084, G-4) is a route to the rest of the box (RFC 4191), for as long as it says;
-/// a netd that is started again leaves it until it hears more.
+/// A router without an uplink (RFC 7084, G-4) is a route to the rest of the box (RFC 4191), within
+/// its lifetime; a restarted netd keeps it until it hears more.
 #[test]
 fn a_box_without_a_way_out_is_reached() {
     let advertised = octet_node::links::RouterAdvertised {
@@ -231,7 +231,7 @@ fn the_link_may_be_named() {
         NOW,
     );
     assert_eq!(plan.addresses, [address(3, "192.0.2.7/24", None)]);
-    // A bridge is none of the board's ports, whatever its name.
+    // A bridge is not a port of the board, whatever its name.
     let name = octet_appliance::LinkName::try_from("eth4".to_owned()).unwrap();
     let settings = NetworkSettings { link: Some(name), ..fixed(&["192.0.2.7/24"], &[]) };
     let plan = KernelPlan::new(
@@ -244,8 +244,9 @@ fn the_link_may_be_named() {
     assert!(plan.addresses.is_empty() && plan.up == [1, 2, 3]);
 }
 
-/// Before a link is up what comes from the owner's devices has no route outside but the VPN's, and none at all where
-/// there is no VPN; when there is to be none any more, that goes.
+/// Before a link is up, packets of the owner's devices have no route outside except the VPN's, and
+/// none at all without the VPN's device; when the VPN is removed from the configuration, so are
+/// these rules.
 #[test]
 fn the_lan_has_routes_of_its_own() {
     let text = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n[cluster]\nboards = 4\n[lan]\n";
@@ -284,7 +285,7 @@ fn the_lan_has_routes_of_its_own() {
             _ => None,
         })
         .collect();
-    // Those about the inside come first.
+    // Rules for networks inside come first.
     assert_eq!(rules, [(20_100, 254), (20_100, 254), (20_100, 254), (20_101, 201), (20_101, 201)]);
     carry_out(&mut observed, &on);
     let is_way = |it: &PlanStep| !matches!(it, PlanStep::Up(_) | PlanStep::SetAddress(_));
@@ -321,7 +322,7 @@ fn any_observed() -> impl Strategy<Value = Observed> {
 }
 
 proptest! {
-    /// Whatever there was: once the changes are made, there are none.
+    /// From any state, no changes remain once the planned ones are applied.
     #[test]
     fn it_settles(settings in any_settings(), mut observed in any_observed(), leased in 0..3) {
         let leased =
@@ -332,7 +333,7 @@ proptest! {
         let changes = plan.changes(&observed);
         carry_out(&mut observed, &changes);
         prop_assert_eq!(KernelPlan::new(&settings, None, (&leased, &AdvertisementState::Unknown), &observed, NOW).changes(&observed), []);
-        // What is not a port of the board is left alone.
+        // Devices that are not ports of the board are left alone.
         let after: Vec<_> =
             observed.addresses.iter().filter(|it| [1, 4].contains(&it.link)).cloned().collect();
         prop_assert_eq!(others, after);
@@ -341,7 +342,7 @@ proptest! {
         }
     }
 
-    /// However often netd dies among its changes: who starts anew arrives at the same.
+    /// However often netd dies among its changes, a restart arrives at the same state.
     #[test]
     fn half_a_change_is_mended(
         settings in any_settings(), observed in any_observed(), cuts in prop::collection::vec(0usize..6, 0..4),

@@ -12,7 +12,7 @@ fn plan() -> RouterPlan {
     RouterPlan::new(&settings, &segments, &[])
 }
 
-/// The router's cards, of which those in `up` have something at the other end.
+/// The router's network cards; those in `up` have a carrier.
 fn observed(up: &[u32], downs: u32) -> Observed {
     let link = |index: u32| NetworkDevice {
         index,
@@ -58,15 +58,15 @@ fn the_first_is_held_until_his_link_goes_down() {
 
     // Nothing happened.
     assert!(!plugged.forget(Some(&plan), &up));
-    // The link went down and came up again between two looks.
+    // The link went down and came up again between two reads.
     let again = observed(&[0, 1, 2, 3, 4], 2);
     let mut short = plugged.clone();
     assert_eq!(short.report(&plan, &again, "eth1", other), Ok(true));
     assert!(plugged.forget(Some(&plan), &again));
     assert_eq!(plugged, PortBindings::default());
-    // It is down.
+    // The link is down.
     assert!(short.forget(Some(&plan), &observed(&[2], 2)));
-    // No router any more.
+    // The node is not a router any more.
     let mut left = PortBindings::default();
     assert_eq!(left.report(&plan, &up, "eth1", one), Ok(true));
     assert!(left.forget(None, &up));
@@ -82,8 +82,8 @@ fn a_netd_that_is_started_again_asks_for_the_same_link() {
 }
 
 proptest! {
-    /// Whatever is reported: nobody is at two ports, nobody is the router, and a port that the file
-    /// speaks of is as the file says.
+    /// Whatever is reported: no node is at two ports or is the router, and configured ports are as
+    /// configured.
     #[test]
     fn nobody_is_in_two_places(reports in prop::collection::vec((0..6u32, 0..8u8, 0..3u32), 0..40)) {
         let plan = plan();

@@ -1,47 +1,47 @@
-//! What a table is made of, as values: rules, chains of them, and what is declared before. They are written out for nft
-//! in one place, and nothing is read back from that.
+//! The parts of a table as values: rules, chains and declarations. They are rendered for nft in one
+//! place, and never parsed back.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use super::text::list;
 
-/// A rule: one line of nft's.
+/// A rule: one line in nft's syntax.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NftRule(Cow<'static, str>);
 
-/// The rules of a chain, in order. Either all of them change, or none.
+/// The rules of a chain, in order. They change together.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NftChain(pub Vec<NftRule>);
 
-/// What a table has from the start and never loses.
+/// A declaration that a table has from the start and never loses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Declared {
     /// A counter of this name.
     Counter(&'static str),
     /// A set of this name that the rules fill, with its type and flags.
     Set(&'static str, &'static str),
-    /// A chain to which others lead.
+    /// A regular chain, the target of jumps.
     Chain(&'static str),
-    /// A chain to which the kernel leads.
+    /// A base chain, which is attached to a hook.
     Base(&'static str, Hook),
 }
 
-/// Where the kernel leads to a base chain.
+/// The hook of a base chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hook {
     /// `filter` or `nat`.
     pub kind: &'static str,
     pub hook: &'static str,
-    /// At which devices, quoted, if it is not at all.
+    /// The quoted device names, if the hook is per device.
     pub devices: Vec<String>,
-    /// Chains of a lower one come before it.
+    /// Chains with a lower priority are evaluated first.
     pub priority: &'static str,
-    /// What becomes of a packet at the end of the chain.
+    /// The verdict at the end of the chain.
     pub policy: &'static str,
 }
 
-/// Rules, of texts as `format!` has them.
+/// Builds rules from `format!` strings.
 macro_rules! rules {
     ($($line:literal),* $(,)?) => {
         vec![$($crate::router::chain::NftRule::from(format!($line))),*]
@@ -50,7 +50,8 @@ macro_rules! rules {
 pub(crate) use rules;
 
 impl NftRule {
-    /// With what a person reads beside it: nft's texts have no way to say a quotation mark, and 128 bytes at most.
+    /// Adds a comment for people. A comment in nft cannot contain a quotation mark, and has 128
+    /// bytes at most.
     pub fn commented(self, comment: &str) -> Self {
         let comment: String = comment.replace('"', "'").chars().take(100).collect();
         Self(format!("{} comment \"{comment}\"", self.0).into())
@@ -82,14 +83,14 @@ impl From<Vec<NftRule>> for NftChain {
 }
 
 impl Hook {
-    /// Of a chain that filters, at this hook, with the priority of filters.
+    /// The filter hook `hook`, with the priority of filters.
     pub const fn filter(hook: &'static str, policy: &'static str) -> Self {
         Self { kind: "filter", hook, devices: vec![], priority: "filter", policy }
     }
 }
 
 impl Declared {
-    /// The chain's name, if it is one.
+    /// The chain's name, if this declares a chain.
     pub fn chain(&self) -> Option<&'static str> {
         match self {
             Self::Chain(name) | Self::Base(name, _) => Some(name),
@@ -156,7 +157,7 @@ mod tests {
         );
     }
 
-    /// Whatever a person writes, it stays one text.
+    /// A comment stays one quoted text, whatever a person writes.
     #[test]
     fn comments_fit() {
         let rule = |comment: &str| NftRule::from("accept").commented(comment).to_string();

@@ -1,4 +1,4 @@
-//! The box, drawn: each port, who is behind it, and what has passed.
+//! Draws the box as text: each port, the node behind it, and its traffic.
 
 use octet_appliance::Zone;
 
@@ -7,8 +7,8 @@ use crate::backend::Drops;
 use crate::observed::Observed;
 use crate::plugged::PortBindings;
 
-/// A line for the router, and one for each of its ports: `●` if something is at the other end, `○`
-/// if not, and `×` if the router has no such device.
+/// One line for the router, and one for each of its ports: `●` if the port has a carrier, `○` if
+/// not, and `×` if the router has no such device.
 pub fn drawn(
     plan: &RouterPlan,
     observed: &Observed,

@@ -22,22 +22,22 @@ pub use standing::{ERRORS, LONGEST_ERROR, NOBODY};
 
 pub const TABLE: &str = "octet_fw";
 
-/// What is counted by the port that it came in by.
+/// Sets of counters by receiving port.
 const COUNTED: [&str; 3] = ["denied", "too_many", "icmp_error"];
 
-/// What the kernel has in the table now: its chains, of which each line has one beside its counter of the
-/// same name.
+/// The chains that the kernel has in the table now. Each rule has a chain and a counter of the same
+/// name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct There(pub BTreeSet<String>);
 
 impl There {
-    /// What was made for lines that are gone.
+    /// Chains of rules that do not exist any more.
     pub fn gone<'a>(&'a self, table: &'a NftTable) -> impl Iterator<Item = &'a String> {
         self.0.iter().filter(|name| ChainName::is_one(name) && !table.chains.contains_key(*name))
     }
 }
 
-/// A direction of travel, which a chain and its maps are about.
+/// A direction of travel: chains and their maps exist for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Direction {
     /// From one port to another.
@@ -46,7 +46,7 @@ enum Direction {
     Output,
 }
 
-/// What a map compares beside devices: single ports are found at once in a hash, ranges in a tree.
+/// What a map compares besides devices: single ports are found in a hash, ranges in a tree.
 #[derive(Debug, Clone, Copy)]
 enum Compared {
     Port,
@@ -55,8 +55,8 @@ enum Compared {
     Ping,
 }
 
-/// The table, with what units of the router itself may say to each other `on_board`, and what the unit `forward`
-/// may, if the image has it.
+/// The table, with `on_board`, what units of the router may send to each other, and the rules of
+/// the unit `forward`, if the image has it.
 pub fn table(
     plan: &RouterPlan,
     on_board: &OnBoard,
@@ -82,7 +82,7 @@ pub fn table(
     chains.extend(forward.map(|it| forwarded::chains(plan, it)).into_iter().flatten());
     let mut chains: BTreeMap<_, _> =
         chains.into_iter().map(|(name, chain)| (name.to_owned(), chain)).collect();
-    // The same words twice are the same line.
+    // Policies with the same text are one rule.
     let lines: BTreeSet<RuleSource> = plan.lets.values().flatten().map(|it| it.by).collect();
     let lines =
         lines.into_iter().map(|by| (ChainName::of(plan, by).to_string(), line::chain(plan, by)));
@@ -95,7 +95,7 @@ pub fn table(
     NftTable { name: ("inet", TABLE), frame, counters, sets, chains }
 }
 
-/// The addresses of boards, each with the device that it is behind: nobody else is there.
+/// The addresses of boards, each with its device: no other node is behind that device.
 fn members(plan: &RouterPlan) -> [(&'static str, &'static str, Vec<String>); 2] {
     let (mut boards4, mut boards6) = (vec![], vec![]);
     for segment in &plan.boards {
@@ -110,7 +110,7 @@ fn members(plan: &RouterPlan) -> [(&'static str, &'static str, Vec<String>); 2] 
     ]
 }
 
-/// By direction of travel, and by what has to be compared.
+/// The maps, by direction and by what they compare.
 fn maps(plan: &RouterPlan) -> Vec<Set> {
     let mut maps: Vec<_> = [
         (Direction::Forward, "ifname . ifname"),
@@ -122,7 +122,8 @@ fn maps(plan: &RouterPlan) -> Vec<Set> {
     .collect();
     for ((from, to, traffic), lets) in &plan.lets {
         let (direction, key) = match (from, to) {
-            // Paths have rules of their own: their devices come and go.
+            // Paths have their own rules, because their devices are created and removed at run
+            // time.
             (Zone::Path, _) | (_, Zone::Path) => continue,
             (Zone::Router, to) => match plan.device(*to) {
                 Some(to) => (Direction::Output, quoted(to)),
@@ -155,10 +156,10 @@ fn maps(plan: &RouterPlan) -> Vec<Set> {
     maps
 }
 
-/// How many maps a direction has.
+/// Number of maps for each direction.
 const COMPARED: usize = 4;
 
-/// The maps of one direction, in order of what they compare, whose keys begin with `devices`.
+/// The maps of one direction, ordered by what they compare; their keys begin with `devices`.
 fn maps_of(direction: Direction, devices: &str) -> [Set; COMPARED] {
     let direction = match direction {
         Direction::Forward => "forward",

@@ -1,4 +1,4 @@
-//! Which flows that have begun may go on.
+//! Which established flows may continue after a change of the policies.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -8,21 +8,22 @@ use octet_appliance::{Port, Protocol, TrafficKind, Zone, is_place};
 use super::plan::{RouterPlan, RouterSegment};
 use crate::conntrack::{FlowEnds, TrackedFlow};
 
-/// Whether some line lets `flow` begin now, on a router whose own addresses are these. Of another address
-/// that is not inside it is not known whether it is somebody outside or on a path: then both count. With a
-/// VPN what the owner's devices say outside has an address that the exit has given, or is none of its.
+/// Whether some rule allows `flow` to begin now, on a router with the addresses `own`. An address
+/// that is neither inside nor the router's own may be outside or on a path: then both zones are
+/// checked. With a VPN, flows of the owner's devices to the outside must have an address that the
+/// exit has assigned; otherwise they do not use the exit, and are not allowed.
 pub fn still_lets(plan: &RouterPlan, flow: &TrackedFlow, own: &BTreeSet<IpAddr>) -> bool {
     let TrackedFlow { protocol, original, reply, .. } = flow;
     let (from, to) = (zones_of(plan, original.from, own), zones_of(plan, reply.from, own));
-    // Within one zone the router has no say; what it speaks with itself is its own.
+    // The router does not filter within one zone, nor its traffic with itself.
     if !from.is_empty() && from == to {
         return true;
     }
-    // What it says at a link is no flow through it.
+    // Link-local traffic of the router is no forwarded flow.
     if from == [Zone::Router] && is_of_link(original.to) {
         return true;
     }
-    // It goes to another than it is addressed to.
+    // The flow's destination was translated.
     if original.to != reply.from {
         return is_published(plan, original, reply);
     }
@@ -49,7 +50,8 @@ pub fn still_lets(plan: &RouterPlan, flow: &TrackedFlow, own: &BTreeSet<IpAddr>)
     })
 }
 
-/// Whether a flow has left by the uplink from a port there that is somebody else's by now.
+/// Whether a flow was masqueraded to a port of the uplink that is reserved for somebody else by
+/// now.
 fn takes_port(plan: &RouterPlan, flow: &TrackedFlow, own: &BTreeSet<IpAddr>) -> bool {
     let TrackedFlow { protocol, original, reply, .. } = flow;
     let protocol = match protocol {
@@ -57,7 +59,7 @@ fn takes_port(plan: &RouterPlan, flow: &TrackedFlow, own: &BTreeSet<IpAddr>) -> 
         17 => Protocol::Udp,
         _ => return false,
     };
-    // By the VPN nobody outside is heard.
+    // Nobody outside can begin a flow by the VPN, so addresses of the exit have no reserved ports.
     let is_masqueraded = original.from != reply.to && own.contains(&reply.to);
     let Some(port) = reply.port.filter(|_| is_masqueraded && !is_place(reply.to)) else {
         return false;
@@ -79,7 +81,7 @@ fn is_published(plan: &RouterPlan, original: &FlowEnds, reply: &FlowEnds) -> boo
     })
 }
 
-/// Who may have `address`; nobody, if it is of a segment that is not there (any more).
+/// The zones that `address` may belong to; none if its segment does not exist (any more).
 fn zones_of(plan: &RouterPlan, address: IpAddr, own: &BTreeSet<IpAddr>) -> Vec<Zone> {
     if own.contains(&address) {
         return vec![Zone::Router];
@@ -94,14 +96,14 @@ fn zones_of(plan: &RouterPlan, address: IpAddr, own: &BTreeSet<IpAddr>) -> Vec<Z
     if is_inside {
         vec![]
     } else if is_place(address) || is_node(address) {
-        // Whoever leaves by this router, and nodes, are nowhere else.
+        // Nodes, and those that use this router as exit, are reached only by paths.
         vec![Zone::Path]
     } else {
         vec![Zone::Uplink, Zone::Path]
     }
 }
 
-/// Whether `address` is of those of nodes (fc00::/8).
+/// Whether `address` is a node's (fc00::/8).
 fn is_node(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(six) if six.octets()[0] == 0xfc)
 }
@@ -114,7 +116,7 @@ fn has(segment: &RouterSegment, address: IpAddr) -> bool {
     }
 }
 
-/// Whether nobody hands on what is sent to `address`: all of a link, a group, or somebody at that link alone.
+/// Whether `address` is never forwarded: broadcast, multicast or link-local.
 fn is_of_link(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => {
@@ -144,7 +146,7 @@ mod tests {
         TrackedFlow::new(protocol, original, reply)
     }
 
-    /// The router's own links to other boxes, as long as a line names them.
+    /// The router's own links to other boxes, as long as the configuration names them.
     #[test]
     fn links_to_neighbours_go_on() {
         let appliance = Appliance::parse("appliance.toml", LINES).unwrap();
@@ -200,7 +202,7 @@ mod tests {
         assert!(!lets(("fe80::2", "fe80::1", 4040)), "nobody may ask the router at a link");
     }
 
-    /// Of a port that is published by now, or opened, nobody has the answers but its own board.
+    /// Flows that use a port which is now published or opened end, except those of its own board.
     #[test]
     fn ports_of_others_are_given_up() {
         let lines = LINES.replace("[443]", "[443]\n[[policy]]\nfrom = \"boards\"\nto = \"uplink\"\nprotocol = \"tcp\"\nports = [443]\n[[policy]]\nfrom = \"boards\"\nto = \"uplink\"\nprotocol = 47\n");
@@ -220,7 +222,7 @@ mod tests {
             (true, 3, "192.0.2.7", 8443),
             (false, 3, "192.0.2.7", 4040),
             (true, 1, "192.0.2.7", 61000),
-            // An address of its own, of IPv6 as a rule.
+            // The router's own address, as usual with IPv6.
             (true, 1, "10.20.1.2", 8443),
         ] {
             let from = format!("10.20.{board}.2");
@@ -229,7 +231,7 @@ mod tests {
         assert!(left_by(47, "10.20.1.2", "192.0.2.7", None));
     }
 
-    /// Nodes are by paths alone: a line to outside is none to them.
+    /// Nodes are reached only by paths: a rule for the outside does not concern them.
     #[test]
     fn nodes_are_not_outside() {
         let lets = |to: &str| {
@@ -247,8 +249,8 @@ mod tests {
         assert_eq!(lets("path"), [true, true]);
     }
 
-    /// With a VPN those of the owner's devices that have left by the uplink end, and those by the exit go on. Whoever
-    /// leaves by this router does so as long as a line lets him.
+    /// With a VPN, flows of the owner's devices by the uplink end, and those by the exit continue.
+    /// Nodes use this router as exit only as long as a rule allows it.
     #[test]
     fn whoever_leaves_by_another_node() {
         let lines = LINES
@@ -302,10 +304,10 @@ mod tests {
             (true, straight(6, "203.0.113.9", "192.0.2.7", 4040)),
             (false, straight(6, "203.0.113.9", "10.20.1.2", 4040)),
             (false, straight(6, "203.0.113.9", "192.0.2.7", 4041)),
-            // `relay` is for the router, and not for everybody outside.
+            // `relay` is a rule for the router, not for addresses outside.
             (true, straight(1, "192.0.2.7", "10.20.1.2", 0)),
             (false, straight(1, "203.0.113.9", "10.20.1.2", 0)),
-            // The owner's devices are no segment any more.
+            // The owner's devices are not a segment any more.
             (false, straight(1, "10.20.250.2", "10.20.1.2", 0)),
             (false, straight(1, "10.20.250.2", "10.20.250.3", 0)),
             (true, flow(6, ("203.0.113.9", "192.0.2.7", 8443), "10.20.3.2")),

@@ -1,6 +1,6 @@
-//! The table `octet_guard`: what a frame has to be before anything else looks at it. It stands at the
-//! entrance of each port (netdev family, hook ingress), so it sees frames as they come, before
-//! defragmentation and connection tracking.
+//! The table `octet_guard`: checks each frame before anything else processes it. It is attached to
+//! each port (netdev family, hook ingress), so it sees frames as received, before defragmentation
+//! and connection tracking.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -16,10 +16,10 @@ use crate::plugged::PortBindings;
 
 pub const TABLE: &str = "octet_guard";
 
-/// The set of who is at which port.
+/// The set of Ethernet addresses bound to each port.
 pub const MAC: &str = "mac";
 
-/// Why a frame is dropped. Each is a set in the table, with a counter for each port.
+/// Reasons for which a frame is dropped. Each is a set in the table, with a counter for each port.
 pub const REASONS: [&str; 22] = [
     "vlan",
     "src-mac",
@@ -45,18 +45,17 @@ pub const REASONS: [&str; 22] = [
     "neighbours",
 ];
 
-/// Destinations of nobody that a frame for the router's Ethernet address can mean: this network, loopback, groups, and
-/// what is reserved (RFC 6890). What is above the last of IPv4 is everybody's.
+/// Destinations that a forwarded frame cannot have: this network, loopback, groups, and reserved
+/// ranges (RFC 6890). Above the last range of IPv4 is the broadcast address.
 const NOWHERE: ([&str; 3], [&str; 3]) =
     (["0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3"], ["::/127", "::ffff:0:0/96", "ff00::/8"]);
 
-/// Questions where somebody is, in a second from one port of several devices, by each version of IP: the kernel notes
-/// everybody who asks, in one table for all ports, and forgets nobody of the last five seconds (neighbour.c,
-/// `neigh_forced_gc`).
+/// Neighbour solicitations (ARP, NDP) per second from one port with several devices, for each IP
+/// version: the kernel adds every sender to one table for all ports, and keeps all entries of the
+/// last five seconds (neighbour.c, `neigh_forced_gc`).
 const QUESTIONS: u32 = 100;
 
-/// The table for those who are `plugged` in. `leased` says whether the uplink's address is asked for by
-/// DHCP.
+/// The table for the port bindings `plugged`. `leased` says whether the uplink uses DHCP.
 pub fn table(plan: &RouterPlan, plugged: &PortBindings, leased: bool) -> NftTable {
     let devices: Vec<_> = plan.devices().map(quoted).collect();
     let fixed = FIXED
@@ -66,8 +65,8 @@ pub fn table(plan: &RouterPlan, plugged: &PortBindings, leased: bool) -> NftTabl
     let mut sets = vec![];
     for reason in REASONS {
         let name = reason.replace('-', "_");
-        // The kernel also shows what the router itself sends to everybody, without a header of Ethernet
-        // (`dev_loopback_xmit`): that is not a frame of anybody's.
+        // The kernel also passes the router's own broadcasts here, without an Ethernet header
+        // (`dev_loopback_xmit`): they are no frames of a port.
         let counted = format!("ether type >= 0 iifname @of_{name} drop");
         let counted = NftRule::from(counted).commented(reason);
         chains.insert(format!("x_{name}"), [counted, "drop".into()].into());
@@ -89,7 +88,7 @@ pub fn table(plan: &RouterPlan, plugged: &PortBindings, leased: bool) -> NftTabl
     NftTable { name: ("netdev", TABLE), frame, counters: BTreeSet::new(), sets, chains }
 }
 
-/// What is bound to ports.
+/// The addresses bound to ports.
 #[derive(Default)]
 struct Bound {
     unbound: Vec<String>,
@@ -122,8 +121,8 @@ impl Bound {
                 bound.unbound.push(device);
                 continue;
             };
-            // Beside who was reported stands how often the link had been down then: so a netd that is
-            // started again knows whether he can still be there.
+            // The comment of a reported binding holds the carrier-down count at that time, so a
+            // restarted netd can tell whether the node may still be there.
             let held = plugged.at(&segment.device).filter(|_| segment.mac.is_none());
             let downs = held.map(|held| format!(" comment \"{}\"", held.downs));
             bound.mac.push(format!("{device} . {mac}{}", downs.unwrap_or_default()));
@@ -135,7 +134,7 @@ impl Bound {
                 bound.nd_target.push(format!("{device} . {mac} . 0x{}", hex(&address.octets())));
             }
         }
-        // Nobody outside has an address of those inside, of a node, of a group, or of nobody.
+        // No source outside may be an address inside, a node's, a group's or a reserved one.
         let inside4 = [plan.network.to_string()].into_iter();
         bound.inside4 =
             inside4.chain(["0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3"].map(str::to_owned)).collect();
@@ -178,11 +177,11 @@ fn hex(bytes: &[u8]) -> String {
 /// Answers to the uplink's own DHCP client.
 const LEASED: &str = "udp sport 67 udp dport 68 accept";
 
-/// Whoever leads out may say so.
+/// Router advertisements on the uplink.
 const ADVERTISED: &str =
     "icmpv6 type nd-router-advert icmpv6 code 0 ip6 hoplimit 255 ip6 saddr fe80::/10 accept";
 
-/// The chains that depend on what the file says.
+/// The chains that depend on the configuration.
 fn chains(plan: &RouterPlan, leased: bool) -> [(&'static str, NftChain); 9] {
     let first = list([6, 17, 58].into_iter().chain(plan.numbers()));
     let from = |zone: &RouterSegment| match zone.zone {
@@ -296,22 +295,22 @@ fn chains(plan: &RouterPlan, leased: bool) -> [(&'static str, NftChain); 9] {
     ]
 }
 
-/// Every chain ends with what is dropped, and what is taken is matched whole: a comparison that reads
-/// past the end of a frame is no match, so `!=` would let it by.
+/// Every chain ends with a drop, and accepted frames are matched completely: a comparison that
+/// reads past the end of a frame is no match, so `!=` would let the frame pass.
 ///
-/// - Neighbour discovery comes from the link itself: hop limit 255 (RFC 4861, 7.1). Its target stands
-///   at bit 64 of the message, the option behind it at bit 192 (type and length), its address at 208.
+/// - Neighbour discovery comes from the link itself: hop limit 255 (RFC 4861, 7.1). Its target is at
+///   bit 64 of the message, the option behind it at bit 192 (type and length), its address at 208.
 /// - TCP: combinations of SYN, FIN, RST, ACK and URG that RFC 9293 knows.
-/// - BOOTP: the first byte says who speaks, 1 for a client (RFC 2131, figure 1).
-/// - What boards send most comes first: IPv4 without options (version 4 and a header of five words: 0x45)
-///   that is not a fragment, and TCP or UDP of IPv6, from whom it should be. That is all that the rules behind
-///   would find out of such a packet; those say what is wrong with any other.
-/// - Which addresses are the router's own, or everybody's where it is, the kernel knows: outside they come and go.
-///   Neighbour discovery is not asked for them: who looks for the other one of an address twice given sends so
-///   (RFC 4862, 5.4.3).
-/// - Of a packet that is cut off the kernel tells no protocol above IP: `meta l4proto` is then no match, whatever it is
-///   compared with.
-/// - A frame's EtherType is compared there and not `meta protocol`, which looks behind a tag.
+/// - BOOTP: the first byte is the operation, 1 for a client (RFC 2131, figure 1).
+/// - The most common packets of boards come first: IPv4 without options (version 4 and a header of five
+///   words: 0x45) that is not a fragment, and TCP or UDP of IPv6, from the right source. The rules behind
+///   would find nothing wrong with such a packet; they find the reason for dropping any other.
+/// - The kernel knows which addresses are the router's own, or a broadcast address: outside they change.
+///   The check excludes neighbour discovery: a node that detects a duplicate address sends from the
+///   address itself (RFC 4862, 5.4.3).
+/// - For a truncated packet the kernel reports no protocol above IP: `meta l4proto` is then no match,
+///   whatever it is compared with.
+/// - The EtherType of the frame itself is compared, and not `meta protocol`, which looks behind a tag.
 const FIXED: [(&str, &[&str]); 21] = [
     (
         "tcp_flags",

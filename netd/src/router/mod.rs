@@ -1,7 +1,7 @@
-//! A router between the boards of a box: everything about it is made from the configuration alone.
+//! A router between the boards of a box, derived from the configuration alone.
 //!
-//! [`plan`] says who may reach whom and where everybody is, for any kind of router; [`guard`] and
-//! [`firewall`] are the kernel's [`table`]s for it.
+//! [`plan`] says which zone may reach which, and where each node is, for any kind of router;
+//! [`guard`] and [`firewall`] are its nftables [`table`]s.
 
 pub mod chain;
 pub mod drawn;

@@ -1,10 +1,10 @@
-//! A table of the kernel's firewall, and the text for nft that makes it stand: the whole of it, or what
-//! differs from another one that stands there.
+//! An nftables table, and the text that loads it: all of it, or the difference from another one
+//! that is loaded.
 //!
-//! Either is one transaction. Where a set is emptied and filled again the kernel may miss an element that
-//! is in it before and after, for a packet that is under way in that very moment (the rules that it meets
-//! are all old or all new, but not what is looked up in sets: nf_tables_api.c, `nf_tables_commit`). So what
-//! stays is left alone, and a change of one line disturbs no other.
+//! Both are one transaction. Where a set is flushed and filled again, a packet in that moment may
+//! miss an element that the set has before and after (a packet sees either all old rules or all new
+//! ones, but set look-ups are not part of that: nf_tables_api.c, `nf_tables_commit`). Therefore
+//! unchanged parts are not touched, and a change of one rule does not disturb the others.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::Write as _;
@@ -12,13 +12,13 @@ use std::fmt::Write as _;
 use super::chain::{Declared, NftChain};
 use super::text::push_list;
 
-/// What is to be in a table.
+/// The desired content of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NftTable {
-    /// The kind of table, and its name.
+    /// The family and the name of the table.
     pub name: (&'static str, &'static str),
-    /// What is declared besides and never taken away: base chains with their hooks, sets that fill
-    /// themselves, counters.
+    /// Declarations that are never removed: base chains with their hooks, sets that rules fill,
+    /// counters.
     pub frame: Vec<Declared>,
     pub counters: BTreeSet<String>,
     pub sets: Vec<Set>,
@@ -32,14 +32,13 @@ pub struct Set {
     /// `set` or `map`.
     pub keyword: &'static str,
     pub kind: String,
-    /// Whether its elements count, so that none is ever taken away.
+    /// Whether the elements have counters, so that none is ever removed.
     pub counts: bool,
     pub elements: Vec<String>,
 }
 
 impl NftTable {
-    /// Has the table be so, whatever is there before; of what was there, chains and counters named
-    /// `gone` go.
+    /// Loads the table, whatever is there before, and removes the chains and counters named `gone`.
     pub fn whole<'a>(&self, gone: impl Iterator<Item = &'a String>) -> String {
         let (family, name) = self.name;
         let mut text = format!("table {family} {name} {{\n");
@@ -53,7 +52,7 @@ impl NftTable {
             let _ = writeln!(text, "flush {} {family} {name} {}", set.keyword, set.name);
         }
         for it in gone {
-            // Nothing refers to it any more.
+            // No rule refers to it any more.
             let _ = writeln!(text, "delete chain {family} {name} {it}");
             let _ = writeln!(text, "delete counter {family} {name} {it}");
         }
@@ -74,7 +73,8 @@ impl NftTable {
         text
     }
 
-    /// Has the table be so where it is as `before` says. `None`: it is another table, or has other sets.
+    /// Changes the table from `before` to this one. `None`: it is another table, or its sets
+    /// differ.
     pub fn change(&self, before: &Self) -> Option<String> {
         let sets = || self.sets.iter().zip(&before.sets);
         let is_like = |(a, b): (&Set, &Set)| (&a.name, &a.kind) == (&b.name, &b.kind);
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
     use crate::router::chain::Hook;
 
-    /// A line for each port, and a chain that names the last of them.
+    /// An element for each port, and a chain that names the last of them.
     fn table(ports: &[u16]) -> NftTable {
         let name = |port: &u16| format!("line_{port}");
         let element = |port: &u16| format!("{port} : goto {}", name(port));
@@ -204,7 +204,7 @@ mod tests {
                 "counter line_3 { }",
                 "chain line_3 { }",
                 "}",
-                // A count is never taken away.
+                // An element with a counter is never removed.
                 "add element inet t seen { 3 }",
                 "delete element inet t ports { 2 : goto line_2 }",
                 "add element inet t ports { 3 : goto line_3 }",
@@ -217,12 +217,12 @@ mod tests {
                 "delete counter inet t line_2",
             ]
         );
-        // Rules of a chain are one piece: they change at once.
+        // The rules of a chain are replaced together.
         let change = table(&[1]).change(&table(&[1, 2])).unwrap();
         assert!(change.contains("flush chain inet t input\n"), "{change}");
         assert!(change.contains("  chain input {\n    tcp dport 1 accept\n  }\n"), "{change}");
         assert!(!change.contains("line_1"), "{change}");
-        // Empty, and filled again.
+        // The set is flushed and filled again.
         for (now, before, verb) in [(&[][..], &[7][..], "delete"), (&[7], &[], "add")] {
             let change = table(now).change(&table(before)).unwrap();
             let element = format!("{verb} element inet t ports {{ 7 : goto line_7 }}\n");

@@ -1,4 +1,4 @@
-//! Pieces of what nft reads.
+//! Helpers that render nft's syntax.
 
 use std::fmt::{Display, Write as _};
 
@@ -9,7 +9,7 @@ pub fn list<T: Display>(items: impl IntoIterator<Item = T>) -> String {
     list
 }
 
-/// The same at the end of a text.
+/// The same, appended to a text.
 pub fn push_list<T: Display>(text: &mut String, items: impl IntoIterator<Item = T>) {
     for (index, item) in items.into_iter().enumerate() {
         let comma = if index == 0 { "" } else { ", " };
@@ -22,7 +22,7 @@ pub fn quoted(name: impl Display) -> String {
     format!("\"{name}\"")
 }
 
-/// More than so many in a second.
+/// A rate limit that matches above `rate` per second.
 pub fn over(rate: u32) -> String {
     format!("limit rate over {rate}/second burst {rate} packets")
 }

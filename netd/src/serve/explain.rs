@@ -8,7 +8,7 @@ use super::{ServeState, plan};
 use crate::router::explain::Explanation;
 use crate::router::kind::FlowKind;
 
-/// Says what becomes of a new flow, and why.
+/// Reports what happens to a new flow, and why.
 pub async fn explain<B>(
     shared: &ServeState<B>,
     from: Zone,
@@ -43,8 +43,8 @@ pub async fn explain<B>(
     Ok(told)
 }
 
-/// That the board drops what the router forwards to it: a board takes in what one of the `units` of its image has as a
-/// port, and nothing else.
+/// Notes that the board drops what the router forwards to it: a board accepts only ports of the
+/// `units` of its image.
 fn not_served(units: &[Unit], answer: &Explanation, to: Zone, kind: FlowKind) -> Option<String> {
     let (board, number) = match (answer, to) {
         (Explanation::Let { .. }, Zone::Board(board)) => (board, kind.port),
@@ -80,11 +80,12 @@ mod tests {
         assert_eq!(note(&by_line, board, FlowKind::tcp(80)), None);
         let told = note(&by_line, board, FlowKind::udp(80)).unwrap();
         assert_eq!(told, "board-3 drops it: no unit of this image has the port udp/80");
-        // Others than boards take in what they like, and without ports there is none to have.
+        // Zones that are not boards decide for themselves, and protocols without ports cannot be
+        // checked.
         assert_eq!(note(&by_line, Zone::Uplink, FlowKind::udp(80)), None);
         assert_eq!(note(&by_line, board, FlowKind::PING), None);
         assert_eq!(note(&Explanation::Denied, board, FlowKind::udp(80)), None);
-        // Published is one port as another.
+        // A published port is checked like any other.
         let published = |port| Explanation::Published { board: 2, port };
         assert_eq!(note(&published(80), Zone::Router, FlowKind::tcp(8080)), None);
         let told = note(&published(81), Zone::Router, FlowKind::tcp(80)).unwrap();

@@ -1,4 +1,4 @@
-//! What an operator has boards send each other, and what has come.
+//! Probes between boards for an operator: sends packets, and reports which were received.
 
 use octet_appliance::{Cluster, Mac, TrafficKind, Zone};
 use octet_node::control::{Failure, FailureCode};
@@ -15,7 +15,7 @@ use crate::probe::{MAX, OwnPort, ProbeTarget};
 use crate::told;
 use crate::watch::LASTS;
 
-/// Reads a list of kinds.
+/// Parses a list of traffic kinds.
 pub(super) fn kinds(what: String) -> Result<Vec<FlowKind>, Failure> {
     let kinds = what.split(',').map(kind).collect::<Result<Vec<_>, _>>()?;
     if kinds.len() > MAX {
@@ -35,7 +35,7 @@ pub(super) fn mac(text: Option<String>) -> Result<Option<Mac>, Failure> {
     text.map(read).transpose()
 }
 
-/// Notes what comes in from now on, and says where this board is.
+/// Starts recording received packets, and returns the position of this board.
 pub(super) async fn watch<B: Backend + Clone + 'static>(
     shared: &ServeState<B>,
 ) -> Result<Value, Failure> {
@@ -62,7 +62,7 @@ pub(super) async fn came<B: Backend>(shared: &ServeState<B>) -> Result<Value, Fa
     Ok(json!(came))
 }
 
-/// Sends what is asked for.
+/// Sends the requested probes.
 pub(super) async fn probe<B: Backend>(
     shared: &ServeState<B>,
     to: Zone,
@@ -95,7 +95,7 @@ pub(super) async fn probe<B: Backend>(
     Ok(told)
 }
 
-/// What it can mean that something was not answered, a line each.
+/// Possible reasons why a probe was not answered, one a line.
 fn notes(sent: &SentProbe, kinds: &[FlowKind]) -> Vec<String> {
     let list = |kinds: Vec<String>| kinds.join(", ");
     let is_answered =

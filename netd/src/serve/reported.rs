@@ -1,4 +1,5 @@
-//! What the unit `lan` reports: handed on to whoever holds it against the plan.
+//! Reports of the unit `lan`, which are passed to the daemon's loop and checked against the plan
+//! there.
 
 use octet_node::control::{Failure, FailureCode};
 use octet_node::links::{LinkLease, RouterAdvertised};
@@ -10,7 +11,7 @@ use super::{NetdCommand, ServeState, failed};
 use crate::lease;
 use crate::network::PlugError;
 
-/// Reads what is reported as the argument `name`.
+/// Parses the report in the argument `name`.
 pub(super) fn read<T: DeserializeOwned>(
     name: &'static str,
 ) -> impl Fn(Option<String>) -> Result<Option<T>, Failure> {
@@ -20,7 +21,7 @@ pub(super) fn read<T: DeserializeOwned>(
     }
 }
 
-/// A DHCP server has given an address, or there is none any more.
+/// The unit `lan` has a new DHCP lease, or none any more.
 pub(super) async fn leased<B>(
     shared: &ServeState<B>,
     link: String,
@@ -29,7 +30,7 @@ pub(super) async fn leased<B>(
     hand_on(shared, |done| NetdCommand::Leased { link, lease, done }).await
 }
 
-/// A router has advertised something, or there is none any more.
+/// The unit `lan` has received a router advertisement, or the last one has expired.
 pub(super) async fn advertised<B>(
     shared: &ServeState<B>,
     link: String,
@@ -54,7 +55,7 @@ fn not_taken(message: String) -> Failure {
     Failure::new(FailureCode::BadArgument, message, help)
 }
 
-/// Somebody has asked for an address at a port.
+/// A node has requested an address at a port.
 pub(super) async fn plugged<B>(
     shared: &ServeState<B>,
     device: String,

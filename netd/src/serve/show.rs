@@ -1,4 +1,4 @@
-//! What an operator sees: links, addresses, routes and rules, as the kernel has them at the time.
+//! The verbs that show links, addresses, routes and rules, as the kernel has them at the time.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::links;
 use crate::observed::{LinkKind, Observed};
 use crate::router::drawn::drawn;
 
-/// All of it, or what is told without running nft.
+/// Shows everything, or only what is known without running nft.
 pub(super) async fn show<B: Backend>(
     shared: &ServeState<B>,
     only_links: bool,
@@ -21,7 +21,7 @@ pub(super) async fn show<B: Backend>(
         return Ok(report(&observed));
     }
     let _one_at_a_time = shared.listing.lock().await;
-    // Without rules there is still something to see.
+    // Without rules the rest can still be shown.
     let rules = shared.backend.rules().await.unwrap_or_else(|error| error.to_string());
     let mut answer = report(&observed);
     answer["rules"] = rules.lines().collect();
@@ -43,7 +43,7 @@ pub(super) async fn show<B: Backend>(
     Ok(answer)
 }
 
-/// What has passed each link.
+/// The traffic counters of each link.
 pub(super) async fn traffic<B: Backend>(shared: &ServeState<B>) -> Result<Value, Failure> {
     let observed = shared.backend.observe().await.map_err(|error| failed(error.to_string()))?;
     let passed = links::passed(&shared.links.borrow(), &observed);

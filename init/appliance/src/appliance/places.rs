@@ -1,4 +1,4 @@
-//! Each mistake is marked at its own line, wherever in a large file it is.
+//! Tests that each mistake is marked at its own line, anywhere in a large file.
 
 use std::fmt::Write;
 
@@ -8,19 +8,20 @@ use proptest::sample::{Index, select};
 use crate::descriptor::tests::descriptor;
 use crate::{Appliance, FileError, Segments};
 
-/// Which line is to be marked.
+/// The line that must be marked.
 #[derive(Debug, Clone, Copy)]
 enum Marked {
-    /// The one that was changed.
+    /// The changed one.
     Changed,
-    /// The one that was added behind it.
+    /// The line that was added behind it.
     Added,
     /// The `[[…]]` above it.
     Header,
 }
 use Marked::{Added, Changed, Header};
 
-/// How the line begins that is changed, what is replaced in it by what, and which line is then wrong.
+/// The beginning of the changed line, the replaced text, its replacement, and the line that is then
+/// wrong.
 type Mistake = (&'static str, &'static str, &'static str, Marked);
 
 const MISTAKES: [Mistake; 34] = [
@@ -60,7 +61,7 @@ const MISTAKES: [Mistake; 34] = [
     ("descriptor = ", "\"", "\"A", Changed),
 ];
 
-/// A box of 32 boards about which there is much to say.
+/// A box of 32 boards with many sections.
 fn large() -> String {
     let list = |name: &str, items: &mut dyn Iterator<Item = String>| {
         let items: String = items.map(|item| format!("    {item},\n")).collect();
@@ -112,7 +113,7 @@ fn read(text: &str) -> Result<(), Box<FileError>> {
     Segments::of(&settings, &[], ("appliance.toml", text)).map(drop)
 }
 
-/// Makes the mistake at a place of those where it can be made; says which line is to be marked.
+/// Makes the mistake at one of the possible positions; returns the line that must be marked.
 fn with(text: &str, mistake: Mistake, at: impl Fn(&[usize]) -> usize) -> (String, usize) {
     let (begins, from, to, marked) = mistake;
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();

@@ -1,4 +1,4 @@
-//! What stands between `[cluster]`, `[[board]]`, `[lan]` and `[network]`.
+//! Checks constraints between `[cluster]`, `[[board]]`, `[lan]` and `[network]`.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,8 @@ use crate::file_error::FileError;
 use crate::network::NetworkSettings;
 
 impl Cluster {
-    /// Checks what stands between these sections, which were read from `text`, the content of `file`.
+    /// Checks constraints between these sections, which were read from `text`, the content of
+    /// `file`.
     pub(crate) fn check(
         &self,
         boards: &[Board],
@@ -107,7 +108,7 @@ impl Cluster {
         self.check_manager(boards, (file, text))
     }
 
-    /// One coordinator, and not two: our router, or else one board.
+    /// There is exactly one coordinator: our router, or else one board.
     fn check_manager(
         &self,
         boards: &[Board],

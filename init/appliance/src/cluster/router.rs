@@ -1,4 +1,4 @@
-//! What the router is, and where one that runs OpenWrt is spoken to.
+//! The kind of router, and the address of one that runs OpenWrt.
 
 use std::fmt;
 
@@ -9,25 +9,27 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::InvalidCluster;
 use crate::fingerprint::Fingerprint;
 
-/// What the router is: `"octet"`, `"openwrt"`, or a table that says where the latter is.
+/// The kind of router: `"octet"`, `"openwrt"`, or a table with the address of the latter.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum RouterKind {
-    /// A node that runs this image. It holds the cluster's map.
+    /// A node that runs this image. It is the coordinator.
     #[default]
     Octet,
-    /// A router with OpenWrt, which is no node: the board with the role `manager` holds the map.
+    /// A router with OpenWrt, which is not a node: the board with the role `manager` is the
+    /// coordinator.
     OpenWrt(Option<RouterContact>),
 }
 
-/// Where a router with OpenWrt is spoken to, from the owner's machine or by the unit `router`.
+/// How a router with OpenWrt is contacted, from the owner's machine or by the unit `router`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouterContact {
-    /// Where its web server answers.
+    /// The address of its web server.
     pub address: RouterAddress,
     pub fingerprint: Fingerprint,
 }
 
-/// An IP address or a name, with `:PORT` if it is not 443; an IPv6 address with a port is `[ADDRESS]:PORT`.
+/// An IP address or a name, with `:PORT` if it is not 443; an IPv6 address with a port is
+/// `[ADDRESS]:PORT`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RouterAddress(String);
@@ -37,7 +39,7 @@ impl RouterKind {
         *self == Self::Octet
     }
 
-    /// Where it is spoken to, if it runs OpenWrt and the file says where.
+    /// How it is contacted, if it runs OpenWrt and the configuration has its address.
     pub fn contact(&self) -> Option<&RouterContact> {
         match self {
             Self::OpenWrt(contact) => contact.as_ref(),
@@ -46,23 +48,22 @@ impl RouterKind {
     }
 }
 
-/// The port of a web server of which none is said.
+/// The default port of its web server.
 const HTTPS: u16 = 443;
 
 impl RouterAddress {
-    /// The port of its web server.
     pub fn port(&self) -> u16 {
         let (_, port) = parts(&self.0);
         port.and_then(|port| port.parse().ok()).unwrap_or(HTTPS)
     }
 }
 
-/// The host, and what is said of a port.
+/// Splits the text into host and port.
 fn parts(text: &str) -> (&str, Option<&str>) {
     match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((host, "")) => (host, None),
         Some((host, rest)) => (host, Some(rest.strip_prefix(':').unwrap_or_default())),
-        // More than one `:` is an IPv6 address.
+        // Text with more than one `:` is an IPv6 address.
         None => match text.split_once(':') {
             Some((host, port)) if !port.contains(':') => (host, Some(port)),
             _ => (text, None),

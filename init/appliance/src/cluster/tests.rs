@@ -22,7 +22,7 @@ fn what_is_not_said_is_as_the_document_says() {
     assert_eq!(serde_json::from_str::<Cluster>(&json).unwrap(), cluster);
 }
 
-/// The inverse of what a segment gives its board, and nothing else is a board's address.
+/// The inverse of a segment's address assignment; no other address is a board's.
 #[test]
 fn an_address_says_its_board() {
     let cluster = read("[cluster]\nboards = 16\nenrol = \"approve\"\n").unwrap().cluster.unwrap();
@@ -109,7 +109,7 @@ fn mistakes_are_placed() {
     assert!(error.line == 8 && error.message.contains("[cluster]"), "{error}");
 }
 
-/// One node holds the map: our router, or else the board that is said.
+/// There is one coordinator: our router, or else the configured board.
 #[test]
 fn one_coordinator() {
     let manager = |appliance: Appliance| appliance.cluster.unwrap().manager(&appliance.board);
@@ -141,7 +141,7 @@ fn one_coordinator() {
     assert_eq!((cluster.board_at(v4.into()), cluster.board_at(v6.into())), (Some(3), Some(3)));
 }
 
-/// Where a router with OpenWrt is, may be said; what else it may be, may not.
+/// The address of a router with OpenWrt is optional; no other key is accepted.
 #[test]
 fn where_the_router_is() {
     let digits = "0a".repeat(32);

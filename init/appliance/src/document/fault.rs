@@ -1,5 +1,5 @@
-//! Which value a mistake of the parser's is at: `toml` places one that is in an item of a list at the whole list, and
-//! one that stands between the keys of a table at the table's header.
+//! Finds the value that a parser error is about: `toml` places an error within an item of a list at
+//! the whole list, and one about several keys of a table at the table's header.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer, Error};
 
-/// Where in `text`, which is no `T`, the value is that `error` is about.
+/// The position in `text`, which is not a valid `T`, of the value that `error` is about.
 pub(super) fn place<T: DeserializeOwned>(text: &str, error: &Error) -> Range<usize> {
     let Ok(mut document) = DeTable::parse(text) else { return error.span().unwrap_or(0..0) };
     let Some(at) = error.span() else {
@@ -16,7 +16,7 @@ pub(super) fn place<T: DeserializeOwned>(text: &str, error: &Error) -> Range<usi
     let Some(value) = value_at(document.get_mut(), &at) else { return at };
     let DeValue::Array(list) = value else { return within(value, at, error.message()) };
     let items = list.clone();
-    // The item is the last one of the shortest beginning of the list in which there is this mistake.
+    // The faulty item is the last one of the shortest prefix of the list that has the error.
     let lengths: Vec<usize> = (1..items.len()).collect();
     let before = lengths.partition_point(|length| {
         if let Some(DeValue::Array(list)) = value_at(document.get_mut(), &at) {
@@ -29,7 +29,8 @@ pub(super) fn place<T: DeserializeOwned>(text: &str, error: &Error) -> Range<usi
     items.get(before).map_or(at, |item| within(item.get_ref(), item.span(), error.message()))
 }
 
-/// The list, or the table, that is at `at`; of a list of tables, which is where its first one is, the list.
+/// The list or the table at `at`; for a list of tables, whose position is that of its first one,
+/// the list.
 fn value_at<'a, 'i>(table: &'a mut DeTable<'i>, at: &Range<usize>) -> Option<&'a mut DeValue<'i>> {
     table.iter_mut().find_map(|(_, value)| inside(value, at))
 }
@@ -49,14 +50,14 @@ fn inside<'a, 'i>(
     }
 }
 
-/// The place of `value`, which is at `at`; of a table that of the key which `message` names.
+/// The position of `value`, which is at `at`; for a table that of the key which `message` names.
 fn within(value: &DeValue<'_>, at: Range<usize>, message: &str) -> Range<usize> {
     let key = value.as_table().and_then(|table| named(table, message));
     key.unwrap_or(at)
 }
 
-/// The value of the first key of `table` that `message` names, as `key` or `key = …`; if that is a list, the last
-/// item of which it speaks.
+/// The value of the first key of `table` that `message` names, as `key` or `key = …`; if that is a
+/// list, the last item that it mentions.
 fn named(table: &DeTable<'_>, message: &str) -> Option<Range<usize>> {
     let quoted = message.split('`').skip(1).step_by(2);
     let mut names = quoted.filter_map(|text| text.split([' ', '=']).next());

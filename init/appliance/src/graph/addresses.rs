@@ -1,4 +1,5 @@
-//! Where units can be reached: no two of them at the same place, and whoever reaches one finds it.
+//! Checks the addresses of units: no two units share one, and every address that a unit reaches
+//! exists.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,7 @@ use super::UnitSource;
 use crate::file_error::{FileError, nearest};
 use crate::name::UnitName;
 
-/// Refuses a path of a socket, or a protocol with a port, that two units have.
+/// Rejects a socket path, or a protocol with a port, that two units have.
 pub(super) fn check(units: &[UnitSource]) -> Result<(), Box<FileError>> {
     let mut taken: BTreeMap<String, usize> = BTreeMap::new();
     for (index, source) in units.iter().enumerate() {
@@ -37,7 +38,7 @@ pub(super) fn check(units: &[UnitSource]) -> Result<(), Box<FileError>> {
     Ok(())
 }
 
-/// Refuses a unit that reaches a port that is not there.
+/// Rejects a unit that reaches a port that does not exist.
 pub(super) fn reached(units: &[UnitSource]) -> Result<(), Box<FileError>> {
     for source in units {
         for (whom, ports) in &source.unit.reaches {

@@ -1,6 +1,6 @@
-//! What a unit may be, by who wrote it: PID 1's own program, a service of Octet's, or a program of
-//! the appliance's owner. A service that is taken over can be only itself, so no service is root,
-//! and none of the owner's has a power over others.
+//! The limits of a unit by its author: PID 1's own program, a service of Octet's, or a program of
+//! the appliance's owner. A compromised service must not gain more than its own rights, so no
+//! service is root, and none of the owner's has power over others.
 
 use super::UnitSource;
 use crate::INIT_PROGRAM;
@@ -8,10 +8,10 @@ use crate::file_error::FileError;
 use crate::unit::{Unit, UnitType};
 use crate::user::USERS;
 
-/// The first of the users that are the owner's to give.
+/// The first of the users for the owner's services.
 const EXTRA: &str = "extra-";
 
-/// Refuses a unit that is more than its author may make it.
+/// Rejects a unit with more rights than its author may give it.
 pub(super) fn check(source: &UnitSource) -> Result<(), Box<FileError>> {
     let unit = &source.unit;
     if source.of_owner {

@@ -23,14 +23,14 @@ fn a_box_without_boards_and_one_with_them() {
     assert_eq!((found[0].name.as_str(), found[0].board), ("hill", None));
     assert_eq!(found[0].at.unwrap().to_string(), "203.0.113.7:51820");
     assert_eq!(found[0].descriptor, descriptor(1));
-    // One node by the router, by a board, and another that has to find this box.
+    // One node at the router, one at a board, and one that has to contact this box.
     let again = line("hill", &descriptor(1).to_string(), "board = 4");
     let lake = line("lake", &descriptor(2).to_string(), "");
     let found = read(&format!("[cluster]\nboards = 4\n{hill}{again}{lake}")).unwrap();
     assert_eq!(found.iter().map(|it| it.board).collect::<Vec<_>>(), [None, Some(4), None]);
 }
 
-/// Each at the line where a person has to change something, and said what.
+/// Each mistake is marked at the line that has to be changed, with what to do.
 #[test]
 fn mistakes_are_placed() {
     let (one, two) = (descriptor(1).to_string(), descriptor(2).to_string());
@@ -92,7 +92,7 @@ fn one_node_has_so_many() {
     assert!(error.message.contains("more than 32"), "{error}");
 }
 
-/// Somebody says of another one's key of `forward` that it is his.
+/// A node claims another node's key of `forward` as its own.
 #[test]
 fn nobody_has_anothers_key() {
     let stolen = crate::descriptor::tests::descriptor_with(3, 1);

@@ -1,4 +1,4 @@
-//! A protocol, as a policy names it.
+//! The protocol of a policy.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ pub(super) const MPLS_IN_IP: &str = "mpls-in-ip";
 pub(super) enum Named {
     Transport(Protocol),
     Ping,
-    /// One without ports that has no name here, or [`super::MPLS_IN_IP`].
+    /// A protocol without ports that has no name here, or [`super::MPLS_IN_IP`].
     Number(u8),
 }
 

@@ -89,7 +89,7 @@ fn who() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// What a box keeps as JSON says the same as the text did; and no text makes it panic.
+    /// The JSON that a box stores is equivalent to the text; and no text causes a panic.
     #[test]
     fn survives_any_text(from in who(), to in who(), protocol in "tcp|udp|icmp|mpls-in-ip|[a-z]{0,3}",
                          ports in prop::collection::vec((0..70_000i64, "[0-9]{1,5}-[0-9]{1,5}|\\PC{0,4}"), 0..3)) {

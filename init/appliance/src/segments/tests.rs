@@ -145,7 +145,7 @@ fn a_published_port_leads_to_one_place() {
     }
 }
 
-/// At the ports from which the box speaks outside nobody is let in, by whichever line.
+/// No policy allows inbound flows to the ports of masquerading.
 #[test]
 fn ports_to_speak_from_are_nobodys() {
     let publish = |port: &str| {
@@ -178,8 +178,8 @@ fn ports_to_speak_from_are_nobodys() {
     }
 }
 
-/// A board's link to another box passes the router, so a line has to let it one way or the other. The router's
-/// own needs none.
+/// A board's link to another box passes the router, so a policy has to allow one direction. The
+/// router's own link needs none.
 #[test]
 fn a_neighbour_of_a_board_needs_a_line() {
     let neighbour = |more: &str| {
@@ -220,7 +220,7 @@ fn a_neighbour_of_a_board_needs_a_line() {
 }
 
 proptest! {
-    /// Which ports are let in from outside, and which are refused.
+    /// Which ports from outside are allowed, and which are rejected.
     #[test]
     fn none_of_those_to_speak_from(port in 60_900..62_100u16, more in 0..60u16, is_published: bool) {
         let udp = format!("protocol = \"udp\"\nports = \"{port}-{}\"", port + more);
@@ -232,7 +232,7 @@ proptest! {
         prop_assert_eq!(read(&lines).is_err(), touches);
     }
 
-    /// Against the lines themselves, asked one after another.
+    /// Compared with the policies themselves, evaluated one after another.
     #[test]
     fn lets_what_some_line_lets(lines in prop::collection::vec((1..5u8, 1..5u8, 1..30u16, 0..9u16), 1..9)) {
         let text: String = lines.iter().filter(|(from, to, ..)| from != to).map(|(from, to, first, more)| {

@@ -25,13 +25,13 @@ fn by_a_line_or_by_an_address() {
     assert_eq!(vpn("hill").unwrap().exit, ExitNode::Line("hill".parse().unwrap()));
     assert_eq!(vpn(NODE).unwrap().exit, ExitNode::Node(NODE.parse().unwrap()));
     assert_eq!(read(&format!("{BOX}{hill}")).unwrap(), None);
-    // A board's line may name it, if the router has a link to somebody.
+    // A board's neighbour may be named, if the router has a link to somebody.
     let lake = neighbour("lake", 2, "board = 3\nat = \"203.0.113.7:51820\"\n");
     let text = format!("{BOX}{hill}{lake}[vpn]\nexit = \"lake\"\n");
     assert_eq!(read(&text).unwrap().unwrap().exit.to_string(), "lake");
 }
 
-/// Each at the line where a person has to change something, and said what.
+/// Each mistake is marked at the line that has to be changed, with what to do.
 #[test]
 fn mistakes_are_placed() {
     let hill = neighbour("hill", 1, "");

@@ -1,4 +1,4 @@
-//! Rows in time as a drawing (SVG): what took how long, and what waited for what.
+//! Draws rows on a time axis (SVG): how long each step took, and what it waited for.
 
 use std::fmt::Write;
 
@@ -6,23 +6,23 @@ use octet_appliance::is_control_or_format;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Pixels of one row, and of the names on the left.
+/// Height of a row, and width of the names on the left, in pixels.
 const ROW: u64 = 18;
 const LEFT: u64 = 170;
 
-/// Pixels that the time takes.
+/// Width of the time axis in pixels.
 const WIDTH: u64 = 900;
 
-/// What is drawn; all times are in milliseconds.
+/// The content of a drawing; all times are in milliseconds.
 #[derive(Deserialize)]
 struct Drawing {
     rows: Vec<Row>,
-    /// When all of it was ready.
+    /// When everything was ready.
     #[serde(default)]
     ready_at: Option<u64>,
 }
 
-/// One row: what it is, since when it was being started, and when it was ready.
+/// One row: its name, when its start began, and when it was ready.
 #[derive(Deserialize)]
 struct Row {
     name: String,
@@ -32,7 +32,7 @@ struct Row {
     ready: Option<u64>,
 }
 
-/// What `value` says, drawn; nothing, if it is no drawing.
+/// Draws `value`; `None` if it is not a drawing.
 pub fn draw(value: &Value) -> String {
     let Ok(Drawing { rows, ready_at }) = Drawing::deserialize(value) else { return String::new() };
     let ends = rows.iter().map(|row| row.ready.unwrap_or(row.start)).chain(ready_at);
@@ -54,7 +54,7 @@ pub fn draw(value: &Value) -> String {
             None => ("never", last, "not ready".to_owned()),
         };
         let (left, right) = (x(row.start), x(end));
-        // Text takes all that is written, here and below.
+        // Writing to a string cannot fail, here and below.
         let _ = writeln!(
             svg,
             "<text x=\"4\" y=\"{}\">{}</text>\
@@ -81,7 +81,7 @@ pub fn draw(value: &Value) -> String {
     svg + "</svg>\n"
 }
 
-/// Another's words, so that they are text and nothing else.
+/// Escapes foreign text, so that it cannot become markup.
 fn escape(text: &str) -> String {
     let shown = |c: char| if is_control_or_format(c) { '\u{fffd}' } else { c };
     let text: String = text.chars().map(shown).collect();

@@ -1,4 +1,4 @@
-//! What is in a folder (the specification's "FAT Directory Structure" and "FAT Long Directory
+//! The content of a folder (the specification's "FAT Directory Structure" and "FAT Long Directory
 //! Entries").
 
 use std::mem::take;
@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::{FatFault, SECTOR, u16_at, u32_at};
 
-/// Bytes of one slot. A file has one, and before it those with parts of its long name.
+/// Bytes of one slot. A file has one, preceded by those with parts of its long name.
 pub const SLOT: usize = 32;
 
 const NAME: usize = 11;
@@ -26,13 +26,13 @@ const FOLDER: u8 = 0x10;
 const LONG: u8 = 0x0F;
 const RESERVED: u8 = 0xC0;
 
-/// Set in the part of a long name that comes first, which is its end.
+/// Set in the part of a long name that is stored first, which is the name's end.
 const LAST: u8 = 0x40;
 const MAX_PARTS: u8 = 20;
-/// Where the 13 characters of a part are.
+/// Positions of the 13 characters of a part.
 const UNITS: [Range<usize>; 3] = [1..11, 14..26, 28..32];
 
-/// A folder's names for itself and for the one that it is in.
+/// The entries `.` and `..`.
 const DOTS: [&[u8]; 2] = [b".          ", b"..         "];
 
 /// Bytes that no short name has.
@@ -45,7 +45,6 @@ pub struct DirectoryEntry {
     pub name: String,
     /// Its slots, those of the long name first.
     pub slots: Range<usize>,
-    /// Whether it is a folder.
     pub is_folder: bool,
     /// Its first cluster; 0 if it has none.
     pub first: u32,
@@ -53,32 +52,32 @@ pub struct DirectoryEntry {
     pub size: u32,
 }
 
-/// All that is in a folder.
+/// The content of a folder.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct DirectoryContent {
     /// Its files and folders, without `.` and `..` and without the volume's label.
     pub entries: Vec<DirectoryEntry>,
-    /// Slots of long names that belong to none of them.
+    /// Slots of long names that belong to no file.
     pub orphans: Vec<usize>,
 }
 
-/// A long name of which some parts were read.
+/// A partly read long name.
 #[derive(Default)]
 struct LongName {
     slots: Range<usize>,
-    /// How many parts are to come.
+    /// Number of remaining parts.
     left: u8,
     sum: u8,
 }
 
 impl LongName {
-    /// One that begins in the slot `index`.
+    /// Begins a long name in the slot `index`.
     fn begin(index: usize, slot: &[u8]) -> Option<Self> {
         let left = slot[0].checked_sub(LAST).filter(|left| (1..=MAX_PARTS).contains(left))?;
         Some(Self { slots: index..index + 1, left: left - 1, sum: slot[SUM] })
     }
 
-    /// Takes the part in `slot`, if it is the next one.
+    /// Adds the part in `slot`, if it is the next one.
     fn takes(&mut self, slot: &[u8]) -> bool {
         let next = self.left > 0 && slot[0] == self.left && slot[SUM] == self.sum;
         if next {
@@ -93,10 +92,10 @@ impl LongName {
     }
 }
 
-/// Reads a folder. As for the kernel, a slot that was never used does not end it.
+/// Reads a folder. As in the kernel, a slot that was never used does not end it.
 ///
 /// # Errors
-/// Something in it is none of a folder.
+/// It has invalid content.
 pub fn read(bytes: &[u8]) -> Result<DirectoryContent, FatFault> {
     let mut content = DirectoryContent::default();
     let mut long = LongName::default();
@@ -146,7 +145,7 @@ pub fn is_at(bytes: &[u8], first: u32) -> bool {
     &slot[..NAME] == DOTS[0] && slot[ATTRIBUTES] & FOLDER != 0 && first_cluster(slot) == first
 }
 
-/// Whether nothing was ever in the folder's first sector, where the kernel begins to fill it.
+/// Whether the folder's first sector, where the kernel begins to fill it, was never used.
 pub fn begins_unused(bytes: &[u8]) -> bool {
     bytes[DOTS.len() * SLOT..SECTOR].iter().all(|byte| *byte == FREE)
 }
@@ -156,15 +155,15 @@ pub fn delete(bytes: &mut [u8], slot: usize) {
     bytes[slot * SLOT] = DELETED;
 }
 
-/// Takes its clusters from the file in a slot.
+/// Removes the clusters from the file in a slot.
 pub fn empty(bytes: &mut [u8], slot: usize) {
     for (at, len) in [(FIRST_HIGH, 2), (FIRST_LOW, 2), (SIZE, 4)] {
         bytes[slot * SLOT + at..][..len].fill(0);
     }
 }
 
-/// Marks slots that were never used as deleted, if used ones follow: firmware takes the first for
-/// the end, the kernel does not. Returns whether there are any.
+/// Marks unused slots before used ones as deleted: firmware takes the first unused slot for the
+/// end, the kernel does not. Returns whether there are any.
 pub fn close_gaps(bytes: &mut [u8]) -> bool {
     let used = bytes.chunks_exact(SLOT).rposition(|slot| !matches!(slot[0], FREE | DELETED));
     let gaps = bytes.chunks_exact_mut(SLOT).take(used.unwrap_or(0)).filter(|slot| slot[0] == FREE);
@@ -192,7 +191,7 @@ fn short_name(slot: &[u8]) -> String {
     }
 }
 
-/// The long name that is in these slots, its end first.
+/// The long name in these slots, its end first.
 fn long_name(slots: &[u8]) -> String {
     let parts = slots.rchunks_exact(SLOT);
     let units = parts.flat_map(|slot| UNITS.into_iter().flat_map(|it| slot[it].chunks_exact(2)));
@@ -200,12 +199,12 @@ fn long_name(slots: &[u8]) -> String {
     text(char::decode_utf16(units).map(|it| it.unwrap_or(char::REPLACEMENT_CHARACTER)))
 }
 
-/// A name for a log: nothing that moves the cursor.
+/// A name for a log, without control characters.
 fn text(letters: impl Iterator<Item = char>) -> String {
     letters.map(|it| if it.is_control() { char::REPLACEMENT_CHARACTER } else { it }).collect()
 }
 
-/// What every part of a long name knows of the short one.
+/// The checksum of the short name, which every part of the long name has.
 fn sum(name: &[u8]) -> u8 {
     name.iter().fold(0_u8, |sum, byte| sum.rotate_right(1).wrapping_add(*byte))
 }

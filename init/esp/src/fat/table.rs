@@ -1,27 +1,28 @@
-//! The file allocation table: for each cluster, which one comes next.
+//! The file allocation table: for each cluster the next one of its file.
 
 use super::volume::VolumeGeometry;
 use super::{FatProblem, u32_at};
 
-/// The upper four bits of an entry are not part of it, and stay as they are.
+/// The upper four bits are reserved, and are preserved.
 const BITS: u32 = 0x0FFF_FFFF;
 const BAD: u32 = 0x0FFF_FFF7;
 const MIN_END: u32 = 0x0FFF_FFF8;
 const END: u32 = 0x0FFF_FFFF;
 
-/// Entry 1 is no cluster's: both bits are set in a volume that was unmounted and had no errors.
+/// Entry 1 belongs to no cluster: both bits are set in a volume that was unmounted and had no
+/// errors.
 const STATE: usize = 4;
 const CLEAN: u32 = 0x0C00_0000;
 
-/// What the table says about a cluster.
+/// The table's entry of a cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClusterLink {
     Free,
-    /// The file goes on there.
+    /// The file continues there.
     Next(u32),
-    /// It is the file's last one.
+    /// The last cluster of its file.
     End,
-    /// Nothing is to be kept there.
+    /// A bad cluster, which must not be used.
     Bad,
 }
 
@@ -32,7 +33,7 @@ pub struct FatTable {
 }
 
 impl FatTable {
-    /// The table in `bytes`, which are as many as the volume has for it.
+    /// The table in `bytes`, which have the size of the volume's table.
     ///
     /// # Errors
     /// It does not begin as a table.
@@ -52,7 +53,7 @@ impl FatTable {
         2..self.clusters + 2
     }
 
-    /// What it says about a cluster that is there. The next one may be none.
+    /// The entry of an existing cluster. The next one may be invalid.
     pub fn link(&self, cluster: u32) -> ClusterLink {
         match u32_at(&self.bytes, 4 * cluster as usize) & BITS {
             0 => ClusterLink::Free,
@@ -77,19 +78,19 @@ impl FatTable {
         self.bytes[at..at + 4].copy_from_slice(&(kept | value).to_le_bytes());
     }
 
-    /// How many clusters are free.
+    /// The number of free clusters.
     pub fn free(&self) -> u32 {
         self.numbers().filter(|cluster| self.link(*cluster) == ClusterLink::Free).count() as u32
     }
 
-    /// Notes that the volume was unmounted.
+    /// Marks the volume as unmounted.
     pub fn mark_clean(&mut self) {
         let state = u32_at(&self.bytes, STATE) | CLEAN;
         self.bytes[STATE..STATE + 4].copy_from_slice(&state.to_le_bytes());
     }
 }
 
-/// Whether the first sector of a table says that the volume was not unmounted.
+/// Whether the first sector of a table marks the volume as not unmounted.
 pub fn is_dirty(sector: &[u8]) -> bool {
     u32_at(sector, STATE) & CLEAN != CLEAN
 }

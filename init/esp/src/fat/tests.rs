@@ -13,7 +13,7 @@ use super::*;
 use damage::{Damage, Holds, damaged, damages};
 use disk::{Disk, FILES};
 
-/// What `fsck.vfat` says if all is well.
+/// The output and status of `fsck.vfat` if all is well.
 const WELL: (&str, Option<i32>) = ("", Some(0));
 
 #[test]
@@ -30,7 +30,7 @@ fn path(files: &BTreeMap<String, Vec<u8>>, name: &str) -> String {
     files.keys().find(|path| path.starts_with(&format!("/folder/{name}05 "))).unwrap().clone()
 }
 
-/// Each kind of damage by itself: what is said, and which files there are afterwards.
+/// Each kind of damage alone: the report, and the remaining files.
 #[test]
 fn mends_what_a_cut_leaves() {
     use Damage::*;
@@ -89,7 +89,7 @@ fn mends_what_a_cut_leaves() {
     }
 }
 
-/// A kernel that was being written, unlike one that was finished, is what its name says.
+/// A kernel that was being written is recognised by its name, unlike a finished one.
 #[test]
 fn a_large_file_that_is_not_finished_is_emptied() {
     let mut disk = Disk::made();
@@ -101,7 +101,7 @@ fn a_large_file_that_is_not_finished_is_emptied() {
     assert_eq!((&*said, status), WELL);
 }
 
-/// Neither does `fsck.vfat` mind, but firmware sees less than the kernel does.
+/// `fsck.vfat` does not report this, but firmware sees fewer files than the kernel does.
 #[test]
 fn a_folder_does_not_end_before_its_files() {
     let whole = Disk::made();
@@ -129,7 +129,7 @@ fn what_is_reserved_and_a_hint_stay() {
     assert_eq!(after(1_000_000), u32::MAX, "there is no such cluster");
 }
 
-/// Several at once; the files that nothing was done to are as they were.
+/// Several at once; the files that were not damaged are unchanged.
 #[test]
 fn fsck_has_nothing_to_say_afterwards() {
     let mut runner = TestRunner::deterministic();
@@ -176,7 +176,7 @@ fn tidies_a_device_only_if_it_has_to() {
         let said = said.unwrap().unwrap();
         assert!(said.starts_with("clusters freed: 2; ") && said.ends_with("; marked as unmounted"));
         assert!(!same);
-        // What cannot be mended is left alone, all of it.
+        // If anything cannot be repaired, the whole volume is left alone.
         disk.link(2, disk.file(4).first, 1);
         let (said, same) = tidy(&disk, Check::IfDirty);
         let said = said.unwrap_err();

@@ -1,45 +1,45 @@
-//! Where things lie on the volume (the specification's "Boot Sector and BPB" and "FAT32 FSInfo
-//! Sector Structure").
+//! The layout of the volume (the specification's "Boot Sector and BPB" and "FAT32 FSInfo Sector
+//! Structure").
 
 use super::{FatProblem, SECTOR, u16_at, u32_at};
 
-/// More clusters are never there: it bounds the memory that a plan needs.
+/// Maximum number of clusters: it limits the memory that a plan needs.
 const MAX: u32 = 1 << 22;
 
-/// With fewer it would not be FAT32 (ibid., "FAT Type Determination").
+/// With fewer clusters it would not be FAT32 (ibid., "FAT Type Determination").
 const MIN: u32 = 65_525;
 
 const ENTRIES_PER_SECTOR: u32 = 128;
 
-/// Where FSINFO has its three signatures, and what they are.
+/// Offsets and values of the three signatures of FSINFO.
 const SIGNATURES: [(usize, u32); 3] = [(0, 0x4161_5252), (484, 0x6141_7272), (508, 0xAA55_0000)];
 const FREE_COUNT: usize = 488;
 const NEXT_FREE: usize = 492;
 const UNKNOWN: u32 = u32::MAX;
 
-/// The places and sizes of one volume. All sectors are there: none of the numbers overlap.
+/// Positions and sizes of one volume. All sectors exist, and no areas overlap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VolumeGeometry {
     /// Sectors of one cluster: 1 to 128.
     pub cluster: usize,
-    /// How many clusters there are; their numbers start with 2.
+    /// The number of clusters; their numbers start with 2.
     pub clusters: u32,
     /// The sector in which cluster 2 begins.
     pub data: u64,
     /// The sector in which each table begins.
     pub tables: [u64; 2],
-    /// Sectors of a table that are in use.
+    /// Used sectors of a table.
     pub table_sectors: usize,
     /// The first cluster of the root.
     pub root: u32,
     /// The sector FSINFO.
     pub info: u64,
-    /// The byte with which a table begins.
+    /// The first byte of a table.
     pub media: u8,
 }
 
 impl VolumeGeometry {
-    /// Reads sector 0.
+    /// Parses sector 0.
     ///
     /// # Errors
     /// It is not as the builder makes it.
@@ -83,7 +83,7 @@ impl VolumeGeometry {
         (2..self.clusters + 2).contains(&cluster)
     }
 
-    /// The first sector of a cluster that is there.
+    /// The first sector of an existing cluster.
     pub fn sector(&self, cluster: u32) -> u64 {
         self.data + u64::from(cluster - 2) * self.cluster as u64
     }
@@ -93,7 +93,7 @@ impl VolumeGeometry {
     }
 }
 
-/// Looks whether a sector is FSINFO.
+/// Checks that a sector is FSINFO.
 pub fn check_info(info: &[u8]) -> Result<(), FatProblem> {
     match SIGNATURES.iter().all(|(at, signature)| u32_at(info, *at) == *signature) {
         true => Ok(()),
@@ -101,7 +101,7 @@ pub fn check_info(info: &[u8]) -> Result<(), FatProblem> {
     }
 }
 
-/// FSINFO with this number of free clusters. The hint where to look for one stays if it can.
+/// FSINFO with this number of free clusters. The hint where to search for one is kept if possible.
 pub fn info(old: &[u8], volume: &VolumeGeometry, free: u32) -> Vec<u8> {
     let mut info = old.to_vec();
     info[FREE_COUNT..][..4].copy_from_slice(&free.to_le_bytes());

@@ -1,4 +1,5 @@
-//! Through all folders: whose each cluster is, and which files a cut has left in the middle.
+//! Walks through all folders: finds the owner of each cluster, and files that a power cut has left
+//! incomplete.
 
 use std::collections::VecDeque;
 
@@ -7,28 +8,28 @@ use super::table::{ClusterLink, FatTable};
 use super::volume::VolumeGeometry;
 use super::{FatFault, FatProblem, FatWrite, ReadAt, add, read};
 
-/// How many slots all folders together may have, and how deep they may be: far more than an image
-/// has. Both bound time and memory.
+/// Maximum number of slots of all folders together, and maximum depth: far more than an image has.
+/// Both limit time and memory.
 const SLOTS: usize = 1 << 16;
 const DEEPEST: usize = 16;
 
-/// Files of more bytes are never emptied, unless their name says that they are not finished.
+/// Larger files (in bytes) are never emptied, unless their name marks them as unfinished.
 const LARGE: u32 = 64 << 10;
 const UNFINISHED: &str = ".new";
 
-/// How many files are told by name.
+/// Maximum number of files that are reported by name.
 const TOLD: usize = 8;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Owner {
     Nobody,
-    /// That of a file or a folder.
+    /// It belongs to a file or a folder.
     Kept,
-    /// That of a file that gives it back.
+    /// It belongs to a file that releases it.
     Dropped,
 }
 
-/// A folder to look into.
+/// A folder to be read.
 struct Folder {
     path: String,
     depth: usize,
@@ -37,31 +38,31 @@ struct Folder {
 
 struct Chain {
     clusters: Vec<u32>,
-    /// Whether it has an end; otherwise it goes on at a free cluster.
+    /// Whether its chain has an end; otherwise it continues at a free cluster.
     whole: bool,
 }
 
-/// What becomes of a file.
+/// What is done with a file.
 enum Fate {
     Stays,
-    /// It was being made, or removed: its clusters are not there.
+    /// It was being made or removed: its clusters are missing.
     Emptied,
-    /// It was being renamed: another name stands for the same clusters.
+    /// It was being renamed: another name refers to the same clusters.
     Removed,
     /// A folder that was being made.
     Unmade,
 }
 
-/// What was found on the way.
+/// The findings so far.
 pub struct TreeWalk<'a> {
     volume: &'a VolumeGeometry,
     table: &'a FatTable,
     owners: Vec<Owner>,
     /// For each cluster the size of the file that begins with it; 0 if none does.
     sizes: Vec<u32>,
-    /// Those still to look into.
+    /// Folders still to be read.
     folders: VecDeque<Folder>,
-    /// Of all folders so far.
+    /// Number of slots of all folders so far.
     slots: usize,
     /// Clusters that become the last one of their file.
     ends: Vec<u32>,
@@ -71,7 +72,7 @@ pub struct TreeWalk<'a> {
 }
 
 impl<'a> TreeWalk<'a> {
-    /// Goes through all folders, from the root on.
+    /// Walks through all folders, from the root on.
     pub fn through(
         device: &impl ReadAt,
         volume: &'a VolumeGeometry,
@@ -158,8 +159,8 @@ impl<'a> TreeWalk<'a> {
         Ok(Fate::Stays)
     }
 
-    /// Whether the folder at `first` is one that was being made: its only cluster was never written, or
-    /// is nobody's in the table and has no file that was there before.
+    /// Whether the folder at `first` was being made: its only cluster was never written, or is free
+    /// in the table and has no file that existed before.
     fn is_unmade(&self, device: &impl ReadAt, first: u32) -> Result<bool, FatProblem> {
         if !self.volume.has(first) || self.owners[first as usize] != Owner::Nobody {
             return Ok(false);
@@ -180,14 +181,14 @@ impl<'a> TreeWalk<'a> {
         })
     }
 
-    /// Whether this is a file that was being made.
+    /// Whether this file was being made.
     fn is_new(&self, entry: &DirectoryEntry) -> bool {
         let has_clusters = entry.first != 0
             && !(self.volume.has(entry.first) && self.table.link(entry.first) == ClusterLink::Free);
         !entry.is_folder && (!has_clusters || is_unfinished(&entry.name))
     }
 
-    /// Takes the clusters of a folder, to look into it later.
+    /// Claims the clusters of a folder, and queues it.
     fn folder(&mut self, path: String, depth: usize, first: u32) -> Result<(), FatFault> {
         let Chain { clusters, whole } = self.follow(first)?;
         if !whole {
@@ -201,7 +202,7 @@ impl<'a> TreeWalk<'a> {
         Ok(())
     }
 
-    /// Takes the clusters of a file; gives back those that it has no use for.
+    /// Claims the clusters of a file, and releases those beyond its size.
     fn file(&mut self, entry: &DirectoryEntry) -> Result<Fate, FatFault> {
         let DirectoryEntry { first, size, .. } = *entry;
         let needed = size.div_ceil(self.volume.cluster_bytes()) as usize;
@@ -232,7 +233,7 @@ impl<'a> TreeWalk<'a> {
         Ok(Fate::Stays)
     }
 
-    /// Takes all clusters from `first` on. Each is taken once, so this ends.
+    /// Claims all clusters from `first` on. Each is claimed once, so this ends.
     fn follow(&mut self, first: u32) -> Result<Chain, FatFault> {
         let mut clusters = vec![];
         let mut cluster = first;
@@ -266,9 +267,9 @@ impl<'a> TreeWalk<'a> {
     }
 }
 
-/// What a cut keeps from being written is the boot loader's, and small, or named as unfinished. Any
-/// other large file that is not whole may be a kernel whose table was damaged otherwise, and the
-/// other table may still have it: it is left alone.
+/// A file that a power cut leaves incomplete is a small one of the boot loader, or is named as
+/// unfinished. Any other large incomplete file may be a kernel whose table was damaged otherwise,
+/// and the other table may still have it: it is left alone.
 fn emptied(entry: &DirectoryEntry) -> Result<Fate, FatFault> {
     match entry.size > LARGE && !is_unfinished(&entry.name) {
         true => Err(FatFault::NotWhole),
@@ -276,7 +277,7 @@ fn emptied(entry: &DirectoryEntry) -> Result<Fate, FatFault> {
     }
 }
 
-/// By its name. A short one is kept in capitals, however it is shown.
+/// Decided by its name. A short name is stored in capitals, however it is shown.
 fn is_unfinished(name: &str) -> bool {
     name.to_ascii_lowercase().ends_with(UNFINISHED)
 }
@@ -285,9 +286,9 @@ fn at(path: &str) -> impl Fn(FatFault) -> FatProblem {
     move |fault| FatProblem::File { path: path.to_owned(), fault }
 }
 
-/// What is to be done.
+/// The resulting repairs.
 pub struct Walked {
-    /// What is written into folders.
+    /// The writes to folders.
     pub writes: Vec<FatWrite>,
     pub done: Vec<String>,
     owners: Vec<Owner>,
@@ -295,7 +296,7 @@ pub struct Walked {
 }
 
 impl Walked {
-    /// Brings the table in line; returns how many clusters became free.
+    /// Updates the table; returns how many clusters became free.
     pub fn settle(&self, table: &mut FatTable) -> usize {
         self.ends.iter().for_each(|cluster| table.end(*cluster));
         let unused = |cluster: &u32| self.owners[*cluster as usize] != Owner::Kept;

@@ -2,7 +2,7 @@ use super::*;
 use octet_appliance::UnitSource;
 use proptest::prelude::*;
 
-/// `cache` for boards 3 and 4, `web` for board 4, `plain` for all, and `door`, which is for all.
+/// `cache` for boards 3 and 4, `web` for board 4, and `plain` and `door` for all.
 fn units() -> Vec<Unit> {
     let unit = |(index, (name, boards)): (usize, (&str, &[u8]))| {
         let base = if name == "door" { "base = true\n" } else { "" };
@@ -96,8 +96,8 @@ fn list() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// Whatever is said, the core hears of every change once: what is held first. What is refused
-    /// changes nothing, and what can be on every node only is never held.
+    /// Whatever is requested, the core receives every change once: first units to hold. A rejected
+    /// request changes nothing, and units that must run everywhere are never held.
     #[test]
     fn the_core_knows_what_is_held(
         steps in prop::collection::vec(

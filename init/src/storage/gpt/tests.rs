@@ -4,10 +4,10 @@ use super::*;
 
 const NAME: &str = "octet-data";
 
-/// What a first boot has drawn.
+/// The random GUID of a first boot.
 const OWN: [u8; 16] = [7; 16];
 
-/// A disk of which only both ends are kept.
+/// A disk of which only both ends are stored.
 #[derive(Clone, PartialEq, Debug)]
 struct Disk {
     head: Vec<u8>,
@@ -16,7 +16,7 @@ struct Disk {
 }
 
 impl Disk {
-    /// One as the builder makes it, `sectors` long, put on a medium of `medium` sectors.
+    /// A disk of `sectors` sectors, as the builder makes it, on a medium of `medium` sectors.
     fn flashed(sectors: u64, medium: u64) -> Self {
         let mut entries = vec![0; ENTRIES * ENTRY];
         for (index, (name, first, last)) in
@@ -82,7 +82,7 @@ impl Disk {
         self
     }
 
-    /// What firmware and kernel make of it: the primary table, else the backup.
+    /// The table that firmware and kernel use: the primary one, or else the backup.
     fn is_readable(&self) -> bool {
         primary(&self.head).or(backup(&self.tail, self.sectors)).is_some()
     }
@@ -103,7 +103,7 @@ fn grows_to_the_end_and_is_content() {
     assert_eq!(grown.head[MBR_SECTORS..MBR_SECTORS + 4], 1_048_575_u32.to_le_bytes());
 }
 
-/// All images have the same GUIDs; after its first boot a disk has one that no other has, and keeps it.
+/// All images have the same GUIDs; after its first boot a disk has a unique one, and keeps it.
 #[test]
 fn the_first_boot_gives_a_guid_once() {
     let guids = |disk: &Disk| {
@@ -115,7 +115,7 @@ fn the_first_boot_gives_a_guid_once() {
     assert_eq!(guids(&flashed)[0], [COMMON.to_vec(), data.clone()]);
     let grown = flashed.clone().finish();
     assert_eq!(guids(&grown), [(); 2].map(|()| [OWN.to_vec(), data.clone()]));
-    // Another drawing changes nothing, and neither does a boot that is not the first.
+    // Another random GUID changes nothing, and neither does a boot that is not the first.
     let again = plan(&grown.head, &grown.tail, grown.sectors, NAME, Some(&[8; 16])).unwrap();
     assert_eq!(again.writes, []);
     let mut later = flashed;
@@ -149,8 +149,8 @@ fn says_why_not() {
 }
 
 proptest! {
-    /// Cut after any sector of any write, with the write's sectors in either order: a table is
-    /// whole, and the next boot gets to where this one would have.
+    /// A power cut after any sector of any write, with the write's sectors in either order: one
+    /// table is valid, and the next boot reaches the same result.
     #[test]
     fn a_cut_is_finished_by_the_next_boot(
         medium in 600_000_u64..10_000_000, cut in 0_usize..100, backwards: bool, damaged: bool
@@ -158,7 +158,7 @@ proptest! {
         let mut disk = Disk::flashed(561_152, medium);
         let grown = disk.clone().finish();
         if damaged {
-            // Its primary table is lost, but the backup is at the end.
+            // The primary table is lost, but the backup is at the end.
             disk = grown.clone();
             disk.head[700] ^= 1;
         }

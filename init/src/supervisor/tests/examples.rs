@@ -1,4 +1,4 @@
-//! One story per rule.
+//! One example per rule.
 
 use super::super::shutdown::{KILL_LIMIT, SHUTDOWN_LIMIT};
 use super::*;
@@ -115,7 +115,7 @@ fn never_ready_is_asked_then_killed_then_failed() {
     assert_eq!(state.next_deadline(), None);
     ends(&mut state, A, ProcessExit::Signal(9), ms(15_001));
     assert!(matches!(state_of(&state, 0), UnitState::Backoff { .. }));
-    // A program that knows nothing of READY=1 is the usual case.
+    // A program that does not send READY=1 is the usual case.
     let told = reason(&state, A);
     assert!(told.starts_with("was not ready within 10s: it did not send READY=1"), "{told}");
     assert!(told.contains("readiness = \"exec\""), "{told}");
@@ -124,14 +124,14 @@ fn never_ready_is_asked_then_killed_then_failed() {
     assert_eq!(reason(&state, A), "was not ready within 10s");
 }
 
-/// A daemon that goes through its files says so; one that says so for ever is not waited for.
+/// A daemon that checks its files may ask for more time; one that asks for ever is not waited for.
 #[test]
 fn who_says_that_it_takes_longer_is_given_time() {
     let mut state = alone(|_| {});
     assert_eq!(state.next_deadline(), Some(ms(10_000)));
     state.step(SupervisorEvent::Extended(A, ms(30_000)), ms(9_000));
     assert_eq!(state.next_deadline(), Some(ms(39_000)));
-    // What it has is not made less.
+    // The deadline is not shortened.
     state.step(SupervisorEvent::Extended(A, ms(1)), ms(10_000));
     assert_eq!(
         (state.step(SupervisorEvent::Tick, ms(10_001)), state.next_deadline()),
@@ -142,7 +142,7 @@ fn who_says_that_it_takes_longer_is_given_time() {
         assert_eq!(state.next_deadline(), Some(ms((now + 30_000).min(200_000))));
     }
     assert_eq!(state.step(SupervisorEvent::Tick, ms(200_000)), [EdgeAction::Ask(A)]);
-    // Who is ready, or to end, has nothing that it could have more time for.
+    // A unit that is ready, or is being stopped, has no start timeout to extend.
     state.step(SupervisorEvent::Extended(A, ms(30_000)), ms(200_001));
     assert_eq!(state.next_deadline(), Some(ms(205_000)));
 }
@@ -251,7 +251,7 @@ fn shutdown_reverses_and_is_bounded() {
 
 #[test]
 fn the_one_that_hears_the_others_stops_after_them() {
-    // It needs a, nobody needs it, and b and c are started before it.
+    // It needs a, nothing needs it, and b and c are started before it.
     let mut logger = settings("logger", &[0]);
     logger.stops_last = true;
     let units = vec![settings("a", &[]), settings("b", &[]), settings("c", &[1]), logger];

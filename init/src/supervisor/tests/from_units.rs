@@ -1,4 +1,4 @@
-//! What the core takes from a unit file.
+//! The settings that the core takes from a unit file.
 
 use octet_appliance::UnitSource;
 

@@ -1,4 +1,4 @@
-//! Units that are not for this node.
+//! Units that must not run on this node.
 
 use super::*;
 
@@ -69,7 +69,7 @@ fn who_is_released_while_it_stops_starts_again() {
     assert_eq!(state.step(hold(C), ms(1)), [EdgeAction::Ask(C)]);
     assert_eq!(state.step(SupervisorEvent::Release(C), ms(2)), []);
     assert_eq!(ends(&mut state, C, ProcessExit::Status(0), ms(3)), [EdgeAction::Start(C)]);
-    // And held while it was to start again.
+    // It is held while it waits to be restarted.
     state.step(SupervisorEvent::Ready(C), ms(4));
     assert_eq!(state.step(SupervisorEvent::Restart(C), ms(5)), [EdgeAction::Ask(C)]);
     assert_eq!(state.step(hold(C), ms(6)), []);

@@ -1,5 +1,5 @@
-//! Tests of the core: examples that a person can follow, properties of every world, and the table
-//! of all states and events.
+//! Tests of the core: readable examples, properties of every world, and the table of all states and
+//! events.
 
 mod examples;
 mod from_units;
@@ -51,7 +51,7 @@ fn state_of(state: &State, unit: usize) -> UnitState {
     state.units[unit].status.state
 }
 
-/// Why a unit of a test is held.
+/// The reason why a unit of a test is held.
 const NOT_HERE: &str = "is for board 3";
 
 const A: UnitId = UnitId(0);
@@ -74,7 +74,7 @@ fn chain() -> State {
     state
 }
 
-/// One unit that was asked to start at 0 ms.
+/// One unit whose start was requested at 0 ms.
 fn alone(change: impl FnOnce(&mut Settings)) -> State {
     let mut settings = settings("a", &[]);
     change(&mut settings);

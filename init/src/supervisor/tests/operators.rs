@@ -1,4 +1,4 @@
-//! What a person asks for, one story per rule.
+//! Commands of operators, one example per rule.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Pauses and budgets, by the clock.
+//! Restart delays and budgets, with exact times.
 
 use super::*;
 

@@ -1,15 +1,15 @@
-//! What is there of a unit, as the kernel would know it, and what it will do.
+//! The processes of a unit, as the kernel would know them, and their future behaviour.
 
 use super::*;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
     Healthy,
-    /// It ends by itself, with this status, before it is ready or later.
+    /// It exits with this status, before it is ready or later.
     Dies(i32),
-    /// It does not hear the stop signal.
+    /// It ignores the stop signal.
     Deaf,
-    /// It does nothing: is never ready, never alive, hears nothing.
+    /// It hangs: it is never ready, never alive, and ignores signals.
     Hangs,
     /// Not even SIGKILL ends it.
     Undying,
@@ -20,22 +20,22 @@ pub enum Fate {
 #[derive(Debug, Clone, Copy)]
 pub struct Main {
     pub fate: Fate,
-    /// The core has been told that its program runs.
+    /// The core was notified that its program runs.
     pub spawned: bool,
     pub said_ready: bool,
     pub asked: bool,
     pub killed: bool,
 }
 
-/// What is there of one unit.
+/// The processes of one unit.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Processes {
     pub main: Option<Main>,
-    /// Children that outlived the main process: whether they die of what they got.
+    /// Children that outlived the main process: whether the signals they received end them.
     pub leftovers: Option<bool>,
-    /// The core is still to be told that its cgroup is empty.
+    /// The core is still to be notified that its cgroup is empty.
     pub owes_emptied: bool,
-    /// The news of its start is behind the news of its end.
+    /// The event of its start comes after the event of its end.
     pub owes_spawned: bool,
 }
 
@@ -46,7 +46,7 @@ impl Processes {
 }
 
 impl Main {
-    /// How it ends now, if it does.
+    /// Its exit status, if it ends now.
     pub fn ending(&self, settings: &Settings) -> Option<ProcessExit> {
         let one_shot = settings.unit_type == UnitType::OneShot;
         match self.fate {

@@ -1,4 +1,4 @@
-//! What holds in every world.
+//! Properties that hold in every world.
 
 use std::io::Write;
 
@@ -13,12 +13,12 @@ use super::*;
 const CASES: u32 = 10_000;
 const CASES_SOAK: u32 = 40_000;
 
-/// Runs a property in so many worlds, and says how many those were.
+/// Runs a property in this many worlds, and prints their number.
 fn in_every_world(name: &'static str, length: usize, holds: impl Fn(Script)) {
     let cases = std::env::var("OCTET_CASES").ok().and_then(|text| text.parse().ok());
     let is_long = std::env::var_os("OCTET_SOAK").is_some();
     let cases = cases.unwrap_or(if is_long { CASES_SOAK } else { CASES });
-    // A seed that failed once says nothing after the next change of how scripts are read.
+    // A failing seed is useless once the interpretation of scripts has changed.
     let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) };
     let mut runner = TestRunner::new(config);
     let scripts = prop::collection::vec(any::<u16>(), 0..length);
@@ -29,7 +29,7 @@ fn in_every_world(name: &'static str, length: usize, holds: impl Fn(Script)) {
     if let Err(TestError::Fail(reason, numbers)) = result {
         panic!("{reason}; Script::new(vec!{numbers:?})");
     }
-    // Past the capture of the test's output: the number is part of what is shown.
+    // Bypasses the capture of the test's output: the number must be visible.
     let _ = writeln!(std::io::stderr(), "{name}: {cases} cases");
 }
 
@@ -42,7 +42,8 @@ fn until_quiet(world: &mut World) {
     }
 }
 
-/// Needs first, never two instances, stop order reversed, all reaped, all of it bounded.
+/// Needs start first, never two instances, stop order reversed, all processes reaped, and
+/// everything bounded.
 #[test]
 fn whatever_was_started_is_stopped_in_order() {
     in_every_world("whatever_was_started_is_stopped_in_order", 400, |script| {
@@ -59,7 +60,7 @@ fn whatever_was_started_is_stopped_in_order() {
         until_quiet(&mut world);
         let began = world.rules.shutdown().expect("it was asked to");
         let finished = world.finished.expect("the machine stays up");
-        // Time passes in jumps here, of 11 s at most; after that, ticks are on time.
+        // Time passes in jumps of at most 11 s here; after that, ticks are on time.
         assert!(finished - began <= Duration::from_secs(17 + 2 * 11), "{:?}", finished - began);
         let given_up = finished - began >= Duration::from_secs(17);
         assert!(given_up || world.processes.iter().all(|it| !it.any()));
@@ -68,7 +69,7 @@ fn whatever_was_started_is_stopped_in_order() {
     });
 }
 
-/// Left alone, every unit reaches its goal, or what keeps it from there has a name.
+/// Without operators every unit reaches its goal, or there is a reason why not.
 #[test]
 fn quiet_means_goal_or_reason() {
     in_every_world("quiet_means_goal_or_reason", 400, |script| {
@@ -105,8 +106,7 @@ fn quiet_means_goal_or_reason() {
     });
 }
 
-/// Events that make no sense change nothing for the worse: no panic, no second instance, nothing
-/// that counts wrong.
+/// Unexpected events do no harm: no panic, no second instance, no wrong count.
 #[test]
 fn any_sequence_is_survived() {
     in_every_world("any_sequence_is_survived", 300, |mut script| {
@@ -132,7 +132,7 @@ fn any_sequence_is_survived() {
     });
 }
 
-/// What may be there of a unit, from the events alone.
+/// The processes that a unit may have, from the events alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trace {
     None,
@@ -151,7 +151,7 @@ impl Trace {
     }
 }
 
-/// What is kept beside the states agrees with them.
+/// Data derived from the states is consistent with them.
 fn assert_kept_in_step(state: &State) {
     let slots = || state.units.iter();
     let count = |is: fn(UnitState) -> bool| slots().filter(|slot| is(slot.state())).count();

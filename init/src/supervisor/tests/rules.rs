@@ -1,30 +1,30 @@
-//! What must hold at every action and after every event, worked out anew from what is seen.
+//! Rules for every action and every event, computed independently from what is observed.
 
 use super::processes::Processes;
 use super::*;
 
-/// What was seen of each unit.
+/// The observations of each unit.
 #[derive(Debug, Clone)]
 struct Seen {
     settings: Settings,
     state: UnitState,
     since: Moment,
     restarts: u64,
-    /// The operator's last word was stop.
+    /// The operator's last command was stop.
     held: bool,
-    /// It is not to run here.
+    /// It must not run on this node.
     elsewhere: bool,
     grants: Vec<Moment>,
-    /// Failures since it last held out.
+    /// Failures since it was last ready for long enough.
     in_a_row: i32,
-    /// Nobody has given it a new budget; who gets one is not worked out here.
+    /// Its first budget is still in use; renewed budgets are not modelled here.
     budget_is_first: bool,
 }
 
 pub struct Rules {
     seen: Vec<Seen>,
     shutdown: Option<Moment>,
-    /// The next event comes because of this.
+    /// The next event is caused by this one.
     event: Option<SupervisorEvent>,
 }
 
@@ -94,12 +94,12 @@ impl Rules {
         }
     }
 
-    /// Whether `unit` needs `other`, or needs one that does.
+    /// Whether `unit` needs `other`, directly or through others.
     fn rests(&self, unit: usize, other: usize) -> bool {
         self.seen[unit].settings.needs.iter().any(|id| id.0 == other || self.rests(id.0, other))
     }
 
-    /// As [`rests`](Self::rests), but what is done needs nothing any more.
+    /// As [`rests`](Self::rests), but a unit that has exited successfully needs nothing any more.
     fn rests_now(&self, unit: usize, other: usize) -> bool {
         let Seen { settings, state, .. } = &self.seen[unit];
         let done = settings.unit_type == UnitType::OneShot && *state == UnitState::Exited;
@@ -170,7 +170,7 @@ impl Rules {
         }
     }
 
-    /// Compares each unit with what it was before the event.
+    /// Compares each unit with its state before the event.
     pub fn after(&mut self, state: &State, now: Moment) {
         for (seen, (id, _, status)) in self.seen.iter_mut().zip(state.units()) {
             let changed = status.state != seen.state || status.since != seen.since;

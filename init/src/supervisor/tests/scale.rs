@@ -1,4 +1,4 @@
-//! Five hundred units come and go.
+//! Five hundred units start and stop.
 use super::*;
 
 const COUNT: usize = 500;
@@ -18,8 +18,8 @@ fn star() -> Vec<Settings> {
     units
 }
 
-/// Does what the core says as a machine would whose processes are as they should be. Returns the
-/// number of events.
+/// Executes the core's actions like a machine whose processes behave well. Returns the number of
+/// events.
 fn run(state: &mut State, first: SupervisorEvent) -> usize {
     let mut events = std::collections::VecDeque::from([first]);
     let mut count = 0;

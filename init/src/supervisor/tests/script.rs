@@ -1,9 +1,10 @@
-//! Where a test's choices come from: a list of numbers, so that a failing case shrinks to a short
-//! list with small numbers in it.
+//! The source of a test's choices: a list of numbers, so that a failing case shrinks to a short
+//! list with small numbers.
 
 use super::*;
 
-/// The choices of one case. When they are used up, every choice is the first: the plainest.
+/// The choices of one case. When they are used up, every choice is the first, which is the
+/// simplest.
 pub struct Script(std::vec::IntoIter<u16>);
 
 impl Script {
@@ -11,7 +12,6 @@ impl Script {
         Self(numbers.into_iter())
     }
 
-    /// A script of its own for every seed.
     pub fn of_seed(seed: u64, length: usize) -> Self {
         let mut numbers = Jitter::new(seed);
         Self::new((0..length).map(|_| (numbers.draw() >> 48) as u16).collect())
@@ -29,7 +29,7 @@ impl Script {
         from[self.draw(from.len())]
     }
 
-    /// True in one of so many.
+    /// True in one of `choices` cases.
     pub fn once_in(&mut self, choices: usize) -> bool {
         self.draw(choices) == choices - 1
     }

@@ -1,8 +1,8 @@
-//! Every state meets every event: the table of what becomes of a unit, made by running worlds.
+//! Every state meets every event: the table of all transitions, made by running worlds.
 //!
-//! Rows and columns come from the enums, so a new state or event is in the table by itself and
-//! fails the test until a world reaches it, or it is listed below as impossible. What is reached is
-//! compared with `testdata/transitions.txt`; `OCTET_WRITE_DOCS=1` writes that anew.
+//! Rows and columns come from the enums, so a new state or event is in the table automatically, and
+//! fails the test until a world reaches it, or it is listed below as impossible. The result is
+//! compared with `testdata/transitions.txt`; `OCTET_WRITE_DOCS=1` rewrites that file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -17,10 +17,10 @@ use super::*;
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/supervisor/testdata/transitions.txt");
 
-/// Worlds that are run. Half of them are enough to reach all there is.
+/// Number of worlds. Half of them are enough to reach all transitions.
 const SEEDS: u64 = 40_000;
 
-/// A row: what a unit is, and whether the machine goes down.
+/// A row: the state of a unit, and whether the machine is shutting down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Row {
     down: bool,
@@ -38,7 +38,7 @@ impl Row {
         Self { down: state.going_down.is_some(), kind: now.into(), then }
     }
 
-    /// All that the types allow.
+    /// All rows that the types allow.
     fn all() -> Vec<Self> {
         let kinds = StateKind::iter().flat_map(|kind| match kind {
             StateKind::Stopping | StateKind::Clearing => {
@@ -72,16 +72,16 @@ impl Row {
 
 type Table = BTreeMap<(Row, EventKind), BTreeSet<String>>;
 
-/// Runs a world of events that may make no sense, and notes what they do.
+/// Runs a world of partly unexpected events, and records what they do.
 fn explore(script: &mut Script, table: &mut Table) {
     let mut state = State::new(script.units(), 0);
     let count = state.units.len();
     let mut now = ms(0);
     let mut until_shutdown = script.draw(60);
     while !script.is_over() && !state.is_finished() {
-        // Mostly so little that what waits for a deadline is seen waiting.
+        // Mostly so little that a unit waiting for a deadline is observed waiting.
         now += if script.once_in(12) { ms(3_000) } else { script.pick(&[ms(0), ms(1), ms(20)]) };
-        // What is due comes first, so that every other event is seen alone.
+        // Due deadlines come first, so that every other event is observed alone.
         if state.next_deadline().is_some_and(|due| due <= now) {
             note(&mut state, SupervisorEvent::Tick, now, table);
             continue;
@@ -96,7 +96,7 @@ fn explore(script: &mut Script, table: &mut Table) {
     }
 }
 
-/// Lets an event happen and notes what becomes of the unit it is about, or of all units.
+/// Applies an event and records the transition of its unit, or of all units.
 fn note(state: &mut State, event: SupervisorEvent, now: Moment, table: &mut Table) {
     let all = 0..state.units.len();
     let (kind, unit) = (EventKind::from(&event), event.unit());
@@ -109,7 +109,7 @@ fn note(state: &mut State, event: SupervisorEvent, now: Moment, table: &mut Tabl
     }
 }
 
-/// What a unit does that is as it should be, or fails now and then.
+/// A likely event of a unit: mostly a success, sometimes a failure.
 fn likely_event(script: &mut Script, state: &State) -> SupervisorEvent {
     let unit = UnitId(script.draw(state.units.len()));
     match state_of(state, unit.0) {

@@ -1,4 +1,4 @@
-//! A world of processes that behave as badly as they may, kept from the actions alone.
+//! A world of processes that behave as badly as possible, simulated from the actions alone.
 
 use super::processes::{Fate, Main, Processes};
 use super::rules::Rules;
@@ -12,7 +12,7 @@ pub struct World {
     pub finished: Option<Moment>,
     pub rules: Rules,
     pub script: Script,
-    /// Whether processes may be undying.
+    /// Whether processes may ignore SIGKILL.
     pub cruel: bool,
 }
 
@@ -40,7 +40,7 @@ impl World {
         }
     }
 
-    /// The core takes an event, and what it wants is done.
+    /// The core handles an event, and its actions are executed.
     pub fn event(&mut self, event: SupervisorEvent) {
         self.rules.before(&event, self.now);
         for action in self.state.step(event, self.now) {
@@ -142,7 +142,7 @@ impl World {
                 let processes = &mut self.processes[unit.0];
                 let seen = processes.main.take().is_some_and(|main| main.spawned);
                 processes.owes_spawned = !seen;
-                // An undying child owes no news: nobody will ever hear that it is gone.
+                // An undying child causes no event: nobody is ever notified of its end.
                 processes.leftovers = (leaves || undying).then_some(false);
                 processes.owes_emptied = !undying;
                 self.event(SupervisorEvent::Exited(unit, exit));
@@ -154,7 +154,7 @@ impl World {
         }
     }
 
-    /// Lets something happen; time passes if there is nothing else. False when quiet.
+    /// Lets something happen; time passes if there is nothing else. Returns false when quiet.
     pub fn turn(&mut self) -> bool {
         let nexts = self.nexts();
         if !nexts.is_empty() && !self.script.once_in(9) {
@@ -164,7 +164,7 @@ impl World {
         }
         self.live();
         let nexts = self.nexts();
-        // Watchdogs of those that live are due forever.
+        // Watchdogs of living units are due for ever.
         let quiet = !self.state.units.iter().any(|slot| {
             let watched = slot.status.state == UnitState::Ready;
             slot.due.is_some() && !watched
@@ -182,13 +182,13 @@ impl World {
         true
     }
 
-    /// Whether its process says that it lives.
+    /// Whether its process notifies that it is alive.
     pub fn lives(&self, unit: UnitId) -> bool {
         let fate = self.processes[unit.0].main.map(|main| main.fate);
         matches!(fate, Some(Fate::Healthy | Fate::Deaf | Fate::Undying))
     }
 
-    /// All that can say so say that they live.
+    /// All processes that can notify that they are alive.
     fn live(&mut self) {
         for unit in (0..self.processes.len()).map(UnitId) {
             if self.lives(unit) {
@@ -197,8 +197,8 @@ impl World {
         }
     }
 
-    /// As [`turn`](Self::turn), but now and then a person comes by, time passes, or the kernel says
-    /// something again.
+    /// As [`turn`](Self::turn), but sometimes an operator acts, time passes, or the kernel repeats
+    /// an event.
     pub fn wild_turn(&mut self) -> bool {
         let unit = UnitId(self.script.draw(self.processes.len()));
         match self.script.draw(18) {

@@ -1,4 +1,4 @@
-//! A router is brought to the plan, or left as it was.
+//! Applies the plan to a router, or leaves it as it was.
 
 use std::cell::RefCell;
 use std::io;
@@ -20,7 +20,7 @@ pub fn keep(_: &RouterState) -> io::Result<()> {
     Ok(())
 }
 
-/// There in few requests, of which none writes where nothing is to be done; and back.
+/// Applies and removes the plan in few requests, none of which writes if nothing is to be done.
 #[test]
 fn there_and_back() {
     let site = Site::start(router());
@@ -53,7 +53,7 @@ fn there_and_back() {
     assert_eq!(outcome.unwrap(), ApplyOutcome::Nothing);
     assert_eq!((site.0.requests().len(), site.0.writing()), (2, 0));
 
-    // What is other is changed alone.
+    // Only what differs is changed.
     let other = crate::site::plan(&LINES.replace("rate = 100", "rate = 50"));
     assert_eq!(
         apply(&mut site.ubus(), &DesiredConfig::Plan(&other), keep).unwrap(),
@@ -97,7 +97,7 @@ fn what_stands_in_the_way_is_told_before_anything_is_touched() {
     assert!(matches!(error, ApplyError::Copy(_)), "{error}");
     assert_eq!(site.0.writing(), 0);
 
-    // Who may only read.
+    // A login that may only read.
     let error = apply(
         &mut site.ubus_as(Login { name: "viewer".into(), password: "adapterpw".into() }),
         &DesiredConfig::Plan(&plan),
@@ -106,7 +106,7 @@ fn what_stands_in_the_way_is_told_before_anything_is_touched() {
     let error = error.unwrap_err();
     assert!(matches!(&error, ApplyError::Ubus(UbusError::Denied(_))), "{error}");
 
-    // Another's change that waits.
+    // Another login's change that waits to be confirmed.
     let mut other = site.ubus_as(Login { name: "root".into(), password: "rootpw".into() });
     let set = json!({ "config": "network", "section": "wan6", "values": { "reqprefix": "no" } });
     other.ask(&[UbusCall::uci("set", set)]).unwrap().remove(0).unwrap();
@@ -122,7 +122,8 @@ fn what_stands_in_the_way_is_told_before_anything_is_touched() {
     );
 }
 
-/// The owner gives a tag of a board's port a network of his own, when all is as the plan says.
+/// The owner puts a VLAN tag of a board's port into a network of his own, after the plan was
+/// applied.
 #[test]
 fn a_way_past_the_vlans_is_told() {
     let site = Site::start(router());
@@ -136,7 +137,7 @@ fn a_way_past_the_vlans_is_told() {
         };
         router.edit("network", add);
     };
-    // On a port that the plan does not name it is his matter.
+    // On a port that the plan does not name this is allowed.
     site.0.with(|router| set(router, "lan10.20"));
     assert_eq!(verify(&mut ubus, &DesiredConfig::Plan(&plan)).unwrap(), [""; 0]);
     site.0.with(|router| set(router, "lan1.20"));
@@ -153,8 +154,8 @@ fn a_way_past_the_vlans_is_told() {
     assert_eq!(site.0.writing(), 0);
 }
 
-/// Whoever asks is in the network of the owner's devices, whose port becomes another one: the way to the router breaks, and comes
-/// back.
+/// The client is in the network of the owner's devices, whose port changes: the connection to the
+/// router breaks, and comes back after the roll-back.
 #[test]
 fn a_lock_out_is_undone() {
     let network = router()
@@ -175,7 +176,7 @@ fn a_lock_out_is_undone() {
     assert_eq!(site.sections(), before);
     site.0.pass(Duration::from_secs(30));
     assert!(site.0.with(|router| router.is_reached()));
-    // Asked by a port that stays, it is done.
+    // From a port that stays, it succeeds.
     site.0.with(|router| router.port = "lan10".to_owned());
     assert_eq!(
         apply(&mut site.ubus(), &DesiredConfig::Plan(&other("lan11")), keep).unwrap(),
@@ -183,7 +184,7 @@ fn a_lock_out_is_undone() {
     );
 }
 
-/// Daemons that do nothing of what is configured, and a rule that the firewall leaves out.
+/// Daemons that apply nothing of the configuration, and a rule that the firewall skips.
 #[test]
 fn what_the_daemons_do_is_looked_at() {
     let plan = plan(LINES);

@@ -1,4 +1,4 @@
-//! What is said of a router that does not answer as it should.
+//! The errors for a router that does not answer as expected.
 
 use crate::site::{Site, router};
 use std::io::{Read, Write};
@@ -39,7 +39,7 @@ fn only_the_router_that_is_meant() {
         panic!("{error}");
     };
     assert_eq!((*said, *seen), (wanted, found));
-    // Not even a password was sent.
+    // No request and so no password was sent.
     assert_eq!(site.0.requests().len(), 0);
     let seen = adopt::look(&address).unwrap();
     assert_eq!((seen.fingerprint, seen.lacks), (found, vec![]));
@@ -48,7 +48,8 @@ fn only_the_router_that_is_meant() {
     assert!(matches!(error, UbusError::Https(HttpsError::Unreachable(..))), "{error}");
 }
 
-/// The port of plain HTTP, as `uhttpd` has it, waits for the rest of what is no request, or says so: either ends at once.
+/// The port of plain HTTP, with `uhttpd`, waits for the rest of an invalid request, or rejects it:
+/// both end at once.
 #[test]
 fn a_port_that_speaks_no_tls() {
     let answer = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
@@ -61,7 +62,7 @@ fn a_port_that_speaks_no_tls() {
             let mut hello = [0; 4096];
             assert_ne!(stream.read(&mut hello).unwrap(), 0);
             stream.write_all(answer.as_bytes()).unwrap();
-            // Until whoever asks has gone; nobody comes again.
+            // Until the client disconnects; there is no further one.
             let _ = stream.read(&mut hello);
             listener.set_nonblocking(true).unwrap();
             listener.accept().map(drop)
@@ -76,7 +77,7 @@ fn a_port_that_speaks_no_tls() {
     }
 }
 
-/// Older releases have a library that speaks no TLS 1.3.
+/// Older releases have a library without TLS 1.3.
 #[test]
 fn a_router_that_speaks_tls_1_2_alone() {
     let site = Site(Rc::new(Server::start_old(router()).unwrap()));
@@ -96,7 +97,7 @@ fn what_a_login_may_not_do_is_told_from_one_that_has_ended() {
         .unwrap_err();
     assert!(matches!(&error, UbusError::Login(name) if name == "adapter"), "{error}");
 
-    // One that has ended is begun again, once.
+    // An ended session is renewed, once.
     let mut ubus = site.ubus();
     ubus.read(&board()).unwrap();
     for fault in [Fault::Expired, Fault::RpcdKilled] {
@@ -121,7 +122,8 @@ fn what_a_login_may_not_do_is_told_from_one_that_has_ended() {
     assert!(matches!(ubus.ask(&[call]).unwrap().remove(0), Err(UbusError::NoData(_))));
 }
 
-/// A file that its owner has written so that nothing can read it, and rules that are too many for rpcd: each is said with what to do.
+/// A file that the owner has made unreadable, and rules too long for rpcd: each error says what to
+/// do.
 #[test]
 fn what_the_router_itself_cannot_read() {
     let site = Site::start(router());
@@ -155,7 +157,7 @@ fn what_the_router_itself_cannot_read() {
     assert!(said.contains("256 KiB") && said.contains("policy"), "{said}");
 }
 
-/// What only reads is asked again, and what does something is not.
+/// Calls that only read are retried, and calls that change something are not.
 #[test]
 fn an_answer_that_is_lost() {
     let site = Site::start(router());

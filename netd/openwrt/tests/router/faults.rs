@@ -1,5 +1,5 @@
-//! Every fault at every request of an apply: in the end all of the router is old or all of it is new, a new session is let
-//! in, and what the owner has written is what it was.
+//! Every fault at every request of an apply: in the end all of the router is old or all of it is
+//! new, it accepts a new session, and the owner's sections are unchanged.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use octet_openwrt_double::http::Request;
 use octet_openwrt_double::{Fault, Router};
 use octet_router::plan::RouterPlan;
 
-/// Longer than a roll-back takes, and what the daemons make of it.
+/// Longer than a roll-back and the work of the daemons take.
 const LONG: Duration = Duration::from_secs(300);
 
-/// The requests of an apply that nothing happens to.
+/// The requests of an apply without faults.
 fn steps(plan: &RouterPlan, files: &[(&str, &str)]) -> Vec<String> {
     let site = Site::start(with(files));
     site.0.count(None);
@@ -31,8 +31,8 @@ fn steps(plan: &RouterPlan, files: &[(&str, &str)]) -> Vec<String> {
     site.0.requests().iter().map(step).collect()
 }
 
-/// A router with these files, asked by the owner's own port. Its daemons are quick, so that they are looked at twice and
-/// not five times.
+/// A router with these files, contacted from the owner's own port. Its daemons are quick, so that
+/// they are checked twice and not five times.
 fn with(files: &[(&str, &str)]) -> Router {
     let mut router = Router::with(files);
     router.delay = 5;
@@ -40,13 +40,15 @@ fn with(files: &[(&str, &str)]) -> Router {
     router
 }
 
-/// The short tier has two of the faults at each request, and each at some. All take a quarter of a minute: a hundred
-/// times a router is brought to another plan, over TLS, by code that is not optimised.
+/// The short tier tests two of the faults at each request, and each fault at some. All of them take
+/// a quarter of a minute: a router is brought to another plan a hundred times, over TLS, by
+/// unoptimised code.
 #[test]
 fn every_fault_at_every_request() {
     let is_long = std::env::var_os("OCTET_SOAK").is_some();
     let few = Fault::ALL.len() / 2;
-    // A small box, so that it does not take long. Sections come, change and go, and staging them takes two requests.
+    // A small box, so that it does not take long. Sections are added, changed and removed, and
+    // staging them takes two requests.
     let head = HEAD
         .replace("boards = 8", "boards = 4")
         .replace(", \"lan5\", \"lan6\", \"lan7\", \"lan8\"", "");
@@ -87,7 +89,7 @@ fn every_fault_at_every_request() {
             assert_eq!(old[1], new[1]);
             site.0.count(Some((number, fault)));
             let outcome = apply(&mut site.ubus(), &DesiredConfig::Plan(&plan), |_| Ok(()));
-            // Whoever comes then: a new login, by another connection.
+            // A later client: a new login, on another connection.
             site.0.back();
             site.0.pass(LONG);
             let state = RouterState::read(&mut site.ubus());
@@ -99,7 +101,7 @@ fn every_fault_at_every_request() {
             assert_eq!(state.ours().len(), now[0].len());
             let is_new = now[0] == new[0];
             assert!(is_new || now[0] == old[0], "{step}, {fault:?}: neither old nor new");
-            // What was said is so.
+            // The reported outcome is true.
             let said = match &outcome {
                 Ok(ApplyOutcome::Applied) => {
                     assert!(is_new, "{step}, {fault:?}: {outcome:?}");
@@ -115,7 +117,7 @@ fn every_fault_at_every_request() {
             };
             let is_known = !matches!(fault, Fault::GoneBefore | Fault::GoneAfter);
             assert!(!is_known || outcome.is_ok(), "{step}, {fault:?}: {outcome:?}");
-            // And the next one gets there.
+            // The next apply succeeds.
             if !is_new {
                 let again =
                     apply(&mut site.ubus(), &DesiredConfig::Plan(&plan), |_| Ok(())).unwrap();

@@ -1,4 +1,4 @@
-//! A flash that takes no more: the router answers that it has applied files of which it has written a part.
+//! A full flash: the router answers that it has applied files of which it has written only a part.
 
 use crate::apply::keep;
 use crate::site::{LINES, Site, plan, router, set_up};
@@ -7,7 +7,7 @@ use octet_openwrt::wanted::DesiredConfig;
 use octet_openwrt_double::Router;
 use octet_openwrt_double::http::Request;
 
-/// How long all files are.
+/// The size of all files.
 fn length(router: &Router) -> usize {
     ["dhcp", "firewall", "network", "system", "wireless", "rpcd", "uhttpd"]
         .map(|it| router.file(it).len())
@@ -15,8 +15,9 @@ fn length(router: &Router) -> usize {
         .sum()
 }
 
-/// Wherever it ends, the change is not confirmed: each file is read back. It is so for a plan that is new, and for one that is
-/// taken away: what the daemons run would then be all that is wanted.
+/// Wherever writing stops, the change is not confirmed, because each file is read back. This holds
+/// for a new plan, and for one that is removed, where the daemons would run the desired state
+/// anyway.
 #[test]
 fn a_flash_that_is_full() {
     let plan = plan(LINES);
@@ -46,7 +47,7 @@ fn a_flash_that_is_full() {
                     undone += 1;
                     why
                 }
-                // Each file is put back alone, beside those that have grown.
+                // Each file is restored alone, beside those that have grown.
                 Err(error) => {
                     assert!(!is_before && error.help().contains("a copy of what was there"));
                     cut += 1;
@@ -64,7 +65,8 @@ fn a_flash_that_is_full() {
     }
 }
 
-/// The roll-back writes over each file in its place, and the flash may take less by then: nothing says that it is as it was.
+/// The roll-back overwrites each file in place, and the flash may have less room by then: the
+/// outcome must not claim that everything is as before.
 #[test]
 fn a_flash_that_is_too_full_to_go_back() {
     let plan = plan(LINES);
@@ -72,7 +74,7 @@ fn a_flash_that_is_too_full_to_go_back() {
     let before = site.sections();
     site.0.with(|router| {
         router.flash = Some(length(router) + 1000);
-        // After the change, and before its end: somebody fills the flash.
+        // After the change, and before its end: another program fills the flash.
         router.meanwhile = Some(("network.interface", |router| {
             router.meanwhile = Some(("network.interface", |router| {
                 router.flash = Some(length(router) / 2);
@@ -85,7 +87,8 @@ fn a_flash_that_is_too_full_to_go_back() {
     assert_ne!(site.sections(), before);
 }
 
-/// Of a file that no rule or interface comes of, `dhcp`, a part is lost when a plan is taken away: all that runs is as wanted.
+/// A part of `dhcp`, which affects no rule or interface, is lost when a plan is removed: the
+/// running state is as desired.
 #[test]
 fn what_does_not_run_is_read_back() {
     let plan = plan(LINES);

@@ -1,4 +1,5 @@
-//! What is half done: files of which one is new, and rules of a firewall that does not know the interfaces yet.
+//! Half-applied changes: only one of the files is new, or the firewall does not know the interfaces
+//! yet.
 
 use std::io;
 
@@ -11,7 +12,7 @@ use octet_openwrt::state::RouterState;
 use octet_openwrt::verify::verify;
 use octet_openwrt::wanted::DesiredConfig;
 
-/// OpenWrt's firewall makes a zone of an interface that it does not know, but leads nothing into it.
+/// OpenWrt's firewall makes a zone of an unknown interface, but jumps to it from nowhere.
 #[test]
 fn it_is_done_when_the_firewall_knows_the_interfaces() {
     let mut early = router();
@@ -24,12 +25,12 @@ fn it_is_done_when_the_firewall_knows_the_interfaces() {
         let jumps = state.live.rules.matches(&format!("jump {hook}_o_")).count();
         assert_eq!(jumps, 9, "{hook}");
     }
-    // Chains stay when zones are gone.
+    // Chains remain when zones are removed.
     assert_eq!(apply(&mut ubus, &DesiredConfig::Nothing, keep).unwrap(), ApplyOutcome::Applied);
     assert_eq!(apply(&mut ubus, &DesiredConfig::Plan(&plan), keep).unwrap(), ApplyOutcome::Applied);
     assert_eq!(RouterState::read(&mut ubus).unwrap().live.rules, state.live.rules);
 
-    // One that leads elsewhere, and one of another zone.
+    // A jump to another chain, and one of another zone.
     let (wanted, _) = DesiredConfig::Plan(&plan).change(&state).unwrap();
     for (from, to) in [
         ("\"br-lan.1003\" jump forward_o_board3", "\"br-lan.1004\" jump forward_o_board3"),
@@ -44,7 +45,7 @@ fn it_is_done_when_the_firewall_knows_the_interfaces() {
     }
 }
 
-/// The power is cut when one file is written: that is finished.
+/// The power is cut after one file was written: the change is completed.
 #[test]
 fn a_cut_between_two_files_is_finished() {
     let plan = plan(LINES);
@@ -66,7 +67,8 @@ fn a_cut_between_two_files_is_finished() {
     assert_eq!(outcome.unwrap(), ApplyOutcome::Applied);
     assert_eq!(site.sections(), before);
 
-    // If its daemons do not do it, it is told which half is there, and the next one gets there.
+    // If the daemons do not apply it, the error names the half that is there, and the next apply
+    // succeeds.
     let outcome = apply(&mut site.ubus(), &DesiredConfig::Plan(&plan), |state| {
         site.0.with(|router| router.is_deaf = true);
         cut(state, &site)
@@ -76,7 +78,7 @@ fn a_cut_between_two_files_is_finished() {
     let half = "`dhcp` is as wanted, `firewall` and `network` are as before";
     assert!(said.contains(half) && said.contains("openwrt apply"), "{said}");
     assert!(site.sections() != whole && site.sections() != before);
-    // Whoever comes later is told so, too.
+    // A later client receives the same report.
     let told = "`dhcp` has octet_board_1, octet_board_2";
     for lines in
         [diff(&mut site.ubus(), &plan), verify(&mut site.ubus(), &DesiredConfig::Plan(&plan))]

@@ -1,4 +1,4 @@
-//! What speaks to a router, and a double of one: client, changes, faults.
+//! The client of a router against a simulated one: connection, changes, faults.
 
 #![cfg(test)]
 

@@ -1,4 +1,4 @@
-//! A double of a router, set up by its owner for a box of eight boards, and the way to it.
+//! A simulated router, set up by its owner for a box of eight boards, and a client for it.
 
 use std::rc::Rc;
 
@@ -11,21 +11,21 @@ use octet_router::openwrt::router::is_ours;
 use octet_router::openwrt::uci;
 use octet_router::plan::RouterPlan;
 
-/// A box, and where it is plugged in.
+/// A box and its ports.
 pub const HEAD: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n\
     [cluster]\nboards = 8\nrouter = \"openwrt\"\nuplink = \"wan\"\n\
     ports = [\"lan1\", \"lan2\", \"lan3\", \"lan4\", \"lan5\", \"lan6\", \"lan7\", \"lan8\"]\n\
     [[board]]\nnumber = 1\nrole = \"manager\"\n[lan]\nport = \"lan9\"\n";
 
-/// What boards, the owner's devices and the uplink may say.
+/// Policies for boards, the owner's devices and the uplink.
 pub const LINES: &str = "[[policy]]\nfrom = \"boards\"\nto = [\"boards\", \"uplink\"]\nprotocol = \"udp\"\nports = [51820, 4433]\n\
     [[policy]]\nfrom = \"lan\"\nto = \"boards\"\nprotocol = \"tcp\"\nports = [8080]\nrate = 100\n\
     [[publish]]\nport = \"tcp/443\"\nto = \"board-2\"\nat = \"tcp/8443\"\n";
 
-/// Files of which the owner has written sections.
+/// Files in which the owner has sections.
 const FILES: [&str; 4] = ["network", "firewall", "dhcp", "system"];
 
-/// The plan of the box with these lines.
+/// The plan of the box with these policies.
 pub fn plan(lines: &str) -> RouterPlan {
     plan_of(HEAD, lines)
 }
@@ -39,7 +39,8 @@ pub fn plan_of(head: &str, lines: &str) -> RouterPlan {
     RouterPlan::new(&settings, &segments, &[])
 }
 
-/// A router whose owner has put his own device, and what is `lan` there, into VLAN 1: nothing is in the way.
+/// A router whose owner has put his own device, and the interface `lan` there, into VLAN 1: nothing
+/// conflicts.
 pub fn router() -> Router {
     let stock = Router::default().file("network");
     let network = stock
@@ -54,13 +55,14 @@ pub fn router() -> Router {
     router
 }
 
-/// What its owner does besides: his own port is the last one, and our login may do what its ACL says, and nothing else.
+/// The owner's further set-up: his own port is the last one, and our login has exactly the rights
+/// of its ACL.
 pub fn set_up(router: &mut Router) {
     router.port = "lan10".to_owned();
     router.add_login(adopt::LOGIN, "secret", adopt::acl());
 }
 
-/// The router at a port of this computer.
+/// The simulated router, on a port of this computer.
 pub struct Site(pub Rc<Server>);
 
 impl Site {
@@ -73,12 +75,12 @@ impl Site {
         Https::new(&self.0.address().to_string(), Some(fingerprint)).unwrap()
     }
 
-    /// Who may do what an apply needs.
+    /// The login with the rights that an apply needs.
     pub fn login(&self) -> Login {
         Login { name: adopt::LOGIN.to_owned(), password: "secret".to_owned() }
     }
 
-    /// A way to it, for which time passes only when it waits.
+    /// A client for it; simulated time passes only when it waits.
     pub fn ubus(&self) -> Ubus {
         self.ubus_as(self.login())
     }

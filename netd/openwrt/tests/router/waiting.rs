@@ -1,4 +1,5 @@
-//! A change that waits to be confirmed: who only looks leaves it alone, so that the router undoes what nobody has proven.
+//! A change that waits to be confirmed: a client that only reads leaves it alone, so that the
+//! router rolls an unproven change back.
 
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use octet_openwrt_double::{Fault, Router};
 use octet_router::plan::RouterPlan;
 use serde_json::{Value, json};
 
-/// Asks a router for something.
+/// A verb that reads a router.
 type Ask = fn(&mut Ubus, &RouterPlan) -> Result<(), ApplyError>;
 
 /// Of the requests of an apply, the one with a call of this method of `uci`.
@@ -29,7 +30,8 @@ fn request(router: Router, plan: &RouterPlan, method: &str) -> usize {
     site.0.requests().iter().position(|it| it.calls() == [name.as_str()]).unwrap()
 }
 
-/// Whoever has applied it is cut off, and nobody will confirm it. What each verb reads is refused until the router has undone it.
+/// The client that has applied it is cut off, and nobody confirms it. Reading is refused to each
+/// verb until the router has rolled it back.
 #[test]
 fn looking_confirms_nothing() {
     let plan = plan(LINES);
@@ -68,7 +70,8 @@ fn looking_confirms_nothing() {
     }
 }
 
-/// The daemons do nothing, and the request to undo it is lost: who waits for the end of that does not confirm it.
+/// The daemons apply nothing, and the request to undo the change is lost: waiting for the roll-back
+/// does not confirm it.
 #[test]
 fn waiting_for_the_end_confirms_nothing() {
     let plan = plan(LINES);
@@ -96,7 +99,7 @@ fn call(router: &mut Router, sid: &str, method: &str, args: Value) -> Value {
     }
 }
 
-/// Somebody logs in with these words, and applies a change of his own: his session.
+/// Logs in with this name and password, and applies another change; returns its session.
 fn applied_by(router: &mut Router, name: &str, password: &str) -> String {
     let login = json!({ "username": name, "password": password });
     let login = call(router, NOBODY, "login", login);
@@ -107,7 +110,7 @@ fn applied_by(router: &mut Router, name: &str, password: &str) -> String {
     sid
 }
 
-/// What is read while somebody applies a change is read anew: all of it is old or all of it is new.
+/// A read during another apply is repeated: all of it is old or all of it is new.
 #[test]
 fn a_read_starts_over_when_a_change_begins_meanwhile() {
     let has_theirs =
@@ -127,8 +130,8 @@ fn a_read_starts_over_when_a_change_begins_meanwhile() {
     site.0.pass(Duration::from_secs(90));
     assert!(!has_theirs(&RouterState::read(&mut site.ubus()).unwrap()));
 
-    // The same login has applied something, and its session, which the router has given us, ends the wait by undoing it: what
-    // is staged in it again is nobody's configuration.
+    // The same login has applied something, and its session, which the router has given us, ends
+    // the wait by undoing it: what is staged in it again is not part of the configuration.
     let site = Site::start(router());
     site.0.with(|router| {
         applied_by(router, "octet", "secret");
@@ -138,8 +141,9 @@ fn a_read_starts_over_when_a_change_begins_meanwhile() {
     assert!(!has_theirs(&state) && !site.0.with(|router| router.is_pending()));
 }
 
-/// The session of the change has ended, and the change with it, when the same login applies another one: the router gives the
-/// session of that to whoever logs in, and it is nobody's to confirm or undo.
+/// The session of the change has ended, and the change with it, when the same login applies another
+/// one: the router returns that session to every new login, which must neither confirm nor undo its
+/// change.
 #[test]
 fn what_another_has_applied_is_not_ended() {
     let site = Site::start(router());
@@ -162,8 +166,8 @@ fn what_another_has_applied_is_not_ended() {
     assert!(matches!(outcome, Ok(ApplyOutcome::Undone(_))), "{outcome:?}");
 }
 
-/// The router keeps one's own change for good, since its rpcd is killed while that waits, and its daemons do nothing of it: it is said
-/// to be there, and nobody else is said to have changed anything.
+/// The router keeps our own change permanently, since its rpcd is killed while the change waits,
+/// and its daemons apply nothing of it: the report says that it is there, and blames nobody else.
 #[test]
 fn ones_own_change_is_not_somebody_elses() {
     let plan = plan(LINES);

@@ -1,6 +1,6 @@
-//! What of the owner's reaches a board besides our sections: devices and interfaces on its port or its VLAN, zones that it would
-//! be in, and DHCP for its network. The firewall's zone of a board is of its VLAN's device alone, so none of this is ours to
-//! let or to deny.
+//! The owner's configuration that reaches a board besides our sections: devices and interfaces on
+//! its port or its VLAN, zones that would include it, and DHCP for its network. The firewall zone
+//! of a board covers only its VLAN's device, so our rules affect none of this.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,11 @@ use super::sections::{network, vlan_device};
 use super::uci::UciSection;
 use crate::plan::{RouterPlan, RouterSegment};
 
-/// Options that name the devices of a device or an interface: `ifname` is how older releases say both, `slaves` a bond.
+/// Options that name the devices of a device or an interface: older releases use `ifname` for both,
+/// a bond uses `slaves`.
 const DEVICES: [&str; 4] = ["device", "ifname", "ports", "slaves"];
 
-/// All of these, a line each.
+/// All of these, one a line.
 pub fn bypasses(plan: &RouterPlan, router: &OpenwrtRouter) -> Vec<String> {
     let reach = Reach::of(plan, router);
     let mut found = vec![];
@@ -40,7 +41,8 @@ impl<'a> Reach<'a> {
             devices.insert(format!("@{}", network(segment)), segment);
         }
         let mut reach = Self { plan, router, devices };
-        // Each of the owner's that is made of one of these leads there, too, and may be what another one is made of.
+        // Every device of the owner's that is built on one of these leads there too, and others may
+        // be built on it.
         loop {
             let mut more = vec![];
             for section in reach.derived() {
@@ -62,7 +64,8 @@ impl<'a> Reach<'a> {
         }
     }
 
-    /// Where a device leads. `lan1.20` is a VLAN of `lan1`, whether there is a section for it or not.
+    /// The segment that a device leads to. `lan1.20` is a VLAN of `lan1`, whether there is a
+    /// section for it or not.
     fn leads(&self, device: &str) -> Option<&'a RouterSegment> {
         if let Some(segment) = self.devices.get(device) {
             return Some(segment);
@@ -71,7 +74,7 @@ impl<'a> Reach<'a> {
         vlan.parse::<u16>().ok().and_then(|_| self.leads(base))
     }
 
-    /// Devices of the owner's that are made of others, but for the switch.
+    /// The owner's devices that are built on others, except the switch.
     fn derived(&self) -> impl Iterator<Item = &'a UciSection> {
         let bridge = &self.router.bridge;
         let all = self.router.owners("network", "device");
@@ -82,12 +85,12 @@ impl<'a> Reach<'a> {
         let mut found = vec![];
         for section in self.router.owners("network", "device") {
             let name = section.one("name");
-            // The switch has the ports themselves.
+            // The bridge of the switch contains the ports themselves.
             let is_port = |it: &str| {
                 name == Some(&self.router.bridge)
                     && self.plan.segments().any(|port| port.device.as_str() == it)
             };
-            // What LuCI writes down of our own VLAN is no other device.
+            // LuCI may write a section for our own VLAN device: it is no other device.
             let is_itself = |it: &str| name == Some(it);
             for parent in parents(section).filter(|it| !is_port(it) && !is_itself(it)) {
                 found.extend(self.has(section, &parent));
@@ -101,7 +104,7 @@ impl<'a> Reach<'a> {
         for section in self.router.owners("network", "bridge-vlan") {
             for port in section.all("ports").filter_map(|it| it.split(':').next()) {
                 let is_port = self.plan.segments().any(|it| it.device.as_str() == port);
-                // That of the switch itself is told with what it is to be.
+                // The bridge of the switch is reported with the changes.
                 if !is_port || section.one("device") != Some(&self.router.bridge) {
                     found.extend(self.has(section, port));
                 }
@@ -137,7 +140,7 @@ impl<'a> Reach<'a> {
         sections.flat_map(|it| self.networks(it, "interface")).collect()
     }
 
-    /// Networks of ours that an option names.
+    /// Our networks that an option names.
     fn networks(&self, section: &UciSection, option: &str) -> Vec<String> {
         let label = self.router.label(section);
         let verb = if option == "interface" { "is about" } else { "has" };
@@ -147,8 +150,9 @@ impl<'a> Reach<'a> {
             .collect()
     }
 
-    /// Why somebody of a segment may be in a zone of the owner's (fw4, `parse_zone`): networks and devices without `!` are
-    /// taken in, of them those with `!` are not, and neither is who has an address that is not of `subnet`.
+    /// Why a device in a segment may be in a zone of the owner's (fw4, `parse_zone`): networks and
+    /// devices without `!` are included, those with `!` are excluded from them, and so are
+    /// addresses outside of `subnet`.
     fn zone(&self, section: &UciSection) -> Option<String> {
         if section.one("enabled") == Some("0") {
             return None;
@@ -157,7 +161,7 @@ impl<'a> Reach<'a> {
         let is_in = |it: &&str| !it.is_empty() && !it.starts_with('!');
         let words = |option| -> Vec<&str> {
             let all = section.all(option).collect::<Vec<_>>();
-            // `!` may stand by itself.
+            // `!` may be a word of its own.
             let after_not = |at: usize| at > 0 && all[at - 1] == "!";
             (0..all.len()).filter(|at| !after_not(*at)).map(|at| all[at]).collect()
         };
@@ -177,7 +181,7 @@ impl<'a> Reach<'a> {
                 ));
             }
         }
-        // A device of all names counts as none.
+        // A device pattern that matches all names is ignored.
         let names = |it: &&&str| is_in(it) && !["+", "*"].contains(*it);
         if networks.iter().chain(&devices).any(|it| names(&it)) {
             return None;
@@ -194,7 +198,7 @@ impl<'a> Reach<'a> {
     }
 }
 
-/// The devices that a section says it is made of; a VLAN is one of its device.
+/// The devices that a section is built on; a VLAN is built on its base device.
 fn parents(section: &UciSection) -> impl Iterator<Item = String> {
     let vlan = section.one("ifname").zip(section.one("vid"));
     let vlan = vlan.map(|(device, vid)| format!("{device}.{vid}"));

@@ -1,4 +1,5 @@
-//! What leads from a router as it is to what the plan says, and what of the owner's stands in the way.
+//! The changes that lead from a router's current state to the plan, and the owner's sections that
+//! conflict with it.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -9,23 +10,25 @@ use super::sections::{OTHERS, VLANS, network, sections, zone};
 use super::uci::{UciSection, Value, quoted};
 use crate::plan::RouterPlan;
 
-/// What is to be changed.
+/// The changes to a router.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct UciChange {
-    /// What of the owner's has to be changed by him before anything is.
+    /// The owner's sections that he has to change before anything is applied.
     pub conflicts: Vec<String>,
-    /// What of the owner's lets more than the plan does.
+    /// The owner's sections that allow more than the plan does.
     pub lets: Vec<String>,
-    /// What of the owner's has to be otherwise for all to work. It is his: nothing waits for it.
+    /// The owner's settings that have to change for everything to work. They are his, and do not
+    /// block the change.
     pub needs: Vec<String>,
-    /// Of the networks that are ours, those that not all files have.
+    /// Our networks that are missing in some of the files.
     pub half: Vec<String>,
-    /// What comes, changes and goes, a line each.
+    /// Added, changed and removed sections, one a line.
     pub lines: Vec<String>,
-    /// Sections that go, file and name; what changes goes first, too. Nothing as long as there are conflicts.
+    /// Removed sections, as file and name; a changed section is removed first, too. Empty as long
+    /// as there are conflicts.
     pub gone: Vec<(String, String)>,
     pub made: Vec<UciSection>,
-    /// The same for `uci batch`.
+    /// The changes as commands for `uci batch`.
     pub commands: Vec<String>,
 }
 
@@ -91,7 +94,7 @@ impl UciChange {
         configs
     }
 
-    /// All of it for a person.
+    /// The whole report for people.
     pub fn report(&self, router: &OpenwrtRouter) -> Vec<String> {
         let mut report =
             vec![format!("{}: the boards' ports are of `{}`", router.model, router.bridge)];
@@ -122,8 +125,8 @@ impl UciChange {
     }
 }
 
-/// Which files have a network of ours, where not all have it: every plan puts it in all of them, but the router writes one file
-/// after the other.
+/// Which files have one of our networks, where not all have it: every plan puts it in all of them,
+/// but the router writes one file after the other.
 fn half(router: &OpenwrtRouter) -> Vec<String> {
     let ours = |config: &'static str, kind: &'static str| {
         router.ours().filter(move |it| it.config == config && it.kind == kind)
@@ -145,7 +148,7 @@ fn half(router: &OpenwrtRouter) -> Vec<String> {
     half.into_iter().map(line).collect()
 }
 
-/// Whether both say the same. The router keeps no order of options.
+/// Whether both sections are equal. The router does not keep the order of options.
 fn is_same(new: &UciSection, old: &UciSection) -> bool {
     let sorted = |section: &UciSection| {
         let mut options = section.options.clone();
@@ -178,7 +181,7 @@ fn set(section: &UciSection) -> Vec<String> {
     commands
 }
 
-/// What the owner has that cannot be beside ours.
+/// The owner's sections that conflict with ours.
 fn conflicts(plan: &RouterPlan, router: &OpenwrtRouter) -> Vec<String> {
     let mut found = vec![];
     for vlan in router.owners("network", "bridge-vlan") {
@@ -244,19 +247,19 @@ fn conflicts(plan: &RouterPlan, router: &OpenwrtRouter) -> Vec<String> {
         }
     }
     for it in router.owners("firewall", "defaults") {
-        // Of words fw4 takes the beginning.
+        // fw4 accepts abbreviations.
         let accepts = |option| {
             let word = it.one(option).unwrap_or_default().to_lowercase();
             !word.is_empty() && "accept".starts_with(&word)
         };
         let label = router.label(it);
-        // What a zone says of forwarding is about what stays in it.
+        // `forward` of a zone concerns traffic between its own interfaces.
         if accepts("forward") {
             found.push(format!(
                 "{label} lets pass whatever no rule is about, between boards, too: say `option forward 'REJECT'` there"
             ));
         }
-        // As a board is until the firewall knows its interface.
+        // A board is in this position until the firewall knows its interface.
         if accepts("input") {
             found.push(format!(
                 "{label} takes in whatever is in no zone, as a board is for a while: say `option input 'REJECT'` there"
@@ -272,7 +275,7 @@ fn router_has(plan: &RouterPlan, name: &str) -> bool {
     plan.segments().any(|segment| network(segment) == name)
 }
 
-/// What the owner lets to or from zones of ours, or all zones.
+/// The owner's rules that allow traffic to or from our zones, or all zones.
 fn lets(plan: &RouterPlan, router: &OpenwrtRouter) -> Vec<String> {
     let zones: Vec<_> = plan.segments().map(|it| zone(it.zone, router)).collect();
     let is_ours = |name: Option<&str>| {
@@ -283,7 +286,7 @@ fn lets(plan: &RouterPlan, router: &OpenwrtRouter) -> Vec<String> {
         for it in router.owners("firewall", kind) {
             let is_off = it.one("enabled") == Some("0");
             let denies = matches!(it.one("target"), Some("DROP" | "REJECT"));
-            // What a file has the firewall do is not said here.
+            // Whether an included file changes the firewall cannot be told from here.
             let is_about = kind == "include" || is_ours(it.one("src")) || is_ours(it.one("dest"));
             if !is_off && !denies && is_about {
                 found.push(format!("{}: {}", router.label(it), said(it)));
@@ -293,7 +296,7 @@ fn lets(plan: &RouterPlan, router: &OpenwrtRouter) -> Vec<String> {
     found
 }
 
-/// What services of the owner's have to do for boards. Of a file that was not read nothing is known.
+/// What the owner's services have to do for boards. Nothing is said about a file that was not read.
 fn needs(plan: &RouterPlan, router: &OpenwrtRouter) -> Vec<String> {
     let is_read = router.sections.iter().any(|it| it.config == "system");
     let serves = |it: &UciSection| it.one("enable_server") == Some("1");
@@ -309,7 +312,8 @@ fn needs(plan: &RouterPlan, router: &OpenwrtRouter) -> Vec<String> {
     found
 }
 
-/// Servers of DHCP and DNS that answer at networks that they name, and not at all of ours, unless another one does.
+/// DHCP and DNS servers that answer only on the networks they name, which lack some of ours, unless
+/// another server answers there.
 fn unanswered(plan: &RouterPlan, router: &OpenwrtRouter) -> Vec<String> {
     let mut found = vec![];
     for it in router.owners("dhcp", "dnsmasq") {

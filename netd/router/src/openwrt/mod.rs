@@ -1,9 +1,9 @@
-//! The same plan on a router with OpenWrt: what its configuration (UCI) lacks, and what in it stands against the plan.
-//! Nothing here speaks to a router.
+//! The plan for a router with OpenWrt: what its configuration (UCI) lacks, and what in it conflicts
+//! with the plan. Nothing here talks to a router.
 //!
-//! [`uci`] is its configuration as `uci export` writes it, [`router`] what a router's says of its switch and its zones,
-//! [`sections`] the plan in its words, and [`change`] what leads from one to the other. [`bypass`] is what of the owner's
-//! leads past it.
+//! [`uci`] is the configuration as `uci export` writes it, [`router`] reads a router's switch and
+//! zones from it, [`sections`] is the plan as UCI sections, and [`change`] leads from one to the
+//! other. [`bypass`] finds the owner's configuration that bypasses the plan.
 
 pub mod bypass;
 pub mod change;

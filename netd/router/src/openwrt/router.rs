@@ -1,4 +1,4 @@
-//! What a router's configuration says of its switch and its zones.
+//! The switch and the zones of a router, from its configuration.
 
 use octet_appliance::LinkName;
 use serde::Deserialize;
@@ -7,50 +7,50 @@ use super::sections::PREFIX;
 use super::uci::{self, UciError, UciSection};
 use crate::plan::RouterPlan;
 
-/// A router, as it is.
+/// A router's current configuration.
 #[derive(Debug)]
 pub struct OpenwrtRouter {
-    /// What it is, as its maker calls it.
+    /// The model name of its manufacturer.
     pub model: String,
     pub sections: Vec<UciSection>,
-    /// The bridge that all ports of the plan are in.
+    /// The bridge that contains all ports of the plan.
     pub bridge: String,
     pub others: Vec<String>,
-    /// The zone that the uplink is in.
+    /// The firewall zone of the uplink.
     pub outside: String,
 }
 
-/// A router that the plan cannot be put on.
+/// A router that the plan cannot be applied to.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RouterError {
-    /// Its configuration cannot be read.
+    /// The configuration cannot be read.
     #[error("its configuration cannot be read: {0}")]
     Uci(#[from] UciError),
-    /// Its description cannot be read.
+    /// `/etc/board.json` cannot be read.
     #[error("what /etc/board.json says cannot be read: {0}")]
     Board(String),
-    /// Its switch is set up in another way.
+    /// The switch is configured by `swconfig` instead of DSA.
     #[error(
         "{0} has a switch that is set up by `swconfig`, and has no port of its own for each board"
     )]
     Swconfig(String),
-    /// A port is not one of the switch.
+    /// A port is not a port of the switch.
     #[error("{model} has no bridge with the ports {wanted}; {there}")]
     NoBridge { model: String, wanted: String, there: String },
     #[error("no zone of the firewall has `{0}`, the port that leads out, or a network by it")]
     NoOutside(LinkName),
-    /// A zone may have it, by a device that the plan does not look for.
+    /// A zone may include the uplink by a device, where the plan does not look for it.
     #[error(
         "{label} has `{device}` by `list device`, and the plan finds the zone of `{uplink}`, the port that leads out, \
          by its network: say `list network '{network}'` there, too"
     )]
     OutsideByDevice {
         label: String,
-        /// The device that it names.
+        /// The device that the zone names.
         device: String,
-        /// The port that leads out.
+        /// The uplink's port.
         uplink: LinkName,
-        /// The network by that port.
+        /// The network on that port.
         network: String,
     },
 }
@@ -76,7 +76,7 @@ impl RouterError {
     }
 }
 
-/// `/etc/board.json`, as far as it matters.
+/// The part of `/etc/board.json` that is needed.
 #[derive(Deserialize)]
 struct Board {
     model: Model,
@@ -88,10 +88,10 @@ struct Model {
 }
 
 impl OpenwrtRouter {
-    /// Reads what `uci export` has said, and behind it `/etc/board.json`, of a router that `plan` is for.
+    /// Reads the output of `uci export`, followed by `/etc/board.json`, of the router for `plan`.
     ///
     /// # Errors
-    /// It cannot be read, or is none that the plan can be put on.
+    /// The text cannot be read, or the plan cannot be applied to this router.
     pub fn read(text: &str, plan: &RouterPlan) -> Result<Self, RouterError> {
         let json = text.find("\n{").map_or(text.len(), |at| at + 1);
         let (exported, board) = text.split_at(json);
@@ -106,10 +106,10 @@ impl OpenwrtRouter {
         Self::of(model, uci::parse(exported)?, plan)
     }
 
-    /// The router of this `model`, with this configuration, that `plan` is for.
+    /// The router of this `model` with this configuration.
     ///
     /// # Errors
-    /// It is none that the plan can be put on.
+    /// The plan cannot be applied to this router.
     pub fn of(
         model: String,
         sections: Vec<UciSection>,
@@ -153,12 +153,12 @@ impl OpenwrtRouter {
         Ok(Self { model, bridge, others, outside, sections })
     }
 
-    /// A section as a person finds it ([`label`]).
+    /// A section as people find it ([`label`]).
     pub fn label(&self, section: &UciSection) -> String {
         label(&self.sections, section)
     }
 
-    /// The sections that are ours.
+    /// Our sections.
     pub fn ours(&self) -> impl Iterator<Item = &UciSection> {
         self.sections.iter().filter(|it| is_ours(it))
     }
@@ -171,22 +171,23 @@ impl OpenwrtRouter {
     }
 }
 
-/// A section as a person finds it: `network interface 'lan'`. An anonymous one is named as `uci` takes it, by its place among
-/// those of its type: `firewall rule '@rule[3]' (name 'Allow-Ping')`.
+/// A section as people find it: `network interface 'lan'`. An anonymous one is named as `uci`
+/// accepts it, by its index among those of its type: `firewall rule '@rule[3]' (name
+/// 'Allow-Ping')`.
 fn label(sections: &[UciSection], section: &UciSection) -> String {
     let UciSection { config, kind, name: None, .. } = section else { return section.label() };
     let mut alike = sections.iter().filter(|it| it.config == *config && it.kind == *kind);
     let Some(place) = alike.position(|it| std::ptr::eq(it, section)) else {
         return section.label();
     };
-    // The option may have spaces.
+    // The option may contain spaces.
     let name = section.all("name").collect::<Vec<_>>().join(" ");
     let name = if name.is_empty() { name } else { format!(" (name '{name}')") };
     format!("{config} {kind} '@{kind}[{place}]'{name}")
 }
 
-/// Why no zone leads out. One may have the port by the beginning of its name (`wan+`), or by the device that a protocol makes
-/// (`pppoe-wan`); `networks` are those by the port.
+/// Why there is no zone of the uplink. A zone may include the port by a prefix of its name
+/// (`wan+`), or by the device of a protocol (`pppoe-wan`); `networks` are those on the port.
 fn no_outside(sections: &[UciSection], networks: &[&str], plan: &RouterPlan) -> RouterError {
     let uplink = plan.uplink.as_str();
     let leads_out = |device: &&str| match device.strip_suffix('+') {

@@ -1,8 +1,7 @@
-//! The plan in the words of OpenWrt: what its network, firewall and DHCP server are to be told.
+//! The plan as UCI sections of OpenWrt's network, firewall and DHCP server.
 //!
-//! The switch is a bridge with a VLAN for each port, untagged, and no port is in two (DSA). Each VLAN
-//! has an interface of its own and a firewall zone of its own, between which nothing passes but by
-//! a rule.
+//! The switch is a bridge with an untagged VLAN for each port, and no port is in two (DSA). Each
+//! VLAN has an interface and a firewall zone of its own, and zones reach each other only by rules.
 
 use std::net::IpAddr;
 
@@ -12,32 +11,33 @@ use super::router::OpenwrtRouter;
 use super::uci::UciSection;
 use crate::plan::{PlannedAllow, RouterPlan, RouterSegment, RuleSource};
 
-/// All sections that are ours begin with this: what an owner wrote under other names stays.
+/// Prefix of the names of all our sections: sections with other names belong to the owner and stay.
 pub const PREFIX: &str = "octet_";
 
-/// VLANs from this number on are ours; the number of the segment is added.
+/// Our VLANs begin at this number; the number of the segment is added.
 pub const VLANS: u16 = 1000;
 
-/// The VLAN of the ports that are nobody's.
+/// The VLAN of ports that belong to no segment.
 pub const OTHERS: u16 = 1;
 
-/// For how long a device keeps its address.
+/// Lease time of DHCP.
 const LEASE: &str = "1h";
 
-/// What a host says to be found by IPv6 (RFC 4861), and what the router says.
+/// ICMPv6 types that a host sends for neighbour and router discovery (RFC 4861), and those that the
+/// router sends.
 const FINDS: [&str; 3] =
     ["router-solicitation", "neighbour-solicitation", "neighbour-advertisement"];
 const IS_FOUND: [&str; 3] =
     ["router-advertisement", "neighbour-solicitation", "neighbour-advertisement"];
 
-/// The sections that make `router` what `plan` says: those of `network`, of `dhcp`, of `firewall`.
+/// The sections of `network`, `dhcp` and `firewall` that configure `router` as `plan` says.
 pub fn sections(plan: &RouterPlan, router: &OpenwrtRouter) -> Vec<UciSection> {
     let mut sections = vec![];
     if !router.others.is_empty() {
         let vlan = UciSection::new("network", "bridge-vlan", format!("{PREFIX}vlan_others"));
         let ports = router.others.iter().map(|port| format!("{port}:u*"));
         let vlan = vlan.with("device", &router.bridge).with("vlan", OTHERS);
-        // The owner's own VLANs say where these ports are, if there are any.
+        // If the owner has VLANs of his own, they configure these ports.
         if router.owners("network", "bridge-vlan").next().is_none() {
             sections.push(vlan.with_list("ports", ports));
         }
@@ -102,7 +102,7 @@ pub fn sections(plan: &RouterPlan, router: &OpenwrtRouter) -> Vec<UciSection> {
     sections
 }
 
-/// One address for the board at a port, and many for the owner's devices.
+/// One address for the board at a port, and a pool for the owner's devices.
 fn dhcp(segment: &RouterSegment) -> Vec<UciSection> {
     let (start, limit) = if segment.board.is_some() { (2, 1) } else { (100, 150) };
     let name = network(segment);
@@ -126,8 +126,8 @@ fn dhcp(segment: &RouterSegment) -> Vec<UciSection> {
     sections
 }
 
-/// What the plan does not say, since it is so on every network: neighbours find each other, and who
-/// asks for an address is answered.
+/// Rules that the plan does not contain, because every network needs them: neighbour discovery and
+/// DHCP.
 fn found(segment: &RouterSegment, router: &OpenwrtRouter) -> [UciSection; 3] {
     let rule = |what: &str| {
         UciSection::new("firewall", "rule", format!("{PREFIX}{what}_{}", segment.number))
@@ -151,7 +151,7 @@ fn found(segment: &RouterSegment, router: &OpenwrtRouter) -> [UciSection; 3] {
     ]
 }
 
-/// What lets `traffic` from one zone to another. What concerns paths has no zone there.
+/// The rule that allows `traffic` from one zone to another. OpenWrt has no zone for paths.
 fn rule(
     plan: &RouterPlan,
     router: &OpenwrtRouter,
@@ -169,7 +169,8 @@ fn rule(
     };
     let name = format!("{PREFIX}{}_{}_{what}", word(from), word(to));
     let mut rule = UciSection::new("firewall", "rule", name).with("name", it.by);
-    // A rule without `src` is about what the router sends, one without `dest` about what it takes.
+    // A rule without `src` is about packets that the router sends, one without `dest` about those
+    // it receives.
     if from != Zone::Router {
         rule = rule.with("src", zone(from, router));
     }
@@ -201,12 +202,12 @@ pub fn vlan_device(segment: &RouterSegment, router: &OpenwrtRouter) -> String {
     format!("{}.{}", router.bridge, VLANS + u16::from(segment.number))
 }
 
-/// A zone in names of sections, which have letters, digits and `_` only.
+/// A zone's name within the names of sections, which have only letters, digits and `_`.
 fn word(zone: Zone) -> String {
     zone.to_string().replace('-', "_")
 }
 
-/// A zone's name there has 11 characters at most.
+/// The name of a firewall zone: 11 characters at most.
 pub fn zone(zone: Zone, router: &OpenwrtRouter) -> String {
     match zone {
         Zone::Uplink => router.outside.clone(),

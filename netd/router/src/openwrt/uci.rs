@@ -1,4 +1,5 @@
-//! OpenWrt's configuration (UCI): sections of files, as `uci export` writes them and `uci batch` takes them.
+//! OpenWrt's configuration (UCI): sections of files, as `uci export` writes them and `uci batch`
+//! accepts them.
 
 use std::fmt::{self, Write as _};
 
@@ -7,11 +8,11 @@ use std::fmt::{self, Write as _};
 pub struct UciSection {
     /// The file: `network`, `firewall`, `dhcp`.
     pub config: String,
-    /// What kind of section it is.
+    /// The type of the section.
     pub kind: String,
-    /// Its name; the router makes one up for a section that has none, another one after each change.
+    /// Its name; the router invents one for an anonymous section, a new one after each change.
     pub name: Option<String>,
-    /// Its options, in the order in which they are written.
+    /// Its options, in the order of the file.
     pub options: Vec<(String, Value)>,
 }
 
@@ -21,7 +22,7 @@ pub enum Value {
     List(Vec<String>),
 }
 
-/// A line that UCI does not have.
+/// A line that is not valid UCI.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {what}")]
 pub struct UciError {
@@ -30,20 +31,20 @@ pub struct UciError {
 }
 
 impl UciSection {
-    /// A section without options yet.
+    /// A section without options.
     pub fn new(config: &str, kind: &str, name: impl fmt::Display) -> Self {
         let (config, kind, name) = (config.to_owned(), kind.to_owned(), Some(name.to_string()));
         Self { config, kind, name, options: vec![] }
     }
 
-    /// With an option of one thing.
+    /// Adds an option with a single value.
     #[must_use]
     pub fn with(mut self, option: &str, value: impl fmt::Display) -> Self {
         self.options.push((option.to_owned(), Value::One(value.to_string())));
         self
     }
 
-    /// With an option that is a list.
+    /// Adds a list option.
     #[must_use]
     pub fn with_list<V: fmt::Display>(
         mut self,
@@ -55,12 +56,12 @@ impl UciSection {
         self
     }
 
-    /// What an option says first.
+    /// The first value of an option.
     pub fn one(&self, option: &str) -> Option<&str> {
         self.all(option).next()
     }
 
-    /// All that an option says: some boards write a list as one text, with spaces between.
+    /// All values of an option: some boards write a list as one text, separated by spaces.
     pub fn all<'a>(&'a self, option: &str) -> impl Iterator<Item = &'a str> {
         let found = self.options.iter().filter(move |(name, _)| name == option);
         let option = found.map(|(_, value)| value).next_back();
@@ -72,8 +73,8 @@ impl UciSection {
         values.iter().flat_map(|value| value.split_whitespace())
     }
 
-    /// As a person finds it, if it has a name: `firewall zone 'lan'`. Where others are beside it, an anonymous one is told from
-    /// them by its place ([`super::router::Router::label`]).
+    /// The section as people find it, if it has a name: `firewall zone 'lan'`. An anonymous one
+    /// among others is identified by its index ([`super::router::OpenwrtRouter::label`]).
     pub fn label(&self) -> String {
         let name = self.name.as_deref().or_else(|| self.one("name"));
         let name = name.map(|name| format!(" '{name}'")).unwrap_or_default();
@@ -81,7 +82,7 @@ impl UciSection {
     }
 }
 
-/// As `uci export` writes it.
+/// The syntax of `uci export`.
 impl fmt::Display for UciSection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "config {}", self.kind)?;
@@ -106,10 +107,10 @@ pub fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
-/// The sections of files that `uci export` has written, one behind the other.
+/// The sections of several files that `uci export` has written, one after the other.
 ///
 /// # Errors
-/// A line is none of UCI.
+/// A line is not valid UCI.
 pub fn parse(text: &str) -> Result<Vec<UciSection>, UciError> {
     let mut sections: Vec<UciSection> = vec![];
     let mut config = None;
@@ -146,7 +147,7 @@ pub fn parse(text: &str) -> Result<Vec<UciSection>, UciError> {
     Ok(sections)
 }
 
-/// The words of a line: quotes and backslashes are as a shell has them, and `#` begins a comment.
+/// The words of a line: quotes and backslashes as in a shell, and `#` begins a comment.
 fn words(line: &str) -> Option<Vec<String>> {
     let mut words: Vec<String> = vec![];
     let mut is_open = false;

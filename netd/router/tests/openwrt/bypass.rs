@@ -1,11 +1,11 @@
-//! What of the owner's reaches a board's port or its VLAN besides ours. Beside each stands what is written alike, and reaches none.
-//! Boards 1 and 2 of the box are at each other's ports.
+//! The owner's sections that reach a board's port or its VLAN. Beside each there is a similar
+//! section that reaches none. Boards 1 and 2 of the box are at each other's ports.
 
 use octet_router::openwrt::change::UciChange;
 
 use crate::{change, ready, rich};
 
-/// The router of a box with eight boards, whose owner has this in a file, too.
+/// The router of a box with eight boards, with this additional section of the owner's in a file.
 fn with(config: &str, text: &str) -> UciChange {
     let package = format!("package {config}\n\n");
     let all = ready(8).replacen(&package, &format!("{package}{text}\n\n"), 1);
@@ -13,7 +13,8 @@ fn with(config: &str, text: &str) -> UciChange {
     change(&all, &rich(8))
 }
 
-/// Each says its file, its section and where it leads, and keeps the plan off; the router without it has none.
+/// Each report names file, section and the reached segment, and blocks the plan; the router without
+/// the section has none.
 fn is_named(config: &str, reaches: &str, reaches_none: &str, wanted: &str) {
     assert_eq!(with(config, reaches_none).conflicts, [""; 0], "{reaches_none}");
     let change = with(config, reaches);
@@ -59,7 +60,7 @@ fn devices_and_interfaces_on_a_port_or_a_vlan() {
             "config interface 'relay'\n\toption proto 'relay'\n\tlist network 'lan'\n\tlist network 'wan'",
             "network interface 'relay' has octet_board_1, the network of board-1",
         ),
-        // The device of an interface is one of another device's.
+        // The device of an interface is a VLAN of another device.
         (
             "config interface 'deep'\n\toption device 'mac.3'\n\nconfig device\n\toption name 'mac'\n\toption type 'macvlan'\n\toption ifname 'trunk'\n\n\
              config device\n\toption name 'trunk'\n\toption type '8021q'\n\toption ifname 'lan2'\n\toption vid '7'",
@@ -77,7 +78,7 @@ fn devices_and_interfaces_on_a_port_or_a_vlan() {
             "config device\n\toption name 'br-lan.1008'\n\toption type '8021q'\n\toption ifname 'br-lan'\n\toption vid '1008'",
             "network device '@device[0]' (name 'again') has br-lan.1008, which leads to board-8",
         ),
-        // A bridge of its own, as an option and as a list, and a VLAN of that.
+        // A bridge of its own, as an option and as a list, and a VLAN of it.
         (
             "config device\n\toption type 'bridge'\n\toption name 'br-two'\n\toption ports 'eth7 lan3'",
             "config device\n\toption type 'bridge'\n\toption name 'br-two'\n\toption ports 'eth7 lan11'",
@@ -101,7 +102,7 @@ fn devices_and_interfaces_on_a_port_or_a_vlan() {
     ] {
         is_named("network", reaches, reaches_none, wanted);
     }
-    // Of the switch itself: a tagged board would be in the owner's VLAN.
+    // On the switch itself: a tagged board would be in the owner's VLAN.
     let all =
         ready(8).replace("\tlist ports 'lan10'\n", "\tlist ports 'lan10'\n\tlist ports 'lan4.9'\n");
     let found = change(&all, &rich(8)).conflicts;
@@ -160,7 +161,7 @@ fn dhcp_for_networks_of_boards() {
         let wanted = format!("dhcp {kind} 'mine' is about octet_board_4, the network of board-4");
         is_named("dhcp", &section("octet_board_4"), &section("wan"), &wanted);
     }
-    // A server that answers at some networks alone, and others.
+    // Servers that answer only on some networks, and others.
     let with = |text: &str| {
         let all =
             ready(8).replace("\toption domain 'lan'\n", &format!("\toption domain 'lan'\n{text}"));
@@ -180,12 +181,12 @@ fn dhcp_for_networks_of_boards() {
         let found = with(&text);
         assert!(found.len() == 1 && found[0].contains(wanted), "{found:?}");
         assert!(found[0].starts_with("dhcp dnsmasq '@dnsmasq[0]' "), "{found:?}");
-        // Another one does.
+        // Another server answers there.
         assert_eq!(with(&format!("{text}\n{other}")), [""; 0]);
     }
 }
 
-/// What is not UCI's is not read; that it is there is told.
+/// Files that are not UCI are not read; their presence is reported.
 #[test]
 fn files_of_rules_are_told_of() {
     let lets = |text: &str| with("firewall", text).lets;
@@ -197,7 +198,7 @@ fn files_of_rules_are_told_of() {
         on.iter().any(|it| it.contains("firewall include 'mine': path /etc/mine.nft")),
         "{on:?}"
     );
-    // An anonymous section is named as `uci show` has it: its place is among all of its type.
+    // An anonymous section is named as by `uci show`: its index is among all of its type.
     let rule = "config rule 'first'\n\toption target 'DROP'\n\nconfig rule\n\toption src '*'\n\toption target 'ACCEPT'";
     for (text, wanted) in [
         (rule.to_owned(), "firewall rule '@rule[1]': src *"),

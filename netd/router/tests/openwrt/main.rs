@@ -1,5 +1,6 @@
-//! Routers with OpenWrt as they are set up by their makers and by owners, and what the plan makes of them. Goldens are
-//! renewed by `OCTET_WRITE_GOLDEN=1 cargo test -p octet-router --test openwrt`, and then looked at.
+//! Routers with OpenWrt as their makers and their owners configure them, and the resulting changes.
+//! Goldens are renewed by `OCTET_WRITE_GOLDEN=1 cargo test -p octet-router --test openwrt`, and
+//! must then be reviewed.
 
 #![cfg(test)]
 
@@ -25,7 +26,7 @@ const UNITS: [&str; 3] = [
     include_str!("../../../../tests/evaluator/testdata/web.toml"),
 ];
 
-/// A router as its maker delivers it: all ports of the switch are the lan's.
+/// A router's factory configuration: all ports of the switch belong to the lan.
 const STOCK: &str = include_str!("../testdata/openwrt/stock.txt");
 
 fn units() -> Vec<Unit> {
@@ -42,7 +43,8 @@ fn units() -> Vec<Unit> {
     UNITS.iter().map(unit).collect()
 }
 
-/// The plan of the box that `text` is about, whose router has OpenWrt, ports `lan1` and so on, and `wan`.
+/// The plan of the box in `text`, whose router runs OpenWrt with the ports `lan1` and so on, and
+/// `wan`.
 fn plan(text: &str, boards: u8) -> RouterPlan {
     let ports: Vec<_> = (1..=boards).map(|number| format!("\"lan{number}\"")).collect();
     let own = format!(
@@ -58,7 +60,7 @@ fn plan(text: &str, boards: u8) -> RouterPlan {
     RouterPlan::new(&settings, &segments, &units())
 }
 
-/// Such a box with every kind of line.
+/// Such a box with every kind of policy.
 fn rich(boards: u8) -> RouterPlan {
     plan(
         &LINES.replace(
@@ -69,13 +71,13 @@ fn rich(boards: u8) -> RouterPlan {
     )
 }
 
-/// `text` with as many ports as a box with `boards` needs, and one more.
+/// `text` with one port more than a box with `boards` needs.
 fn with_ports(text: &str, boards: u8) -> String {
     let list: String = (1..=boards + 2).map(|n| format!("\tlist ports 'lan{n}'\n")).collect();
     text.replace("\tlist ports @all\n", &list)
 }
 
-/// A router that its owner has set up for a box: what was in the way is no more.
+/// A router that its owner has set up for a box: without conflicts.
 fn ready(boards: u8) -> String {
     with_ports(STOCK, boards).replace("option device 'br-lan'", "option device 'br-lan.1'")
 }
@@ -93,7 +95,7 @@ fn is_as_looked_at(name: &str, text: &str) {
     assert!(fs::read_to_string(&file).unwrap_or_default() == text, "{name} is not what it was");
 }
 
-/// What a router's configuration is after `commands`, by somebody who knows no more of them than `uci batch` does.
+/// A router's configuration after `commands`, applied with no more knowledge than `uci batch` has.
 fn batch(text: &str, commands: &[String]) -> String {
     let json = text.find("\n{").map_or(text.len(), |at| at + 1);
     let mut files: BTreeMap<String, Vec<UciSection>> = BTreeMap::new();
@@ -134,7 +136,7 @@ fn batch(text: &str, commands: &[String]) -> String {
     out + &text[json..]
 }
 
-/// Sections of the owner's, as they are written.
+/// The owner's sections, as they are written.
 fn owners(text: &str) -> BTreeSet<String> {
     let json = text.find("\n{").map_or(text.len(), |at| at + 1);
     let sections = octet_router::openwrt::uci::parse(&text[..json]).unwrap();
@@ -151,7 +153,7 @@ fn routers_of_every_size() {
         let change = change(&before, &plan);
         assert_eq!(change.conflicts, [""; 0]);
         is_as_looked_at(&format!("{boards}.batch"), &(change.commands.join("\n") + "\n"));
-        // All that the owner has written is there, and a second time nothing is to be done.
+        // The owner's sections are unchanged, and a second change is empty.
         let after = batch(&before, &change.commands);
         assert_eq!(owners(&before), owners(&after));
         let again = self::change(&after, &plan);
@@ -159,7 +161,7 @@ fn routers_of_every_size() {
     }
 }
 
-/// UCI writes a file anew, and leaves out what it does not need: that is said as long as nothing of ours is in the file.
+/// UCI rewrites a file and drops comments: that is reported until the file has sections of ours.
 #[test]
 fn comments_are_said_to_go() {
     let plan = rich(8);
@@ -182,7 +184,8 @@ fn comments_are_said_to_go() {
     assert_eq!(said(&after, &other), [""; 0]);
 }
 
-/// The router writes one file after the other: what only some of them have is told, and no more once all have it.
+/// The router writes one file after the other: sections that only some of them have are reported
+/// until all have them.
 #[test]
 fn half_of_a_change_is_told() {
     let plan = rich(8);
@@ -208,7 +211,7 @@ fn half_of_a_change_is_told() {
     }
 }
 
-/// What goes is taken away, what is other is made anew, and nothing else is touched.
+/// Removed sections are deleted, changed ones are made anew, and nothing else is touched.
 #[test]
 fn only_what_is_other_is_changed() {
     let before = batch(&ready(8), &change(&ready(8), &rich(8)).commands);
@@ -236,7 +239,7 @@ fn only_what_is_other_is_changed() {
     assert_eq!(self::change(&after, &other).lines, [""; 0]);
 }
 
-/// Each is shown before anything is touched; the same router without it has none.
+/// Each conflict is reported before anything is touched; the same router without it has none.
 #[test]
 fn what_is_in_the_way_is_named() {
     let plan = rich(8);
@@ -267,12 +270,12 @@ fn what_is_in_the_way_is_named() {
         assert!(change.conflicts.iter().any(|line| line.contains(wanted)), "{wanted}: {change:#?}");
         assert_eq!(change.commands, [""; 0]);
     }
-    // Rules of the owner's and of the maker's that reach into zones of ours.
+    // Rules of the owner's and of the maker's that affect our zones.
     let lets = change(&ready(8), &plan).lets;
     assert_eq!(lets.len(), 1, "{lets:#?}");
     assert!(lets[0].contains("Allow-ICMPv6-Forward"), "{lets:#?}");
     assert!(!change(&stock, &plan).conflicts.is_empty());
-    // A server of the time that is off, one that is on, and a file that was not read.
+    // A time server that is off, one that is on, and a file that was not read.
     let with = |system: &str| {
         let (files, board) =
             ready(8).split_once("\n{").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
@@ -286,7 +289,7 @@ fn what_is_in_the_way_is_named() {
     assert_eq!([with(&server(1)), with("")], [vec![""; 0], vec![]]);
 }
 
-/// Another name of the bridge, ports as one text, and what cannot be used at all.
+/// Another name of the bridge, ports as one text, and unsupported configurations.
 #[test]
 fn routers_are_written_in_several_ways() {
     let plan = rich(8);
@@ -320,7 +323,8 @@ fn routers_are_written_in_several_ways() {
         ready(8).replace("\tlist network 'wan'\n\tlist network 'wan6'", "\tlist device 'wan'");
     assert_ne!(by_device, ready(8));
     assert_eq!(change(&by_device, &plan).commands, plain);
-    // By a device that the plan does not look for it is found by its network alone.
+    // If it is included by a device that the plan does not look for, only its network identifies
+    // it.
     for device in ["wan+", "pppoe-wan"] {
         let zone = ready(8).replace(
             "\tlist network 'wan'\n\tlist network 'wan6'",
@@ -347,12 +351,13 @@ fn routers_are_written_in_several_ways() {
     assert!(refused(&ready(8).replace("{", "[")).contains("cannot be read"));
 }
 
-/// Whom a router lets begin what, read from its configuration alone: zones, and rules that accept.
+/// The flows that a router allows, derived from its configuration alone: zones, and rules that
+/// accept.
 struct Reader {
     zones: BTreeMap<evaluator::Zone, String>,
-    /// Between two zones, of which none is the router itself.
+    /// Between two zones, neither of which is the router itself.
     rules: BTreeMap<(Option<String>, Option<String>), Vec<Accepts>>,
-    /// What is for a port of the router's, and which board gets it.
+    /// Traffic to a port of the router's, and the board that receives it.
     published: Vec<(Accepts, u8)>,
 }
 
@@ -404,12 +409,12 @@ impl Reader {
             boards.chain([lan]).map(|(it, network)| (it, zone(&network))).collect();
         zones.insert(evaluator::Zone::Uplink, "wan".into());
         let mut rules: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        // Errors and the search for neighbours are nobody's flow.
+        // ICMP errors and neighbour discovery are not flows.
         let is_flow = |it: &&UciSection| {
             it.one("proto") != Some("icmp")
                 || it.all("icmp_type").any(|kind| kind == "echo-request")
         };
-        // The answer of a DHCP server is none either.
+        // The answer of a DHCP server is not a flow either.
         let is_flow = |it: &&UciSection| {
             is_flow(it) && it.options.iter().all(|(_, value)| *value != Value::One("68 546".into()))
         };
@@ -460,14 +465,14 @@ fn policy((from, to, what, first, more): (u8, u8, u8, u16, u16)) -> String {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
-    /// Somebody who reads the file in another way, and shares nothing with it, lets the same; and what is told the
-    /// router leads there from whatever it was told before.
+    /// An independent reader of the file allows the same flows; and the commands lead there from
+    /// any earlier configuration.
     #[test]
     fn boxes_by_chance(
         boards in prop::sample::select(vec![4u8, 8]),
         lines in prop::collection::vec((0..8u8, 0..8u8, 0..5u8, 50..70u16, 0..9u16), 0..7),
         earlier in prop::collection::vec((0..8u8, 0..8u8, 0..5u8, 50..70u16, 0..9u16), 0..3),
-        // Of all lines: those that let the same may not differ in it.
+        // The same for all policies: those that allow the same must not differ in their rate.
         rates in prop::array::uniform2(prop::option::of(1..200u32)),
     ) {
         let head = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n\
@@ -481,12 +486,12 @@ proptest! {
         let read = text.replace("boards = @boards", &format!("boards = {boards}\nrouter = \"openwrt\""));
         let world = evaluator::World::read(&read, &UNITS).unwrap();
         let mut expected = world.table_between(&world.zones(), &world.worth_a_probe());
-        // Clients of DHCP are answered whatever the plan says.
+        // DHCP clients are answered whatever the plan says.
         expected.retain(|probe, _| !matches!(probe.2, evaluator::Traffic::Udp(68 | 546)));
         let wanted = plan(&text, boards);
         let router = OpenwrtRouter::read(&ready(boards), &wanted).unwrap();
         let told = sections(&wanted, &router);
-        // What is more than a policy's rate is no match, and ends with what its zone drops.
+        // Traffic above a policy's rate does not match, and is dropped by its zone.
         for rule in told.iter().filter(|it| it.kind == "rule") {
             let rate = rates[0].filter(|_| rule.one("name").unwrap() == "policy");
             let limit = rate.map(|rate| (format!("{rate}/second"), rate.to_string()));

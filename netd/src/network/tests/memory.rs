@@ -1,4 +1,4 @@
-//! A backend that remembers what it was told, and does nothing else.
+//! A backend that only records what it is asked to do.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use crate::plan::PlanStep;
 use crate::plugged::PortBindings;
 use crate::rules::NodeTables;
 
-/// Whoever has a clone of it has the same one.
+/// All clones share the same state.
 #[derive(Debug, Clone, Default)]
 pub struct Memory(Rc<RefCell<State>>);
 
@@ -25,19 +25,19 @@ pub struct State {
     pub rules: Option<NodeTables>,
     pub observed: Observed,
     pub flows: Vec<TrackedFlow>,
-    /// Who is plugged in, as rules know that were there before.
+    /// The port bindings in the previous rules.
     pub plugged: PortBindings,
-    /// What has come in, if that is noted.
+    /// Received probes, while they are recorded.
     pub came: Option<ReceivedProbes>,
-    /// Whether nobody answers who asks what there is.
+    /// Whether queries of the state fail.
     pub is_mute: bool,
     steps: Vec<Step>,
-    /// The step that is refused, counted from 0 from now on.
+    /// The step to be refused, counted from 0 from now on.
     refuse: Option<usize>,
     refused: Option<Step>,
 }
 
-/// One thing that is done.
+/// A recorded step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// Rules are loaded, in one transaction.
@@ -47,7 +47,7 @@ pub enum Step {
 }
 
 impl State {
-    /// What can be taken back: a flow that has ended cannot.
+    /// The state that can be restored: an ended flow cannot.
     pub fn kept(&self) -> (Option<NodeTables>, Observed) {
         let mut observed = self.observed.clone();
         observed.addresses.sort_by_key(|it| (it.link, it.address));
@@ -55,7 +55,7 @@ impl State {
         (self.rules.clone(), observed)
     }
 
-    /// Notes `step`, unless it is the one to refuse.
+    /// Records `step`, unless it is the one to refuse.
     fn take(&mut self, step: Step) -> Result<(), BackendError> {
         match &mut self.refuse {
             Some(0) => {
@@ -79,7 +79,7 @@ impl State {
             }
             PlanStep::SetAddress(it) => {
                 addresses.retain(|there| (there.link, there.address) != (it.link, it.address));
-                // The kernel does not say whether somebody was asked before.
+                // The kernel does not report whether duplicate address detection was done.
                 addresses.push(LinkAddress { is_sole: false, ..it.clone() });
             }
             PlanStep::RemoveAddress(it) => {
@@ -99,7 +99,7 @@ impl State {
 }
 
 impl Memory {
-    /// With so many ports, `eth0` and so on, that are off and have something at the other end.
+    /// A kernel with this many ports, `eth0` and so on, which are off and have a carrier.
     pub fn with_ports(count: u8) -> Self {
         let link = |number: u8| NetworkDevice {
             index: u32::from(number) + 1,
@@ -123,22 +123,22 @@ impl Memory {
         change(&mut self.0.borrow_mut());
     }
 
-    /// Has it refuse one step, after so many others.
+    /// Refuses one step, after this many others.
     pub fn refuse(&self, after: usize) {
         self.change(|state| state.refuse = Some(after));
     }
 
-    /// The step that it has refused.
+    /// The refused step.
     pub fn refused(&self) -> Option<Step> {
         self.0.borrow().refused.clone()
     }
 
-    /// What was done since the last time.
+    /// The steps since the last call.
     pub fn take_steps(&self) -> Vec<Step> {
         std::mem::take(&mut self.0.borrow_mut().steps)
     }
 
-    /// From whom its own changes of rules come.
+    /// The author of its own changes of the ruleset.
     pub fn author(&self) -> Author {
         Author { pid: 1, name: "nft".into() }
     }

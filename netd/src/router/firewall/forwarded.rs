@@ -1,6 +1,7 @@
-//! The devices of the unit `forward` on a router: what comes by them is asked as on a board (`crate::paths`), and
-//! what leaves needs a rule, as everything of a router's own does. Between its ports and them only paths
-//! themselves count: who comes by another one has shown nobody who he is.
+//! Rules for the devices of the unit `forward` on a router. What is received on them is checked as
+//! on a board (`crate::paths`), and what is sent needs a rule, like everything that a router sends.
+//! Between the router's ports and these devices only paths (`fp*`) are forwarded: a sender on
+//! another device is not authenticated.
 
 use octet_appliance::{MPLS_IN_IP, TrafficKind, Zone};
 
@@ -12,10 +13,10 @@ use super::standing::NEW_FLOWS;
 use super::{Direction, leaving};
 use crate::paths::{END_PORTS, ENDS, LINKS, PathDevices};
 
-/// The insides of paths (docs/ARCHITECTURE.md lists who has which devices).
+/// The WireGuard devices inside paths (docs/ARCHITECTURE.md lists the devices and their owners).
 pub(super) const PATH: &str = "fp*";
 
-/// By it leaves what is for a node to which there is no path yet: the unit hears of it.
+/// The device for packets to nodes without a path yet: the unit is notified of them.
 const OUT: &str = "fout";
 
 pub(super) fn chains(plan: &RouterPlan, forward: &PathDevices) -> Vec<(&'static str, NftChain)> {
@@ -26,8 +27,8 @@ pub(super) fn chains(plan: &RouterPlan, forward: &PathDevices) -> Vec<(&'static 
     chains
 }
 
-/// What the unit itself says, and what lines let to paths. Packets that leave a tunnel pass here once more, as
-/// those of the device that carries it.
+/// What the unit itself sends, and what policies allow to paths. Packets that leave a tunnel pass
+/// these rules once more, as those of the device that carries it.
 fn to_forward(plan: &RouterPlan, forward: &PathDevices, tunnels: Vec<NftRule>) -> Vec<NftRule> {
     let out = |devices: &str, port: Option<u16>| {
         port.map(|port| rules!["oifname {devices} udp dport {port} accept"]).unwrap_or_default()
@@ -47,18 +48,19 @@ fn to_forward(plan: &RouterPlan, forward: &PathDevices, tunnels: Vec<NftRule>) -
     .concat()
 }
 
-/// What lines let between paths and the zones of `way`: devices of paths come and go, so these are rules.
+/// What policies allow between paths and the zones of `way`. The devices of paths are created and
+/// removed at run time, so these are rules and not map elements.
 pub(super) fn lines(plan: &RouterPlan, way: Direction) -> Vec<NftRule> {
     let mut rules = vec![];
     for ((from, to, traffic), lets) in &plan.lets {
         let devices: Vec<String> = match (way, from, to) {
-            // Who asks has seen to the device.
+            // The calling chain has matched the device.
             (Direction::Input, Zone::Path, Zone::Router) => vec![String::new()],
             (Direction::Output, Zone::Router, Zone::Path) => {
                 [quoted(PATH), OUT.into()].map(|device| format!("oifname {device} ")).into()
             }
             (Direction::Forward, Zone::Path, to) if *to != Zone::Router => {
-                // Whoever leaves by this router comes by a tunnel within paths.
+                // Nodes that use this router as exit come by a tunnel within paths.
                 let by = if *to == Zone::Uplink { leaving::PLACES } else { PATH };
                 let to = plan.device(*to).map(quoted);
                 to.map(|to| format!("iifname \"{by}\" oifname {to} ")).into_iter().collect()
@@ -90,8 +92,8 @@ pub(super) fn lines(plan: &RouterPlan, way: Direction) -> Vec<NftRule> {
     rules
 }
 
-/// Links to other boxes, by the uplink: from there, if no more is known of who may be one, so many new flows in a
-/// second, as from a board. WireGuard finds out who it is.
+/// Links to other boxes by the uplink. From an unknown address the number of new flows per second
+/// is limited as for a board; WireGuard authenticates the neighbour.
 pub(super) fn links_in(plan: &RouterPlan, forward: &PathDevices) -> Vec<NftRule> {
     let (Some(port), false) = (forward.links, plan.neighbours.is_empty()) else { return vec![] };
     let uplink = quoted(&plan.uplink);
@@ -116,7 +118,7 @@ pub(super) fn links_in(plan: &RouterPlan, forward: &PathDevices) -> Vec<NftRule>
     }
 }
 
-/// The other direction: to those of whom it is known where they are.
+/// The other direction: links to neighbours with a known address.
 pub(super) fn links_out(plan: &RouterPlan, forward: &PathDevices) -> Vec<NftRule> {
     let mut known: Vec<_> = plan.neighbours.iter().filter_map(|it| it.at).collect();
     known.sort_unstable();
@@ -127,7 +129,7 @@ pub(super) fn links_out(plan: &RouterPlan, forward: &PathDevices) -> Vec<NftRule
     rules!["oifname {uplink} udp sport {port} ip daddr . udp dport {{ {places} }} accept"]
 }
 
-/// On a link nobody is on the way: an error about what is said there is about nothing.
+/// There is no router between the ends of a link, so ICMP errors about its traffic are dropped.
 pub(super) fn error_of_links() -> Vec<NftRule> {
     rules!["ct original ip saddr {LINKS} ct reply ip saddr {LINKS} goto stray_error"]
 }
@@ -177,7 +179,7 @@ mod tests {
         rules.into_iter().map(at).collect()
     }
 
-    /// Before anything that belongs to a flow is let, it is asked by which device it came.
+    /// The device is checked before established flows are accepted.
     #[test]
     fn devices_are_asked_before_flows() {
         let chains = chains(&forward(), &[Some("203.0.113.7:51820")]);
@@ -210,7 +212,7 @@ mod tests {
                     .contains(&format!("oifname {device} udp dport 53 goto policy_"))
             );
         }
-        // Of other devices than those of paths no line speaks.
+        // No rule is about other devices than those of paths.
         let all: String = chains.values().cloned().collect();
         assert!(
             all.lines()
@@ -219,7 +221,7 @@ mod tests {
         );
     }
 
-    /// But within the node itself.
+    /// Except within the node itself.
     #[test]
     fn no_error_is_taken_unasked() {
         let chains = chains(&forward(), &[Some("203.0.113.7:51820")]);

@@ -1,6 +1,7 @@
-//! Whoever leaves by another node than his own: the owner's devices by an exit (`[vpn]`), and nodes elsewhere by this
-//! router, where lines from `path` to `uplink` let them. The unit `forward` makes the devices: one for the exit, and
-//! one for each of those nodes. What holds whatever it does, and also when it does nothing, is said here.
+//! Traffic that leaves by another node's uplink: the owner's devices by an exit (`[vpn]`), and
+//! other nodes by this router, where policies from `path` to `uplink` allow it. The unit `forward`
+//! makes the devices: one for the exit, and one for each of those nodes. The rules here hold
+//! whatever the unit does, and also while it does not run.
 
 use octet_appliance::places;
 
@@ -11,25 +12,27 @@ use super::forwarded::PATH;
 use super::standing::NEW_FLOWS;
 use crate::paths::NODES;
 
-/// The devices of those who leave by this router.
+/// The devices of nodes that use this router as exit.
 pub(super) const PLACES: &str = "fx*";
 
-/// IPv4 in IP (RFC 2473): what goes through a path between the two ends of such a tunnel.
+/// IPv4 in IP (RFC 2473): the protocol of such a tunnel within a path.
 const IP_IN_IP: u8 = 4;
 
-/// The longest segment of TCP by it: 1500 bytes of a link less all that is around (docs/forwarding.md), less the
-/// headers of IPv4 and TCP.
+/// Maximum TCP segment size in bytes: 1500 bytes of a link without all outer headers
+/// (docs/forwarding.md), and without the headers of IPv4 and TCP.
 const LONGEST_SEGMENT: u32 = 1276;
 
-/// Questions for names by paths in a second, of all together: they wait in one queue with those of the box.
+/// DNS queries per second by paths, in total: they share one queue with those of the box.
 const QUESTIONS: u32 = 1000;
 
-/// What is asked first of all that is handed on, also of what belongs to a flow that was let.
+/// Checked before everything else that is forwarded, including established flows.
 ///
-/// - What comes out where labels end may have any source, and would be taken for an answer.
-/// - With a VPN nothing passes between the owner's devices and the uplink's device, whatever there is of `forward`.
-/// - Of what comes by the exit nobody but the owner's devices hears, and nobody inside has said it.
-/// - Whoever leaves by this router does so by its own address, reaches the uplink alone, and nobody else reaches him.
+/// - Packets that arrive where labels end may have any source, and could be taken for answers.
+/// - With a VPN nothing is forwarded between the owner's devices and the uplink's device, whatever
+///   `forward` does.
+/// - Packets from the exit go only to the owner's devices, and must not have a source inside the box.
+/// - A node that uses this router as exit sends from its own address, reaches only the uplink, and
+///   cannot be reached by anybody else.
 pub(super) fn handed_on(plan: &RouterPlan, forwards: bool) -> Vec<NftRule> {
     let (uplink, lan) = (quoted(&plan.uplink), plan.lan.as_ref().map(|lan| quoted(&lan.device)));
     let lan = lan.filter(|_| plan.vpn);
@@ -72,7 +75,7 @@ pub(super) fn handed_on(plan: &RouterPlan, forwards: bool) -> Vec<NftRule> {
     rules
 }
 
-/// How many flows one who leaves by this router may begin: as many as a board.
+/// Limit of new flows for a node that uses this router as exit: the same as for a board.
 pub(super) fn new(plan: &RouterPlan) -> Vec<NftRule> {
     if !plan.is_exit() {
         return vec![];
@@ -84,7 +87,8 @@ pub(super) fn new(plan: &RouterPlan) -> Vec<NftRule> {
     ]
 }
 
-/// Errors that come by paths, by the exit, and from those who leave by this router: about flows of theirs.
+/// ICMP errors from paths, from the exit and from nodes that use this router as exit: accepted
+/// about their own flows.
 pub(super) fn errors(plan: &RouterPlan) -> Vec<NftRule> {
     let from = |device: &str, direction: &str, end: &str| {
         rules![
@@ -105,9 +109,9 @@ pub(super) fn errors(plan: &RouterPlan) -> Vec<NftRule> {
     rules
 }
 
-/// What the router itself sends, as errors are, about what the owner's devices and somebody outside say to each other:
-/// with a VPN nothing of it by the uplink's device. The routes of the VPN are not those of the router itself, so it does
-/// not leave at all.
+/// Packets that the router itself sends, such as ICMP errors, about traffic between the owner's
+/// devices and the outside: with a VPN none of them leaves by the uplink's device. The router
+/// itself does not use the VPN's routes, so they are dropped.
 pub(super) fn own_errors(plan: &RouterPlan) -> Vec<NftRule> {
     let Some(lan) = plan.lan.as_ref().filter(|_| plan.vpn) else { return vec![] };
     let (uplink, [ip4, ip6]) = (quoted(&plan.uplink), lan.devices());
@@ -120,7 +124,7 @@ pub(super) fn own_errors(plan: &RouterPlan) -> Vec<NftRule> {
     ["original", "reply"].into_iter().flat_map(about).collect()
 }
 
-/// The tunnels themselves, as they come and go by paths; and how much is asked for names.
+/// The tunnels themselves, in both directions within paths, and the limit of DNS queries.
 pub(super) fn tunnels(plan: &RouterPlan) -> [Vec<NftRule>; 2] {
     if !plan.vpn && !plan.is_exit() {
         return Default::default();

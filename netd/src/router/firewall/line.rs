@@ -1,4 +1,5 @@
-//! What becomes of a flow that a line lets: each line has a chain, and beside it a counter of the same name.
+//! The chain of each rule, which an allowed flow passes; beside it there is a counter of the same
+//! name.
 
 use std::fmt;
 
@@ -7,24 +8,24 @@ use super::super::chain::{NftChain, NftRule};
 use super::super::plan::{RouterPlan, RuleSource};
 use super::super::text::over;
 
-/// How many echo requests the router answers on each port in a second.
+/// Echo requests per second that the router answers on each port.
 const PINGS: u32 = 20;
 
-/// What the names of chains begin with that are policies', and built-in lines'.
+/// Prefixes of the chain names of policies and of built-in rules.
 const POLICY: &str = "policy_";
 const BUILT_IN: &str = "built_in_";
 
-/// The name of a line's chain, and of its counter.
+/// The name of a rule's chain and counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChainName {
-    /// That of the policy with this id.
+    /// The chain of the policy with this id.
     Policy(u32),
-    /// That of a built-in line.
+    /// The chain of a built-in rule.
     BuiltIn(BuiltIn),
 }
 
 impl ChainName {
-    /// Of the line `by` of `plan`.
+    /// The name for the rule `by` of `plan`.
     pub fn of(plan: &RouterPlan, by: RuleSource) -> Self {
         match by {
             RuleSource::Policy(index) => Self::Policy(plan.lines[index].id),
@@ -32,7 +33,7 @@ impl ChainName {
         }
     }
 
-    /// Whether a chain that the kernel has under this name was made for a line, which may be gone.
+    /// Whether a chain of this name belongs to a rule, which may not exist any more.
     pub fn is_one(listed: &str) -> bool {
         listed.starts_with(POLICY) || listed.starts_with(BUILT_IN)
     }
@@ -47,7 +48,7 @@ impl fmt::Display for ChainName {
     }
 }
 
-/// The chain of the line `by`.
+/// The chain of the rule `by`.
 pub(super) fn chain(plan: &RouterPlan, by: RuleSource) -> NftChain {
     let name = ChainName::of(plan, by);
     let (limit, comment) = match by {
@@ -65,7 +66,7 @@ fn limit(rate: u32) -> NftRule {
     format!("{} goto too_many", over(rate)).into()
 }
 
-/// The one built-in line that has a rate has it for each port.
+/// The only built-in rule with a rate limit; the limit is per port.
 fn pings() -> NftRule {
     format!("update @pings {{ iifname {} }} goto too_many", over(PINGS)).into()
 }
@@ -92,7 +93,7 @@ mod tests {
         RouterPlan::new(&settings, &segments, &[])
     }
 
-    /// The policies' elements of the map of ports, and their chains with what stands in them.
+    /// The policies' elements of the map of ports, and their chains with their rules.
     fn made(plan: &RouterPlan) -> (Vec<String>, Vec<(String, String)>) {
         let table = table(plan, &OnBoard::default(), None, false);
         let map = table.sets.into_iter().find(|set| set.name == "forward_port").unwrap();
@@ -104,7 +105,7 @@ mod tests {
         (elements, chains)
     }
 
-    /// SHA-256 of what these two lines say begins with the same 32 bits.
+    /// The SHA-256 digests of these two policies begin with the same 32 bits.
     #[test]
     fn two_lines_never_share_a_chain() {
         let two = plan(&[13094, 28605]);
@@ -118,13 +119,13 @@ mod tests {
             assert!(rules.contains(&format!("counter name {name} accept comment")), "{rules}");
             assert!(rules.contains(&format!("tcp {port}, ")), "{rules}");
         }
-        // Whichever stands first, and alone as it would be.
+        // Independent of the order, and with the id that the rule has alone.
         assert_eq!(made(&plan(&[28605, 13094])).1, chains);
         assert_eq!(made(&plan(&[13094])).1, chains[..1]);
         assert_eq!(made(&plan(&[28605])).0, [element(28605, "cd0610f7")]);
     }
 
-    /// Of what the kernel has nothing goes but what was made for a line that is gone.
+    /// Only chains of removed rules are deleted.
     #[test]
     fn a_chain_goes_with_its_line() {
         let table = table(&plan(&[13094]), &OnBoard::default(), None, false);
@@ -133,7 +134,7 @@ mod tests {
         assert_eq!(there.gone(&table).collect::<Vec<_>>(), ["built_in_none", "policy_00000002"]);
     }
 
-    /// The same words twice are the same line.
+    /// Policies with the same text are one rule.
     #[test]
     fn the_same_line_twice_has_one_chain() {
         let twice = plan(&[13094, 13094]);

@@ -1,8 +1,9 @@
-//! Whose address and port is seen outside (masquerading), of what is handed on.
+//! Masquerading: the source address and port of forwarded flows on the uplink.
 //!
-//! A flow keeps its own port, as far as the kernel has it free: it says so to whom it speaks. But some ports of the
-//! uplink's addresses are somebody's ([`Plan::reserved`]): what comes for one of them from where a flow by it has gone
-//! to would be taken for an answer, and never ask who it is for. So nobody but their own board leaves by them.
+//! A flow keeps its source port if the kernel has it free, and can so announce it to its peer. But
+//! some ports of the uplink's addresses are reserved ([`RouterPlan::reserved`]): a packet to one of
+//! them from a peer of a flow that uses it would be taken for an answer, and bypass the rules of
+//! that port. Therefore only the board that owns a reserved port uses it as source port.
 
 use octet_appliance::{MASQUERADE_PORTS, Protocol, Zone, places};
 
@@ -10,13 +11,14 @@ use super::super::chain::{NftRule, rules};
 use super::super::plan::{RouterPlan, VPN};
 use super::super::text::{list, quoted};
 
-/// Who leaves by the uplink with its address: those inside, and nodes that leave by this router.
+/// Sources that are masqueraded on the uplink: those inside, and nodes that use this router as
+/// exit.
 fn senders(plan: &RouterPlan, forwards: bool) -> Vec<String> {
     let nodes = (forwards && plan.is_exit()).then(places);
     [plan.network.to_string()].into_iter().chain(nodes).collect()
 }
 
-/// The boards' own ports, of a protocol: each with its board's address.
+/// The boards' reserved ports of a protocol, each with its board's address.
 fn own(plan: &RouterPlan, protocol: Protocol) -> Vec<(String, u16)> {
     let published = plan.published.iter().filter(|it| it.port.protocol == protocol);
     let own = published.filter_map(|it| {
@@ -26,12 +28,14 @@ fn own(plan: &RouterPlan, protocol: Protocol) -> Vec<(String, u16)> {
     own.collect()
 }
 
-/// What addresses and ports become, if the image has the unit `forward` or not.
+/// The rules for source addresses and ports; `forwards` says whether the image has the unit
+/// `forward`.
 pub(super) fn chain(plan: &RouterPlan, forwards: bool) -> Vec<NftRule> {
     let uplink = quoted(&plan.uplink);
     let senders = senders(plan, forwards);
-    // The router's own question for an address, which goes out from nobody's: it is no flow of those inside, whose address
-    // the kernel may take for it, and servers answer at this port alone (RFC 2131, 4.1).
+    // The router's own DHCP request is sent from the unspecified address, which the kernel may take
+    // for one inside. It must keep its port, because servers answer only to that one (RFC 2131,
+    // 4.1).
     let mut rules =
         rules!["oifname {uplink} ip daddr 255.255.255.255 udp sport 68 udp dport 67 accept"];
     for protocol in [Protocol::Tcp, Protocol::Udp] {
@@ -60,8 +64,9 @@ pub(super) fn chain(plan: &RouterPlan, forwards: bool) -> Vec<NftRule> {
     rules
 }
 
-/// What is asked behind that: where two flows would be one outside the kernel gives the later one any port, and may
-/// take one that is somebody's. That one begins anew, as whatever is lost does, with another.
+/// Rules behind the translation: where two flows would collide outside, the kernel gives the later
+/// one any port, possibly a reserved one. Such a packet is dropped, and the sender retries with
+/// another port.
 pub(super) fn behind(plan: &RouterPlan, forwards: bool) -> Vec<NftRule> {
     let uplink = quoted(&plan.uplink);
     let mut rules = vec![];

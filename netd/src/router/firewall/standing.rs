@@ -1,4 +1,5 @@
-//! What is in the table whatever lines the file has: the chains of the kernel's hooks.
+//! The fixed part of the table, which does not depend on policies: the chains of the kernel's
+//! hooks.
 
 use octet_appliance::{Zone, places};
 
@@ -8,30 +9,31 @@ use super::super::text::{list, over, quoted};
 use super::{Direction, forwarded, leaving, source};
 use crate::paths::{self, ENDS, NODES, PathDevices};
 
-/// New flows that a board may begin in a second, whatever lets them: enough for a busy service. With a
-/// board's memory the kernel keeps note of 65536 flows (nf_conntrack_core.c, `nf_conntrack_init_start`);
-/// when they are there, it forgets those that are half begun, and no others.
+/// New flows per second that a board may begin, whatever rule allows them: enough for a busy
+/// service. With a board's memory the kernel tracks 65536 flows (nf_conntrack_core.c,
+/// `nf_conntrack_init_start`); when the table is full, it drops only flows that are not yet
+/// established.
 pub(super) const NEW_FLOWS: u32 = 1000;
 
-/// Questions to `lan` in a second from one port, whether or not they are of a flow that is known: more than
-/// the unit answers one client in both versions of IP. All ports wait in one queue for it, and whoever asks
-/// without end would fill that.
+/// Packets per second to `lan` from one port, also within known flows: more than the unit answers
+/// one client in both IP versions. All ports share one queue of the unit, which a single sender
+/// could otherwise fill.
 const QUESTIONS: u32 = 1000;
 
-/// Errors of ICMP in a second from one port that are handed on or taken: a busy way out says less, and whoever can
-/// guess a flow says no more by them.
+/// ICMP errors per second from one port that are forwarded or accepted: a congested uplink sends
+/// fewer, and an attacker who guesses a flow gains nothing by sending more.
 pub const ERRORS: u32 = 100;
 
-/// Next hops in a second that flows from one port, and answers to it, may make the kernel look for, beside those of the
-/// last half minute: whoever does not answer takes a place in its table for three seconds (RFC 4861, 10), in one table
-/// for all ports.
+/// Neighbour look-ups per second that flows from one port, and answers to it, may cause, besides
+/// neighbours used within the last half minute. Each unanswered look-up occupies an entry of the
+/// neighbour table, which all ports share, for three seconds (RFC 4861, 10).
 const NEXT_HOPS: u32 = 50;
 
-/// The longest error of IPv4, and what follows the header of one of IPv6: as much as a router has to quote
-/// (RFC 1812, 4.3.2.3; RFC 4443, 2.4 c), and nothing behind it.
+/// Maximum size in bytes of an ICMP error of IPv4, and of the payload of one of IPv6: as much as a
+/// router has to quote (RFC 1812, 4.3.2.3; RFC 4443, 2.4 c).
 pub const LONGEST_ERROR: [u32; 2] = [576, 1240];
 
-/// The chain of the hook behind those that change addresses.
+/// The hook behind address translation.
 pub const NOBODY: Hook = Hook {
     kind: "filter",
     hook: "postrouting",
@@ -40,8 +42,8 @@ pub const NOBODY: Hook = Hook {
     policy: "accept",
 };
 
-/// The chains that are always there. They are named first, so that the flush finds them, and filled
-/// again.
+/// The chains that always exist. They are declared first so that the flush finds them, and are then
+/// filled.
 pub(super) const FRAME: [Declared; 31] = [
     Declared::Counter("neighbours"),
     Declared::Counter("dhcp"),
@@ -100,7 +102,7 @@ pub(super) const FRAME: [Declared; 31] = [
     Declared::Base("nobody", NOBODY),
 ];
 
-/// The chains that are always there and the same whatever the file says.
+/// Chains whose rules do not depend on the configuration.
 const FIXED: [(&str, &[&str]); 6] = [
     (
         "refuse",
@@ -124,22 +126,25 @@ const FIXED: [(&str, &[&str]); 6] = [
     ("refuse_own", &["counter name denied_own drop"]),
 ];
 
-/// What is in the table whatever the file says, with the rules of the unit `forward` if the image has it; `leased` if
-/// the router asks for its address.
+/// The fixed rules, with those of the unit `forward` if the image has it; `leased` says whether the
+/// uplink uses DHCP.
 ///
-/// - Neighbour discovery comes from the link itself (RFC 4861, 7.1: hop limit 255), questions of
-///   switches about groups too (RFC 2710, 3: hop limit 1). The kernel tracks neither.
-/// - Of errors only those that mean a flow that was let (RFC 4890, 4.3), and come from where the end of it is that
-///   they speak for: the kernel asks only whether whom they are for has sent what they quote (nf_conntrack_proto.c,
-///   `nf_conntrack_inet_error`). From the uplink that is whoever is neither inside, nor at the end of a path, nor the
-///   router: which addresses outside are its own it notes when somebody inside speaks with it by one. Between
-///   link-local addresses nobody is on the way, so there errors are not needed.
-/// - Whoever has asked is looked for, to be answered. A board is not: it is known where it is.
-/// - A board that is not there has an address that leads nowhere, and by the default route outside. For an address
-///   that nobody can have, nobody is looked for: a neighbour is after these hooks.
-/// - Who asks for an address has none yet (RFC 2131, 4.1). The kernel takes one of another port: nobody
-///   outside is to see that.
-/// - What a DHCP server says is no answer to the kernel: the question came from nobody's address.
+/// - Neighbour discovery comes from the link itself (RFC 4861, 7.1: hop limit 255), group queries of
+///   switches too (RFC 2710, 3: hop limit 1). The kernel tracks neither.
+/// - Only those ICMP errors are accepted that concern an allowed flow (RFC 4890, 4.3), and that come from
+///   the side of the end they speak for: the kernel only checks that the receiver has sent what they quote
+///   (nf_conntrack_proto.c, `nf_conntrack_inet_error`). From the uplink an error must be about an address
+///   that is neither inside, nor of a path end, nor the router's own; the rules record which outside
+///   addresses are the router's own when somebody inside uses them. Between link-local addresses there is
+///   no router, so errors are not needed.
+/// - A neighbour look-up for an answer to a request is allowed. Boards need none: their addresses are known.
+/// - The address of a missing board belongs to no segment, so the default route would lead it outside. For
+///   an address that nobody can have there is no look-up, because neighbour discovery comes after these
+///   hooks.
+/// - A DHCP client has no address yet (RFC 2131, 4.1). The kernel would accept such a packet on another
+///   port, but it must not be visible outside.
+/// - The kernel does not see a DHCP server's message as an answer: the request had the unspecified
+///   address as source.
 pub(super) fn chains(
     plan: &RouterPlan,
     forward: Option<&PathDevices>,
@@ -172,7 +177,7 @@ pub(super) fn chains(
     chains
 }
 
-/// What the unit `forward` adds, if it is there.
+/// Appends the rules of the unit `forward`, if the image has it.
 fn with(
     forward: Option<&PathDevices>,
     rules: impl FnOnce(&PathDevices) -> Vec<NftRule>,
@@ -184,7 +189,7 @@ fn boards(plan: &RouterPlan) -> String {
     list(plan.boards.iter().map(|board| quoted(&board.device)))
 }
 
-/// The devices behind which it is not known who is there.
+/// The devices behind which the nodes are not known from the configuration.
 fn others(plan: &RouterPlan) -> String {
     list(plan.lan.iter().map(|lan| &lan.device).chain([&plan.uplink]).map(quoted))
 }
@@ -242,7 +247,7 @@ fn new(plan: &RouterPlan, forward: Option<&PathDevices>) -> Vec<NftRule> {
     .concat()
 }
 
-/// The next hop of what comes or leaves by the device that `way` names is looked for.
+/// Limits neighbour look-ups for packets that are received or sent on the device that `way` names.
 fn near(way: &str) -> Vec<NftRule> {
     let next_hops = over(NEXT_HOPS);
     rules![
@@ -272,9 +277,9 @@ fn published(plan: &RouterPlan) -> Vec<NftRule> {
     rules
 }
 
-/// What is no address of anybody outside leaves for it by the uplink never, whichever routes there are or not, and not if
-/// it belongs to a flow either: of those inside; of nodes, and of ends of paths, which are behind devices of `forward`
-/// alone; of those who leave by this router.
+/// Packets to addresses that cannot be outside never leave by the uplink, whatever the routes, and
+/// not within an established flow either: addresses inside; those of nodes and path ends, which are
+/// behind devices of `forward` only; those of nodes that use this router as exit.
 fn never_outside(plan: &RouterPlan, refuse: &str) -> Vec<NftRule> {
     let (uplink, inside, inside6) = (quoted(&plan.uplink), plan.network, plan.network6);
     let mut rules = rules![
@@ -291,7 +296,7 @@ fn never_outside(plan: &RouterPlan, refuse: &str) -> Vec<NftRule> {
 fn handed_on(plan: &RouterPlan, forward: Option<&PathDevices>) -> Vec<NftRule> {
     let (uplink, boards) = (quoted(&plan.uplink), boards(plan));
     let nobody_of_lan = plan.lan.iter().flat_map(|lan| {
-        // Addresses of the owner's network that none of his devices can have.
+        // Addresses of the owner's network that no device can have.
         let (lan, [ip4, ip6]) = (quoted(&lan.device), lan.devices());
         rules![
             "oifname {lan} ip daddr != {ip4} goto refuse",
@@ -332,7 +337,7 @@ fn input(plan: &RouterPlan, forward: Option<&PathDevices>, leased: bool) -> Vec<
             "icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit }} ip6 hoplimit 255 counter name neighbours accept",
             "icmpv6 type mld-listener-query ip6 hoplimit 1 ip6 saddr fe80::/10 counter name neighbours accept",
         ],
-        // The kernel does not track advertisements.
+        // The kernel does not track router advertisements.
         if_leased(rules![
             "iifname {uplink} icmpv6 type nd-router-advert ip6 hoplimit 255 ip6 saddr fe80::/10 counter name neighbours accept"
         ]),
@@ -348,8 +353,8 @@ fn input(plan: &RouterPlan, forward: Option<&PathDevices>, leased: bool) -> Vec<
             "icmpv6 type echo-request iifname vmap @input_ping",
         ],
         with(forward, |forward| forwarded::links_in(plan, forward)),
-        // The answers of a DHCP server to the router's own question, for which the kernel knows no flow: it went to
-        // everybody.
+        // Answers of a DHCP server to the router's own request, which the kernel does not match to
+        // a flow: the request was a broadcast.
         if_leased(rules![
             "iifname {uplink} meta nfproto ipv4 udp sport 67 udp dport 68 counter name dhcp accept"
         ]),
@@ -366,7 +371,7 @@ fn output(plan: &RouterPlan, forward: Option<&PathDevices>) -> Vec<NftRule> {
             "oifname lo goto on_board",
             "icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, nd-router-advert, mld-listener-report, mld-listener-done, mld2-listener-report }} accept",
         ],
-        // What the router sends by these devices is asked by itself.
+        // A separate chain checks what the router sends on these devices.
         with(forward, |_| rules!["oifname \"f*\" goto to_forward"]),
         never_outside(plan, "refuse_own"),
         leaving::own_errors(plan),

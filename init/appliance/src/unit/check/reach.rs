@@ -1,4 +1,4 @@
-//! Where a unit is reached, and whom it reaches.
+//! Checks a unit's sockets, and what it reaches.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -77,8 +77,8 @@ pub(super) fn sockets(unit: &Unit) -> Result<(), Wrong> {
     Ok(())
 }
 
-/// Whether `path` is directly in the folder of sockets and says whose it is: a unit cannot take a
-/// name that others would believe to be another's.
+/// Whether `path` is directly in the folder of sockets and begins with the unit's name: a unit
+/// cannot take a path that others would take for another unit's.
 fn own_path(unit: &Unit, path: &str) -> bool {
     let rest = path
         .strip_prefix(SOCKETS)
@@ -90,13 +90,13 @@ fn own_path(unit: &Unit, path: &str) -> bool {
         && rest.is_some_and(|rest| rest.is_empty() || rest.strip_prefix('.').is_some_and(is_word))
 }
 
-/// 1 to 32 of a-z, 0-9 and -, as the names of verbs are.
+/// 1 to 32 of a-z, 0-9 and -, like the names of verbs.
 fn is_word(text: &str) -> bool {
     (1..=32).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
-/// Checks whom it may talk to.
+/// Checks the units that it may call.
 pub(super) fn talks(unit: &Unit) -> Result<(), Wrong> {
     for (whom, verbs) in &unit.talks {
         let wrong =
@@ -136,7 +136,7 @@ pub(super) fn reaches(unit: &Unit) -> Result<(), Wrong> {
     Ok(())
 }
 
-/// Checks which settings it reads, and that it can be told of a change.
+/// Checks which settings it reads, and that it can be notified of a change.
 pub(super) fn config(unit: &Unit) -> Result<(), Wrong> {
     let wrong = |message: String, hint: &str| Err(Wrong::new(&["config"], message, hint));
     let mut seen = HashSet::new();

@@ -4,7 +4,7 @@ use super::super::Unit;
 
 const DAEMON: &str = "name = \"hello\"\nexec = \"/usr/lib/octet/hello\"\nuser = \"extra-1\"\n";
 
-/// What is wrong with `lines` in a unit file, and the line of it.
+/// The error for `lines` in a unit file, and its line.
 fn wrong(lines: &str) -> (usize, String) {
     let error = Unit::parse("unit.toml", &format!("{DAEMON}{lines}\n")).unwrap_err();
     assert!(!error.hint.is_empty() && error.column > 0, "{error}");

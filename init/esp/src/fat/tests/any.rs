@@ -1,4 +1,4 @@
-//! Any bytes, and a cut in the middle of what is done about them.
+//! Random bytes, and power cuts during the repair.
 
 use std::collections::BTreeSet;
 
@@ -9,8 +9,8 @@ use super::super::{RepairPlan, is_dirty, plan};
 use super::damage::{Damage, END, damaged, damages};
 use super::disk::{Disk, FILES};
 
-/// What is written before a cut: all of so many stages, and of the next one the sectors for which
-/// there is a `true`, over and over.
+/// What is written before a power cut: this many whole stages, and of the next one the sectors for
+/// which there is a `true`; the list is repeated.
 #[derive(Debug, Clone)]
 struct Cut {
     stages: usize,
@@ -35,7 +35,7 @@ impl Cut {
     }
 }
 
-/// Looks whether the volume is well after its plan, and whether the same comes out after a cut.
+/// Checks that the volume is well after its plan, and that a power cut does not change the result.
 fn check(disk: &Disk, plan: &RepairPlan, cut: &Cut) {
     let end = disk.after(plan);
     assert_eq!(super::super::plan(&end).unwrap(), RepairPlan::default());
@@ -45,7 +45,7 @@ fn check(disk: &Disk, plan: &RepairPlan, cut: &Cut) {
     assert!(cut.tidied().is_like(&end));
 }
 
-/// Bytes where they mean something: what they are, where, and a value.
+/// Values for meaningful fields: which field, where, and the value.
 fn bytes() -> impl Strategy<Value = Vec<(u8, u64, u32)>> {
     prop::collection::vec((0_u8..12, any::<u64>(), any::<u32>()), 0..8)
 }
@@ -53,7 +53,7 @@ fn bytes() -> impl Strategy<Value = Vec<(u8, u64, u32)>> {
 fn spoil(disk: &mut Disk, bytes: &[(u8, u64, u32)]) {
     let volume = disk.volume();
     let slots = disk.slots(disk.find(&["FOLDER"]).first);
-    // Those of all files, and some that are free.
+    // The clusters of all files, and some free ones.
     let clusters = disk.file(FILES - 1).first + 200;
     for (what, place, value) in bytes {
         let byte = [*value as u8];
@@ -101,7 +101,7 @@ proptest! {
         let mut disk = Disk::made();
         disk.put(11, &bytes[11..]);
         let _ = plan(&disk);
-        // What would be refused at once is as it has to be.
+        // Fields whose wrong value would be rejected at once get a valid one.
         disk.put(11, &[0, 2, 1 << (bytes[13] % 8)]);
         disk.put(16, &[2, 0, 0, 0, 0]);
         disk.put(22, &[0, 0]);

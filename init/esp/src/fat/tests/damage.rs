@@ -1,4 +1,4 @@
-//! What a power cut leaves.
+//! The damage that a power cut leaves.
 
 use proptest::prelude::*;
 
@@ -16,9 +16,9 @@ const FOLDER: u8 = 0x10;
 #[derive(Clone, Debug)]
 pub enum Damage {
     Mounted,
-    /// The same as others than Linux note it.
+    /// The same, in the way other systems than Linux mark it.
     MountedElsewhere,
-    /// Clusters were taken, in so many tables, and no file has them yet.
+    /// Clusters were allocated, in this many tables, and no file has them yet.
     Lost {
         clusters: u32,
         tables: usize,
@@ -31,13 +31,13 @@ pub enum Damage {
         free: u32,
         next: u32,
     },
-    /// The file has its size, but its clusters from this one on were not taken, in so many tables;
-    /// or it was being removed, and they were freed first.
+    /// The file has its size, but its clusters from this one on were not allocated, in this many
+    /// tables; or it was being removed, and they were freed first.
     Short {
         from: usize,
         tables: usize,
     },
-    /// The file has got more clusters, but not its new size. They may be without an end.
+    /// The file has got more clusters, but not its new size. The chain may have no end.
     Long {
         clusters: u32,
         ended: bool,
@@ -48,16 +48,17 @@ pub enum Damage {
     Begun,
     /// The file has its new name, and still the old one.
     Renamed,
-    /// A folder was being made: its name is there, its cluster in so many tables, and there is this.
+    /// A folder was being made: its entry exists, its cluster is allocated in this many tables, and
+    /// it has this content.
     Folder {
         tables: usize,
         holds: Holds,
     },
-    /// So many slots of its name are not there: the last ones.
+    /// This many slots of its name are missing: the last ones.
     NoEnd {
         slots: u64,
     },
-    /// So many slots of its name are not there: the first ones, which are all of its long name.
+    /// This many slots of its name are missing: the first ones, which are all of its long name.
     NoLongName {
         slots: u64,
     },
@@ -65,13 +66,13 @@ pub enum Damage {
     Gap,
 }
 
-/// What is in a folder that was being made.
+/// The content of a folder that was being made.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Holds {
-    /// What was in its cluster before.
+    /// The previous content of its cluster.
     Old,
     Nothing,
-    /// A file that is not finished by its name, with a cluster.
+    /// A file whose name marks it as unfinished, with a cluster.
     Unfinished,
     Unwritten,
 }
@@ -114,7 +115,7 @@ pub fn damaged(damages: &[Damage]) -> Disk {
 }
 
 impl Damage {
-    /// Does it to the file `number`.
+    /// Applies the damage to the file `number`.
     pub fn harm(&self, disk: &mut Disk, number: usize) {
         let Place { slot, first, size } = disk.file(number);
         let spare = disk.spare(number).slot;
@@ -122,7 +123,7 @@ impl Damage {
         let slots = disk.slots(disk.find(&["FOLDER"]).first);
         let place = slots.iter().position(|it| *it == slot).unwrap() as u64;
         let delete = |disk: &mut Disk, place: u64| disk.put(slots[place as usize], &[0xE5]);
-        // Clusters that no other damage takes.
+        // Clusters that no other damage uses.
         let new = 50_000 + 100 * number as u32;
         match *self {
             Self::Mounted => disk.put(STATE as u64, &[DIRTY]),
@@ -188,7 +189,7 @@ impl Damage {
     }
 }
 
-/// Begins a folder at the byte `at`: it and the one that it is in are at `clusters`.
+/// Begins a folder at the byte `at`: it and its parent are at `clusters`.
 pub fn put_dots(disk: &mut Disk, at: u64, clusters: [u32; 2]) {
     for (slot, (name, cluster)) in
         [b".          ", b"..         "].into_iter().zip(clusters).enumerate()

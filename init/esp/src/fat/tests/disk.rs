@@ -1,4 +1,4 @@
-//! A volume to damage, and what a tool that is not ours says about it.
+//! A volume to be damaged, and how an independent tool judges it.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -15,10 +15,10 @@ use super::super::{FatWrite, ReadAt, RepairPlan, SECTOR, VolumeGeometry, plan, u
 
 const SIZE: usize = 40 << 20;
 
-/// How many files there are to be damaged, each with an empty one beside it.
+/// Number of files to be damaged, each with an empty one beside it.
 pub const FILES: usize = 12;
 
-/// A volume of which only what was changed is kept apart.
+/// A volume that stores its changes separately.
 #[derive(Clone, Debug)]
 pub struct Disk {
     made: Arc<Vec<u8>>,
@@ -36,10 +36,10 @@ impl ReadAt for Disk {
     }
 }
 
-/// That on which a folder or a file is.
+/// The position of a folder or a file.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
-    /// Where its slot is, in bytes.
+    /// Byte offset of its slot.
     pub slot: u64,
     pub first: u32,
     /// Its size in bytes.
@@ -47,7 +47,7 @@ pub struct Place {
 }
 
 impl Disk {
-    /// One with a slot, and with [`FILES`] files to be damaged.
+    /// A volume with a slot of Octet, and with [`FILES`] files to be damaged.
     pub fn made() -> Self {
         static MADE: LazyLock<Arc<Vec<u8>>> = LazyLock::new(|| Arc::new(make()));
         Self { made: MADE.clone(), changed: BTreeMap::new() }
@@ -62,12 +62,12 @@ impl Disk {
         }
     }
 
-    /// The bytes from `at` on, as far as they are in one sector.
+    /// The bytes from `at` on, up to the end of the sector.
     pub fn get(&self, at: u64) -> &[u8] {
         &self.sector(at / SECTOR as u64).unwrap()[at as usize % SECTOR..]
     }
 
-    /// Changes bytes that are in one sector.
+    /// Changes bytes within one sector.
     pub fn put(&mut self, at: u64, bytes: &[u8]) {
         let sector = at / SECTOR as u64;
         let mut new: [u8; SECTOR] = self.sector(sector).unwrap().try_into().unwrap();
@@ -75,7 +75,7 @@ impl Disk {
         self.changed.insert(sector, new);
     }
 
-    /// Writes, or leaves out, each sector of `write` as `takes` says.
+    /// Writes or skips each sector of `write`, as `takes` decides.
     pub fn write(&mut self, write: &FatWrite, mut takes: impl FnMut() -> bool) {
         for (sector, bytes) in (write.sector..).zip(write.bytes.chunks(SECTOR)) {
             if takes() {
@@ -84,24 +84,24 @@ impl Disk {
         }
     }
 
-    /// The same volume after all of `plan`.
+    /// The volume after all of `plan`.
     pub fn after(&self, plan: &RepairPlan) -> Self {
         let mut disk = self.clone();
         plan.stages.iter().flatten().for_each(|write| disk.write(write, || true));
         disk
     }
 
-    /// The same volume after what is planned for it.
+    /// The volume after its repair.
     pub fn tidied(&self) -> Self {
         self.after(&plan(self).unwrap())
     }
 
-    /// Where things are, whatever sector 0 says now.
+    /// The volume's layout, whatever sector 0 says now.
     pub fn volume(&self) -> VolumeGeometry {
         VolumeGeometry::read(&self.made[..SECTOR]).unwrap()
     }
 
-    /// Where a table has the entry of a cluster, in bytes.
+    /// Byte offset of a cluster's entry in a table.
     pub fn entry_at(&self, table: usize, cluster: u32) -> u64 {
         self.volume().tables[table] * SECTOR as u64 + 4 * u64::from(cluster)
     }
@@ -123,7 +123,7 @@ impl Disk {
         std::iter::successors(Some(first), next).take(1 << 16).collect()
     }
 
-    /// Where all slots of the folder at `first` are, in bytes.
+    /// Byte offsets of all slots of the folder at `first`.
     pub fn slots(&self, first: u32) -> Vec<u64> {
         let volume = self.volume();
         let per_cluster = (volume.cluster * SECTOR / SLOT) as u64;
@@ -132,8 +132,7 @@ impl Disk {
         chain.flat_map(|it| (0..per_cluster).map(move |slot| at(it, slot))).collect()
     }
 
-    /// The file or folder whose short name begins with that of the last part of `path`, each part
-    /// so.
+    /// The file or folder at `path`; each part is a prefix of the short name.
     pub fn find(&self, path: &[&str]) -> Place {
         let mut place = Place { slot: 0, first: self.volume().root, size: 0 };
         for part in path {
@@ -156,7 +155,6 @@ impl Disk {
         self.find(&["FOLDER", &format!("S{number:02}")])
     }
 
-    /// All bytes.
     fn bytes(&self) -> Vec<u8> {
         let mut bytes = self.made.to_vec();
         for (sector, content) in &self.changed {
@@ -165,7 +163,7 @@ impl Disk {
         bytes
     }
 
-    /// All files with what is in them.
+    /// All files with their content.
     pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
         let fs = FileSystem::new(Cursor::new(self.bytes()), FsOptions::new()).unwrap();
         let mut found = BTreeMap::new();
@@ -173,7 +171,7 @@ impl Disk {
         found
     }
 
-    /// In a file, with holes.
+    /// The volume as a sparse file.
     pub fn in_a_file(&self) -> NamedTempFile {
         let file = NamedTempFile::new().unwrap();
         file.as_file().set_len(SIZE as u64).unwrap();
@@ -181,7 +179,8 @@ impl Disk {
         file
     }
 
-    /// What `fsck.vfat -n` says beside its name and how full the volume is, and how it ends.
+    /// The output of `fsck.vfat -n` without its name and the usage of the volume, and its exit
+    /// status.
     pub fn fsck(&self) -> (String, Option<i32>) {
         let file = self.in_a_file();
         let output = Command::new("fsck.vfat").arg("-n").arg(file.path()).output();
@@ -252,8 +251,8 @@ fn make() -> Vec<u8> {
     bytes
 }
 
-/// fatfs 0.3.6 gives `.` and `..` long names, and lets `..` point to the root's cluster where 0 has
-/// to stand; the builder mends that too.
+/// fatfs 0.3.6 gives `.` and `..` long names, and lets `..` point to the root's cluster instead of
+/// 0; the builder fixes that too.
 fn mend_dots(bytes: &mut [u8]) {
     for folder in bytes.chunks_exact_mut(SECTOR) {
         if folder[SLOT..].starts_with(b".  ") && folder[3 * SLOT..].starts_with(b".. ") {

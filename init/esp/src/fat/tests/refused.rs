@@ -1,10 +1,10 @@
-//! What is not the work of a cut.
+//! Damage that has another cause than a power cut.
 
 use super::super::plan;
 use super::damage::{Damage, put_dots};
 use super::disk::Disk;
 
-/// What is said of a volume with this done to it.
+/// The error for a volume with this damage.
 fn refused(harm: fn(&mut Disk)) -> String {
     let mut disk = Disk::made();
     Damage::Mounted.harm(&mut disk, 0);
@@ -23,7 +23,7 @@ fn chains() {
         ),
         ("is in use twice", |disk| disk.link(2, disk.file(4).first, disk.file(4).first)),
         ("is in use twice", |disk| {
-            // A second name, and another size.
+            // A second entry, with another size.
             let (file, spare) = (disk.file(4), disk.spare(4));
             disk.put(spare.slot + 26, &(file.first as u16).to_le_bytes());
             disk.put(spare.slot + 28, &[1]);
@@ -43,7 +43,7 @@ fn chains() {
             disk.put(slot + 20, &[10]);
         }),
         ("/linux: it is not whole", |disk| {
-            // A kernel of which the table has lost the end.
+            // A kernel whose chain in the table has lost its end.
             let slot = disk.find(&["OCTET", "0", "LINUX"]).slot;
             disk.put(slot + 28, &[0, 0, 8, 0]);
         }),
@@ -82,7 +82,7 @@ fn folders() {
             disk.link(2, 25_000, u32::MAX);
         }),
         ("F/F/F/F: there are too many folders, or too large ones", |disk| {
-            // One in the other.
+            // A folder in itself.
             let slot = disk.file(0).slot;
             let mut entry = disk.get(slot)[..32].to_vec();
             entry[..12].copy_from_slice(b"F          \x10");

@@ -10,12 +10,12 @@ use crate::paths::{Lets, PathDevices};
 
 const BEGINS: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n[cluster]\nboards = 4\n[lan]\n";
 
-/// What the owner's devices may outside, and somebody outside with them.
+/// Policies between the owner's devices and the outside.
 const LAN: &str = "[[policy]]\nfrom = [\"lan\", \"board-1\"]\nto = \"uplink\"\nprotocol = \"tcp\"\nports = [80]\n\
                    [[policy]]\nfrom = \"lan\"\nto = \"uplink\"\nprotocol = \"icmp\"\n\
                    [[policy]]\nfrom = \"uplink\"\nto = \"lan\"\nprotocol = \"tcp\"\nports = [22]\n";
 
-/// What may leave by this router.
+/// Policies for nodes that use this router as exit.
 const OUT: &str = "[[policy]]\nfrom = \"path\"\nto = \"uplink\"\nprotocol = \"udp\"\nports = [\"50-60\"]\nrate = 9\n";
 
 fn forward() -> Unit {
@@ -54,8 +54,9 @@ fn elements(table: &NftTable, name: &str) -> BTreeMap<String, String> {
     pairs.map(|(key, verdict)| (key.to_owned(), verdict.to_owned())).collect()
 }
 
-/// Lines from the lan to outside count for the VPN's device, and nothing passes between the lan and the uplink's, not
-/// even what belongs to a flow. That is so without the unit, too.
+/// Policies from the lan to the outside apply to the VPN's device, and nothing is forwarded between
+/// the lan and the uplink's device, not even within established flows. This holds without the unit,
+/// too.
 #[test]
 fn the_lan_leaves_by_the_vpn_alone() {
     for units in [&[forward()][..], &[]] {
@@ -85,8 +86,8 @@ fn the_lan_leaves_by_the_vpn_alone() {
     }
 }
 
-/// Nor does the router itself say anything by the uplink's device about what they say outside, as errors are: that is
-/// asked before anything that belongs to a flow. Of what others say it does.
+/// The router itself sends nothing by the uplink's device about that traffic, such as ICMP errors:
+/// this is checked before established flows are accepted. About other traffic it does.
 #[test]
 fn the_router_says_nothing_of_the_lan_by_the_uplink() {
     let about =
@@ -108,8 +109,8 @@ fn the_router_says_nothing_of_the_lan_by_the_uplink() {
     }
 }
 
-/// What nobody outside has as an address does not leave by the uplink's device, whatever belongs to a flow, and whether
-/// there is a unit `forward` or not.
+/// Packets to addresses that cannot be outside never leave by the uplink's device, not even within
+/// established flows, and whether there is a unit `forward` or not.
 #[test]
 fn nothing_leaves_for_those_who_are_not_outside() {
     let places = "oifname \"eth0\" ip daddr 100.127.255.0/24 goto ";
@@ -131,7 +132,7 @@ fn nothing_leaves_for_those_who_are_not_outside() {
     }
 }
 
-/// Before anything that belongs to a flow is let, it is asked by which device it came, and from whom.
+/// The device and the source are checked before established flows are accepted.
 #[test]
 fn what_comes_by_tunnels_reaches_one_place() {
     let table = made(&format!("{LAN}{OUT}"), true, &[forward()]);
@@ -152,7 +153,7 @@ fn what_comes_by_tunnels_reaches_one_place() {
         "iifname \"fx*\" oifname \"eth0\" udp dport 50-60 goto policy_",
     ];
     assert!(positions(forward, asked).is_sorted(), "{forward}");
-    // No other line speaks of these devices.
+    // No other rule is about these devices.
     let lets = forward.lines().filter(|rule| rule.contains("goto policy_") && rule.contains("\"f"));
     assert_eq!(lets.count(), 1, "{forward}");
     assert!(
@@ -161,7 +162,8 @@ fn what_comes_by_tunnels_reaches_one_place() {
     assert!(chain(&table, "new").contains("iifname \"fx*\" update @new_flows"));
 }
 
-/// The tunnel goes by paths, and names are asked by them; at the exit by the line that lets it outside.
+/// The tunnel uses paths, and so do DNS queries; at the exit, the policy that allows the outside
+/// applies to them.
 #[test]
 fn tunnels_and_names_by_paths() {
     let chains = |lines, vpn| {
@@ -194,7 +196,7 @@ fn tunnels_and_names_by_paths() {
     assert!(!exit["by_path"].contains("tcp dport 53"));
     assert!(exit["to_forward"].contains("    oifname \"fp*\" meta l4proto 4 accept\n"));
     assert!(!exit["to_forward"].contains("dport 53"));
-    // A line that lets the question to the router itself is the one that counts.
+    // A policy that allows DNS queries to the router itself takes precedence.
     let own = "[[policy]]\nfrom = \"path\"\nto = \"router\"\nprotocol = \"udp\"\nports = [53]\n";
     let plan = plan(&format!("{own}{OUT}"), false, &[forward()]);
     let lets = &plan.lets[&(

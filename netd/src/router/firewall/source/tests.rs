@@ -5,12 +5,13 @@ use super::*;
 
 const BEGINS: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n[cluster]\nboards = 4\n[lan]\n";
 
-/// Two published ports, one of which is another one on its board, and what is let to the router itself.
+/// Two published ports, one of which is translated to another port of its board, and what is
+/// allowed to the router itself.
 const LINES: &str = "[[publish]]\nport = \"udp/5353\"\nto = \"board-2\"\nat = \"udp/53\"\n\
      [[publish]]\nport = \"tcp/443\"\nto = \"board-3\"\nat = \"tcp/443\"\n\
      [[policy]]\nfrom = \"uplink\"\nto = \"router\"\nprotocol = \"udp\"\nports = [\"60-70\", 5000]\n";
 
-/// What may leave by this router.
+/// Policies for nodes that use this router as exit.
 const OUT: &str =
     "[[policy]]\nfrom = \"path\"\nto = \"uplink\"\nprotocol = \"udp\"\nports = [53]\n";
 
@@ -26,7 +27,7 @@ fn texts(rules: Vec<NftRule>) -> Vec<String> {
     rules.iter().map(NftRule::to_string).collect()
 }
 
-/// A board keeps its own port, everybody else leaves by another one, and all other flows by their own.
+/// A board keeps its own port, others leave by another one, and all other flows keep their port.
 #[test]
 fn nobody_leaves_by_a_port_of_somebody_else() {
     assert_eq!(
@@ -51,7 +52,7 @@ fn nobody_leaves_by_a_port_of_somebody_else() {
     );
 }
 
-/// The port of links is the router's if it has some. At that of DHCP it is always answered.
+/// The port of links is reserved if the router has links. That of DHCP always is.
 #[test]
 fn what_the_router_itself_hears() {
     let reserved = |at: &[Option<&str>]| {
@@ -75,7 +76,7 @@ fn what_the_router_itself_hears() {
     }
 }
 
-/// So it is for nodes that leave by this router.
+/// The same holds for nodes that use this router as exit.
 #[test]
 fn those_who_leave_by_this_router_neither() {
     let plan = plan(&format!("{LINES}{OUT}"));
