@@ -28,8 +28,8 @@ impl Replays {
 /// The maximum number of set-ups per neighbour and second, because each costs cryptographic work.
 pub const MAX_SET_UPS: u32 = 64;
 
-/// The maximum number of path changes per neighbour and second, because each writes a file in tmpfs. All paths
-/// that one neighbour may have can be refreshed within ten seconds.
+/// The maximum number of path changes per neighbour and second, because each writes a file in tmpfs. The
+/// refreshes of all paths that one neighbour may have are about ten per second.
 pub const MAX_CHANGES: u32 = 256;
 
 /// The number of messages per neighbour in the current second; at most `MAX` are processed.
