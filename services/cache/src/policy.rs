@@ -226,7 +226,7 @@ impl CachePolicy {
     /// It is here now. What is pinned stays so; what was removed by hand is not any more, if an operator wants it.
     ///
     /// # Errors
-    /// It was removed by hand and is [put](Kind::Put), or the disk does not take it.
+    /// It was removed by hand and is [put](ObjectKind::Put), or the disk does not take it.
     pub fn keep(&self, hash: Hash, size: u64, kind: ObjectKind) -> Result<(), ObjectError> {
         let mut state = self.state();
         let before = state.objects.get(&hash).map(|row| row.stand);
