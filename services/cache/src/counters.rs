@@ -1,4 +1,4 @@
-//! What is counted since the start.
+//! Counters since the start.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,83 +7,81 @@ use std::sync::{Mutex, PoisonError};
 use octet_node::control::PublicKey;
 use serde_json::{Value, json};
 
-/// A number that only grows.
+/// A monotonic counter.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// Adds `count`.
     pub fn add(&self, count: u64) {
         self.0.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// How much it has come to.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// What came of asking one node for objects.
+/// The outcomes of requests to one node.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Dealings {
-    /// Objects whose last byte it gave.
+    /// Objects whose last byte it sent.
     pub gave: u64,
-    /// Objects that it does not have, or no longer.
+    /// Objects that it lacks.
     pub lacked: u64,
-    /// It could not be reached, or was silent for too long.
+    /// Failed connections and timeouts.
     pub silent: u64,
-    /// What it sent was something else than what was asked for.
+    /// Invalid answers.
     pub wrong: u64,
 }
 
 #[derive(Debug, Default)]
 pub struct CacheCounters {
     pub http_requests: Counter,
-    /// Bytes of objects, and what stands between their parts, that were given out over HTTP.
+    /// Bytes sent over HTTP: of objects, and of multipart delimiters.
     pub http_bytes: Counter,
     pub from_memory: Counter,
-    /// Requests of objects that were here.
+    /// Requests for objects on this node.
     pub hits: Counter,
-    /// Requests of objects that were not.
+    /// Requests for objects that were not on this node.
     pub misses: Counter,
-    /// Answers over HTTP, by their code.
+    /// HTTP responses, by status code.
     answers: Mutex<BTreeMap<u16, u64>>,
-    /// Connections over HTTP that were turned away.
+    /// HTTP connections that were refused.
     pub http_refused: Counter,
     pub peers_served: Counter,
-    /// Connections of other nodes that were turned away.
+    /// Connections of other nodes that were refused.
     pub peers_refused: Counter,
     /// Objects that were fetched from other nodes.
     pub fetched: Counter,
-    /// Nodes of the box, by their keys: there are no more than the map has.
+    /// Nodes of the box, by key: as many as the membership map has.
     nodes: Mutex<BTreeMap<PublicKey, Dealings>>,
 }
 
 impl CacheCounters {
-    /// Notes what came of asking `node`.
+    /// Records the outcome of a request to `node`.
     pub fn dealt(&self, node: PublicKey, note: impl FnOnce(&mut Dealings)) {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         note(nodes.entry(node).or_default());
     }
 
-    /// What came of asking `node`.
+    /// The outcomes of requests to `node`.
     pub fn dealings(&self, node: PublicKey) -> Dealings {
         let nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         nodes.get(&node).copied().unwrap_or_default()
     }
 
-    /// Notes an answer over HTTP.
+    /// Counts an HTTP response.
     pub fn answered(&self, code: u16) {
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         *answers.entry(code).or_default() += 1;
     }
 
-    /// Answers over HTTP, by their code.
+    /// HTTP responses, by status code.
     pub fn answers(&self) -> BTreeMap<u16, u64> {
         self.answers.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// As `stats` shows them.
+    /// The counters as `stats` shows them.
     pub fn show(&self) -> Value {
         json!({
             "http_requests": self.http_requests.get(),

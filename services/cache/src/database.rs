@@ -1,7 +1,7 @@
-//! A database that can be closed while others still know it.
+//! A database that can be closed while others hold references to it.
 //!
-//! redb marks a file as whole when its `Database` is dropped. Who finds another one goes through all of it before it
-//! can be read. Threads that serve others are never done with theirs, so it is taken from them.
+//! redb marks a file as clean when its `Database` is dropped; otherwise the next start has to scan the whole
+//! file. Server threads never drop their references, so the database is taken from them.
 
 use std::path::Path;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
@@ -13,10 +13,9 @@ use redb::{Database, Error, ReadTransaction, ReadableDatabase, WriteTransaction}
 pub struct Closable(RwLock<Option<Database>>);
 
 impl Closable {
-    /// Opens `file`, which is made if it is not there; `cache` bytes of it at most are kept in memory.
+    /// Opens or creates `file`, with at most `cache` bytes of cache.
     ///
-    /// # Errors
-    /// The disk does not give it.
+    /// # Errors The file cannot be opened.
     pub fn open(file: &Path, cache: usize) -> Result<Self, Error> {
         let _repairing = repairing(file);
         let database = Database::builder().set_cache_size(cache).create(file)?;
@@ -27,10 +26,9 @@ impl Closable {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins to read.
+    /// Begins a read transaction.
     ///
-    /// # Errors
-    /// It is closed, or the disk does not give it.
+    /// # Errors The database is closed, or reading fails.
     pub fn begin_read(&self) -> Result<ReadTransaction, Error> {
         Ok(self.get().as_ref().ok_or(Error::DatabaseClosed)?.begin_read()?)
     }
@@ -39,7 +37,7 @@ impl Closable {
         Ok(self.get().as_ref().ok_or(Error::DatabaseClosed)?.begin_write()?)
     }
 
-    /// Closes it. What is being written is waited for.
+    /// Closes the database after running writes.
     pub fn close(&self) {
         let database = self.0.write().unwrap_or_else(PoisonError::into_inner).take();
         drop(database);

@@ -1,5 +1,5 @@
-//! The endpoint of iroh: QUIC with this service's own key, and nothing else of what iroh could reach. No relay, no
-//! lookup of addresses elsewhere, no request to a router for a port: all that leaves are datagrams to whom it was told.
+//! The iroh endpoint: QUIC with this service's own key, and no other feature of iroh: no relays, no address
+//! lookup, no port mapping. It sends datagrams only to configured addresses.
 
 mod given;
 mod serving;
@@ -25,31 +25,31 @@ use crate::objects::Objects;
 use given::noting;
 use serving::Serving;
 
-/// After how long of silence a connection ends; four times in it, it is said that one is still there.
+/// The idle timeout of a connection; keepalives are sent four times within it.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// How many objects one connection may ask for at the same time.
+/// The maximum number of concurrent requests per connection.
 const STREAMS: u32 = 16;
 
-/// What is sent and not yet taken by one connection, and received and not yet read, in bytes each: for all of them
-/// it fits into the unit's memory.
+/// The send and the receive window of one connection, in bytes: those of all connections fit into the unit's
+/// memory.
 const WINDOW: u32 = 1 << 20;
 
-/// The pause before an address is tried again.
+/// The pause before binding an address is retried.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// An endpoint that could not be opened.
+/// Why an endpoint could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
-    /// An address makes no sense.
+    /// An address is invalid.
     #[error("{0}")]
     Address(String),
-    /// The kernel does not give it.
+    /// The kernel refused the socket.
     #[error("{0}")]
     Bind(#[from] BindError),
 }
 
-/// An endpoint that has the key `key` and listens at `at`.
+/// Opens an endpoint with the key `key`, listening at `at`.
 pub async fn open(key: &PrivateKey, at: &[SocketAddr]) -> Result<Endpoint, EndpointError> {
     let idle = VarInt::from_u32(IDLE.as_millis() as u32).into();
     let transport = QuicTransportConfig::builder()
@@ -77,17 +77,17 @@ pub async fn open(key: &PrivateKey, at: &[SocketAddr]) -> Result<Endpoint, Endpo
     Ok(builder.bind().await?)
 }
 
-/// The same key as iroh has it.
+/// The key in iroh's type.
 fn secret(key: &PrivateKey) -> SecretKey {
     let mut seed = [0; 32];
-    // The end of the encoding is the seed (RFC 8410, section 7).
+    // The encoding ends with the seed (RFC 8410, section 7).
     let encoded = key.to_pkcs8();
     seed.copy_from_slice(&encoded[encoded.len() - 32..]);
     SecretKey::from_bytes(&seed)
 }
 
-/// Serves the objects at `at` with the key that counts, and hands the endpoint to `opened`; with another key it is
-/// another endpoint. For good.
+/// Serves the objects at `at` with the current key, and passes the endpoint to `opened`; a new key makes a new
+/// endpoint. It runs forever.
 pub async fn keep(
     mut certified: watch::Receiver<Option<Certified>>,
     at: Vec<SocketAddr>,
@@ -108,7 +108,7 @@ pub async fn keep(
         let endpoint = match open(&own.key, &at).await {
             Ok(endpoint) => endpoint,
             Err(error) => {
-                // The same again is not said again.
+                // The same problem is logged once.
                 let error = error.to_string();
                 if error != problem {
                     say!("no node is served and none asked yet: {error}");
@@ -128,18 +128,18 @@ pub async fn keep(
     }
 }
 
-/// Waits until another key counts than `key`.
+/// Waits until the key differs from `key`.
 async fn until_other(certified: &mut watch::Receiver<Option<Certified>>, key: PublicKey) {
     let is_other = |now: &Option<Certified>| {
         now.as_ref().is_some_and(|certified| certified.key.public() != key)
     };
     if certified.wait_for(is_other).await.is_err() {
-        // The thread that keeps the key is gone, and this one goes on.
+        // The thread that keeps the key has ended; the current key stays.
         std::future::pending::<()>().await;
     }
 }
 
-/// Serves objects to whoever knows their hashes, and what is known of names, as long as what is returned is there.
+/// Serves objects by hash, and known names, as long as the returned value exists.
 pub fn serve(
     endpoint: &Endpoint,
     objects: &Objects,

@@ -1,5 +1,5 @@
-//! Objects that are not here come from other nodes of the box, large ones from several at once, and are verified as
-//! they come. However many ask for one, it is fetched once.
+//! Fetches missing objects from other nodes of the box, large ones from several at once, and verifies them
+//! while they arrive. Concurrent requests for one object share a fetch.
 
 mod flight;
 mod piece;
@@ -35,31 +35,30 @@ use flight::{FetchProgress, Flight};
 use piece::PeerFault;
 use plan::{FetchPlan, lacking};
 
-/// How many nodes are asked for pieces of one object at the same time: what comes from them for all fetches has to
-/// fit into the unit's memory.
+/// The maximum number of nodes per fetch: the buffers of all fetches have to fit into the unit's memory.
 const NODES: usize = 3;
 
-/// Why an object is not to be had.
+/// Why an object is unavailable.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Missing {
-    /// No node that answers has it.
+    /// No reachable node has it.
     #[error("no node of this box has it: add it, or see whether the hash is the one that you mean")]
     Nowhere,
-    /// None that answers has it, and some do not answer.
+    /// No reachable node has it, and some nodes do not answer.
     #[error("the nodes that answer do not have it, and {0} did not answer: ask again later")]
     Silent(usize),
-    /// It is on its way.
+    /// It is being fetched.
     #[error("it is being fetched from another node, and not here yet: ask again")]
     OnItsWay,
     #[error("it was removed: add it again, or `get` it from another node")]
     Removed,
-    /// So many are fetched already.
+    /// The limit of concurrent fetches is reached.
     #[error("as many objects as may be are being fetched: ask again in a moment")]
     Busy,
-    /// So many are fetched for this client already.
+    /// This client's limit of concurrent fetches is reached.
     #[error("as many objects as may be are being fetched for you: ask again in a moment")]
     BusyForOne,
-    /// This node cannot keep it.
+    /// This node cannot store it.
     #[error(transparent)]
     Store(#[from] ObjectError),
 }
@@ -76,7 +75,7 @@ pub struct Fetcher {
 }
 
 impl Fetcher {
-    /// Fetches by `endpoint` from `peers`, of which this node may be one.
+    /// Fetches through `endpoint` from `peers`, which may include this node.
     pub fn new(
         objects: Arc<Objects>,
         counters: Arc<CacheCounters>,
@@ -89,28 +88,26 @@ impl Fetcher {
         Arc::new(Self { objects, counters, limits, endpoint, peers, flights, of_clients })
     }
 
-    /// The nodes that may be asked.
+    /// The nodes that can be asked.
     pub fn peers(&self) -> Vec<PeerNode> {
         let own = self.endpoint.borrow().as_ref().map(|it| PublicKey::new(*it.id().as_bytes()));
         let all = self.peers.borrow().clone();
         all.into_iter().filter(|peer| own != Some(peer.key)).collect()
     }
 
-    /// Waits until the object is here, but not for ever: then it goes on coming.
+    /// Waits until the object is on this node. After a timeout the fetch continues in the background.
     ///
-    /// # Errors
-    /// It is not to be had, or not yet.
+    /// # Errors The object is unavailable, or not complete yet.
     pub async fn fetch(self: &Arc<Self>, hash: Hash) -> Result<(), Missing> {
         let flight = self.board(hash, None)?;
         let landed = self.wait(&flight, |it| it.outcome.is_some()).await?;
         landed.outcome.unwrap_or(Err(Missing::OnItsWay))
     }
 
-    /// Waits until the object is here, or its size is known and it is a large one, which can be read while it comes;
-    /// but not for ever. It is for the one who has the address `client`.
+    /// Waits until the object is on this node, or until the size of a large one is known, which can then be
+    /// read while it arrives; with a timeout. The fetch counts for the address `client`.
     ///
-    /// # Errors
-    /// It is not to be had, or not yet.
+    /// # Errors The object is unavailable, or not readable yet.
     pub async fn begin(
         self: &Arc<Self>,
         hash: Hash,
@@ -129,19 +126,18 @@ impl Fetcher {
         }
     }
 
-    /// Removes the object from this node, and ends a fetch of it, which would bring it back. Whether it was here.
+    /// Removes the object from this node, and cancels a fetch of it. Returns whether it was here.
     ///
-    /// # Errors
-    /// The disk does not take it.
+    /// # Errors Writing fails.
     pub async fn remove(&self, hash: Hash) -> Result<bool, ObjectError> {
         let was_here = self.objects.remove(hash).await?;
-        // From here on no client begins another one: `board` sees that it was removed.
+        // From here on no client can start another fetch: `board` sees the removal.
         let flight = self.flights().get(&hash).cloned();
         let Some(flight) = flight else { return Ok(was_here) };
         flight.cancel();
-        // The sender is in the flight, which is held here, so this ends with an outcome.
+        // The flight is held here and owns the sender, so this ends with an outcome.
         let _ = flight.watch().wait_for(|it| it.outcome.is_some()).await;
-        // It may have been kept before it was cancelled, and if not, a part of it is here.
+        // It may have been stored before the cancellation; otherwise a part of it is here.
         Ok(self.objects.remove(hash).await? || was_here)
     }
 
@@ -161,17 +157,17 @@ impl Fetcher {
         }
     }
 
-    /// The fetch that is under way for it, or a new one, which counts as one of `client`.
+    /// The running fetch of the object, or a new one, which counts for `client`.
     fn board(self: &Arc<Self>, hash: Hash, client: Option<IpAddr>) -> Result<Arc<Flight>, Missing> {
         let mut flights = self.flights();
-        // An operator may fetch it again; whoever else asked before it was removed does not.
+        // An operator may fetch a removed object again; clients may not.
         if client.is_some() && self.objects.policy().was_removed(&hash) {
             return Err(Missing::Removed);
         }
         if let Some(flight) = flights.get(&hash) {
             return Ok(Arc::clone(flight));
         }
-        // Clients have fewer than there are: the rest is for operators.
+        // Clients get fewer than all fetches: the rest is reserved for operators.
         let is_full =
             client.is_some() && self.of_clients.in_all() >= self.limits.fetches_of_clients;
         if is_full || flights.len() >= self.limits.fetches {
@@ -185,7 +181,7 @@ impl Fetcher {
         tokio::spawn(async move {
             let outcome = fetcher.run(&begun).await;
             drop(permit);
-            // Whoever asks from now on finds the object, or begins anew.
+            // Later requests find the object, or start another fetch.
             fetcher.flights().remove(&hash);
             begun.end(outcome);
         });
@@ -194,20 +190,20 @@ impl Fetcher {
 
     async fn run(&self, flight: &Flight) -> Result<(), Missing> {
         let hash = flight.hash;
-        // Another fetch may have ended between the look for it and this one.
+        // Another fetch may have ended in the meantime.
         if self.objects.look(hash).await?.is_some() {
             return Ok(());
         }
         let peers = peers::turn(self.peers(), hash.as_bytes()[0]);
         let Some(endpoint) = self.endpoint.borrow().clone() else {
-            // Nobody can be asked before this service's key counts.
+            // No node can be asked before this service's key is certified.
             return Err(if peers.is_empty() {
                 Missing::Nowhere
             } else {
                 Missing::Silent(peers.len())
             });
         };
-        // What has come in part does not go while it is gone on with.
+        // Partial data is protected while the fetch continues.
         let store = self.objects.store();
         let _tag = store.tags().temp_tag(HashAndFormat::raw(hash)).await.map_err(broken)?;
         self.objects.policy().whole(&hash);
@@ -224,7 +220,7 @@ impl Fetcher {
             outcome = watching => outcome,
             () = flight.cancelled() => Err(Missing::Removed),
         };
-        // Whoever reads it has what has come, also the last of it.
+        // Readers see all data that has arrived, the last part too.
         if let Ok(here) = self.here(hash).await {
             flight.is_here(here);
         }
@@ -234,7 +230,7 @@ impl Fetcher {
         match outcome {
             Ok(()) => {
                 self.objects.keep(hash, ObjectKind::Loose).await?;
-                // What is kept has its own room.
+                // Stored objects have their own accounting.
                 drop(claim);
                 self.counters.fetched.add(1);
             }
@@ -243,8 +239,8 @@ impl Fetcher {
         outcome
     }
 
-    /// Asks one node after the other how large it is, and then several at once for what is lacking; another one for
-    /// each that does not give it.
+    /// Asks nodes one after the other for the size, and then several at once for the missing pieces; a node
+    /// that fails is replaced by another one.
     async fn ask_all(
         &self,
         endpoint: &Endpoint,
@@ -255,7 +251,7 @@ impl Fetcher {
         let (mut asked, mut silent) = (FuturesUnordered::new(), 0);
         let mut progress = flight.watch();
         while !flight.is_done() {
-            // A small one comes from one node.
+            // A small object comes from one node.
             let most = NODES.min(asked.len() + flight.waiting()).max(1);
             while asked.len() < most
                 && let Some(peer) = peers.pop_front()
@@ -268,7 +264,7 @@ impl Fetcher {
             let is_sized = flight.size().is_some();
             let ended = tokio::select! {
                 ended = asked.next() => ended,
-                // Others can be asked as well from now on.
+                // Other nodes can be asked from now on.
                 _ = progress.wait_for(|it| it.size.is_some()), if !is_sized => continue,
             };
             let Some((peer, fault)) = ended else {
@@ -291,7 +287,7 @@ impl Fetcher {
         Ok(())
     }
 
-    /// Asks one node for pieces until all have come.
+    /// Requests pieces from one node until all have arrived.
     async fn ask(
         &self,
         endpoint: &Endpoint,
@@ -307,16 +303,16 @@ impl Fetcher {
             Some(size) => size,
             None => {
                 let size = piece::size(&connection, hash, silence).await?;
-                // Nothing goes for what is larger than all that may be here.
+                // Nothing is evicted for an object above the quota.
                 self.objects.may_hold(size).map_err(PeerFault::Unkept)?;
                 flight.begin(FetchPlan::new(size, &self.here(hash).await?));
                 self.make_room(flight, claim).await?;
                 size
             }
         };
-        // There are no pieces of what is empty.
+        // An empty object has no pieces.
         let Some(size) = NonZeroU64::new(size) else { return Ok(()) };
-        // While the store takes in the last of one piece, the next one is on its way.
+        // While the store processes the end of one piece, the next one is in flight.
         let one_by_one = || async {
             while let Some(taken) = flight.take().await {
                 self.make_room(flight, claim).await?;
@@ -330,7 +326,8 @@ impl Fetcher {
         tokio::try_join!(one_by_one(), one_by_one()).map(drop)
     }
 
-    /// Has room for what is asked for, and no sooner: objects go for bytes that come, not for a size that is said.
+    /// Makes room for the requested pieces only: objects are evicted for received bytes, not for a claimed
+    /// size.
     async fn make_room(
         &self,
         flight: &Flight,
@@ -338,12 +335,12 @@ impl Fetcher {
     ) -> Result<(), PeerFault> {
         let claim = &mut *claim.lock().await;
         let (needed, ahead) = flight.room();
-        // Each time that objects go, the store looks at all that it has.
+        // Each eviction makes the store scan all objects.
         let wanted = if cost(needed) <= claim.bytes() { needed } else { ahead };
         self.objects.measure(claim, wanted).await.map_err(PeerFault::Unkept)
     }
 
-    /// What of it is here.
+    /// The chunks that are on this node.
     async fn here(&self, hash: Hash) -> Result<ChunkRanges, PeerFault> {
         let here = self.objects.store().blobs().observe(hash).await;
         here.map(|it| it.ranges).map_err(|error| PeerFault::Unkept(broken(error)))

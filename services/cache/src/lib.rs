@@ -1,10 +1,10 @@
-//! cache: objects under the hash of what they hold, which nobody can alter (docs/cache.md).
+//! `cache` stores immutable objects under the hash of their content (docs/cache.md).
 //!
-//! [`objects`] keeps them in the store of iroh-blobs, [`policy`] says which stay, [`endpoint`] serves them to other nodes,
-//! [`fetch`] has them from other nodes, [`names`] stand for them, [`http`] gives them to whoever is let to the port and
-//! takes them from who has a [token](tokens), and [`verbs`] is what operators use.
+//! [`objects`] stores them with iroh-blobs, [`policy`] decides which to evict, [`endpoint`] serves them to
+//! other nodes, [`fetch`] gets them from other nodes, [`names`] refer to them, [`http`] serves them to clients
+//! and accepts uploads with a [token](tokens), and [`verbs`] are the operators' interface.
 
-// What is said is one line, whatever another has put into it: `octet_node::say`.
+// Log messages go through `octet_node::say`, which writes each as one line, whatever it contains.
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
 pub mod counters;
@@ -50,38 +50,36 @@ use crate::objects::Objects;
 use crate::tokens::Tokens;
 use crate::verbs::CacheVerbs;
 
-/// After how long without work a thread that waits for the disk ends.
+/// The idle time after which a disk thread ends.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// Where the store is, in the data folder.
+/// The folder of the store, in the data folder.
 const STORE: &str = "store";
 
-/// Why nothing is kept on a node that has no data folder.
+/// Why a node without a data folder stores nothing.
 pub const NO_DISK: &str = "this node has no disk to keep objects on";
 
-/// Where names are, in the data folder.
+/// The file of names, in the data folder.
 const NAMES: &str = "names.db";
 
-/// What a node is made of.
+/// The configuration of this service.
 pub struct CacheConfig {
-    /// What it gives at most.
     pub limits: CacheLimits,
     pub folder: Option<PathBuf>,
     /// The folder of the units' sockets.
     pub sockets: PathBuf,
     pub at: Vec<SocketAddr>,
     pub http: TcpListener,
-    /// Where whoever collects numbers does.
+    /// The listener for metrics.
     pub metrics: TcpListener,
     pub control: UnixListener,
-    /// Who of the box may.
+    /// The users that may call this service.
     pub callers: Callers,
 }
 
-/// Serves until SIGTERM, and closes what it has open then. `ready` is called once it can be asked.
+/// Serves until SIGTERM, and then closes its databases. `ready` is called once the socket accepts calls.
 ///
-/// # Errors
-/// It cannot begin, or its socket is gone.
+/// # Errors It cannot start, or its socket failed.
 pub fn run(parts: CacheConfig, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -103,7 +101,7 @@ pub fn run(parts: CacheConfig, ready: impl FnOnce() -> io::Result<()>) -> io::Re
     drop(entered);
     ready()?;
     if gateway.here.is_none() {
-        // So `status` shows it beside a unit that is ready.
+        // `status` shows this text although the unit is ready.
         notify::send(&format!("STATUS={NO_DISK}"))?;
     }
     let here = gateway.here.clone();

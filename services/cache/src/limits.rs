@@ -1,8 +1,8 @@
-//! What this node gives at most.
+//! Limits of this node.
 
 use std::time::Duration;
 
-/// What is to stay free of the file system: one part in `share`, and `most` bytes at most.
+/// The part of the file system that stays free: one part in `share`, and at most `most` bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Reserve {
     pub share: u64,
@@ -12,38 +12,38 @@ pub struct Reserve {
 
 #[derive(Debug, Clone, Copy)]
 pub struct CacheLimits {
-    /// What is never filled, so that other units find room.
+    /// The space that stays free for other units.
     pub reserve: Reserve,
-    /// Bytes that objects may take; if nothing is said, three quarters of the file system.
+    /// The quota of objects in bytes; by default three quarters of the file system.
     pub quota: Option<u64>,
-    /// How many objects there may be: each is known in memory.
+    /// The maximum number of objects: each has an entry in memory.
     pub objects: usize,
-    /// Bytes of small objects in memory.
+    /// The size of the memory cache of small objects, in bytes.
     pub memory: u64,
     pub http: usize,
-    /// Of these, those of one client: an IPv4 address, or a /64 of IPv6.
+    /// The maximum of these per client: an IPv4 address, or a /64 of IPv6.
     pub http_of_one: usize,
-    /// How long the head of a request may take, and a connection wait for the next one.
+    /// The timeout of a request's head, and of an idle connection.
     pub head: Duration,
-    /// How long what was sent over HTTP may be left unread.
+    /// The timeout for a client to read sent data.
     pub unread: Duration,
-    /// Connections of other nodes that are served, and handshakes of such.
+    /// The maximum number of other nodes' connections, and of handshakes.
     pub peers: usize,
-    /// How long another node may take for a handshake, for a request, and to ask for something.
+    /// The timeout of another node's handshake and request, and of its idle connection.
     pub request: Duration,
-    /// Objects that are fetched at the same time.
+    /// The maximum number of concurrent fetches.
     pub fetches: usize,
-    /// Of these, those that clients over HTTP have asked for first. The rest is for operators.
+    /// The maximum of these that HTTP clients have started. The rest is reserved for operators.
     pub fetches_of_clients: usize,
-    /// Of these, those that one client over HTTP has asked for first.
+    /// The maximum of these that one HTTP client has started.
     pub fetches_of_one: usize,
-    /// Objects that are put over HTTP at the same time.
+    /// The maximum number of concurrent uploads.
     pub puts: usize,
-    /// How long another node may take to take a connection.
+    /// The timeout to connect to another node.
     pub connect: Duration,
-    /// How long another node may be silent after that.
+    /// The timeout for another node's data.
     pub silence: Duration,
-    /// How long who asks for an object waits until it was fetched.
+    /// How long a request waits for a fetch.
     pub patience: Duration,
 }
 

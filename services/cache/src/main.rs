@@ -1,5 +1,3 @@
-//! cache, as a program of its own.
-
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

@@ -1,5 +1,5 @@
-//! What this node keeps and gives, in numbers for Prometheus (`docs/cache.md`). No hash, name, node or address is among
-//! them: whoever collects does not learn who has what.
+//! Prometheus metrics (`docs/cache.md`). They contain no hash, name, node or address, so that the collector
+//! does not learn who has which object.
 
 use std::fmt::{self, Display};
 
@@ -11,7 +11,7 @@ use octet_node::metrics::server::MetricSource;
 
 use crate::http::Gateway;
 
-/// Says what the numbers are now.
+/// Collects the metrics.
 #[derive(Debug, Clone)]
 pub struct Numbers(pub Gateway);
 
@@ -72,7 +72,7 @@ impl Collector for Numbers {
     }
 }
 
-/// The samples of a family, each with its label.
+/// The samples of a family, with their labels.
 type Samples<V> = Vec<(Vec<(&'static str, String)>, V)>;
 
 fn one<V>(value: V) -> Samples<V> {

@@ -1,4 +1,5 @@
-//! Names that change: a node's key and a path stand for an object, as the node's `cache` has signed it last.
+//! Mutable names: a node's key and a path refer to an object, by the latest record that the node's `cache` has
+//! signed.
 
 mod ask;
 mod kept;
@@ -24,55 +25,55 @@ use tokio::task::spawn_blocking;
 use crate::limits::CacheLimits;
 use crate::peers::PeerNode;
 
-/// For how long nobody is asked again for a name.
+/// How long a resolved name is cached.
 const FRESH: Duration = Duration::from_secs(10);
 
-/// For how many names that is known.
+/// The maximum number of cached resolutions.
 const MAX_FRESH: usize = 1024;
 
-/// For how many names others are asked at the same time, and for how many of these because clients over HTTP want it. The
-/// rest is for operators.
+/// The maximum number of concurrent resolutions at other nodes, and of those for HTTP clients. The rest is
+/// reserved for operators.
 const AT_ONCE: usize = 16;
 const AT_ONCE_FOR_CLIENTS: usize = 12;
 
-/// Who wants to know what a name stands for.
+/// The origin of a resolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asker {
-    /// Whoever reaches this node over HTTP.
+    /// An HTTP client.
     Client,
-    /// Who may ask the unit.
+    /// A caller of the unit's verbs.
     Operator,
 }
 
-/// Why a name stands for nothing.
+/// Why a name cannot be resolved.
 #[derive(Debug, thiserror::Error)]
 pub enum Unresolved {
-    /// No node that answers knows it.
+    /// No reachable node knows it.
     #[error(
         "no node of this box knows this name: see whether key and path are those that you mean"
     )]
     Unknown,
-    /// None that answers knows it, and some do not answer.
+    /// No reachable node knows it, and some nodes do not answer.
     #[error("the nodes that answer do not know this name, and {0} did not answer: ask again later")]
     Silent(usize),
-    /// What is known of it does not hold any more.
+    /// The known record has expired.
     #[error("what is known of this name has expired: its node has to publish it again")]
     Expired,
-    /// For so many names others are asked already.
+    /// The limit of concurrent resolutions is reached.
     #[error("as many names as may be are being asked for: ask again in a moment")]
     Busy,
-    /// This node has no key yet.
+    /// This node's key is not certified yet.
     #[error("this node's key is not certified yet: publish it again in a moment")]
     NoKey,
-    /// It cannot be kept, or not be read.
+    /// The record cannot be stored or read.
     #[error(transparent)]
     Kept(#[from] NotKept),
-    /// It cannot be signed, or nobody waits any more.
+    /// Signing or waiting failed.
     #[error("{0}")]
     Broken(String),
 }
 
-/// The names that this node knows, and how it learns of others.
+/// The known names, and how others are resolved.
 #[derive(Debug)]
 pub struct NameCache {
     kept: Arc<PersistedNames>,
@@ -86,11 +87,10 @@ pub struct NameCache {
 }
 
 impl NameCache {
-    /// Those that are kept in `file`. This node publishes with the key that is `certified`, and asks `peers`, of which
-    /// it may be one, by `endpoint`.
+    /// Opens the names in `file`. This node publishes with the `certified` key, and asks `peers`, which may
+    /// include itself, through `endpoint`.
     ///
-    /// # Errors
-    /// The disk does not give it.
+    /// # Errors The file cannot be opened.
     pub fn open(
         file: &Path,
         limits: CacheLimits,
@@ -109,10 +109,9 @@ impl NameCache {
         &self.kept
     }
 
-    /// From now on the path below this node's key stands for `hash`, for so long by its clock.
+    /// Publishes `hash` under a path below this node's key, for the given time by its clock.
     ///
-    /// # Errors
-    /// This node has no key yet, or the disk does not take it.
+    /// # Errors This node has no key yet, or writing fails.
     pub async fn publish(
         &self,
         path: NamePath,
@@ -134,7 +133,7 @@ impl NameCache {
         spawn_blocking(publish).await.map_err(broken)?
     }
 
-    /// The newest record of a name that is known here or at a node that answers, if it holds.
+    /// The newest valid record of a name, from this node or any reachable one.
     pub async fn resolve(
         &self,
         node: PublicKey,
@@ -152,7 +151,7 @@ impl NameCache {
         }
     }
 
-    /// The record of a name that is known here, if it holds. Nobody is asked.
+    /// The valid record of a name that is known here. No other node is asked.
     pub async fn known(&self, node: PublicKey, path: NamePath) -> Result<NameRecord, Unresolved> {
         let kept = Arc::clone(&self.kept);
         match spawn_blocking(move || kept.get(&node, &path)).await.map_err(broken)?? {
@@ -162,7 +161,7 @@ impl NameCache {
         }
     }
 
-    /// Asks all nodes of the map, and keeps what is newer. How many did not answer.
+    /// Asks all nodes of the map, and stores newer records. Returns how many did not answer.
     async fn learn(
         &self,
         node: PublicKey,
@@ -201,7 +200,7 @@ impl NameCache {
         Ok(silent)
     }
 
-    /// A place among those who ask others, as long as it is held.
+    /// A permit for a resolution at other nodes.
     fn places(
         &self,
         asker: Asker,
@@ -220,7 +219,7 @@ impl NameCache {
     }
 }
 
-/// Seconds since 1970 by this node's clock.
+/// Seconds since 1970, by this node's clock.
 pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
@@ -233,7 +232,7 @@ fn broken(error: impl std::fmt::Display) -> Unresolved {
 mod tests {
     use super::*;
 
-    /// Clients who ask for names that nobody knows keep no operator from asking.
+    /// Clients that ask for unknown names cannot block operators.
     #[test]
     fn operators_have_places_that_no_client_takes() {
         let folder = tempfile::tempdir().unwrap();
@@ -251,7 +250,7 @@ mod tests {
         let operators = take(Asker::Operator, 100);
         assert_eq!(operators.len(), 4);
         drop(clients);
-        // Operators may have all of them.
+        // Operators may use all permits.
         assert_eq!(take(Asker::Operator, 100).len(), 12);
         drop(operators);
         assert_eq!(take(Asker::Client, 100).len(), 12);

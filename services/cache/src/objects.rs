@@ -1,7 +1,7 @@
-//! The store: objects under the BLAKE3 hash of what they hold, in the format of iroh-blobs.
+//! The object store: objects under the BLAKE3 hash of their content, in the format of iroh-blobs.
 //!
-//! An object counts once its tag is set, and that happens when its files are on the disk and the [policy](crate::policy) knows it:
-//! what was cut off before is not there.
+//! An object exists once its tag is set, which happens after its files are on disk and the
+//! [policy](crate::policy) knows it: an interrupted write leaves no object.
 
 mod reconcile;
 mod room;
@@ -35,22 +35,22 @@ use crate::limits::{CacheLimits, Reserve};
 use crate::policy::{CachePolicy, Claim, ObjectKind, cost};
 use sweep::Sweeper;
 
-/// Objects of at most so many bytes are kept in memory once they were asked for.
+/// The maximum size in bytes of an object that is cached in memory.
 pub const SMALL: u64 = 16 << 10;
 
-/// What one entry takes in memory besides the object, in bytes.
+/// The memory overhead of a cache entry, in bytes.
 const ENTRY: u64 = 128;
 
-/// What the name of the tag of an object begins with; its hash follows.
+/// The prefix of an object's tag; its hash follows.
 const TAG: &str = "object/";
 
 /// The file of the policy, in the folder of the store.
 const POLICY: &str = "policy.db";
 
-/// Why there is no object.
+/// Why an object is unavailable or cannot be stored.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ObjectError {
-    /// The disk is as full as it may become.
+    /// The reserved disk space is reached.
     #[error(
         "the disk has {free} bytes left, and {reserve} of them stay free: use a node with more room"
     )]
@@ -60,7 +60,7 @@ pub enum ObjectError {
         /// In bytes.
         reserve: u64,
     },
-    /// What may be here is here, and nothing of it may go.
+    /// The quota is used up by pinned objects.
     #[error(
         "the quota of {quota} bytes has no room for it: {used} are used, and {pinned} of these pinned: unpin or remove objects, or set a higher `quota` in `[cache]`"
     )]
@@ -72,27 +72,27 @@ pub enum ObjectError {
         /// In bytes.
         pinned: u64,
     },
-    /// An operator has removed it, and somebody else sends it.
+    /// An operator has removed it, and only an operator can restore it.
     #[error(
         "an operator has removed this object from this node: only an operator can add it again"
     )]
     Removed,
-    /// Web pages of others may read so many already.
+    /// The maximum number of public objects is reached.
     #[error("{most} objects are public, and no more can be: `public --off` one of them first")]
     Public { most: usize },
-    /// Who sends it has stopped, or the disk does not take or give it.
+    /// The transfer or the disk failed.
     #[error("{0}")]
     Broken(String),
 }
 
-/// The bytes of an object.
+/// The content of an object.
 #[derive(Debug, Clone)]
 pub enum ObjectContent {
-    /// All of a small one.
+    /// A small object in memory.
     Memory(Bytes),
-    /// The file of a large one.
+    /// The file of a large object.
     File(Arc<File>),
-    /// A large one that comes from other nodes.
+    /// A large object that is being fetched.
     Coming(Coming),
 }
 
@@ -103,7 +103,7 @@ pub struct Object {
     pub content: ObjectContent,
 }
 
-/// A line of `ls`.
+/// A row of `ls`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListedObject {
     pub hash: Hash,
@@ -111,7 +111,7 @@ pub struct ListedObject {
     pub size: u64,
 }
 
-/// The weight of what is in memory, in bytes.
+/// Weighs cache entries in bytes.
 #[derive(Debug, Clone)]
 struct Weight;
 
@@ -131,25 +131,24 @@ pub struct Objects {
     hot: Cache<Hash, Bytes, Weight>,
     policy: Arc<CachePolicy>,
     sweeper: Sweeper,
-    /// Held while the policy and then the store are changed, so that they agree.
+    /// Serialises changes of policy and store, so that they agree.
     changing: Mutex<()>,
 }
 
 impl Objects {
-    /// Opens the store in `folder`, which is made if it is not there.
+    /// Opens or creates the store in `folder`.
     ///
-    /// # Errors
-    /// The disk does not give it.
+    /// # Errors It cannot be opened.
     pub async fn open(folder: &Path, limits: &CacheLimits) -> io::Result<Self> {
         let folder = std::path::absolute(folder)?;
         fs::create_dir_all(&folder)?;
         let mut paths = Options::new(&folder);
-        // The database has no bound to what it keeps of its file in memory (redb's own is 1 GiB), so its file has to stay
-        // small: each object is in a file of its own, however small it is.
+        // redb's page cache cannot be limited here (1 GiB by default), so its file must stay small: each object
+        // has a file of its own, however small it is.
         paths.inline = InlineOptions::NO_INLINE;
         let (sweeper, turns) = Sweeper::new();
         paths.gc = Some(turns);
-        // What was being added when the unit was killed.
+        // Remains of additions when the unit was killed.
         match fs::remove_dir_all(&paths.path.temp_path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -179,7 +178,8 @@ impl Objects {
         Ok(objects)
     }
 
-    /// Closes the store and the policy, so that the next start need not go through them. Nothing can be had after that.
+    /// Closes store and policy cleanly, so that the next start need not scan them. The store is unusable
+    /// afterwards.
     pub async fn close(&self) {
         if let Err(error) = self.store.shutdown().await {
             say!("the store is not closed, and the next start goes through all of it: {error}");
@@ -187,21 +187,20 @@ impl Objects {
         self.policy.close();
     }
 
-    /// The store itself, for the protocol of iroh-blobs.
+    /// The underlying store, for iroh-blobs' protocol.
     pub fn store(&self) -> &FsStore {
         &self.store
     }
 
-    /// What stays, and what goes.
+    /// The eviction policy.
     pub fn policy(&self) -> &Arc<CachePolicy> {
         &self.policy
     }
 
-    /// From now on objects may take `quota` bytes; if nothing is said, three quarters of the file system. What is loose
-    /// goes if they take more.
+    /// Sets the quota in bytes; by default three quarters of the file system. Loose objects above it are
+    /// evicted.
     ///
-    /// # Errors
-    /// The disk does not take it.
+    /// # Errors Writing fails.
     pub async fn set_quota(&self, quota: Option<u64>) -> Result<(), ObjectError> {
         let quota = quota.map_or_else(|| share(&self.folder).map_err(broken), Ok)?;
         let _changing = self.changing.lock().await;
@@ -212,10 +211,9 @@ impl Objects {
         }
     }
 
-    /// Keeps what `parts` are together. `size` is its length, where that is known.
+    /// Stores the concatenation of `parts` as an object. `size` is its length, if known.
     ///
-    /// # Errors
-    /// There is no room, or a part does not come; then nothing is kept.
+    /// # Errors There is no room, or a part does not arrive; nothing is stored then.
     pub async fn add(
         self: &Arc<Self>,
         size: Option<u64>,
@@ -226,7 +224,7 @@ impl Objects {
         self.claim(&mut claim, cost(size.unwrap_or(0))).await?;
         let (sender, mut came) = mpsc::channel::<io::Result<Bytes>>(1);
         let objects = Arc::clone(self);
-        // The store has no bound of its own.
+        // The store has no limit of its own.
         let measuring = tokio::spawn(async move {
             let (mut parts, mut seen) = (pin!(parts), 0);
             let mut end = Ok(());
@@ -243,12 +241,12 @@ impl Objects {
         });
         let adding = self.store.blobs().add_stream(poll_fn(move |it| came.poll_recv(it))).await;
         let added = adding.temp_tag().await;
-        // That there is no room says more than that it broke off.
+        // A lack of room is the better error.
         let _claim: Claim = measuring.await.map_err(broken)??;
         let tag: TempTag = added.map_err(broken)?;
         let kept = self.keep(tag.hash(), kind).await;
         if matches!(kept, Err(ObjectError::Removed)) {
-            // Its bytes are on the disk, where they take room that nobody counts.
+            // Its bytes are on disk, in space that is not accounted.
             drop(tag);
             let _changing = self.changing.lock().await;
             self.let_go(vec![]).await?;
@@ -256,10 +254,9 @@ impl Objects {
         kept
     }
 
-    /// Has a whole object on the disk, and then its tag.
+    /// Syncs a complete object to disk, and then sets its tag.
     ///
-    /// # Errors
-    /// It is not whole, or the disk does not take it.
+    /// # Errors It is incomplete, or writing fails.
     pub async fn keep(&self, hash: Hash, kind: ObjectKind) -> Result<ListedObject, ObjectError> {
         let _changing = self.changing.lock().await;
         let BlobStatus::Complete { size } =
@@ -272,7 +269,7 @@ impl Objects {
             for file in [paths.data_path(&hash), paths.outboard_path(&hash)] {
                 match File::open(file) {
                     Ok(file) => file.sync_all().map_err(broken)?,
-                    // There is no tree of one of at most 16 KiB, and nothing of an empty one.
+                    // Objects of at most 16 KiB have no hash tree, and an empty one has no file.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     Err(error) => return Err(broken(error)),
                 }
@@ -286,10 +283,9 @@ impl Objects {
         Ok(ListedObject { hash, size })
     }
 
-    /// The object, if it is here.
+    /// The object, if it is on this node.
     ///
-    /// # Errors
-    /// The disk does not give it.
+    /// # Errors Reading fails.
     pub async fn find(
         &self,
         hash: Hash,
@@ -307,7 +303,7 @@ impl Objects {
             self.hot.insert(hash, bytes.clone());
             ObjectContent::Memory(bytes)
         } else {
-            // What the store gives itself goes through its actor, at a fifth of the file's speed.
+            // Reads through the store's actor have a fifth of the file's speed.
             let path = self.file(hash);
             let file = spawn_blocking(|| File::open(path)).await.map_err(broken)?;
             ObjectContent::File(file.map_err(broken)?.into())
@@ -315,12 +311,12 @@ impl Objects {
         Ok(Some(Object { size, content }))
     }
 
-    /// Where the file of a large object is, also while it comes.
+    /// The file of a large object, also during a fetch.
     pub fn file(&self, hash: Hash) -> PathBuf {
         self.paths.path.data_path(&hash)
     }
 
-    /// Whether it is here, and how large.
+    /// Whether the object is on this node, and its size.
     pub async fn look(&self, hash: Hash) -> Result<Option<ListedObject>, ObjectError> {
         if self.store.tags().get(name(hash)).await.map_err(broken)?.is_none() {
             return Ok(None);
@@ -331,7 +327,7 @@ impl Objects {
         }
     }
 
-    /// At most `most` objects in the order of their hashes, those after `after`.
+    /// At most `most` objects after `after`, sorted by hash.
     pub async fn list(
         &self,
         after: Option<Hash>,
@@ -356,19 +352,19 @@ impl Objects {
         Ok(found)
     }
 
-    /// Bytes of the file system that are free.
+    /// Free bytes of the file system.
     pub fn free(&self) -> io::Result<u64> {
         let stat = statvfs(&self.folder)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
-    /// How many objects are in memory, and their bytes with what they take besides.
+    /// The number of cached objects, and their bytes with overhead.
     pub fn in_memory(&self) -> (usize, u64) {
         (self.hot.len(), self.hot.weight())
     }
 }
 
-/// What objects may take where nothing is said: three quarters of the file system.
+/// The default quota: three quarters of the file system.
 fn share(folder: &Path) -> io::Result<u64> {
     let stat = statvfs(folder)?;
     Ok(stat.f_blocks.saturating_mul(stat.f_frsize) / 4 * 3)

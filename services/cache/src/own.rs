@@ -1,4 +1,4 @@
-//! What other units say: `identity` of this service's key, `cluster` of the other nodes. A thread waits for each.
+//! Follows other units in threads: `identity` for this service's key, `cluster` for the other nodes.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,10 +12,10 @@ use tokio::sync::watch;
 
 use crate::peers::{self, PeerNode};
 
-/// Room for a thread's stack, in bytes.
+/// A thread's stack size, in bytes.
 const STACK: usize = 128 << 10;
 
-/// The pause before `cluster` is asked again.
+/// The pause before `cluster` is called again.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// The key in `folder`, once `identity`, which listens in the folder `sockets`, has certified it.
@@ -33,7 +33,7 @@ pub fn certified(
             problem.clear();
             sender.send_replace(Some(*next));
         }
-        // The same again is not said again.
+        // The same problem is logged once.
         KeyUpdate::Not(why) if why == problem => {}
         KeyUpdate::Not(why) => {
             say!("this service's key is not certified now: {why}");
@@ -59,7 +59,7 @@ pub fn peers(sockets: &Path) -> io::Result<watch::Receiver<Vec<PeerNode>>> {
                 sender.send_replace(map.map(|map| peers::of(map.map())).unwrap_or_default());
                 true
             });
-            // What it told last stays until it tells something else.
+            // The last nodes stay valid until newer ones arrive.
             if let Err(error) = followed {
                 let error = error.to_string();
                 if error != problem {

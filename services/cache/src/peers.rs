@@ -1,4 +1,4 @@
-//! Which nodes of the box may have an object: those whose `cache` the map names.
+//! The nodes that may have an object: those with a `cache` key in the membership map.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -6,12 +6,11 @@ use iroh::{EndpointAddr, EndpointId, TransportAddr};
 use octet_node::control::PublicKey;
 use octet_node::map::Map;
 
-/// The unit whose key a node serves objects with.
+/// The unit whose key serves objects.
 pub const UNIT: &str = "cache";
 
 pub const PORT: u16 = 4433;
 
-/// A node that may have an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerNode {
     pub number: u8,
@@ -22,7 +21,7 @@ pub struct PeerNode {
 }
 
 impl PeerNode {
-    /// As iroh wants it; `None` if the key is no point of the curve.
+    /// The address for iroh; `None` if the key is not a point of the curve.
     pub fn address(&self) -> Option<EndpointAddr> {
         let id = EndpointId::from_bytes(self.key.as_bytes()).ok()?;
         let addrs = self.addresses.iter().map(|at| TransportAddr::Ip(*at)).collect();
@@ -30,7 +29,7 @@ impl PeerNode {
     }
 }
 
-/// The nodes of `map`, this one too. The router has no address in the map, and is asked for nothing.
+/// The nodes of `map`, this one included. The router has no address in the map and is skipped.
 pub fn of(map: &Map) -> Vec<PeerNode> {
     let members = map.members.iter().filter_map(|member| {
         let key = member.certificate(UNIT)?.statement().key;
@@ -42,8 +41,8 @@ pub fn of(map: &Map) -> Vec<PeerNode> {
     members.collect()
 }
 
-/// The order in which they are asked for the object whose hash begins with `first`: another one for each object,
-/// so that no node is the first to be asked for all.
+/// The order in which nodes are asked for the object whose hash begins with `first`: rotated per object, to
+/// spread the load.
 pub fn turn(mut peers: Vec<PeerNode>, first: u8) -> Vec<PeerNode> {
     if !peers.is_empty() {
         let at = usize::from(first) % peers.len();

@@ -1,5 +1,5 @@
-//! Which objects stay: what is pinned, what goes first when room is needed, and what was removed by hand. It is in a
-//! file of redb, and there before it is acted on; the store follows.
+//! The eviction policy: which objects are pinned, which are evicted next, and which were removed by an
+//! operator. It is stored in redb before it is acted on; the store follows.
 
 mod given;
 mod queues;
@@ -24,40 +24,41 @@ use queues::Queues;
 use removed::Removed;
 use rows::{ObjectRow, RowChange, Rows, Stand};
 
-/// How many hashes that were removed by hand are known. The oldest is forgotten first.
+/// The maximum number of remembered removals. The oldest is forgotten first.
 const MAX_REMOVED: usize = 4096;
 
-/// How many objects web pages of others may read: each is known in memory.
+/// The maximum number of public objects: each has an entry in memory.
 const MAX_PUBLIC: usize = 4096;
 
-/// What an object takes on the disk besides its bytes: rows, and what a file is larger than what it holds.
+/// The disk overhead of an object in bytes: rows, and the rounding of file sizes.
 const ENTRY: u64 = 4096;
 
-/// What an object of `size` bytes is charged: with the tree of its hashes (64 bytes of 16 KiB) and its rows.
+/// The accounted size of an object of `size` bytes: with its hash tree (64 bytes per 16 KiB) and its rows.
 pub fn cost(size: u64) -> u64 {
     size.saturating_add(size / 256).saturating_add(ENTRY)
 }
 
-/// What an object is for the policy.
+/// The retention class of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ObjectKind {
-    /// It stays until somebody says otherwise.
+    /// It stays until it is unpinned or removed.
     Pinned,
-    /// It goes when room is needed and it is its turn.
+    /// It is evicted when room is needed.
     Loose,
-    /// As [`Loose`](Self::Loose), and it comes from somebody who is no operator: what one has removed stays so.
+    /// Like [`Loose`](Self::Loose), but uploaded by a client: it cannot restore an object that an operator has
+    /// removed.
     Put,
 }
 
-/// How much there is, in bytes as they are charged.
+/// The usage, in accounted bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CacheUsage {
     pub quota: u64,
-    /// All that is here, or on its way.
+    /// All objects, running fetches included.
     pub used: u64,
-    /// Of this, what is pinned.
+    /// The pinned objects among them.
     pub pinned: u64,
-    /// How many objects are here.
+    /// The number of objects.
     pub objects: usize,
 }
 
@@ -67,9 +68,9 @@ pub struct CachePolicy {
     quota: AtomicU64,
     most: usize,
     state: Mutex<State>,
-    /// Objects that have gone because room was needed, since the start.
+    /// Evicted objects since the start.
     pub evicted: Counter,
-    /// Bytes of objects that were given to other nodes, since the start.
+    /// Object bytes sent to other nodes since the start.
     pub given: Counter,
 }
 
@@ -78,11 +79,11 @@ struct State {
     objects: HashMap<Hash, ObjectRow>,
     queues: Queues<Hash>,
     pinned: u64,
-    /// What leaves, and has its room until the store has let go of it.
+    /// The size of evicted objects that the store has not deleted yet.
     leaving: u64,
-    /// Room for what is on its way.
+    /// The size reserved for running fetches and additions.
     claimed: u64,
-    /// What came in part and was given up, with what it takes.
+    /// The partial data of abandoned fetches, with its size.
     parts: HashMap<Hash, u64>,
     removed: Removed,
     public: HashSet<Hash>,
@@ -97,10 +98,9 @@ impl State {
 }
 
 impl CachePolicy {
-    /// Opens the file, which is made if it is not there. Objects may be charged `quota` bytes together, and be `most`.
+    /// Opens or creates the file. The quota is `quota` accounted bytes, and `most` objects.
     ///
-    /// # Errors
-    /// The disk does not give it.
+    /// # Errors It cannot be opened.
     pub fn open(file: &Path, quota: u64, most: usize) -> Result<Self, ObjectError> {
         let (rows, kept) = Rows::open(file).map_err(broken)?;
         let mut state = State {
@@ -140,13 +140,13 @@ impl CachePolicy {
         self.quota.load(Ordering::Relaxed)
     }
 
-    /// From now on objects may be charged so much together.
+    /// Sets the quota in accounted bytes.
     pub fn set_quota(&self, quota: u64) {
         self.quota.store(quota, Ordering::Relaxed);
         self.state().queues.set_capacity(quota);
     }
 
-    /// Closes the file. Nothing that changes it is done after that.
+    /// Closes the file. Later changes fail.
     pub fn close(&self) {
         self.rows.close();
     }
@@ -161,7 +161,7 @@ impl CachePolicy {
         }
     }
 
-    /// Its size, if it is to be here.
+    /// The size of an object.
     pub fn size(&self, hash: &Hash) -> Option<u64> {
         let row = self.state().objects.get(hash).copied()?;
         (row.stand != Stand::Leaving).then_some(row.size)
@@ -172,12 +172,12 @@ impl CachePolicy {
         self.state().objects.get(hash).is_some_and(|row| row.stand == Stand::Pinned)
     }
 
-    /// Whether it was removed by hand, as far as that is known.
+    /// Whether its removal by an operator is remembered.
     pub fn was_removed(&self, hash: &Hash) -> bool {
         self.state().removed.number(hash).is_some()
     }
 
-    /// Whether web pages of others may read it.
+    /// Whether it is public for foreign web pages.
     pub fn is_public(&self, hash: &Hash) -> bool {
         self.state().public.contains(hash)
     }
@@ -226,7 +226,7 @@ impl CachePolicy {
     /// It is here now. What is pinned stays so; what was removed by hand is not any more, if an operator wants it.
     ///
     /// # Errors
-    /// It was removed by hand and is [put](Kind::Put), or the disk does not take it.
+    /// It was removed by hand and is [put](ObjectKind::Put), or the disk does not take it.
     pub fn keep(&self, hash: Hash, size: u64, kind: ObjectKind) -> Result<(), ObjectError> {
         let mut state = self.state();
         let before = state.objects.get(&hash).map(|row| row.stand);

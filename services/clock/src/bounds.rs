@@ -10,31 +10,31 @@ use serde::Deserialize;
 use crate::decide::Time;
 use crate::record::BootId;
 
-/// How long `cluster` may take to say what it knows.
+/// The timeout of `cluster`.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub struct TimeBounds {
-    /// When the image was built.
+    /// The build time of the image.
     pub build: Time,
     pub boot: BootId,
-    /// The folder of units' sockets.
+    /// The folder of the units' sockets.
     pub sockets: PathBuf,
 }
 
 impl TimeBounds {
-    /// The boot, as people are shown it.
+    /// The boot id, for display.
     pub fn boot(&self) -> String {
         format!("{:032x}", self.boot)
     }
 
-    /// The earliest time that it can be: that of the build, and of what another node says.
+    /// The earliest possible time: that of the build, and of the coordinator's certificates.
     pub fn earliest(&self) -> Time {
         self.build.max(self.of_map().unwrap_or_default())
     }
 
-    /// When the keys of the coordinator were certified that the map names, if that is another node: maps have no time
-    /// of their own.
+    /// The time of certification of the coordinator's keys in the membership map, if the coordinator is another
+    /// node: maps have no timestamp.
     fn of_map(&self) -> Option<Time> {
         let mut client = Client::connect(&self.sockets.join("cluster.sock")).ok()?;
         client.stream().set_read_timeout(Some(TIMEOUT)).ok()?;
@@ -96,7 +96,7 @@ mod tests {
         let map = SignedMap::sign(map, own, &key).unwrap();
         let update = |number| Update { number, map: Some(map.clone()) };
         assert_eq!(latest(&update(Some(3))), Some(Duration::from_secs(1_800_000_000)));
-        // Its own word bounds nothing: its clock may have been wrong then.
+        // This node's own certificates bound nothing: its clock may have been wrong then.
         assert_eq!(latest(&update(Some(0))), None);
         assert_eq!(latest(&Update { number: Some(3), map: None }), None);
     }

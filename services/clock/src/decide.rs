@@ -1,40 +1,39 @@
-//! What time it is, as far as a box can know by itself.
+//! Chooses the initial time from what the box itself knows.
 
 use std::time::Duration;
 
-/// A moment, as the time since 1970 (UTC).
+/// A time since 1970 (UTC).
 pub type Time = Duration;
 
-/// A clock that is further ahead than this of all that is known is strange: no box is off that long.
+/// A system clock further ahead than this of all other sources is implausible: no box is off for that long.
 const FAR: Duration = Duration::from_secs(10 * 31_557_600);
 
-/// A clock that an owner has found to be ahead once is not believed if it is further ahead than this.
+/// A clock that an owner has set back once is not trusted if it is further ahead than this.
 const DOUBTED: Duration = Duration::from_secs(86_400);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimeSource {
-    /// The clock of the system, which is right as far as can be known: nothing is set.
+    /// The system clock; nothing is set.
     System,
-    /// The build of the image.
+    /// The build time of the image.
     Build,
-    /// What was kept of the boot before.
+    /// The time that was stored in an earlier boot.
     Kept,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TimeDecision {
-    /// The time that it is now.
+    /// The chosen time.
     pub time: Time,
     pub source: TimeSource,
-    /// The system is more than ten years ahead of all else. It is said and left as it is: whether
-    /// a clock that was set is right is for an operator to say, and one that is put back could
-    /// bring to life again what has expired.
+    /// Whether the system clock is more than ten years ahead of all other sources. This is only logged: an
+    /// operator must judge it, and setting the clock back could revive what has expired.
     pub far_ahead: bool,
 }
 
-/// The latest of the three times; of those that are the same, the one that needs least doing. If the system is
-/// `doubted` (an owner has set it back once, and a machine's own clock goes on as it was), it does not count where it is
-/// far ahead of the others.
+/// The latest of the three times; among equal ones, the one that needs the least change. If the system clock is
+/// `doubted` (an owner has set it back once, and the hardware clock may still be wrong), it does not count if
+/// it is far ahead of the others.
 pub fn decide(system: Time, build: Time, kept: Option<Time>, doubted: bool) -> TimeDecision {
     let kept = kept.unwrap_or_default();
     let known = build.max(kept);
@@ -92,8 +91,8 @@ mod tests {
     }
 
     proptest! {
-        /// Never before any of the three, never later than all; nothing is set without need; and to
-        /// decide again changes nothing.
+        /// The result is never before any of the three or after all, the clock is not set without need, and the
+        /// decision is idempotent.
         #[test]
         fn never_back(system: u32, build: u32, kept: Option<u32>) {
             let time = |seconds: u32| Duration::from_secs(seconds.into());

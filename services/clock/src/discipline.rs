@@ -1,61 +1,60 @@
-//! What becomes of the word of others that the clock is off. No clock in here.
+//! Decides how to correct the clock by offsets from time servers. Pure: it reads no clock.
 //!
-//! The clock never goes back: one that is ahead is made to run a little slower. It is set ahead by steps
-//! that are bounded, because whoever answers the box's questions about time may lie, and a clock that was
-//! set too far ahead stays there.
+//! The clock never goes back: if it is ahead, it is slowed down. Steps forward are bounded, because a time
+//! server may lie, and a clock that was set too far ahead stays there.
 
 use std::time::Duration;
 
 use crate::decide::Time;
 
-/// Up to this it is not set, but made to run a little faster or slower.
+/// Up to this offset the clock is slewed, not stepped.
 const SMALL: Duration = Duration::from_millis(128);
 
-/// The one long step of a boot, beyond all that was known: for how long a box may have been off.
+/// The single long step of a boot: the maximum time that a box may have been off.
 const LONG: Duration = Duration::from_secs(366 * 86_400);
 
-/// A short step, and all of them in a day.
+/// The maximum of a short step, and of all short steps in a day.
 const STEP: Duration = Duration::from_secs(60);
 const IN_A_DAY: Duration = Duration::from_secs(600);
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// A clock that is further ahead is not made to run slower: it would take weeks.
+/// A clock that is further ahead than this is not slewed: it would take weeks.
 const AHEAD: Duration = Duration::from_secs(600);
 
-/// How far off a clock is.
+/// The offset of the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Off {
-    /// It has yet to show this much.
+    /// The clock is behind by this much.
     Behind(Duration),
-    /// It has shown this much already.
+    /// The clock is ahead by this much.
     Ahead(Duration),
 }
 
-/// What is to be done.
+/// The correction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Adjustment {
     Step(Duration),
-    /// Have it run faster or slower until that is made up for.
+    /// Slew by this offset.
     Slew(Off),
-    /// Nothing: it cannot be so, or is for an owner to say.
+    /// Do nothing: the offset is implausible, or an owner must decide.
     Refuse(&'static str),
 }
 
 #[derive(Debug, Default)]
 pub struct Discipline {
-    /// Whether there was the long step in this boot, or may have been.
+    /// Whether the long step was used in this boot, or may have been.
     stepped: bool,
-    /// Short steps, with the uptime at which they were made.
+    /// The short steps, with their uptimes.
     steps: Vec<(Duration, Duration)>,
 }
 
 impl Discipline {
-    /// At the start of a boot; `again` if this program was started again in the same one.
+    /// The state at the start of a boot; `again` if this program was restarted within it.
     pub fn new(again: bool) -> Self {
         Self { stepped: again, steps: vec![] }
     }
 
-    /// Somebody says that the clock is `off`, at `uptime`.
+    /// Handles an offset from a time server, at `uptime`.
     pub fn decide(&mut self, off: Off, uptime: Duration) -> Adjustment {
         match off {
             Off::Behind(by) | Off::Ahead(by) if by <= SMALL => Adjustment::Slew(off),
@@ -66,7 +65,8 @@ impl Discipline {
             Off::Behind(by) => {
                 self.steps.retain(|(at, _)| *at + DAY > uptime);
                 let all: Duration = self.steps.iter().map(|(_, by)| *by).sum();
-                // The long step stays: who is told first may have followed one that had not been told itself.
+                // The long step is kept for later: the first server may itself follow a node that had no
+                // correct time yet.
                 if by <= STEP && all + by <= IN_A_DAY {
                     self.steps.push((uptime, by));
                     return Adjustment::Step(by);
@@ -85,7 +85,7 @@ impl Discipline {
         }
     }
 
-    /// An owner says that it is `time`, while the clock shows `now`.
+    /// Handles an owner's statement that it is `time`, while the clock shows `now`.
     pub fn told(&mut self, time: Time, now: Time) -> Adjustment {
         match time.checked_sub(now) {
             Some(by) => {
@@ -121,7 +121,7 @@ mod tests {
         assert_eq!(discipline.decide(Off::Behind(STEP), tomorrow), Adjustment::Step(STEP));
         assert!(refused(Discipline::new(true).decide(Off::Behind(month), seconds(9))));
         assert!(refused(Discipline::new(false).decide(Off::Behind(2 * LONG), seconds(9))));
-        // Before the long step there may be short ones.
+        // Short steps may precede the long one.
         let mut discipline = Discipline::new(false);
         assert_eq!(discipline.decide(Off::Behind(STEP), seconds(1)), Adjustment::Step(STEP));
         assert_eq!(discipline.decide(Off::Behind(month), seconds(9)), Adjustment::Step(month));
@@ -132,8 +132,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever others say, for a month: the clock never goes back, and is never further ahead of one
-        /// that nobody has set than a year and ten minutes for each day that has begun.
+        /// With any offsets for a month, the clock never goes back, and gains at most a year, and ten minutes
+        /// per started day, on an uncorrected clock.
         #[test]
         fn bounded(words in prop::collection::vec((any::<bool>(), 0u64..100_000_000, 0u64..40_000), 1..200)) {
             let mut discipline = Discipline::new(false);

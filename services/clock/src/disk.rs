@@ -1,4 +1,4 @@
-//! The thread that waits for the disk, so that nobody else has to.
+//! The thread that writes to disk, so that the main loop does not block.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use crate::file;
 use crate::record::ClockRecord;
 use crate::run::ClockEvent;
 
-/// Room for its stack, in bytes.
+/// The thread's stack size, in bytes.
 const STACK: usize = 64 << 10;
 
 enum Job {
@@ -25,10 +25,9 @@ pub struct ClockDisk {
 }
 
 impl ClockDisk {
-    /// Works in `folder`, and calls `wake` when something is done.
+    /// Starts the thread for `folder`, which calls `wake` when a job is done.
     ///
-    /// # Errors
-    /// There are no threads to be had.
+    /// # Errors No thread can be started.
     pub fn start(folder: PathBuf, wake: impl Fn() + Send + 'static) -> io::Result<Self> {
         let ((jobs, to_do), (sender, done)) = (channel(), channel());
         let run = move || {
@@ -53,21 +52,21 @@ impl ClockDisk {
     }
 
     pub fn read(&self) {
-        // The thread ends only with this.
+        // The thread lives as long as this value.
         let _ = self.jobs.send(Job::Read);
     }
 
-    /// Asks it to keep `record`. It does one thing after the other.
+    /// Queues writing `record`.
     pub fn write(&self, record: ClockRecord) {
         let _ = self.jobs.send(Job::Write(record));
     }
 
-    /// Asks it to keep `record`, though it is earlier than what was kept.
+    /// Queues writing `record`, although it is earlier than the stored one.
     pub fn set_back(&self, record: ClockRecord) {
         let _ = self.jobs.send(Job::SetBack(record));
     }
 
-    /// What it has done, if anything.
+    /// The result of a finished job, if any.
     pub fn done(&self) -> Option<ClockEvent> {
         self.done.try_recv().ok()
     }

@@ -1,4 +1,4 @@
-//! The file that the time is kept in.
+//! The file of the stored time.
 
 use std::io;
 use std::path::Path;
@@ -9,24 +9,23 @@ use crate::record::ClockRecord;
 
 pub const NAME: &str = "last";
 
-/// That there is a file of this name says that an owner has set the clock back once.
+/// The marker file that an owner has set the clock back once.
 const DOUBTED: &str = "doubted";
 
-/// More than a record takes, in bytes.
+/// The maximum size of a record, in bytes.
 const LONGEST: u64 = 200;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileState {
     Absent,
-    /// Something that is not a record.
+    /// The file is damaged.
     Damaged,
     Record(ClockRecord),
 }
 
 /// Reads the file in `folder`.
 ///
-/// # Errors
-/// The disk does not give it.
+/// # Errors Reading fails.
 pub fn read(folder: &Path) -> io::Result<FileState> {
     match durable::read(&folder.join(NAME), LONGEST) {
         Ok(None) => Ok(FileState::Absent),

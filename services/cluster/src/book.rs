@@ -1,5 +1,5 @@
-//! Which node each board is, as its coordinator has it. No clock, socket or disk in here: what is given is
-//! the time, and what comes out is another book, which whoever has it writes down before it says so.
+//! The coordinator's registry of boards. Pure: it has no clock, socket or disk; operations take the time and
+//! return a new registry, which the caller persists before announcing it.
 
 mod by_hand;
 mod join;
@@ -24,87 +24,87 @@ use serde::{Deserialize, Serialize};
 use crate::rules::EnrolmentRules;
 use remembered::Remembered;
 
-/// The epoch of a box whose coordinator was never changed.
+/// The epoch of a box whose coordinator was never replaced.
 pub const FIRST_EPOCH: u64 = 1;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NumberRegistry {
     pub coordinator: PublicKey,
-    /// The coordinator's own number: 0 if it is the router, and otherwise that of a board, which has no entry
-    /// for a key.
+    /// The coordinator's own number: 0 if it is the router, otherwise that of its board, which has no entry for
+    /// a key.
     pub number: u8,
-    /// The map that was made last.
+    /// The version of the last map.
     pub version: MapVersion,
-    /// The last ones that were made or learned from.
+    /// The last maps that were made or recovered from.
     #[serde(default)]
     remembered: Remembered,
-    /// What makes it the coordinator, if it was not the first.
+    /// The appointment of this coordinator, unless it was the first.
     statement: Option<SignedAppointment>,
-    /// The newest map of the coordinator before that was learned from.
+    /// The newest recovered map of the previous coordinator.
     learned: Option<Learned>,
-    /// What the coordinator says about the keys of its own services.
+    /// The certificates of the coordinator's own services.
     own: Vec<Certificate>,
-    /// The boards, by their numbers.
+    /// The boards, by number.
     entries: BTreeMap<u8, Entry>,
-    /// Keys that never come back.
+    /// Permanently revoked keys.
     revoked: Vec<PublicKey>,
 }
 
-/// A map that was learned from.
+/// A recovered map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Learned {
     version: MapVersion,
-    /// Which of the old coordinator's keys has signed it.
+    /// The epoch of the old coordinator's signing key.
     key_epoch: u64,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Entry {
-    /// The node that it is.
+    /// The enrolled node.
     member: Option<Enrolled>,
-    /// Its key was revoked: no other is taken until an owner says so.
+    /// Whether the board's key was revoked: no other key is accepted until an owner permits it.
     closed: bool,
-    /// An owner has said that one other key is taken.
+    /// An owner's permission to accept one other key.
     replace: Option<Replace>,
-    /// Nothing is to be placed on it, whichever node it is.
+    /// Whether the board is drained, whichever node it is.
     #[serde(default)]
     drained: bool,
 }
 
-/// That one other key is taken.
+/// The permission to accept one other key.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Replace {
-    /// Which one, if the owner has said that.
+    /// The required key, if the owner has named it.
     record: Option<SeatRecord>,
 }
 
-/// A node that is a board.
+/// A node that is enrolled as a board.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Enrolled {
     pub node: PublicKey,
-    /// When it was taken, in seconds since 1970, by the coordinator's clock.
+    /// The time of enrolment, in seconds since 1970, by the coordinator's clock.
     pub since: u64,
     pub how: KeyOrigin,
-    /// What it says about the keys of its services.
+    /// The certificates of its services.
     certificates: Vec<Certificate>,
-    /// What an owner says about it.
+    /// The owner's signed record of it.
     record: Option<SeatRecord>,
 }
 
-/// Why a key was taken.
+/// How a key was accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum KeyOrigin {
-    /// It was the first one there.
+    /// Trust on first use.
     FirstUse,
-    /// The coordinator before had it.
+    /// The previous coordinator's map had it.
     TakenOver,
-    /// An owner has approved it, or let it replace another.
+    /// An owner has approved it, or permitted the replacement.
     ByHand,
     Named,
 }
@@ -112,15 +112,15 @@ pub enum KeyOrigin {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NumberState {
     Free,
-    /// One was, and is in the map.
+    /// A node is enrolled, and in the map.
     Enrolled,
-    /// One was, and the settings forbid it now.
+    /// A node is enrolled, but the settings forbid it now.
     Forbidden,
     Revoked,
 }
 
 impl NumberRegistry {
-    /// That of a box that was never seen before.
+    /// The registry of a new box.
     pub fn new(coordinator: PublicKey, number: u8) -> Self {
         let version = MapVersion { epoch: FIRST_EPOCH, sequence: 0 };
         let (statement, learned) = (None, None);
@@ -128,7 +128,7 @@ impl NumberRegistry {
         Self { coordinator, number, version, remembered, statement, learned, own, entries, revoked }
     }
 
-    /// The coordinator has this number from now on. Whoever was that board is none any more.
+    /// Sets the coordinator's number. A node that was this board is removed.
     pub fn be_at(&mut self, number: u8) {
         self.number = number;
         let drained = self.is_drained(number);
@@ -137,27 +137,27 @@ impl NumberRegistry {
         }
     }
 
-    /// What makes it the coordinator, if it was not the first.
+    /// The appointment of this coordinator, unless it was the first.
     pub fn statement(&self) -> Option<&SignedAppointment> {
         self.statement.as_ref()
     }
 
-    /// The node that board `number` is, whatever the settings say now.
+    /// The node that is enrolled as board `number`, whatever the settings are now.
     pub fn enrolled(&self, number: u8) -> Option<&Enrolled> {
         self.entries.get(&number)?.member.as_ref()
     }
 
-    /// Whether one other key is taken as board `number`.
+    /// Whether one other key is accepted as board `number`.
     pub fn is_to_be_replaced(&self, number: u8) -> bool {
         self.entries.get(&number).is_some_and(|entry| entry.replace.is_some())
     }
 
-    /// Whether nothing is to be placed on board `number`.
+    /// Whether board `number` is drained.
     pub fn is_drained(&self, number: u8) -> bool {
         self.entries.get(&number).is_some_and(|entry| entry.drained)
     }
 
-    /// How `number` stands.
+    /// The enrolment state of `number`.
     pub fn standing(&self, number: u8, rules: &EnrolmentRules) -> NumberState {
         match self.entries.get(&number) {
             Some(Entry { member: Some(member), .. }) => {
@@ -169,25 +169,25 @@ impl NumberRegistry {
         }
     }
 
-    /// Whether `node` is board `number`, and the settings let it be.
+    /// Whether `node` is board `number`, and the settings allow it.
     pub fn has(&self, number: u8, node: &PublicKey, rules: &EnrolmentRules) -> bool {
         self.enrolled(number).is_some_and(|member| member.node == *node)
             && rules.check(number, node).is_ok()
     }
 
-    /// The keys that never come back.
+    /// The permanently revoked keys.
     pub fn revoked(&self) -> &[PublicKey] {
         &self.revoked
     }
 
-    /// The coordinator says this about the keys of its own services, of all of them if it is `complete`.
+    /// Sets the certificates of the coordinator's own services; `complete` if there are no others.
     pub fn say_own(&mut self, certificates: Vec<Certificate>, complete: bool) {
         let own = |certificate: &Certificate| certificate.statement().node == self.coordinator;
         let certificates = certificates.into_iter().filter(own).collect();
         self.own = join::newest(certificates, &self.own, complete);
     }
 
-    /// The map that it comes to.
+    /// The map of this registry.
     pub fn map(&self, rules: &EnrolmentRules) -> Map {
         let own = Member {
             number: self.number,

@@ -1,4 +1,4 @@
-//! The coordinator: it has the book, and gives everyone the map.
+//! The coordinator: it maintains the registry, and distributes the map.
 
 mod entry;
 mod present;
@@ -35,46 +35,46 @@ pub use entry::keep;
 pub struct Coordinator {
     node: Rc<ClusterNode>,
     book: RefCell<NumberRegistry>,
-    /// Held while the book is changed, which takes as long as the disk does.
+    /// Serialises changes of the registry, which take as long as the disk.
     changing: Mutex<()>,
-    /// Who is there, who waits, and who was refused.
+    /// The connected, waiting and refused nodes.
     present: RefCell<ConnectedNodes>,
-    /// How often each board may change the map: every change is signed, and written and synced on all nodes.
+    /// The rate limit of map changes per board: each change is signed, and written and synced on all nodes.
     changes: RefCell<RateLimiter>,
-    /// Since when that is counted.
+    /// The origin of the rate limit's clock.
     start: Instant,
-    /// Turns whenever the book or the rules have changed.
+    /// Signals a change of the registry or the rules.
     turn: watch::Sender<()>,
 }
 
-/// Why the book is not changed.
+/// Why the registry was not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum Unchanged {
-    /// The disk does not take it.
+    /// The registry could not be stored.
     #[error("it cannot be kept: {0}")]
     Store(#[from] ClusterStoreError),
     /// The map cannot be signed.
     #[error("the map cannot be signed: {0}")]
     Map(#[from] InvalidMap),
-    /// There is no key to sign with.
+    /// There is no signing key.
     #[error("this service's key is not certified yet")]
     NoKey,
-    /// The settings are without a cluster.
+    /// The settings have no cluster.
     #[error("this box is one board")]
     NoCluster,
-    /// An owner has not said yet that this node is the coordinator.
+    /// The appointment by an owner is missing.
     #[error("the coordinator is {0}, and no owner has stated that this node takes its place")]
     NotStated(PublicKey),
-    /// The settings do not let the coordinator be the board that it is.
+    /// The settings do not allow the coordinator at its own number.
     #[error("this node cannot hold the map: {0}")]
     Forbidden(#[from] Forbidden),
-    /// A board has changed the map too often.
+    /// The board has changed the map too often.
     #[error("this board has changed the map too often, and may again in a while")]
     TooSoon,
-    /// There is no higher number for a map.
+    /// The map's numbers are exhausted.
     #[error("the map has the highest number that there is")]
     LastNumber,
-    /// It cannot be by the rules.
+    /// The rules do not allow it.
     #[error(transparent)]
     CannotBe(#[from] CannotBe),
     #[error(transparent)]
@@ -82,7 +82,7 @@ pub enum Unchanged {
 }
 
 impl Unchanged {
-    /// What to do about it.
+    /// What the user can do about it.
     pub fn help(&self) -> &'static str {
         match self {
             Self::Store(_) => "`octetctl boot` tells how the data partition is",
@@ -105,11 +105,10 @@ impl Unchanged {
 }
 
 impl Coordinator {
-    /// The node `number`, whose key is `certified`, with the book that it has kept; at the first start
-    /// with a new one.
+    /// Starts the coordinator on node `number` with the key `certified`. It loads the registry, or makes a new
+    /// one at the first start.
     ///
-    /// # Errors
-    /// There is a book, and it is damaged or another node's: without it nobody can be told from another.
+    /// # Errors The registry is damaged or another node's: without it, boards cannot be told from impostors.
     pub fn open(
         node: Rc<ClusterNode>,
         number: u8,
@@ -122,7 +121,7 @@ impl Coordinator {
                 book
             }
             Ok(Some(book)) => return Err(format!("the book here is that of {}", book.coordinator)),
-            // The map says most of what a book that is lost did; without either nothing is known.
+            // A lost registry can be mostly recovered from the map; without either, nothing is known.
             Ok(None) if node.trouble.is_some() => {
                 return Err(node.trouble.clone().unwrap_or_default());
             }
@@ -141,7 +140,7 @@ impl Coordinator {
         Ok(Rc::new(Self { node, book, changing, present, changes, start, turn }))
     }
 
-    /// The rules that are in force.
+    /// The active rules.
     fn rules(&self) -> Result<EnrolmentRules, Unchanged> {
         let settings = self.node.settings.borrow();
         let cluster = settings.cluster.as_ref().ok_or(Unchanged::NoCluster)?;
@@ -152,21 +151,19 @@ impl Coordinator {
         self.node.settings.borrow().owners.clone()
     }
 
-    /// What the settings and `identity` say may be something else: has the map say it.
+    /// Updates the map after changes of the settings or of `identity`.
     ///
-    /// # Errors
-    /// It cannot be kept or signed; the old map stays.
+    /// # Errors The map cannot be stored or signed; the old map stays.
     pub async fn renew(&self) -> Result<(), Unchanged> {
         self.change(|_, _| Ok(())).await?;
         self.turn.send_replace(());
         Ok(())
     }
 
-    /// `candidate` is at the port of board `number`. If it is the board, and has other keys again too soon, it
-    /// also returns when these may be in the map.
+    /// Handles `candidate` at the port of board `number`. If the rate limit delays its new keys, the time for
+    /// them is returned, too.
     ///
-    /// # Errors
-    /// It is not taken, or what was taken cannot be kept.
+    /// # Errors The candidate is refused, or the registry cannot be stored.
     async fn join(
         &self,
         number: u8,
@@ -191,7 +188,7 @@ impl Coordinator {
         .await
     }
 
-    /// Board `number` wants to change the map. Returns when it may, if that is not now.
+    /// Checks the rate limit of board `number`. Returns the next permitted time, if that is not now.
     fn too_soon(&self, number: u8) -> Option<Instant> {
         let mut changes = self.changes.borrow_mut();
         let answer = changes.check(number, self.start.elapsed());
@@ -201,16 +198,15 @@ impl Coordinator {
         (answer != RateDecision::Allowed).then(|| self.start + changes.next(number))
     }
 
-    /// The digest of the map that everyone is given.
+    /// The digest of the current map.
     fn digest(&self) -> Option<String> {
         let kept = self.node.kept.borrow();
         kept.map.as_ref().map(|signed| sha256(signed.text().as_bytes()))
     }
 
-    /// A board has shown `signed`, which is another map than everyone is given.
+    /// Handles a map that a board has presented and that is not the current one.
     ///
-    /// # Errors
-    /// It has shown too many: what this one says is learned when the board comes again.
+    /// # Errors The rate limit is exceeded: the map is handled when the board connects again.
     async fn learn(
         &self,
         signed: &SignedMap,
@@ -236,7 +232,7 @@ impl Coordinator {
             ),
             (Err(Unchanged::TooSoon), _) => return Err(Unchanged::TooSoon),
             (Err(problem), _) => say!("a map of board {number} is not taken over: {problem}"),
-            // It was off for a while.
+            // The board was off for a while.
             (_, Err(NotLearned::Old)) => {}
             (_, Err(why)) => {
                 say!("board {number} has shown a map that is not taken over: {why}");
@@ -245,10 +241,9 @@ impl Coordinator {
         Ok(())
     }
 
-    /// An owner approves whoever waits at board `number`.
+    /// Approves the node that waits at board `number`.
     ///
-    /// # Errors
-    /// Nobody does, or it cannot be.
+    /// # Errors No node waits, or it is refused.
     pub async fn approve(
         &self,
         number: u8,
@@ -260,41 +255,37 @@ impl Coordinator {
         Ok(waits.node)
     }
 
-    /// An owner says which node board `number` is: the one that is there already.
+    /// Stores an owner's record of the node that is board `number`.
     ///
-    /// # Errors
-    /// It is another, or it cannot be kept.
+    /// # Errors It is for another node, or it cannot be stored.
     pub async fn record(&self, number: u8, record: SeatRecord) -> Result<PublicKey, Unchanged> {
         self.change(|book, hand| Ok(book.record(number, record, hand)?)).await
     }
 
-    /// An owner lets another key be board `number`.
+    /// Permits another key as board `number`.
     pub async fn replace(&self, number: u8, record: Option<SeatRecord>) -> Result<(), Unchanged> {
         self.change(|book, hand| Ok(book.replace(number, record, hand)?)).await
     }
 
-    /// An operator has nothing placed on board `number`, or again what the settings say.
+    /// Drains board `number`, or ends that.
     ///
-    /// # Errors
-    /// It has no key, or that cannot be kept.
+    /// # Errors The board has no key, or the change cannot be stored.
     pub async fn drain(&self, number: u8, drained: bool) -> Result<PublicKey, Unchanged> {
         self.change(|book, hand| Ok(book.drain(number, drained, hand)?)).await
     }
 
-    /// An owner revokes the key of board `number`.
+    /// Revokes the key of board `number`.
     ///
-    /// # Errors
-    /// It has none, or there is no room.
+    /// # Errors The board has no key, or the list is full.
     pub async fn revoke(&self, number: u8) -> Result<PublicKey, Unchanged> {
         self.change(|book, _| Ok(book.revoke(number)?)).await
     }
 
-    /// An owner makes this node the coordinator.
+    /// Adopts an owner's appointment of this node.
     ///
-    /// # Errors
-    /// The statement does not say so.
+    /// # Errors The appointment is invalid.
     pub async fn adopt(&self, statement: SignedAppointment) -> Result<u64, Unchanged> {
-        // What this node has itself of the coordinator before is as good as what a board shows.
+        // This node's own copy of the previous map is as good as a board's.
         let kept = self.node.kept.borrow().clone();
         self.change(|book, hand| {
             book.adopt(statement, hand)?;
@@ -304,8 +295,8 @@ impl Coordinator {
         .await
     }
 
-    /// Sees that this node can make maps of `book`. If it believes another coordinator, the map of that one stays
-    /// here until an owner has stated that this node takes its place.
+    /// Checks that this node may make maps of `book`. If it trusts another coordinator, that one's map stays
+    /// until an owner has appointed this node.
     fn may_hold(&self, book: &NumberRegistry, rules: &EnrolmentRules) -> Result<(), Unchanged> {
         rules.check_coordinator(book.number, &book.coordinator)?;
         match self.node.kept.borrow().pin {
@@ -316,8 +307,8 @@ impl Coordinator {
         }
     }
 
-    /// Changes the book: it is written down, and a new map if it comes to another, before anybody is
-    /// told. If that cannot be, all is as before.
+    /// Changes the registry: it is stored, with a new map if that changes, before the change is announced. On
+    /// failure nothing changes.
     async fn change<T>(
         &self,
         change: impl FnOnce(&mut NumberRegistry, Hand<'_>) -> Result<T, Unchanged>,
@@ -362,7 +353,7 @@ impl Coordinator {
     }
 }
 
-/// Has `book` learn from the map that this node has itself, if it is of any use.
+/// Recovers `book` from this node's own map, if that is useful.
 fn recover(book: &mut NumberRegistry, kept: &PersistedPin) {
     if let Some(signed) = &kept.map {
         let seen = kept.pin.map_or(0, |pin| pin.key_epoch).max(signed.key_epoch());
@@ -370,7 +361,7 @@ fn recover(book: &mut NumberRegistry, kept: &PersistedPin) {
     }
 }
 
-/// The time, in seconds since 1970: for people.
+/// The time in seconds since 1970, for display.
 fn now() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     now.unwrap_or_default().as_secs()

@@ -1,10 +1,10 @@
-//! cluster: who belongs to the box. The coordinator enrols the node at each port, and makes of that a map,
-//! which every node keeps (docs/cluster.md).
+//! `cluster` manages the membership of the box. The coordinator enrols the node at each switch port and signs
+//! the membership map, which every node stores (docs/cluster.md).
 //!
-//! One thread does all of it. Four others wait: for PID 1 twice, and for `identity` twice; and while there is
-//! something to be kept or asked, one for the disk or for another unit.
+//! One thread does all of the work. Four others block: two on PID 1, and two on `identity`; and temporarily one
+//! on the disk or on another unit.
 
-// What is said is one line, whatever another has put into it: `octet_node::say`.
+// Log messages go through `octet_node::say`, which writes each as one line, whatever it contains.
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
 pub mod book;
@@ -52,30 +52,29 @@ use crate::report::NodeReport;
 use crate::settings::Settings;
 use crate::store::ClusterStore;
 
-/// After how long without work a thread that waits for the disk ends.
+/// The idle time after which a disk thread ends.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// The pause before a book that could not be read is read again.
+/// The pause before an unreadable registry is read again.
 const RETRY_DELAY: Duration = Duration::from_secs(10);
 
-/// What a node is made of.
+/// The configuration of this service.
 pub struct ClusterConfig {
-    /// The settings that are in force.
+    /// The active settings.
     pub settings: Settings,
-    /// What it gives at most.
     pub limits: ClusterLimits,
     pub wiring: Wiring,
     pub folder: Option<PathBuf>,
     /// The folder of the units' sockets.
     pub sockets: PathBuf,
-    /// Where boards connect, if this is the coordinator.
+    /// The listener for boards, if this node is the coordinator.
     pub port: TcpListener,
     pub control: UnixListener,
-    /// Who of the box may.
+    /// The users that may call this service.
     pub callers: Callers,
 }
 
-/// Serves for good. `ready` is called once it can be asked.
+/// Serves forever. `ready` is called once the socket accepts calls.
 pub fn run(parts: ClusterConfig, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -128,7 +127,7 @@ async fn serve(parts: ClusterConfig, ready: impl FnOnce() -> io::Result<()>) -> 
         let place = node.place();
         let play = play(&node, place, &port);
         tokio::pin!(play);
-        // What it is stays until PID 1 or the settings say that it is something else.
+        // The role lasts until PID 1 or the settings change it.
         loop {
             tokio::select! {
                 () = &mut play => {
@@ -144,14 +143,14 @@ async fn serve(parts: ClusterConfig, ready: impl FnOnce() -> io::Result<()>) -> 
     }
 }
 
-/// Waits for what has no end but that of the process.
+/// Runs a task that must not end, and logs it if it does.
 async fn say_end(task: impl Future<Output = io::Result<()>>) {
     if let Err(error) = task.await {
         say!("PID 1 is no longer told what is to run here: {error}");
     }
 }
 
-/// Is what a node at `place` is, for good.
+/// Runs the role of a node at `place`, forever.
 async fn play(node: &Rc<ClusterNode>, place: Option<NodePosition>, port: &tokio::net::TcpListener) {
     match place {
         None => {
@@ -209,7 +208,7 @@ async fn hold(node: &Rc<ClusterNode>, number: u8, port: &tokio::net::TcpListener
     coordinator::keep(coordinator, port).await;
 }
 
-/// Whoever connects to a node that is not the coordinator.
+/// Closes connections on a node that is not the coordinator.
 async fn turn_away(port: &tokio::net::TcpListener) {
     loop {
         if port.accept().await.is_err() {

@@ -1,29 +1,30 @@
-//! How long this unit waits for others, and how much it takes from them.
+//! Timeouts and limits of this unit.
 
 use std::time::Duration;
 
 #[derive(Debug, Clone, Copy)]
 pub struct ClusterLimits {
-    /// How long a peer has to connect, to show its key, and to say who it is.
+    /// The timeout to connect, complete the handshake, and send the hello.
     pub handshake_time: Duration,
-    /// How many boards may be showing a long map; of shorter ones each number may show one.
+    /// The number of boards that may present a long map at once; each number may present a short one at any
+    /// time.
     pub long_joins: usize,
-    /// After how long a peer that says nothing is gone.
+    /// The timeout for a silent peer.
     pub silence: Duration,
-    /// How often each side says that it is there.
+    /// The interval of keepalives in both directions.
     pub beat: Duration,
-    /// How long a message may be left unread.
+    /// The timeout for a peer to read a message.
     pub unread: Duration,
-    /// How many connections of one number may be opened at once, after it has been quiet.
+    /// The burst of connections per number.
     pub burst: u32,
-    /// After how long it may open one more.
+    /// The interval at which another connection is allowed.
     pub interval: Duration,
-    /// How many changes of the map one number may cause at once, by other keys of its services or a map that
-    /// it shows: at its first start a board's services come one after another.
+    /// The burst of map changes per number, by new keys of its services or by presented maps: at its first
+    /// start a board's services start one after another.
     pub changes: u32,
-    /// After how long it may cause one more.
+    /// The interval at which another change is allowed.
     pub change_interval: Duration,
-    /// The pause after a connection that came to nothing; doubled each time.
+    /// The pause after a failed connection; it doubles each time.
     pub pause: Duration,
     pub longest_pause: Duration,
 }

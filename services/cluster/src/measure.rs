@@ -1,4 +1,4 @@
-//! How this node is: a thread asks PID 1 and looks at what the kernel counts, so that nobody else waits.
+//! Measures this node's health in a thread, which calls PID 1 and reads kernel counters.
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -12,25 +12,24 @@ use tokio::sync::watch;
 
 use crate::report::{NodeReport, Worked, temperature};
 
-/// Room for the thread's stack, in bytes.
+/// The thread's stack size, in bytes.
 const STACK: usize = 128 << 10;
 
-/// How long PID 1 may take.
+/// The timeout of PID 1.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What the kernel counts of the processors.
+/// The kernel's CPU counters.
 const STAT: &str = "/proc/stat";
 
-/// The sensors of temperature, each a folder `thermal_zoneN`.
+/// The thermal zones, each a folder `thermal_zoneN`.
 const THERMAL: &str = "/sys/class/thermal";
 
-/// How many of them are read.
+/// The maximum number of zones.
 const MAX_ZONES: usize = 32;
 
-/// Tells `report` how this node is, `every` so often, by PID 1, which listens in the folder `sockets`.
+/// Passes this node's health to `report` at the interval `every`; PID 1's socket is in the folder `sockets`.
 ///
-/// # Errors
-/// There are no threads to be had.
+/// # Errors No thread can be started.
 pub fn keep(
     sockets: PathBuf,
     every: Duration,
@@ -44,7 +43,7 @@ pub fn keep(
             let mut next = match ask(&mut client, &socket) {
                 Ok(report) => report,
                 Err(_) => {
-                    // It comes again with another connection.
+                    // The next round reconnects.
                     client = None;
                     NodeReport::default()
                 }

@@ -1,4 +1,4 @@
-//! A board: it finds the coordinator, says who it is, and keeps the map that it is given.
+//! A board's side: it connects to the coordinator, identifies itself, and stores the map.
 
 use std::cell::RefCell;
 use std::io;
@@ -27,14 +27,13 @@ pub struct MemberConnection {
     node: Rc<ClusterNode>,
     number: u8,
     coordinator: SocketAddr,
-    /// How it stands with the coordinator.
     state: RefCell<State>,
 }
 
-/// How a board stands with the coordinator.
+/// The state of the connection to the coordinator.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 enum State {
-    /// It is not connected; why, if that was tried.
+    /// Not connected, with the reason of the last failure.
     #[default]
     Alone,
     Broken(String),
@@ -42,7 +41,7 @@ enum State {
     Enrolled,
 }
 
-/// A connection to whom is believed to be the coordinator.
+/// A connection to the trusted coordinator.
 struct Link {
     frames: Frames<ReadHalf<TlsStream<TcpStream>>>,
     to: WriteHalf<TlsStream<TcpStream>>,
@@ -50,12 +49,12 @@ struct Link {
 }
 
 impl MemberConnection {
-    /// Board `number`, whose coordinator is at `coordinator`.
+    /// Board `number`, with the coordinator at `coordinator`.
     pub fn new(node: Rc<ClusterNode>, number: u8, coordinator: SocketAddr) -> Rc<Self> {
         Rc::new(Self { node, number, coordinator, state: RefCell::default() })
     }
 
-    /// Stays with the coordinator, for good.
+    /// Stays connected to the coordinator, forever.
     pub async fn keep(&self) {
         let limits = self.node.limits;
         let (mut pause, mut problem) = (limits.pause, String::new());
@@ -65,7 +64,7 @@ impl MemberConnection {
                 self.state.replace(State::Broken(why.clone())),
                 State::Enrolled | State::Pending
             );
-            // The same again is not said again.
+            // The same problem is logged once.
             if why != problem {
                 say!("no connection to the coordinator at {}: {why}", self.coordinator);
                 problem = why;
@@ -79,14 +78,14 @@ impl MemberConnection {
         }
     }
 
-    /// Connects, and goes on until that breaks.
+    /// Connects, and serves the connection until it breaks.
     async fn converse(&self) -> Result<std::convert::Infallible, String> {
         let mut own = self.node.own.certified.clone();
         let certified =
             own.borrow_and_update().clone().ok_or("this node has no certified key yet")?;
         let limit = self.node.limits.handshake_time;
         let mut certificates = self.node.own.certificates.clone();
-        // What is other after this is told once it is connected.
+        // Later changes are sent once it is connected.
         certificates.mark_unchanged();
         let linked = timeout(limit, self.connect(&certified)).await;
         let mut link = linked.map_err(|_| "it took too long to say who it is".to_owned())??;
@@ -112,7 +111,7 @@ impl MemberConnection {
                     self.say(&mut link.to, &FromBoard::Certificates(all)).await?;
                 }
                 Ok(()) = own.changed() => {
-                    // Another key is another connection; the same one certified again is none.
+                    // Another key needs another connection; a new certificate of the same key does not.
                     let other = own.borrow_and_update().as_ref().map(|it| it.key.public());
                     if other != Some(certified.key.public()) {
                         return Err("this node shows another key".to_owned());
@@ -161,7 +160,7 @@ impl MemberConnection {
         Ok(stream)
     }
 
-    /// Sees whether whoever has said `hello`, and holds `key`, is the coordinator.
+    /// Checks that the sender of `hello`, with the proved `key`, is the coordinator.
     fn judge(&self, hello: &CoordinatorHello, key: PublicKey) -> Result<(Pin, PublicKey), String> {
         let (node, key_epoch) = hello.node(key).map_err(|error| error.to_string())?;
         let (epoch, statement) = (hello.version.epoch, hello.statement);
@@ -191,7 +190,8 @@ impl MemberConnection {
             .map
             .as_ref()
             .map(|it| Have { coordinator: it.map().coordinator, version: it.map().version });
-        // Whatever it may not know: of the same number, too, if its disk was put back.
+        // The map is sent if the coordinator may lack it; even one with the same number may differ after a
+        // restore.
         let digest = kept.map.as_ref().map(|it| sha256(it.text().as_bytes()));
         let unknown =
             have.is_some_and(|have| have.coordinator != coordinator) || digest != hello.digest;
@@ -256,7 +256,7 @@ impl MemberConnection {
         }
     }
 
-    /// Who is in the box, as far as a board knows.
+    /// The members of the box, as far as a board knows.
     pub fn status(&self) -> Value {
         let kept = self.node.kept.borrow();
         let map = kept.map.as_ref().map(SignedMap::map);

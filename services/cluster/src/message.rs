@@ -1,4 +1,4 @@
-//! What a board and the coordinator say to each other, each message a frame of JSON (docs/cluster.md).
+//! The messages between boards and the coordinator, each a frame of JSON (docs/cluster.md).
 
 use octet_node::certificate::Certificate;
 use octet_node::control::{MAX_PAYLOAD, PublicKey, is_control_or_format};
@@ -8,28 +8,28 @@ use octet_node::statement::SignedAppointment;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// The longest hello, in bytes.
+/// The maximum size of a hello, in bytes.
 pub const LONGEST_HELLO: usize = 4096;
 
-/// The longest message, in bytes: one with a map.
+/// The maximum size of a message with a map, in bytes.
 pub const LONGEST: usize = MAX_PAYLOAD;
 
-/// The longest report, in bytes.
+/// The maximum size of a report, in bytes.
 pub const LONGEST_REPORT: usize = 16 << 10;
 
-/// The longest reason that is given, in bytes.
+/// The maximum size of a reason, in bytes.
 const LONGEST_REASON: usize = 1024;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CoordinatorHello {
     pub certificate: Certificate,
-    /// The map that it has.
+    /// The version of the coordinator's map.
     pub version: MapVersion,
     /// The SHA-256 of that map's text, in hexadecimal, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
-    /// What makes it the coordinator, if it was not the first.
+    /// The appointment, unless this is the first coordinator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub statement: Option<SignedAppointment>,
 }
@@ -38,21 +38,21 @@ pub struct CoordinatorHello {
 #[serde(deny_unknown_fields)]
 pub struct Join {
     pub certificate: Certificate,
-    /// The number that it believes to have.
+    /// The number that the board claims.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub number: Option<u8>,
-    /// What it says about the keys of all its services, if it knows that.
+    /// The certificates of all its services, if it knows them all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificates: Option<Vec<Certificate>>,
-    /// The map that it has.
+    /// The version of the board's map.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub have: Option<Have>,
-    /// That map itself, if it is not the one that the coordinator gives everyone.
+    /// That map, unless it is the coordinator's current one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub map: Option<SignedMap>,
 }
 
-/// Which map a board has.
+/// The version of a board's map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Have {
@@ -60,45 +60,45 @@ pub struct Have {
     pub version: MapVersion,
 }
 
-/// What a board says after that.
+/// A later message of a board.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FromBoard {
-    /// It has taken this map, and keeps it.
+    /// The board has stored this map.
     Have(MapVersion),
     /// The keys of its services have changed.
     Certificates(Vec<Certificate>),
-    /// How it is; says that it is there, too.
+    /// The health report; it is a keepalive, too.
     Report(Map<String, Value>),
 }
 
-/// What the coordinator says after its hello.
+/// A later message of the coordinator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FromCoordinator {
-    /// The board is this one.
+    /// The board is enrolled with this number.
     Welcome {
         number: u8,
     },
-    /// It waits for an owner.
+    /// The board waits for an owner's approval.
     Pending {
         number: u8,
     },
-    /// It is not taken; the connection ends.
+    /// The board is refused; the connection ends.
     Refused {
         reason: String,
     },
     Map(Box<SignedMap>),
-    /// Says that it is there.
+    /// A keepalive.
     Ping,
 }
 
-/// A message that makes no sense.
+/// Why a message is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidMessage {
     #[error("it is no message of this protocol: {0}")]
     Malformed(#[from] serde_json::Error),
-    /// It is too long for what it is.
+    /// It is longer than allowed for its kind.
     #[error("it is longer than {0} bytes")]
     TooLong(usize),
 }
@@ -108,10 +108,9 @@ impl CoordinatorHello {
         Ok(serde_json::from_slice(at_most(payload, LONGEST_HELLO)?)?)
     }
 
-    /// Whose it is, whose key of TLS is `peer`, and the number of that key.
+    /// The sending node, whose TLS key is `peer`, and the epoch of that key.
     ///
-    /// # Errors
-    /// Its certificate is about something else.
+    /// # Errors The certificate is for another key or unit.
     pub fn node(&self, peer: PublicKey) -> Result<(PublicKey, u64), NotTheBox> {
         node_behind(&self.certificate, CLUSTER, peer)
     }
@@ -122,20 +121,18 @@ impl Join {
         Ok(serde_json::from_slice(at_most(payload, LONGEST)?)?)
     }
 
-    /// Whose it is, whose key of TLS is `peer`, and the number of that key.
+    /// The sending node, whose TLS key is `peer`, and the epoch of that key.
     ///
-    /// # Errors
-    /// Its certificate is about something else.
+    /// # Errors The certificate is for another key or unit.
     pub fn node(&self, peer: PublicKey) -> Result<(PublicKey, u64), NotTheBox> {
         node_behind(&self.certificate, CLUSTER, peer)
     }
 }
 
 impl FromBoard {
-    /// Reads it.
+    /// Decodes a message.
     ///
-    /// # Errors
-    /// It is none, or a report that is too long.
+    /// # Errors The message is malformed, or a report is too long.
     pub fn parse(payload: &[u8]) -> Result<Self, InvalidMessage> {
         let message = serde_json::from_slice(payload)?;
         match message {
@@ -147,7 +144,7 @@ impl FromBoard {
 }
 
 impl FromCoordinator {
-    /// Reads it. Of a reason it keeps what can be shown.
+    /// Decodes a message. Unprintable characters are removed from a reason.
     pub fn parse(payload: &[u8]) -> Result<Self, InvalidMessage> {
         let message = serde_json::from_slice(at_most(payload, LONGEST)?)?;
         Ok(match message {

@@ -1,4 +1,4 @@
-//! What all parts of this unit share, on whichever node.
+//! The shared state of this unit, on any node.
 
 use std::cell::RefCell;
 use std::path::PathBuf;
@@ -23,47 +23,45 @@ pub struct ClusterNode {
     /// The folder of the units' sockets.
     pub sockets: PathBuf,
     pub store: ClusterStore,
-    /// Why nothing is read from there, if that is so.
+    /// Why the stored files are unusable, if so.
     pub trouble: Option<String>,
-    /// What it gives at most.
     pub limits: ClusterLimits,
     pub wiring: Wiring,
-    /// The settings that are in force.
+    /// The active settings.
     pub settings: watch::Sender<Settings>,
-    /// What PID 1 says.
+    /// The data from PID 1.
     pub told: watch::Receiver<NodeConfig>,
     pub report: watch::Receiver<NodeReport>,
-    /// What `identity` says.
+    /// The data from `identity`.
     pub own: OwnNode,
-    /// The map, for those who follow it.
+    /// The map, for services that follow it.
     pub update: watch::Sender<Update>,
-    /// Whom this node believes, and the map that it has.
+    /// The trusted coordinator, and the current map.
     pub kept: RefCell<PersistedPin>,
     pub role: RefCell<NodeRole>,
-    /// Room for those who show a long map.
+    /// Permits for long joins.
     pub long_joins: Semaphore,
 }
 
 #[derive(Clone)]
 pub enum NodeRole {
-    /// Nothing yet, or never: why.
+    /// No role, for this reason.
     Idle(&'static str),
     Coordinator(Rc<Coordinator>),
     Member(Rc<MemberConnection>),
 }
 
 impl ClusterNode {
-    /// Where this node is; `None` if the box is one board.
+    /// The position of this node; `None` if the box is one board.
     pub fn place(&self) -> Option<NodePosition> {
         let number = self.told.borrow().number;
         let settings = self.settings.borrow();
         Some(self.wiring.place(settings.cluster.as_ref()?, &settings.boards, number))
     }
 
-    /// Has the disk keep `kept`, and then hands it to those who follow the map.
+    /// Stores `kept`, and then publishes it to followers of the map.
     ///
-    /// # Errors
-    /// The disk does not take it; all is as before.
+    /// # Errors It could not be stored; nothing has changed.
     pub async fn keep(&self, kept: PersistedPin) -> Result<(), ClusterStoreError> {
         let (store, next) = (self.store.clone(), kept.clone());
         wait_for_disk(move || store.keep_map(&next, |_| Ok(()))).await?;
@@ -73,8 +71,8 @@ impl ClusterNode {
         Ok(())
     }
 
-    /// The same with a coordinator's book: it is there before the map is. A coordinator believes itself: should the
-    /// settings name another, that one needs an owner's statement here, too.
+    /// The same with a coordinator's registry, which is stored before the map. A coordinator trusts itself: if
+    /// the settings appoint another one, that one needs an owner's appointment here, too.
     pub async fn keep_book(
         &self,
         book: &NumberRegistry,
@@ -88,7 +86,7 @@ impl ClusterNode {
     }
 }
 
-/// A thread waits for the disk, and nobody else does.
+/// Runs a disk operation in a thread, so that no other task waits.
 async fn wait_for_disk(
     work: impl FnOnce() -> Result<(), ClusterStoreError> + Send + 'static,
 ) -> Result<(), ClusterStoreError> {

@@ -1,4 +1,4 @@
-//! What `identity` says of this node, which two threads wait for.
+//! This node's keys and certificates from `identity`, which two threads follow.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,25 +13,24 @@ use serde::Deserialize;
 use serde_json::Map;
 use tokio::sync::watch;
 
-/// Room for a thread's stack, in bytes.
+/// A thread's stack size, in bytes.
 const STACK: usize = 128 << 10;
 
-/// The pause before `identity` is asked again.
+/// The pause before `identity` is called again.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// This node, as it shows itself to others.
+/// This node's identity.
 #[derive(Debug)]
 pub struct OwnNode {
     /// The key of this service, once it is certified.
     pub certified: watch::Receiver<Option<Certified>>,
-    /// What the node says about the keys of all its services, once `identity` has said so.
+    /// The certificates of all its services' keys, once `identity` has sent them.
     pub certificates: watch::Receiver<Option<Vec<Certificate>>>,
 }
 
-/// Keeps the key in `folder` certified by `identity`, which listens in the folder `sockets`.
+/// Keeps the key in `folder` certified by `identity`, whose socket is in the folder `sockets`.
 ///
-/// # Errors
-/// There are no threads to be had.
+/// # Errors No thread can be started.
 pub fn keep(folder: Option<PathBuf>, sockets: &Path) -> io::Result<OwnNode> {
     let socket = sockets.join("identity.sock");
     let (sender, certified) = watch::channel(None);
@@ -41,7 +40,7 @@ pub fn keep(folder: Option<PathBuf>, sockets: &Path) -> io::Result<OwnNode> {
             problem.clear();
             sender.send_replace(Some(*next));
         }
-        // The same again is not said again.
+        // The same problem is logged once.
         KeyUpdate::Not(why) if why == problem => {}
         KeyUpdate::Not(why) => {
             say!("this service's key is not certified now: {why}");
@@ -52,7 +51,7 @@ pub fn keep(folder: Option<PathBuf>, sockets: &Path) -> io::Result<OwnNode> {
     let (sender, certificates) = watch::channel(None);
     let run = move || {
         loop {
-            // What it said last stays until it says something else.
+            // The last certificates stay valid until newer ones arrive.
             let _ = follow(&socket, &sender);
             sleep(RETRY_DELAY);
         }

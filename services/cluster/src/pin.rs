@@ -1,5 +1,5 @@
-//! Whom a board believes: the first coordinator that it met, until an owner says another. No clock, socket or
-//! disk in here.
+//! The trusted coordinator: a board pins the first one that it meets, until an owner appoints another. Pure: it
+//! has no clock, socket or disk.
 
 use octet_node::control::PublicKey;
 use octet_node::map::{MapVersion, SignedMap};
@@ -8,14 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::book::FIRST_EPOCH;
 
-/// The coordinator that is believed.
+/// The trusted coordinator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Pin {
     pub coordinator: PublicKey,
-    /// How often the coordinator was changed.
+    /// How often the coordinator was replaced.
     pub epoch: u64,
-    /// The highest number of its key of `cluster` that was seen.
+    /// The highest seen epoch of its `cluster` key.
     pub key_epoch: u64,
 }
 
@@ -23,59 +23,58 @@ pub struct Pin {
 #[serde(deny_unknown_fields)]
 pub struct PersistedPin {
     pub pin: Option<Pin>,
-    /// Its own number, as the coordinator has told it.
+    /// This node's number, as assigned by the coordinator.
     pub number: Option<u8>,
     pub map: Option<SignedMap>,
 }
 
-/// What one who says that it is the coordinator shows of itself. That it has the key is proved.
+/// The claims of a node that says it is the coordinator. Its key is proved already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CoordinatorProof {
     pub node: PublicKey,
-    /// The number of its key of `cluster`.
+    /// The epoch of its `cluster` key.
     pub key_epoch: u64,
-    /// The epoch that it says.
     pub epoch: u64,
-    /// What makes it the coordinator.
+    /// Its appointment.
     pub statement: Option<SignedAppointment>,
 }
 
-/// Why it is not believed.
+/// Why a coordinator is not trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotTheCoordinator {
-    /// It is another than the one that is known, and no owner has said so.
+    /// Another coordinator is pinned, and no owner has appointed this one.
     #[error(
         "it is {shown}, and the coordinator is {known}: if it takes that one's place, an owner says so with \
          `octetctl sign-coordinator`, and it takes that by `cluster adopt`"
     )]
     Another { shown: PublicKey, known: PublicKey },
-    /// It shows a statement that is not about it.
+    /// The appointment is for another node.
     #[error("it shows a statement that is about another node or another epoch")]
     NotItsStatement,
-    /// Whoever signed the statement does not own the box.
+    /// The appointment's signer is not an owner.
     #[error(
         "its statement is signed by {0}, which is no owner of this box by this board's settings"
     )]
     NoOwner(PublicKey),
-    /// What it says is older than what is known.
+    /// The epoch is older than the known one.
     #[error("it is the coordinator of epoch {shown}, and this board knows of epoch {known}")]
     OldEpoch { shown: u64, known: u64 },
-    /// It says an epoch without a statement for it.
+    /// The epoch lacks an appointment.
     #[error("it says epoch {0}, and shows no statement of an owner for that")]
     NoStatement(u64),
-    /// Its key of `cluster` was replaced.
+    /// The `cluster` key is outdated.
     #[error(
         "it shows its key number {shown}, and number {seen} was seen before: the old one may be in others' hands"
     )]
     Replaced {
-        /// The number that it shows.
+        /// The presented epoch.
         shown: u64,
-        /// The highest that was seen.
+        /// The highest known epoch.
         seen: u64,
     },
 }
 
-/// Why a map is not taken.
+/// Why a map is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotTaken {
     /// It is by another coordinator.
@@ -84,41 +83,41 @@ pub enum NotTaken {
     /// It is of another epoch than the coordinator's.
     #[error("the map is of epoch {shown}, and the coordinator's is {known}")]
     OtherEpoch { shown: u64, known: u64 },
-    /// It is signed by a key that was replaced.
+    /// It is signed by an outdated key.
     #[error(
         "the map is signed by the coordinator's key number {shown}, and number {seen} was seen before"
     )]
     Replaced {
-        /// The number of the key.
+        /// The epoch of the key.
         shown: u64,
-        /// The highest that was seen.
+        /// The highest known epoch.
         seen: u64,
     },
-    /// It is older than the one that is there.
+    /// It is older than the current one.
     #[error("the map is number {}, and number {} is known: an old one is shown again", shown.sequence, known.sequence)]
     Older { shown: MapVersion, known: MapVersion },
-    /// It is another of the same number.
+    /// It differs from the current one, but has the same number.
     #[error("there are two maps of number {}", _0.sequence)]
     Twice(MapVersion),
 }
 
-/// What is done with a map that is right.
+/// The effect of an accepted map.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MapUpdate {
-    /// It is the one that is there.
+    /// It is the current one.
     Same,
-    /// It takes that one's place.
+    /// It replaces the current one.
     New,
 }
 
 impl PersistedPin {
-    /// The version of the map that is there.
+    /// The version of the current map.
     pub fn version(&self) -> Option<MapVersion> {
         self.map.as_ref().map(|signed| signed.map().version)
     }
 
-    /// Sees whether who shows `shown` is the coordinator; `owners` own the box. Returns what is to be
-    /// believed from now on, once it has given a map.
+    /// Checks that `shown` is the coordinator; `owners` are the box's owners. Returns the new pin, which
+    /// applies once it has sent a map.
     pub fn judge(
         &self,
         shown: &CoordinatorProof,
@@ -158,10 +157,9 @@ impl PersistedPin {
         Ok(pin)
     }
 
-    /// Sees whether `signed`, which the coordinator of `pin` has sent, is to be taken.
+    /// Checks whether `signed`, sent by the coordinator in `pin`, is accepted.
     ///
-    /// # Errors
-    /// It is not: it is another's, or old.
+    /// # Errors It is by another coordinator, or old.
     pub fn accept(&self, pin: &Pin, signed: &SignedMap) -> Result<MapUpdate, NotTaken> {
         let (map, shown) = (signed.map(), signed.map().version);
         if map.coordinator != pin.coordinator {
@@ -189,7 +187,7 @@ impl PersistedPin {
     }
 }
 
-/// Sees that an owner has said it of this node and this epoch.
+/// Checks that an owner has appointed this node for this epoch.
 fn appointed(shown: &CoordinatorProof, owners: &[PublicKey]) -> Result<(), NotTheCoordinator> {
     let statement = shown.statement.ok_or(NotTheCoordinator::NoStatement(shown.epoch))?;
     let said = statement.appointment();
@@ -259,7 +257,7 @@ mod tests {
             kept.judge(&shown(&coordinator, 2, None), &owners),
             Err(NotTheCoordinator::NoStatement(2))
         );
-        // A first one does not get away with an epoch that no owner could exceed.
+        // A first coordinator cannot claim an epoch that no owner could exceed.
         let first = PersistedPin::default().judge(&shown(&coordinator, u64::MAX, None), &owners);
         assert_eq!(first, Err(NotTheCoordinator::NoStatement(u64::MAX)));
     }
@@ -321,7 +319,7 @@ mod tests {
         }
         let replaced = NotTaken::Replaced { shown: 2, seen: 3 };
         assert_eq!(kept.accept(&pin, &signed(4, 11, 2, 2)), Err(replaced));
-        // A new coordinator begins again at 1, in a higher epoch.
+        // A new coordinator restarts at 1, in a higher epoch.
         let next = Pin { epoch: 5, ..pin };
         assert_eq!(kept.accept(&next, &signed(5, 1, 3, 2)), Ok(MapUpdate::New));
         let other = Pin { coordinator: key().public(), ..pin };

@@ -1,5 +1,4 @@
-//! Where this node is: its number, and who is the coordinator. PID 1 tells the number; a thread waits
-//! for it, so that nobody else has to.
+//! The position of this node: its number, and the coordinator. A thread follows the number from PID 1.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -12,48 +11,48 @@ use octet_node::control::{CallError, Client, INIT};
 use serde_json::{Map, Value};
 use tokio::sync::watch;
 
-/// The port at which the coordinator takes boards in (TCP).
+/// The coordinator's TCP port for enrolment.
 pub const ENROLMENT_PORT: u16 = 4041;
 
-/// The number that PID 1 gives for the router.
+/// The router's number at PID 1.
 const ROUTER: u8 = 0;
 
-/// The host that the router is in each board's network.
+/// The router's host number in each board's network.
 const ROUTER_HOST: u8 = 1;
 
-/// Room for the thread's stack, in bytes.
+/// The thread's stack size, in bytes.
 const STACK: usize = 128 << 10;
 
-/// The pause before PID 1 is asked again.
+/// The pause before PID 1 is called again.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NodePosition {
-    /// It does not know its number yet, or the box has no board of that number.
+    /// The number is unknown, or the box has no such board.
     Unknown,
-    /// It is the coordinator, and has this number: 0 if it is the router.
+    /// This node is the coordinator, with this number: 0 if it is the router.
     Coordinator(u8),
-    /// It is this board, and reaches the coordinator there.
+    /// This node is a board, with the coordinator at this address.
     Board(u8, SocketAddr),
-    /// It is a router, and the settings say that the box has one of another kind.
+    /// This node is a router, but the settings describe another kind.
     OtherRouter,
 }
 
-/// Which board speaks from an address.
+/// Maps an address to the board with it.
 pub type NumberOf = dyn Fn(&Cluster, IpAddr) -> Option<u8>;
 
-/// Where the board of a number, which is the last one, reaches the coordinator: the manager, if there is one, or
-/// the router.
+/// The coordinator's address for a board (the last argument): of the manager, if there is one, or of the
+/// router.
 pub type CoordinatorOf = dyn Fn(&Cluster, Option<u8>, u8) -> SocketAddr;
 
-/// From which address it does; `None` leaves that to the kernel.
+/// The source address of a board; `None` lets the kernel choose.
 pub type SourceOf = dyn Fn(u8) -> Option<IpAddr>;
 
-/// How nodes reach each other, of a box whose settings are given.
+/// The addressing within a box.
 pub struct Wiring {
-    /// Which board speaks from an address.
+    /// Maps an address to the board with it.
     pub number_of: Box<NumberOf>,
-    /// Where a board reaches the coordinator.
+    /// The coordinator's address for a board.
     pub coordinator_of: Box<CoordinatorOf>,
     pub source_of: Box<SourceOf>,
 }
@@ -73,7 +72,7 @@ impl Default for Wiring {
 }
 
 impl Wiring {
-    /// Where a node is that PID 1 says is `number`.
+    /// The position of the node with this `number`.
     pub fn place(&self, cluster: &Cluster, boards: &[Board], number: Option<u8>) -> NodePosition {
         let manager = cluster.manager(boards);
         match number {
@@ -89,20 +88,19 @@ impl Wiring {
     }
 }
 
-/// What PID 1 says of this node.
+/// This node's data from PID 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct NodeConfig {
     pub number: Option<u8>,
 }
 
-/// Tells `told` what PID 1 says, which listens in the folder `sockets`, whenever it says something else.
+/// Updates `told` at each change of PID 1's data; its socket is in the folder `sockets`.
 ///
-/// # Errors
-/// There are no threads to be had.
+/// # Errors No thread can be started.
 pub fn keep(sockets: PathBuf, told: watch::Sender<NodeConfig>) -> io::Result<()> {
     let run = move || {
         loop {
-            // PID 1 is there as long as the box is; who was turned away comes again.
+            // PID 1 never ends; a refused connection is retried.
             let _: Result<Value, CallError> =
                 Client::connect(&sockets.join(format!("{INIT}.sock"))).and_then(|mut client| {
                     client.call_each("watch", Map::new(), |status| {
@@ -161,7 +159,7 @@ mod tests {
         assert_eq!((place(None), place(Some(5))), (NodePosition::Unknown, NodePosition::Unknown));
     }
 
-    /// The unit file says what the code relies on, and has its place among the others.
+    /// The unit file matches the code, and fits the other units.
     #[test]
     fn the_unit_file_fits() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"));

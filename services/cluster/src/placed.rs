@@ -1,5 +1,5 @@
-//! What runs on this board beside the base units. PID 1 is told: what the settings place here, or nothing
-//! while the map says that the board is drained.
+//! Starts the scheduled services of this board through PID 1: those that the settings place here, or none while
+//! the map drains the board.
 
 use std::io;
 use std::path::PathBuf;
@@ -19,21 +19,21 @@ use crate::node::ClusterNode;
 /// PID 1's verb.
 const PLACE: &str = "place";
 
-/// How long PID 1 may take.
+/// The timeout of PID 1.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The pause before PID 1 is asked again that could not be.
+/// The pause before PID 1 is called again after a failure.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// Why it was not done.
+/// Why a call failed.
 enum NotDone {
-    /// It is refused, and would be again.
+    /// It was refused; a retry is pointless.
     Refused(String),
-    /// It may go another time.
+    /// It may succeed later.
     Broken(String),
 }
 
-/// Keeps PID 1 told, for good.
+/// Keeps PID 1 up to date, forever.
 pub async fn keep(node: Rc<ClusterNode>) -> io::Result<()> {
     let (mut told, mut settings) = (node.told.clone(), node.settings.subscribe());
     let mut update = node.update.subscribe();
@@ -42,7 +42,7 @@ pub async fn keep(node: Rc<ClusterNode>) -> io::Result<()> {
         let number = told.borrow_and_update().number;
         let wanted = {
             let settings = settings.borrow_and_update();
-            // A box that is one board runs what its image says.
+            // A box of one board runs what its image contains.
             let boards = settings.cluster.as_ref().map(|_| &settings.boards[..]);
             boards.and_then(|boards| wanted(number, boards, &update.borrow_and_update()))
         };
@@ -55,7 +55,7 @@ pub async fn keep(node: Rc<ClusterNode>) -> io::Result<()> {
                     say!("placed here: {}", if units.is_empty() { "nothing" } else { &units });
                     problem.clear();
                 }
-                // The same again is not said again.
+                // The same problem is logged once.
                 Err(NotDone::Refused(why) | NotDone::Broken(why)) if why == problem => {}
                 Err(NotDone::Refused(why) | NotDone::Broken(why)) => {
                     say!("PID 1 does not take what is to run here: {why}");
@@ -74,13 +74,12 @@ pub async fn keep(node: Rc<ClusterNode>) -> io::Result<()> {
             }
         };
         let changed = if again { timeout(RETRY_DELAY, changed).await } else { Ok(changed.await) };
-        // That the time is over is no end.
+        // A timeout only leads to a retry.
         changed.unwrap_or(Ok(())).map_err(io::Error::other)?;
     }
 }
 
-/// The units that are to run on board `number` as PID 1 takes them; `None` where that is not for this unit
-/// to say.
+/// The units for board `number` in PID 1's format; `None` where this unit does not decide.
 fn wanted(number: Option<u8>, boards: &[Board], update: &Update) -> Option<String> {
     let number = number.filter(|number| *number > 0)?;
     let map = update.map.as_ref().map(SignedMap::map);
@@ -90,7 +89,7 @@ fn wanted(number: Option<u8>, boards: &[Board], update: &Update) -> Option<Strin
     Some(units.join(","))
 }
 
-/// Has PID 1, which listens in the folder `sockets`, run `units` and no others. A thread waits for it.
+/// Makes PID 1, in the folder `sockets`, run exactly `units`. A thread waits for it.
 async fn place(sockets: PathBuf, units: String) -> Result<(), NotDone> {
     let ask = move || -> Result<Value, CallError> {
         let mut client = Client::connect(&sockets.join(format!("{INIT}.sock")))?;
@@ -150,7 +149,7 @@ mod tests {
         assert_eq!(of(Some(3), &map(false)).unwrap(), "cache,messenger");
         assert_eq!(of(Some(3), &map(true)).unwrap(), "");
         assert_eq!(of(Some(2), &map(true)).unwrap(), "web");
-        // A board of which nothing is said runs nothing; the router and who does not know are left alone.
+        // A board without an entry runs nothing; the router and a node of unknown number are left alone.
         assert_eq!(of(Some(4), &none).unwrap(), "");
         assert_eq!((of(Some(0), &none), of(None, &none)), (None, None));
     }

@@ -1,38 +1,38 @@
-//! How a node is, as it tells the coordinator. No clock, socket or disk in here.
+//! A node's health report. Pure: it has no clock, socket or disk.
 
 use octet_node::control::is_control_or_format;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-/// How many units that have failed are named.
+/// The maximum number of failed units that are named.
 const MAX_NAMED: usize = 16;
 
-/// The longest text of a report that is shown, in characters: a unit's name fits.
+/// The maximum length of a displayed text in characters: a unit's name fits.
 const LONGEST_TEXT: usize = 64;
 
-/// How a node is; what it does not say is not known.
+/// A node's health; missing values are unknown.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct NodeReport {
-    /// How PID 1 says that it is: ready, degraded, …
+    /// PID 1's state: ready, degraded, …
     pub state: Option<String>,
-    /// How long it has been on, in milliseconds.
+    /// The uptime in milliseconds.
     pub uptime: Option<u64>,
-    /// How many units run, or have done their work.
+    /// The number of units that are ready or done.
     pub ready: Option<u64>,
-    /// Those that have failed, so many as are named.
+    /// The failed units, up to the maximum.
     pub failed: Vec<String>,
-    /// Memory that is to be had, in bytes.
+    /// Available memory, in bytes.
     pub memory: Option<u64>,
-    /// All memory, in bytes.
+    /// Total memory, in bytes.
     pub total: Option<u64>,
-    /// How much of its processors worked in the last interval, in percent.
+    /// The CPU usage in the last interval, in percent.
     pub cpu: Option<u64>,
-    /// The temperature of its warmest part, in degrees Celsius.
+    /// The temperature of the warmest sensor, in degrees Celsius.
     pub temperature: Option<i64>,
 }
 
 impl NodeReport {
-    /// What PID 1 says of its node (`status`).
+    /// From PID 1's answer to `status`.
     pub fn of_status(status: &Value) -> Self {
         let number = |at: &str| status.pointer(at).and_then(Value::as_u64);
         let units = || status.get("units").and_then(Value::as_array).into_iter().flatten();
@@ -53,7 +53,7 @@ impl NodeReport {
         }
     }
 
-    /// What a board has said, as far as it makes sense.
+    /// Decodes a board's report; invalid values are dropped.
     pub fn read(said: &Map<String, Value>) -> Self {
         let number = |name: &str| said.get(name).and_then(Value::as_u64);
         let failed = said.get("failed").and_then(Value::as_array).into_iter().flatten();
@@ -69,19 +69,19 @@ impl NodeReport {
         }
     }
 
-    /// The same, to be said.
+    /// Encodes the report.
     pub fn say(&self) -> Map<String, Value> {
         json!(self).as_object().cloned().unwrap_or_default()
     }
 }
 
-/// A text of others, so much of it as is shown.
+/// A text of another node, shortened for display.
 fn text(value: &Value) -> Option<String> {
     let shown = value.as_str()?.chars().filter(|it| !is_control_or_format(*it));
     Some(shown.take(LONGEST_TEXT).collect())
 }
 
-/// How long all processors together have worked, and how long they could have, in ticks.
+/// The busy and the total time of all CPUs, in ticks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Worked {
     busy: u64,
@@ -89,10 +89,10 @@ pub struct Worked {
 }
 
 impl Worked {
-    /// From the content of `/proc/stat` (proc_stat(5)).
+    /// Parses `/proc/stat` (proc_stat(5)).
     pub fn parse(text: &str) -> Option<Self> {
         let line = text.lines().find_map(|line| line.strip_prefix("cpu "))?;
-        // The last two, guest and guest_nice, are in user and nice already.
+        // The last two, guest and guest_nice, are included in user and nice.
         let ticks = line.split_whitespace().take(8).map(|word| word.parse().ok());
         let ticks: Vec<u64> = ticks.collect::<Option<_>>()?;
         // idle and iowait
@@ -101,7 +101,7 @@ impl Worked {
         Some(Self { busy: all.saturating_sub(idle), all })
     }
 
-    /// How much of the time since `before` they worked, in percent.
+    /// The CPU usage since `before`, in percent.
     pub fn since(self, before: Self) -> Option<u64> {
         let (busy, all) = (self.busy.checked_sub(before.busy)?, self.all.checked_sub(before.all)?);
         let percent = u128::from(busy) * 100 / u128::from(Some(all).filter(|all| *all > 0)?);
@@ -109,8 +109,8 @@ impl Worked {
     }
 }
 
-/// Degrees Celsius from the content of a thermal zone's `temp`, which has thousandths (Linux,
-/// Documentation/ABI/testing/sysfs-class-thermal).
+/// Parses a thermal zone's `temp`, in thousandths of degrees (Linux,
+/// Documentation/ABI/testing/sysfs-class-thermal), into degrees Celsius.
 pub fn temperature(text: &str) -> Option<i64> {
     text.trim().parse::<i64>().ok().map(|thousandths| thousandths.div_euclid(1000))
 }
@@ -141,7 +141,7 @@ mod tests {
         for nothing in [json!(null), json!([]), json!(7), json!({"units": 7, "memory": 7})] {
             assert_eq!(NodeReport::of_status(&nothing).failed.len(), 0);
         }
-        // As long as it gets, it can be said.
+        // A report of maximum size can be sent.
         let name = "\u{10ffff}".repeat(1000);
         let units: Vec<_> = (0..100).map(|_| json!({"name": name, "state": "failed"})).collect();
         let largest = NodeReport::of_status(&json!({"state": name, "units": units}));
@@ -156,7 +156,7 @@ mod tests {
         let [before, after] = [before, after].map(|text| Worked::parse(text).unwrap());
         assert_eq!(before, Worked { busy: 150, all: 1000 });
         assert_eq!(after.since(before), Some(45));
-        // Nothing has passed, or the counts have gone back.
+        // No time has passed, or the counters have gone back.
         assert_eq!((after.since(after), before.since(after)), (None, None));
         for bad in ["", "cpu0 1 2 3 4 5", "cpu  1 2 3", "cpu  1 2 x 4 5", "cpu  -1 2 3 4"] {
             assert_eq!(Worked::parse(bad), None, "{bad}");
@@ -178,7 +178,7 @@ mod tests {
             let read = json!({ "failed": failed, "state": json, "cpu": ticks[0] });
             let read = NodeReport::read(read.as_object().unwrap());
             prop_assert!(read.failed.len() <= MAX_NAMED && read.cpu.unwrap() <= 100);
-            // What was read once reads the same again.
+            // Decoding is idempotent.
             prop_assert_eq!(NodeReport::read(&read.say()), read);
             let _ = (Worked::parse(&stat), temperature(&stat));
             let line = |ticks: &[u64]| ticks.iter().fold("cpu ".to_owned(), |line, it| format!("{line} {it}"));

@@ -1,4 +1,4 @@
-//! What the settings say about who may be which board.
+//! The settings' rules about which node may be which board.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -9,14 +9,13 @@ use octet_node::control::PublicKey;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EnrolmentRules {
     cluster: Cluster,
-    /// The keys that are named, each for one board.
+    /// The named keys, each for one board.
     keys: BTreeMap<u8, PublicKey>,
 }
 
 /// Why the settings forbid a key at a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Forbidden {
-    /// There is no such board.
     #[error("the box has no board {0}")]
     NoBoard(u8),
     #[error("the settings name the key {0} for this board")]
@@ -24,7 +23,7 @@ pub enum Forbidden {
     /// The key is named for another board.
     #[error("the settings name this key for board {0}")]
     NamedElsewhere(u8),
-    /// No key is named, and one must be.
+    /// No key is named, but one is required.
     #[error("the settings name no key for this board, and `enrol` is \"pinned\"")]
     NoneNamed,
 }
@@ -44,12 +43,12 @@ impl EnrolmentRules {
         1..=self.cluster.boards
     }
 
-    /// Whether `node` is named as board `number`: then nobody has to be asked.
+    /// Whether `node` is named as board `number`: it needs no approval.
     pub fn names(&self, number: u8, node: &PublicKey) -> bool {
         self.keys.get(&number) == Some(node)
     }
 
-    /// Sees that `node` can be board `number`.
+    /// Checks that `node` may be board `number`.
     pub fn check(&self, number: u8, node: &PublicKey) -> Result<(), Forbidden> {
         let elsewhere = self.keys.iter().find(|(other, key)| **other != number && *key == node);
         match (self.keys.get(&number), elsewhere) {
@@ -61,11 +60,10 @@ impl EnrolmentRules {
         }
     }
 
-    /// Sees that `node`, which holds the map, can be board `number` besides. Nobody takes its key, so none
-    /// has to be named; 0 is no board.
+    /// Checks that the coordinator `node` may also be board `number`. Its key is not enrolled, so it need not
+    /// be named; 0 is not a board.
     ///
-    /// # Errors
-    /// The settings name another for this board, or this one for another.
+    /// # Errors The settings name another for this board, or this one for another.
     pub fn check_coordinator(&self, number: u8, node: &PublicKey) -> Result<(), Forbidden> {
         match self.check(number, node) {
             Err(Forbidden::NoBoard(0) | Forbidden::NoneNamed) => Ok(()),
@@ -73,7 +71,7 @@ impl EnrolmentRules {
         }
     }
 
-    /// Where board `number` is reached.
+    /// The addresses of board `number`.
     pub fn addresses(&self, number: u8) -> Vec<IpAddr> {
         if !self.numbers().contains(&number) {
             return vec![];

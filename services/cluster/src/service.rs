@@ -1,4 +1,4 @@
-//! The service: where its facts come from, and what becomes of its end.
+//! The service's start, with what PID 1 passes to it.
 
 use std::io;
 use std::path::Path;
@@ -13,7 +13,6 @@ use crate::place::Wiring;
 use crate::settings::Settings;
 use crate::{ClusterConfig, run};
 
-/// Serves until PID 1 ends it.
 pub fn main() -> ExitCode {
     octet_node::run(|given| run(parts(given)?, notify_ready))
 }

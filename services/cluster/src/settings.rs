@@ -1,4 +1,4 @@
-//! What `appliance.toml` says that concerns this unit.
+//! The sections of `appliance.toml` for this unit.
 
 use std::path::Path;
 
@@ -10,21 +10,19 @@ use octet_node::settings::{Which, section_in};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// The sections that this unit reads.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Settings {
-    /// Without it the box is one board.
+    /// Without it, the box is one board.
     pub cluster: Option<Cluster>,
     pub boards: Vec<Board>,
-    /// The keys of those who own the box.
+    /// The owners' keys.
     pub owners: Vec<PublicKey>,
 }
 
 impl Settings {
-    /// Reads them from the socket of `config` in the folder `sockets`.
+    /// Reads the settings from `config`, whose socket is in the folder `sockets`.
     ///
-    /// # Errors
-    /// `config` does not answer, or says what cannot be.
+    /// # Errors `config` does not answer, or a value is invalid.
     pub fn read(sockets: &Path, which: Which) -> Result<Self, SettingsError> {
         let operator: Operator = section(sockets, "operator", which)?.unwrap_or_default();
         Ok(Self {
@@ -35,14 +33,14 @@ impl Settings {
     }
 }
 
-/// Those who own the box: `own` is granted whole, so it is the same for each unit.
+/// The owners: `own` is granted for the whole box, so it is the same for each unit.
 fn owners(operator: &Operator) -> Vec<PublicKey> {
     let Ok(unit) = UnitName::try_from(octet_node::map::CLUSTER.to_owned()) else { return vec![] };
     let own = operator.keys.iter().filter(|key| key.may(Permission::Own, &unit));
     own.map(|operator| operator.key).collect()
 }
 
-/// A section that may not be there.
+/// An optional section.
 fn section<T: DeserializeOwned>(
     sockets: &Path,
     name: &str,
@@ -51,7 +49,7 @@ fn section<T: DeserializeOwned>(
     let value: Value = section_in(sockets, name, which)?;
     match value {
         Value::Null => Ok(None),
-        // What an image without `config` says of a section that it does not have.
+        // An image without `config` answers with an empty section for one that is missing.
         Value::Object(empty) if empty.is_empty() => Ok(None),
         value => serde_json::from_value(value)
             .map(Some)

@@ -1,5 +1,5 @@
-//! What outlasts a power cut: the coordinator's book, and the map and whom it is believed from, which every
-//! node keeps. Each is one file, a line of JSON and a line with its SHA-256.
+//! Durable files: the coordinator's registry, and every node's map with the trusted coordinator. Each is a line
+//! of JSON and a line with its SHA-256.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,60 +13,56 @@ use serde::de::DeserializeOwned;
 use crate::book::NumberRegistry;
 use crate::pin::PersistedPin;
 
-/// The file of the book.
+/// The file of the registry.
 pub const BOOK: &str = "book";
 
-/// The file of the map and whom it is believed from.
+/// The file of the map and the trusted coordinator.
 pub const MAP: &str = "map";
 
-/// More than either takes, in bytes.
+/// The maximum size of either file, in bytes.
 const LONGEST: u64 = 2 << 20;
 
-/// Why it is not known.
+/// Why a file is unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterStoreError {
-    /// The disk does not give or take it.
+    /// Reading or writing failed.
     #[error("{file} cannot be read or written: {source}")]
     Disk { file: PathBuf, source: io::Error },
-    /// It is there, and is not what was written.
+    /// The checksum or the content is invalid.
     #[error("{0} is damaged")]
     Damaged(PathBuf),
 }
 
-/// The service's data folder. Without one all is in memory, and gone with this process.
+/// The service's data folder. Without one, all state is in memory only.
 #[derive(Debug, Clone)]
 pub struct ClusterStore {
     folder: Option<PathBuf>,
-    /// Held while a file is written: whoever waited for that may have given up, and another comes.
+    /// Serialises writing: a caller may have given up waiting when another one starts.
     writing: Arc<Mutex<()>>,
 }
 
 impl ClusterStore {
-    /// In `folder`.
     pub fn new(folder: Option<PathBuf>) -> Self {
         Self { folder, writing: Arc::default() }
     }
 
-    /// The book, if there is one.
+    /// The registry, if there is one.
     ///
-    /// # Errors
-    /// It is damaged, or the disk does not give it.
+    /// # Errors It is damaged, or reading fails.
     pub fn book(&self) -> Result<Option<NumberRegistry>, ClusterStoreError> {
         self.read(BOOK)
     }
 
-    /// The map and whom it is believed from; nothing if there is no file.
+    /// The map and the trusted coordinator; empty if there is no file.
     ///
-    /// # Errors
-    /// It is damaged, or the disk does not give it.
+    /// # Errors It is damaged, or reading fails.
     pub fn kept(&self) -> Result<PersistedPin, ClusterStoreError> {
         self.read(MAP).map(Option::unwrap_or_default)
     }
 
-    /// Keeps `book`. `before` is called before each step, and can forbid it.
+    /// Stores `book`. `before` is called before each step, and can abort it.
     ///
-    /// # Errors
-    /// The disk does not take it; the old one is there, or the new one.
+    /// # Errors Writing fails; either the old or the new file exists.
     pub fn keep_book(
         &self,
         book: &NumberRegistry,
@@ -75,7 +71,7 @@ impl ClusterStore {
         self.write(BOOK, book, before)
     }
 
-    /// Keeps `kept`; the same.
+    /// Stores `kept`, in the same way.
     pub fn keep_map(
         &self,
         kept: &PersistedPin,
@@ -139,7 +135,7 @@ mod tests {
         book
     }
 
-    /// Power goes before each step of writing: there is the old book or the new one.
+    /// If the power fails before any step, either the old or the new registry exists.
     #[test]
     fn old_or_new_at_every_step() {
         for (index, step) in WriteStep::ALL.into_iter().enumerate() {

@@ -1,4 +1,4 @@
-//! What has passed the router's ports, as `netd` tells it.
+//! The counters of the router's ports, from `netd`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use octet_node::links::{Passed, TRAFFIC};
 use serde_json::Map;
 use tokio::task::spawn_blocking;
 
-/// How long `netd` may take.
+/// The timeout of `netd`.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What has passed each of them. A thread waits for `netd`, which listens in the folder `sockets`.
+/// The counters of each port. A thread waits for `netd`, whose socket is in the folder `sockets`.
 pub async fn ask(sockets: PathBuf) -> Result<Vec<Passed>, String> {
     let ask = move || -> Result<Vec<Passed>, CallError> {
         let mut client = Client::connect(&sockets.join("netd.sock"))?;

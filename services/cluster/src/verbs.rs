@@ -1,4 +1,4 @@
-//! What this unit can be asked, and how it answers.
+//! The verbs of this unit.
 
 use octet_node::control::{ColumnKind, Failure, FailureCode, Permission, UnitName, Verb};
 use octet_node::map::MAP;
@@ -17,7 +17,7 @@ use crate::place::NodePosition;
 use crate::settings::Settings;
 use crate::traffic;
 
-/// Each service may stay for the sake of the map.
+/// Each service may stay connected to follow the map.
 pub const LIMITS: ConnectionLimits = ConnectionLimits { all: 48, for_operators: 16, of_one: 4 };
 
 pub fn verbs() -> Verbs<ClusterNode> {
@@ -127,7 +127,7 @@ pub fn verbs() -> Verbs<ClusterNode> {
         .with_settings(async |node| read(node, Which::Next).await.map(drop), apply)
 }
 
-/// Gives the map at once, and whenever there is a newer one, until the client is gone.
+/// Sends the map, now and whenever there is a newer one, until the client disconnects.
 async fn follow(node: &ClusterNode, call: &mut Call<'_>) -> Value {
     let mut update = node.update.subscribe();
     loop {
@@ -136,7 +136,7 @@ async fn follow(node: &ClusterNode, call: &mut Call<'_>) -> Value {
             return Value::Null;
         }
         tokio::select! {
-            // The node lasts longer than this.
+            // The node lives longer than this connection.
             _ = update.changed() => {}
             () = call.peer.gone() => return Value::Null,
         }
@@ -153,7 +153,7 @@ async fn drain(node: &ClusterNode, number: u8, drained: bool) -> Result<Value, F
     Ok(json!({ "board": number, "node": key, "drained": drained, "done": done }))
 }
 
-/// What comes of it that a board is drained, or no longer, on which the settings place the units `placed`.
+/// The effect of draining or undraining a board on which the settings place the units `placed`.
 fn drain_done(placed: &[&str], drained: bool) -> String {
     match (placed, drained) {
         ([], _) => {
@@ -240,7 +240,7 @@ fn statement(text: String) -> Result<SignedAppointment, Failure> {
     })
 }
 
-/// A thread waits for `config`, and nobody else does.
+/// A thread waits for `config`, so that no other task does.
 async fn read(node: &ClusterNode, which: Which) -> Result<Settings, Failure> {
     let sockets = node.sockets.clone();
     match spawn_blocking(move || Settings::read(&sockets, which)).await {
@@ -261,7 +261,7 @@ async fn apply(node: &ClusterNode) -> Result<(), Failure> {
     node.settings.send_replace(settings);
     let role = node.role.borrow().clone();
     match role {
-        // It is in force when this is answered. What an owner has not stated yet is no fault of the settings.
+        // Answers once the settings are active. A missing appointment is not an error of the settings.
         NodeRole::Coordinator(coordinator)
             if matches!(node.place(), Some(NodePosition::Coordinator(_))) =>
         {

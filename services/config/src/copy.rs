@@ -1,51 +1,50 @@
-//! A configuration as it is kept: the text that an operator wrote, and what it says, checked.
+//! A stored configuration: the operator's text, and the validated settings.
 //!
-//! One file: a line `octet-config-1 SHA256`, then JSON, whose digest the line tells. The settings
-//! stand beside the text, so that no box parses TOML to start.
+//! One file: a line `octet-config-1 SHA256`, then JSON, whose digest is in that line. The settings stand beside
+//! the text, so that starting a box needs no TOML parser.
 
 use octet_node::control::By;
 use octet_node::digest::sha256;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What the first line begins with: the version of the format.
+/// The first word of the file: the version of the format.
 const VERSION: &str = "octet-config-1";
 
-/// The longest text that is taken, in bytes.
+/// The maximum size of a text, in bytes.
 pub const MAX_TEXT: u64 = 128 << 10;
 
-/// More than a copy takes, in bytes: as JSON each byte of the text may take six, and the settings
-/// hardly more.
+/// The maximum size of a copy in bytes: JSON may escape each byte of the text as six, and the settings are
+/// hardly larger.
 pub const MAX_COPY: u64 = 16 * MAX_TEXT;
 
-/// A configuration that was taken.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StoredCopy {
-    /// Its number: each is higher than all before it.
+    /// The sequence number, which increases with each copy.
     pub sequence: u64,
-    /// When it was taken, by the clock of the box, in seconds since 1970. It is for people.
+    /// The time of acceptance in seconds since 1970, by the box's clock; informational.
     pub taken: u64,
     pub by: By,
-    /// The command that its operator has signed, of `octet_node::command`, as text; none if it came by
-    /// a way that needs no key.
+    /// The operator's signed command (`octet_node::command`) as text; `None` if it arrived over a local channel
+    /// that needs no signature.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed: Option<String>,
-    /// The copy whose text it has again; 0 is that of the image.
+    /// The copy whose text it repeats; 0 is the image's configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub again: Option<u64>,
     pub text: String,
-    /// What it says, by section.
+    /// The settings, by section.
     pub settings: Value,
 }
 
-/// Bytes that are no copy.
+/// Why bytes are not a valid copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Damaged {
-    /// Of another version, or nothing of the kind.
+    /// The format is unknown.
     #[error("it is no copy of a configuration that this version knows")]
     Unknown,
-    /// Its digest is another than it says.
+    /// The digest does not match.
     #[error("it is damaged: its content is not what its first line says")]
     Digest,
 }
@@ -56,10 +55,9 @@ impl StoredCopy {
         format!("{VERSION} {}\n{json}", sha256(json.as_bytes())).into_bytes()
     }
 
-    /// Reads a file.
+    /// Decodes a copy.
     ///
-    /// # Errors
-    /// It is no copy, or a damaged one.
+    /// # Errors The bytes are malformed or damaged.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Damaged> {
         let end = bytes.iter().position(|byte| *byte == b'\n').ok_or(Damaged::Unknown)?;
         let (line, json) = (&bytes[..end], &bytes[end + 1..]);
@@ -116,7 +114,7 @@ mod tests {
             prop_assert_eq!(StoredCopy::from_bytes(&copy.to_bytes()), Ok(copy));
         }
 
-        /// Whoever makes the digest right can still say nonsense.
+        /// A valid digest does not make the content valid.
         #[test]
         fn never_panics_behind_a_digest(json in "\\PC{0,60}") {
             let bytes = format!("{VERSION} {}\n{json}", sha256(json.as_bytes()));

@@ -1,4 +1,4 @@
-//! What is different between two configurations.
+//! The differences between two configurations.
 
 use std::collections::BTreeSet;
 
@@ -6,20 +6,20 @@ use octet_appliance::{Cluster, Enrol, RouterKind, SettingsSection};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// One value that is different.
+/// A changed value.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ValueDifference {
-    /// Where it is: `operator.keys.1.name`. Lists count from 1, as `netd explain` counts policies.
+    /// Its path: `operator.keys.1.name`. Lists count from 1, as in `netd explain`.
     pub key: String,
-    /// What it was, if it was there.
+    /// The old value, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub old: Option<Value>,
-    /// What it is, if it is there.
+    /// The new value, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub new: Option<Value>,
 }
 
-/// All that is different between `old` and `new`, in the order of the sections.
+/// All differences between `old` and `new`, in the order of the sections.
 pub fn differences(old: &Map<String, Value>, new: &Map<String, Value>) -> Vec<ValueDifference> {
     let mut found = vec![];
     let (old, new) = (Value::Object(old.clone()), Value::Object(new.clone()));
@@ -27,14 +27,14 @@ pub fn differences(old: &Map<String, Value>, new: &Map<String, Value>) -> Vec<Va
     found
 }
 
-/// The sections that are not the same.
+/// The changed sections.
 pub fn changed(old: &Map<String, Value>, new: &Map<String, Value>) -> Vec<SettingsSection> {
     let differs = |section: &SettingsSection| old.get(section.name()) != new.get(section.name());
     SettingsSection::ALL.into_iter().filter(differs).collect()
 }
 
-/// Those of them in which something is different that only an owner may change: who may do what, whom the
-/// box believes, which key is taken for a board's own, and which node holds the map.
+/// The changed sections in which a value differs that only an owner may change: operators' capabilities,
+/// trusted keys, boards' keys, and the coordinator.
 pub fn changed_of_owners(
     old: &Map<String, Value>,
     new: &Map<String, Value>,
@@ -48,26 +48,26 @@ pub fn changed_of_owners(
     changed(old, new).into_iter().filter(|section| whole(section) || part(section)).collect()
 }
 
-/// How keys of boards are taken; a box without boards will take the first that it sees.
+/// The enrolment policy; a box without boards will use trust on first use.
 fn enrol(settings: &Map<String, Value>) -> Enrol {
     let cluster = settings.get(SettingsSection::Cluster.name()).and_then(|it| it.get("enrol"));
     cluster.and_then(|enrol| Enrol::deserialize(enrol).ok()).unwrap_or_default()
 }
 
-/// What the router is: one of ours holds the map.
+/// The kind of router: Octet's own is the coordinator.
 fn router(settings: &Map<String, Value>) -> RouterKind {
     let cluster = settings.get(SettingsSection::Cluster.name()).and_then(|it| it.get("router"));
     cluster.and_then(|router| RouterKind::deserialize(router).ok()).unwrap_or_default()
 }
 
-/// The board that holds the map where the router does not.
+/// The board that is the coordinator, if the router is not.
 fn manager(settings: &Map<String, Value>) -> Option<u8> {
     let cluster = Cluster::deserialize(settings.get(SettingsSection::Cluster.name())?).ok()?;
     let boards = Vec::deserialize(settings.get(SettingsSection::Board.name())?).ok()?;
     cluster.manager(&boards)
 }
 
-/// The keys that are named, with their boards.
+/// The configured keys, with their boards.
 fn keys(settings: &Map<String, Value>) -> BTreeSet<(Option<u64>, Option<&str>)> {
     let boards = settings.get(SettingsSection::Board.name()).and_then(Value::as_array);
     let named = boards.into_iter().flatten().filter(|board| board.get("key").is_some());
@@ -159,7 +159,7 @@ mod tests {
             assert_eq!(changed_of_owners(&one, &other), owned, "{other:?}");
             assert_eq!(changed_of_owners(&other, &one), owned, "{other:?}");
         }
-        // Which node holds the map.
+        // The coordinator.
         let held = |router: &str, manager: u8| {
             let board = json!([{"number": manager, "role": "manager"}]);
             map(json!({"cluster": {"boards": 4, "router": router}, "board": board}))
@@ -182,7 +182,7 @@ mod tests {
     }
 
     proptest! {
-        /// What is different is said to be, and nothing else.
+        /// Exactly the changed values are reported.
         #[test]
         fn one_value_that_is_different(values in prop::collection::vec(0u8..3, 1..6), at: prop::sample::Index) {
             let at = at.index(values.len());

@@ -1,10 +1,10 @@
-//! The order in which a change becomes what the box is.
+//! The order of steps that changes the active configuration.
 //!
-//! 1. It is checked, and who wants it may.
-//! 2. Every unit that reads something of it is asked; a refusal ends it, and nothing has changed.
-//! 3. It is kept as a copy that is being tried. From here on a start undoes it.
-//! 4. It is in force; the units are told. If one cannot live with it, all are told of the old one.
-//! 5. An operator confirms it, and the copy is kept for good; or the time is over, and it is undone.
+//! 1. The change is validated and authorized.
+//! 2. Every unit that reads a changed section is asked; a refusal ends the change.
+//! 3. It is stored as a pending copy. From here on a restart undoes it.
+//! 4. It becomes active, and the units apply it. If one fails, all apply the old one again.
+//! 5. An operator confirms it, which makes it permanent; or it times out and is undone.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 use std::time::{Duration, Instant};
@@ -36,35 +36,35 @@ pub trait Readers: Send + Sync {
     fn apply(&self, sections: &[SettingsSection]) -> Result<(), Failure>;
 }
 
-/// A configuration, and which one it is.
+/// A configuration with its number.
 #[derive(Debug)]
 pub struct ConfigVersion {
-    /// Its number; 0 is what the image was built with.
+    /// The number; 0 is the image's configuration.
     pub sequence: u64,
     pub settings: Settings,
 }
 
-/// One that is being tried.
+/// A pending configuration.
 #[derive(Debug, Clone)]
 pub struct PendingConfig {
     pub sequence: u64,
     pub until: Instant,
-    /// Who has asked for it.
+    /// The caller that applied it.
     by: By,
-    /// What was in force before.
+    /// The previous configuration.
     before: Arc<ConfigVersion>,
 }
 
 #[derive(Debug, Clone)]
 pub struct View {
     pub in_force: Arc<ConfigVersion>,
-    /// What units are being asked about.
+    /// The configuration that units are being asked about.
     pub next: Option<Arc<ConfigVersion>>,
-    /// That what is in force is being tried.
+    /// Set if the active configuration is pending.
     pub trial: Option<PendingConfig>,
-    /// The number that the next one has.
+    /// The next number.
     pub next_number: u64,
-    /// What went wrong at the start or while something was undone.
+    /// Problems at the start or during an undo.
     pub notes: Vec<String>,
 }
 
@@ -72,24 +72,24 @@ pub struct View {
 pub struct ConfigCommand {
     pub settings: Settings,
     pub by: Option<By>,
-    /// Who has signed it, and what.
+    /// The signer, and the signed command.
     pub signed: Option<(PublicKey, String)>,
-    /// The number that it was signed for.
+    /// The number that was signed.
     pub sequence: Option<u64>,
-    /// The copy whose text it has again.
+    /// The copy whose text it repeats.
     pub again: Option<u64>,
-    /// When it was asked for, in seconds since 1970.
+    /// The time of the request, in seconds since 1970.
     pub taken: u64,
-    /// How long it is tried without being confirmed.
+    /// The time until an unconfirmed change is undone.
     pub confirm: Duration,
 }
 
-/// What became of a wish.
+/// The result of a command.
 #[derive(Debug, PartialEq, Eq)]
 pub enum CommandOutcome {
-    /// It says what is in force already.
+    /// The configuration equals the active one.
     Same,
-    /// It is in force, and being tried.
+    /// It is active, and pending confirmation.
     Tried {
         sequence: u64,
         /// Units that will read it when they start.
@@ -99,16 +99,16 @@ pub enum CommandOutcome {
 
 /// The configurations of this box.
 pub struct Keeper<F, R> {
-    /// Held by whoever changes something, from the first look to the last word of every unit.
+    /// Held for a whole change, including the calls of all units.
     changing: Mutex<()>,
-    /// Held for one access each, also by those who only look.
+    /// Held for a single access, also by readers.
     store: Mutex<ConfigStore<F>>,
     view: RwLock<View>,
     readers: R,
 }
 
 impl<F: Folder, R: Readers> Keeper<F, R> {
-    /// Begins with what was `chosen` from `store`; `notes` are those of the store.
+    /// Starts with `chosen` from `store`; `notes` are the store's problems.
     pub fn new(
         store: ConfigStore<F>,
         mut notes: Vec<String>,
@@ -135,12 +135,11 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
         change(&mut self.view.write().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// The copies, for one access.
     pub fn store(&self) -> MutexGuard<'_, ConfigStore<F>> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The turn of whoever changes something.
+    /// Locks for a change.
     fn turn(&self) -> Result<MutexGuard<'_, ()>, Failure> {
         match self.changing.try_lock() {
             Ok(turn) => Ok(turn),
@@ -151,7 +150,7 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
         }
     }
 
-    /// The number of the confirmed configuration before the one that is in force; 0 is the image's.
+    /// The number of the last confirmed configuration before the active one; 0 is the image's.
     pub fn before_last(&self) -> Result<u64, Failure> {
         let in_force = self.view().in_force.sequence;
         let before = self.store().confirmed().into_iter().find(|sequence| *sequence < in_force);
@@ -165,8 +164,7 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
         }
     }
 
-    /// Tells every unit what is in force: one that runs already may have been told of something that
-    /// is undone now.
+    /// Makes every unit apply the active configuration: running units may have applied one that is undone now.
     pub fn begin(&self) {
         if let Err(failure) = self.readers.apply(&SettingsSection::ALL) {
             self.change(|view| view.notes.push(failure.message));
@@ -185,7 +183,7 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
             (&before.settings.appliance.operator, &wish.settings.appliance.operator);
         let signer = wish.signed.as_ref().map(|(key, _)| *key);
         let owns = signer.map(By::Operator).or(wish.by).is_some_and(|by| is_owner(by, operators));
-        // An owner does not wait for what others try.
+        // An owner does not wait for others' pending changes.
         if let Some(trial) = &others
             && (!owns || is_owner(trial.by, operators))
         {
@@ -241,8 +239,8 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
         }
     }
 
-    /// Whether an owner's number `wanted` is passed only because others have tried something since, of which nothing was
-    /// kept: whoever may only configure cannot keep an owner from changing the box by using up numbers.
+    /// Whether an owner's number `wanted` is outdated only because others have tried changes since, none of
+    /// which was confirmed: operators who may only configure cannot lock out an owner by using up numbers.
     fn only_others_since(&self, wanted: u64, operators: &Operator) -> bool {
         let store = self.store();
         let confirmed = store.confirmed();
@@ -250,7 +248,7 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
             let copy = store.read(sequence);
             copy.is_ok_and(|copy| !is_owner(copy.by, operators)) && !confirmed.contains(&sequence)
         };
-        // One that is not there any more ends it: whose it was is not known.
+        // A missing copy ends the search, because its signer is unknown.
         wanted < store.next() && (wanted..store.next()).all(is_others)
     }
 
@@ -291,15 +289,15 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
         Ok(Some(trial.sequence))
     }
 
-    /// Undoes what is being tried if its time is over at `now`. Returns when to ask again. Nobody's
-    /// turn is taken for a look.
+    /// Undoes the pending change if its time is over at `now`. Returns when to call again. It does not lock
+    /// unless there is something to undo.
     pub fn tick(&self, now: Instant) -> Option<Instant> {
         let until = self.view().trial?.until;
         if now < until {
             return Some(until);
         }
         let _turn = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        // It may have been confirmed meanwhile, and the next one be tried.
+        // It may have been confirmed meanwhile, and another one be pending.
         let trial = self.view().trial?;
         if now < trial.until {
             return Some(trial.until);
@@ -308,7 +306,7 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
         None
     }
 
-    /// Has what was in force before `trial` be in force again.
+    /// Reactivates the configuration before `trial`.
     fn put_back(&self, trial: &PendingConfig, why: &str) {
         let sequence = trial.sequence;
         say!("configuration {sequence} is undone: {why}");

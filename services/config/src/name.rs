@@ -1,15 +1,13 @@
-//! The names of copies: what becomes of a copy is a change of its name, which the file system makes
-//! at once or not at all.
+//! The file names of copies. A copy changes its state by an atomic rename.
 
 use std::fmt;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum CopyState {
-    /// It was taken back, or never confirmed.
+    /// Undone, or never confirmed.
     Undone,
-    /// It is in force until it is confirmed, or until its time is over.
+    /// Active until it is confirmed or times out.
     Trying,
-    /// An operator has confirmed it.
     Confirmed,
 }
 
@@ -25,16 +23,16 @@ impl CopyState {
     }
 }
 
-/// The name of a copy's file: `SEQUENCE.STANDING`, the sequence in 20 digits.
+/// The file name of a copy: `SEQUENCE.STANDING`, the sequence in 20 digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CopyName {
-    /// Which copy it is, from 1 on.
+    /// The sequence number, from 1.
     pub sequence: u64,
     pub standing: CopyState,
 }
 
 impl CopyName {
-    /// Reads a name; nothing else has one.
+    /// Parses a name; `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         let (sequence, standing) = text.split_once('.')?;
         let digits = sequence.len() == 20 && sequence.bytes().all(|byte| byte.is_ascii_digit());

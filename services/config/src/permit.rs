@@ -1,35 +1,35 @@
-//! Who may change what.
+//! Authorization of changes.
 
 use octet_appliance::SettingsSection;
 use octet_appliance::operator::{Operator, OperatorKey, Permission};
 use octet_node::control::{By, Failure, FailureCode, PublicKey, UnitName};
 
-/// Why a change is not permitted.
+/// Why a change is denied.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Denied {
-    /// Nobody whom the box knows asks.
+    /// The caller is unknown.
     #[error("nobody with a key asks for this")]
     Nobody,
-    /// Root asks, but the box has operators.
+    /// Root changes it without a signature, but the box has operators.
     #[error("this box has operators, so a change has to be signed by one of them")]
     Unsigned,
-    /// Somebody asks with what another has signed.
+    /// The caller presents another operator's signature.
     #[error("this was signed by {signer}, but {by} asks for it")]
     OfAnother { signer: PublicKey, by: PublicKey },
-    /// The key is not one of the operators'.
+    /// The key is not an operator's.
     #[error("{0} is the key of none of the operators")]
     Unknown(PublicKey),
-    /// The operator may not configure.
+    /// The operator lacks `configure`.
     #[error("`{0}` may not configure this box")]
     MayNot(String),
-    /// The operator does not own the box.
+    /// The operator is not an owner.
     #[error("`{name}` does not own this box, so `{section}` stays as it is")]
     NotOwner {
         name: String,
-        /// What was to be changed.
+        /// The section to be changed.
         section: SettingsSection,
     },
-    /// The box would have no owner any more.
+    /// The box would have no owner.
     #[error("after this nobody would own the box: the last key with `own` cannot be removed")]
     LastOwner,
 }
@@ -62,13 +62,13 @@ pub fn permit(
         (Some(By::Operator(by)), Some(signer)) if by != signer => {
             return Err(Denied::OfAnother { signer, by });
         }
-        // Whoever carries it: what counts is who has signed.
+        // The signer counts, whoever delivers the command.
         (_, Some(signer)) => {
             check(&signer, now, owned)?;
             By::Operator(signer)
         }
         (Some(By::Port), None) => By::Port,
-        // Without operators there is nobody yet who could sign.
+        // Without operators nobody could sign yet.
         (Some(By::Root), None) if now.keys.is_empty() => By::Root,
         (Some(By::Root | By::Operator(_)), None) => return Err(Denied::Unsigned),
         (None, None) => return Err(Denied::Nobody),
@@ -101,7 +101,7 @@ pub fn permit_undoing(
     }
 }
 
-/// Whether `by` is an owner of the box, of which `now` are the operators.
+/// Whether `by` is an owner, among the operators `now`.
 pub fn is_owner(by: By, now: &Operator) -> bool {
     match by {
         By::Port => true,
@@ -124,7 +124,7 @@ fn check(signer: &PublicKey, now: &Operator, owned: &[SettingsSection]) -> Resul
     }
 }
 
-/// Whether the box is the operator's own. `own` is granted whole, so it is the same for each unit.
+/// Whether the operator is an owner. `own` is granted for the whole box, so it is the same for each unit.
 fn owns(operator: &OperatorKey) -> bool {
     let init = UnitName::try_from(octet_appliance::INIT.to_owned());
     init.is_ok_and(|init| operator.may(Permission::Own, &init))
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    // Not every number is a key.
+    // Not every number is a valid key.
     const ANNA: PublicKey = PublicKey::new([1; 32]);
     const BEN: PublicKey = PublicKey::new([3; 32]);
     const CARL: PublicKey = PublicKey::new([6; 32]);
@@ -239,7 +239,7 @@ mod tests {
             assert_eq!(ask(by, signer, &none), Err(Denied::LastOwner));
             assert_eq!(ask(by, signer, &Operator::default()), Err(Denied::LastOwner));
         }
-        // Where nobody owns the box nobody is lost.
+        // A box without owners cannot lose one.
         assert!(permit(Some(By::Port), None, &none, &Operator::default(), KEYS).is_ok());
     }
 }

@@ -1,4 +1,4 @@
-//! Where things are: those of the image, those of the box.
+//! The paths of the image's and the box's files.
 
 use std::fs;
 use std::path::PathBuf;
@@ -11,15 +11,15 @@ use crate::settings::Settings;
 
 #[derive(Debug, Clone)]
 pub struct ConfigPaths {
-    /// What the image was built with.
+    /// The image's configuration.
     pub image: BuiltConfig,
     /// The units of the image, as JSON.
     pub units: PathBuf,
     /// The folder of the units' sockets.
     pub sockets: PathBuf,
-    /// The folder for copies, if the box has a data partition.
+    /// The folder of copies, if the box has a data partition.
     pub state: Option<PathBuf>,
-    /// The user whose word on who asks is believed: that of PID 1.
+    /// PID 1's user, whose impersonation of operators is trusted.
     pub pid_1: u32,
 }
 
@@ -28,12 +28,12 @@ pub struct ConfigPaths {
 pub struct BuiltConfig {
     /// The text of `appliance.toml`.
     pub text: PathBuf,
-    /// What it says, checked, as JSON.
+    /// The validated settings, as JSON.
     pub settings: PathBuf,
 }
 
 impl ConfigPaths {
-    /// Those of a box, with `state` as the folder for copies.
+    /// The paths of a box, with `state` as the folder of copies.
     pub fn of_box(state: Option<PathBuf>) -> Self {
         Self {
             image: BuiltConfig { text: APPLIANCE.into(), settings: SETTINGS.into() },
@@ -46,7 +46,6 @@ impl ConfigPaths {
 }
 
 impl BuiltConfig {
-    /// The text that the image was built with.
     pub fn text(&self) -> Result<String, Failure> {
         fs::read_to_string(&self.text).map_err(|error| {
             let message = format!("{}: {error}", self.text.display());
@@ -55,7 +54,6 @@ impl BuiltConfig {
         })
     }
 
-    /// The settings that the image was built with.
     pub fn settings(&self) -> Result<Settings, String> {
         let text = self.text().map_err(|failure| failure.message)?;
         let wrong = |error: String| format!("{}: {error}", self.settings.display());

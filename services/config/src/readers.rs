@@ -1,4 +1,4 @@
-//! The units that read settings: which there are, and what each says.
+//! The units that read settings, and calls to them.
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -13,17 +13,17 @@ use serde_json::{Map, Value};
 
 use crate::keeper::Readers;
 
-/// How long a unit may take to say whether it accepts something. It only ends a hang: on a board that forwards
-/// all that it can, whoever answers has little time left.
+/// The timeout of a unit to accept settings. It only detects a hang: on a board under full forwarding load, a
+/// unit gets little CPU time.
 const TO_CHECK: Duration = Duration::from_secs(60);
 
-/// How long it may take to live with it: netd has programs to run, and gives each of them a minute.
+/// The timeout of a unit to apply settings: netd runs programs with a timeout of a minute each.
 const TO_APPLY: Duration = Duration::from_secs(150);
 
-/// States of units in which nobody could be asked; each reads its settings when it starts.
+/// The states of units that cannot be called; each reads its settings when it starts.
 const NOT_RUNNING: [&str; 5] = ["waiting", "backoff", "stopped", "failed", "exited"];
 
-/// What of a unit matters here.
+/// The relevant part of a unit.
 #[derive(Debug, Clone, Deserialize)]
 pub struct SectionReader {
     pub name: UnitName,
@@ -43,18 +43,16 @@ impl SectionReader {
         Ok(units)
     }
 
-    /// Whether it may read `section`.
     pub fn reads(&self, section: SettingsSection) -> bool {
         self.config.contains(&section)
     }
 
-    /// The number of its user.
     pub fn uid(&self) -> u32 {
         self.user.user().uid
     }
 }
 
-/// The units, each at its socket.
+/// The units at their sockets.
 #[derive(Debug)]
 pub struct AtSockets {
     readers: Vec<SectionReader>,
@@ -62,13 +60,13 @@ pub struct AtSockets {
 }
 
 impl AtSockets {
-    /// `readers`, whose sockets are in `folder`, as that of PID 1 is.
+    /// `readers`, whose sockets are in `folder`, like that of PID 1.
     pub fn new(readers: Vec<SectionReader>, folder: PathBuf) -> Self {
         Self { readers, folder }
     }
 
-    /// Calls `verb` of each that reads one of `sections` and runs. Returns those that do not run, and
-    /// what is wrong with the others.
+    /// Calls `verb` of each running unit that reads one of `sections`. Returns the units that do not run, and
+    /// the failures of others.
     fn call_all(
         &self,
         sections: &[SettingsSection],
@@ -111,8 +109,7 @@ impl AtSockets {
         self.connect(unit, time)?.call(verb, Map::new())
     }
 
-    /// How the units stand: the first word of who watches, which costs PID 1 less than all that
-    /// `status` counts.
+    /// The units' states: the first item of `watch`, which costs PID 1 less than `status`.
     fn status(&self) -> Result<Value, CallError> {
         let mut status = Value::Null;
         self.connect(INIT, TO_CHECK)?.call_each("watch", Map::new(), |now| {
@@ -142,13 +139,12 @@ impl Readers for AtSockets {
     }
 }
 
-/// The socket of `unit`.
 pub fn socket(folder: &Path, unit: &str) -> PathBuf {
     folder.join(format!("{unit}.sock"))
 }
 
-/// Whether PID 1's `status` says that there is somebody to ask. One that is starting counts: it may
-/// have read what is about to change.
+/// Whether the unit can be called, by PID 1's `status`. A starting unit counts: it may have read the settings
+/// already.
 fn runs(status: &Value, name: &str) -> bool {
     let units = status["units"].as_array().map_or(&[][..], Vec::as_slice);
     let state =
@@ -156,7 +152,7 @@ fn runs(status: &Value, name: &str) -> bool {
     state.is_some_and(|state| !NOT_RUNNING.contains(&state))
 }
 
-/// The first, with what the others say.
+/// The first failure, with the messages of the others.
 fn one_of(failures: Vec<Failure>) -> Option<Failure> {
     let mut failures = failures.into_iter();
     let mut first = failures.next()?;

@@ -1,4 +1,4 @@
-//! What a node says of itself and its links to all others: signed, in one encoding, in one datagram.
+//! The announcement that a node floods about itself and its links: signed, one encoding, one datagram.
 
 mod signed;
 
@@ -7,16 +7,16 @@ pub use signed::{InvalidAnnouncement, SignedAnnouncement};
 use octet_node::address::NodeAddress;
 use octet_node::bytes::Fields;
 
-/// The most links that a node announces. One that has more names those that it wants used.
+/// The maximum number of links in an announcement. A node with more links announces the ones it wants used.
 pub const LINKS: usize = 32;
 
-/// The most bytes of an announcement: with a header it fits into one datagram of 1280 bytes.
+/// The maximum size of an announcement in bytes: with headers it fits into a datagram of 1280 bytes.
 pub const LONGEST: usize = 1200;
 
-/// The longest that an announcement counts, in seconds.
+/// The maximum lifetime of an announcement, in seconds.
 pub const LIFETIME: u16 = 3600;
 
-/// The unit whose key signs.
+/// The unit whose key signs announcements.
 pub const UNIT: &str = "forward";
 
 /// Bit 0 of the flags.
@@ -25,52 +25,52 @@ const RELAYS: u8 = 1;
 /// Bit 1 of the flags.
 const EXIT: u8 = 2;
 
-/// What a node says of itself and its links.
+/// A node's announcement of itself and its links.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Announcement {
-    /// Of two of one node with keys of the same epoch the higher one counts.
+    /// The sequence number. Among announcements under keys of the same epoch, the higher one wins.
     pub sequence: u64,
-    /// When it was written, in seconds since 1970, by the node's clock.
+    /// The time of issue, in seconds since 1970, by the node's clock.
     pub issued: u64,
-    /// For how many seconds from then it counts, 1 to [`LIFETIME`].
+    /// The lifetime in seconds after `issued`, 1 to [`LIFETIME`].
     pub lifetime: u16,
-    /// The key by which parts of set-ups are sealed for it (X25519).
+    /// The X25519 key that encrypts the node's part of a set-up.
     pub onion_key: [u8; 32],
-    /// It carries paths that do not end at it.
+    /// Whether the node relays paths.
     pub relays: bool,
-    /// It carries packets on into the internet.
+    /// Whether the node forwards packets to the internet.
     pub exit: bool,
-    /// What it asks for carrying 2^30 bytes, in millionths of the unit of account.
+    /// The price for 2^30 bytes, in millionths of the unit of account.
     pub price: u32,
-    /// Its links, in the order of the neighbours' addresses, at most [`LINKS`], and none to itself.
+    /// The links, sorted by the neighbours' addresses; at most [`LINKS`], and none to the node itself.
     pub links: Vec<AnnouncedLink>,
 }
 
-/// A link to a neighbour, as the node that announces it has measured it.
+/// A link to a neighbour, as measured by the announcing node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AnnouncedLink {
     pub neighbour: NodeAddress,
-    /// How much it carries to the neighbour, in kbit/s; 0: nobody knows.
+    /// The capacity towards the neighbour, in kbit/s; 0 if unknown.
     pub capacity: u32,
-    /// How long there and back takes, halved, in tenths of a millisecond.
+    /// Half the round-trip time, in tenths of a millisecond.
     pub latency: u16,
-    /// How much of what is sent is lost, in 255ths.
+    /// The loss rate, in 255ths.
     pub loss: u8,
 }
 
 impl Announcement {
-    /// When it counts no more, in seconds since 1970.
+    /// The time of expiry, in seconds since 1970.
     pub fn expires(&self) -> u64 {
         self.issued.saturating_add(self.lifetime.into())
     }
 
-    /// What is said of the link to `neighbour`.
+    /// The announced link to `neighbour`.
     pub fn link(&self, neighbour: NodeAddress) -> Option<&AnnouncedLink> {
         let at = self.links.binary_search_by_key(&neighbour, |link| link.neighbour).ok()?;
         Some(&self.links[at])
     }
 
-    /// Whether the node with this address may say it.
+    /// Checks that the node with this address can announce this.
     fn check(&self, own: NodeAddress) -> Result<(), &'static str> {
         if self.lifetime == 0 || self.lifetime > LIFETIME {
             return Err("it counts for no time, or for too long");

@@ -1,38 +1,40 @@
-//! How much a link carries: what of a train of messages, sent at once, comes in which time.
+//! Measures the capacity of a link from the dispersion of packet trains.
 //!
-//! A link that is slower than who sends spreads them: from when the first has come to when the last has, it has
-//! carried all but the first, and nothing of ours besides. Who sends cannot see that, and is told.
+//! A link that is slower than its sender spreads the messages of a train. The receiver divides the bits of all
+//! messages but the first by the time between the first and the last, and reports the result to the sender,
+//! which cannot measure it itself.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::control::{LONGEST, LinkMessage};
 
-/// How many messages a train has: 41 kB, a third of a second of 1 Mbit/s.
+/// The number of messages in a train: 41 kB, a third of a second at 1 Mbit/s.
 pub const TRAIN: u8 = 32;
 
-/// How many must come, the last among them: of fewer the pauses between say little.
+/// The minimum number of messages that must arrive, the last among them. With fewer, the gaps say too little.
 const ENOUGH: u32 = 16;
 
-/// The pause between trains, and that before the first one, when a link is up.
+/// The pause between trains, and before the first train once a link is up.
 const RETRY_DELAY: Duration = Duration::from_secs(60);
 const FIRST: Duration = Duration::from_secs(3);
 
-/// How many answers are looked back at.
+/// The number of recent results that the median covers.
 const WINDOW: usize = 5;
 
-/// What one message has on the link, in bits: with the headers of UDP (8) and IPv4 (20).
+/// The size of one message on the link, in bits, with the headers of UDP (8) and IPv4 (20).
 const BITS: u64 = 8 * (LONGEST as u64 + 28);
 
-/// How much a link carries, both ways: what goes is announced, and of what comes the neighbour is told.
+/// Measures a link's capacity in both directions. The transmit capacity is announced; the receive capacity is
+/// reported to the neighbour.
 #[derive(Debug, Default)]
 pub struct Trains {
-    /// When the next one goes.
+    /// When the next train is due.
     due: Option<Instant>,
     number: u32,
-    /// Whether the last one is answered.
+    /// Whether the last train was answered.
     is_answered: bool,
-    /// The last answers, in kbit/s.
+    /// The last results, in kbit/s.
     answers: VecDeque<u32>,
     coming: Option<Coming>,
 }
@@ -40,15 +42,15 @@ pub struct Trains {
 #[derive(Debug, Clone, Copy)]
 struct Coming {
     number: u32,
-    /// When the first one of it came, by the kernel's clock.
+    /// When the first message of the train arrived, by the kernel's clock.
     since: Duration,
-    /// The place of the last that came, and how many came.
+    /// The position of the last received message, and how many were received.
     place: u8,
     came: u32,
 }
 
 impl Trains {
-    /// The next one, if it is time for it: the link is up.
+    /// The messages of the next train, if it is due. The link must be up.
     pub fn next(&mut self, now: Instant) -> Vec<LinkMessage> {
         match self.due {
             Some(due) if due <= now => {}
@@ -64,7 +66,7 @@ impl Trains {
         (0..TRAIN).map(|place| LinkMessage::Train { number: self.number, place }).collect()
     }
 
-    /// The neighbour says how much of the train `number` came: one answer counts, to the last one.
+    /// Handles the neighbour's result for train `number`. Only the first result for the last train counts.
     pub fn answered(&mut self, number: u32, kilobits: u32) {
         if number != self.number || self.is_answered || self.due.is_none() {
             return;
@@ -76,16 +78,16 @@ impl Trains {
         self.answers.push_back(kilobits);
     }
 
-    /// What the link carries to the neighbour, in kbit/s: the median of the last answers.
+    /// The capacity towards the neighbour in kbit/s: the median of the last results.
     pub fn capacity(&self) -> Option<u32> {
         let mut answers: Vec<_> = self.answers.iter().copied().collect();
         answers.sort_unstable();
         answers.get(answers.len() / 2).copied()
     }
 
-    /// A message of a train has come at `at`, by the kernel's clock. With the last one, and enough of the others,
-    /// it is known how fast they came, in kbit/s. Messages come in the order in which they were sent, or not at
-    /// all: one that does not begins a train anew.
+    /// Handles a message of a train that was received at `at`, by the kernel's clock. Returns the rate in
+    /// kbit/s once the last message and enough others were received. Messages are received in order or lost;
+    /// one out of order starts a new measurement.
     pub fn came(&mut self, number: u32, place: u8, at: Duration) -> Option<u32> {
         let coming = match self.coming {
             Some(it) if it.number == number && it.place < place => {
@@ -97,7 +99,7 @@ impl Trains {
         if self.coming.is_some() || coming.came < ENOUGH {
             return None;
         }
-        // A clock that was set meanwhile says nothing, nor does one that has not gone on.
+        // The interval is useless if the clock was set back or has not advanced.
         let took = u64::try_from(at.checked_sub(coming.since)?.as_micros()).ok()?;
         let bits = u64::from(coming.came - 1) * BITS;
         let kilobits = (bits * 1000).checked_div(took)?;
@@ -110,7 +112,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// What comes of a train of which one message each so often comes, but for those that are lost.
+    /// The result of a train whose messages arrive at intervals of `each`, except the lost ones.
     fn came(trains: &mut Trains, number: u32, each: Duration, lost: &[u8]) -> Option<u32> {
         let begins = Duration::from_secs(1_795_000_000);
         let places = (0..TRAIN).filter(|place| !lost.contains(place));
@@ -127,10 +129,10 @@ mod tests {
         // 1308 bytes each millisecond.
         let each = Duration::from_millis(1);
         assert_eq!(came(&mut trains, 7, each, &[]), Some(10_464));
-        // Half of it is lost: so much less comes.
+        // With half of the messages lost, the measured rate is halved.
         let half: Vec<_> = (1..TRAIN - 1).step_by(2).collect();
         assert_eq!(came(&mut trains, 8, each, &half), Some(5_400));
-        // Of too few, or without the last one, nothing is known; and the next one is not concerned.
+        // Too few messages, or no last message, give no result, and do not affect the next train.
         assert_eq!(came(&mut trains, 9, each, &(1..20).collect::<Vec<_>>()), None);
         assert_eq!(came(&mut trains, 10, each, &[TRAIN - 1]), None);
         assert_eq!(came(&mut trains, 11, each, &[]), Some(10_464));

@@ -1,4 +1,4 @@
-//! What a person wants of a path: from what `path-add` is asked to the limits of the graph.
+//! Turns the arguments of `path-add` into constraints for the graph search.
 
 use std::collections::BTreeSet;
 
@@ -8,35 +8,34 @@ use crate::graph::{HOPS, PathConstraints};
 use octet_node::address::NodeAddress;
 use octet_node::bytes::Fields;
 
-/// What `path-add` is asked. Nodes are as people call them.
+/// The arguments of `path-add`. Nodes are given by their display names.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PathRequest {
-    /// The node at its end.
+    /// The destination.
     pub to: String,
-    /// `via`: the nodes between, with commas.
+    /// `via`: the relays, separated by commas.
     pub via: Option<String>,
-    /// `avoid`: nodes that it does not pass, with commas.
+    /// `avoid`: nodes that the path must not pass, separated by commas.
     pub avoid: Option<String>,
-    /// `max-latency-ms`: there and back.
+    /// `max-latency-ms`: the maximum round-trip time, in milliseconds.
     pub milliseconds: Option<u64>,
-    /// `min-bandwidth-kbps`: what each of its links carries at least, in kbit/s.
+    /// `min-bandwidth-kbps`: the minimum capacity of each link, in kbit/s.
     pub kilobits: Option<u64>,
-    /// `max-price`: for 2^30 bytes, in millionths of the unit of account.
+    /// `max-price`: the maximum price for 2^30 bytes, in millionths of the unit of account.
     pub price: Option<u64>,
-    /// `hops`: how many relays it has at least.
+    /// `hops`: the minimum number of relays.
     pub hops: Option<u64>,
-    /// What it may carry at most each way, in kbit/s; 0 is no bound.
+    /// The rate limit for each direction, in kbit/s; 0 means unlimited.
     pub rate: u32,
-    /// Whether there is none to fall back on.
+    /// Whether the path has no backup path.
     pub alone: bool,
-    /// Whether it takes the place of the route that the node has.
+    /// Whether the path replaces the node's existing route.
     pub replace: bool,
 }
 
-/// The limits of a path to `to` that is as it is `wanted`. `node` says which node people call so.
+/// The constraints of a path to `to` for the request `wanted`. `node` resolves display names.
 ///
-/// # Errors
-/// Something that is wanted is what no path can be, or does not go with another; the failure names it.
+/// # Errors An argument is out of range or conflicts with another one; the failure names it.
 pub fn limits(
     wanted: &PathRequest,
     to: NodeAddress,
@@ -78,14 +77,14 @@ pub fn limits(
     Ok(PathConstraints {
         avoid,
         price: number("max-price", wanted.price)?,
-        // There and back in milliseconds; the graph has one way, in tenths.
+        // The argument is a round trip in milliseconds; the graph uses one way in tenths.
         length: milliseconds.map(|it| it.saturating_mul(5)),
         capacity: number("min-bandwidth-kbps", wanted.kilobits)?.unwrap_or(0),
         relays,
     })
 }
 
-/// Which arguments say what a path is to be like that nobody has chosen by hand.
+/// The given arguments that constrain an automatically chosen path.
 fn given(wanted: &PathRequest) -> Vec<&'static str> {
     let all = [
         ("avoid", wanted.avoid.is_some()),
@@ -97,8 +96,8 @@ fn given(wanted: &PathRequest) -> Vec<&'static str> {
     all.into_iter().filter(|(_, is_given)| *is_given).map(|(name, _)| name).collect()
 }
 
-/// As they are kept: relays (1 byte), capacity (4), length and price (4 each; all ones: any), and the addresses
-/// of those that are avoided (16 each). Numbers are big-endian.
+/// The persisted encoding: relays (1 byte), capacity (4), length and price (4 each; all ones: no limit), and
+/// the addresses of avoided nodes (16 each). Numbers are big-endian.
 pub fn to_bytes(limits: &PathConstraints) -> Vec<u8> {
     let PathConstraints { avoid, price, length, capacity, relays } = limits;
     let or_any = |it: &Option<u32>| it.unwrap_or(u32::MAX);
@@ -110,7 +109,7 @@ pub fn to_bytes(limits: &PathConstraints) -> Vec<u8> {
     bytes
 }
 
-/// Reads them. `None` if they are none.
+/// Decodes the constraints. `None` if the bytes are malformed.
 pub fn from_bytes(bytes: &[u8]) -> Option<PathConstraints> {
     let mut fields = Fields(bytes);
     let (relays, capacity) = (usize::from(fields.u8()?), fields.u32()?);

@@ -1,5 +1,4 @@
-//! What neighbours say to each other, one message in a datagram of UDP. The link has shown already who they
-//! are, and nobody else reads or changes it.
+//! Control messages between neighbours, one per UDP datagram. The link authenticates and encrypts them.
 //!
 //! All numbers are big-endian. The first byte is the version (1), the second the kind:
 //!
@@ -8,8 +7,8 @@
 //! | 1 | probe | number (4) |
 //! | 2 | probed | the number of the probe (4) |
 //! | 3 | announcement | the announcement |
-//! | 4 | set-up | id (8), label for the way back (4), the onion |
-//! | 5 | answer | id (8), label for the way there, or 0 (4), the onion |
+//! | 4 | set-up | id (8), label for the reverse direction (4), the onion |
+//! | 5 | answer | id (8), label for the forward direction, or 0 (4), the onion |
 //! | 6 | change | id (8), the sealed change |
 //! | 7 | unreadable | id (8) of a set-up that is not for the neighbour, or was altered |
 //! | 8 | train | number (4), place in it (1), zeros up to [`LONGEST`] |
@@ -23,77 +22,77 @@ use crate::label::Label;
 use crate::mtu;
 use crate::onion::{CHANGE, SetUp};
 
-/// The UDP port that control messages go to.
+/// The UDP port for control messages.
 pub const PORT: u16 = 4042;
 
-/// The longest message in bytes, but for MTU probes: what passes each link in one packet.
+/// The maximum size of a message in bytes, except MTU probes: it passes each link in one packet.
 pub const LONGEST: usize = 1280;
 
 /// The headers of IPv4 (20) and UDP (8).
 const HEADERS: usize = 28;
 
-/// The longest message of all.
+/// The maximum size of an MTU probe.
 pub const LONGEST_PROBE: usize = mtu::LINK as usize - HEADERS;
 
 const VERSION: u8 = 1;
 
-/// Whether the forward of the neighbour at `end` has sent what came from there. Any unit of the neighbour has its address,
-/// and can have another port: this one is PID 1's to give.
+/// Whether the sender is the neighbour's `forward`. Any unit of the neighbour shares its address, but PID 1
+/// alone hands out this port.
 pub fn is_of_forward(end: Ipv4Addr, from: SocketAddr) -> bool {
     from == SocketAddr::from((end, PORT))
 }
 
-/// A path on one link, named by who asks for it.
+/// A path's identifier on one link, chosen by the requester.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id(pub u64);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LinkMessage {
-    /// Whether the neighbour is there.
+    /// Checks that the neighbour is reachable.
     Probe(u32),
     Probed(u32),
-    /// What some node says of its links.
+    /// A flooded announcement.
     Announcement(Vec<u8>),
-    /// A path is to be set up.
+    /// Requests a path.
     SetUp {
-        /// Which one, from now on.
+        /// The path's identifier on this link.
         id: Id,
-        /// What comes back is to have this label.
+        /// The label for the reverse direction.
         back: Label,
-        /// What each hop is to know.
+        /// The encrypted instructions for all hops.
         onion: Box<SetUp>,
     },
-    /// What has become of it.
+    /// The answer to a set-up.
     Answer {
         id: Id,
-        /// What goes there is to have this label; `None`: there is no path.
+        /// The label for the forward direction; `None` if the path was refused.
         there: Option<Label>,
-        /// What each hop has to say to the source.
+        /// The encrypted answers of all hops.
         onion: Box<SetUp>,
     },
-    /// The set-up cannot be read.
+    /// The neighbour cannot decrypt the set-up.
     Unreadable(Id),
-    /// The source wants something changed.
+    /// A change of a path by its source.
     Change {
         id: Id,
-        /// What each hop is to do.
+        /// The encrypted change for all hops.
         sealed: Box<[u8; CHANGE]>,
     },
-    /// One of many that are sent at once.
+    /// A message of a packet train.
     Train {
         number: u32,
-        /// How many of it were sent before.
+        /// The position in the train, from 0.
         place: u8,
     },
-    /// All of a train came, or what of it came.
+    /// The result of a train.
     Trained {
         number: u32,
-        /// How fast, in kbit/s.
+        /// The measured rate, in kbit/s.
         kilobits: u32,
     },
-    /// Whether a packet of this length passes: it has it.
+    /// An MTU probe of this length.
     MtuProbe(u16),
-    /// One of this length has come.
+    /// The answer to an MTU probe of this length.
     MtuProbed(u16),
 }
 
@@ -132,7 +131,8 @@ impl LinkMessage {
         }
     }
 
-    /// Reads one. `None` if it is none: there is nobody whom it would help to know why.
+    /// Decodes a message. `None` if it is malformed: no error is returned, because there is nobody to report it
+    /// to.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (&[version, kind], rest) = bytes.split_first_chunk()?;
         if version != VERSION || bytes.len() > LONGEST && kind != 10 {
@@ -149,7 +149,7 @@ impl LinkMessage {
             5 => {
                 let (id, label, onion) = path(rest)?;
                 let there = Label::new(label);
-                // 0 says that there is none; what else is no label says nothing.
+                // The label 0 means that there is no path; other reserved values are malformed.
                 if there.is_none() && label != 0 {
                     return None;
                 }

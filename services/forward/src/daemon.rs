@@ -1,4 +1,4 @@
-//! The edge: sockets, clocks and the kernel on the one side, what is decided on the other.
+//! The daemon: connects sockets, timers and the kernel to the pure engine.
 
 mod act;
 mod announce;
@@ -57,117 +57,114 @@ use leaving::Leaving;
 use metrics::Metrics;
 use octet_node::address::NodeAddress;
 
-/// How often links are probed, and time passes.
+/// The interval of link probes and of timers.
 const BEAT: Duration = Duration::from_secs(1);
 
-/// How often paths are probed.
+/// The interval of path probes.
 const WATCH: Duration = Duration::from_millis(150);
 
-/// What others have to say.
+/// Events from other units.
 #[derive(Debug)]
 pub enum DaemonEvent {
-    /// The key of this service counts.
+    /// The certificate of this service's key has arrived.
     Certified(Box<Certified>),
-    /// Who belongs to the box.
+    /// The membership map has changed.
     Map(Option<Map>),
-    /// What the file says of links.
+    /// The forwarding settings have changed.
     Settings(Settings),
     Asked(PendingRequest),
-    /// Somebody collects the numbers of this node.
+    /// A metrics request.
     Collected(oneshot::Sender<Option<String>>),
 }
 
-/// A link as it stands.
+/// The state of a link.
 struct Open {
     neighbour: LinkNeighbour,
     probes: Probes,
     trains: Trains,
-    /// How long packets are that pass it; of a plain one that is known.
+    /// The MTU discovery; on a plain link the MTU is known.
     mtu: Discovery,
-    /// How long the kernel lets them be.
+    /// The MTU that is configured in the kernel.
     reach: u16,
-    /// Whether it was up when that was last looked at.
+    /// Whether the link was up at the last check.
     is_up: bool,
-    /// When it was last told all that is known.
+    /// When all known announcements were last sent to the neighbour.
     told: Option<Instant>,
 }
 
-/// A question that waits for an answer from elsewhere.
+/// A request that waits for an answer from another node.
 struct Waiting {
     answer: oneshot::Sender<Result<Value, Failure>>,
     since: Instant,
 }
 
-/// A ping that is under way.
+/// A ping in flight.
 struct Pinged {
     waiting: Waiting,
-    /// The hops that are shown with what comes of it, if somebody wants to see them.
+    /// The hops to print with the result, for `trace`.
     hops: Option<Vec<Value>>,
 }
 
 pub struct Daemon {
     kernel: ForwardKernel,
-    /// To whom packets are that have no way.
+    /// Reports the destinations of packets without a route.
     wanted: DesiredState,
     neighbours: Stamped,
     ends: UdpSocket,
     heard: UnboundedReceiver<DaemonEvent>,
     own: Option<Certified>,
     map: Option<Map>,
-    /// What the file says of links.
     settings: Settings,
     onion: OnionSecret,
     engine: Engine,
-    /// What is known of other nodes, once this one knows itself.
+    /// The known network, once this node's own key is known.
     topology: Option<Topology>,
-    /// How many announcements were told in turn.
+    /// How many announcements were repeated in turn.
     turns: usize,
     open: BTreeMap<LinkNumber, Open>,
-    /// With which keys of this node, and of its forward, the links were made.
+    /// The keys of this node and of its `forward` that the links were made with.
     linked_as: Option<(PublicKey, PublicKey)>,
-    /// Why they are not as they are to be.
+    /// Why the links could not be configured.
     unlinked: Option<String>,
     memory: StateFolder,
-    /// What the daemon before has counted, and which links it had, until its paths are taken over.
+    /// The counters and links of the previous daemon, until its paths are taken over.
     counts: MeterCounts,
     linked_before: BTreeMap<LinkNumber, Vec<u8>>,
-    /// What paths have carried that have ended.
+    /// The accounting records of ended paths.
     records: Records,
-    /// What all of it comes to, for whoever collects that.
     metrics: Metrics,
-    /// The indices of the devices of ends.
+    /// The interface indices of path ends.
     devices: BTreeMap<PathNumber, u32>,
-    /// Ends whose other one introduces itself as older versions do: that is said once.
+    /// Path ends whose peer uses an outdated introduction. The warning is logged once.
     outdated: BTreeSet<PathNumber>,
-    /// Pings that are under way, by what they carry.
+    /// The pings in flight, by their tokens.
     pings: HashMap<u64, Pinged>,
-    /// The ways to nodes, and who waits for one.
+    /// The routes, and the requests that wait for one.
     desired: Desired<Waiting>,
-    /// When it was looked which of them programs use.
+    /// When the use of routes was last checked.
     looked: Option<Instant>,
-    /// How long packets are that pass paths, by their ends here.
+    /// The path MTUs, by the local ends.
     mtus: BTreeMap<PathNumber, Discovery>,
-    /// Which path packets to a node take.
+    /// The path that packets to each node take.
     uses: BTreeMap<Ipv6Addr, PathNumber>,
-    /// How the paths that begin here do.
+    /// The probes of the paths that begin here.
     watched: BTreeMap<PathNumber, Probes>,
-    /// When they were asked for.
+    /// When these paths were requested.
     begun: BTreeMap<PathNumber, Instant>,
-    /// The relays of paths that have failed, and when they did last.
+    /// Relays of failed paths, with the time of the last failure.
     failed: BTreeMap<NodeAddress, Instant>,
-    /// When this node's links were last told, which, and whether it was known how much they carry.
+    /// When this node last announced its links, which ones, and whether their capacity was known.
     told: Option<(u64, Vec<(LinkNumber, bool)>)>,
-    /// How the devices of this node's lan leave by another one.
+    /// The exit of this node's LAN.
     leaving: Leaving,
-    /// Who leaves by this one, by the numbers of their places.
+    /// The clients of this exit node, by their slots.
     places: NumberPool,
 }
 
 impl Daemon {
-    /// Makes the kernel ready.
+    /// Prepares the kernel.
     ///
-    /// # Errors
-    /// The kernel refuses, or gives no random bytes.
+    /// # Errors The kernel refuses, or provides no random bytes.
     pub async fn open(
         neighbours: UdpSocket,
         ends: UdpSocket,
@@ -215,10 +212,9 @@ impl Daemon {
         })
     }
 
-    /// Goes on for good.
+    /// Runs forever.
     ///
-    /// # Errors
-    /// The threads that wait for other units are gone.
+    /// # Errors The threads that follow other units have ended.
     pub async fn run(mut self) -> io::Result<()> {
         let (mut beat, mut watch) = (interval(BEAT), interval(WATCH));
         for timer in [&mut beat, &mut watch] {
@@ -264,7 +260,7 @@ impl Daemon {
         }
     }
 
-    /// Ends all paths whose other end is a node that the map revokes.
+    /// Ends all paths to nodes that the map has revoked.
     async fn forsake_revoked(&mut self) {
         let revoked = self.map.iter().flat_map(|map| &map.revoked);
         for node in revoked.map(NodeAddress::of).collect::<Vec<_>>() {
@@ -274,7 +270,7 @@ impl Daemon {
         }
     }
 
-    /// Has links as they are to be. What fails now is tried again with the next beat.
+    /// Configures the links. Failures are retried at the next beat.
     async fn try_link(&mut self) {
         let linked = self.relink().await;
         let why = linked.err().map(|error| error.to_string());
@@ -291,7 +287,7 @@ impl Daemon {
         self.own.as_ref().map(|own| own.certificate.statement().node)
     }
 
-    /// A neighbour has said something.
+    /// Handles a control message of a neighbour.
     async fn outer(&mut self, came: &StampedDatagram, bytes: &[u8]) {
         let is_it = |open: &Open| is_of_forward(open.neighbour.ends.1, came.from);
         let found = self.open.iter().find(|(_, open)| is_it(open));
@@ -342,7 +338,7 @@ impl Daemon {
     async fn say(&self, link: LinkNumber, message: &LinkMessage) {
         let Some(open) = self.open.get(&link) else { return };
         let to = SocketAddr::from((open.neighbour.ends.1, PORT));
-        // Whatever is lost on its way is said again, or missed by who waits for it.
+        // Lost messages are repeated, or the receiver times out.
         let _ = self.neighbours.send(&message.to_bytes(), to).await;
     }
 
@@ -386,7 +382,7 @@ impl Daemon {
                 self.say(link, &message).await;
             }
         }
-        // Who comes up has missed what was said before.
+        // A neighbour whose link comes up has missed earlier announcements.
         for link in risen {
             self.tell_all(link).await;
         }
@@ -404,7 +400,7 @@ impl Daemon {
     }
 }
 
-/// Random bytes. Without any nothing here can go on.
+/// 32 random bytes. The daemon cannot continue without a random source.
 fn chance() -> [u8; 32] {
     loop {
         if let Ok(bytes) = random() {

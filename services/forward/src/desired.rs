@@ -1,6 +1,6 @@
-//! The routes that are wanted: one for each node at most, whether or not it has a path. A `path-add` is a request until
-//! its path is up, and the route to the node from then on; until then the one before carries packets. Pure: paths are
-//! asked for and ended elsewhere.
+//! The wanted routes: at most one per node, with or without a path. A `path-add` is a request until its path is
+//! up, and then becomes the route to the node; until then the previous route carries packets. Pure: paths are
+//! requested and ended elsewhere.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -14,60 +14,59 @@ use crate::graph::PathConstraints;
 use crate::routes::NodeRoute;
 use crate::status::{RouteStatus, SetupPhase};
 
-/// What is asked of the paths of a route.
+/// The requirements on a route's paths.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Spec {
-    /// The relays that were asked for by name, in their order: those of the first path.
+    /// The relays that the request names, in their order; they apply to the first path.
     pub via: Vec<NodeAddress>,
-    /// What all of its paths are to be like.
+    /// The constraints of all paths.
     pub limits: PathConstraints,
-    /// How much each is to carry at most each way, in kbit/s; 0 is no bound.
+    /// The rate limit of each path in each direction, in kbit/s; 0 means unlimited.
     pub rate: u32,
 }
 
-/// The way to a node.
+/// The route to a node.
 #[derive(Debug, Default)]
 pub struct DesiredRoute {
     pub route: NodeRoute,
-    /// What they are to be like.
+    /// The requirements on the paths.
     pub spec: Spec,
-    /// When it was wanted last, or seen to be used, if nobody has asked for it but a packet.
+    /// When an on-demand route was last wanted or used; `None` for an explicitly requested route.
     pub wanted: Option<Instant>,
-    /// Why the last of its paths has failed.
+    /// Why the last path has failed.
     pub failure: Option<String>,
-    /// Why no path can be asked for now.
+    /// Why no path can be requested now.
     pub unasked: Option<String>,
 }
 
-/// A `path-add` whose path is not up yet. `W` is who waits for it.
+/// A `path-add` whose path is not up yet. `W` identifies the requester.
 #[derive(Debug)]
 pub struct PendingPath<W> {
-    /// The node at its end.
+    /// The destination.
     pub to: NodeAddress,
-    /// What is asked of it.
     pub spec: Spec,
-    /// Whether it is to be this path only, beside the route to the node.
+    /// Whether the path stays independent, beside the route to the node.
     pub is_alone: bool,
-    /// Whether the route that the node has by then ends.
+    /// Whether the path replaces the node's existing route.
     pub replaces: bool,
-    /// Who is told what comes of it.
+    /// Receives the result.
     pub waiting: W,
 }
 
 #[derive(Debug)]
 pub struct Desired<W> {
-    /// Those that stay until somebody drops them, or, of those that began by themselves, until nobody uses them.
+    /// The routes. Explicit routes stay until they are dropped, on-demand routes until they are unused.
     pub ways: BTreeMap<NodeAddress, DesiredRoute>,
     requests: BTreeMap<PathNumber, PendingPath<W>>,
 }
 
 impl DesiredRoute {
-    /// The one that a packet has begun.
+    /// An on-demand route.
     pub fn on_demand(now: Instant) -> Self {
         Self { route: NodeRoute::of(true, None, None), wanted: Some(now), ..Self::default() }
     }
 
-    /// How it is while none of its paths is there.
+    /// The state of a route without a path.
     pub fn without_path(&self) -> RouteStatus {
         let reasons: Vec<_> = [&self.failure, &self.unasked].into_iter().flatten().collect();
         match reasons[..] {
@@ -77,9 +76,9 @@ impl DesiredRoute {
         }
     }
 
-    /// As it is kept: flags (1), its two paths (2 each), the rate (4), the number of relays that were asked for (1) and
-    /// their addresses (16 each), and the limits. Numbers are big-endian. Why it has failed is not kept: it is tried
-    /// anew.
+    /// The persisted encoding: flags (1), its two paths (2 each), the rate (4), the number of requested relays
+    /// (1) and their addresses (16 each), and the constraints. Numbers are big-endian. The last failure is not
+    /// persisted, because the next daemon tries again.
     pub fn to_bytes(&self) -> Vec<u8> {
         let Self { route, spec: Spec { via, limits, rate }, wanted, .. } = self;
         let number = |path: Option<PathNumber>| path.map_or(0, |it| it.0).to_be_bytes();
@@ -94,7 +93,7 @@ impl DesiredRoute {
         bytes
     }
 
-    /// Reads it; `now` is when one that began by itself was wanted last. `None` if it is damaged.
+    /// Decodes a route; `now` becomes the last use of an on-demand route. `None` if the bytes are malformed.
     pub fn from_bytes(bytes: &[u8], now: Instant) -> Option<Self> {
         let mut fields = Fields(bytes);
         let flags = fields.u8()?;
@@ -117,19 +116,19 @@ impl<W> Default for Desired<W> {
 }
 
 impl<W> Desired<W> {
-    /// The route to `to` that somebody has asked for: by a path that is to become it, or as it is.
+    /// The explicitly requested route to `to`: the pending path, or the state of the route.
     pub fn asked_for(&self, to: NodeAddress) -> Option<Result<PathNumber, &DesiredRoute>> {
         let request = self.requests.iter().find(|(_, it)| it.to == to && !it.is_alone);
         let way = || self.ways.get(&to).filter(|way| way.wanted.is_none());
         request.map(|(path, _)| Ok(*path)).or_else(|| way().map(Err))
     }
 
-    /// Whether there is a request for a path to `to`: then a packet begins no route.
+    /// Whether a path to `to` is pending; a packet starts no route then.
     pub fn is_requested(&self, to: NodeAddress) -> bool {
         self.requests.values().any(|it| it.to == to)
     }
 
-    /// This path was asked for. The answer is the request of before that it takes the place of, and its path.
+    /// Adds a pending path. Returns the pending request that it replaces, with its path.
     pub fn request(
         &mut self,
         path: PathNumber,
@@ -143,18 +142,18 @@ impl<W> Desired<W> {
         before
     }
 
-    /// The requests whose path is not up.
+    /// The pending paths.
     pub fn requests(&self) -> impl Iterator<Item = (PathNumber, &PendingPath<W>)> {
         self.requests.iter().map(|(path, request)| (*path, request))
     }
 
-    /// There is no such request any more.
+    /// Removes a pending path.
     pub fn cancel(&mut self, path: PathNumber) -> Option<PendingPath<W>> {
         self.requests.remove(&path)
     }
 
-    /// A path is up: if it was requested, it is the route to its node from now on, unless it is alone. The answer is the
-    /// request, and the paths of the route of before, which are to end.
+    /// Handles a path that is up: a pending path becomes the route to its node, unless it is independent.
+    /// Returns the request, and the paths of the previous route, which must end.
     pub fn up(&mut self, path: PathNumber) -> Option<(PendingPath<W>, Vec<PathNumber>)> {
         let request = self.requests.remove(&path)?;
         let is_on_demand = |way: &DesiredRoute| way.wanted.is_some();
@@ -170,13 +169,13 @@ impl<W> Desired<W> {
         Some((request, before))
     }
 
-    /// The node to which a path is part of the route.
+    /// The node whose route a path belongs to.
     pub fn of_path(&self, path: PathNumber) -> Option<NodeAddress> {
         let has = |way: &DesiredRoute| way.route.paths().any(|it| it == path);
         self.ways.iter().find(|(_, way)| has(way)).map(|(node, _)| *node)
     }
 
-    /// The route that a path is part of, or is to become, has this rate from now on. The answer is its paths.
+    /// Sets the rate limit of the route that a path belongs to or will become. Returns the route's paths.
     pub fn set_rate(&mut self, path: PathNumber, rate: u32) -> Vec<PathNumber> {
         if let Some(request) = self.requests.get_mut(&path) {
             request.spec.rate = rate;
@@ -188,7 +187,7 @@ impl<W> Desired<W> {
         way.route.paths().collect()
     }
 
-    /// There is no route to `to` any more. The answer is its paths, which are to end.
+    /// Removes the route to `to`. Returns its paths, which must end.
     pub fn end(&mut self, to: NodeAddress) -> Vec<PathNumber> {
         self.ways.remove(&to).map_or(vec![], |way| way.route.paths().collect())
     }
@@ -214,7 +213,8 @@ mod tests {
         PendingPath { replaces: true, ..request(to, via) }
     }
 
-    /// A route whose only path has failed stays, says why, and is replaced or dropped by its node.
+    /// A route whose only path has failed stays, reports the reason, and can be replaced or dropped by its
+    /// node.
     #[test]
     fn a_route_without_a_path_is_not_stuck() {
         let mut desired = Desired::default();
@@ -243,7 +243,7 @@ mod tests {
         assert!(desired.asked_for(board(4)).is_none());
     }
 
-    /// Packets take the path of before until the other one is up, and go on to if that fails.
+    /// The previous path carries packets until the new one is up, and still does if the new one fails.
     #[test]
     fn the_route_of_before_stays_until_the_other_is_up() {
         let mut desired = Desired::default();
@@ -257,7 +257,7 @@ mod tests {
         assert!(desired.cancel(PathNumber(3)).is_some());
         assert_eq!(desired.ways[&board(4)].spec.via, [board(2)]);
 
-        // Of two that are to replace it the later one counts.
+        // The later of two replacements wins.
         desired.request(PathNumber(4), replacing(4, &[3]));
         let (before, _) = desired.request(PathNumber(5), replacing(4, &[5])).unwrap();
         assert_eq!((before, desired.up(PathNumber(4)).is_none()), (PathNumber(4), true));
@@ -266,8 +266,7 @@ mod tests {
         assert_eq!(desired.ways[&board(4)].route.active(), Some(PathNumber(5)));
     }
 
-    /// One that a packet has begun goes for any that somebody asks for; one that somebody has asked for stays beside
-    /// one that is alone.
+    /// Any explicit request replaces an on-demand route; an explicit route stays beside an independent path.
     #[test]
     fn alone_is_beside_what_was_asked_for() {
         let alone = || PendingPath { is_alone: true, ..request(4, &[2]) };
@@ -295,8 +294,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is asked for, comes up, fails and is dropped: each path belongs to one node or nobody, and none is
-        /// lost of which nobody was told to end it.
+        /// In any sequence of events, each path belongs to at most one node, and a path that is lost is
+        /// reported as ended.
         #[test]
         fn no_path_is_lost(steps in prop::collection::vec((0u8..5, 0u8..3, any::<bool>(), any::<bool>()), 1..60)) {
             let mut desired = Desired::default();

@@ -1,5 +1,5 @@
-//! What becomes of paths: of those that go through here, end here, and begin here. Pure: it has no clock, no
-//! sockets and no chance of its own, and what is to be done comes out as [`Action`]s, in their order.
+//! The state machine of all paths: through this node, to it, and from it. Pure: it has no clock, no sockets and
+//! no random source, and returns an ordered list of [`EngineAction`]s.
 
 mod action;
 mod carried;
@@ -34,56 +34,55 @@ use limits::{MAX_CHANGES, MAX_SET_UPS, NeighbourRates, Replays};
 use refusals::Refusals;
 use relay::Transit;
 
-/// Where random numbers come from.
+/// The random source.
 pub type Rng<'a> = &'a mut dyn FnMut() -> [u8; 32];
 
-/// How many paths go through this node or end here at most.
+/// The maximum number of paths through this node or to it.
 const MAX_SEGMENTS: usize = 4096;
 
-/// How many of them come from one neighbour.
+/// The maximum number of these from one neighbour.
 const MAX_OF_ONE: usize = 2048;
 
-/// How many of them end here, each of which is a device: of all neighbours, so that a quarter of all ends is left for paths
-/// that begin here, and of one.
+/// The maximum number of paths that end here, each of which needs a device: of all neighbours, so that a
+/// quarter of all ends remains for paths that begin here, and of one.
 const MAX_ENDS: usize = 384;
 const MAX_ENDS_OF_ONE: usize = 128;
 
-/// For how long a path that ends here may be without a source that has said which node it is, in seconds.
+/// How long a path that ends here may have an unauthenticated source, in seconds.
 const STRANGER: u64 = 30;
 
-/// How long the next hops may take to answer, in seconds; the source waits twice as long, and so hears of it.
+/// The timeout for the next hops' answer, in seconds. The source waits twice as long, so that it receives the
+/// relay's timeout.
 const TIMEOUT: u64 = 10;
 
-/// By how much the clocks of two nodes may differ, in seconds.
+/// The allowed difference between the clocks of two nodes, in seconds.
 const CLOCKS: u64 = 60;
 
-/// The state of all paths.
 #[derive(Debug, Default)]
 pub struct Engine {
-    /// The neighbours that there is a link to.
+    /// The linked neighbours.
     links: BTreeMap<LinkNumber, NodeAddress>,
     labels: Labels,
-    /// Those that neighbours have given away: what goes with one of them is counted as that of one path.
+    /// Labels that neighbours have assigned. They are unique, because traffic is counted by label.
     given: BTreeSet<(LinkNumber, Label)>,
     ends: EndNumbers,
     replays: Replays,
     rates: NeighbourRates<MAX_SET_UPS>,
     changes: NeighbourRates<MAX_CHANGES>,
     refusals: Refusals,
-    /// By who has asked for them.
+    /// Transit paths, by the requesting neighbour.
     segments: BTreeMap<(LinkNumber, Id), Transit>,
-    /// Of what was asked on: whose it is.
+    /// From the identifiers on the next link to the transit path.
     onward: BTreeMap<(LinkNumber, Id), (LinkNumber, Id)>,
     paths: BTreeMap<PathNumber, SourcePath>,
 }
 
 impl Engine {
-    /// There is a link to `neighbour`.
+    /// Adds a link to `neighbour`.
     pub fn linked(&mut self, link: LinkNumber, neighbour: NodeAddress) {
         self.links.insert(link, neighbour);
     }
 
-    /// The links that there are.
     pub fn links(&self) -> &BTreeMap<LinkNumber, NodeAddress> {
         &self.links
     }
@@ -92,7 +91,7 @@ impl Engine {
         self.links.iter().find(|(_, it)| **it == neighbour).map(|(link, _)| *link)
     }
 
-    /// The link is gone: so is all that went by it.
+    /// Removes a link, and all paths over it.
     pub fn cut(&mut self, link: LinkNumber) -> Vec<EngineAction> {
         let mut actions = vec![];
         for key in self.using(link) {
@@ -107,8 +106,7 @@ impl Engine {
         actions
     }
 
-    /// A neighbour says something of a path. `keys` are those of this node for set-ups, `now` is in seconds
-    /// since 1970.
+    /// Handles a message about a path. `keys` are this node's onion keys, `now` is in seconds since 1970.
     pub fn hear(
         &mut self,
         from: LinkNumber,
@@ -129,7 +127,7 @@ impl Engine {
             }
             LinkMessage::Unreadable(id) => self.unreadable((from, id)),
             LinkMessage::Change { id, sealed } => self.changed((from, id), &sealed, now),
-            // They are of the link, and not of a path.
+            // These messages concern the link, not a path.
             LinkMessage::Probe(_)
             | LinkMessage::Probed(_)
             | LinkMessage::Announcement(_)
@@ -140,7 +138,7 @@ impl Engine {
         }
     }
 
-    /// The other end of a path has shown which node it is.
+    /// Handles the authentication of a path's other end.
     pub fn introduced(&mut self, number: PathNumber, node: NodeAddress) -> Vec<EngineAction> {
         if let Some(path) = self.paths.get_mut(&number) {
             path.stretch.node = Some(node.ip());
@@ -158,7 +156,7 @@ impl Engine {
         vec![EngineAction::Keep(kept::segment_name(*key), kept::segment(segment)), end]
     }
 
-    /// A node is not believed any more: no path leads to it, nor ends here that it has asked for.
+    /// Ends all paths to a revoked node, and all paths from it that end here.
     pub fn forsake(&mut self, node: NodeAddress) -> Vec<EngineAction> {
         let is_its = |segment: &Transit| {
             segment.end_here().is_some_and(|(_, stretch)| stretch.node == Some(node.ip()))
@@ -172,14 +170,14 @@ impl Engine {
         ended.into_iter().chain(dropped).collect()
     }
 
-    /// The end of a path that is here.
+    /// The local end of a path.
     pub fn stretch(&self, number: PathNumber) -> Option<&PathEnd> {
         let ends = self.segments.values().filter_map(Transit::end_here);
         let own = self.paths.iter().map(|(number, path)| (*number, &path.stretch));
         ends.chain(own).find(|(it, _)| *it == number).map(|(_, stretch)| stretch)
     }
 
-    /// The link by which a path goes that begins or ends here.
+    /// The link that a path with a local end uses.
     pub fn link_of(&self, number: PathNumber) -> Option<LinkNumber> {
         let is_it = |segment: &Transit| segment.end_here().is_some_and(|(it, _)| it == number);
         let ends = self.segments.iter().find(|(_, segment)| is_it(segment));
@@ -187,29 +185,29 @@ impl Engine {
         own.or_else(|| ends.map(|((link, _), _)| *link))
     }
 
-    /// A path of this node's own.
+    /// A path of this node.
     pub fn path(&self, number: PathNumber) -> Option<&SourcePath> {
         self.paths.get(&number)
     }
 
-    /// The node that a path of this node's own is to lead to.
+    /// The node that a path of this node was requested to.
     pub fn wanted(&self, number: PathNumber) -> Option<NodeAddress> {
         self.paths.get(&number)?.hops.last().copied()
     }
 
-    /// The paths of this node's own whose other end has not shown yet who it is.
+    /// The paths of this node whose other end is unauthenticated.
     pub fn strangers(&self) -> Vec<PathNumber> {
         let stands =
             |path: &SourcePath| path.state == PathState::Stands && path.stretch.node.is_none();
         self.paths.iter().filter(|(_, path)| stands(path)).map(|(number, _)| *number).collect()
     }
 
-    /// How many paths go through this node, or come to their end here.
+    /// The number of paths through this node or to it.
     pub fn relayed(&self) -> usize {
         self.segments.len()
     }
 
-    /// How many set-ups were refused here since the start, by why.
+    /// The number of refused set-ups since the start, by reason.
     pub fn refusals(&self) -> impl Iterator<Item = (SetupRefusal, u64)> {
         self.refusals.counts()
     }

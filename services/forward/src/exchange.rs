@@ -9,11 +9,11 @@ pub fn public(secret: &[u8; 32]) -> [u8; 32] {
     MontgomeryPoint::mul_base_clamped(*secret).to_bytes()
 }
 
-/// The key for X25519 (RFC 7748) that belongs to an ed25519 key: the same point in the other form of the curve
-/// (RFC 7748, 4.1). Its secret is `Key::exchange_secret`.
+/// The X25519 key (RFC 7748) of an Ed25519 key: the same point in the other form of the curve (RFC 7748, 4.1).
+/// Its secret is `Key::exchange_secret`.
 ///
-/// There is none if the key is no point of the curve, or one of small order, with which every secret gives
-/// the same few results.
+/// `None` if the key is not a point of the curve, or is one of small order, for which all secrets give the same
+/// few results.
 pub fn exchange_key(key: &PublicKey) -> Option<[u8; 32]> {
     let point = CompressedEdwardsY(*key.as_bytes()).decompress()?;
     (!point.is_small_order()).then(|| point.to_montgomery().to_bytes())
@@ -25,7 +25,7 @@ mod tests {
     use octet_node::key::PrivateKey;
     use proptest::prelude::*;
 
-    /// The two of them come to one secret, as everything here counts on.
+    /// Both sides derive the same secret.
     #[test]
     fn both_sides_come_to_one_secret() {
         let (ours, theirs) = ([7; 32], [9; 32]);

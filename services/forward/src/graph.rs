@@ -1,7 +1,7 @@
-//! Which paths there are: the shortest ones within limits, and two that share no relay.
+//! Path search: the shortest paths within constraints, and pairs of relay-disjoint paths.
 //!
-//! What is shortest is asked with at most [`HOPS`] hops. Dijkstra's algorithm, and the crates that have it,
-//! does not answer that: the cheapest way to a node in between may take hops that are needed later.
+//! Paths have at most [`HOPS`] hops. Plain Dijkstra does not solve that: the cheapest path to a node in between
+//! may use up hops that are needed later.
 
 mod disjoint;
 mod several;
@@ -16,18 +16,18 @@ pub use crate::onion::HOPS;
 use crate::topology::Topology;
 use octet_node::address::NodeAddress;
 
-/// The most paths that are asked for at once.
+/// The maximum number of paths per search.
 pub const PATHS: usize = 8;
 
-/// How much longer a 255th of what is sent being lost makes a link, in tenths of a millisecond: a sender sends
-/// again, and slower.
+/// The length in tenths of a millisecond that each 255th of loss adds to a link: loss causes retransmissions
+/// and lowers the throughput.
 const LOSS: u32 = 10;
 
-/// By how much the length of a link counts more than that it is one hop more. As two paths have no more hops
-/// together, of what is equally long that with fewer hops is shorter.
+/// The weight of a link's length against one hop. Two paths together have fewer hops than this, so of paths of
+/// equal length the one with fewer hops wins.
 const PER_LENGTH: u64 = 16;
 
-/// The network as it is announced: links that both ends announce.
+/// The network graph: the links that both ends announce.
 #[derive(Debug, Clone, Default)]
 pub struct Graph {
     addresses: Vec<NodeAddress>,
@@ -48,46 +48,47 @@ struct Edge {
     length: u32,
 }
 
-/// What a path must keep to.
+/// The constraints on a path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PathConstraints {
-    /// Relays that are not wanted.
+    /// Relays to avoid.
     pub avoid: BTreeSet<NodeAddress>,
-    /// The most that each relay may ask for 2^30 bytes, in millionths of the unit of account.
+    /// The maximum price of each relay for 2^30 bytes, in millionths of the unit of account.
     pub price: Option<u32>,
-    /// The most that the path may be long, as [`Path::length`] has it.
+    /// The maximum length, in the unit of [`CandidatePath::length`].
     pub length: Option<u32>,
-    /// The least that each link must carry, in kbit/s.
+    /// The minimum capacity of each link, in kbit/s.
     pub capacity: u32,
-    /// The least number of relays, below [`HOPS`].
+    /// The minimum number of relays, below [`HOPS`].
     pub relays: usize,
 }
 
-/// A path, from the source to whom it wants to reach.
+/// A path from the source to the destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CandidatePath {
-    /// The nodes after the source, the end included: 1 to [`HOPS`].
+    /// The nodes after the source, the destination included: 1 to [`HOPS`].
     pub hops: Vec<NodeAddress>,
-    /// The latency one way in tenths of a millisecond, and one millisecond for each 255th that a link loses.
+    /// The one-way latency in tenths of a millisecond, plus one millisecond for each 255th of loss of each
+    /// link.
     pub length: u32,
-    /// What the weakest link carries, in kbit/s.
+    /// The capacity of the weakest link, in kbit/s.
     pub capacity: u32,
-    /// What all relays together ask for 2^30 bytes, in millionths of the unit of account.
+    /// The total price of all relays for 2^30 bytes, in millionths of the unit of account.
     pub price: u64,
 }
 
-/// A question to the graph, in its own numbers.
+/// A search, with nodes as indices.
 struct Wanted<'a> {
     graph: &'a Graph,
     from: usize,
     to: usize,
-    /// Of each node whether it may be in between.
+    /// For each node, whether it may be a relay.
     between: Vec<bool>,
     limits: &'a PathConstraints,
 }
 
 impl Graph {
-    /// What `topology` says.
+    /// Builds the graph of `topology`.
     pub fn of(topology: &Topology) -> Self {
         let addresses: Vec<_> = topology.iter().map(SignedAnnouncement::address).collect();
         let numbers: BTreeMap<_, _> = addresses.iter().copied().zip(0..).collect();
@@ -106,11 +107,11 @@ impl Graph {
         Self { addresses, nodes }
     }
 
-    /// The `count` shortest paths that do not pass any node twice, the shortest first; at most [`PATHS`].
+    /// The `count` shortest loop-free paths, the shortest first; at most [`PATHS`].
     ///
-    /// Where there are to be two relays or more, a path is sought by way of the shortest to each node with each
-    /// number of hops. So there may be a shorter one than is found, or one where none is found: to go round is
-    /// not to pass a node twice, and to be sure of that takes too long.
+    /// With a minimum of two or more relays, the search extends the shortest path to each node for each number
+    /// of hops. It may then miss a shorter path, or the only one: an exact search for loop-free paths takes too
+    /// long.
     pub fn paths(
         &self,
         from: NodeAddress,
@@ -122,12 +123,11 @@ impl Graph {
         wanted.several(count.min(PATHS)).iter().map(|path| self.path(path)).collect()
     }
 
-    /// Two paths that have no relay and no link in common, if there are two; of all pairs one that together is
-    /// shortest.
+    /// Two paths without a common relay or link, if there are any: a pair of minimum total length.
     ///
-    /// A pair is found whenever there is one, unless each pair that is shortest, or has the fewest hops,
-    /// together has a path that is longer than the limits or [`HOPS`] allow. Then it is sought for each of the
-    /// [`PATHS`] shortest paths: to find one whenever there is one would take too long (it is NP-hard).
+    /// A pair is always found, unless each pair of minimum total length or minimum number of hops contains a
+    /// path that exceeds the constraints or [`HOPS`]. Then a partner is searched for each of the [`PATHS`]
+    /// shortest paths. An exact search would be NP-hard.
     pub fn disjoint(
         &self,
         from: NodeAddress,
@@ -155,7 +155,7 @@ impl Graph {
         (start != end).then_some(Wanted { graph: self, from: start, to: end, between, limits })
     }
 
-    /// The path over the nodes with these numbers, the source first.
+    /// The path over these node indices, the source first.
     fn path(&self, numbers: &[usize]) -> CandidatePath {
         let edges: Vec<_> = numbers.windows(2).filter_map(|it| self.edge(it[0], it[1])).collect();
         let relays = numbers.iter().skip(1).take(numbers.len().saturating_sub(2));
@@ -179,7 +179,7 @@ impl Edge {
 }
 
 impl Wanted<'_> {
-    /// The links from a node that the limits allow, to where one may go.
+    /// The usable links from a node.
     fn edges(&self, from: usize) -> impl Iterator<Item = &Edge> {
         let fits = |edge: &&Edge| {
             edge.capacity >= self.limits.capacity && (edge.to == self.to || self.between[edge.to])
@@ -187,7 +187,7 @@ impl Wanted<'_> {
         self.graph.nodes[from].edges.iter().filter(fits)
     }
 
-    /// Whether a path has not too many hops and is not too long.
+    /// Whether a path meets the limits on hops and length.
     fn keeps(&self, path: &[usize]) -> bool {
         let relays = path.len().saturating_sub(2);
         path.len() <= HOPS + 1 && relays >= self.limits.relays && self.cost(path) <= self.most()
@@ -198,7 +198,7 @@ impl Wanted<'_> {
         edges.map(Edge::cost).sum()
     }
 
-    /// The most that a path may cost.
+    /// The maximum cost of a path.
     fn most(&self) -> u64 {
         let length = self.limits.length.unwrap_or(u32::MAX);
         u64::from(length) * PER_LENGTH + PER_LENGTH - 1

@@ -1,12 +1,12 @@
-//! What the two ends of a path say to each other within it: who they are, whether they are there, and whether the
-//! one may leave by the other.
+//! Messages between the two ends of a path: introductions, pings, MTU probes, and requests for an exit.
 //!
 //! One message in a datagram of UDP, within the path's own WireGuard. The first byte is the version (1), the
-//! second the kind: 3 ping, 4 the answer to it, 5 ping, and send to me by this path, 6 I want to leave by you, 7 you may,
-//! 8 you may not, 9 who I am, 10 the same and I know you. Of the first three a number (8) follows; of 6 nothing, of 7 an
-//! IPv4 address (4), of 8 the reason (1); 11 whether a packet of this length passes, and 12 it has come: the length of
-//! the IPv6 packet (2), and of 11 zeros behind it; of 9 and 10 the node's certificate (2 bytes of length before it) and the
-//! signature of its forward (64). 1 and 2 were introductions that named no receiver: they are not taken any more.
+//! second the kind: 3 ping, 4 pong, 5 ping that asks the peer to answer over this path, 6 exit request, 7 exit
+//! granted, 8 exit refused, 9 introduction, 10 introduction to an authenticated peer. Of the first three a
+//! number (8) follows; of 6 nothing, of 7 an IPv4 address (4), of 8 the reason (1); 11 is an MTU probe and 12
+//! its answer: the length of the IPv6 packet (2), and for 11 zeros as padding; of 9 and 10 the node's
+//! certificate (after its length in 2 bytes) and the signature by its `forward` key (64). 1 and 2 were
+//! introductions without a receiver; they are not accepted any more.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -33,40 +33,40 @@ pub const LONGEST: usize = mtu::LONGEST_OF_PATH as usize - HEADERS;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Inner {
-    /// Which node this is; and whether it knows already which the other is.
+    /// The sender's introduction.
     Introduction {
-        /// The node's word on the key of its forward.
+        /// The node's certificate of its `forward` key.
         certificate: Box<Certificate>,
-        /// That key's on this path.
+        /// The signature by that key over this path.
         signature: [u8; SIGNATURE],
-        /// Whether the other one has introduced itself.
+        /// Whether the sender has authenticated the receiver.
         knows: bool,
     },
-    /// Whether the other end is there; what is sent to it does not take this path, if this node has asked for it.
+    /// A ping. If the sender requested this path, it does not use the path for packets to the receiver.
     Ping(u64),
     Pong(u64),
-    /// As [`Ping`](Self::Ping); and what is sent to this node is to come by this path.
+    /// Like [`Ping`](Self::Ping), and asks for packets to the sender to take this path.
     Use(u64),
-    /// Devices of this node's lan are to leave by the other one.
+    /// A request to be the exit of the sender's LAN.
     Leave,
-    /// They may, with this address.
+    /// Grants an exit, with this address.
     Place(Ipv4Addr),
     NoPlace(ExitRefusal),
-    /// Whether a packet of this length passes: it has it.
+    /// An MTU probe of this length.
     MtuProbe(u16),
-    /// One of this length has come.
+    /// The answer to an MTU probe of this length.
     MtuProbed(u16),
 }
 
-/// Why nobody's devices leave by this node, or not those.
+/// Why an exit request is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitRefusal {
-    /// Its owner lets nothing from paths outside.
+    /// The exit's policies allow nothing from `path` to `uplink`.
     Policy,
     Full,
-    /// It leaves by the other one itself.
+    /// The sender is itself the exit of the other node.
     Mutual,
-    /// Its kernel does not take it.
+    /// The kernel refused the tunnel.
     Failed,
 }
 
@@ -94,12 +94,12 @@ impl fmt::Display for ExitRefusal {
     }
 }
 
-/// Who speaks at a path's end. More may come: a source that does not say which node it is.
+/// The sender's role on a path. Roles may be added, such as a source that stays anonymous.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndRole {
-    /// The node that has asked for the path.
+    /// The node that requested the path.
     Source,
-    /// The node that it was asked for.
+    /// The node at the path's end.
     End,
 }
 
@@ -120,16 +120,16 @@ impl EndRole {
     }
 }
 
-/// What an introduction is about: who speaks to whom, on which path. A node that is asked for a path could ask a third one
-/// for another, give each the key of the other, and so have the source introduce itself to the third: it says to whom it
-/// speaks.
+/// The signed context of an introduction: sender, receiver and path. Without the receiver, a node in the middle
+/// could request a path to a third node, exchange the keys, and have the source introduce itself to the third
+/// node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct About {
-    /// The role of who speaks.
+    /// The sender's role.
     pub role: EndRole,
-    /// The addresses of both nodes: of who speaks, and of who listens.
+    /// The node addresses of sender and receiver.
     pub nodes: (Ipv6Addr, Ipv6Addr),
-    /// The public keys of the path: of who speaks, and of who listens. Only on this path do these meet.
+    /// The public keys of the path, of sender and receiver. This pair exists on this path only.
     pub keys: ([u8; 32], [u8; 32]),
 }
 
@@ -172,7 +172,7 @@ impl Inner {
         }
     }
 
-    /// Reads one. `None` if it is none.
+    /// Decodes a message. `None` if it is malformed.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (&[version, kind], rest) = bytes.split_first_chunk()?;
         if version != VERSION {
@@ -213,12 +213,12 @@ impl Inner {
     }
 }
 
-/// Whether it is an introduction of an older version, which could have been meant for another node.
+/// Whether this is an introduction of an older version, which did not name its receiver.
 pub fn is_outdated(bytes: &[u8]) -> bool {
     matches!(bytes, [VERSION, 1 | 2, ..])
 }
 
-/// Whether who has this certificate has signed that it is who speaks, to this node and on this path.
+/// Whether the certified key has signed this introduction.
 pub fn is_at_the_other_end(
     certificate: &Certificate,
     signature: &[u8; SIGNATURE],
@@ -230,8 +230,8 @@ pub fn is_at_the_other_end(
         && verify(&statement.key, Domain::Introduction, &about.body(), signature)
 }
 
-/// Whether a certificate counts by what the map of the box says. Of a node that is not in the map it says nothing,
-/// unless it was revoked; of one that is, no key counts that the map knows a later one than.
+/// Whether the membership map accepts a certificate. A node that is not in the map is accepted unless it was
+/// revoked; a node that is must not use a key older than the one in the map.
 pub fn counts(certificate: &Certificate, map: &Map) -> bool {
     let said = certificate.statement();
     let known = map.of(&said.node).and_then(|member| member.certificate(UNIT));
@@ -261,7 +261,7 @@ mod tests {
         NodeAddress::of(&certified.certificate.statement().node).ip()
     }
 
-    /// Whether who hears it believes it.
+    /// Whether the receiver accepts the introduction.
     fn is_believed(certified: &Certified, said: &About, heard: &About) -> bool {
         let inner = Inner::introduce(certified, said, true);
         assert_eq!(Inner::from_bytes(&inner.to_bytes()), Some(inner.clone()));
@@ -291,8 +291,8 @@ mod tests {
         assert!(!is_believed(&mixed, &about, &about));
     }
 
-    /// The node `between` was asked for a path, and has asked `third` for one with the source's key, which has answered with
-    /// its own: the two meet on one path, and neither is the node that the other one wants.
+    /// The node `between` was requested as the end, and requests a path to `third` with the source's key. The
+    /// two ends then share a path, but neither is the node that the other one wants.
     #[test]
     fn a_node_between_cannot_pass_itself_off_as_the_source() {
         let (source, between, third) = (certified(UNIT), certified(UNIT), certified(UNIT));
@@ -333,7 +333,7 @@ mod tests {
             |revoked| Map::new(one.public(), MapVersion::default(), vec![member.clone()], revoked);
         let before = map(vec![]);
         assert!(counts(&certificate(&one, new, 2), &before));
-        // The map may be behind.
+        // The map may be outdated.
         assert!(counts(&certificate(&one, old, 3), &before));
         assert!(!counts(&certificate(&one, old, 1), &before));
         assert!(!counts(&certificate(&one, old, 2), &before));
@@ -345,7 +345,7 @@ mod tests {
         assert!(counts(&certificate(&stranger, old, 1), &after));
     }
 
-    /// Any address but one of those that exits give would be somebody's: the node's own, or that of its way out.
+    /// Only addresses that exits assign are accepted: others could be the node's own or its gateway's.
     #[test]
     fn places_are_what_they_are() {
         let place = |address: &str| Inner::Place(address.parse().unwrap());

@@ -1,13 +1,13 @@
-//! What the kernel is told: devices, routes, labels. It moves the packets.
+//! Configures the kernel, which forwards the packets: devices, routes, labels.
 //!
 //! | device | what it is |
 //! |---|---|
 //! | `fwg` | WireGuard to all neighbours |
 //! | `fl<N>` | MPLS in IP (RFC 4023) to neighbour N, within `fwg` or plain |
-//! | `fout`, `fin` | a pair: what leaves a label path goes out by the one and comes in by the other |
-//! | `fp<N>` | WireGuard from end to end of path N |
-//! | `fvpn` | a tunnel to the exit of the lan |
-//! | `fx<N>` | a tunnel to the node with place N, which leaves by this one |
+//! | `fout`, `fin` | a veth pair: packets that leave a label path are sent to one and received from the other |
+//! | `fp<N>` | end-to-end WireGuard of path N |
+//! | `fvpn` | the tunnel to the LAN's exit |
+//! | `fx<N>` | the tunnel to the client with slot N, whose exit this node is |
 
 pub mod labels;
 pub mod links;
@@ -26,13 +26,13 @@ use rtnetlink::packet_route::route::RouteProtocol;
 
 use wireguard::Wireguard;
 
-/// The number of the routes that are forward's (rtnetlink(7), `rtm_protocol`).
+/// The protocol number of `forward`'s routes (rtnetlink(7), `rtm_protocol`).
 const PROTOCOL: u8 = 202;
 
-/// Of forward's devices, what all names begin with.
+/// The prefix of `forward`'s device names.
 const PREFIX: char = 'f';
 
-/// The kernel did not do what it was asked.
+/// A kernel request failed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {what}: {why}")]
 pub struct KernelError {
@@ -47,7 +47,7 @@ impl KernelError {
     }
 }
 
-/// The connections to the kernel.
+/// The netlink connections.
 #[derive(Debug)]
 pub struct ForwardKernel {
     route: Handle,
@@ -55,10 +55,9 @@ pub struct ForwardKernel {
 }
 
 impl ForwardKernel {
-    /// Connects. It has to be called within a runtime of tokio, on which the connections go on.
+    /// Connects. It must be called within a Tokio runtime, which drives the connections.
     ///
-    /// # Errors
-    /// There is no netlink to be had, or the module `wireguard` is not there.
+    /// # Errors Netlink is unavailable, or the module `wireguard` is not loaded.
     pub async fn connect() -> Result<Self, KernelError> {
         let (connection, route, _) =
             rtnetlink::new_connection().map_err(KernelError::to("connect to the kernel"))?;
@@ -66,7 +65,7 @@ impl ForwardKernel {
         Ok(Self { route, wireguard: Wireguard::connect().await? })
     }
 
-    /// The number of the device `name`.
+    /// The index of the device `name`.
     async fn index(&self, name: &str) -> Result<Option<u32>, KernelError> {
         netlink::index(&self.route, name).await.map_err(KernelError::to(format!("look for {name}")))
     }
@@ -76,16 +75,15 @@ impl ForwardKernel {
         found.ok_or("there is none").map_err(KernelError::to(format!("find the device {name}")))
     }
 
-    /// The devices that are forward's.
+    /// The devices of `forward`.
     ///
-    /// # Errors
-    /// The kernel does not list them.
+    /// # Errors The kernel refuses the dump.
     pub async fn devices(&self) -> Result<Vec<String>, KernelError> {
         let names = netlink::names(&self.route).await.map_err(KernelError::to("list devices"))?;
         Ok(names.into_iter().filter(|name| name.starts_with(PREFIX)).collect())
     }
 
-    /// Removes a device, and with it its routes.
+    /// Removes a device and its routes.
     pub async fn remove(&self, name: &str) -> Result<(), KernelError> {
         if let Some(index) = self.index(name).await? {
             let removed = self.route.link().del(index).execute().await;
@@ -95,12 +93,12 @@ impl ForwardKernel {
     }
 }
 
-/// Of a route, that it is forward's.
+/// Marks a route as one of `forward`'s.
 fn ours() -> RouteProtocol {
     RouteProtocol::from(PROTOCOL)
 }
 
-/// Sets a value of `/proc/sys/net`.
+/// Writes a sysctl below `/proc/sys/net`.
 fn set(what: &str, value: &str) -> Result<(), KernelError> {
     let path = format!("/proc/sys/net/{what}");
     std::fs::write(&path, value).map_err(KernelError::to(format!("set {path} to {value}")))

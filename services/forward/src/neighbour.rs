@@ -63,7 +63,7 @@ impl LinkNeighbour {
     }
 }
 
-/// The neighbour's address in these bytes ([`Neighbour::to_bytes`]).
+/// The address of the neighbour of which these bytes were made ([`LinkNeighbour::to_bytes`]).
 pub fn address_in(bytes: &[u8]) -> Option<NodeAddress> {
     bytes.first_chunk().map(|node| NodeAddress::of(&PublicKey::new(*node)))
 }

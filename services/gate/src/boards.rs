@@ -1,5 +1,5 @@
-//! Where the boards behind this node are, by the cluster's map: a thread waits for that, and nobody else
-//! does.
+//! The gates of the boards behind this node, from the membership map. A thread follows the map, so that no
+//! other task waits for it.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -12,7 +12,7 @@ use octet_node::map::{Map, Member, Update, follow};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
-/// Room for the thread's stack, in bytes: a map is parsed on it.
+/// The thread's stack size in bytes: it parses the map.
 const STACK: usize = 256 << 10;
 
 /// The pause before `cluster` is asked again.
@@ -23,24 +23,23 @@ pub struct BoardGates {
     port: u16,
 }
 
-/// The gate of a board.
+/// A board's gate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BoardGate {
     pub address: SocketAddr,
-    /// What the map says about it, for whom wants to know which node it must be.
+    /// The board's entry in the map, which tells the client which node to expect.
     pub entry: Value,
 }
 
 impl BoardGates {
-    /// Those of the map that the unit at `socket` gives; their gates listen at `port`.
+    /// Follows the map of the unit at `socket`; the gates listen at `port`.
     ///
-    /// # Errors
-    /// There are no threads to be had.
+    /// # Errors No thread can be started.
     pub fn keep(socket: PathBuf, port: u16) -> io::Result<Self> {
         let (sender, map) = watch::channel(None);
         let run = move || {
             loop {
-                // What it said last stays until it says something else.
+                // The last map stays valid until a newer one arrives.
                 let _ = follow(&socket, |update: Update| {
                     sender.send_replace(update.map.map(|signed| signed.map().clone()));
                     !sender.is_closed()
@@ -55,11 +54,10 @@ impl BoardGates {
         Ok(Self { map, port })
     }
 
-    /// The gate of board `number`, if this node, which is `own`, holds the map: the others reach no board
-    /// but themselves. A coordinator that is a board is reached by its number, too.
+    /// The gate of board `number`, if this node, `own`, is the coordinator: other nodes reach only themselves.
+    /// A coordinator that is a board is reached by its number, too.
     ///
-    /// # Errors
-    /// It does not, or has no such board.
+    /// # Errors This node is not the coordinator, or there is no such board.
     pub fn find(&self, own: Option<PublicKey>, number: u64) -> Result<BoardGate, Failure> {
         let map = self.map.borrow();
         let map = map.as_ref().filter(|map| Some(map.coordinator) == own).ok_or_else(|| {
@@ -80,7 +78,7 @@ impl BoardGates {
 }
 
 fn find(map: &Map, number: u64, port: u16) -> Option<BoardGate> {
-    // The router, which is 0, is no board.
+    // Number 0 is the router, which is not a board.
     let number = u8::try_from(number).ok().filter(|number| *number > 0)?;
     let member = map.member(number)?;
     let v4 = member.addresses.iter().find_map(|address| match address {
@@ -115,11 +113,11 @@ mod tests {
         let found = find(&map, 3, 4040).unwrap();
         assert_eq!(found.address.to_string(), "10.20.3.2:4040");
         assert_eq!(found.entry["node"], json!(board));
-        // Not the router itself, no board that is not there, and no number that wraps around.
+        // Refused: the router itself, a board that does not exist, and numbers that overflow.
         for number in [0, 1, 256 + 3, u64::MAX] {
             assert_eq!(find(&map, number, 4040), None, "{number}");
         }
-        // A coordinator that is a board is one like others.
+        // A coordinator that is a board is treated like any board.
         let members = vec![member(2, router, &["10.20.2.2"]), member(3, board, &["10.20.3.2"])];
         let managed = Map::new(router, MapVersion::default(), members, vec![]);
         for (number, node) in [(2, router), (3, board)] {

@@ -1,4 +1,4 @@
-//! Which address may try, and how often. No clock and no socket in here.
+//! The rate limit of connection attempts per address. Pure: it has no clock and no socket.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -8,12 +8,11 @@ use octet_node::limits::client;
 
 use crate::limits::GateLimits;
 
-/// How many addresses are remembered. When there are more, the one that is nearest to being quiet is
-/// forgotten.
+/// The maximum number of remembered addresses. Above it, the address that has recovered most is forgotten.
 const MAX_ADDRESSES: usize = 1024;
 
-/// Who tries: an IPv4 address, or the network of an IPv6 address (64 bits, the least that one
-/// customer has), but of the link's own addresses each.
+/// The unit of rate limiting: an IPv4 address, or the /64 of an IPv6 address, the smallest network of one
+/// customer; link-local addresses count individually.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ClientNetwork(IpAddr);
 
@@ -29,18 +28,18 @@ impl From<IpAddr> for ClientNetwork {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RateDecision {
     Come,
-    /// They have tried too often; from now on.
+    /// The limit is exceeded with this attempt.
     LimitedFromNow,
     Limited,
 }
 
-/// Who has tried of late: until when each has used up what it may (a moment of the generic cell rate
-/// algorithm, ITU-T I.371), and whether it was told to be limited.
+/// The recent clients, each with its theoretical arrival time (generic cell rate algorithm, ITU-T I.371), and
+/// whether the limit was reported.
 #[derive(Debug, Default)]
 pub struct RateLimiter(HashMap<ClientNetwork, (Duration, bool)>);
 
 impl RateLimiter {
-    /// Somebody tries at `now`.
+    /// Handles an attempt at `now`.
     pub fn knock(
         &mut self,
         origin: ClientNetwork,
@@ -65,7 +64,7 @@ impl RateLimiter {
         RateDecision::Come
     }
 
-    /// Who has tried turned out to be an operator: it does not count.
+    /// Refunds an attempt that turned out to be an operator's.
     pub fn welcome(&mut self, origin: ClientNetwork, limits: &GateLimits) {
         if let Some((used, _)) = self.0.get_mut(&origin) {
             *used = used.saturating_sub(limits.interval);
@@ -73,8 +72,8 @@ impl RateLimiter {
     }
 }
 
-/// Of the connections under way, in their order, the one that is to go when there is no room: the
-/// oldest of the address that has the most.
+/// The connection to drop if there is no room: the oldest of the address with the most. `under_way` is in order
+/// of arrival.
 pub fn to_go(under_way: &[ClientNetwork]) -> Option<usize> {
     let count = |origin: &ClientNetwork| under_way.iter().filter(|other| *other == origin).count();
     let most = under_way.iter().map(count).max()?;
@@ -109,7 +108,7 @@ mod tests {
             door.knock(one, seconds(100) + limits.interval, &limits),
             RateDecision::LimitedFromNow
         );
-        // An operator may come as often as it likes.
+        // Operators may connect as often as they like.
         for _ in 0..100 {
             assert_eq!(door.knock(origin("10.0.0.3"), seconds(200), &limits), RateDecision::Come);
             door.welcome(origin("10.0.0.3"), &limits);
@@ -135,7 +134,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// However many come: the table is bounded, and nobody gets more than burst and rate.
+        /// For any sequence of attempts, the table is bounded, and no client exceeds burst and rate.
         #[test]
         fn bounded(knocks in prop::collection::vec((any::<u16>(), 0u64..3), 1..3000)) {
             let (mut door, limits) = (RateLimiter::default(), GateLimits::default());

@@ -1,4 +1,4 @@
-//! From a connection to an operator: TLS, whose key it is, and whether there is room.
+//! From a TCP connection to an operator: the TLS handshake, the operator's key, and the connection limit.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -27,10 +27,10 @@ use crate::places::SessionPermit;
 use crate::session;
 use octet_node::frames::{Broken, send};
 
-/// The pause after the kernel could not give a connection.
+/// The pause after the kernel could not accept a connection.
 const RETRY_DELAY: std::time::Duration = std::time::Duration::from_millis(100);
 
-/// What the gate shows of itself: its key, and the certificate that says whose gate it is.
+/// The gate's identity: its key, and the certificate by its node.
 #[derive(Clone)]
 pub struct GateIdentity {
     tls: Arc<ServerConfig>,
@@ -38,10 +38,9 @@ pub struct GateIdentity {
 }
 
 impl GateIdentity {
-    /// Shows `certified`.
+    /// Makes the identity of a certified key.
     ///
-    /// # Errors
-    /// TLS does not take the key.
+    /// # Errors TLS refuses the key.
     pub fn new(certified: &Certified) -> Result<Self, rustls::Error> {
         let tls = tls::server(&certified.key, tls::AlpnProtocol::Control)?;
         Ok(Self { tls, hello: Hello::new(certified.certificate.clone()) })
@@ -52,24 +51,23 @@ pub struct OperatorListener {
     gate: Rc<Gate>,
     shown: RefCell<Option<GateIdentity>>,
     door: RefCell<RateLimiter>,
-    /// Connections whose peer has not yet shown its key, in the order they came.
+    /// Connections during the handshake, in order of arrival.
     under_way: RefCell<VecDeque<(ClientNetwork, AbortHandle)>>,
     start: Instant,
 }
 
 impl OperatorListener {
-    /// Leads to `gate`.
     pub fn new(gate: Rc<Gate>) -> Rc<Self> {
         let (shown, door, under_way) = Default::default();
         Rc::new(Self { gate, shown, door, under_way, start: Instant::now() })
     }
 
-    /// From now on the gate shows `shown`. Whoever is in, stays.
+    /// Replaces the identity for new connections.
     pub fn show(&self, shown: GateIdentity) {
         *self.shown.borrow_mut() = Some(shown);
     }
 
-    /// Takes whoever connects to `listener`, for good.
+    /// Accepts connections on `listener`, forever.
     pub async fn keep(self: Rc<Self>, listener: TcpListener) {
         loop {
             match listener.accept().await {
@@ -105,7 +103,7 @@ impl OperatorListener {
         self.under_way.borrow_mut().push_back((origin, handle.abort_handle()));
     }
 
-    /// Sees that one more can show its key.
+    /// Makes room for another handshake.
     fn make_room(&self) {
         let mut under_way = self.under_way.borrow_mut();
         under_way.retain(|(_, task)| !task.is_finished());
@@ -119,7 +117,7 @@ impl OperatorListener {
         }
     }
 
-    /// The peer shows its key.
+    /// Performs the handshake.
     async fn enter(
         self: Rc<Self>,
         stream: TcpStream,
@@ -148,7 +146,7 @@ impl OperatorListener {
         say!("{from}: refused, it has shown no key: {problem}");
     }
 
-    /// Says whose gate it is to whom holds `key`, and lets operators in.
+    /// Sends the hello to the holder of `key`, and serves operators.
     async fn greet(
         self: Rc<Self>,
         mut stream: TlsStream<TcpStream>,
@@ -187,7 +185,7 @@ impl OperatorListener {
     }
 }
 
-/// Serves an operator, in a task of its own that nobody drops to make room.
+/// Serves an operator, in a task that is not dropped to make room.
 async fn converse(
     gate: Rc<Gate>,
     stream: TlsStream<TcpStream>,
@@ -205,7 +203,7 @@ async fn converse(
     }
 }
 
-/// A place among the operators that are connected.
+/// A session permit for the operator.
 fn admit(gate: &Gate, operator: &OperatorKey) -> Result<SessionPermit, Failure> {
     let place = gate.sessions.take(operator, &gate.limits.sessions);
     place.ok_or_else(|| {

@@ -1,4 +1,4 @@
-//! What all connections of the gate share.
+//! The shared state of all connections.
 
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
@@ -20,45 +20,43 @@ use crate::places::SessionLimit;
 use crate::trusted::Trusted;
 use crate::units::UnitVerbs;
 
-/// How much of a command's arguments the log shows, in bytes.
+/// The maximum length of a command's arguments in the log, in bytes.
 const SHOWN: usize = 200;
 
 pub struct Gate {
     pub operators: RefCell<Operator>,
-    /// Who is in, and what ends that.
+    /// The connected operators, with their abort handles.
     pub connected: RefCell<Vec<(OperatorKey, AbortHandle)>>,
     /// The folder of the units' sockets.
     pub sockets: PathBuf,
-    /// What it gives at most.
     pub limits: GateLimits,
-    /// The way to all units.
+    /// The connections to all units.
     pub units: UnitVerbs,
-    /// Signed commands that were run. A thread holds it while it writes the file.
+    /// The executed signed commands. A thread holds the lock while it writes the file.
     pub ids: Arc<Mutex<Ids>>,
-    /// The time, as far as it was stated.
+    /// The trusted time.
     pub trusted: RefCell<Trusted>,
-    /// The node, once `identity` has named it.
+    /// This node's key, once `identity` has reported it.
     pub node: Cell<Option<PublicKey>>,
-    /// How many connections each operator has.
+    /// The sessions per operator.
     pub sessions: SessionLimit,
-    /// How many of them are handed on to boards.
+    /// The relayed sessions per operator.
     pub relays: SessionLimit,
     pub boards: BoardGates,
-    /// What was counted since the start.
     pub counts: GateCounts,
 }
 
-/// What was counted since the start.
+/// Counters since the start.
 #[derive(Default)]
 pub struct GateCounts {
-    /// Connections turned away because their address had tried too often.
+    /// Connections that were refused because their address exceeded the rate limit.
     pub limited: Cell<u64>,
-    /// Connections whose peer did not show a key.
+    /// Connections whose peer proved no key.
     pub keyless: Cell<u64>,
-    /// Peers that were no operators.
+    /// Peers with unknown keys.
     pub strangers: Cell<u64>,
     pub refused: Cell<u64>,
-    /// Commands that were handed on.
+    /// Forwarded commands.
     pub commands: Cell<u64>,
 }
 
@@ -67,13 +65,12 @@ pub fn count(cell: &Cell<u64>) {
 }
 
 impl Gate {
-    /// The operator whose key is `key`.
     pub fn operator(&self, key: &PublicKey) -> Option<OperatorKey> {
         self.operators.borrow().keys.iter().find(|operator| operator.key == *key).cloned()
     }
 
-    /// Lets in whom `operators` names from now on. Whoever is in and may something else now, or
-    /// nothing, has to come again: what was begun was begun by another right.
+    /// Replaces the list of operators. Connected operators whose rights have changed are disconnected, because
+    /// their running commands were authorized by the old rights.
     pub fn let_in(&self, operators: Operator) {
         if operators == *self.operators.borrow() {
             return;
@@ -90,17 +87,16 @@ impl Gate {
         *self.operators.borrow_mut() = operators;
     }
 
-    /// Sees that `operator` may use `verb` of `unit`.
+    /// Authorizes `operator` to use `verb` of `unit`.
     ///
-    /// # Errors
-    /// It may not, or there is no such verb.
+    /// # Errors The operator lacks the capability, or there is no such verb.
     pub async fn allow(
         &self,
         operator: &OperatorKey,
         unit: &UnitName,
         verb: &str,
     ) -> Result<(), Failure> {
-        // What there is to be asked is no secret to who may ask anything at all.
+        // Every operator may list the verbs.
         if verb == DESCRIBE || unit.as_str() == GATE && verb == VERBS {
             return Ok(());
         }
@@ -122,27 +118,27 @@ impl Gate {
     }
 }
 
-/// Who asks, for the log.
+/// The caller, for the log.
 pub struct CallerName<'a> {
     pub operator: &'a OperatorKey,
-    /// From where: an address, or which service carried it.
+    /// The remote address, or the service that relayed the command.
     pub from: &'a str,
 }
 
 impl CallerName<'_> {
-    /// One line of the log about a command of this operator.
+    /// Logs one command of this operator.
     pub fn audit(&self, unit: &UnitName, verb: &str, args: &str, outcome: &str) {
         let OperatorKey { name, key, .. } = self.operator;
         say!("{name} {key} from {}: {unit} {verb} {args}: {outcome}", self.from);
     }
 }
 
-/// Whether `operator` has `own`.
+/// Whether `operator` has the capability `own`.
 pub fn owns(operator: &OperatorKey) -> bool {
     operator.may.iter().any(|grant| grant.to_string() == Permission::Own.name())
 }
 
-/// The arguments of a command, as the log shows them: JSON has no control characters.
+/// A command's arguments for the log. JSON contains no control characters.
 pub fn shown(args: &Map<String, Value>) -> String {
     let mut text = Value::Object(args.clone()).to_string();
     if text.len() > SHOWN {
@@ -153,7 +149,7 @@ pub fn shown(args: &Map<String, Value>) -> String {
     text
 }
 
-/// An address, for the log.
+/// An address for the log.
 pub fn address(address: SocketAddr) -> String {
     let ip = address.ip().to_canonical();
     SocketAddr::new(ip, address.port()).to_string()

@@ -1,10 +1,10 @@
-//! Which signed commands have been run: each at most once, whatever happens to the box.
+//! The executed signed commands: each runs at most once, even after a crash.
 //!
-//! The file is replaced whole, and has the new id before its command is run. A file that is damaged
-//! lets no command through: it could be one that was run.
+//! The file is replaced atomically, and contains the new id before its command runs. If the file is damaged,
+//! all commands are refused, because any of them could have run already.
 //!
-//! Who has signed them is in a file of its own, which only bounds need: without it nothing is run twice, and
-//! the release before, which has no such file, reads the other.
+//! The signers are stored in a separate file, which only the per-key limits need: without it commands still run
+//! at most once, and the previous release, which does not know it, can read the main file.
 
 use std::collections::HashMap;
 use std::io;
@@ -14,67 +14,69 @@ use octet_node::command::CommandId;
 use octet_node::control::PublicKey;
 use octet_node::durable::{self, ExistingFile, WriteStep};
 
-/// How many commands are remembered at once. When there is no room, none is run.
+/// The maximum number of remembered commands. Above it, no command runs.
 const MAX: usize = 1024;
 
-/// How many of them are kept for keys with `own`.
+/// The number of these reserved for keys with `own`.
 const FOR_OWN: usize = 512;
 
-/// How many may be of one key, so that it takes no other's room.
+/// The maximum per key, so that a key cannot use up the room of others.
 const OF_ONE: usize = 128;
 
-/// The same for a key with `own`.
+/// The maximum per key with `own`.
 const OF_ONE_OWN: usize = 256;
 
-/// The longest time ahead that a command may expire, in seconds: so long it must be remembered.
+/// The maximum time until a command expires, in seconds: it must be remembered until then.
 pub const AHEAD: u64 = 24 * 60 * 60;
 
-/// What the file begins with: the version of the format.
+/// The first word of the file: the version of the format.
 const VERSION: &str = "octet-ids-1";
 
-/// What the file of signers begins with.
+/// The first word of the file of signers.
 const SIGNERS: &str = "octet-signers-1";
 
-/// More than the file takes, in bytes: for each id 32 digits, a number and two separators.
+/// The maximum size of the file, in bytes: for each id 32 digits, a number and two separators, with room to
+/// spare.
 const LONGEST: u64 = 64 << 10;
 
-/// More than the file of signers takes: for each id 32 digits, a key and two separators.
+/// The maximum size of the file of signers: for each id 32 digits, a key and two separators, with room to
+/// spare.
 const LONGEST_SIGNERS: u64 = 128 << 10;
 
-/// Who has signed a command.
+/// The signer of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommandSigner {
     pub key: PublicKey,
-    /// Whether it has `own`.
+    /// Whether the signer has the capability `own`.
     pub own: bool,
 }
 
-/// A command that was run.
+/// An executed command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Ran {
     id: CommandId,
-    /// Seconds since 1970.
+    /// The expiry, in seconds since 1970.
     expires: u64,
-    /// Whose it was, if that is known.
+    /// The signer, if known.
     by: Option<PublicKey>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Known {
-    /// Commands that expire no later than this are no longer remembered, and not run.
+    /// Commands that expire at or before this time were forgotten, and are refused.
     floor: u64,
-    /// Every other one that was run.
+    /// The remembered commands.
     ran: Vec<Ran>,
 }
 
-/// The file, or why there is none that can be used.
+/// The executed commands, or why the file is unusable.
 #[derive(Debug)]
 pub struct Ids {
     path: Option<PathBuf>,
     known: Result<Known, String>,
 }
 
-/// Why a command is not run.
+/// Why a command is refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RefusedCommand {
     #[error("this command was run before")]
@@ -83,22 +85,22 @@ pub enum RefusedCommand {
     Expired,
     #[error("the command expires more than 24 hours ahead")]
     TooFarAhead,
-    /// There is no room to remember it.
+    /// The maximum number of commands is remembered.
     #[error(
         "of the {MAX} commands that are remembered until they expire, no more may be of keys like this one"
     )]
     Full,
-    /// Too many of this key are remembered.
+    /// The maximum number of this key's commands is remembered.
     #[error("{0} commands of this key are remembered until they expire, and no more may be")]
     TooMany(usize),
-    /// It could not be remembered.
+    /// The id could not be stored.
     #[error("the gate cannot remember that it runs this command: {0}")]
     Store(String),
 }
 
 impl Ids {
-    /// What is kept in `folder`; without one no command is ever run, because a box that was off would
-    /// run it again.
+    /// Opens the file in `folder`. Without a folder no command ever runs, because it would run again after a
+    /// reboot.
     pub fn open(folder: Option<&Path>) -> Self {
         let Some(path) = folder.map(|folder| folder.join("ids")) else {
             return Self { path: None, known: Err("there is no data partition".into()) };
@@ -120,37 +122,35 @@ impl Ids {
         Self { path: Some(path), known }
     }
 
-    /// Why no command can be run at all, if that is so.
+    /// Why no command can run at all, if so.
     pub fn trouble(&self) -> Option<&str> {
         self.known.as_ref().err().map(String::as_str)
     }
 
-    /// How many commands are remembered.
+    /// The number of remembered commands.
     pub fn count(&self) -> usize {
         self.known.as_ref().map_or(0, |known| known.ran.len())
     }
 
-    /// The time up to which commands were forgotten: it is at least as late.
+    /// A lower bound of the current time: commands up to this time were forgotten.
     pub fn floor(&self) -> u64 {
         self.known.as_ref().map_or(0, |known| known.floor)
     }
 
-    /// Sees that a command is in time at `now` that may be run more than once, and so is not remembered.
+    /// Checks the expiry of a command that may run more than once, and so is not remembered.
     ///
-    /// # Errors
-    /// It is not, or no command can be run at all.
+    /// # Errors The command has expired, or no command can run at all.
     pub fn in_time(&self, expires: u64, now: u64) -> Result<(), RefusedCommand> {
         let known =
             self.known.as_ref().map_err(|problem| RefusedCommand::Store(problem.clone()))?;
         known.in_time(expires, now)
     }
 
-    /// Command `id` of `by`, which expires at `expires`, is to be run at `now` (seconds since 1970).
-    /// When this returns without an error, that is on disk. `before` is called before each step of
-    /// writing, and can forbid it.
+    /// Records that command `id` of `by`, which expires at `expires`, runs at `now` (seconds since 1970). When
+    /// this returns without an error, the record is on disk. `before` is called before each step of writing,
+    /// and can abort it.
     ///
-    /// # Errors
-    /// It is not to be run.
+    /// # Errors The command must not run.
     pub fn run(
         &mut self,
         by: CommandSigner,
@@ -174,7 +174,7 @@ impl Ids {
 }
 
 impl Known {
-    /// Whether a command is in time at `now`.
+    /// Checks the expiry at `now`.
     fn in_time(&self, expires: u64, now: u64) -> Result<(), RefusedCommand> {
         if expires <= now || expires <= self.floor {
             return Err(RefusedCommand::Expired);
@@ -211,7 +211,7 @@ impl Known {
     }
 }
 
-/// The file of signers beside that of the ids.
+/// The path of the file of signers.
 fn signers(ids: &Path) -> PathBuf {
     ids.with_file_name("signers")
 }
@@ -234,13 +234,13 @@ fn id_of(hex: &str) -> Option<CommandId> {
     Some(u128::from_str_radix(hex, 16).ok()?.to_be_bytes())
 }
 
-/// `text` and its checksum.
+/// `text` with its checksum.
 fn summed(text: String) -> Vec<u8> {
     let crc = crc32fast::hash(text.as_bytes());
     (text + &format!("{crc:08x}\n")).into_bytes()
 }
 
-/// The lines of a text whose checksum is right.
+/// The lines of a text with a valid checksum.
 fn lines(bytes: &[u8]) -> Option<impl Iterator<Item = &str>> {
     let text = std::str::from_utf8(bytes).ok()?;
     let (body, crc) = text.split_at_checked(text.len().checked_sub(9)?)?;
@@ -293,7 +293,7 @@ mod tests {
         ids.run(owner(1), id(number), expires, now, |_| Ok(()))
     }
 
-    /// Adds commands `from` on of `by` until none is taken. Returns their number, and why.
+    /// Adds commands of `by`, numbered from `from`, until one is refused. Returns their number, and the reason.
     fn fill(known: &mut Known, by: CommandSigner, from: u16) -> (usize, RefusedCommand) {
         for count in 0.. {
             match known.with(by, id(from + count), NOW + 60, NOW) {
@@ -315,13 +315,13 @@ mod tests {
             assert_eq!(run(again, 2, NOW + AHEAD + 1, NOW), Err(RefusedCommand::TooFarAhead));
         }
         assert_eq!(run(&mut ids, 2, NOW + AHEAD, NOW), Ok(()));
-        // The first is forgotten, and stays refused, even if the time is put back.
+        // The first command is forgotten but stays refused, even if the clock is set back.
         assert_eq!((run(&mut ids, 3, NOW + 100, NOW + 60), ids.count()), (Ok(()), 2));
         assert_eq!(run(&mut ids, 1, NOW + 60, NOW), Err(RefusedCommand::Expired));
         assert_eq!(Ids::open(Some(folder.path())).floor(), NOW + 60);
     }
 
-    /// Whoever signs as much as they can takes no room of others, also not after a start.
+    /// A key with many commands does not use up the room of others, also after a restart.
     #[test]
     fn nobody_uses_up_the_room_of_others() {
         let folder = TempDir::new().unwrap();
@@ -329,7 +329,7 @@ mod tests {
         let known = ids.known.as_mut().unwrap();
         assert_eq!(fill(known, other(2), 0), (OF_ONE, RefusedCommand::TooMany(OF_ONE)));
         assert_eq!(fill(known, other(3), 1000).0, OF_ONE);
-        // All others together, too, leave room for those with `own`.
+        // All other keys together leave room for those with `own`.
         let greedy = (4..40).map(|key| fill(known, other(key), u16::from(key) * 1000).0);
         assert_eq!(greedy.sum::<usize>(), MAX - FOR_OWN - 2 * OF_ONE);
         assert_eq!(known.with(other(40), id(60_000), NOW + 60, NOW), Err(RefusedCommand::Full));
@@ -341,7 +341,7 @@ mod tests {
         let known = ids.known.as_mut().unwrap();
         assert_eq!(fill(known, owner(1), 61_000).0, OF_ONE_OWN - 2);
         assert_eq!(fill(known, owner(40), 62_000).0, FOR_OWN - OF_ONE_OWN);
-        // What has expired makes room.
+        // Expired commands make room.
         assert_eq!(run(&mut ids, 65_000, NOW + 100, NOW + 60), Ok(()));
     }
 
@@ -360,8 +360,8 @@ mod tests {
         assert!((encode_signers(&full).len() as u64) < LONGEST_SIGNERS);
     }
 
-    /// Without the file of signers, as the release before leaves it, or with a damaged one nothing is run twice, and
-    /// what is run from then on is counted.
+    /// Without the file of signers (left by the previous release, or damaged) no command runs twice, and new
+    /// commands count.
     #[test]
     fn without_signers() {
         for left in [None, Some(&b"damaged"[..])] {
@@ -385,8 +385,8 @@ mod tests {
         }
     }
 
-    /// Cut before each step of writing: what was allowed is remembered, and what was not allowed can
-    /// still be run, or is remembered.
+    /// If the power fails before any step, an accepted command is remembered, and a refused one can still run
+    /// or is remembered.
     #[test]
     fn cut_at_every_step() {
         for cut in WriteStep::ALL {
@@ -433,8 +433,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is asked, and however the time goes: nothing is run twice, also when the file is
-        /// read anew each time.
+        /// For any sequence of commands and times, no command runs twice, even if the file is read anew each
+        /// time.
         #[test]
         fn at_most_once(steps in prop::collection::vec((0u16..8, 0u64..200, 0u64..200), 1..40)) {
             let folder = TempDir::new().unwrap();
@@ -442,7 +442,7 @@ mod tests {
             for (number, expires, now) in steps {
                 let mut ids = Ids::open(Some(folder.path()));
                 if run(&mut ids, number, NOW + expires, NOW + now).is_ok() {
-                    // The expiry is signed with the id: one id has one.
+                    // The id and the expiry are signed together: an id has one expiry.
                     prop_assert!(ran.insert((number, expires)));
                 }
             }

@@ -1,10 +1,10 @@
-//! gate: the one door for operators from outside. TLS 1.3 with raw keys both ways, the control
-//! protocol in it, and the verbs of every unit behind what each operator may do.
+//! The gate: the entry point for remote operators. It accepts TLS 1.3 with raw public keys on both sides,
+//! speaks the control protocol, and authorizes each call of a unit's verb by the operator's capabilities.
 //!
-//! One thread does all of it, and hands what may wait to three others: one waits for `identity`, one for
-//! `cluster`, one for the disk.
+//! One thread serves all connections. Three others do what blocks: following `identity`, following `cluster`,
+//! and writing to disk.
 
-// What is said is one line, whatever another has put into it: `octet_node::say`.
+// Log messages go through `octet_node::say`, which writes each as one line, whatever it contains.
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
 mod boards;
@@ -49,13 +49,12 @@ use crate::limits::GateLimits;
 use crate::trusted::{Trusted, this_boot};
 use crate::units::UnitVerbs;
 
-/// After how long without work the thread that waits for the disk ends.
+/// The idle time after which the disk thread ends.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// What a gate is made of.
+/// The configuration of a gate.
 pub struct GateConfig {
     pub operators: Operator,
-    /// What it gives at most.
     pub limits: GateLimits,
     pub folder: Option<PathBuf>,
     /// The folder of the units' sockets.
@@ -64,12 +63,11 @@ pub struct GateConfig {
     /// The port of the boards' gates.
     pub board_port: u16,
     pub control: UnixListener,
-    /// Who of the box may.
+    /// The local users that may call the gate.
     pub callers: Callers,
 }
 
-/// Serves for good. `ready` is called once it is known what the gate shows of itself, or why nothing
-/// yet.
+/// Serves forever. `ready` is called once the gate has an identity, or knows why it has none yet.
 pub fn run(parts: GateConfig, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -115,7 +113,7 @@ async fn serve(parts: GateConfig, ready: impl FnOnce() -> io::Result<()>) -> io:
     follow(&gate, &entry, news, ready).await
 }
 
-/// Shows what is certified, for as long as the thread goes on that sees to it.
+/// Uses each certified identity, as long as the thread that provides them runs.
 async fn follow(
     gate: &Gate,
     entry: &OperatorListener,
@@ -138,7 +136,7 @@ async fn follow(
                 entry.show(shown);
                 problem.clear();
             }
-            // The same again is not said again.
+            // The same problem is logged once.
             KeyUpdate::Not(why) if why == problem => {}
             KeyUpdate::Not(why) => {
                 say!("the gate's key is not certified now: {why}");

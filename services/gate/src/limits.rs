@@ -1,4 +1,4 @@
-//! What the gate gives at most to whom it does not know yet, and to whom it does.
+//! Limits of the gate, for unauthenticated peers and for operators.
 
 use std::time::Duration;
 
@@ -6,29 +6,28 @@ use crate::places::SessionLimits;
 
 #[derive(Debug, Clone, Copy)]
 pub struct GateLimits {
-    /// Connections whose peer has not yet shown its key. One more, and the oldest of the address that
-    /// has the most of them goes.
+    /// The maximum number of concurrent handshakes. Above it, the oldest of the address with the most is
+    /// dropped.
     pub handshakes: usize,
-    /// How long a peer has to show its key.
+    /// The timeout of the handshake.
     pub handshake_time: Duration,
-    /// Operators connected at once; a further one is turned away.
+    /// The maximum number of operators' connections; further ones are refused.
     pub sessions: SessionLimits,
-    /// How many connections an address may open at once, after it has been quiet, that do not turn
-    /// out to be an operator's.
+    /// The burst of connections per address that are not an operator's.
     pub burst: u32,
-    /// After how long it may open one more.
+    /// The interval at which an address may open another one.
     pub interval: Duration,
-    /// How long a request may take to arrive, from its first byte.
+    /// The timeout of a request, from its first byte.
     pub frame_time: Duration,
-    /// How long an operator may be silent who waits for no answer.
+    /// The idle timeout of an operator without a pending request.
     pub idle_time: Duration,
-    /// How long an operator may leave an answer unread.
+    /// The timeout for an operator to read an answer.
     pub unread_time: Duration,
-    /// Requests of one connection that wait for an answer.
+    /// The maximum number of pending requests per connection.
     pub open: usize,
-    /// Connections that are handed on to boards.
+    /// The maximum number of relayed connections to boards.
     pub relays: SessionLimits,
-    /// How long nothing may pass through one. The board's own gate ends those sooner who want nothing.
+    /// The idle timeout of a relayed connection. The board's own gate has a shorter one for idle operators.
     pub relay_idle: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! What an operator may ask of this box: a line for each verb, made from what every unit says of itself.
+//! Lists the verbs that an operator may use, from the units' own descriptions.
 
 use std::fmt::Write;
 
@@ -10,15 +10,14 @@ use crate::gate::Gate;
 use crate::relay::RELAY;
 use crate::run::RUN;
 
-/// The verb that shows it.
+/// The verb that returns the list.
 pub const VERBS: &str = "verbs";
 
 impl Gate {
-    /// A line for each verb that `operator` may use, or for each that there is; with `signed` only for those that a
-    /// signed command can ask for. What a unit that does not answer now would offer is missing.
+    /// A line for each verb that `operator` may use, or for all verbs; with `signed` only those that a signed
+    /// command can call. Verbs of a unit that does not answer are omitted.
     ///
-    /// # Errors
-    /// PID 1 does not name the units.
+    /// # Errors PID 1 does not list the units.
     pub async fn offer(
         &self,
         operator: Option<&OperatorKey>,
@@ -28,14 +27,14 @@ impl Gate {
         for unit in std::iter::once(self.units.init.clone()).chain(self.units.names().await?) {
             let Ok(verbs) = self.units.verbs(&unit).await else { continue };
             let may = |verb: &&Verb| {
-                // Where the gate is asked, who may be asked is no secret.
+                // At the gate, every operator may list the verbs.
                 let is_open = unit.as_str() == GATE && verb.name == VERBS;
                 is_open || operator.is_none_or(|operator| operator.may(verb.capability, &unit))
             };
             let verbs =
                 verbs.iter().filter(|verb| verb.name != DESCRIBE && !verb.internal).filter(may);
             for verb in verbs.filter(|verb| !signed || can_be_signed(&unit, verb)) {
-                // Text takes all that is written.
+                // Writing to a string cannot fail.
                 let _ = writeln!(lines, "{unit} {}: {}", with_args(verb), verb.help);
             }
         }
@@ -44,13 +43,13 @@ impl Gate {
     }
 }
 
-/// Whether a signed command may ask for `verb`: one carries no file, and no connection or command in it.
+/// Whether a signed command can call `verb`: it cannot carry a file, a connection or another command.
 fn can_be_signed(unit: &UnitName, verb: &Verb) -> bool {
     let is_way = unit.as_str() == GATE && [RUN, RELAY].contains(&verb.name.as_str());
     !is_way && verb.args.iter().all(|arg| arg.kind != ArgKind::File)
 }
 
-/// The verb and its arguments, those in brackets that may be left out.
+/// The verb and its arguments, optional ones in brackets.
 fn with_args(verb: &Verb) -> String {
     verb.args.iter().fold(verb.name.clone(), |mut line, arg| {
         let value = match arg.kind {

@@ -1,4 +1,4 @@
-//! The gate's own verbs, on its socket.
+//! The gate's own verbs, on its local socket.
 
 use std::sync::PoisonError;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -19,7 +19,7 @@ use crate::offer::VERBS;
 use crate::relay::RELAY;
 use crate::run::RUN;
 
-/// Operators who come from elsewhere come by another door.
+/// Remote operators use the TLS listener instead.
 pub const LIMITS: ConnectionLimits = ConnectionLimits { all: 32, for_operators: 16, of_one: 8 };
 
 pub fn verbs() -> Verbs<Gate> {
@@ -32,19 +32,20 @@ pub fn verbs() -> Verbs<Gate> {
             async |gate: &Gate, _, ()| Ok(show(gate)),
         )
         .with(
-            // Whoever may ask anything may ask what that is.
+            // Every caller may list its verbs.
             Verb::new(VERBS, Read, "Lists the verbs that you are permitted to call: UNIT VERB NAME=VALUE…"),
             flag("signed", "Only those that a signed command can call"),
             async |gate, call, signed| offer(gate, call.by, signed).await,
         )
         .with(
-            // What it needs is in the command.
+            // The command itself contains the signer's authorization.
             Verb::new(RUN, Read, "Runs a command that an operator has signed; each command runs at most once"),
             text("command", "The command, as `octetctl sign` prints it"),
             async |gate, call, command| run(gate, call, &command).await,
         )
         .with(
-            // Who carries commands asks before it spends anything on one; `show` names them all.
+            // Services that relay commands check a key before they spend resources on it; `show` lists all
+            // keys.
             Verb::new("check-key", Read, "Shows whether a key is an operator's"),
             text("key", "The key: did:key:z6Mk…").parse(key),
             async |gate, _, key| Ok(check_key(gate, &key)),
@@ -59,14 +60,14 @@ pub fn verbs() -> Verbs<Gate> {
             async |gate, _, time| trust_time(gate, time),
         )
         .with(
-            // What may be done at the board is for its own gate to say.
+            // The board's own gate authorizes the operator there.
             Verb::new(
                 RELAY,
                 Read,
                 "Relays this connection to the gate of a board: octetctl --board N",
             ).internal(),
             integer("board", "The board's number"),
-            // Whoever asks at the gate's own port is answered there.
+            // On the gate's TLS port this verb is handled by the session.
             async |_, _, _| {
                 Err(Failure::new(
                     FailureCode::Failed,
@@ -76,7 +77,7 @@ pub fn verbs() -> Verbs<Gate> {
             },
         )
         .with_settings(
-            // Whatever config offers is a list of operators: it has checked that.
+            // `config` has validated the list of operators.
             async |gate| operators(gate, Which::Next).await.map(drop),
             async |gate| {
                 gate.let_in(operators(gate, Which::InForce).await?);
@@ -85,7 +86,7 @@ pub fn verbs() -> Verbs<Gate> {
         )
 }
 
-/// Has the signed `command` run, and hands back what it answers.
+/// Runs the signed `command` and relays its answer.
 async fn run(gate: &Gate, call: &mut Call<'_>, command: &str) -> Result<Value, Failure> {
     let from = match call.uid {
         PID_1 => "an operator".to_owned(),
@@ -98,7 +99,7 @@ async fn run(gate: &Gate, call: &mut Call<'_>, command: &str) -> Result<Value, F
             ReplyBody::Error(failure) => return Err(failure),
             ReplyBody::Want(_) => {} // no command with a file is begun
             ReplyBody::Item(item) => {
-                // Who is gone is told nothing.
+                // The caller may have disconnected.
                 if call.peer.item(call.id, item).await.is_err() {
                     return Ok(Value::Null);
                 }
@@ -118,7 +119,7 @@ fn key(text: String) -> Result<PublicKey, Failure> {
     })
 }
 
-/// What may be asked for by who asks.
+/// The verbs that the caller may use.
 async fn offer(gate: &Gate, by: Option<By>, signed: bool) -> Result<Value, Failure> {
     let operator = match by {
         Some(By::Operator(key)) => Some(gate.operator(&key).ok_or_else(|| {
@@ -130,7 +131,7 @@ async fn offer(gate: &Gate, by: Option<By>, signed: bool) -> Result<Value, Failu
     gate.offer(operator.as_ref(), signed).await.map(Value::from)
 }
 
-/// The operators, as `config` names them. A thread waits for it, and nobody else does.
+/// The operators in `config`. A thread waits for them, so that no other task does.
 async fn operators(gate: &Gate, which: Which) -> Result<Operator, Failure> {
     let sockets = gate.sockets.clone();
     let read = spawn_blocking(move || section_in(&sockets, "operator", which));
@@ -155,7 +156,7 @@ fn show(gate: &Gate) -> Value {
         })
     });
     let counts = &gate.counts;
-    // Who holds it waits for the disk; then what it holds is not shown.
+    // The lock is held while the disk is written; the commands are not shown then.
     let ids = gate.ids.try_lock().ok();
     json!({
         "node": gate.node.get(),
@@ -176,7 +177,7 @@ fn show(gate: &Gate) -> Value {
     })
 }
 
-/// Seconds since 1970.
+/// Parses seconds since 1970.
 fn time(text: String) -> Result<u64, Failure> {
     let time = parse_rfc3339(&text).ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     time.map(|time| time.as_secs()).ok_or_else(|| {

@@ -1,4 +1,4 @@
-//! Places that operators take, each for as long as it is held.
+//! Limits of concurrent sessions per operator.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -9,18 +9,17 @@ use octet_node::control::operator::OperatorKey;
 
 use crate::gate::owns;
 
-/// How many places each operator has.
+/// The number of sessions of each operator.
 #[derive(Debug, Clone, Default)]
 pub struct SessionLimit(Rc<RefCell<HashMap<PublicKey, usize>>>);
 
-/// How many places there are.
 #[derive(Debug, Clone, Copy)]
 pub struct SessionLimits {
     pub all: usize,
-    /// Those of `all` that are kept for operators with `own`, who may have the rest, too.
+    /// The number of `all` reserved for operators with `own`, who may use the others, too.
     pub for_own: usize,
     pub of_one: usize,
-    /// Those of one with `own`.
+    /// The maximum of one operator with `own`.
     pub of_one_own: usize,
 }
 
@@ -31,7 +30,7 @@ pub struct SessionPermit {
 }
 
 impl SessionLimit {
-    /// One of `room` for `operator`, if there is one.
+    /// A permit for `operator` within `room`, if one is free.
     pub fn take(&self, operator: &OperatorKey, room: &SessionLimits) -> Option<SessionPermit> {
         let key = operator.key;
         let (all, of_one) = match owns(operator) {
@@ -49,7 +48,7 @@ impl SessionLimit {
         self.0.borrow().values().sum()
     }
 
-    /// How many `key` has.
+    /// The number of sessions of `key`.
     pub fn of(&self, key: &PublicKey) -> usize {
         self.0.borrow().get(key).copied().unwrap_or(0)
     }
@@ -93,7 +92,7 @@ mod tests {
         assert_eq!(places.of(&carl.key), 0);
     }
 
-    /// However many keys without `own` take all that they can, those with it come in.
+    /// However many sessions keys without `own` have, those with it can connect.
     #[test]
     fn some_are_kept_for_own() {
         let places = SessionLimit::default();

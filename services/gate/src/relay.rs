@@ -1,5 +1,5 @@
-//! An operator's connection that is handed on to the gate of a board. What passes is for those two: TLS
-//! begins at the operator's machine and ends at the board.
+//! Relays an operator's connection to a board's gate. TLS is end to end between the operator's machine and the
+//! board.
 
 use std::cell::Cell;
 use std::io;
@@ -17,16 +17,16 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::gate::{CallerName, Gate};
 use crate::places::SessionPermit;
 
-/// The verb that asks for it.
+/// The verb that requests a relay.
 pub const RELAY: &str = "relay";
 
-/// How much is read at once, in bytes.
+/// The buffer size in bytes.
 const PIECE: usize = 16 << 10;
 
-/// A connection to a board's gate, and a place for it.
+/// A connection to a board's gate, with its permit.
 pub struct Relay {
     board: TcpStream,
-    /// What the map says about the board.
+    /// The board's entry in the map.
     pub entry: Value,
     passed: Passed,
     idle: Duration,
@@ -34,7 +34,7 @@ pub struct Relay {
     _place: SessionPermit,
 }
 
-/// What has passed; says so when it ends, also when whoever waits for it is ended.
+/// Counts the relayed bytes, and logs them when it is dropped, also if the task is aborted.
 struct Passed {
     operator: OperatorKey,
     from: String,
@@ -45,10 +45,9 @@ struct Passed {
 }
 
 impl Gate {
-    /// Connects `operator`, who is connected from `from`, to the board that `args` name.
+    /// Connects `operator` at address `from` to the board in `args`.
     ///
-    /// # Errors
-    /// There is no room, no such board, or it does not answer.
+    /// # Errors The limit is reached, there is no such board, or it does not answer.
     pub async fn reach(
         &self,
         operator: &OperatorKey,
@@ -95,7 +94,7 @@ fn unreachable(number: u64, why: &str) -> Failure {
 }
 
 impl Relay {
-    /// Hands on what comes from either side, until one of the two ends it or nothing passes for too long.
+    /// Relays both directions, until one side ends the connection or the idle timeout expires.
     pub async fn run(
         self,
         from: impl AsyncRead + Unpin,
@@ -118,7 +117,7 @@ impl Relay {
     }
 }
 
-/// Hands on what comes from `from` until it ends.
+/// Relays data from `from` until its end.
 async fn pass(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
@@ -131,7 +130,7 @@ async fn pass(
         let count = match from.read(&mut buffer).await {
             Ok(0) => return Ok(()),
             Ok(count) => count,
-            // TLS tells an end that was not announced.
+            // A connection that ends without a TLS close_notify is reported as an error.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
             Err(error) => return Err(error),
         };
@@ -146,7 +145,7 @@ async fn pass(
     }
 }
 
-/// Returns when nothing has passed for `limit`.
+/// Returns when the connection was idle for `limit`.
 async fn silent(last: &Cell<Instant>, limit: Duration) {
     while last.get() + limit > Instant::now() {
         sleep_until(last.get() + limit).await;

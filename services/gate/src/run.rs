@@ -1,4 +1,4 @@
-//! Signed commands, whoever carries them here.
+//! Signed commands, from whichever service delivers them.
 
 use std::sync::{Arc, PoisonError};
 
@@ -16,7 +16,7 @@ use crate::units::UnitRequest;
 /// The verb that takes them.
 pub const RUN: &str = "run";
 
-/// A command that is under way.
+/// A command in progress.
 pub struct RunningCommand {
     asked: UnitRequest,
     operator: OperatorKey,
@@ -25,16 +25,15 @@ pub struct RunningCommand {
 }
 
 impl Gate {
-    /// Sees that the command `text`, which `from` has brought, is signed, for this box, allowed, in
-    /// time and new; remembers it, durably; and has it begin.
+    /// Checks that the command `text`, delivered by `from`, is signed, for this box, authorized, in time and
+    /// new; records it durably; and starts it.
     ///
-    /// # Errors
-    /// It is not; nothing was done.
+    /// # Errors A check failed; nothing was done.
     pub async fn begin(&self, text: &str, from: &str) -> Result<RunningCommand, Failure> {
         let begun = self.try_begin(text, from).await;
         if let Err(failure) = &begun {
             count(&self.counts.refused);
-            // A command that is not forged says below who has signed it.
+            // A command with a valid signature is logged with its signer below.
             say!("a signed command from {from}: refused: {failure}");
         }
         begun
@@ -82,8 +81,8 @@ impl Gate {
         })
     }
 
-    /// Has the disk keep that this command of `operator` was run, if it is in time and new. `describe`
-    /// changes nothing, however often it is run: it takes no room.
+    /// Records on disk that this command of `operator` runs, if it is in time and new. `describe` changes
+    /// nothing and may run repeatedly, so it is not recorded.
     async fn remember(&self, operator: &OperatorKey, order: &CommandBody) -> Result<(), Failure> {
         let Some(now) = self.trusted.borrow().now() else {
             let help = "an owner states it: `octetctl gate trust-time TIME`";
@@ -92,7 +91,7 @@ impl Gate {
         let (id, expires, ids) = (order.id, order.expires, Arc::clone(&self.ids));
         let by = CommandSigner { key: operator.key, own: owns(operator) };
         let changes = order.verb != DESCRIBE;
-        // A thread waits for the disk, and nobody else does.
+        // A thread waits for the disk, so that no other task does.
         let ran = spawn_blocking(move || {
             let mut ids = ids.lock().unwrap_or_else(PoisonError::into_inner);
             match changes {
@@ -105,7 +104,7 @@ impl Gate {
 }
 
 impl RunningCommand {
-    /// What the command answers next.
+    /// The next part of the command's answer.
     pub async fn next(&mut self) -> ReplyBody {
         let body = self.asked.answers.next().await;
         let outcome = match &body {

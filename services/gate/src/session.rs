@@ -1,4 +1,4 @@
-//! One operator's connection: what it asks goes to the unit if it may, what the unit answers comes back.
+//! One operator's connection: requests are authorized and forwarded to units, and answers are returned.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -22,25 +22,25 @@ use crate::gate::{CallerName, Gate, count, shown};
 use crate::relay::{RELAY, Relay};
 use crate::units::{Answers, Pieces};
 
-/// The largest message that is taken, in bytes (docs/control.md).
+/// The maximum size of a message, in bytes (docs/control.md).
 const MAX_MESSAGE: usize = 16 << 10;
 
-/// A request that was handed on.
+/// A forwarded request.
 struct Asked {
     unit: UnitName,
     verb: String,
     args: String,
-    /// Where the unit takes the pieces of a file, and the task that hands back its answers, once it was asked.
+    /// The channel for file pieces to the unit, and the task that returns its answers; `None` until the request
+    /// is sent.
     under_way: Option<(Rc<Pieces>, AbortHandle)>,
 }
 
-/// Requests without the end of an answer, by their number.
+/// The pending requests, by their number.
 type Open = Rc<RefCell<HashMap<u64, Asked>>>;
 
-/// Serves `operator`, who is connected by `stream` from `from`, until one of the two ends it.
+/// Serves `operator` on `stream` from address `from`, until either side ends the connection.
 ///
-/// # Errors
-/// Why it ended, if not by the operator's will.
+/// # Errors Why the connection ended, unless the operator closed it.
 pub async fn serve<S: AsyncRead + AsyncWrite + 'static>(
     gate: Rc<Gate>,
     stream: S,
@@ -50,7 +50,7 @@ pub async fn serve<S: AsyncRead + AsyncWrite + 'static>(
     let (requests, answers) = tokio::io::split(stream);
     let client = Client { gate, to: Rc::new(Mutex::new(answers)), operator, from };
     let open = Open::default();
-    // Ends with this: also when whoever waits for it is ended.
+    // These tasks end with this future, also if it is aborted.
     let mut answered = JoinSet::new();
     let mut requests = Frames::new(requests, MAX_MESSAGE);
     let relay = match client.hand_on(&mut requests, &open, &mut answered).await {
@@ -63,19 +63,19 @@ pub async fn serve<S: AsyncRead + AsyncWrite + 'static>(
             return result.map(drop);
         }
     };
-    // Nobody else writes any more: whoever holds this is not in the middle of an answer.
+    // While this lock is held, no answer is half written.
     let mut to = client.to.lock().await;
     drop(answered);
     let (id, relay) = relay;
     send(&mut *to, &Reply { id, body: ReplyBody::End(relay.entry.clone()) }).await?;
     match requests.into_inner() {
         Some(from) => Ok(relay.run(from, &mut *to).await?),
-        // What was sent before the answer was not for the board.
+        // Bytes that were sent before the answer were not for the board.
         None => Ok(()),
     }
 }
 
-/// A connection that is to be handed on, and the number of the request for it.
+/// A relay to start, and the number of the request for it.
 type Wanted = (u64, Relay);
 
 struct Client<S> {
@@ -97,8 +97,8 @@ impl<S> Clone for Client<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + 'static> Client<S> {
-    /// Hands on what the operator asks, one after the other. What waits for a unit is what that has asked for of a
-    /// file ([`Pieces`]); all else that is under way is in the units' sockets and the operator's own.
+    /// Processes the operator's requests one after the other. File data that a unit has asked for waits in
+    /// [`Pieces`]; everything else in flight is in socket buffers.
     async fn hand_on(
         &self,
         requests: &mut Frames<ReadHalf<S>>,
@@ -146,8 +146,7 @@ impl<S: AsyncRead + AsyncWrite + 'static> Client<S> {
         }
     }
 
-    /// Asks a unit what the operator asks, if it may, and has the answer handed back by one of the tasks
-    /// `answered`.
+    /// Forwards an authorized request to its unit; one of the tasks `answered` returns the answer.
     async fn ask(
         &self,
         request: Request,
@@ -163,7 +162,7 @@ impl<S: AsyncRead + AsyncWrite + 'static> Client<S> {
             Ok(asked) => asked,
             Err(failure) => return self.end(open, id, ReplyBody::Error(failure)).await,
         };
-        // Those that have ended need no place.
+        // Reap ended tasks.
         while answered.try_join_next().is_some() {}
         let (client, of, pieces) = (self.clone(), Rc::clone(open), Rc::clone(&asked.pieces));
         let both_ways = async move {
@@ -179,17 +178,17 @@ impl<S: AsyncRead + AsyncWrite + 'static> Client<S> {
         Ok(())
     }
 
-    /// What was sent is no request.
+    /// Answers malformed bytes.
     async fn refuse_bytes(&self, problem: &str) {
         count(&self.gate.counts.refused);
         say!("{} {} from {}: refused: {problem}", self.operator.name, self.operator.key, self.from);
         let help = "send frames of JSON as docs/control.md describes";
         let failure = Failure::new(FailureCode::BadRequest, problem, help);
-        // It may have gone.
+        // The operator may have disconnected.
         let _ = self.reply(0, failure).await;
     }
 
-    /// The request as the unit is to get it, if the operator may.
+    /// The request in the form for the unit, if the operator is authorized.
     async fn judge(&self, request: Request, open: &Open) -> Result<Request, Failure> {
         let Request { id, unit, verb, args, .. } = request;
         let unit = unit.unwrap_or_else(|| self.gate.units.init.clone());
@@ -212,7 +211,7 @@ impl<S: AsyncRead + AsyncWrite + 'static> Client<S> {
         Ok(Request { id, unit: Some(unit), verb, args, by: None })
     }
 
-    /// Connects to the board that the operator asks for, if nothing else is under way here.
+    /// Connects to the requested board, unless other requests are pending here.
     async fn reach(&self, request: Request, open: &Open) -> Result<Relay, Failure> {
         if !open.borrow().is_empty() {
             let message =
@@ -234,7 +233,7 @@ impl<S: AsyncRead + AsyncWrite + 'static> Client<S> {
         reached
     }
 
-    /// Hands back what a unit answers to the request `id`, to the end of it.
+    /// Returns a unit's answers to request `id`, up to the last.
     async fn hand_back(&self, id: u64, mut answers: Answers, open: &Open) {
         loop {
             let body = answers.next().await;
@@ -244,7 +243,7 @@ impl<S: AsyncRead + AsyncWrite + 'static> Client<S> {
                 false => self.send(&Reply { id, body }).await,
             };
             if sent.is_err() {
-                // The operator reads nothing more.
+                // The operator does not read any more.
                 let _ = self.to.lock().await.shutdown().await;
                 return;
             }
@@ -254,7 +253,7 @@ impl<S: AsyncRead + AsyncWrite + 'static> Client<S> {
         }
     }
 
-    /// Ends the answer to the request `id`, if it has not ended before.
+    /// Ends the answer to request `id`, unless it has ended.
     async fn end(&self, open: &Open, id: u64, body: ReplyBody) -> io::Result<()> {
         let Some(asked) = open.borrow_mut().remove(&id) else { return Ok(()) };
         match &body {
@@ -286,11 +285,10 @@ impl<S: AsyncRead + AsyncWrite + 'static> Client<S> {
     }
 }
 
-/// Hands a piece of a file to the unit that has asked for it. One of a request that has its answer may have
-/// crossed that on the way.
+/// Passes a piece of a file to the unit that has asked for it. Pieces for an ended request are ignored: they
+/// may have crossed the answer.
 ///
-/// # Errors
-/// The unit does not get it, and nothing that it answers counts any more.
+/// # Errors The unit cannot receive it; its further answers are ignored.
 fn hand_over(open: &Open, piece: FilePiece) -> Result<(), Failure> {
     let open = open.borrow();
     let under_way = open.get(&piece.id).and_then(|asked| asked.under_way.as_ref());

@@ -1,4 +1,4 @@
-//! The service: where its facts come from, and what becomes of its end.
+//! The service's start, with what PID 1 passes to it.
 
 use std::io;
 use std::process::ExitCode;
@@ -9,7 +9,6 @@ use octet_node::control::SOCKETS;
 use octet_node::hello::GATE_PORT;
 use octet_node::{UnitEnvironment, notify_ready, section};
 
-/// Serves until PID 1 ends it.
 pub fn main() -> ExitCode {
     octet_node::run(|given| run(parts(given)?, notify_ready))
 }

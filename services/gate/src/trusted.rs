@@ -1,5 +1,5 @@
-//! The time, as far as an owner has stated it. The clock of the box is not trusted with whether a
-//! command has expired: whoever sets it could make valid again what was not.
+//! The time as an owner has stated it. The expiry of commands must not depend on the box's clock: setting it
+//! back would make expired commands valid again.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,23 +7,23 @@ use std::path::{Path, PathBuf};
 use octet_node::durable::{self, ExistingFile};
 use rustix::time::{ClockId, clock_gettime};
 
-/// What the file begins with: the version of the format.
+/// The first word of the file: the version of the format.
 const VERSION: &str = "octet-time-1";
 
-/// More than it takes, in bytes.
+/// The maximum size of the file, in bytes.
 const LONGEST: u64 = 256;
 
-/// The time that was stated in this boot, if one was.
+/// The time that was stated in this boot, if any.
 #[derive(Debug)]
 pub struct Trusted {
     path: Option<PathBuf>,
     boot: String,
-    /// What was stated (seconds since 1970), and how long the box had been on then, in seconds.
+    /// The stated time (seconds since 1970), and the uptime at that moment, in seconds.
     stated: Option<(u64, u64)>,
 }
 
 impl Trusted {
-    /// What was stated before in this boot, which is named `boot`, and is kept in `folder`.
+    /// Loads the time that was stated in this boot, whose id is `boot`, from `folder`.
     pub fn open(folder: Option<&Path>, boot: String) -> Self {
         let path = folder.map(|folder| folder.join("time"));
         let kept = path.as_deref().and_then(|path| durable::read(path, LONGEST).ok()?);
@@ -31,7 +31,7 @@ impl Trusted {
         Self { path, boot, stated }
     }
 
-    /// The time, in seconds since 1970; `None` until it is stated.
+    /// The time, in seconds since 1970; `None` until an owner has stated it.
     pub fn now(&self) -> Option<u64> {
         self.at(uptime())
     }
@@ -41,10 +41,9 @@ impl Trusted {
         Some(time.saturating_add(uptime.saturating_sub(stated_at)))
     }
 
-    /// An owner states that it is `time` now.
+    /// Sets the time as stated by an owner.
     ///
-    /// # Errors
-    /// The disk does not keep it; then it is not trusted.
+    /// # Errors The disk cannot store the time; it is not trusted then.
     pub fn state(&mut self, time: u64) -> io::Result<()> {
         let uptime = uptime();
         if let Some(path) = &self.path {
@@ -63,12 +62,12 @@ fn parse(line: &[u8], boot: &str) -> Option<(u64, u64)> {
     (this && words.next().is_none()).then_some(stated)
 }
 
-/// How long the box has been on, also asleep, in seconds.
+/// The uptime in seconds, including sleep.
 fn uptime() -> u64 {
     u64::try_from(clock_gettime(ClockId::Boottime).tv_sec).unwrap_or_default()
 }
 
-/// The name of this boot.
+/// The id of this boot.
 pub fn this_boot() -> String {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     id.trim().to_owned()

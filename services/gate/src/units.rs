@@ -1,5 +1,5 @@
-//! The way to the units, PID 1 among them: each is asked at its own socket, and knows this unit for one
-//! that brings operators.
+//! Connections to the units, PID 1 included. The gate calls each unit at its own socket and may impersonate
+//! operators.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -28,30 +28,30 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::places::{SessionLimit, SessionLimits, SessionPermit};
 
-/// How long a unit may take to describe itself, or to take a connection or a request.
+/// The timeout for a unit to describe itself, or to accept a connection or a request.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The pause before a unit is tried again at which others wait.
+/// The pause before connecting again to a unit whose backlog is full.
 const RETRY_DELAY: Duration = Duration::from_millis(20);
 
-/// Requests of operators that may wait for one unit: fewer than any unit has places.
+/// The maximum number of operators' requests per unit: below the connection limit of any unit.
 const TO_UNIT: SessionLimits = SessionLimits { all: 7, for_own: 3, of_one: 3, of_one_own: 3 };
 
-/// The same for PID 1, which keeps half of its places for operators.
+/// The same for PID 1, which reserves half of its connections for operators.
 const TO_INIT: SessionLimits = SessionLimits { all: 28, for_own: 8, of_one: 8, of_one_own: 16 };
 
-/// The units, and their verbs, as far as they were asked for before.
+/// The units, and their cached verbs.
 pub struct UnitVerbs {
-    /// PID 1's name among them.
+    /// PID 1's unit name.
     pub init: UnitName,
     sockets: PathBuf,
     verbs: RefCell<HashMap<UnitName, Rc<Vec<Verb>>>>,
     places: RefCell<HashMap<UnitName, SessionLimit>>,
-    /// Bytes of files that wait here for units.
+    /// The number of buffered file bytes for units.
     held: Arc<AtomicUsize>,
 }
 
-/// What counts here of PID 1's answer.
+/// The part of PID 1's answer that is needed.
 #[derive(Deserialize)]
 struct Status {
     units: Vec<Named>,
@@ -62,15 +62,15 @@ struct Named {
     name: UnitName,
 }
 
-/// A request that a unit has.
+/// A request at a unit.
 pub struct UnitRequest {
-    /// Where it takes the pieces of a file.
+    /// The channel for file pieces.
     pub pieces: Rc<Pieces>,
     pub answers: Answers,
 }
 
-/// Where a unit takes the pieces of the file of a request. What it has asked for and does not read yet waits here: the
-/// operator's connection is for other requests, too, and must not wait for one unit.
+/// The buffered pieces of a request's file. Data that the unit has asked for but does not read yet waits here,
+/// because the operator's connection carries other requests, too, and must not block on one unit.
 pub struct Pieces {
     unit: UnitName,
     to: OwnedWriteHalf,
@@ -78,7 +78,7 @@ pub struct Pieces {
     filled: Notify,
 }
 
-/// What a unit answers to a request.
+/// A unit's answers to a request.
 pub struct Answers {
     unit: UnitName,
     id: u64,
@@ -88,18 +88,16 @@ pub struct Answers {
 }
 
 impl UnitVerbs {
-    /// Their sockets are in the folder `sockets`.
+    /// The units with sockets in the folder `sockets`.
     pub fn new(sockets: &Path) -> io::Result<Self> {
         let init = INIT.parse().map_err(io::Error::other)?;
         let (sockets, (verbs, places, held)) = (sockets.to_owned(), Default::default());
         Ok(Self { init, sockets, verbs, places, held })
     }
 
-    /// Asks a unit in the name of `operator`: by a connection of its own, so that what one request has to
-    /// wait for holds up no other.
+    /// Calls a unit on behalf of `operator`. Each request has its own connection, so that none blocks another.
     ///
-    /// # Errors
-    /// There is no room, or no such unit, or it does not take the request.
+    /// # Errors The limit is reached, there is no such unit, or it does not accept the request.
     pub async fn ask_for(
         &self,
         operator: &OperatorKey,
@@ -139,7 +137,7 @@ impl UnitVerbs {
         let pieces = Rc::new(Pieces { unit: unit.clone(), to, relayed, filled: Notify::new() });
         let (id, of) = (request.id, Rc::clone(&pieces));
         let answers = Answers { unit, id, from, pieces: of, _place: place };
-        // A new connection takes what fits a frame, as soon as it can be written at all.
+        // A new connection that is writable has room for a whole frame.
         let ready = timeout(TIMEOUT, pieces.to.writable()).await;
         if !matches!(ready, Ok(Ok(()))) {
             return Err(silent(pieces.unit.as_str(), "it does not take a request"));
@@ -148,21 +146,19 @@ impl UnitVerbs {
         Ok(UnitRequest { pieces, answers })
     }
 
-    /// The verb `name` of `unit`, as the unit describes it. What a unit can be asked does not change
-    /// while the box runs, so each is asked once.
+    /// The verb `name` of `unit`, by the unit's description. Descriptions do not change while the box runs, so
+    /// they are cached.
     ///
-    /// # Errors
-    /// The unit is not there, or does not answer, or has no such verb.
+    /// # Errors The unit does not exist, or does not answer, or has no such verb.
     pub async fn verb(&self, unit: &UnitName, name: &str) -> Result<Verb, Failure> {
         Verb::find(&self.verbs(unit).await?, name).cloned()
     }
 
-    /// All verbs of `unit`, in the same way.
+    /// All verbs of `unit`, cached in the same way.
     ///
-    /// # Errors
-    /// The unit is not there, or does not answer.
+    /// # Errors The unit does not exist, or does not answer.
     pub async fn verbs(&self, unit: &UnitName) -> Result<Rc<Vec<Verb>>, Failure> {
-        // What PID 1's need depends on whether the slot is on trial.
+        // The capabilities that PID 1's verbs require depend on whether the slot is on trial.
         let is_kept = unit.as_str() != INIT;
         if is_kept && let Some(verbs) = self.verbs.borrow().get(unit) {
             return Ok(Rc::clone(verbs));
@@ -172,13 +168,12 @@ impl UnitVerbs {
         Ok(verbs)
     }
 
-    /// The units that there are.
     pub async fn names(&self) -> Result<Vec<UnitName>, Failure> {
         let status: Status = self.ask(&self.init, STATUS).await?;
         Ok(status.units.into_iter().map(|unit| unit.name).collect())
     }
 
-    /// What a verb without arguments answers to the gate itself, in one piece and in time.
+    /// Calls a verb without arguments for the gate itself, whose answer is one item.
     async fn ask<T: DeserializeOwned>(&self, unit: &UnitName, verb: &str) -> Result<T, Failure> {
         let asked = async {
             let (verb, args) = (verb.to_owned(), Map::new());
@@ -197,10 +192,9 @@ impl UnitVerbs {
 }
 
 impl Pieces {
-    /// Hands over the request, at once and whole.
+    /// Writes the request at once and whole.
     ///
-    /// # Errors
-    /// The unit does not take it.
+    /// # Errors The unit does not accept it.
     fn write(&self, request: Request) -> Result<(), Failure> {
         let mut frame = Vec::new();
         let json = serde_json::to_vec(&ClientMessage::Request(request)).ok();
@@ -213,23 +207,22 @@ impl Pieces {
         }
     }
 
-    /// Takes a piece for the unit, which gets it from [`forward`](Self::forward).
+    /// Buffers a piece; [`forward`](Self::forward) sends it to the unit.
     ///
-    /// # Errors
-    /// The unit has not asked for it, or there is no room.
+    /// # Errors The unit has not asked for it, or the buffer is full.
     pub fn take(&self, piece: FilePiece) -> Result<(), Failure> {
         self.relayed.borrow_mut().take(piece)?;
         self.filled.notify_one();
         Ok(())
     }
 
-    /// Forwards pieces for as long as this is waited for. That the unit takes none any more is seen by whoever reads
-    /// its answers.
+    /// Forwards pieces as long as it is polled. A unit that stops reading is detected by the reader of its
+    /// answers.
     pub async fn forward(&self) {
         while self.to.writable().await.is_ok() {
             match self.send() {
                 Ok(true) => {}
-                // What is filled before this waits ends it at once.
+                // A piece that is buffered before this waits ends the wait at once.
                 Ok(false) => self.filled.notified().await,
                 Err(_) => break,
             }
@@ -237,7 +230,7 @@ impl Pieces {
         pending::<()>().await;
     }
 
-    /// Sends as much as the unit takes now. Returns whether something waits then.
+    /// Sends as much as the unit accepts now. Returns whether something remains.
     fn send(&self) -> io::Result<bool> {
         let mut relayed = self.relayed.borrow_mut();
         while let Some(next) = relayed.pending() {
@@ -252,12 +245,12 @@ impl Pieces {
 }
 
 impl Answers {
-    /// What the unit says next; a failure if it says nothing more, though this was not the end.
+    /// The unit's next answer; a failure if the unit ends the connection early.
     pub async fn next(&mut self) -> ReplyBody {
         loop {
             let why = match self.from.next(FOR_EVER).await {
                 Ok(Some(payload)) => match reply(&payload) {
-                    // Only what was asked is answered.
+                    // Answers to other requests are ignored.
                     Ok(Reply { id, .. }) if id != self.id => continue,
                     Ok(Reply { body: ReplyBody::Want(want), .. }) => {
                         let added = self.pieces.relayed.borrow_mut().want(want);
@@ -274,7 +267,7 @@ impl Answers {
     }
 }
 
-/// A connection to the socket at `path`. If others wait there already, as many as may, it waits with them.
+/// Connects to the socket at `path`. If the backlog is full, it retries.
 async fn connect(path: &Path) -> io::Result<UnixStream> {
     let end = Instant::now() + TIMEOUT;
     loop {

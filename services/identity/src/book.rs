@@ -1,34 +1,35 @@
-//! Which key of each service counts, and which never again. No disk and no clock in here.
+//! The registry of service keys: the current key of each service, and all former ones. Pure: it has no disk and
+//! no clock.
 
 use std::collections::BTreeMap;
 
 use octet_node::control::{PublicKey, UnitName};
 use serde::{Deserialize, Serialize};
 
-/// How many keys of one service are remembered that count no more. They are never forgotten: when
-/// there is no room, none is added.
+/// The maximum number of remembered former keys per service. They are never forgotten: when it is reached, no
+/// new key is accepted.
 const MAX_GONE: usize = 1024;
 
-/// How much of that room only [`Why::Revoked`] takes: whoever may have keys replaced, or a service that makes ever new
-/// ones, cannot keep an owner from ending one.
+/// The part of these reserved for [`RevocationReason::Revoked`]: operators that rotate keys, or a service that
+/// keeps making new ones, cannot prevent an owner from revoking one.
 const FOR_REVOKED: usize = 64;
 
-/// What is remembered about all services.
+/// The state of all services.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyRegistry {
     units: BTreeMap<UnitName, ServiceEntry>,
 }
 
-/// What is remembered about one service.
+/// The state of one service.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ServiceEntry {
-    /// How many keys it has had, the next one included while it has none.
+    /// The number of keys that the service has had; without a current key, the next one is included.
     pub epoch: u64,
     pub key: Option<Current>,
     pub replaced: Vec<PublicKey>,
-    /// Keys that may be in others' hands.
+    /// Keys that may be compromised.
     pub revoked: Vec<PublicKey>,
 }
 
@@ -36,35 +37,35 @@ pub struct ServiceEntry {
 #[serde(deny_unknown_fields)]
 pub struct Current {
     pub key: PublicKey,
-    /// When it was first certified, in seconds since 1970.
+    /// When the key was first certified, in seconds since 1970.
     pub issued: u64,
 }
 
-/// What becomes of a service's key.
+/// The decision about a service's key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyDecision {
-    /// It is the one that counts, as it was before.
+    /// It is the current key.
     Counts {
-        /// Which key of the service it is.
+        /// The key's epoch.
         epoch: u64,
         /// When it was first certified.
         issued: u64,
     },
-    /// It counted once, and never will again.
+    /// It is a former key, and never accepted again.
     Gone,
-    /// It is new: [`Book::accept`] it.
+    /// It is new: accept it with [`KeyRegistry::accept`].
     New,
 }
 
-/// Why a key ceases to count.
+/// Why a key is retired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RevocationReason {
     Replaced,
-    /// It may be in others' hands.
+    /// It may be compromised.
     Revoked,
 }
 
-/// The book has no room.
+/// The registry is full.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{gone} keys of `{unit}` are remembered that count no more, and none is forgotten")]
 pub struct Full {
@@ -73,7 +74,7 @@ pub struct Full {
 }
 
 impl KeyRegistry {
-    /// What is remembered of each service.
+    /// The state of each service.
     pub fn units(&self) -> impl Iterator<Item = (&UnitName, &ServiceEntry)> {
         self.units.iter()
     }
@@ -82,7 +83,7 @@ impl KeyRegistry {
         self.units.is_empty()
     }
 
-    /// What is to become of `key`, which `unit` says is its own.
+    /// The decision about `key`, which `unit` presents as its own.
     pub fn judge(&self, unit: &UnitName, key: &PublicKey) -> KeyDecision {
         let Some(entry) = self.units.get(unit) else { return KeyDecision::New };
         match entry.key {
@@ -94,7 +95,7 @@ impl KeyRegistry {
         }
     }
 
-    /// `key` is that of `unit` from `now` on, in seconds since 1970; the one before counts no more.
+    /// Makes `key` the current key of `unit` at `now`, in seconds since 1970, and retires the previous one.
     pub fn accept(&mut self, unit: &UnitName, key: PublicKey, now: u64) -> Result<(), Full> {
         self.end(unit, RevocationReason::Replaced)?;
         let entry = self.units.entry(unit.clone()).or_default();
@@ -103,8 +104,8 @@ impl KeyRegistry {
         Ok(())
     }
 
-    /// The key of `unit`, if it has one, counts no more. One that was replaced can still be revoked:
-    /// `Why::Revoked` takes every key that the service has had before.
+    /// Retires the key of `unit`, if it has one. A replaced key can still be revoked:
+    /// `RevocationReason::Revoked` applies to every former key of the service.
     pub fn end(&mut self, unit: &UnitName, why: RevocationReason) -> Result<(), Full> {
         let Some(entry) = self.units.get_mut(unit) else { return Ok(()) };
         if let Some(current) = entry.key {
@@ -170,7 +171,7 @@ mod tests {
         let full = |gone| Err(Full { unit: gate.clone(), gone });
         assert_eq!(book.accept(&gate, key(9999), 0), full(room));
         assert_eq!(book.end(&gate, RevocationReason::Replaced), full(room));
-        // An owner ends the one that counts all the same, and those that come after it.
+        // An owner can still revoke the current key, and later ones.
         for number in 0..FOR_REVOKED {
             assert!(matches!(
                 book.judge(&gate, &key((room + number) as u16)),
@@ -182,13 +183,13 @@ mod tests {
         assert_eq!(book.end(&gate, RevocationReason::Revoked), full(MAX_GONE));
         assert_eq!(book.judge(&gate, &key(0)), KeyDecision::Gone);
         assert!(matches!(book.judge(&gate, &key(MAX_GONE as u16)), KeyDecision::Counts { .. }));
-        // Others are not touched by it.
+        // Other services are not affected.
         book.accept(&unit("cache"), key(9999), 0).unwrap();
     }
 
     proptest! {
-        /// Whatever happens, in whatever order: at most one key counts, none comes back, and the
-        /// epoch never goes back and is another for another key.
+        /// In any sequence of events, at most one key is current, no former key returns, and epochs never
+        /// decrease or repeat.
         #[test]
         fn no_key_comes_back(steps in prop::collection::vec((0u8..3, 0u16..6), 1..60)) {
             let (mut book, gate) = (KeyRegistry::default(), unit("gate"));

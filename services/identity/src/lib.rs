@@ -1,7 +1,7 @@
-//! identity: the node's key (ed25519), and what it certifies: one key of each service. It signs
-//! nothing else, and sees no other private key.
+//! `identity` holds the node's Ed25519 key, and certifies one key of each service. It signs nothing else, and
+//! never has another private key.
 
-// What is said is one line, whatever another has put into it: `octet_node::say`.
+// Log messages go through `octet_node::say`, which writes each as one line, whatever it contains.
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
 pub mod book;

@@ -1,5 +1,5 @@
-//! The book as the disk has it: a line of JSON, and a line with the node's signature over the first,
-//! so that neither damage nor the book of another node passes for this one's.
+//! The persisted registry: a line of JSON, and a line with the node's signature, so that damage and the
+//! registries of other nodes are detected.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -24,7 +24,7 @@ pub fn encode(book: &KeyRegistry, node: &PrivateKey) -> serde_json::Result<Vec<u
     Ok(format!("{json}\n{signature}\n").into_bytes())
 }
 
-/// What the lines say; `None` if they are not `node`'s, or damaged.
+/// Decodes a registry; `None` if it is damaged, or not signed by `node`.
 pub fn decode(bytes: &[u8], node: &PrivateKey) -> Option<KeyRegistry> {
     let (json, signature) = lines(bytes)?;
     let signature = STANDARD.decode(signature).ok()?;
@@ -34,7 +34,7 @@ pub fn decode(bytes: &[u8], node: &PrivateKey) -> Option<KeyRegistry> {
     parse(json)
 }
 
-/// Whether the lines say that nothing is remembered, whoever has signed them.
+/// Whether the registry is empty, whoever has signed it.
 pub fn is_empty(bytes: &[u8]) -> bool {
     lines(bytes).and_then(|(json, _)| parse(json)).is_some_and(|book| book.is_empty())
 }

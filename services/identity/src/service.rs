@@ -1,4 +1,4 @@
-//! What identity can be asked.
+//! The verbs of this unit.
 
 use std::cell::RefCell;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -17,21 +17,21 @@ use tokio::sync::watch;
 use crate::book::{KeyDecision, RevocationReason, ServiceEntry};
 use crate::store::{IdentityStore, IdentityStoreError};
 
-/// Each service may stay for the sake of its key, and of all certificates.
+/// Each service may stay connected for its key, and for all certificates.
 pub const LIMITS: ConnectionLimits = ConnectionLimits { all: 64, for_operators: 16, of_one: 4 };
 
-/// How many may wait to hear of other certificates; operators together are one of them, so that they keep no service
-/// out.
+/// The maximum number of followers of certificates; operators count as one of them, so that they block no
+/// service.
 const FOLLOWING: ConnectionLimits = ConnectionLimits { all: 8, for_operators: 0, of_one: 4 };
 
-/// identity, as its socket shows it.
+/// The state of the verbs.
 pub struct IdentityService {
     store: RefCell<Result<IdentityStore, IdentityStoreError>>,
-    /// Tells the unit that a user runs.
+    /// Maps a user to its unit.
     unit_of: fn(u32) -> Option<UnitName>,
-    /// Those who are to hear of other certificates.
+    /// The followers of certificates.
     following: ConnectionLimit,
-    /// Told when keys may be others.
+    /// Signals a change of keys.
     changed: watch::Sender<()>,
 }
 
@@ -90,8 +90,8 @@ pub fn verbs() -> Verbs<IdentityService> {
 }
 
 impl IdentityService {
-    /// Without a store that is whole, it still answers, and says what is wrong: nobody could look
-    /// at it otherwise.
+    /// With a damaged store, the service still answers and reports the damage: otherwise it could not be
+    /// diagnosed.
     pub fn new(
         store: Result<IdentityStore, IdentityStoreError>,
         unit_of: fn(u32) -> Option<UnitName>,
@@ -100,9 +100,9 @@ impl IdentityService {
         Self { store: store.into(), unit_of, following, changed }
     }
 
-    /// Certifies the caller's `key`, and waits until it counts no more.
+    /// Certifies the caller's `key`, and waits until it is retired.
     async fn certify(&self, call: &mut Call<'_>, key: &str) -> Result<Value, Failure> {
-        // PID 1 asks for operators, who have no key here.
+        // PID 1 calls for operators, who have no service key.
         let unit = (self.unit_of)(call.uid).ok_or_else(|| {
             let message =
                 format!("user {} is not a service, so it has no key to certify", call.uid);
@@ -120,7 +120,7 @@ impl IdentityService {
         }
         while self.counts(&unit, &key) {
             tokio::select! {
-                // This lasts longer.
+                // The sender lives longer than this call.
                 _ = changed.changed() => {}
                 () = call.peer.gone() => return Ok(Value::Null),
             }
@@ -135,7 +135,7 @@ impl IdentityService {
             .is_ok_and(|it| matches!(it.book().judge(unit, key), KeyDecision::Counts { .. }))
     }
 
-    /// Gives all certificates, and again whenever they are others.
+    /// Sends all certificates, now and at each change.
     async fn certificates(&self, call: &mut Call<'_>) -> Result<Value, Failure> {
         let _place = self.following.take(call.uid).ok_or_else(|| {
             let message = "too many requests for all certificates wait already";
@@ -161,7 +161,7 @@ impl IdentityService {
         }
     }
 
-    /// Changes what is kept, and tells those who wait.
+    /// Changes the store, and notifies followers.
     fn change<T>(
         &self,
         change: impl FnOnce(&mut IdentityStore) -> Result<T, IdentityStoreError>,
@@ -234,7 +234,7 @@ impl IdentityService {
 const HELP: &str = "the box is no longer the one that its owner knows: put its data back, or write the image onto \
      its disk anew";
 
-/// When a reset is done.
+/// When a reset takes effect.
 const AT_NEXT_START: &str = "at the next start: `octetctl reboot`";
 
 fn shown(unit: &UnitName, entry: &ServiceEntry) -> Value {

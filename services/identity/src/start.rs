@@ -1,4 +1,4 @@
-//! The service: where its facts come from, and what becomes of its end.
+//! The service's start, with what PID 1 passes to it.
 
 use std::convert::Infallible;
 use std::io;
@@ -13,7 +13,6 @@ use octet_node::serve::tasks;
 use octet_node::{Callers, UnitEnvironment, notify_ready, unit_of};
 use tokio::task::LocalSet;
 
-/// Serves until PID 1 ends it.
 pub fn main() -> ExitCode {
     octet_node::run(|mut given: UnitEnvironment| {
         let control = given.socket("control")?;
@@ -26,13 +25,13 @@ pub fn main() -> ExitCode {
     })
 }
 
-/// Serves whoever connects to `control`, for good. `ready` is called once it can be asked.
+/// Serves `control` forever. `ready` is called once the socket accepts calls.
 pub fn run(
     identity: IdentityService,
     control: UnixListener,
     ready: impl FnOnce() -> io::Result<()>,
 ) -> io::Result<Infallible> {
-    // One thread, which waits for the disk, too: there is little to do but that.
+    // One thread, which also blocks on the disk: there is little else to do.
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     LocalSet::new().block_on(&runtime, async {

@@ -1,4 +1,4 @@
-//! The node's key and the book, in memory and on disk.
+//! The node's key and the registry, in memory and on disk.
 
 use std::io;
 use std::path::PathBuf;
@@ -15,31 +15,31 @@ use crate::record;
 /// The file of the node's key.
 pub const NODE_KEY: &str = "node.key";
 
-/// The file of the book.
+/// The file of the registry.
 pub const BOOK: &str = "book";
 
-/// The file that has the next boot erase everything: the last part of [`octet_appliance::RESET`].
+/// The file that makes the next boot erase all data: the last part of [`octet_appliance::RESET`].
 pub const RESET: &str = "reset";
 
 /// A file system in memory (`TMPFS_MAGIC`, statfs(2)).
 const TMPFS: FsWord = 0x0102_1994;
 
-/// More than a book takes, in bytes: of each of 32 services 1 024 keys of 60 bytes.
+/// The maximum size of a registry in bytes: 1 024 keys of 60 bytes for each of 32 services.
 const LONGEST: u64 = 2 << 20;
 
-/// Why there is no node key, or no book, although there was.
+/// Why the node key or the registry is unusable.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityStoreError {
-    /// The disk does not give or take it.
+    /// Reading or writing failed.
     #[error("{file} cannot be read or written: {source}")]
     Disk { file: PathBuf, source: io::Error },
-    /// It is there, and is not what was written.
+    /// The content is invalid.
     #[error("{0} is damaged")]
     Damaged(PathBuf),
-    /// It is not there, and something that belongs to it is.
+    /// The file is missing, although its counterpart exists.
     #[error("{0} is missing")]
     Missing(PathBuf),
-    /// The book has no room.
+    /// The registry is full.
     #[error(transparent)]
     Full(#[from] Full),
     /// The certificate could not be signed.
@@ -47,7 +47,7 @@ pub enum IdentityStoreError {
     Certificate(#[from] InvalidCertificate),
 }
 
-/// The node's key and the book.
+/// The node's key and the registry.
 #[derive(Debug)]
 pub struct IdentityStore {
     folder: Option<PathBuf>,
@@ -56,15 +56,14 @@ pub struct IdentityStore {
 }
 
 impl IdentityStore {
-    /// What is kept in `folder`; at the first boot a new key. Without a folder both last as long as
-    /// this. `before` is called before each step of writing, and can forbid it.
+    /// Loads key and registry from `folder`, or makes them at the first boot. Without a folder both are in
+    /// memory only. `before` is called before each step of writing, and can abort it.
     ///
-    /// A key is made only where there was never one: the box would no longer be the one that its
-    /// owner knows. So the book is there before the key is, and one without the other is an error,
-    /// but for an empty book, which is what a cut at the first boot leaves.
+    /// A key is made only if there never was one, because a new key makes another box for its owner. So the
+    /// registry is written before the key, and either without the other is an error, except an empty registry,
+    /// which a power cut at the first boot leaves.
     ///
-    /// # Errors
-    /// The disk does not give or take it, or something is damaged or missing.
+    /// # Errors Reading or writing fails, or a file is damaged or missing.
     pub fn open(
         folder: Option<PathBuf>,
         mut before: impl FnMut(WriteStep) -> io::Result<()>,
@@ -107,16 +106,15 @@ impl IdentityStore {
         self.key.public()
     }
 
-    /// Whether it outlasts this boot: a box without a disk may have its data in memory.
+    /// Whether the store survives a reboot: a box without a disk may have its data in tmpfs.
     pub fn is_kept(&self) -> bool {
         let kind = self.folder.as_ref().and_then(|folder| statfs(folder).ok());
         kind.is_some_and(|kind| kind.f_type != TMPFS)
     }
 
-    /// Has the next boot erase everything that is kept. It is on disk when this returns.
+    /// Makes the next boot erase all data. The request is on disk when this returns.
     ///
-    /// # Errors
-    /// The disk does not take it; then the next boot is as any other, or erases.
+    /// # Errors Writing fails; the next boot may or may not erase the data.
     pub fn reset(
         &self,
         before: impl FnMut(WriteStep) -> io::Result<()>,
@@ -128,7 +126,7 @@ impl IdentityStore {
             .map_err(|source| IdentityStoreError::Disk { file, source })
     }
 
-    /// Whether the next boot is to erase everything.
+    /// Whether the next boot erases all data.
     pub fn is_to_be_reset(&self) -> bool {
         self.folder.as_ref().is_some_and(|folder| folder.join(RESET).exists())
     }
@@ -137,11 +135,10 @@ impl IdentityStore {
         &self.book
     }
 
-    /// Certifies `key`, which `unit` says is its own; `None` if it counted once and was replaced. A
-    /// key that is new takes the place of the one before, and is on disk when this returns.
+    /// Certifies `key` for `unit`; `None` if it is a former key. A new key replaces the previous one, and is on
+    /// disk when this returns.
     ///
-    /// # Errors
-    /// That cannot be; then all is as before.
+    /// # Errors It failed; nothing has changed.
     pub fn certify(
         &mut self,
         unit: &UnitName,
@@ -159,7 +156,7 @@ impl IdentityStore {
         Ok(Some(self.sign(unit, key, epoch, issued)?))
     }
 
-    /// The certificates of all services whose keys count.
+    /// The certificates of all current keys.
     pub fn certificates(&self) -> Result<Vec<Certificate>, IdentityStoreError> {
         let units = self.book.units();
         let current = units.filter_map(|(unit, entry)| Some((unit, entry.epoch, entry.key?)));
@@ -177,10 +174,9 @@ impl IdentityStore {
         Ok(Certificate::sign(statement, &self.key)?)
     }
 
-    /// The key of `unit` counts no more; that is on disk when this returns.
+    /// Retires the key of `unit`. The change is on disk when this returns.
     ///
-    /// # Errors
-    /// That cannot be; then it still counts.
+    /// # Errors It failed; the key is still current.
     pub fn end(
         &mut self,
         unit: &UnitName,
@@ -220,7 +216,7 @@ mod tests {
         IdentityStore::open(Some(folder.path().to_owned()), |_| Ok(()))
     }
 
-    /// The first boot is cut before each of its steps: the next one makes the key, and then it stays.
+    /// If the power fails at any step of the first boot, the next boot makes the key, which then stays.
     #[test]
     fn a_cut_first_boot_begins_again() {
         let steps = 2 * WriteStep::ALL.len();
@@ -240,7 +236,7 @@ mod tests {
         }
     }
 
-    /// Cut before each of its steps: the next boot erases everything, or is as any other.
+    /// If the power fails at any step, the next boot either erases all data or is a normal one.
     #[test]
     fn a_reset_is_asked_for_or_not() {
         assert_eq!(octet_appliance::RESET, format!("/data/identity/{RESET}"));

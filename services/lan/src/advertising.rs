@@ -1,4 +1,4 @@
-//! Which networks links have in IPv6: those of segments are advertised, that of the way out is heard.
+//! IPv6 router advertisements: sent on segments, and received on the uplink.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -14,27 +14,26 @@ use crate::ra::{
     MAX, PrefixInformation, RouteInformation, RouterAdvertisement, SOLICITATION, is_solicitation,
 };
 
-/// More of a message is not read, in bytes: the largest of a link.
+/// The maximum size of a message that is read, in bytes: the MTU of a link.
 pub const LARGEST: usize = 1500;
 
-/// All devices of a link, and all routers (RFC 4291, 2.7.1).
+/// All nodes and all routers of a link (RFC 4291, 2.7.1).
 const DEVICES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const ROUTERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 2);
 
-/// The pause between two advertisements that nobody has asked for, and for how long each holds: so some
-/// can be lost.
+/// The interval of unsolicited advertisements, and their lifetime, which tolerates losses.
 const RETRY_DELAY: Duration = Duration::from_secs(60);
 const ROUTER_SECONDS: u16 = 300;
 const NETWORK_SECONDS: u32 = 3600;
 
-/// The shortest pause between two on one link (RFC 4861, 10).
+/// The minimum interval of advertisements on one link (RFC 4861, 10).
 const MIN_DELAY: Duration = Duration::from_secs(1);
 
-/// How often it is asked who is there, and the pauses between (RFC 4861, 10).
+/// The number of router solicitations, and their interval (RFC 4861, 10).
 const SOLICITATIONS: u32 = 3;
 const SOLICIT_DELAY: Duration = Duration::from_secs(4);
 
-/// Bits of the networks of the whole box (docs/segments.md), and of the addresses of nodes.
+/// The prefix length of the whole box (docs/segments.md), and of node addresses.
 const BOX_BITS: u8 = 48;
 const NODES: RouteInformation = RouteInformation {
     network: Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0),
@@ -42,35 +41,35 @@ const NODES: RouteInformation = RouteInformation {
     seconds: ROUTER_SECONDS as u32,
 };
 
-/// The host that a board is in its network (docs/segments.md).
+/// The board's host number in its network (docs/segments.md).
 const BOARD: u128 = 2;
 
-/// What is advertised, and what was heard.
+/// The state of sent and received advertisements.
 #[derive(Debug)]
 pub struct Advertising {
     netd: Netd,
     links: Links,
-    /// When the next advertisement goes out on each link, and when the last one did.
+    /// For each link, when the next advertisement is due, and when the last one was sent.
     next: BTreeMap<u32, (Instant, Option<Instant>)>,
-    /// How often it is still asked who is there, and when next.
+    /// The number of remaining solicitations, and when the next one is due.
     asks: Option<(u32, Instant)>,
-    /// What the router that leads out has said.
+    /// The advertised state of the uplink's router.
     heard: Option<Heard>,
     board: Option<u8>,
 }
 
-/// What a router has said in all of its advertisements: each thing holds for as long as it was said, whether or not later
-/// ones say it again (RFC 4861, 6.2.3 and 6.3.4).
+/// The accumulated state of a router: each item has its own lifetime, whether or not later advertisements
+/// repeat it (RFC 4861, 6.2.3 and 6.3.4).
 #[derive(Debug)]
 struct Heard {
     from: Ipv6Addr,
-    /// Until when it leads out.
+    /// Until when it is a default router.
     until: Instant,
-    /// The networks of the link, what was said last first; each until when, `None` for ever.
+    /// The on-link prefixes, the latest first, with their expiry; `None` for never.
     prefixes: Vec<(PrefixInformation, Option<Instant>)>,
-    /// The networks elsewhere to which it leads, in the same way.
+    /// The routes, in the same way.
     routes: Vec<(RouteInformation, Option<Instant>)>,
-    /// Who answers questions about names, in the same way.
+    /// The DNS servers, in the same way.
     names: Vec<(Ipv6Addr, Option<Instant>)>,
 }
 
@@ -91,14 +90,14 @@ impl Heard {
         add(&mut self.names, names.collect(), now, |it| *it);
     }
 
-    /// Whether packets to anywhere else go by it still.
+    /// Whether it is still a default router.
     fn leads(&self, now: Instant) -> bool {
         let lasts = |end: &Option<Instant>| end.is_none_or(|end| end > now);
         self.until > now || self.routes.iter().any(|(_, end)| lasts(end))
     }
 }
 
-/// Puts what is said anew before what was said; what is the same by `key` counts once, and what has ended not at all.
+/// Adds new items before known ones. Items with the same `key` are merged, and expired ones removed.
 fn add<T, K: PartialEq>(
     said: &mut Vec<(T, Option<Instant>)>,
     anew: Vec<(T, Option<Instant>)>,
@@ -116,7 +115,7 @@ fn add<T, K: PartialEq>(
     *said = all;
 }
 
-/// Seconds until `end`: the last one counts in full.
+/// The seconds until `end`, rounded up.
 fn left(end: Instant, now: Instant) -> u32 {
     let left = end.saturating_duration_since(now) + Duration::from_millis(999);
     u32::try_from(left.as_secs()).unwrap_or(u32::MAX)
@@ -128,12 +127,12 @@ impl Advertising {
         Self { netd, links, next, asks, heard, board }
     }
 
-    /// The links are `links` now.
+    /// Handles a change of the links.
     pub async fn follow(&mut self, links: Links) {
         let before = std::mem::replace(&mut self.links, links);
         let now = Instant::now();
         if leads_out(&before) != leads_out(&self.links) {
-            // Nobody is to send by the router into nothing, or to wait, until it is time for the next one.
+            // Clients must not send into a black hole, or wait for the next periodic advertisement.
             for (next, last) in self.next.values_mut() {
                 *next = last.map_or(now, |last| now.max(last + MIN_DELAY));
             }
@@ -167,17 +166,17 @@ impl Advertising {
             self.asks = None;
         }
         if !carrier || begins {
-            // It may be another cable now, also if it was not seen that there was none.
+            // The cable may lead elsewhere now, even if the loss of carrier was not seen.
             if self.heard.take().is_some() && self.links.is_board {
                 self.report().await;
             }
         } else if self.heard.is_some() && !self.is_set() {
-            // A netd that was started anew does not know it.
+            // A restarted netd does not have the state.
             self.report().await;
         }
     }
 
-    /// The lease says which board this is.
+    /// Handles the board number in the DHCP lease.
     pub async fn number(&mut self, board: Option<u8>) {
         if self.board != board {
             self.board = board;
@@ -187,7 +186,7 @@ impl Advertising {
         }
     }
 
-    /// When there is something to do.
+    /// When the next action is due.
     pub fn due(&self) -> Option<Instant> {
         let next = self.next.values().map(|(next, _)| *next);
         let names = self.heard.iter().flat_map(|heard| &heard.names);
@@ -208,7 +207,7 @@ impl Advertising {
         if let Some((left, at)) = self.asks.filter(|(_, at)| *at <= now) {
             self.asks = (left > 1).then(|| (left - 1, at + SOLICIT_DELAY));
             if let Some(link) = self.out().map(|link| link.index) {
-                // The link may have no address of its own yet; then the next one goes out.
+                // The link may have no address yet; then a later solicitation is sent.
                 let _ = socket.send(&SOLICITATION, ROUTERS, link).await;
             }
         }
@@ -231,8 +230,8 @@ impl Advertising {
         }
         let Ok(mut advert) = RouterAdvertisement::parse(bytes) else { return };
         let now = Instant::now();
-        // A board goes by its router to the rest of the box. Whoever is on another uplink has no networks that a node
-        // would have to reach without a way out.
+        // A board reaches the rest of the box through its router. On other uplinks, routes other than the
+        // default are not needed.
         advert.routes.retain(|route| self.links.is_board && is_of_box(route));
         if !self.hears(came.from, now) {
             return;
@@ -244,13 +243,13 @@ impl Advertising {
         self.report().await;
     }
 
-    /// Whether a router counts. One leads out, or to the rest of the box; another is heard when that one says that it
-    /// does not any more, or has said nothing for as long as it holds.
+    /// Whether a router is accepted: a default router, or the box's own. Another one is accepted once the
+    /// current one has withdrawn or expired.
     fn hears(&self, from: Ipv6Addr, now: Instant) -> bool {
         self.heard.as_ref().is_none_or(|heard| heard.from == from || !heard.leads(now))
     }
 
-    /// Who answers questions about names, as was heard.
+    /// The advertised DNS servers.
     pub fn names(&self) -> impl Iterator<Item = Ipv6Addr> {
         self.heard.iter().flat_map(|heard| &heard.names).map(|(server, _)| *server)
     }
@@ -260,7 +259,7 @@ impl Advertising {
         self.links.links.iter().find(is_out)
     }
 
-    /// Whether the address that was heard of is there.
+    /// Whether the advertised address is configured.
     fn is_set(&self) -> bool {
         let Some(Link { leads_to: LeadsTo::Out { addresses, .. }, .. }) = self.out() else {
             return false;
@@ -304,14 +303,14 @@ impl Advertising {
             LeadsTo::Out { .. } => None,
         });
         if let Some(advert) = advert {
-            // Who does not hear it asks; a link that has just come may have no address of its own yet.
+            // Clients that miss it solicit; a new link may have no address yet.
             let _ = socket.send(&advert.bytes(), DEVICES, index).await;
         }
     }
 }
 
-/// Whether a router has an IPv6 way out: a gateway, and an address with which answers come back. One that is for an
-/// inside alone (RFC 4193) brings none.
+/// Whether the router has an IPv6 uplink: a gateway and a global address. A unique local address (RFC 4193)
+/// does not count.
 fn leads_out(links: &Links) -> bool {
     let is_outside = |it: &Cidr| matches!(it.address(), IpAddr::V6(own) if !own.is_unique_local());
     links.links.iter().any(|link| match &link.leads_to {
@@ -322,15 +321,15 @@ fn leads_out(links: &Links) -> bool {
     })
 }
 
-/// Whether a route may lead to the networks of a box: those are 48 bits long and drawn from `fd00::/8` (RFC 4193).
-/// Nodes, in the other half, are reached by paths.
+/// Whether a route can lead to a box's networks: a /48 within `fd00::/8` (RFC 4193). Nodes, in the other half,
+/// are reached over paths.
 fn is_of_box(route: &RouteInformation) -> bool {
     route.length == BOX_BITS && route.network.octets()[0] == 0xfd
 }
 
-/// What a segment is told of itself. Boards do not make addresses for themselves: theirs follow from
-/// their port. A router that does not lead out is no default router (RFC 7084, G-4), but always one to the rest of the
-/// box (L-3), and to nodes, by paths.
+/// The advertisement of a segment. Boards do not use autoconfiguration: their addresses follow from their port.
+/// A router without an uplink is no default router (RFC 7084, G-4), but always advertises routes to the rest of
+/// the box (L-3), and to nodes over paths.
 fn advert(segment: &PlannedSegment, autonomous: bool, leads_out: bool) -> RouterAdvertisement {
     let router = segment.router.1;
     let whole = u128::MAX << (128 - u32::from(BOX_BITS));
@@ -350,7 +349,7 @@ fn advert(segment: &PlannedSegment, autonomous: bool, leads_out: bool) -> Router
     }
 }
 
-/// This node's address in a network that is advertised, if it is to have one there.
+/// This node's address in an advertised prefix, if it should have one.
 fn own_address(
     prefix: &PrefixInformation,
     is_board: bool,
@@ -359,12 +358,12 @@ fn own_address(
 ) -> Option<Cidr> {
     let is_wide = prefix.length == 64;
     let host = match board.filter(|_| is_board) {
-        // The network of a board has its number.
+        // A board's network has the board's number.
         Some(number) if u16::from(number) == prefix.network.segments()[3] => BOARD,
         Some(_) => return None,
         None if is_board || !prefix.autonomous => return None,
         None => match mac.link_local() {
-            // The same as on the link (RFC 4291, appendix A).
+            // The interface identifier of the link-local address (RFC 4291, appendix A).
             IpAddr::V6(own) => own.to_bits() & u128::from(u64::MAX),
             IpAddr::V4(_) => return None,
         },
@@ -384,7 +383,7 @@ mod tests {
         PlannedSegment { number: 3, router, board: None, mac: None }
     }
 
-    /// A board with this link, which has lost its cable so often.
+    /// A board with this link, after this number of carrier losses.
     fn board(downs: u32) -> Links {
         let leads_to = LeadsTo::Out { asks: true, addresses: vec![], gateways: vec![] };
         let (mac, name) = (Mac::new([2, 0, 0, 0, 0, 7]).unwrap(), LinkName::numbered(0));
@@ -410,7 +409,7 @@ mod tests {
         let holds = Duration::from_secs(ROUTER_SECONDS.into());
         assert!(!advertising.hears(other, now) && advertising.hears(other, now + holds));
 
-        // Plugged elsewhere, so fast that it was never seen without a cable.
+        // The cable was moved so fast that the loss of carrier was not seen.
         advertising.follow(board(1)).await;
         assert_eq!((heard(&advertising), advertising.asks.unwrap().0), (None, SOLICITATIONS));
         advertising.came(&bytes, came(other)).await;
@@ -434,21 +433,21 @@ mod tests {
         let (prefix, server) = (whole.prefixes[0], whole.names[0].0);
         let mut heard = Heard::new("fe80::1".parse().unwrap(), now);
         heard.take(whole.clone(), now);
-        // It says nothing of networks and servers: they stay, and the router leads out for longer.
+        // An advertisement without prefixes and servers keeps them, and extends the router's lifetime.
         heard.take(bare.clone(), at(200));
         assert_eq!(heard.prefixes, [(prefix, Some(at(3600)))]);
         assert_eq!(heard.names, [(server, Some(at(300)))]);
         assert_eq!((heard.until, left(at(3600), at(200))), (at(500), 3400));
         heard.take(bare.clone(), at(300));
         assert_eq!((heard.names.len(), heard.prefixes.len()), (0, 1));
-        // Another one comes first, and this one is taken back.
+        // A new prefix comes first, and the old one is withdrawn.
         let other = PrefixInformation { network: "fd00:0:0:4::".parse().unwrap(), ..prefix };
         heard.take(RouterAdvertisement { prefixes: vec![other], ..bare.clone() }, at(400));
         assert_eq!(heard.prefixes, [(other, Some(at(4000))), (prefix, Some(at(3600)))]);
         let gone = PrefixInformation { seconds: Some(0), ..other };
         heard.take(RouterAdvertisement { prefixes: vec![gone], ..bare.clone() }, at(500));
         assert_eq!(heard.prefixes, [(prefix, Some(at(3600)))]);
-        // Whoever says ever more of them has no more places.
+        // The number of items is limited.
         for number in 0..9 {
             let other = PrefixInformation {
                 network: Ipv6Addr::new(0xfd00, 0, 0, 10 + number, 0, 0, 0, 0),
@@ -461,7 +460,8 @@ mod tests {
         assert_eq!((heard.until, heard.prefixes.len()), (at(700), MAX));
     }
 
-    /// RFC 7084, G-4 and L-3: whoever sends into nothing waits for long, where IPv4 would have answered at once.
+    /// RFC 7084, G-4 and L-3: clients of a router without an uplink would wait for timeouts, where IPv4 fails
+    /// at once.
     #[tokio::test]
     async fn a_router_without_a_way_out_is_a_route_to_its_box() {
         let out = |addresses: &[&str], gateways: &[&str]| {
@@ -496,7 +496,7 @@ mod tests {
             );
         }
 
-        // When the way out comes or goes that is said at once, and not within a minute.
+        // A change of the uplink is advertised at once, not within a minute.
         let folder = tempfile::tempdir().unwrap();
         let mut router = Advertising::new(Netd::new(folder.path()));
         router.follow(ways[0].0.clone()).await;
@@ -508,7 +508,7 @@ mod tests {
         }
     }
 
-    /// What its router says of the box is a board's route; of others, and of nodes, none is taken.
+    /// A board accepts its router's route to the box, but not those of other routers, or to nodes.
     #[tokio::test]
     async fn a_board_has_a_route_to_its_box() {
         let folder = tempfile::tempdir().unwrap();
@@ -536,10 +536,10 @@ mod tests {
         let of = |text: &str| Some(Cidr::try_from(text.to_owned()).unwrap());
         let prefix = advert(&segment(), false, true).prefixes[0];
         assert_eq!(own_address(&prefix, true, Some(3), mac), of("fd00:0:0:3::2/64"));
-        // Somebody else's network, or nobody knows yet which board this is.
+        // Another network, or the board's number is not known yet.
         assert_eq!(own_address(&prefix, true, Some(4), mac), None);
         assert_eq!(own_address(&prefix, true, None, mac), None);
-        // Others make an address for themselves, where they may.
+        // Other nodes use autoconfiguration where it is allowed.
         assert_eq!(own_address(&prefix, false, None, mac), None);
         let lan = advert(&segment(), true, true).prefixes[0];
         assert_eq!(own_address(&lan, false, Some(3), mac), of("fd00:0:0:3:0:ff:fe00:7/64"));

@@ -1,4 +1,4 @@
-//! The loop: what the links bring, what is due, and whoever asks at the socket.
+//! The event loop: link changes, packets, timers, and control requests.
 
 use std::io;
 use std::net::{IpAddr, TcpListener, UdpSocket};
@@ -30,16 +30,16 @@ use crate::registering::Registering;
 use crate::serve::{self, Loop};
 use crate::timing::Timing;
 
-/// What the daemon is given.
+/// The configuration of the daemon.
 pub struct DaemonConfig {
-    /// Where the other units' sockets are.
+    /// The folder of the units' sockets.
     pub sockets: PathBuf,
     pub told: LanConfig,
     pub dhcp: UdpSocket,
     pub dhcp_client: UdpSocket,
-    /// Router advertisements, and questions about them.
+    /// The socket for router advertisements and solicitations.
     pub ra: OwnedFd,
-    /// Echoes of those who lead out.
+    /// The socket for echo requests to gateways.
     pub icmp: OwnedFd,
     pub dns: (UdpSocket, TcpListener),
     pub time: UdpSocket,
@@ -47,22 +47,23 @@ pub struct DaemonConfig {
     pub callers: Callers,
 }
 
-/// What `appliance.toml` says that matters here.
+/// The relevant part of `appliance.toml`.
 #[derive(Debug, Clone)]
 pub struct LanConfig {
-    /// What the box is called.
+    /// The box's name.
     pub identity: ApplianceSection,
-    /// How it is reached, and whom it asks.
+    /// The addresses, and the configured servers.
     pub network: NetworkSettings,
-    /// The box, if its router is none of ours, which tells no board its number.
+    /// The box, if its router runs OpenWrt, which assigns no board numbers.
     pub silent: Option<Cluster>,
     /// The networks of the box, if it is one.
     pub whole: Vec<IpPrefix>,
-    /// If the owner's devices leave by another node: who it is. If nobody is, they are told no names of outside.
+    /// The addresses of the exit node, if the owner's devices use one. If the list is empty, external names are
+    /// not resolved for them.
     pub exit: Option<Vec<IpAddr>>,
 }
 
-/// What is shown, and by whom it is kept.
+/// The displayed state, shared with the verbs.
 pub type SharedStatus = Arc<Mutex<Value>>;
 
 pub fn run(parts: DaemonConfig) -> io::Result<()> {
@@ -112,7 +113,7 @@ async fn serve(parts: DaemonConfig) -> io::Result<()> {
             .follow(leasing.links(), leasing.domain(), &asked, &told)
             .map_err(io::Error::other)?;
         if let Some(done) = applied.take() {
-            // Whoever waits for it may have gone.
+            // The caller may have disconnected.
             let _ = done.send(());
         }
         let mut now = leasing.show();
@@ -162,8 +163,7 @@ async fn serve(parts: DaemonConfig) -> io::Result<()> {
     }
 }
 
-/// Whom this node asks for the time: a board its router, all others as the file says, or else whom the
-/// uplink names.
+/// This node's time servers: for a board its router, otherwise the configured ones, or those of the uplink.
 fn time_servers(told: &LanConfig, leasing: &Leasing) -> Vec<IpAddr> {
     let named = &told.network.ntp;
     if !named.is_empty() && !leasing.links().is_board {
@@ -173,7 +173,7 @@ fn time_servers(told: &LanConfig, leasing: &Leasing) -> Vec<IpAddr> {
     leased.copied().map(IpAddr::V4).collect()
 }
 
-/// Whom this node asks for names, in the same way.
+/// This node's DNS servers, in the same way.
 fn name_servers(told: &LanConfig, leasing: &Leasing, advertising: &Advertising) -> Vec<IpAddr> {
     let named = &told.network.dns;
     if !named.is_empty() && !leasing.links().is_board {
@@ -184,7 +184,7 @@ fn name_servers(told: &LanConfig, leasing: &Leasing, advertising: &Advertising) 
     leased.chain(advertising.names().map(IpAddr::V6)).collect()
 }
 
-/// What names of the box end in: nobody outside has names in it (ICANN's resolution 2024.07.29.06).
+/// The domain of the box's names, which is reserved for private use (ICANN's resolution 2024.07.29.06).
 fn domain(identity: &ApplianceSection) -> String {
     format!("{}.internal", identity.name)
 }

@@ -1,5 +1,5 @@
-//! What is kept elsewhere of a person, against the loss of their folder: who they are, and whom they know. Sessions are
-//! not in it, nor what is to begin them: who goes on with an old one uses keys again that were used.
+//! The backup of a person, against the loss of their folder: identity and contacts. Sessions and prekeys are
+//! not included, because resuming an old session would reuse keys.
 
 use octet_node::bytes::Fields;
 use octet_node::control::PublicKey;
@@ -11,42 +11,43 @@ use crate::place::{self, MailboxAddress};
 /// The version of the encoding, its first byte.
 const VERSION: u8 = 1;
 
-/// A person, as far as it is backed up.
+/// The backup of a person.
 ///
-/// Its one encoding (numbers are big-endian): version (1 byte, 1), the seed of the name (32), the secret that opens
-/// envelopes (32), epoch (8), the [places](Place), how many contacts (2), and each, in the order of their names.
+/// Its one encoding (numbers are big-endian): version (1 byte, 1), the seed of the name (32), the secret that
+/// opens envelopes (32), epoch (8), the [mailboxes](MailboxAddress), the number of contacts (2), and each,
+/// sorted by name.
 pub struct Backup {
-    /// The seed of the key that is the name.
+    /// The seed of the name key.
     pub name: [u8; 32],
     /// The secret that opens envelopes.
     pub seal: [u8; 32],
-    /// In which epoch texts were numbered.
+    /// The epoch of text numbers.
     pub epoch: u64,
     pub places: Vec<MailboxAddress>,
     pub contacts: Vec<ContactBackup>,
 }
 
-/// Somebody else.
+/// A contact.
 ///
-/// The encoding: name (32), by what name they are known (2 bytes of length, then itself, in UTF-8), whether they were
-/// added or written to (1: 0 or 1), the [places](Place) of an invite, the card (2 bytes of length, which is 0 if there is
-/// none, then itself), in which epoch they were heard last (8), how many texts of that have come (8), and the epoch and
-/// the number of the last text of an earlier one that was shown (8 each).
+/// The encoding: name (32), alias (2 bytes of length, then UTF-8), whether they were added or written to (1: 0
+/// or 1), the [mailboxes](MailboxAddress) of an invite, the card (2 bytes of length, 0 if there is none, then
+/// the card), the last seen epoch (8), the number of texts received in it (8), and the epoch and number of the
+/// last shown text of an earlier epoch (8 each).
 pub struct ContactBackup {
     pub name: PublicKey,
-    /// By what name they are known; empty if they have written by themselves.
+    /// The local alias; empty for a contact that has written first.
     pub alias: String,
-    /// Whether they were added or written to.
+    /// Whether the contact was added or written to.
     pub is_known: bool,
-    /// Where an invite said that their mailboxes are.
+    /// The mailboxes in the invite.
     pub places: Vec<MailboxAddress>,
-    /// How they are reached, by their own word.
+    /// The contact's latest card.
     pub card: Option<ContactCard>,
-    /// In which epoch of theirs they were last heard.
+    /// The contact's last seen epoch.
     pub epoch: u64,
-    /// How many texts of that epoch have come, without a gap.
+    /// The number of texts received in that epoch, without a gap.
     pub received: u64,
-    /// The last text of an earlier epoch that was shown: the epoch, and its number.
+    /// The last shown text of an earlier epoch: epoch, and number.
     pub before: (u64, u64),
 }
 
@@ -105,7 +106,7 @@ impl ContactBackup {
         let (epoch, received) = (fields.u64()?, fields.u64()?);
         let before = (fields.u64()?, fields.u64()?);
         let alias = std::str::from_utf8(alias).ok()?.to_owned();
-        // After each number there is another one.
+        // Each number must have a successor.
         let counts = received < u64::MAX;
         counts.then_some(Self { name, alias, is_known, places, card, epoch, received, before })
     }

@@ -1,4 +1,4 @@
-//! A card: how somebody is reached, by their own word.
+//! The contact card: a person's signed keys and mailboxes.
 
 use octet_node::bytes::Fields;
 use octet_node::certificate::Certificate;
@@ -10,25 +10,25 @@ use crate::place::{self, MailboxAddress};
 /// The version of the encoding, its first byte.
 const VERSION: u8 = 1;
 
-/// For which service the key is certified that signs a card.
+/// The service whose certified key signs cards.
 pub const UNIT: &str = "messenger";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Details {
-    /// The key of sessions (X25519).
+    /// The identity key of sessions (X25519).
     pub identity: [u8; 32],
-    /// To which envelopes are sealed (X25519).
+    /// The public key that envelopes are sealed to (X25519).
     pub seal: [u8; 32],
-    /// Of two cards that differ the one with the higher number counts.
+    /// Of two different cards, the one with the higher serial counts.
     pub serial: u64,
     pub places: Vec<MailboxAddress>,
 }
 
-/// How somebody is reached, signed by the key that they have certified for it.
+/// A contact card, signed by the person's certified key.
 ///
-/// Its one encoding (numbers are big-endian): version (1 byte, 1), the certificate (2 bytes of length, then itself),
-/// identity (32), seal (32), serial (8), the [places](Place), and the signature (64) of the certified key over all
-/// before it, in the domain `octet card 1`.
+/// Its one encoding (numbers are big-endian): version (1 byte, 1), the certificate (2 bytes of length, then the
+/// certificate), identity (32), seal (32), serial (8), the [mailboxes](MailboxAddress), and the signature (64)
+/// of the certified key over all before it, in the domain `octet card 1`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContactCard {
     certificate: Certificate,
@@ -36,22 +36,20 @@ pub struct ContactCard {
     signature: [u8; SIGNATURE],
 }
 
-/// Bytes that are no card.
+/// Why bytes are not a valid card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidContactCard {
-    /// They are none at all.
     #[error("this is not a card of version {VERSION}")]
     Malformed,
-    /// Whom it names has not signed it, or the key that has is for something else.
+    /// The signature is invalid, or the key is certified for another unit.
     #[error("the card is not signed by whom it names")]
     Forged,
 }
 
 impl ContactCard {
-    /// Signs `details` with the key that `certificate` is about.
+    /// Signs `details` with the key in `certificate`.
     ///
-    /// # Errors
-    /// `key` is another one, or not for letters.
+    /// # Errors `key` is another key, or certified for another unit.
     pub fn sign(
         details: Details,
         certificate: Certificate,
@@ -65,17 +63,17 @@ impl ContactCard {
         Ok(Self { certificate, details, signature })
     }
 
-    /// Whose it is: a person, or a node.
+    /// The owner: a person, or a node.
     pub fn name(&self) -> PublicKey {
         self.certificate.statement().node
     }
 
-    /// Which key they have certified for letters.
+    /// The certified messaging key.
     pub fn key(&self) -> PublicKey {
         self.certificate.statement().key
     }
 
-    /// How many such keys they have had.
+    /// The epoch of that key.
     pub fn epoch(&self) -> u64 {
         self.certificate.statement().epoch
     }
@@ -84,7 +82,7 @@ impl ContactCard {
         &self.details
     }
 
-    /// Whether it counts where `old` was known: it is of the same name, and nothing of it is older.
+    /// Whether this card may replace `old`: it has the same name, and nothing in it is older.
     pub fn follows(&self, old: &Self) -> bool {
         let key = self.epoch() > old.epoch() || self.key() == old.key();
         let newer = (self.epoch(), self.details.serial) > (old.epoch(), old.details.serial);
@@ -97,11 +95,9 @@ impl ContactCard {
         bytes
     }
 
-    /// Reads the encoding, and verifies both signatures. Whether it is the card of whom is meant is for the reader
-    /// to see.
+    /// Decodes the card and verifies both signatures. The caller must check that it is the expected person's.
     ///
-    /// # Errors
-    /// It is no card, or not signed as it says.
+    /// # Errors The bytes are malformed, or a signature is invalid.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidContactCard> {
         let (card, signed) = parse(bytes).ok_or(InvalidContactCard::Malformed)?;
         let own = card.certificate.statement().unit.as_str() == UNIT;

@@ -1,4 +1,5 @@
-//! Who carries out what a person wants done: it keeps what a step has changed, and only then asks mailboxes.
+//! The courier: carries out a person's actions. It persists the result of each step before it contacts
+//! mailboxes.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -13,48 +14,46 @@ use crate::request::{
 };
 use crate::store::{PersonStore, PersonStoreError};
 
-/// By what mailboxes are reached.
+/// The transport to mailboxes.
 pub trait Wire {
-    /// Asks the mailbox at `place`. What is asked after a nonce goes over the same connection.
+    /// Sends a request to the mailbox at `place`. A request after a nonce uses the same connection.
     ///
-    /// # Errors
-    /// It is not reached, or does not answer.
+    /// # Errors The mailbox is unreachable, or does not answer.
     fn ask(
         &mut self,
         place: &MailboxAddress,
         request: &SignedRequest,
     ) -> Result<MailboxReply, Unreached>;
 
-    /// Ends the connection with `place`: the next begins anew, as somebody who was never there.
+    /// Closes the connection to `place`: the next one uses a new identity and is unlinkable.
     fn part(&mut self, place: &MailboxAddress);
 }
 
-/// A mailbox that does not answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the mailbox {0} does not answer: see that it runs and is reached from here")]
 pub struct Unreached(pub String);
 
 #[derive(Debug, thiserror::Error)]
 pub enum CourierError {
-    /// What has changed is not kept. The person in memory is to be dropped.
+    /// The change was not stored. The person in memory must be dropped.
     #[error(transparent)]
     Store(#[from] PersonStoreError),
-    /// A person would not have it.
+    /// The person's state refuses the event.
     #[error(transparent)]
     Refused(#[from] EventError),
-    /// A mailbox would not have it.
+    /// The mailbox refuses the request.
     #[error("the mailbox: {0}")]
     Mailbox(#[from] MailboxRefusal),
-    /// A mailbox gives letters without an end.
+    /// The mailbox has more messages than expected.
     #[error("the mailbox has more messages than are fetched at once: fetch again")]
     More,
-    /// A mailbox takes too long for all that it is asked at once.
+    /// The mailbox takes too long for all requests together.
     #[error("the mailbox is too slow for all that it is asked at once: it is asked again later")]
     Slow,
-    /// A mailbox does not answer.
+    /// The mailbox does not answer.
     #[error(transparent)]
     Unreached(#[from] Unreached),
-    /// There is no mailbox of one's own.
+    /// The person has no mailbox.
     #[error(
         "you have no mailbox: name one with `octet-msg init --mailbox did:key:…@192.0.2.7:4434`"
     )]
@@ -64,20 +63,20 @@ pub enum CourierError {
 }
 
 impl CourierError {
-    /// Whether nothing else is to be tried, either.
+    /// Whether no further attempt makes sense.
     fn is_final(&self) -> bool {
         matches!(self, Self::Store(_) | Self::Cut(_))
     }
 }
 
-/// How far it is: a process can be killed at each.
+/// The stages of a step, at each of which the process can be killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CourierStage {
-    /// What a step changes is worked out, and not kept.
+    /// The changes are computed, but not stored.
     Stepped,
-    /// It is kept, and nothing was sent.
+    /// The changes are stored, but nothing was sent.
     Kept,
-    /// A mailbox has answered, and nothing came of it yet.
+    /// The mailbox has answered, but the answer is not processed.
     Answered,
 }
 
@@ -85,7 +84,6 @@ impl CourierStage {
     pub const ALL: [Self; 3] = [Self::Stepped, Self::Kept, Self::Answered];
 }
 
-/// The courier of one person.
 pub struct Courier<W> {
     person: Person,
     store: PersonStore,
@@ -95,17 +93,16 @@ pub struct Courier<W> {
 }
 
 impl<W: Wire> Courier<W> {
-    /// The courier of whom `store` keeps.
+    /// Loads the person in `store`.
     ///
-    /// # Errors
-    /// There is nobody, or something is damaged.
+    /// # Errors There is no person, or the data is damaged.
     pub fn new(store: PersonStore, wire: W) -> Result<Self, PersonStoreError> {
         let person = store.load()?;
         let (goes_on, clock) = (Box::new(|_| true), Box::new(Instant::now));
         Ok(Self { person, store, wire, goes_on, clock })
     }
 
-    /// The same, as long as `goes_on` says so at each stage.
+    /// The same, as long as `goes_on` returns true at each stage.
     #[must_use]
     pub fn until(mut self, goes_on: impl FnMut(CourierStage) -> bool + 'static) -> Self {
         self.goes_on = Box::new(goes_on);
@@ -116,7 +113,7 @@ impl<W: Wire> Courier<W> {
         &self.person
     }
 
-    /// Where the person is kept.
+    /// The person's store.
     pub fn store(&mut self) -> &mut PersonStore {
         &mut self.store
     }
@@ -125,10 +122,9 @@ impl<W: Wire> Courier<W> {
         &mut self.wire
     }
 
-    /// Has `event` taken, and keeps what it changes.
+    /// Applies `event`, and stores the changes.
     ///
-    /// # Errors
-    /// It is refused, or not kept; after the latter this courier is to be dropped.
+    /// # Errors It is refused, or not stored; in the latter case this courier must be dropped.
     pub fn tell(&mut self, event: PersonEvent, now: u64) -> Result<(), CourierError> {
         let changes = self.person.step(event, now)?;
         self.pass(CourierStage::Stepped)?;
@@ -153,7 +149,7 @@ impl<W: Wire> Courier<W> {
         }
     }
 
-    /// Asks what only the owner of a mailbox may.
+    /// Sends a request that requires the mailbox owner's signature.
     fn ask_as_owner(
         &mut self,
         place: &MailboxAddress,
@@ -168,22 +164,22 @@ impl<W: Wire> Courier<W> {
         self.ask(place, &SignedRequest::Owner(Owned { name, asked, signature }))
     }
 
-    /// Does all that is to be done, as far as mailboxes answer. What they would not have, or not now, is returned: it
-    /// is tried again the next time.
+    /// Carries out all pending actions. Returns the errors of mailboxes; the actions are retried at the next
+    /// call.
     pub fn deliver(&mut self, now: u64) -> Result<Vec<CourierError>, CourierError> {
         let mut left = vec![];
-        // Whose letters are not tried again at which mailbox in this turn, since what comes after must not come before;
-        // and which mailboxes are not tried at all.
+        // Contacts on hold at a mailbox in this turn, because later messages must not overtake a failed one;
+        // and mailboxes that do not answer.
         let (mut held, mut silent) = (vec![], vec![]);
         let mut spent: BTreeMap<PublicKey, Duration> = BTreeMap::new();
-        // A key that was claimed makes letters, and these are to be left: there is nothing after that.
+        // A claimed key makes new messages, which must be deposited: there is no third round.
         for _ in 0..2 {
             let mut claimed = vec![];
             for action in self.person.todo(now) {
                 let (who, mailbox) = about(&action);
                 let is_claim = matches!(action, MailboxAction::Claim { .. });
                 let is_held = held.contains(&(who, mailbox)) || silent.contains(&mailbox);
-                // What is to be left is other than it was before the key was there.
+                // Deposits differ from those before the key was available.
                 if is_held || claimed.contains(&who) {
                     continue;
                 }
@@ -218,7 +214,7 @@ impl<W: Wire> Courier<W> {
     fn carry_out(&mut self, action: MailboxAction, now: u64) -> Result<(), CourierError> {
         match action {
             MailboxAction::Publish { place, bundle } => {
-                // Who leaves letters is somebody else, as far as the mailbox sees: now, and before.
+                // The depositor must be anonymous to the mailbox, before and after.
                 self.wire.part(&place);
                 let published = self.ask_as_owner(&place, MailboxRequest::Publish(bundle));
                 self.wire.part(&place);
@@ -239,16 +235,15 @@ impl<W: Wire> Courier<W> {
         }
     }
 
-    /// Fetches what lies in one's own mailboxes, and has it deleted there once it is kept here. What some of them would
-    /// not, or not now, is returned, also that one has more or is slow.
+    /// Fetches the messages in the person's own mailboxes, and deletes them there once they are stored here.
+    /// Returns the errors of single mailboxes, also if one has more messages or is slow.
     ///
-    /// # Errors
-    /// Not one of them answers, or something is not kept.
+    /// # Errors No mailbox answers, or storing fails.
     pub fn fetch(&mut self, now: u64) -> Result<Vec<CourierError>, CourierError> {
         let places: Vec<MailboxAddress> = self.person.mailboxes().cloned().collect();
         let (mut left, mut answer) = (vec![], false);
         for place in &places {
-            // Who fetches is known there; who leaves letters is not, and comes by another connection.
+            // The owner is known to the mailbox; a depositor must not be, and uses another connection.
             self.wire.part(place);
             let fetched = self.fetch_all(place, now);
             self.wire.part(place);
@@ -267,8 +262,8 @@ impl<W: Wire> Courier<W> {
         Err(left.into_iter().next().unwrap_or(CourierError::Homeless))
     }
 
-    /// Fetches until nothing is left, or as often and as long as any mailbox takes: one that is malicious has always more,
-    /// and gives each answer just in time.
+    /// Fetches until the mailbox is empty, or a limit of rounds or time is reached: a malicious mailbox never
+    /// runs out of messages, and answers just in time.
     fn fetch_all(&mut self, place: &MailboxAddress, now: u64) -> Result<(), CourierError> {
         let began = (self.clock)();
         for _ in 0..ROUNDS {
@@ -294,7 +289,7 @@ impl<W: Wire> Courier<W> {
     }
 }
 
-/// Whom an action is about, and which mailbox it asks; `None` for oneself.
+/// The contact that an action concerns (`None` for the person itself), and the mailbox.
 fn about(action: &MailboxAction) -> (Option<PublicKey>, PublicKey) {
     match action {
         MailboxAction::Publish { place, .. } => (None, place.mailbox),
@@ -314,7 +309,7 @@ mod tests {
     use std::rc::Rc;
     use tempfile::TempDir;
 
-    /// A mailbox that has so many letters, one in each answer, for each of which it takes so long.
+    /// A mailbox with this number of messages, one per answer, each of which takes this long.
     struct Mailbox {
         letters: usize,
         fetched: usize,
@@ -347,7 +342,7 @@ mod tests {
         fn part(&mut self, _: &MailboxAddress) {}
     }
 
-    /// What a fetch comes to, in how many rounds and how much time.
+    /// The result of a fetch, with the number of rounds and the time.
     fn fetch(
         letters: usize,
         pause: Duration,
@@ -358,7 +353,7 @@ mod tests {
         (fetched, courier.wire().fetched, now.get() - began)
     }
 
-    /// Somebody with such a mailbox, and the clock of their courier.
+    /// A person with such a mailbox, and the courier's clock.
     fn courier(letters: usize, pause: Duration) -> (Courier<Mailbox>, Rc<Cell<Instant>>, TempDir) {
         let (folder, key) = (TempDir::new().unwrap(), random().unwrap());
         let fresh = NewIdentity {
@@ -384,20 +379,20 @@ mod tests {
         assert!(fetched.unwrap().is_empty());
         assert_eq!(rounds, 4);
         let (fetched, rounds, _) = fetch(usize::MAX, Duration::ZERO);
-        // It has answered, and what came is kept.
+        // The mailbox has answered, and the messages are stored.
         assert!(matches!(fetched.unwrap()[..], [CourierError::More]));
         assert_eq!(rounds, ROUNDS);
     }
 
     #[test]
     fn a_mailbox_that_answers_just_in_time_is_left() {
-        // `quic` waits no longer than 15 s to reach one and for its answer.
+        // `quic` waits at most 15 s to connect and for the answer.
         let pause = Duration::from_secs(14);
         let (fetched, rounds, took) = fetch(usize::MAX, pause);
-        // It has answered, and what came is kept.
+        // The mailbox has answered, and the messages are stored.
         assert!(matches!(fetched.unwrap()[..], [CourierError::Slow]));
         assert!(rounds > 1 && took <= Duration::from_secs(5 * 60), "{rounds}: {took:?}");
-        // So it is with what is left there: the keys of a hundred people are asked for, and none is given.
+        // The same holds for deposits: keys of a hundred contacts are requested, and none is returned.
         let (mut courier, now, _folder) = courier(0, pause);
         let place = MailboxAddress { mailbox: PublicKey::new([9; 32]), addresses: vec![] };
         for _ in 0..100 {
@@ -409,10 +404,10 @@ mod tests {
         let began = now.get();
         let left = courier.deliver(2).unwrap();
         assert!(left.iter().any(|error| matches!(error, CourierError::Slow)), "{left:?}");
-        // One's own mailbox is asked, too.
+        // The person's own mailbox is contacted, too.
         let took = now.get() - began;
         assert!(took <= Duration::from_secs(2 * 5 * 60), "{took:?}");
-        // One that is slow, but has few letters, gives all of them.
+        // A slow mailbox with few messages returns all of them.
         let (fetched, rounds, _) = fetch(3, pause);
         assert!(fetched.unwrap().is_empty());
         assert_eq!(rounds, 4);

@@ -1,5 +1,6 @@
-//! Envelopes: what a mailbox keeps. HPKE (RFC 9180) in base mode, with DHKEM(X25519, HKDF-SHA256), HKDF-SHA256 and
-//! ChaCha20-Poly1305: whoever sees one learns for whom it is from where it lies, and not who has sealed it.
+//! Envelopes, the encrypted form of messages in a mailbox: HPKE (RFC 9180) in base mode, with DHKEM(X25519,
+//! HKDF-SHA256), HKDF-SHA256 and ChaCha20-Poly1305. The receiver follows from the mailbox that holds an
+//! envelope; the sender is hidden.
 
 use hpke::{Deserializable, Kem as _, OpModeR, OpModeS, Serializable};
 use octet_node::control::PublicKey;
@@ -10,32 +11,31 @@ type Kem = hpke::kem::X25519HkdfSha256;
 type Kdf = hpke::kdf::HkdfSha256;
 type Aead = hpke::aead::ChaCha20Poly1305;
 
-/// What the keys are for, as HPKE binds them to it.
+/// The HPKE info string.
 const INFO: &[u8] = b"octet envelope 1";
 
 /// The version of the encoding, its first byte.
 const VERSION: u8 = 1;
 
-/// What an envelope has beside what lies in it: the version, the key that was made for it, a length, a tag.
+/// The overhead of an envelope: version, ephemeral key, length and tag.
 const AROUND: usize = 1 + 32 + 4 + 16;
 
-/// The smallest envelope, in bytes. Each size is twice the one before it.
+/// The smallest envelope, in bytes. Sizes are this times powers of two.
 pub const SMALLEST: usize = 1 << 10;
 
-/// The secret by which somebody opens envelopes. Its public half is in their card.
+/// The secret that opens envelopes. Its public half is in the card.
 pub struct Seal {
     secret: [u8; 32],
     private: <Kem as hpke::Kem>::PrivateKey,
 }
 
 impl Seal {
-    /// Of 32 random bytes (X25519, RFC 7748).
+    /// Makes a key from 32 random bytes (X25519, RFC 7748).
     pub fn new(secret: [u8; 32]) -> Option<Self> {
         let private = <Kem as hpke::Kem>::PrivateKey::from_bytes(&secret).ok()?;
         Some(Self { secret, private })
     }
 
-    /// Of what it was made.
     pub fn secret(&self) -> &[u8; 32] {
         &self.secret
     }
@@ -44,7 +44,7 @@ impl Seal {
         Kem::sk_to_pk(&self.private).to_bytes().into()
     }
 
-    /// What lies in `envelope`, which is for `name`.
+    /// Decrypts `envelope` for `name`.
     pub fn open(&self, envelope: &[u8], name: &PublicKey) -> Option<Vec<u8>> {
         let (version, rest) = envelope.split_first()?;
         let (key, sealed) = rest.split_at_checked(32)?;
@@ -70,7 +70,7 @@ impl std::fmt::Debug for Seal {
     }
 }
 
-/// Seals `letter` for `name`, whose card has `seal`; `None` if it is too long, or that is not a key.
+/// Seals `letter` for `name`, whose card has `seal`; `None` if it is too long, or the key is invalid.
 pub fn seal(letter: &[u8], name: &PublicKey, seal: &[u8; 32]) -> Option<Vec<u8>> {
     let padded = pad(letter)?;
     let public = <Kem as hpke::Kem>::PublicKey::from_bytes(seal).ok()?;
@@ -88,12 +88,12 @@ pub fn seal(letter: &[u8], name: &PublicKey, seal: &[u8; 32]) -> Option<Vec<u8>>
     Some(envelope)
 }
 
-/// Whether envelopes are as long as that.
+/// Whether `length` is a valid size of envelopes.
 pub fn is_size(length: usize) -> bool {
     length.is_power_of_two() && (SMALLEST..=ENVELOPE).contains(&length)
 }
 
-/// The length of `letter`, itself, and as many zeros as make the whole envelope a size.
+/// The length of `letter`, the bytes, and zeros up to the next envelope size.
 fn pad(letter: &[u8]) -> Option<Vec<u8>> {
     let size = (letter.len() + AROUND).next_power_of_two().max(SMALLEST);
     (size <= ENVELOPE).then_some(())?;

@@ -1,4 +1,4 @@
-//! The history: what was written and received, in the order in which it was.
+//! The history: sent and received texts, in order.
 
 use octet_node::control::PublicKey;
 use serde::{Deserialize, Serialize};
@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryEntry {
     pub peer: PublicKey,
-    /// Whether the other has written it.
+    /// Whether the text was received.
     pub received: bool,
-    /// The how-manieth text from the one to the other it is.
+    /// The number of the text in its direction.
     pub number: u64,
-    /// When it was written, by the clock of who did, in seconds since 1970.
+    /// The time of writing, by the sender's clock, in seconds since 1970.
     pub written: u64,
     pub text: String,
 }

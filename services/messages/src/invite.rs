@@ -1,4 +1,4 @@
-//! An invite: one line, or a square of dots, by which somebody is found for the first time.
+//! An invite: one line of text, or a QR code, for first contact.
 
 use data_encoding::BASE32_NOPAD;
 use octet_node::bytes::Fields;
@@ -7,29 +7,29 @@ use sha2::{Digest, Sha256};
 
 use crate::place::{self, MailboxAddress};
 
-/// What the line begins with.
+/// The prefix of the line.
 const SCHEME: &str = "OCTET-MSG:";
 
 /// The version of the encoding, its first byte.
 const VERSION: u8 = 1;
 
-/// The bytes by which a slip of the pen is seen.
+/// The number of checksum bytes that detect typing errors.
 const CHECK: usize = 4;
 
 const LONGEST: usize = 512;
 
-/// Who somebody is, and where their mailboxes are. It is no secret, and not signed: who alters the name in it names
-/// somebody else, and who alters the rest can only lead astray, since the card that is found there is signed.
+/// A person's name key and mailboxes. It is neither secret nor signed: another name refers to another person,
+/// and other mailboxes can only fail, because the card that is found there is signed.
 ///
-/// Its encoding: version (1 byte, 1), the name (32), the [places](Place), and the first 4 bytes of the SHA-256 of all
-/// that. As text it is `OCTET-MSG:` and base32 without padding: what a QR code has letters for, and any case is read.
+/// Its encoding: version (1 byte, 1), the name (32), the [mailboxes](MailboxAddress), and the first 4 bytes of
+/// the SHA-256 of all that. As text it is `OCTET-MSG:` and base32 without padding: a QR code's alphanumeric
+/// mode, in any case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invite {
     pub name: PublicKey,
     pub places: Vec<MailboxAddress>,
 }
 
-/// Text that is not an invite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "this is not an invite, or not a whole one: give the line that `octet-msg invite` prints, {SCHEME}…"

@@ -1,4 +1,4 @@
-//! A letter, as it lies in an envelope: whose it is, and what their session has made of what they say.
+//! The content of an envelope: the sender's card, and a message of their session.
 
 use octet_node::bytes::Fields;
 use vodozemac::olm::OlmMessage;
@@ -8,18 +8,19 @@ use crate::card::ContactCard;
 /// The version of the encoding, its first byte.
 const VERSION: u8 = 1;
 
-/// A letter. Whoever knows a card can put it into one: that it is theirs, the session shows.
+/// The content of an envelope. Anybody can include a known card; the session authenticates the sender.
 ///
-/// Its encoding (numbers are big-endian): version (1 byte, 1), the card (2 bytes of length, then itself), the number of
-/// the text (8), the kind of message (1: 0 begins a session, 1 goes on with one), and the message, as Olm encodes it.
+/// Its encoding (numbers are big-endian): version (1 byte, 1), the card (2 bytes of length, then the card), the
+/// number of the text (8), the kind of message (1: 0 starts a session, 1 continues one), and the message, as
+/// Olm encodes it.
 #[derive(Debug, Clone)]
 pub struct Letter {
-    /// Of whom it says it is: and where they are answered.
+    /// The claimed sender, with the mailboxes for answers.
     pub card: ContactCard,
-    /// Which text it says that it has, 0 for none: who cannot open it knows what to make of it. What counts is in the
-    /// record.
+    /// The claimed number of the text, 0 for none: a receiver that cannot decrypt the message needs it. The
+    /// number in the record counts.
     pub number: u64,
-    /// What the session has made.
+    /// The session's message.
     pub message: OlmMessage,
 }
 
@@ -36,7 +37,7 @@ impl Letter {
         out
     }
 
-    /// Reads the encoding, and verifies the card.
+    /// Decodes the letter and verifies the card.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields(bytes);
         (fields.u8()? == VERSION).then_some(())?;

@@ -1,9 +1,8 @@
-//! Messages between people and boxes, who find each other by public key alone: sealed from end to end, and kept in
-//! mailboxes for those who are away (`docs/messenger.md`).
+//! Messages between people and boxes, addressed by public key: end-to-end encrypted, and stored in mailboxes
+//! until they are fetched (`docs/messenger.md`).
 //!
-//! This is a person's half: a state machine without clock, file or socket ([`person`]), where it is kept ([`store`]),
-//! who carries out what it wants done ([`courier`]), and the client of mailboxes ([`quic`]). The mailbox is the unit
-//! `messenger`.
+//! This is the client: a pure state machine ([`person`]), its storage ([`store`]), the executor of its actions
+//! ([`courier`]), and the transport to mailboxes ([`quic`]). The mailbox server is the unit `messenger`.
 
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 

@@ -1,6 +1,7 @@
-//! A person: who they are, with whom they speak, and what is to be done about it. No clock, file or socket is in it:
-//! [`Person::step`] takes an event, and answers with the rows that are to be kept; once they are,
-//! [`Person::todo`] tells what is to be sent. After a cut that is the same, since it is worked out from what was kept.
+//! A person's state machine: identity, contacts and pending actions. It has no clock, file or socket:
+//! [`Person::step`] takes an event and returns the rows to store; once they are stored, [`Person::todo`]
+//! returns the requests to send. After a crash these are the same, because they are derived from the stored
+//! rows.
 
 mod own;
 mod peer;
@@ -29,48 +30,49 @@ use peer::Contact;
 
 #[derive(Debug)]
 pub enum PersonEvent {
-    /// Somebody is to be known by a name of one's own.
+    /// Add a contact with a local alias.
     Add(Invite, String),
-    /// Something is to be written to somebody.
+    /// Write a text to a contact, and keep it in the history.
     Write(PublicKey, String),
-    /// A mailbox has given what sessions with somebody begin with: the encodings of a card and a prekey.
+    /// A mailbox has returned a contact's card and a prekey, both encoded.
     Claimed(PublicKey, Vec<u8>, Vec<u8>),
-    /// Something for somebody, the first, was kept by a mailbox, the second.
+    /// Content for the first (a contact) was stored by the second (a mailbox).
     Deposited(PublicKey, PublicKey, EnvelopeContent),
-    /// One's own mailbox of this key has given these envelopes, and so many one-time keys are left there.
+    /// The person's own mailbox with this key has returned these envelopes, and has this number of one-time
+    /// keys left.
     Fetched(PublicKey, Vec<Vec<u8>>, u32),
-    /// One's own mailbox of this key has what is told to others.
+    /// The person's own mailbox with this key has stored the published bundle.
     Published(PublicKey),
-    /// The history was shown up to this number, which was not.
+    /// The history was shown up to this number, exclusive.
     Shown(u64),
-    /// The first line of the history that was not shown, by somebody, was answered, or is not to be. It and the answer
-    /// are not kept: what is written on is kept by whom it is for.
+    /// The first unshown line of the history, by a contact, was answered or needs no answer. Neither it nor the
+    /// answer is stored: answers are stored by the receiver.
     Answered(PublicKey, Option<String>),
-    /// Something is to be written to somebody, and not kept.
+    /// Write a text to a contact without keeping it.
     Told(PublicKey, String),
-    /// Somebody is not to be known any more: nothing of them is kept but what they have written.
+    /// Forget a contact: only its lines in the history stay.
     Forget(PublicKey),
-    /// A node has this key for letters now, and these mailboxes.
+    /// A node has this messaging key and these mailboxes from now on.
     Moved(Certified, Vec<MailboxAddress>),
 }
 
-/// Why an event changes nothing.
+/// Why an event is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EventError {
     #[error("that is your own name: give the invite of somebody else")]
     Oneself,
-    /// Nobody is known by that name.
+    /// There is no contact with that name.
     #[error("nobody is known by that name: `octet-msg add` their invite first")]
     Unknown,
     #[error("too many people are known")]
     Crowded,
-    /// It is too long, or there is nothing in it.
+    /// The text is empty or too long.
     #[error("a message has 1 to 32768 bytes: write less, or several")]
     Length,
-    /// There are too many letters to them of which they have said nothing, or, of a node's answers, too many bytes.
+    /// There are too many unacknowledged texts to the contact or, for a node's answers, too many bytes.
     #[error("1000 messages to them are not delivered yet: wait until they are")]
     OutboxFull,
-    /// What a mailbox has given is not signed by whom it is said to be of.
+    /// The returned keys are not signed by the expected person.
     #[error(
         "the mailbox has given keys that are not theirs: do not trust it, and ask them for a new invite"
     )]
@@ -81,9 +83,9 @@ pub struct Person {
     own: OwnKeys,
     account: Account,
     peers: BTreeMap<PublicKey, Contact>,
-    /// Which rows are other than before.
+    /// The changed rows.
     touched: BTreeSet<RowName>,
-    /// New lines of the history.
+    /// The new lines of the history.
     lines: Vec<(u64, HistoryEntry)>,
 }
 
@@ -94,7 +96,7 @@ impl std::fmt::Debug for Person {
 }
 
 impl Person {
-    /// The person of these rows; `None` if there is none in them, or they are damaged.
+    /// Loads the person from these rows; `None` if there is none, or they are damaged.
     pub fn load(rows: impl IntoIterator<Item = (RowName, Vec<u8>)>) -> Option<Self> {
         let (mut own, mut account, mut peers) = (None, None, BTreeMap::new());
         let mut later = vec![];
@@ -121,11 +123,10 @@ impl Person {
         Some(Self { own: own?, account: account?, peers, touched: BTreeSet::new(), lines: vec![] })
     }
 
-    /// Takes an event at `now`, in seconds since 1970. What is returned is to be kept, all of it or nothing, before
-    /// anything else happens; if that fails this person is to be loaded anew.
+    /// Applies an event at `now`, in seconds since 1970. The returned rows must be stored atomically before
+    /// anything else happens; if that fails, the person must be reloaded.
     ///
-    /// # Errors
-    /// It cannot be; then nothing is changed.
+    /// # Errors The event is refused; nothing has changed then.
     pub fn step(&mut self, event: PersonEvent, now: u64) -> Result<Vec<ChangedRow>, EventError> {
         match event {
             PersonEvent::Add(invite, alias) => self.add(invite, alias)?,
@@ -159,22 +160,22 @@ impl Person {
         self.own.certificate.statement().node
     }
 
-    /// By what others find them.
+    /// The person's invite.
     pub fn invite(&self) -> Invite {
         Invite { name: self.name(), places: self.own.places() }
     }
 
-    /// Those who are known, and by what name of one's own: it is empty for those who have written by themselves.
+    /// The contacts, with their local aliases (empty for those that have written first).
     pub fn peers(&self) -> impl Iterator<Item = (&PublicKey, &str)> {
         self.peers.iter().map(|(name, peer)| (name, peer.alias.as_str()))
     }
 
-    /// How many letters to somebody are on their way.
+    /// The number of unacknowledged texts to a contact.
     pub fn on_their_way(&self, peer: &PublicKey) -> usize {
         self.peers.get(peer).map_or(0, |peer| peer.outgoing.len())
     }
 
-    /// How many of them no mailbox has yet.
+    /// The number of texts that no mailbox has stored yet.
     pub fn waiting(&self, peer: &PublicKey) -> usize {
         let is_nowhere = |outgoing: &&peer::Outgoing| {
             outgoing.sealed.as_ref().is_none_or(|sealed| sealed.left.is_empty())
@@ -183,12 +184,12 @@ impl Person {
         peer.map_or(0, |peer| peer.outgoing.values().filter(is_nowhere).count())
     }
 
-    /// How many lines the history has, and up to which they were shown.
+    /// The number of lines in the history, and of the shown ones.
     pub fn history(&self) -> (u64, u64) {
         (self.own.history, self.own.shown)
     }
 
-    /// How many envelopes could not be read.
+    /// The number of unreadable envelopes.
     pub fn refused(&self) -> u64 {
         self.own.refused
     }
@@ -222,7 +223,7 @@ impl Person {
         Ok(())
     }
 
-    /// Writes what was not written by a person, whose disk would be full before their memory.
+    /// Writes a node's answer, bounded in bytes because it is in memory only.
     fn write_answer(&mut self, to: PublicKey, text: String, now: u64) -> Result<(), EventError> {
         let of_one = self.peers.get(&to).map_or(0, Contact::outgoing_bytes);
         let all: usize = self.peers.values().map(Contact::outgoing_bytes).sum();
@@ -232,7 +233,7 @@ impl Person {
         self.write(to, text, now)
     }
 
-    /// What this step has written is no line of the history.
+    /// Removes the lines of this step from the history.
     fn forget_lines(&mut self) {
         self.own.history -= self.lines.len() as u64;
         self.lines.clear();
@@ -245,7 +246,7 @@ impl Person {
         Ok(self.peers.entry(name).or_default())
     }
 
-    /// Forgets, of those who were neither added nor written to, the one who has written least.
+    /// Forgets the contact with the fewest texts among those that were neither added nor written to.
     fn forget_stranger(&mut self) -> Result<(), EventError> {
         let strangers = self.peers.iter().filter(|(_, peer)| !peer.is_known);
         let stranger = strangers.min_by_key(|(_, peer)| peer.received).map(|(name, _)| *name);
@@ -272,7 +273,7 @@ impl Person {
         self.lines.push((number, entry));
     }
 
-    /// All that is other than before.
+    /// All changed rows.
     fn changes(&mut self) -> Vec<ChangedRow> {
         let touched = std::mem::take(&mut self.touched);
         let lines = std::mem::take(&mut self.lines).into_iter().map(|(number, entry)| ChangedRow {
@@ -328,7 +329,7 @@ mod tests {
         assert!(OwnKeys::load(&before[..before.len() - 1]).is_none());
     }
 
-    /// However many strangers write, there is room for those whom one adds; and whom one has added stays.
+    /// However many unknown senders write, there is room for added contacts, and these stay.
     #[test]
     fn strangers_make_room() {
         let fresh = NewIdentity { name: [1; 32], key: [2; 32], seal: [3; 32] };
@@ -343,7 +344,7 @@ mod tests {
             changes.iter().any(|change| change.row == row && change.value.is_none())
         };
         assert!(gone(&add(&mut person, 1001).unwrap(), 7));
-        // One more stranger makes another one go.
+        // A further unknown sender displaces another one.
         person.peer_or_new(name(2000)).unwrap();
         assert_eq!(person.peers.len(), PEERS);
         for number in 1002..1000 + PEERS {
@@ -362,7 +363,7 @@ mod tests {
         add(&mut person, 3000).unwrap();
     }
 
-    /// Each has room for some, and all together for no more than there is memory.
+    /// Answers are bounded per contact, and in total by the available memory.
     #[test]
     fn answers_that_nobody_fetches_are_bounded_by_bytes() {
         let fresh = NewIdentity { name: [1; 32], key: [2; 32], seal: [3; 32] };
@@ -374,13 +375,13 @@ mod tests {
             while person.step(PersonEvent::Answered(name(number), Some(answer(TEXT))), 0).is_ok() {
                 left += 1;
             }
-            // As many as fit, of one and of all.
+            // The number of answers that fit, for one and for all.
             let wanted = (ANSWERS_OF_ONE / TEXT).min((ANSWERS / TEXT).saturating_sub(number * 32));
             assert_eq!(left - 1, wanted, "{number}");
         }
-        // What a person writes is bounded by number alone: it is not in memory for others to fill.
+        // A person's texts are bounded by number only: others cannot make them grow.
         person.step(PersonEvent::Write(name(0), answer(TEXT)), 0).unwrap();
-        // Whoever fetches has room again.
+        // Fetched answers make room.
         person.step(PersonEvent::Forget(name(1)), 0).unwrap();
         add(&mut person, 1).unwrap();
         person.step(PersonEvent::Answered(name(1), Some(answer(TEXT))), 0).unwrap();

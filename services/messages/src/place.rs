@@ -1,4 +1,4 @@
-//! Where a mailbox is.
+//! The address of a mailbox.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -7,19 +7,19 @@ use octet_node::control::PublicKey;
 
 use crate::limits::{ADDRESSES, PLACES};
 
-/// A mailbox, and where it is reached.
+/// A mailbox's key and network addresses.
 ///
-/// Its encoding: the key of its endpoint (32 bytes), how many addresses there are (1), and each: 4 or 6 (1), the
+/// Its encoding: the key of its endpoint (32 bytes), the number of addresses (1), and each: 4 or 6 (1), the
 /// address (4 or 16), the port (2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MailboxAddress {
-    /// The key with which its endpoint proves itself.
+    /// The key of its endpoint.
     pub mailbox: PublicKey,
-    /// Its addresses: the first that answers is taken.
+    /// Its addresses: the first that answers is used.
     pub addresses: Vec<SocketAddr>,
 }
 
-/// Appends `places`, after how many they are.
+/// Appends the number of `places`, and each of them.
 pub fn put(places: &[MailboxAddress], out: &mut Vec<u8>) {
     let places = &places[..places.len().min(PLACES)];
     out.push(places.len() as u8);
@@ -43,7 +43,7 @@ pub fn put(places: &[MailboxAddress], out: &mut Vec<u8>) {
     }
 }
 
-/// What [`put`] has appended.
+/// Decodes what [`put`] has appended.
 pub fn take(fields: &mut Fields) -> Option<Vec<MailboxAddress>> {
     let count = usize::from(fields.u8()?);
     (count <= PLACES).then_some(())?;
@@ -65,7 +65,7 @@ fn take_one(fields: &mut Fields) -> Option<MailboxAddress> {
     Some(MailboxAddress { mailbox, addresses })
 }
 
-/// A place as a person writes it: `did:key:…@ADDRESS:PORT`, with further addresses after commas.
+/// The text form of a mailbox: `did:key:…@ADDRESS:PORT`, with further addresses after commas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "this is not a mailbox: write it as `octetctl messenger status` prints it, did:key:z6Mk…@192.0.2.7:4434"

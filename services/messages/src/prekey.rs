@@ -1,4 +1,5 @@
-//! Keys for first letters: each is used once, but the last, which is there when all others are used up.
+//! Prekeys for first messages: each is used once, except the fallback key, which is used when the others are
+//! exhausted.
 
 use octet_node::bytes::Fields;
 use octet_node::control::PublicKey;
@@ -10,38 +11,36 @@ use crate::limits::ONE_TIME;
 /// The version of the encodings, their first byte.
 const VERSION: u8 = 1;
 
-/// The bytes of a prekey.
+/// The size of a prekey, in bytes.
 pub const PREKEY: usize = 1 + 1 + 8 + 32 + 32 + SIGNATURE;
 
-/// How often a prekey is used.
+/// How often a prekey can be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PrekeyUse {
-    /// For one session: its private half is forgotten with the first letter.
+    /// For one session: the private half is deleted with the first message.
     OneTime,
-    /// For all that begin while there is no other.
+    /// For any number of sessions while there is no other.
     Fallback,
 }
 
-/// A key with which a session is begun, signed by whom it is with.
+/// A key that starts a session, signed by its owner.
 ///
-/// Its one encoding (numbers are big-endian): version (1 byte, 1), use (1: 1 one-time, 2 fallback), number (8), the
-/// key of sessions for which it is (32), the key (32), and the signature (64) over all before it, in the domain
-/// `octet prekey 1`.
+/// Its one encoding (numbers are big-endian): version (1 byte, 1), use (1: 1 one-time, 2 fallback), number (8),
+/// the identity key that it belongs to (32), the key (32), and the signature (64) over all before it, in the
+/// domain `octet prekey 1`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prekey {
-    /// How often it is used.
     pub usage: PrekeyUse,
-    /// Each has a higher one than those before it.
+    /// Increases with each prekey.
     pub number: u64,
-    /// The key of sessions that it goes with.
+    /// The identity key that it belongs to.
     pub identity: [u8; 32],
-    /// The key (X25519).
+    /// The X25519 key.
     pub key: [u8; 32],
     signature: [u8; SIGNATURE],
 }
 
 impl Prekey {
-    /// Signs `key`.
     pub fn sign(
         usage: PrekeyUse,
         number: u64,
@@ -68,7 +67,7 @@ impl Prekey {
         bytes
     }
 
-    /// Reads the encoding. Nothing is verified yet: see [`is_of`](Self::is_of).
+    /// Decodes a prekey without verifying it: see [`is_of`](Self::is_of).
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields(bytes);
         let version = fields.u8()?;
@@ -83,20 +82,21 @@ impl Prekey {
         whole.then_some(Self { usage, number, identity, key, signature })
     }
 
-    /// Whether the owner of `card` has signed it, for the key of sessions in that card.
+    /// Whether the owner of `card` has signed it, for the card's identity key.
     pub fn is_of(&self, card: &ContactCard) -> bool {
         self.identity == card.details().identity
             && verify(&card.key(), Domain::Prekey, &self.body(), &self.signature)
     }
 }
 
-/// What somebody leaves at their mailbox: a card, and prekeys.
+/// What a person publishes at a mailbox: a card, and prekeys.
 ///
-/// Its encoding: version (1 byte, 1), the card (2 bytes of length, then itself), how many prekeys (1), and each.
+/// Its encoding: version (1 byte, 1), the card (2 bytes of length, then the card), the number of prekeys (1),
+/// and each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bundle {
     pub card: ContactCard,
-    /// With which first letters can begin.
+    /// The prekeys for first messages.
     pub prekeys: Vec<Prekey>,
 }
 
@@ -113,10 +113,9 @@ impl Bundle {
         out
     }
 
-    /// Reads the encoding, and verifies all signatures.
+    /// Decodes the bundle and verifies all signatures.
     ///
-    /// # Errors
-    /// It is no bundle, or something in it is not signed by whom the card names.
+    /// # Errors The bytes are malformed, or a signature is invalid.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidContactCard> {
         let mut fields = Fields(bytes);
         let (card, prekeys) = Self::parse(&mut fields).ok_or(InvalidContactCard::Malformed)?;
@@ -137,7 +136,7 @@ impl Bundle {
     }
 }
 
-/// Whether `claimed` is what `name` is reached by: what a mailbox has answered is not believed.
+/// Verifies that a mailbox's answer to a claim belongs to `name`: mailboxes are not trusted.
 pub fn check(card: &[u8], prekey: &[u8], name: &PublicKey) -> Option<(ContactCard, Prekey)> {
     let (card, prekey) = (ContactCard::from_bytes(card).ok()?, Prekey::from_bytes(prekey)?);
     (card.name() == *name && prekey.is_of(&card)).then_some((card, prekey))

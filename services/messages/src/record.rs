@@ -1,4 +1,4 @@
-//! A record: what a session carries, and only its two ends see.
+//! A record: the plaintext of a session, visible to its two ends only.
 
 use octet_node::bytes::Fields;
 use octet_node::control::PublicKey;
@@ -8,29 +8,30 @@ use crate::limits::TEXT;
 /// The version of the encoding, its first byte.
 const VERSION: u8 = 2;
 
-/// What a record says. Both names are in it, since a card could be laid to somebody else's keys.
+/// The plaintext of a message. It contains both names, because a card could be combined with another person's
+/// keys.
 ///
-/// Its one encoding (numbers are big-endian): version (1 byte, 2), who says it (32), to whom (32), epoch (8), number (8;
-/// 0 if there is no text), first (8), of which epoch of the other the next is (8), how many of the other's were received
-/// in order (8), whether the others are wanted again (1: 0 or 1, and 0 if there is a text), when it was written, in
-/// seconds since 1970 (8), and the text, in UTF-8.
+/// Its one encoding (numbers are big-endian): version (1 byte, 2), sender (32), receiver (32), epoch (8),
+/// number (8; 0 if there is no text), first (8), the receiver's epoch that the next field refers to (8), the
+/// number of the receiver's texts that were received in order (8), whether the others are requested again (1: 0
+/// or 1, and 0 if there is a text), the time of writing, in seconds since 1970 (8), and the text, in UTF-8.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PersonRecord {
     pub from: PublicKey,
     pub to: PublicKey,
-    /// In which epoch of who says it: with each, which is higher than those before, numbers begin at 1.
+    /// The sender's epoch. It increases with each restore, and numbers start at 1 in it.
     pub epoch: u64,
-    /// The how-manieth text from one to the other it is in that epoch, from 1 on; 0 if there is none.
+    /// The number of the text in that epoch, from 1; 0 if there is no text.
     pub number: u64,
-    /// The first text that the other has not said has come, or the next one: none before it comes any more.
+    /// The first unacknowledged text, or the next one: no earlier text follows.
     pub first: u64,
-    /// Of which epoch of the other what is said of its texts is.
+    /// The receiver's epoch that `received` refers to.
     pub of: u64,
-    /// How many texts of that epoch were received, without a gap.
+    /// The number of texts received in that epoch, without a gap.
     pub received: u64,
-    /// Whether there are others that cannot be opened: they are to be sealed anew.
+    /// Whether some texts could not be decrypted and must be sealed anew.
     pub again: bool,
-    /// When it was written, by the clock of the sender, in seconds since 1970.
+    /// The time of writing, by the sender's clock, in seconds since 1970.
     pub written: u64,
     pub text: String,
 }
@@ -62,7 +63,7 @@ impl PersonRecord {
         };
         let written = fields.u64()?;
         let text = std::str::from_utf8(fields.0).ok()?.to_owned();
-        // After each number there is another one.
+        // Each number must have a successor.
         let counts = number < u64::MAX && (1..u64::MAX).contains(&first);
         let right = if number > 0 { !again && first <= number } else { text.is_empty() };
         (counts && right && text.len() <= TEXT).then_some(())?;

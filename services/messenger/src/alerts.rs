@@ -1,4 +1,4 @@
-//! What is wrong with this node, and who is told of it by letter.
+//! Alerts about this node's failures, sent as messages to subscribers.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -17,46 +17,46 @@ use serde_json::{Map, Value};
 
 use crate::bot::BotEvent;
 
-/// The verb of PID 1 that tells the state, and again whenever it changes.
+/// The verb of PID 1 that returns the state, now and at each change.
 const WATCH: &str = "watch";
 
-/// How many are told at most.
+/// The maximum number of subscribers.
 pub const MAX: usize = 32;
 
-/// How long what is wrong may be, in all: a letter has room for it.
+/// The maximum size of all failures as text: it fits into a message.
 const LONGEST: usize = 16 << 10;
 
-/// How long the file may be.
+/// The maximum size of the file.
 const FILE: u64 = 64 << 10;
 
-/// The pause before PID 1 is asked again.
+/// The pause before PID 1 is called again.
 const RETRY_DELAY: Duration = Duration::from_secs(5);
 
-/// Shared by who watches, who writes, and who is asked.
+/// The alerts, shared by the watcher, the bot and the verbs.
 #[derive(Debug, Clone)]
 pub struct Alerts(Arc<Mutex<AlertState>>);
 
-/// What there is to be told, and to whom.
+/// The current failures, and the subscribers.
 #[derive(Debug)]
 pub struct AlertState {
     file: PathBuf,
     kept: Kept,
     wrong: BTreeSet<String>,
-    /// Those to whom a letter can be written.
+    /// The contacts of this node.
     pub known: BTreeSet<PublicKey>,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Kept {
     who: BTreeSet<PublicKey>,
-    /// What they were told last.
+    /// The failures in the last alert.
     told: BTreeSet<String>,
 }
 
-/// Why somebody is not told.
+/// Why a subscription is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum AlertsError {
-    /// There is no way to them.
+    /// The person is no contact of this node.
     #[error("{0} has not written to this board, so it knows no way to them")]
     Unknown(PublicKey),
     #[error("{MAX} people are told already")]
@@ -66,7 +66,7 @@ pub enum AlertsError {
 }
 
 impl AlertsError {
-    /// What to do about it.
+    /// What the user can do about it.
     pub fn help(&self) -> &'static str {
         match self {
             Self::Unknown(_) => "write to it first: `octet-msg command BOX help`",
@@ -77,10 +77,9 @@ impl AlertsError {
 }
 
 impl Alerts {
-    /// Those that are kept in `file`.
+    /// Loads the subscribers from `file`.
     ///
-    /// # Errors
-    /// The disk does not give it.
+    /// # Errors Reading fails.
     pub fn open(file: PathBuf) -> io::Result<Self> {
         let kept = match durable::read(&file, FILE)? {
             Some(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
@@ -93,16 +92,15 @@ impl Alerts {
         Ok(Self(Arc::new(Mutex::new(AlertState { file, kept, wrong, known }))))
     }
 
-    /// To read and change it.
+    /// Locks the state.
     pub fn lock(&self) -> MutexGuard<'_, AlertState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has PID 1, whose socket is in the folder `sockets`, tell what is wrong from now on, and rings when it is
-    /// something else.
+    /// Follows the failures from PID 1, whose socket is in the folder `sockets`, and wakes the bot at each
+    /// change.
     ///
-    /// # Errors
-    /// There is no thread to be had.
+    /// # Errors No thread can be started.
     pub fn watch(&self, sockets: &Path, bell: SyncSender<BotEvent>) -> io::Result<()> {
         let (alerts, socket) = (self.clone(), sockets.join(format!("{INIT}.sock")));
         let run = move || {
@@ -114,7 +112,7 @@ impl Alerts {
                         let mut state = alerts.lock();
                         if state.wrong != wrong {
                             state.wrong = wrong;
-                            // No room means that it is about to look anyway.
+                            // A full channel means that the bot is about to run anyway.
                             let _ = bell.try_send(BotEvent::Letter);
                         }
                         true
@@ -134,10 +132,9 @@ impl Alerts {
 }
 
 impl AlertState {
-    /// Has `who` told from now on. They know what is wrong now from what is returned.
+    /// Subscribes `who`. Returns the current failures.
     ///
-    /// # Errors
-    /// They are not, and nothing is changed.
+    /// # Errors It is refused; nothing has changed.
     pub fn subscribe(&mut self, who: PublicKey) -> Result<&BTreeSet<String>, AlertsError> {
         if !self.known.contains(&who) {
             return Err(AlertsError::Unknown(who));
@@ -151,10 +148,9 @@ impl AlertState {
         Ok(&self.wrong)
     }
 
-    /// Has `who` told nothing any more; whether they were told.
+    /// Unsubscribes `who`. Returns whether there was a subscription.
     ///
-    /// # Errors
-    /// The disk does not take it.
+    /// # Errors Writing fails.
     pub fn unsubscribe(&mut self, who: &PublicKey) -> Result<bool, AlertsError> {
         let mut kept = self.kept.clone();
         let was_told = kept.who.remove(who);
@@ -170,7 +166,7 @@ impl AlertState {
         &self.wrong
     }
 
-    /// The letter about what has changed since the last one.
+    /// The alert about changes since the last one.
     pub fn letter(&self) -> Option<String> {
         let mut text = String::new();
         for (mark, lines) in [
@@ -178,7 +174,7 @@ impl AlertState {
             ("over", self.kept.told.difference(&self.wrong)),
         ] {
             for line in lines {
-                // Text takes all that is written.
+                // Writing to a string cannot fail.
                 let _ = writeln!(text, "{mark}: {line}");
             }
         }
@@ -186,10 +182,9 @@ impl AlertState {
         (!text.is_empty()).then_some(text)
     }
 
-    /// Notes that they were told this.
+    /// Records the failures of a sent alert.
     ///
-    /// # Errors
-    /// The disk does not take it: they are told again after the next start.
+    /// # Errors Writing fails: the alert is repeated after the next start.
     pub fn told(&mut self, wrong: BTreeSet<String>) -> io::Result<()> {
         self.kept.told = wrong;
         self.keep(self.kept.clone())
@@ -203,7 +198,7 @@ impl AlertState {
     }
 }
 
-/// What is wrong by `status`: units that have failed for good, and else why the node is degraded.
+/// The failures in `status`: permanently failed units, otherwise why the node is degraded.
 fn of(status: &Value) -> BTreeSet<String> {
     let reason = |of: &Value| of["reason"].as_str().unwrap_or("no reason is known").to_owned();
     let units = status["units"].as_array().into_iter().flatten();

@@ -1,4 +1,4 @@
-//! The nodes of this box, as the map names them: a command for one of them is carried there, and they bring some here.
+//! The nodes of this box, from the membership map: signed commands are relayed to them, and from them.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,27 +18,26 @@ use octet_messages::place::MailboxAddress;
 use octet_messages::quic::now;
 use octet_messages::request::{MailboxRefusal, MailboxReply};
 
-/// The unit whose key a node takes letters with.
+/// The unit whose key a node's messenger uses.
 const UNIT: &str = "messenger";
 
-/// The pause before `cluster` is asked again.
+/// The pause before `cluster` is called again.
 const RETRY_DELAY: Duration = Duration::from_secs(5);
 
-/// How many commands one board brings at once, and then one in so many seconds.
+/// The rate limit of relayed commands per board: a burst, and the interval in seconds.
 const BROUGHT: RequestRate = RequestRate { burst: 30, seconds: 2 };
 
 /// More nodes than a box has.
 const MAX: usize = 64;
 
-/// The boards that the map names last, each with its node.
+/// The boards in the last map, with their nodes.
 #[derive(Debug, Clone, Default)]
 pub struct MapBoards(Arc<Mutex<Vec<(PublicKey, MailboxAddress)>>>);
 
 impl MapBoards {
-    /// Those that `cluster` names in the folder `sockets`, from now on; their messengers listen at `port`.
+    /// Follows the map of `cluster`, whose socket is in the folder `sockets`; the messengers listen at `port`.
     ///
-    /// # Errors
-    /// There is no thread to be had.
+    /// # Errors No thread can be started.
     pub fn follow(sockets: &Path, port: u16) -> io::Result<Self> {
         let (boards, socket) = (Self::default(), sockets.join("cluster.sock"));
         let (known, mut problem) = (boards.clone(), String::new());
@@ -50,7 +49,7 @@ impl MapBoards {
                         boards.unwrap_or_default();
                     true
                 });
-                // What it told last stays until it tells something else.
+                // The last boards stay valid until a newer map arrives.
                 if let Err(error) = followed.map_err(|error| error.to_string())
                     && error != problem
                 {
@@ -64,7 +63,7 @@ impl MapBoards {
         Ok(boards)
     }
 
-    /// Where the messenger of `node` is.
+    /// The address of the messenger of `node`.
     pub fn place(&self, node: &PublicKey) -> Option<MailboxAddress> {
         let boards = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         boards.iter().find(|(it, _)| it == node).map(|(_, place)| place.clone())
@@ -74,14 +73,14 @@ impl MapBoards {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Whether `key` is that of the messenger of one of them.
+    /// Whether `key` is the key of one of these messengers.
     fn have(&self, key: &PublicKey) -> bool {
         let boards = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         boards.iter().any(|(_, place)| place.mailbox == *key)
     }
 }
 
-/// Those of `map` that have an address. The router has none in the map.
+/// The boards of `map` with an address. The router has none in the map.
 fn of(map: &Map, port: u16) -> Vec<(PublicKey, MailboxAddress)> {
     let places = map.members.iter().filter_map(|member| {
         let mailbox = member.certificate(UNIT)?.statement().key;
@@ -92,12 +91,12 @@ fn of(map: &Map, port: u16) -> Vec<(PublicKey, MailboxAddress)> {
     places.collect()
 }
 
-/// What other boards bring here.
+/// The commands that other boards relay to this node.
 #[derive(Debug)]
 pub struct RelayedCommands {
     boards: MapBoards,
     gate: PathBuf,
-    /// Held as long as one is run: it is one at a time.
+    /// Held while a command runs: one at a time.
     rates: Mutex<RecentUses<PublicKey>>,
 }
 
@@ -108,7 +107,7 @@ impl RelayedCommands {
         Self { boards, gate: sockets.join("gate.sock"), rates }
     }
 
-    /// Has the gate run `command`, which the messenger with the key `by` brings.
+    /// Runs `command` at the gate, relayed by the messenger with the key `by`.
     pub fn run(&self, by: &PublicKey, command: &str) -> MailboxReply {
         if !self.boards.have(by) {
             return MailboxReply::Refused(MailboxRefusal::NoBoard);
@@ -122,7 +121,7 @@ impl RelayedCommands {
         let Ok(signed) = Command::try_from(command.to_owned()) else {
             return MailboxReply::Refused(MailboxRefusal::Malformed);
         };
-        // A board whose messenger is honest has asked its own gate before, which may have other operators.
+        // An honest messenger has asked its own gate before, which may have other operators.
         match gate::is_operator(&self.gate, &signed.order().operator) {
             Ok(true) => {}
             Ok(false) => return MailboxReply::Refused(MailboxRefusal::NoOperator),
@@ -145,7 +144,7 @@ mod tests {
         let boards = MapBoards(Arc::new(Mutex::new(vec![(other, place)])));
         let brought = RelayedCommands::new(boards, folder.path());
         assert_eq!(brought.run(&other, "x"), MailboxReply::Refused(MailboxRefusal::NoBoard));
-        // The other is heard, so far as what it brings is a command.
+        // The other board is accepted, but its message is not a valid command.
         assert_eq!(brought.run(&own, "x"), MailboxReply::Refused(MailboxRefusal::Malformed));
         let so_many = (1..)
             .take_while(|_| brought.run(&own, "x") != MailboxReply::Refused(MailboxRefusal::Busy));

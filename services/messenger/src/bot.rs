@@ -1,5 +1,5 @@
-//! The node as a person: it takes commands that operators have signed, carries each to the gate, and writes what the
-//! gate answers. Whether a command counts is for the gate alone to say.
+//! The node as a person: it receives signed commands, passes each to the gate, and replies with the gate's
+//! answer. The gate alone authorizes commands.
 
 use std::fs::DirBuilder;
 use std::io;
@@ -30,33 +30,33 @@ use octet_messages::quic::{ask, now};
 use octet_messages::request::{MailboxReply, SignedRequest};
 use octet_messages::store::{PersonStore, PersonStoreError};
 
-/// The folder of the person, in the service's data folder, and the file of the key of its store.
+/// The person's folder in the service's data folder, and the file of its store's key.
 const FOLDER: &str = "bot";
 const SECRET: &str = "secret";
 
-/// What is not left where it is to go is tried again after so long.
+/// The pause before an undelivered message is retried.
 const AGAIN: Duration = Duration::from_secs(60);
 
-/// At most so often is it told what is wrong.
+/// The minimum interval of alerts.
 const ALERT: Duration = Duration::from_secs(60);
 
-/// How often one person is answered, and how many are at once.
+/// The rate limit of answers per person, and the number of remembered persons.
 const ANSWERS: RequestRate = RequestRate { burst: 30, seconds: 2 };
 const ASKERS: usize = 256;
 
-/// How long a board may take to have a command run: longer than its gate.
+/// The timeout of a relayed command: longer than that of its gate.
 const CARRIED: Duration =
     Duration::from_secs(gate::LONGEST.as_secs() + gate::SILENCE.as_secs() + 10);
 
 pub enum BotEvent {
     Letter,
-    /// The service has this key now.
+    /// The service's key has changed.
     Key(Certified),
-    /// It is to be reached at these addresses, and to say by what line it is found.
+    /// Set the node's addresses, and return its invite.
     Invite(Vec<SocketAddr>, Sender<Result<String, String>>),
-    /// It is to forget somebody, and to say whether they were known.
+    /// Forget a contact, and return whether there was one.
     Forget(PublicKey, Sender<Result<bool, String>>),
-    /// It is to end, and to close its file before.
+    /// Stop, and close the store.
     Stop,
 }
 
@@ -79,7 +79,7 @@ struct Bot {
     gate: PathBuf,
     boards: MapBoards,
     alerts: Alerts,
-    /// When it was told last what is wrong.
+    /// When the last alert was sent.
     told: Option<Instant>,
     mailbox: Arc<Mutex<Mailbox>>,
     bell: SyncSender<BotEvent>,
@@ -88,11 +88,10 @@ struct Bot {
     answers: RecentUses<PublicKey>,
 }
 
-/// Begins a thread that is woken by what is returned; the receiver is disconnected once it has ended. Its files are in
-/// `folder`, and the gate's socket in `sockets`.
+/// Starts the bot's thread. Returns its event channel, and a receiver that is disconnected when the thread
+/// ends. Its files are in `folder`, and the gate's socket is in `sockets`.
 ///
-/// # Errors
-/// There is no thread to be had.
+/// # Errors No thread can be started.
 pub fn keep(
     folder: &Path,
     sockets: &Path,
@@ -100,7 +99,7 @@ pub fn keep(
     boards: MapBoards,
     alerts: Alerts,
 ) -> io::Result<(SyncSender<BotEvent>, Receiver<()>)> {
-    // A letter that finds no room here is fetched with those that have filled it.
+    // If the channel is full, the message is fetched together with those that filled it.
     let (bell, calls) = sync_channel(16);
     let (folder, gate, own) = (folder.join(FOLDER), sockets.join("gate.sock"), bell.clone());
     let (running, ended) = channel();
@@ -146,7 +145,7 @@ impl Bot {
                     self.load()?;
                 }
                 Ok(BotEvent::Invite(addresses, to)) => {
-                    // Whoever has asked may have gone.
+                    // The caller may have disconnected.
                     let _ = to.send(self.invite(addresses)?);
                 }
                 Ok(BotEvent::Forget(name, to)) => {
@@ -157,7 +156,7 @@ impl Bot {
         }
     }
 
-    /// The line, or why there is none.
+    /// The invite as a line, or why there is none.
     fn invite(&mut self, addresses: Vec<SocketAddr>) -> Result<Result<String, String>, Trouble> {
         let Some(certified) = self.certified.clone() else {
             return Ok(Err("this service's key is not certified yet".to_owned()));
@@ -170,7 +169,7 @@ impl Bot {
         Ok(self.line().ok_or_else(|| "there is no person yet".to_owned()))
     }
 
-    /// Whether `name` was known.
+    /// Returns whether `name` was a contact.
     fn forget(&mut self, name: PublicKey) -> Result<bool, Trouble> {
         let Some(courier) = &mut self.courier else { return Ok(false) };
         match courier.tell(PersonEvent::Forget(name), now()) {
@@ -186,7 +185,7 @@ impl Bot {
 
     fn make(&mut self, certified: &Certified, place: &MailboxAddress) -> Result<(), Trouble> {
         DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
-        // What a cut has left was never told to anybody.
+        // Remains of an interrupted creation were never announced.
         for file in ["keys", "rows"] {
             match std::fs::remove_file(self.folder.join(file)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
@@ -199,13 +198,13 @@ impl Bot {
         let (_, rows) = made.ok_or(Trouble::Keys)?;
         let store = PersonStore::create(&self.folder, secret)?;
         store.keep(&rows)?;
-        // With this file the person is there.
+        // This file completes the creation.
         durable::write(&self.folder.join(SECRET), &secret, ExistingFile::Replace, |_| Ok(()))?;
         self.courier = Some(Courier::new(store, Local::new(Arc::clone(&self.mailbox))?)?);
         Ok(())
     }
 
-    /// The person that is kept, if there is one.
+    /// Loads the stored person, if there is one.
     fn load(&mut self) -> Result<(), Trouble> {
         let Some(certified) = self.certified.clone() else { return Ok(()) };
         if self.courier.is_none() {
@@ -219,7 +218,7 @@ impl Bot {
         self.become_known(&certified, MailboxAddress { mailbox: certified.key.public(), ..kept })
     }
 
-    /// Has the mailbox know the person, and whoever asks there find it at `place`.
+    /// Registers the person at the mailbox, reachable at `place`.
     fn become_known(
         &mut self,
         certified: &Certified,
@@ -228,7 +227,7 @@ impl Bot {
         let Some(courier) = &mut self.courier else { return Ok(()) };
         courier.tell(PersonEvent::Moved(certified.clone(), vec![place]), now())?;
         let bell = self.bell.clone();
-        // No room means that it is about to look anyway.
+        // A full channel means that the bot is about to run anyway.
         let ring = move || drop(bell.try_send(BotEvent::Letter));
         let mut mailbox = self.mailbox.lock().unwrap_or_else(PoisonError::into_inner);
         mailbox.rename(certified.key.public());
@@ -237,7 +236,7 @@ impl Bot {
         Ok(())
     }
 
-    /// Does all that there is to do; whether something is left for later.
+    /// Carries out all pending work. Returns whether something must be retried.
     fn turn(&mut self) -> Result<bool, Trouble> {
         let (Some(courier), Some(certified)) = (&mut self.courier, &self.certified) else {
             return Ok(false);
@@ -258,14 +257,14 @@ impl Bot {
             }
             let lines = courier.store().history(next, next + 1)?;
             let Some(line) = lines.into_iter().next() else { break };
-            // Whoever is no operator, or asks too often, is told nothing: a stranger's letter costs little, and does not
-            // make its writer somebody whom this node knows.
+            // Unknown senders, and those above the rate limit, get no answer: their messages cost little, and
+            // do not make them contacts.
             let mut command = Command::try_from(line.text.trim().to_owned()).ok();
             if let Some(signed) = &command {
                 match gate::is_operator(&self.gate, &signed.order().operator) {
                     Ok(true) => command = command.filter(|_| self.answers.may(line.peer, now())),
                     Ok(false) => command = None,
-                    // The letter waits for the gate.
+                    // The message stays until the gate answers.
                     Err(_) => {
                         is_later = true;
                         break;
@@ -281,7 +280,7 @@ impl Bot {
                 }
             });
             match courier.tell(PersonEvent::Answered(line.peer, answer), now()) {
-                // They have not fetched a thousand answers, or were forgotten as strangers.
+                // The person has a thousand unfetched answers, or was displaced as an unknown sender.
                 Err(CourierError::Refused(EventError::OutboxFull | EventError::Unknown)) => {
                     courier.tell(PersonEvent::Answered(line.peer, None), now())?;
                 }
@@ -290,7 +289,7 @@ impl Bot {
             is_answered = true;
         }
         let letter = self.alerts.lock().letter();
-        // What changes again and again is told now and then.
+        // Frequent changes are combined into fewer alerts.
         let is_early = self.told.is_some_and(|told| told.elapsed() < ALERT);
         is_later |= letter.is_some() && is_early;
         if let Some(letter) = letter.filter(|_| !is_early) {
@@ -300,7 +299,7 @@ impl Bot {
             };
             for name in who {
                 match courier.tell(PersonEvent::Told(name, letter.clone()), now()) {
-                    // They have not fetched a thousand letters.
+                    // The person has a thousand unfetched messages.
                     Err(CourierError::Refused(_)) => {}
                     told => told?,
                 }
@@ -319,7 +318,7 @@ impl Bot {
     }
 }
 
-/// What the board whose messenger is at `place` answers to `command`.
+/// The answer to `command` of the board whose messenger is at `place`.
 fn carried(own: &PrivateKey, place: &MailboxAddress, command: &str) -> String {
     match ask(own, place, &SignedRequest::Run(command.to_owned()), CARRIED) {
         Some(MailboxReply::Said(said)) => gate::cut(said),

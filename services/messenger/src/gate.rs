@@ -1,4 +1,4 @@
-//! The gate of this node, to which signed commands are brought. What it answers becomes the text of a letter.
+//! Calls of this node's gate with signed commands. The answer becomes the text of a message.
 
 use std::io;
 use std::path::Path;
@@ -9,19 +9,19 @@ use serde_json::{Map, Value};
 
 use octet_messages::limits::TEXT;
 
-/// How long a command may be silent.
+/// The timeout for the next part of an answer.
 pub const SILENCE: Duration = Duration::from_secs(30);
 
-/// How long it may go on: one that never ends is answered with what it has said until then.
+/// The timeout of a whole answer: a longer one is cut.
 pub const LONGEST: Duration = Duration::from_secs(60);
 
-/// What stands at the end of an answer that was cut.
+/// The suffix of an answer that was too long.
 const CUT: &str = "\n(cut here: the answer is longer than a message)";
 
-/// What stands at the end of one that did not end.
+/// The suffix of an answer that did not end in time.
 const ENDLESS: &str = "\n(cut here: the answer did not end in a minute)";
 
-/// Whether the gate at `socket` knows `key` as that of an operator.
+/// Whether the gate at `socket` knows `key` as an operator's.
 pub fn is_operator(socket: &Path, key: &PublicKey) -> Result<bool, CallError> {
     let mut client = Client::connect(socket)?;
     client.stream().set_read_timeout(Some(SILENCE))?;
@@ -29,7 +29,7 @@ pub fn is_operator(socket: &Path, key: &PublicKey) -> Result<bool, CallError> {
     Ok(client.call("check-key", args)? == "operator")
 }
 
-/// Has the gate at `socket` run `command`, and returns what it answers.
+/// Runs `command` at the gate at `socket`, and returns its answer.
 pub fn run(socket: &Path, command: &str) -> String {
     let mut said = String::new();
     let (begin, mut is_endless) = (Instant::now(), false);
@@ -57,7 +57,7 @@ pub fn run(socket: &Path, command: &str) -> String {
     if is_endless { end_with(said, ENDLESS) } else { cut(said) }
 }
 
-/// The text as it fits a letter.
+/// Cuts the text to the size of a message.
 pub fn cut(said: String) -> String {
     if said.len() > TEXT { end_with(said, CUT) } else { said }
 }

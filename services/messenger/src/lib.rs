@@ -1,10 +1,10 @@
-//! messenger carries letters between people and boxes, who find each other by public key alone: sealed from
-//! end to end, and kept in mailboxes for those who are away (`docs/messenger.md`).
+//! `messenger` transports messages between people and boxes, addressed by public key: end-to-end encrypted, and
+//! stored in mailboxes until they are fetched (`docs/messenger.md`).
 //!
-//! This is the mailbox, which the service is. A person's half is the crate `octet-messages`; the service uses it, too,
-//! for the letters that it writes itself.
+//! This service is the mailbox server. The client is the crate `octet-messages`, which the service also uses
+//! for its own messages.
 
-// What is said is one line, whatever another has put into it: `octet_node::say`.
+// Log messages go through `octet_node::say`, which writes each as one line, whatever it contains.
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
 mod alerts;

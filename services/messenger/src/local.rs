@@ -1,4 +1,4 @@
-//! The wire of a person who lives where a mailbox is: that one is asked without a network.
+//! The transport of a person on the node of a mailbox, which is called directly.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -12,7 +12,7 @@ use octet_messages::place::MailboxAddress;
 use octet_messages::quic::{MailboxClient, now};
 use octet_messages::request::{MailboxReply, SignedRequest};
 
-/// The mailbox here, and the way to others.
+/// The local mailbox, and the transport to others.
 pub struct Local {
     mailbox: Arc<Mutex<Mailbox>>,
     visit: Visit,

@@ -1,7 +1,8 @@
-//! The mailbox: what was left for those who are away. It knows whose letters it keeps, and not whose they are from.
+//! The mailbox server's state: it stores messages until their receivers fetch them. It knows the receivers, but
+//! not the senders.
 //!
-//! Every request that changes something is one transaction, and on disk before it is answered. [`Mailbox::handle`]
-//! takes the time and a request; sockets are elsewhere.
+//! Every request that changes something is one transaction, and on disk before it is answered.
+//! [`Mailbox::handle`] takes the time and a request; sockets are elsewhere.
 
 mod anybody;
 mod bounds;
@@ -30,7 +31,7 @@ use tables::{CACHE, GENERATION, LETTERS, META, PEOPLE, PREKEYS, SEEN};
 #[derive(Debug)]
 pub struct Visit {
     pub source: IpAddr,
-    /// The number that it was given, and has not used.
+    /// The last nonce that was sent and is unused.
     nonce: Option<[u8; 32]>,
 }
 
@@ -40,13 +41,13 @@ impl Visit {
     }
 }
 
-/// How far a request is: a process can be killed at each.
+/// The stages of a request, at each of which the process can be killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RequestStage {
     Come,
-    /// All that it changes was worked out, and is not on disk.
+    /// The changes are computed, but not on disk.
     Written,
-    /// It is on disk, and not answered.
+    /// The changes are on disk, but not answered.
     Kept,
 }
 
@@ -54,15 +55,15 @@ impl RequestStage {
     pub const ALL: [Self; 3] = [Self::Come, Self::Written, Self::Kept];
 }
 
-/// Why the mailbox cannot be opened.
+/// Why the mailbox cannot be opened or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum MailboxError {
-    /// The disk does not give or take it.
+    /// Reading or writing failed.
     #[error("the file of messages: {0}")]
     Rows(Box<redb::Error>),
     #[error(transparent)]
     Randomness(#[from] octet_node::key::NoRandomness),
-    /// There is no room for another.
+    /// The maximum number of mailboxes is reached.
     #[error("there have been {0} mailboxes, which is the most")]
     Crowded(usize),
 }
@@ -73,10 +74,10 @@ impl From<redb::Error> for MailboxError {
     }
 }
 
-/// What a request comes to, and whether rows are other than before.
+/// The answer to a request, and whether rows have changed.
 type Outcome = Result<(MailboxReply, bool), Problem>;
 
-/// Why a request comes to nothing.
+/// Why a request fails.
 enum Problem {
     Refused(MailboxRefusal),
     Rows(Box<redb::Error>),
@@ -88,7 +89,7 @@ impl From<MailboxRefusal> for Problem {
     }
 }
 
-/// Each of redb's steps has an error type of its own.
+/// Each of redb's operations has its own error type.
 macro_rules! from_redb {
     ($($error:ident),*) => {
         $(impl From<redb::$error> for Problem {
@@ -103,7 +104,7 @@ from_redb!(Error, TransactionError, TableError, StorageError, CommitError);
 #[derive(Debug)]
 pub struct Mailbox {
     rows: Database,
-    /// The key of its endpoint, which is in all that its owners sign.
+    /// The endpoint's key, which is part of all signed requests.
     own: PublicKey,
     generation: [u8; 16],
     limits: MailboxLimits,
@@ -111,11 +112,11 @@ pub struct Mailbox {
     keys_of: RecentUses<[u8; 32]>,
     claims: RecentUses<IpAddr>,
     deposits: RecentUses<IpAddr>,
-    /// Whose letters are told of when they come, and to whom.
+    /// The mailbox whose new messages are signalled, and the callback.
     bell: Option<([u8; 32], Bell)>,
 }
 
-/// Is told that a letter has come.
+/// Is called when a message has arrived.
 #[derive(Clone)]
 pub struct Bell(pub Arc<dyn Fn() + Send + Sync>);
 
@@ -126,10 +127,9 @@ impl std::fmt::Debug for Bell {
 }
 
 impl Mailbox {
-    /// The one in the file `path`, which is made if there is none. `own` is the key of its endpoint.
+    /// Opens or creates the file `path`. `own` is the endpoint's key.
     ///
-    /// # Errors
-    /// The disk does not give or take it.
+    /// # Errors Reading or writing fails.
     pub fn open(path: &Path, own: PublicKey, limits: MailboxLimits) -> Result<Self, MailboxError> {
         let repairing = repairing(path);
         let opened = Database::builder().set_cache_size(CACHE).create(path);
@@ -151,45 +151,44 @@ impl Mailbox {
         Ok(mailbox)
     }
 
-    /// Closes the file, so that the next start need not go through it. Whoever does that lets nobody else have the mailbox
-    /// any more: what it is given now is kept nowhere.
+    /// Closes the file cleanly, so that the next start need not scan it. The caller must block further
+    /// requests: their changes would be lost.
     ///
-    /// # Errors
-    /// There is no memory for an empty one in its place.
+    /// # Errors There is no memory for an empty replacement.
     pub fn close(&mut self) -> Result<(), MailboxError> {
         let nothing = Database::builder().create_with_backend(InMemoryBackend::new());
         self.rows = nothing.map_err(redb::Error::from)?;
         Ok(())
     }
 
-    /// Counts the bytes of all letters again.
+    /// Recounts the bytes of all messages.
     fn count(&mut self) -> Result<(), MailboxError> {
         self.total = self.residents()?.iter().map(|resident| resident.bytes).sum();
         Ok(())
     }
 
-    /// Has `bell` told from now on whenever a letter for `name` is on disk.
+    /// Calls `bell` from now on when a message for `name` is on disk.
     pub fn tell_of(&mut self, name: PublicKey, bell: Bell) {
         self.bell = Some((*name.as_bytes(), bell));
     }
 
-    /// Whether `key` is that of its endpoint.
+    /// Whether `key` is the endpoint's key.
     pub fn is(&self, key: &PublicKey) -> bool {
         self.own == *key
     }
 
-    /// Has a new key from now on.
+    /// Changes the endpoint's key.
     pub fn rename(&mut self, own: PublicKey) {
         self.own = own;
     }
 
-    /// Answers a request of `visit` at `now`, in seconds since 1970.
+    /// Handles a request of `visit` at `now`, in seconds since 1970.
     pub fn handle(&mut self, visit: &mut Visit, request: SignedRequest, now: u64) -> MailboxReply {
         let answer = self.handle_until(visit, request, now, |_| true);
         answer.unwrap_or(MailboxReply::Refused(MailboxRefusal::Broken))
     }
 
-    /// The same, as long as `goes_on` says so at each stage; `None` if it was cut.
+    /// The same, as long as `goes_on` returns true at each stage; `None` if it was interrupted.
     pub fn handle_until(
         &mut self,
         visit: &mut Visit,
@@ -228,7 +227,7 @@ impl Mailbox {
             _ => None,
         };
         let (answer, is_changed) = match request {
-            // Who is to run a command is not the mailbox.
+            // The mailbox itself runs no commands.
             SignedRequest::Nonce | SignedRequest::Run(_) => {
                 return Err(MailboxRefusal::Malformed.into());
             }
@@ -262,7 +261,7 @@ impl Mailbox {
     }
 }
 
-/// Makes what is missing, and returns with which disk numbers began.
+/// Creates missing tables, and returns the generation of message numbers.
 fn begin(rows: &Database, fresh: [u8; 16]) -> Result<[u8; 16], redb::Error> {
     let kept = rows.begin_read()?.open_table(META);
     if let Ok(table) = kept

@@ -1,5 +1,3 @@
-//! messenger, as a program of its own.
-
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

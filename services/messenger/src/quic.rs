@@ -1,5 +1,5 @@
-//! The mailbox's QUIC, by iroh, and nothing else of what iroh could reach: no relay, no lookup of addresses elsewhere,
-//! no request to a router for a port. Its client is `octet_messages::quic`.
+//! The mailbox's QUIC endpoint, on iroh without its other features: no relays, no address lookup, no port
+//! mapping. The client is `octet_messages::quic`.
 
 mod server;
 
@@ -12,18 +12,18 @@ use iroh::{Endpoint, RelayMode, SecretKey};
 use octet_messages::quic::{IDLE, WINDOW};
 use octet_node::tls::AlpnProtocol;
 
-/// An endpoint that could not be opened.
+/// Why an endpoint could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
-    /// An address makes no sense.
+    /// An address is invalid.
     #[error("{0}")]
     Address(String),
-    /// The kernel does not give it.
+    /// The kernel refused the socket.
     #[error("{0}")]
     Bind(#[from] BindError),
 }
 
-/// An endpoint whose key is made of `seed`, at the addresses `at`.
+/// Opens an endpoint with the key of `seed`, at the addresses `at`.
 pub async fn open(seed: &[u8; 32], at: &[SocketAddr]) -> Result<Endpoint, EndpointError> {
     let idle = VarInt::from_u32(IDLE.as_millis() as u32).into();
     let transport = QuicTransportConfig::builder()

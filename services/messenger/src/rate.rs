@@ -1,30 +1,30 @@
-//! How often somebody may do something: a bucket for each, that fills again.
+//! Rate limits: a token bucket per key.
 
 use std::collections::BTreeMap;
 
 #[derive(Debug, Clone, Copy)]
 pub struct RequestRate {
     pub burst: u32,
-    /// And once more after so many seconds; 0: as often as they like.
+    /// The interval of refills in seconds; 0: unlimited.
     pub seconds: u32,
 }
 
-/// Those who have done it of late.
+/// The keys with recent uses.
 #[derive(Debug)]
 pub struct RecentUses<K> {
     rate: RequestRate,
     most: usize,
-    /// How many seconds each has used, and when that was worked out.
+    /// The used seconds of each bucket, and the time of their update.
     used: BTreeMap<K, (u64, u64)>,
 }
 
 impl<K: Ord + Copy> RecentUses<K> {
-    /// At `rate`, for at most so many at once.
+    /// Limits each key to `rate`, for at most `most` keys at once.
     pub fn new(rate: RequestRate, most: usize) -> Self {
         Self { rate, most, used: BTreeMap::new() }
     }
 
-    /// Whether `who` may at `now`, in seconds: and has, if so.
+    /// Whether `who` may act at `now`, in seconds; if so, the use is counted.
     pub fn may(&mut self, who: K, now: u64) -> bool {
         let seconds = u64::from(self.rate.seconds);
         let full = u64::from(self.rate.burst) * seconds;
@@ -56,11 +56,11 @@ mod tests {
         assert!((0..3).all(|_| rates.may('a', 100)));
         assert!(!rates.may('a', 100) && !rates.may('a', 109));
         assert!(rates.may('a', 110) && !rates.may('a', 110));
-        // One does not keep another out, but there is no room for all.
+        // One key does not affect another, but the number of keys is limited.
         assert!(rates.may('b', 110));
         assert!(!rates.may('c', 110));
         assert!(rates.may('c', 200));
-        // A clock that goes back gives nothing.
+        // A clock that is set back refills nothing.
         assert!((0..3).filter(|_| rates.may('a', 50)).count() <= 3);
     }
 }

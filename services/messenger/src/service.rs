@@ -1,4 +1,4 @@
-//! The service: what PID 1 gives it, and an endpoint for as long as one key counts.
+//! The service's start, and an endpoint for each certified key.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -25,55 +25,54 @@ use crate::quic::{self, Served, ServerLimits};
 use crate::verbs::{self, Storage};
 use octet_messages::quic::{PORT, now};
 
-/// The file of letters, in the service's data folder.
+/// The file of messages, in the service's data folder.
 const FILE: &str = "letters";
 
-/// The file of who is told what is wrong, in the same folder.
+/// The file of alert subscribers, in the same folder.
 const ALERTS: &str = "alerts";
 
-/// Why nothing is kept on a node that has no data folder.
+/// Why a node without a data folder accepts no messages.
 pub const NO_DISK: &str = "this node has no disk to keep messages on";
 
-/// How often letters are deleted whose time has come.
+/// The interval at which expired messages are deleted.
 const SWEEP: Duration = Duration::from_secs(3600);
 
-/// For how long the end of the bot is waited for.
+/// The timeout of the bot's shutdown.
 const CLOSING: Duration = Duration::from_secs(2);
 
-/// The pause before a port is tried again.
+/// The pause before binding a port is retried.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// After how long without work a thread that waits for the disk ends.
+/// The idle time after which a disk thread ends.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// What the service is made of.
+/// The configuration of this service.
 #[derive(Debug)]
 pub struct MessengerConfig {
-    /// Its data folder; without one nobody is served.
+    /// The data folder; without one no client is served.
     pub folder: Option<PathBuf>,
     /// The folder of the units' sockets.
     pub sockets: PathBuf,
-    /// Where the box asks it.
+    /// The local control socket.
     pub control: UnixListener,
-    /// Who of the box may.
+    /// The users that may call this service.
     pub callers: Callers,
     pub at: Vec<SocketAddr>,
-    /// Where the messengers of other boards listen.
+    /// The port of other boards' messengers.
     pub board_port: u16,
 }
 
 #[derive(Debug, Default)]
 pub struct ServiceStatus {
-    /// The key by which people know this mailbox, once it is certified.
+    /// The mailbox's key, once it is certified.
     pub own: Option<PublicKey>,
     pub at: Vec<SocketAddr>,
-    /// The boards to which commands are carried.
+    /// The boards that commands are relayed to.
     pub boards: MapBoards,
-    /// Why nobody is served, if so.
+    /// Why no client is served, if so.
     pub trouble: Option<String>,
 }
 
-/// Serves until PID 1 ends it.
 pub fn main() -> ExitCode {
     octet_node::run(|given| run(parts(given)?, notify_ready))
 }
@@ -89,20 +88,19 @@ fn parts(mut given: UnitEnvironment) -> io::Result<MessengerConfig> {
     })
 }
 
-/// Serves until SIGTERM, and closes its files then. `ready` is called once it can be asked.
+/// Serves until SIGTERM, and then closes its files. `ready` is called once the socket accepts calls.
 ///
-/// # Errors
-/// It cannot begin, or is told of no key any more.
+/// # Errors It cannot start, or the thread that keeps its key has ended.
 pub fn run(parts: MessengerConfig, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
-        // Two for the disk, and one that waits for the gate.
+        // Two for the disk, and one for the gate.
         .max_blocking_threads(3)
         .thread_keep_alive(LINGER)
         .build()?;
     let ended = runtime.block_on(serve(parts, ready));
-    // Threads that wait for the mailbox do so for good: it is closed.
+    // Threads that wait for the closed mailbox never end.
     runtime.shutdown_background();
     ended
 }
@@ -111,12 +109,12 @@ async fn serve(parts: MessengerConfig, ready: impl FnOnce() -> io::Result<()>) -
     let mut stop = signal(SignalKind::terminate())?;
     let standing = Arc::new(Mutex::new(ServiceStatus::default()));
     let Some(folder) = parts.folder else {
-        // A letter that was taken is to outlive this process, and the key by which people know it, too.
+        // Accepted messages, and the key that people know, must outlive this process.
         say!("no messages are accepted: {NO_DISK}");
         standing.lock().unwrap_or_else(PoisonError::into_inner).trouble = Some(NO_DISK.to_owned());
         verbs::keep(parts.control, parts.callers, None, standing)?;
         ready()?;
-        // So `status` shows it beside a unit that is ready.
+        // `status` shows this text although the unit is ready.
         notify::send(&format!("STATUS={NO_DISK}"))?;
         stop.recv().await;
         return Ok(());
@@ -140,18 +138,18 @@ async fn serve(parts: MessengerConfig, ready: impl FnOnce() -> io::Result<()>) -
     sub_key::keep(Some(folder), socket, move |told| match told {
         KeyUpdate::Certified(key) => {
             problem.clear();
-            // Without it letters are still taken: it has said why it is gone.
+            // Without the bot messages are still accepted; it has logged why it ended.
             let _ = bot.send(BotEvent::Key((*key).clone()));
             news.send_replace(Some(*key));
         }
-        // The same again is not said again.
+        // The same problem is logged once.
         KeyUpdate::Not(why) if why == problem => {}
         KeyUpdate::Not(why) => {
             problem.clone_from(&why);
             let why = format!("this service's key is not certified: {why}");
             say!("{why}");
             let mut standing = said.lock().unwrap_or_else(PoisonError::into_inner);
-            // With the key of before it is served on.
+            // The previous key stays in use.
             if standing.own.is_none() {
                 standing.trouble = Some(why);
             }
@@ -171,20 +169,20 @@ async fn serve(parts: MessengerConfig, ready: impl FnOnce() -> io::Result<()>) -
     }
 }
 
-/// Closes the files of the bot and of the mailbox, so that the next start need not go through all of them.
+/// Closes the files of the bot and of the mailbox cleanly, so that the next start need not scan them.
 fn close(bot: &SyncSender<BotEvent>, ended: &Receiver<()>, mailbox: &Mutex<Mailbox>) {
-    // While it waits for a gate its file stays open.
+    // While the bot waits for a gate, its file stays open.
     let _ = bot.try_send(BotEvent::Stop);
     let _ = ended.recv_timeout(CLOSING);
     let mut mailbox = mailbox.lock().unwrap_or_else(PoisonError::into_inner);
     if let Err(error) = mailbox.close() {
         say!("the file of messages was not closed, and the next start checks all of it: {error}");
     }
-    // No letter is taken any more.
+    // No message is accepted any more.
     std::mem::forget(mailbox);
 }
 
-/// Deletes letters whose time has come, now and then.
+/// Deletes expired messages periodically.
 async fn sweep(mailbox: Arc<Mutex<Mailbox>>) {
     let mut beat = interval(SWEEP);
     loop {
@@ -200,7 +198,7 @@ async fn sweep(mailbox: Arc<Mutex<Mailbox>>) {
     }
 }
 
-/// Serves with the key that counts; with another key it is another endpoint. Until no key comes any more.
+/// Serves with the current key; a new key makes a new endpoint. It ends when no further key can arrive.
 async fn keep(
     mut certified: watch::Receiver<Option<Certified>>,
     at: Vec<SocketAddr>,
@@ -223,7 +221,7 @@ async fn keep(
         let endpoint = match quic::open(own.key.seed(), &at).await {
             Ok(endpoint) => endpoint,
             Err(error) => {
-                // The same again is not said again.
+                // The same problem is logged once.
                 let error = format!("nobody is served: {error}");
                 if error != problem {
                     say!("{error}");

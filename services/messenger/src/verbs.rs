@@ -1,4 +1,4 @@
-//! What this unit can be asked.
+//! The verbs of this unit.
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use crate::mailbox::{Mailbox, MailboxError, Resident};
 use crate::service::{NO_DISK, ServiceStatus};
 use octet_messages::limits::ADDRESSES;
 
-/// How many clients there may be, how many of them are kept for operators, and how many one user may be.
+/// The maximum number of clients, the number reserved for operators, and the maximum per user.
 const LIMITS: ConnectionLimits = ConnectionLimits { all: 16, for_operators: 8, of_one: 4 };
 
 pub fn verbs() -> Verbs<MessengerVerbs> {
@@ -48,7 +48,7 @@ pub fn verbs() -> Verbs<MessengerVerbs> {
             named(),
             |desk, _, name| {
                 desk.mailbox()?.admit(&name).map_err(failed)?;
-                // A key has no checksum: whoever has mistyped one sees it here.
+                // A key has no checksum: the echo lets the user spot a typing error.
                 Ok(json!({ "admitted": name }))
             },
         )
@@ -127,22 +127,22 @@ pub fn verbs() -> Verbs<MessengerVerbs> {
         )
 }
 
-/// What there is on a node with a disk.
+/// The state of a node with a disk.
 pub struct Storage {
     pub mailbox: Arc<Mutex<Mailbox>>,
     /// The node as a person.
     pub bot: SyncSender<BotEvent>,
-    /// Who is told what is wrong.
+    /// The alert subscribers.
     pub alerts: Alerts,
 }
 
-/// What answers. Without what is known there is nothing but `status`.
+/// The state of the verbs. Without a disk there is only `status`.
 pub struct MessengerVerbs {
     known: Option<Storage>,
     standing: Arc<Mutex<ServiceStatus>>,
 }
 
-/// How long the bot may take to answer.
+/// The timeout of the bot.
 const TIMEOUT: Duration = Duration::from_secs(90);
 
 impl MessengerVerbs {
@@ -194,7 +194,7 @@ fn addresses(at: String) -> Result<Vec<SocketAddr>, Failure> {
     })
 }
 
-/// What the bot answers to a call.
+/// The bot's answer to a call.
 fn asked<T>(
     bot: &SyncSender<BotEvent>,
     call: impl FnOnce(Sender<Result<T, String>>) -> BotEvent,

@@ -1,5 +1,5 @@
-//! What a node is called in the overlay: an address and a name that follow from its key, so that nobody hands
-//! them out and who has one can check the other.
+//! The overlay address and DNS name of a node. Both are derived from its key, so that no authority assigns them
+//! and each node can verify another's.
 
 use std::fmt;
 use std::net::Ipv6Addr;
@@ -9,34 +9,33 @@ use octet_appliance::{ExitNode, Neighbour, Vpn};
 use octet_control::PublicKey;
 use sha2::{Digest, Sha256};
 
-/// What stands before the key where an address is made of it.
+/// The prefix of the key in the hash that gives an address.
 const PREFIX: &[u8] = b"octet address 1\0";
 
-/// The zone that all names of nodes are in, and those of services.
+/// The DNS zone of nodes and services.
 pub const ZONE: &str = "octet";
 
-/// How many letters of base32 a key has.
+/// The length of a key in base32.
 const LETTERS: usize = 52;
 
-/// The address and the length of the prefix that all nodes are in: the half of the unique local addresses
-/// (RFC 4193) that no registry and no draw of a random prefix uses.
+/// The network of all nodes, with its prefix length: the half of the unique local addresses (RFC 4193) that
+/// neither a registry nor random prefixes use.
 pub const NETWORK: (Ipv6Addr, u8) = (Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 8);
 
-/// The address of a node: 0xfc, then the first 120 bits of SHA-256 (`octet address 1`, a zero byte, the
-/// node's key).
+/// The address of a node: 0xfc, then the first 120 bits of SHA-256 (`octet address 1`, a zero byte, the node's
+/// key).
 ///
-/// To be taken for a certain node one needs another key with the same 120 bits: 2^120 keys to be tried. Two
-/// keys of one's own with one address take 2^60, and give nothing: one has a second key for what is one's own.
+/// Impersonating a given node takes another key with the same 120 bits: 2^120 attempts. A collision of two own
+/// keys takes 2^60 attempts, but gains nothing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeAddress(Ipv6Addr);
 
-/// An address that is not a node's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0} is not a node's address: it is not in fc00::/8")]
 pub struct NotANode(Ipv6Addr);
 
 impl NodeAddress {
-    /// Of the node with this key.
+    /// The address of the node with this key.
     pub fn of(node: &PublicKey) -> Self {
         let digest = Sha256::new().chain_update(PREFIX).chain_update(node.as_bytes()).finalize();
         let mut octets = [0; 16];
@@ -45,12 +44,11 @@ impl NodeAddress {
         Self(octets.into())
     }
 
-    /// As 16 bytes, in the order of the network.
+    /// The address as 16 bytes in network order.
     pub fn octets(self) -> [u8; 16] {
         self.0.octets()
     }
 
-    /// As IPv6 has it.
     pub fn ip(self) -> Ipv6Addr {
         self.0
     }
@@ -84,7 +82,7 @@ impl fmt::Debug for NodeAddress {
     }
 }
 
-/// The node by which the owner's devices leave; `None` if none of `neighbours` is called so.
+/// The exit node for the owner's devices; `None` if none of `neighbours` has this name.
 pub fn exit(vpn: &Vpn, neighbours: &[Neighbour]) -> Option<NodeAddress> {
     match &vpn.exit {
         ExitNode::Line(name) => {
@@ -95,14 +93,14 @@ pub fn exit(vpn: &Vpn, neighbours: &[Neighbour]) -> Option<NodeAddress> {
     }
 }
 
-/// The name of the node with this key in DNS: its 32 bytes in base32 (RFC 4648, section 6) without padding, in
-/// small letters, and `.octet`.
+/// The DNS name of the node with this key: its 32 bytes in base32 (RFC 4648, section 6) without padding, in
+/// lower case, and `.octet`.
 pub fn name(node: &PublicKey) -> String {
     format!("{}.{ZONE}", BASE32_NOPAD.encode(node.as_bytes()).to_ascii_lowercase())
 }
 
-/// The key of the node with this name. As in DNS large letters are as good as small ones (RFC 4343). Each key
-/// has one name: text whose last letter has bits beyond the key's is none.
+/// The key of the node with this name. Case is ignored, as in DNS (RFC 4343). Each key has exactly one name:
+/// excess bits in the last letter are refused.
 pub fn named(name: &str) -> Option<PublicKey> {
     let (letters, zone) = name.split_once('.')?;
     if letters.len() != LETTERS || !zone.eq_ignore_ascii_case(ZONE) {
@@ -124,7 +122,7 @@ mod tests {
         0x51, 0x1a,
     ];
 
-    /// Computed with Python's hashlib and base64 from what the documents say.
+    /// Computed with Python's hashlib and base64 from the documentation.
     #[test]
     fn the_known_key() {
         let key = PublicKey::new(KNOWN);

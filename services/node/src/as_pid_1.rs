@@ -1,5 +1,5 @@
-//! What tests of a service do in PID 1's place: start it with descriptors, ask it as other users, send it files, and wait
-//! for what it does.
+//! Test support that plays PID 1 for a service: it starts the service with descriptors, calls it as other
+//! users, sends files, and waits for effects.
 
 use std::fs::{Permissions, set_permissions};
 use std::io::{self, Read, Write};
@@ -19,16 +19,15 @@ use serde_json::Value;
 
 pub use crate::sys::pass;
 
-/// Nothing takes that long, however slow the machine; then a test fails instead of hanging.
+/// The timeout of all waits, so that a test fails instead of hanging, even on a slow machine.
 pub const TIMEOUT: Duration = Duration::from_secs(180);
 
-/// Between two looks at what is waited for.
+/// The polling interval.
 pub const RETRY_DELAY: Duration = Duration::from_millis(10);
 
-/// Waits until `wanted`.
+/// Waits until `wanted` returns true.
 ///
-/// # Panics
-/// That is not so within [`TIMEOUT`].
+/// # Panics It does not within [`TIMEOUT`].
 pub fn until(what: &str, mut wanted: impl FnMut() -> bool) {
     let deadline = Instant::now() + TIMEOUT;
     while !wanted() {
@@ -37,15 +36,14 @@ pub fn until(what: &str, mut wanted: impl FnMut() -> bool) {
     }
 }
 
-/// The user to ask as: whoever runs the tests, or if that is root, nobody (65534).
+/// The user for unprivileged calls: the user of the tests or, if that is root, nobody (65534).
 pub fn unprivileged() -> u32 {
     if geteuid().is_root() { 65534 } else { geteuid().as_raw() }
 }
 
-/// Lets every user reach `socket`.
+/// Makes `socket` accessible to every user.
 ///
-/// # Errors
-/// It is not there, or another's.
+/// # Errors It does not exist, or belongs to another user.
 pub fn open_to_all(socket: &Path) -> io::Result<()> {
     if let Some(folder) = socket.parent() {
         set_permissions(folder, Permissions::from_mode(0o711))?;
@@ -53,11 +51,10 @@ pub fn open_to_all(socket: &Path) -> io::Result<()> {
     set_permissions(socket, Permissions::from_mode(0o666))
 }
 
-/// A connection to `socket` that the kernel says is `user`'s, who is oneself unless root asks. The
-/// kernel looks at the thread that connects, so one is made that is that user's.
+/// Connects to `socket` as `user`; only root can connect as another user. The kernel reports the credentials of
+/// the connecting thread, so a thread with that user is started.
 ///
-/// # Errors
-/// Nobody listens there, or `user` may not ask.
+/// # Errors No service listens there, or `user` may not connect.
 pub fn connect_as(user: u32, socket: &Path) -> io::Result<UnixStream> {
     let connect = || {
         if geteuid().is_root() {
@@ -86,14 +83,15 @@ impl Source for MemoryFile {
     }
 }
 
-/// A client of the control protocol that answers no want by itself: to see what is in flight, and to misbehave.
+/// A client of the control protocol that does not answer requests for file pieces by itself, to observe what is
+/// in flight and to misbehave.
 pub struct Raw<S> {
     stream: S,
     decoder: Decoder,
 }
 
 impl<S: Read + Write> Raw<S> {
-    /// One on `stream`, of which reading ends with an error after [`TIMEOUT`].
+    /// A client on `stream`, on which reading fails after [`TIMEOUT`].
     pub fn new(stream: S) -> Self {
         Self { stream, decoder: Decoder::default() }
     }
@@ -105,17 +103,16 @@ impl<S: Read + Write> Raw<S> {
         self.stream.write_all(&frame).expect("the connection stands");
     }
 
-    /// Asks for a verb of the unit at the other end.
+    /// Calls a verb of the unit at the other end.
     pub fn ask(&mut self, id: u64, verb: &str, args: Value) {
         let args = serde_json::from_value(args).expect("arguments have names");
         let request = Request { id, unit: None, verb: verb.to_owned(), args, by: None };
         self.send(&ClientMessage::Request(request));
     }
 
-    /// Sends `length` bytes of a file, those from `at` on.
+    /// Sends `length` bytes of a file, from offset `at`.
     ///
-    /// # Panics
-    /// The connection broke, or a chunk has fewer.
+    /// # Panics The connection broke, or a chunk has fewer.
     pub fn chunk(&mut self, id: u64, at: u64, length: usize) {
         let chunk = ChunkBytes::new(at, vec![7; length]).expect("a chunk takes so much");
         self.send(&ClientMessage::Piece(FilePiece { id, body: PieceBody::Chunk(chunk) }));
@@ -133,7 +130,7 @@ impl<S: Read + Write> Raw<S> {
         }
     }
 
-    /// Where so many wants begin that come next, while none of them is answered.
+    /// The offsets of the next `count` wants, none of which is answered.
     pub fn wants(&mut self, count: usize) -> Vec<u64> {
         let mut want = || match self.reply().body {
             ReplyBody::Want(want) => want.at,
@@ -142,7 +139,7 @@ impl<S: Read + Write> Raw<S> {
         (0..count).map(|_| want()).collect()
     }
 
-    /// Why the request has failed, whatever was wanted before.
+    /// The failure of the request, after any wants.
     pub fn failure(&mut self) -> Failure {
         loop {
             match self.reply().body {

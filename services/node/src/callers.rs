@@ -1,4 +1,4 @@
-//! Who may ask this service for what.
+//! The users that may call this service, and their verbs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -7,28 +7,28 @@ use std::os::fd::AsFd;
 use octet_appliance::USERS;
 use octet_control::{By, DESCRIBE, Failure, FailureCode, OF_OPERATORS, UnitName};
 
-/// The user of PID 1, which asks for itself and hands on what operators ask.
+/// The user of PID 1, which calls for itself and for operators.
 pub const PID_1: u32 = 0;
 
-/// The users that may talk to this service, and the verbs of each. PID 1 makes the list from the
-/// unit files and passes it as `OCTET_CALLERS`: `UID=verb,verb;UID=verb`. With the verb `*` it is a
-/// unit that brings operators.
+/// The users that may call this service, with the verbs of each. PID 1 makes the list from the unit files and
+/// passes it as `OCTET_CALLERS`: `UID=verb,verb;UID=verb`. The verb `*` marks a unit that may impersonate
+/// operators.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Callers {
-    /// PID 1's user: another than [`PID_1`] where a test is in its place.
+    /// PID 1's user: differs from [`PID_1`] in tests.
     pid_1: u32,
     verbs: BTreeMap<u32, BTreeSet<String>>,
 }
 
 impl Callers {
-    /// Who may call this process. A list that makes no sense lets nobody but PID 1 in: it is better
-    /// to be asked in vain than by the wrong one.
+    /// The callers of this process. With a malformed list only PID 1 may call: refusing a caller is safer than
+    /// accepting a wrong one.
     pub fn from_environment() -> Self {
         let list = std::env::var("OCTET_CALLERS").unwrap_or_default();
         Self::parse(&list).unwrap_or_default()
     }
 
-    /// Reads such a list; `None` if it makes no sense.
+    /// Parses the list; `None` if it is malformed.
     pub fn parse(list: &str) -> Option<Self> {
         let mut all = BTreeMap::new();
         for caller in list.split(';').filter(|_| !list.is_empty()) {
@@ -43,20 +43,19 @@ impl Callers {
         Some(Self { pid_1: PID_1, verbs: all })
     }
 
-    /// The same, with `uid` in PID 1's place.
+    /// The same, with `uid` as PID 1's user.
     #[must_use]
     pub fn with_pid_1(self, uid: u32) -> Self {
         Self { pid_1: uid, ..self }
     }
 
-    /// Whether `uid` is PID 1's user.
     pub fn is_pid_1(&self, uid: u32) -> bool {
         uid == self.pid_1
     }
 
-    /// Who asks, if a process of user `uid` says that it asks for `by`. What an operator asks is
-    /// asked by PID 1's user, whichever unit has brought it: that unit has rights of its own, which
-    /// are not the operator's. Nobody else is believed to ask for another.
+    /// The effective caller, if a process of user `uid` claims to act for `by`. An operator's request counts as
+    /// PID 1's, whichever unit relays it: the relaying unit's own rights are not the operator's. Claims of
+    /// other users are ignored.
     pub fn asker(&self, uid: u32, by: Option<By>) -> (u32, Option<By>) {
         match by {
             Some(By::Operator(_)) if self.brings(uid) => (self.pid_1, by),
@@ -65,23 +64,22 @@ impl Callers {
         }
     }
 
-    /// Whether user `uid` brings operators.
+    /// Whether user `uid` may impersonate operators.
     pub fn brings(&self, uid: u32) -> bool {
         self.verbs.get(&uid).is_some_and(|verbs| verbs.contains(OF_OPERATORS))
     }
 
-    /// Whether user `uid` may use `verb`. Whoever is listed at all may also ask what there is.
+    /// Whether user `uid` may use `verb`. Every listed user may also list the verbs.
     pub fn may(&self, uid: u32, verb: &str) -> bool {
         let listed = self.verbs.get(&uid);
         self.is_pid_1(uid) || listed.is_some_and(|verbs| verb == DESCRIBE || verbs.contains(verb))
     }
 
-    /// Whether user `uid` may use any verb.
     pub fn knows(&self, uid: u32) -> bool {
         self.may(uid, DESCRIBE)
     }
 
-    /// [`may`](Self::may) as an answer.
+    /// [`may`](Self::may) as a `Result`.
     pub fn check(&self, uid: u32, verb: &str) -> Result<(), Failure> {
         if self.may(uid, verb) {
             return Ok(());
@@ -94,14 +92,13 @@ impl Callers {
     }
 }
 
-/// The user at the other end of a Unix socket, as the kernel says (`SO_PEERCRED`): whose process it
-/// was that connected.
+/// The user of the process that connected a Unix socket, by the kernel (`SO_PEERCRED`).
 pub fn peer_uid(stream: impl AsFd) -> io::Result<u32> {
     Ok(rustix::net::sockopt::socket_peercred(stream)?.uid.as_raw())
 }
 
-/// The unit that user `uid` runs; root is none. A service of Octet's has the user of its own name, and one
-/// of the owner's is named by its user here.
+/// The unit of user `uid`; `None` for root. A service of Octet has a user of its own name; an owner's unit is
+/// named by its user here.
 pub fn unit_of(uid: u32) -> Option<UnitName> {
     USERS
         .iter()
@@ -176,7 +173,7 @@ mod tests {
         #[test]
         fn never_panics(list in "[0-9=,;a-z]{0,40}", uid: u32, verb in "[a-z]{0,3}") {
             let callers = Callers::parse(&list).unwrap_or_default();
-            // A user whose number does not stand in the list is not let in.
+            // A user that is not in the list is refused.
             prop_assert!(!callers.may(uid, &verb) || uid == 0 || list.contains(&uid.to_string()));
         }
     }

@@ -1,4 +1,4 @@
-//! What a node says about the key of one of its services.
+//! A node's certificates for the keys of its services.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,25 +11,25 @@ use crate::key::{Domain, PrivateKey, SIGNATURE, verify};
 /// The version of the encoding, its first byte.
 const VERSION: u8 = 1;
 
-/// A node's statement: this key is that of my service `unit`.
+/// A node's statement that `key` is the key of its service `unit`.
 ///
-/// Its one encoding (numbers are big-endian): version (1 byte, 1), node (32), key (32), epoch (8),
-/// issued (8), the unit's name (1 byte of length, then UTF-8), and the node's signature (64) over all
-/// before it, in the domain `octet certificate 1`. As text that is base64 with padding.
+/// Its one encoding (numbers are big-endian): version (1 byte, 1), node (32), key (32), epoch (8), issued (8),
+/// the unit's name (1 byte of length, then UTF-8), and the node's signature (64) over all before it, in the
+/// domain `octet certificate 1`. As text that is base64 with padding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyStatement {
     pub node: PublicKey,
     pub unit: UnitName,
     pub key: PublicKey,
-    /// How many keys the service has had, this one included. Of two certificates that differ, the
-    /// one with the higher number counts.
+    /// The number of keys that the service has had, this one included. Of two certificates, the one with the
+    /// higher epoch counts.
     pub epoch: u64,
-    /// When the key was first certified, by the clock of the node, in seconds since 1970. It is for
-    /// people: that clock may be wrong.
+    /// When the key was first certified, in seconds since 1970, by the node's clock. It is informational,
+    /// because that clock may be wrong.
     pub issued: u64,
 }
 
-/// A statement whose signature is the node's.
+/// A statement with the node's signature.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Certificate {
@@ -37,13 +37,11 @@ pub struct Certificate {
     signature: [u8; SIGNATURE],
 }
 
-/// Bytes that are no certificate.
+/// Why bytes are not a valid certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCertificate {
-    /// They are none at all.
     #[error("this is not a certificate of version {VERSION}")]
     Malformed,
-    /// The node named in it has not signed it.
     #[error("the certificate is not signed by the node that it names")]
     Forged,
 }
@@ -51,8 +49,7 @@ pub enum InvalidCertificate {
 impl Certificate {
     /// Signs `statement` with the node's key.
     ///
-    /// # Errors
-    /// `node` is not the key of the node that it names.
+    /// # Errors `node` is not the key of the node in the statement.
     pub fn sign(statement: KeyStatement, node: &PrivateKey) -> Result<Self, InvalidCertificate> {
         if node.public() != statement.node {
             return Err(InvalidCertificate::Forged);
@@ -61,7 +58,7 @@ impl Certificate {
         Ok(Self { statement, signature })
     }
 
-    /// What it says. Whether the node is the one that is wanted is for the reader to see.
+    /// The statement. The caller must check that its node is the expected one.
     pub fn statement(&self) -> &KeyStatement {
         &self.statement
     }
@@ -72,10 +69,9 @@ impl Certificate {
         bytes
     }
 
-    /// Reads the encoding, and verifies the signature.
+    /// Decodes the certificate and verifies the signature.
     ///
-    /// # Errors
-    /// It is no certificate, or the node named in it has not signed it.
+    /// # Errors The bytes are malformed, or the signature is invalid.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidCertificate> {
         let (statement, signature) = parse(bytes).ok_or(InvalidCertificate::Malformed)?;
         if !verify(&statement.node, Domain::Certificate, &statement.body(), &signature) {
@@ -162,7 +158,7 @@ mod tests {
     }
 
     proptest! {
-        /// What is taken for a statement has this encoding and no other.
+        /// Each accepted certificate re-encodes to the same bytes.
         #[test]
         fn one_encoding(
             node: [u8; 32], key: [u8; 32], epoch: u64, issued: u64,

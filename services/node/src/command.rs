@@ -1,4 +1,4 @@
-//! Commands that an operator has signed, so that others can carry them: a messenger, a stick.
+//! Commands that are signed by an operator, so that others can deliver them: a messenger or a USB stick.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,33 +12,32 @@ use crate::key::{Domain, PrivateKey, SIGNATURE, verify};
 /// The version of the encoding, its first byte.
 const VERSION: u8 = 1;
 
-/// The longest encoding, in bytes: as base64 it fits a request.
+/// The maximum size of the encoding, in bytes: as base64 it fits into a request.
 const LONGEST: usize = 8 << 10;
 
-/// What makes a command one that is run at most once.
+/// The id of a command, which runs at most once.
 pub type CommandId = [u8; 16];
 
-/// What is to be done.
+/// The content of a command.
 ///
-/// Its one encoding (numbers are big-endian): version (1 byte, 1), target (32), operator (32), id
-/// (16), expires (8), the unit's name and the verb's (each 1 byte of length, then UTF-8), the
-/// arguments as JSON without spaces up to the signature, and the operator's signature (64) over all
-/// before it, in the domain `octet command 1`. As text that is base64 for URLs without padding.
+/// Its one encoding (numbers are big-endian): version (1 byte, 1), target (32), operator (32), id (16), expires
+/// (8), the unit's name and the verb's (each 1 byte of length, then UTF-8), the arguments as JSON without
+/// spaces up to the signature, and the operator's signature (64) over all before it, in the domain `octet
+/// command 1`. As text that is base64 for URLs without padding.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CommandBody {
-    /// The node that is to do it.
+    /// The node that executes it.
     pub target: PublicKey,
     pub operator: PublicKey,
     pub id: CommandId,
-    /// Until when, in seconds since 1970.
+    /// The expiry, in seconds since 1970.
     pub expires: u64,
-    /// The unit that has the verb.
     pub unit: UnitName,
     pub verb: String,
     pub args: Map<String, Value>,
 }
 
-/// An order whose signature is the operator's.
+/// A command with the operator's signature.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Command {
@@ -46,13 +45,11 @@ pub struct Command {
     signature: [u8; SIGNATURE],
 }
 
-/// Bytes that are no command.
+/// Why bytes are not a valid command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCommand {
-    /// They are none at all.
     #[error("this is not a command of version {VERSION}")]
     Malformed,
-    /// The operator named in it has not signed it.
     #[error("the command is not signed by the operator that it names")]
     Forged,
     #[error("the command is longer than {LONGEST} bytes, or its verb than 255")]
@@ -62,8 +59,7 @@ pub enum InvalidCommand {
 impl Command {
     /// Signs `order` with the operator's key.
     ///
-    /// # Errors
-    /// `operator` is not the key that it names, or it is too long.
+    /// # Errors `operator` is not the key of the operator in the command, or the command is too long.
     pub fn sign(order: CommandBody, operator: &PrivateKey) -> Result<Self, InvalidCommand> {
         if operator.public() != order.operator {
             return Err(InvalidCommand::Forged);
@@ -76,8 +72,7 @@ impl Command {
         Ok(Self { order, signature })
     }
 
-    /// What it says. Whether it is for this node, of one who may, and still in time is for the reader
-    /// to see.
+    /// The content. The caller must check the target, the operator's authorization, and the expiry.
     pub fn order(&self) -> &CommandBody {
         &self.order
     }
@@ -88,10 +83,9 @@ impl Command {
         bytes
     }
 
-    /// Reads the encoding, and verifies the signature.
+    /// Decodes the command and verifies the signature.
     ///
-    /// # Errors
-    /// It is no command, or the operator named in it has not signed it.
+    /// # Errors The bytes are malformed, or the signature is invalid.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidCommand> {
         let (order, signature) = parse(bytes).ok_or(InvalidCommand::Malformed)?;
         let body = &bytes[..bytes.len() - SIGNATURE];
@@ -132,7 +126,7 @@ fn parse(bytes: &[u8]) -> Option<(CommandBody, [u8; SIGNATURE])> {
     let arguments = fields.take(fields.0.len().checked_sub(SIGNATURE)?)?;
     let signature = fields.array()?;
     let args: Map<String, Value> = serde_json::from_slice(arguments).ok()?;
-    // One text for what it means: no spaces, no name twice.
+    // The encoding is unique: no spaces, no duplicate names.
     let whole = version == VERSION && json(&args).as_bytes() == arguments;
     whole.then_some((CommandBody { target, operator, id, expires, unit, verb, args }, signature))
 }
@@ -187,7 +181,7 @@ mod tests {
         assert!(Command::from_bytes(&[&bytes[..], b"x"].concat()).is_err());
     }
 
-    /// A signature does not help an encoding that has another meaning to another reader.
+    /// A valid signature does not make an ambiguous encoding acceptable.
     #[test]
     fn one_text_for_the_arguments() {
         let operator = PrivateKey::generate().unwrap();

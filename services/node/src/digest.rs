@@ -1,5 +1,3 @@
-//! Digests of what was signed or kept.
-
 use ring::digest::{SHA256, digest};
 
 /// The SHA-256 of `bytes` (FIPS 180-4), in hexadecimal.

@@ -1,5 +1,5 @@
-//! Small files that are read whole and replaced whole, so that whenever the power goes there is the
-//! old one or the new one.
+//! Small files that are read whole and replaced atomically, so that after a power cut either the old or the new
+//! content exists.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -8,17 +8,16 @@ use std::path::Path;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-/// The steps of writing, in their order.
+/// The steps of writing, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteStep {
-    /// Make the staged file, empty, readable by its owner alone.
+    /// Create the empty temporary file, readable by its owner only.
     Stage,
     Write,
-    /// Have the disk keep what is in it: a name must never come to stand for bytes that are not
-    /// there.
+    /// Sync its content: the name must never refer to missing bytes.
     Sync,
     Rename,
-    /// Have the disk keep that.
+    /// Sync the folder.
     SyncFolder,
 }
 
@@ -27,18 +26,17 @@ impl WriteStep {
         [Self::Stage, Self::Write, Self::Sync, Self::Rename, Self::SyncFolder];
 }
 
-/// What becomes of a file that has the name already.
+/// What happens to an existing file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExistingFile {
     Replace,
-    /// It stays, and that is an error (`AlreadyExists`).
+    /// The file is kept, and an error is returned (`AlreadyExists`).
     Keep,
 }
 
-/// Reads at most `longest` bytes of the file at `path`; `None` if there is none.
+/// Reads the file at `path`, of at most `longest` bytes; `None` if it does not exist.
 ///
-/// # Errors
-/// The disk does not give it, or it is longer.
+/// # Errors Reading fails, or the file is longer.
 pub fn read(path: &Path, longest: u64) -> io::Result<Option<Vec<u8>>> {
     let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -52,11 +50,10 @@ pub fn read(path: &Path, longest: u64) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(bytes))
 }
 
-/// Puts `bytes` into the file at `path`, readable by its owner alone. What returns has survived a
-/// cut. `before` is called before each step, and can forbid it.
+/// Replaces the file at `path` with `bytes`, readable by its owner only. When this returns, the content
+/// survives a power cut. `before` is called before each step, and can abort it.
 ///
-/// # Errors
-/// The disk does not take it, or `before` has said so; the old file is there, or the new one.
+/// # Errors Writing fails, or `before` aborts it; either the old or the new file exists.
 pub fn write(
     path: &Path,
     bytes: &[u8],
@@ -70,7 +67,7 @@ pub fn write(
     staged.push(".new");
     let staged = folder.join(staged);
     before(WriteStep::Stage)?;
-    // What a cut has left is not continued, and may be readable by others.
+    // A leftover of a power cut is removed, because it may be readable by others.
     match std::fs::remove_file(&staged) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -115,7 +112,7 @@ mod tests {
             let found = read(&path, 9).unwrap().unwrap();
             let wanted: &[u8] = if step == WriteStep::SyncFolder { b"new" } else { b"old" };
             assert_eq!(found, wanted, "{step:?}");
-            // What was left is no obstacle.
+            // A leftover file does not prevent writing.
             write(&path, b"newer", ExistingFile::Replace, |_| Ok(())).unwrap();
             assert_eq!(read(&path, 9).unwrap().unwrap(), b"newer");
             let mode = std::fs::metadata(&path).unwrap().permissions().mode();

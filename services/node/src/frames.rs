@@ -1,4 +1,4 @@
-//! Frames of the control protocol over whatever carries bytes, for services that wait for many peers.
+//! Frames of the control protocol over any async byte stream, for services that serve many peers.
 
 use std::io;
 use std::time::Duration;
@@ -10,52 +10,52 @@ use tokio::time::timeout;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Broken {
-    /// What came is no frame.
+    /// The bytes are not a valid frame.
     #[error(transparent)]
     Frame(#[from] FrameError),
     #[error("the connection broke: {0}")]
     Io(#[from] io::Error),
-    /// Nothing came for too long.
+    /// The timeout for the first byte expired.
     #[error("nothing was said for too long")]
     Silent,
-    /// A frame began, and did not end in time.
+    /// The timeout for the rest of a frame expired.
     #[error("a frame took too long to arrive")]
     Slow,
 }
 
-/// How long may be waited.
+/// Timeouts of reading.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
-    /// For the first byte of a frame; `None` for ever.
+    /// For the first byte of a frame; `None` for no timeout.
     pub first: Option<Duration>,
     pub rest: Option<Duration>,
 }
 
 pub const FOR_EVER: Patience = Patience { first: None, rest: None };
 
-/// The frames that come from `R`.
+/// Reads frames from `R`.
 pub struct Frames<R> {
     from: R,
     decoder: Decoder,
 }
 
 impl<R: AsyncRead + Unpin> Frames<R> {
-    /// Takes frames of at most `limit` bytes.
+    /// Accepts frames of at most `limit` bytes.
     pub fn new(from: R, limit: usize) -> Self {
         Self { from, decoder: Decoder::with_limit(limit) }
     }
 
-    /// Takes frames of at most `limit` bytes from now on.
+    /// Accepts frames of at most `limit` bytes from now on.
     pub fn set_limit(&mut self, limit: usize) {
         self.decoder.set_limit(limit);
     }
 
-    /// Where the frames came from, for what comes after them; `None` if some of that is here already.
+    /// The underlying stream; `None` if bytes of it are buffered already.
     pub fn into_inner(self) -> Option<R> {
         self.decoder.is_empty().then_some(self.from)
     }
 
-    /// The payload of the next frame; `None` at the end. Who stops waiting for it loses nothing.
+    /// The payload of the next frame; `None` at the end. It is cancel-safe.
     pub async fn next(&mut self, patience: Patience) -> Result<Option<Vec<u8>>, Broken> {
         if self.decoder.is_empty() {
             match within(patience.first, self.fill()).await {
@@ -84,7 +84,8 @@ impl<R: AsyncRead + Unpin> Frames<R> {
     async fn fill(&mut self) -> io::Result<usize> {
         let mut buffer = [0; 4096];
         let count = match self.from.read(&mut buffer).await {
-            // TLS tells an end that was not announced. Whether a frame is whole, its length says.
+            // A connection that ends without a TLS close_notify is reported as an error. The frame's length
+            // shows whether it is complete.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => 0,
             read => read?,
         };
@@ -120,7 +121,7 @@ mod tests {
     use std::task::{Context, Poll};
     use tokio::io::ReadBuf;
 
-    /// Some bytes, and then an end as a TLS library tells it that has not heard a goodbye.
+    /// Some bytes, and then the error of a TLS library for a missing close_notify.
     struct Unannounced(&'static [u8]);
 
     impl AsyncRead for Unannounced {

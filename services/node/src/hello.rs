@@ -1,20 +1,20 @@
-//! What a gate says first on a connection: which node it is the gate of.
+//! The first message of a gate on a connection: the certificate that shows its node.
 
 use octet_control::PublicKey;
 use serde::{Deserialize, Serialize};
 
 use crate::certificate::Certificate;
 
-/// The unit whose key a gate shows.
+/// The unit whose key a gate uses.
 pub const GATE: &str = "gate";
 
-/// The port of every gate (TCP).
+/// The TCP port of every gate.
 pub const GATE_PORT: u16 = 4040;
 
-/// The longest hello, in bytes.
+/// The maximum size of a hello, in bytes.
 pub const LONGEST_HELLO: usize = 4096;
 
-/// The first frame of a gate, before anything is asked: `{"hello": {"certificate": "…"}}`.
+/// The first frame of a gate, before any request: `{"hello": {"certificate": "…"}}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hello {
@@ -27,16 +27,16 @@ struct Body {
     certificate: Certificate,
 }
 
-/// Why a gate is not that of the box that is meant.
+/// Why a gate is not the expected one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotTheBox {
-    /// Its certificate is about something else than the key it holds.
+    /// The certificate is for another key or unit.
     #[error("whoever answers shows a certificate that is not its own")]
     NotItsOwn,
     /// It is the gate of another node.
     #[error("this is the box {0}, not {1}")]
     Another(PublicKey, PublicKey),
-    /// Its key has been replaced.
+    /// An older key than the last seen one.
     #[error(
         "the gate's key is number {0}, and number {1} was seen before: the old one may be in others' hands"
     )]
@@ -44,21 +44,19 @@ pub enum NotTheBox {
 }
 
 impl Hello {
-    /// Says that the gate has `certificate`.
     pub fn new(certificate: Certificate) -> Self {
         Self { hello: Body { certificate } }
     }
 
-    /// The node that is behind the connection, whose key of TLS is `peer`.
+    /// The node of the gate whose TLS key is `peer`, and the epoch of that key.
     ///
-    /// # Errors
-    /// The certificate is about something else.
+    /// # Errors The certificate is for another key or unit.
     pub fn node(&self, peer: PublicKey) -> Result<(PublicKey, u64), NotTheBox> {
         node_behind(&self.hello.certificate, GATE, peer)
     }
 
-    /// Sees that it is `node` that is behind the connection, with a key no older than number `seen`.
-    /// Returns the number of its key, which is to be remembered.
+    /// Checks that the gate belongs to `node`, and that the epoch of its key is at least `seen`. Returns the
+    /// epoch, which the caller must remember.
     pub fn check(&self, peer: PublicKey, node: PublicKey, seen: u64) -> Result<u64, NotTheBox> {
         let (found, epoch) = self.node(peer)?;
         if found != node {
@@ -71,11 +69,10 @@ impl Hello {
     }
 }
 
-/// The node whose service `unit` is behind a connection, whose key of TLS is `peer`, and the number of
-/// that key: what the service says of itself is `certificate`.
+/// The node of the service `unit` whose TLS key is `peer` and whose certificate is `certificate`, and the epoch
+/// of that key.
 ///
-/// # Errors
-/// The certificate is about something else.
+/// # Errors The certificate is for another key or unit.
 pub fn node_behind(
     certificate: &Certificate,
     unit: &str,

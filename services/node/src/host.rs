@@ -1,19 +1,19 @@
-//! The host that a request over HTTP names. A page of the name `evil.example`, which its owner has lead to an address of
-//! the box all of a sudden (DNS rebinding), could read what a service answers: to the browser it is the page's own
-//! server. Its requests tell by their `Host`. Pure.
+//! Checks the `Host` of HTTP requests, against DNS rebinding: a page of `evil.example`, whose owner suddenly
+//! resolves that name to an address of the box, could read a service's answers, because the browser takes the
+//! box for the page's own server. The `Host` field of its requests shows the attack. Pure.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-/// Why a request is refused, for a person.
+/// Why a request is refused, for display.
 pub const MISDIRECTED: &str = "this is none of the box's names: use its address, or a name that ends in `.internal` or `.octet`";
 
-/// What names end in that only the box's own name servers answer; nobody outside can have one of these.
+/// The domains that only the box's own name servers resolve; they cannot be registered.
 const DOMAINS: [&str; 2] = ["internal", "octet"];
 
-/// Whether `host` is an address, one of the box's names, or a name without a dot, with or without a port. Such a name is
-/// completed where it is asked for (`board-2`), and nobody outside can have one.
+/// Whether `host` is an address, one of the box's names, or a name without a dot, with or without a port. Names
+/// without a dot (`board-2`) are completed by the client's resolver and cannot be registered.
 pub fn is_ours(host: &str) -> bool {
-    // The colons of an address of IPv6 are in brackets.
+    // Colons of an IPv6 address are within brackets.
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
@@ -24,7 +24,7 @@ pub fn is_ours(host: &str) -> bool {
     if name.parse::<Ipv4Addr>().is_ok() {
         return true;
     }
-    // A dot at the end says that the name is whole.
+    // A trailing dot marks a fully qualified name.
     let name = name.strip_suffix('.').unwrap_or(name);
     let is_below = |(start, end): (&str, &str)| {
         !start.is_empty() && DOMAINS.iter().any(|domain| end.eq_ignore_ascii_case(domain))

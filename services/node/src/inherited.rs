@@ -4,12 +4,12 @@ use std::os::fd::{OwnedFd, RawFd};
 
 use crate::sys::{self, FIRST};
 
-/// More are not taken, whatever the environment says.
+/// The maximum number of accepted descriptors, whatever the environment says.
 const MAX: usize = 4096;
 
-/// The descriptors that were passed to this service, each with its name: `LISTEN_FDS` of them from
-/// 3 on, named by `LISTEN_FDNAMES` (`:` between them). If `LISTEN_PID` is there, it must be this
-/// process. The first call takes them; a further one finds none.
+/// The descriptors that were passed to this service, with their names: `LISTEN_FDS` of them from 3 on, named by
+/// `LISTEN_FDNAMES` (separated by `:`). If `LISTEN_PID` is set, it must be this process. The first call takes
+/// them; a further one finds none.
 ///
 /// Call it at the start of `main`, before anything else opens a descriptor.
 pub fn inherited() -> Vec<(String, OwnedFd)> {
@@ -24,7 +24,7 @@ pub fn inherited() -> Vec<(String, OwnedFd)> {
     names.into_iter().zip(sys::take(FIRST..last)).collect()
 }
 
-/// The names of what was passed; `unknown` for what has none, as `sd_listen_fds_with_names(3)`.
+/// The names of the descriptors; `unknown` for those without one, like `sd_listen_fds_with_names(3)`.
 fn names(count: Option<&str>, pid: Option<&str>, names: Option<&str>, own_pid: u32) -> Vec<String> {
     let count = count.and_then(|count| count.parse().ok()).unwrap_or(0usize).min(MAX);
     if pid.is_some_and(|pid| pid.parse() != Ok(own_pid)) {

@@ -1,4 +1,4 @@
-//! Keys of nodes, services and operators: ed25519 (RFC 8032), and the files they are kept in.
+//! Ed25519 keys (RFC 8032) of nodes, services and operators, and their files.
 
 mod file;
 
@@ -11,18 +11,17 @@ use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 /// The length of a signature in bytes.
 pub const SIGNATURE: usize = 64;
 
-/// What stands before a seed in PKCS #8 (RFC 8410, section 7).
+/// The prefix of a seed in PKCS #8 (RFC 8410, section 7).
 const PKCS8: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
 
-/// What a signature is about. It is part of what is signed, so that a signature for one thing is
-/// none for another.
+/// The domain of a signature. It is part of the signed bytes, so that a signature is valid in one domain only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Domain {
     /// [`Certificate`](crate::certificate::Certificate)
     Certificate,
     /// [`Command`](crate::command::Command)
     Command,
-    /// What `identity` keeps about the keys of services.
+    /// The state of `identity` about the keys of services.
     Book,
     /// [`SignedMap`](crate::map::SignedMap)
     Map,
@@ -30,17 +29,17 @@ pub enum Domain {
     Statement,
     /// [`Record`](crate::record::Record)
     Record,
-    /// What `forward` tells other nodes of its links.
+    /// An announcement of `forward`.
     Announcement,
-    /// Who has set a path of `forward` up.
+    /// An introduction on a path of `forward`.
     Introduction,
-    /// How somebody is reached by `messenger`.
+    /// A contact card of `messenger`.
     Card,
-    /// With what a first letter to somebody is sealed.
+    /// A prekey that encrypts the first message to a person.
     Prekey,
-    /// What the owner of a mailbox asks of it.
+    /// A mailbox owner's request to the mailbox.
     Mailbox,
-    /// What a name of `cache` stands for.
+    /// A name of `cache`.
     Name,
 }
 
@@ -67,7 +66,7 @@ impl Domain {
     }
 }
 
-/// A key could not be made.
+/// The kernel provides no randomness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the kernel gives no random bytes")]
 pub struct NoRandomness;
@@ -79,14 +78,14 @@ pub struct PrivateKey {
 }
 
 impl PrivateKey {
-    /// A new key, as soon as the kernel has gathered enough randomness (`getrandom(2)` waits).
+    /// Generates a key. It waits until the kernel has enough randomness (`getrandom(2)`).
     pub fn generate() -> Result<Self, NoRandomness> {
         let mut seed = [0; 32];
         SystemRandom::new().fill(&mut seed).map_err(|_| NoRandomness)?;
         Self::from_seed(seed).ok_or(NoRandomness)
     }
 
-    /// The key that is made of `seed` (RFC 8032, 5.1.5), for those who keep it in a way of their own.
+    /// The key of `seed` (RFC 8032, 5.1.5), for callers that store the seed themselves.
     pub fn from_seed(seed: [u8; 32]) -> Option<Self> {
         let pair = Ed25519KeyPair::from_seed_unchecked(&seed).ok()?;
         Some(Self { seed, pair })
@@ -98,29 +97,29 @@ impl PrivateKey {
         PublicKey::new(bytes)
     }
 
-    /// Signs `body`, which is about `domain`.
+    /// Signs `body` in `domain`.
     pub fn sign(&self, domain: Domain, body: &[u8]) -> [u8; SIGNATURE] {
         let mut signature = [0; SIGNATURE];
         signature.copy_from_slice(self.pair.sign(&domain.message(body)).as_ref());
         signature
     }
 
-    /// The secret for X25519 (RFC 7748) that belongs to this key: the public half of it is that of this key
-    /// in the other form of the curve (RFC 7748, 4.1), so that who has a certificate has both.
+    /// The X25519 secret (RFC 7748) of this key. Its public half is this key's on the other form of the curve
+    /// (RFC 7748, 4.1), so that a certificate covers both.
     pub fn exchange_secret(&self) -> [u8; 32] {
-        // As RFC 8032, 5.1.5 makes the secret scalar; X25519 sets and clears the same bits.
+        // The secret scalar is derived as in RFC 8032, 5.1.5; X25519 clamps the same bits.
         let digest = ring::digest::digest(&ring::digest::SHA512, &self.seed);
         let mut secret = [0; 32];
         secret.copy_from_slice(&digest.as_ref()[..32]);
         secret
     }
 
-    /// Of what it is made.
+    /// The seed.
     pub fn seed(&self) -> &[u8; 32] {
         &self.seed
     }
 
-    /// As libraries for TLS take it: PKCS #8 (RFC 8410), DER.
+    /// The key for TLS libraries: PKCS #8 (RFC 8410), DER.
     pub fn to_pkcs8(&self) -> Vec<u8> {
         [&PKCS8[..], &self.seed].concat()
     }
@@ -132,14 +131,14 @@ impl std::fmt::Debug for PrivateKey {
     }
 }
 
-/// Whether `signature` is that of `key` for `body`, which is about `domain`.
+/// Whether `signature` is by `key`, for `body` in `domain`.
 pub fn verify(key: &PublicKey, domain: Domain, body: &[u8], signature: &[u8]) -> bool {
     UnparsedPublicKey::new(&ED25519, key.as_bytes())
         .verify(&domain.message(body), signature)
         .is_ok()
 }
 
-/// As many random bytes, from the kernel.
+/// Random bytes from the kernel.
 pub fn random<const N: usize>() -> Result<[u8; N], NoRandomness> {
     let mut bytes = [0; N];
     SystemRandom::new().fill(&mut bytes).map_err(|_| NoRandomness)?;

@@ -1,7 +1,7 @@
-//! What every service of Octet uses: readiness, what PID 1 passes to it, who may ask it for what,
-//! and the way to PID 1.
+//! The runtime of every service: readiness, descriptors and callers from PID 1, keys, settings, and the server
+//! of verbs.
 
-// What is said is one line, whatever another has put into it: `say`.
+// Log messages go through `say`, which writes each as one line, whatever it contains.
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
 #[cfg(feature = "address")]

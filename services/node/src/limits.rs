@@ -1,11 +1,11 @@
-//! Limits of one client. No clock and no socket in here.
+//! Limits per client. Pure: they have no clock and no socket.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Who counts as one client: an IPv4 address, or of IPv6 the network of 64 bits, in which one client has as many
-/// addresses as it likes.
+/// The unit of limiting: an IPv4 address, or the /64 of an IPv6 address, within which a client can choose any
+/// address.
 pub fn client(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & u128::MAX << 64).into(),
@@ -13,7 +13,7 @@ pub fn client(address: IpAddr) -> IpAddr {
     }
 }
 
-/// How much is under way for each client.
+/// The current number of permits per client.
 #[derive(Debug, Clone)]
 pub struct ClientLimit {
     most: usize,
@@ -22,17 +22,17 @@ pub struct ClientLimit {
 }
 
 impl ClientLimit {
-    /// At most `most` at once, and `of_one` of one client.
+    /// At most `most` permits at once, and `of_one` per client.
     pub fn new(most: usize, of_one: usize) -> Self {
         Self { most, of_one, taken: Arc::default() }
     }
 
-    /// How much is under way for all together.
+    /// The current number of permits.
     pub fn in_all(&self) -> usize {
         self.taken().values().sum()
     }
 
-    /// One more of who has `address`; `None` if that is too much.
+    /// A permit for the client at `address`; `None` if a limit is reached.
     pub fn take(&self, address: IpAddr) -> Option<Permit> {
         let client = client(address);
         let mut taken = self.taken();
@@ -50,7 +50,7 @@ impl ClientLimit {
     }
 }
 
-/// One that is under way, as long as it is there.
+/// A permit; it is returned when it is dropped.
 #[derive(Debug)]
 pub struct Permit {
     of: ClientLimit,

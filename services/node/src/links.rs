@@ -1,35 +1,35 @@
-//! The links of a node, as `netd` tells the units that speak with those at the other end (verb `links`),
-//! and what they tell it.
+//! The links of a node, as `netd` reports them (verb `links`) to the units that use them, and what those units
+//! report to netd.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use octet_appliance::{Cidr, LinkName, Mac};
 use serde::{Deserialize, Serialize};
 
-/// The verb of `netd` that answers with [`Links`], and again whenever they change.
+/// The verb of `netd` that returns [`Links`], now and at each change.
 pub const LINKS: &str = "links";
 
-/// The verb of `netd` that takes a [`Lease`], or that there is none.
+/// The verb of `netd` that takes a [`LinkLease`], or its end.
 pub const LEASED: &str = "leased";
 
-/// The verb of `netd` that takes who has first asked for an address at a port.
+/// The verb of `netd` that takes the first client that requested an address at a port.
 pub const PLUGGED: &str = "plugged";
 
-/// The verb of `netd` that takes an [`Advertised`], or that there is none.
+/// The verb of `netd` that takes a [`RouterAdvertised`], or its end.
 pub const ADVERTISED: &str = "advertised";
 
-/// The verb of `netd` that answers with a list of [`Passed`], one for each link.
+/// The verb of `netd` that returns a list of [`Passed`], one per link.
 pub const TRAFFIC: &str = "traffic";
 
-/// What has passed a link since it is there.
+/// The traffic of a link since it exists.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Passed {
     pub link: String,
     /// The board at the other end, on a router.
     pub board: Option<u8>,
-    /// Whether something is at the other end.
+    /// Whether the link has a carrier.
     pub carrier: bool,
-    /// Frames that came in, also those that were dropped then.
+    /// Received frames, including those that were dropped.
     pub received: u64,
     /// Their bytes.
     pub received_bytes: u64,
@@ -43,19 +43,19 @@ pub struct Passed {
 pub struct Links {
     /// Whether this node is a board of a box with a router.
     pub is_board: bool,
-    /// Each link that is for something.
+    /// The links with a configured purpose.
     pub links: Vec<Link>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
-    /// The kernel's number for it.
+    /// The kernel's interface index.
     pub index: u32,
     pub name: LinkName,
     pub mac: Mac,
-    /// Whether something is at the other end.
+    /// Whether the link has a carrier.
     pub carrier: bool,
-    /// How often there was nothing any more at the other end.
+    /// The number of carrier losses.
     pub downs: u32,
     /// What is at the other end.
     pub leads_to: LeadsTo,
@@ -65,70 +65,70 @@ pub struct Link {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LeadsTo {
-    /// Whoever leads out; of a board in a box that is its router.
+    /// The uplink; for a board of a box, the link to its router.
     Out {
-        /// Whether the address is asked for, by DHCP and router advertisements.
+        /// Whether the address is dynamic, by DHCP and router advertisements.
         asks: bool,
-        /// The addresses that it has, without that of the link itself.
+        /// The addresses, without the link-local one.
         addresses: Vec<Cidr>,
-        /// Where packets to other networks go.
+        /// The default gateways.
         gateways: Vec<IpAddr>,
     },
     Board(PlannedSegment),
     Lan(PlannedSegment),
 }
 
-/// A segment of a router, as it was planned.
+/// A segment of a router, as planned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PlannedSegment {
-    /// The number of its networks; of a board also the board's.
+    /// The number of its networks; for a board also the board's number.
     pub number: u8,
     pub router: (Ipv4Addr, Ipv6Addr),
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub board: Option<(Ipv4Addr, Ipv6Addr)>,
-    /// Whose Ethernet address the file says.
+    /// The Ethernet address, if the file sets it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac: Option<Mac>,
 }
 
-/// What a DHCP server has given (RFC 2131).
+/// A DHCP lease (RFC 2131).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LinkLease {
-    /// The address, and the network that it is in.
+    /// The address with its prefix length.
     pub address: Cidr,
-    /// Where packets to other networks go.
+    /// The default gateway.
     pub gateway: Option<Ipv4Addr>,
     pub server: Ipv4Addr,
-    /// For how many seconds from now on; `None` for ever.
+    /// The lease time in seconds; `None` for infinite.
     pub seconds: Option<u32>,
-    /// Which board of the box the server says this is.
+    /// The board number that the server has assigned.
     pub board: Option<u8>,
 }
 
-/// What a router has advertised (RFC 4861, 4.2).
+/// A router advertisement (RFC 4861, 4.2).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RouterAdvertised {
-    /// The address for this node in the network that is advertised; none if it is to have none.
+    /// This node's address in the advertised network, if autonomous configuration applies.
     pub address: Option<Cidr>,
-    /// For how many seconds from now on.
+    /// The valid lifetime of the address, in seconds.
     pub address_seconds: Option<u32>,
-    /// The router, if packets to other networks may go by it.
+    /// The router, if it is a default router.
     pub gateway: Option<Ipv6Addr>,
-    /// For how many seconds from now on.
+    /// The router lifetime, in seconds.
     pub gateway_seconds: u32,
-    /// The networks of the box to which packets go by its router, whether or not that leads out.
+    /// The box's networks behind this router, whether or not it is a default router.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<AdvertisedRoute>,
 }
 
-/// A network to which a router leads (RFC 4191, 2.3).
+/// A route information option (RFC 4191, 2.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AdvertisedRoute {
     pub to: Cidr,
     pub gateway: Ipv6Addr,
-    /// For how many seconds from now on; `None` for ever.
+    /// The route lifetime in seconds; `None` for infinite.
     pub seconds: Option<u32>,
 }

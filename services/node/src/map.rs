@@ -1,5 +1,5 @@
-//! The cluster's map: which node each board is, and what each says about the keys of its services. The
-//! coordinator signs it, every node keeps the newest, and it is the only word on who is a neighbour.
+//! The membership map: the node of each board, and the certificates of its services' keys. The coordinator
+//! signs it, and every node trusts only the newest one.
 
 mod follow;
 mod signed;
@@ -19,22 +19,22 @@ use crate::record::SeatRecord;
 /// The version of the format.
 const FORMAT: u32 = 1;
 
-/// The highest number of a board.
+/// The highest board number.
 pub const HIGHEST: u8 = 32;
 
-/// How many services' keys of one node it names at most.
+/// The maximum number of certificates per node.
 pub const MAX_CERTIFICATES: usize = 24;
 
-/// How many addresses of one node it names at most.
+/// The maximum number of addresses per node.
 pub const MAX_ADDRESSES: usize = 4;
 
-/// How many revoked keys it names at most.
+/// The maximum number of revoked keys.
 pub const MAX_REVOKED: usize = 256;
 
-/// The longest map as text, in bytes.
+/// The maximum size of the map as text, in bytes.
 pub const LONGEST: usize = 256 << 10;
 
-/// The unit whose key signs it.
+/// The unit whose key signs the map.
 pub use octet_control::CLUSTER;
 
 /// Which of two maps is newer: the epoch ranks above the sequence.
@@ -43,9 +43,9 @@ pub use octet_control::CLUSTER;
 )]
 #[serde(deny_unknown_fields)]
 pub struct MapVersion {
-    /// How often the coordinator was changed.
+    /// How often the coordinator was replaced.
     pub epoch: u64,
-    /// How often the map was, by any coordinator of this epoch.
+    /// The number of the map within this epoch.
     pub sequence: u64,
 }
 
@@ -53,29 +53,28 @@ pub struct MapVersion {
 #[serde(deny_unknown_fields)]
 pub struct Map {
     format: Format,
-    /// The node that holds it.
     pub coordinator: PublicKey,
     pub version: MapVersion,
-    /// All nodes of the box, the coordinator among them, in the order of their numbers.
+    /// All nodes of the box, the coordinator included, sorted by number.
     pub members: Vec<Member>,
-    /// Keys of nodes that are never to be believed again.
+    /// The permanently revoked node keys.
     pub revoked: Vec<PublicKey>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Member {
-    /// Its number: that of the port which it is plugged into; 0 is the router.
+    /// The number of the switch port; 0 is the router.
     pub number: u8,
     pub node: PublicKey,
-    /// Where the others reach it. The router has none here: in the network of board N it is host 1.
+    /// The addresses for other nodes. The router has none here: it is host 1 in each board's network.
     pub addresses: Vec<IpAddr>,
-    /// What it says about the keys of its services, in the order of their names.
+    /// The certificates of its services, sorted by unit name.
     pub certificates: Vec<Certificate>,
-    /// What an owner says about it.
+    /// The owner's signed record of this board.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub record: Option<SeatRecord>,
-    /// Whether nothing is to be placed on it: what runs there but the base units has ended, or is about to.
+    /// Whether the board is drained: only base units run there.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub drained: bool,
 }
@@ -99,7 +98,7 @@ impl From<Format> for u32 {
 }
 
 impl Map {
-    /// A map, whose [`rules`](Self::check) are yet to be seen.
+    /// Makes a map without checking its [`rules`](Self::check).
     pub fn new(
         coordinator: PublicKey,
         version: MapVersion,
@@ -109,20 +108,17 @@ impl Map {
         Self { format: Format, coordinator, version, members, revoked }
     }
 
-    /// The node of this number.
     pub fn member(&self, number: u8) -> Option<&Member> {
         self.members.iter().find(|member| member.number == number)
     }
 
-    /// The member that has this key.
     pub fn of(&self, node: &PublicKey) -> Option<&Member> {
         self.members.iter().find(|member| member.node == *node)
     }
 
-    /// Sees that it is one that makes sense: who says the least of it could say anything.
+    /// Checks that the map is consistent, because its signer could be faulty.
     ///
-    /// # Errors
-    /// The first rule that does not hold.
+    /// # Errors The first violated rule.
     pub fn check(&self) -> Result<(), &'static str> {
         let Self { members, revoked, .. } = self;
         let holds = |rule: bool, why| if rule { Ok(()) } else { Err(why) };
@@ -163,7 +159,7 @@ impl Member {
         }
     }
 
-    /// What it says about the key of its service `unit`.
+    /// The certificate of its service `unit`.
     pub fn certificate(&self, unit: &str) -> Option<&Certificate> {
         self.certificates.iter().find(|it| it.statement().unit.as_str() == unit)
     }

@@ -1,4 +1,4 @@
-//! Numbers for Prometheus: their format, and few connections at which they are given out.
+//! Prometheus metrics: their format, and a small HTTP server.
 
 pub mod exposition;
 mod request;

@@ -1,4 +1,4 @@
-//! How a service has `lan` tell its names (`docs/names.md`).
+//! Registers a service's DNS names with `lan` (`docs/names.md`).
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,22 +12,22 @@ use std::time::Duration;
 use octet_control::{CallError, Client, Failure, FailureCode};
 use serde_json::{Map, json};
 
-/// The verb of `lan` that takes [`Names`] of the unit that asks, instead of those that it has. It answers
-/// with an item once they count, and they do for as long as the connection stands.
+/// The verb of `lan` that replaces the calling unit's [`ServiceNames`]. It returns an item once they are active; they
+/// stay active as long as the connection exists.
 pub const REGISTER: &str = "register";
 
-/// Names, each with its addresses: `<unit>.octet`, and what is below that.
+/// Names with their addresses: `<unit>.octet`, and names below it.
 pub type ServiceNames = BTreeMap<String, Vec<IpAddr>>;
 
-/// Room for the thread's stack, in bytes.
+/// The thread's stack size, in bytes.
 const STACK: usize = 128 << 10;
 
-/// The pause before `lan` is asked again: about as long as it takes to be started again.
+/// The pause before `lan` is called again: about the time of its restart.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
 
 const MAX: Duration = Duration::from_secs(5);
 
-/// Reads names as they are told: a JSON object with a list of addresses for each.
+/// Parses a JSON object with a list of addresses for each name.
 pub fn parse(text: &str) -> Result<ServiceNames, Failure> {
     serde_json::from_str(text).map_err(|error| {
         let help = r#"give an object as {"cache.octet": ["10.20.3.2"]}"#;
@@ -35,26 +35,25 @@ pub fn parse(text: &str) -> Result<ServiceNames, Failure> {
     })
 }
 
-/// What is known of the names.
+/// The state of the registration.
 #[derive(Debug)]
 pub enum NamesUpdate {
-    /// `lan` tells them to whoever asks.
+    /// `lan` resolves the names.
     Told,
-    /// It does not, for this reason; another try follows. Of those that it told before it still does, unless
-    /// it has ended.
+    /// The registration failed for this reason, and is retried. Earlier names stay active unless `lan` has
+    /// ended.
     Not(String),
 }
 
-/// Names that are told for as long as this is there.
+/// A registration, for as long as it exists.
 #[derive(Debug)]
 #[must_use = "without it the names are taken back"]
 pub struct NameRegistration(Arc<Shared>);
 
-/// Has `lan`, which listens at `socket`, tell `names`, and says to `tell` how that goes. The unit of the
-/// service names `lan = ["register"]` in `talks`.
+/// Registers `names` with `lan`, which listens at `socket`, and reports the state to `tell`. The service's unit
+/// file needs `lan = ["register"]` in `talks`.
 ///
-/// # Errors
-/// There are no threads to be had.
+/// # Errors No thread can be started.
 pub fn keep(
     socket: PathBuf,
     names: ServiceNames,
@@ -68,7 +67,7 @@ pub fn keep(
 }
 
 impl NameRegistration {
-    /// Tells `names` instead. Those from before are told until these are.
+    /// Replaces the names. The previous names stay active until the new ones are.
     pub fn set(&self, names: ServiceNames) {
         self.0.set(Some(names));
     }
@@ -85,11 +84,11 @@ struct Shared(Mutex<State>, Condvar);
 
 #[derive(Debug, Default)]
 struct State {
-    /// What is to be told; nothing once nobody wants that any more.
+    /// The wanted names; `None` once the registration is dropped.
     names: Option<ServiceNames>,
-    /// Grows with each change of them.
+    /// Increases with each change of the names.
     round: u64,
-    /// The connection that an answer is awaited on.
+    /// The connection on which an answer is awaited.
     awaited: Option<UnixStream>,
 }
 
@@ -102,7 +101,7 @@ impl Shared {
         let mut state = self.lock();
         state.names = names;
         state.round += 1;
-        // Whoever waits sees an end; `lan` does not: to it the connection stands until it is closed.
+        // The waiting thread sees the end of the stream; for `lan` the connection exists until it is closed.
         if let Some(stream) = state.awaited.take() {
             let _ = stream.shutdown(Shutdown::Read);
         }
@@ -110,12 +109,12 @@ impl Shared {
     }
 }
 
-/// The thread that asks `lan`, so that nobody else has to wait for it.
+/// The thread that calls `lan`, so that the service does not block.
 struct Keeper<T> {
     shared: Arc<Shared>,
     socket: PathBuf,
     tell: T,
-    /// The connection that names from before a change hang on.
+    /// The connection of the names before the change.
     stands: Option<Client<UnixStream>>,
 }
 
@@ -143,7 +142,7 @@ impl<T: FnMut(NamesUpdate)> Keeper<T> {
         }
     }
 
-    /// Tells `names` until `lan` ends that, or there are others. `told` is whether it ever came to that.
+    /// Keeps the names registered until `lan` ends or they change. Sets `told` once they are active.
     fn ask(&mut self, names: String, round: u64, told: &mut bool) -> Result<(), CallError> {
         let mut client = Client::connect(&self.socket)?;
         {

@@ -1,4 +1,4 @@
-//! One client of a service that gives each a thread of its own, and waits for what the client sends.
+//! One client of a threaded service: a blocking server-side connection of the control protocol.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -12,9 +12,8 @@ use octet_control::{
 };
 use serde_json::Value;
 
-/// How long a client may take for its first request, for the rest of one that has begun, and for a part of a file
-/// that it was asked for. Who has asked once may be silent for as long as it likes: some are there as long as their
-/// connection is.
+/// The timeout for a client's first request, for the rest of a started request, and for a requested part of a
+/// file. After its first request a client may be silent forever: some stay only to keep a registration.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
@@ -27,7 +26,6 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Who is at the other end of `stream`.
     pub fn new(stream: UnixStream) -> Self {
         Self::with_patience(stream, TIMEOUT)
     }
@@ -37,16 +35,15 @@ impl Peer {
         Self { stream, connection, messages, has_asked: false, patience }
     }
 
-    /// What it asks next; `None` once it asks nothing any more.
+    /// The client's next request; `None` at the end of the stream.
     ///
-    /// # Errors
-    /// The connection broke, or the client takes too long to ask.
+    /// # Errors The connection broke, or a timeout expired.
     pub fn next_request(&mut self) -> io::Result<Option<Request>> {
         self.stream.set_write_timeout(Some(self.patience))?;
         let mut due = None;
         loop {
             while let Some(message) = self.messages.pop_front() {
-                // Otherwise it is the rest of a file that was given up.
+                // Other messages are the rest of an abandoned file.
                 if let ClientMessage::Request(request) = message {
                     self.has_asked = true;
                     return Ok(Some(request));
@@ -54,7 +51,7 @@ impl Peer {
             }
             let begun = !self.has_asked || self.connection.is_within();
             due = begun.then(|| due.unwrap_or_else(|| Instant::now() + self.patience));
-            // None left is an error as well.
+            // An expired deadline is an error as well.
             let left = due.map(|due| due.saturating_duration_since(Instant::now()));
             self.stream.set_read_timeout(left)?;
             if !self.fill()? {
@@ -63,7 +60,7 @@ impl Peer {
         }
     }
 
-    /// Takes what the client sends next; `false` once it sends nothing any more.
+    /// Reads more of the client's bytes; `false` at the end of the stream.
     fn fill(&mut self) -> io::Result<bool> {
         let mut buffer = [0; 16 << 10];
         loop {
@@ -82,10 +79,9 @@ impl Peer {
         }
     }
 
-    /// Answers the request `id` with one item of several.
+    /// Sends one of several items that answer request `id`.
     ///
-    /// # Errors
-    /// The connection broke, or the client does not read.
+    /// # Errors The connection broke, or the client does not read.
     pub fn item(&mut self, id: u64, item: Value) -> io::Result<()> {
         self.reply(id, ReplyBody::Item(item))
     }
@@ -112,10 +108,9 @@ impl Peer {
         Ok(())
     }
 
-    /// Reads the whole file that is an argument of the request `id`.
+    /// Reads the whole file that is an argument of request `id`.
     ///
-    /// # Errors
-    /// It is longer than `longest` bytes, or does not come.
+    /// # Errors It is longer than `longest` bytes, or does not arrive.
     pub fn read_file(&mut self, id: u64, longest: u64) -> Result<Vec<u8>, Failure> {
         let mut file = Whole::new(longest);
         loop {
@@ -127,23 +122,22 @@ impl Peer {
         }
     }
 
-    /// Reads a part of the file that is an argument of the request `id`: `length` bytes from `at` on,
-    /// [`MAX_WANT`] at most, and fewer where the file ends.
+    /// Reads `length` bytes at offset `at` of the file that is an argument of request `id`; at most
+    /// [`MAX_WANT`], and fewer at the end of the file.
     pub fn read_part(&mut self, id: u64, at: u64, length: u32) -> Result<Vec<u8>, Failure> {
         let mut intake = FileIntake::default();
         self.want(id, &mut intake, at, length)?;
         self.part(id, &mut intake)
     }
 
-    /// Reads the file that is an argument of the request `id` from its beginning to its end, and hands each part of
-    /// it to `part`, until that returns `false`.
+    /// Reads the file that is an argument of request `id` and passes each part to `part`, until that returns
+    /// `false`.
     ///
-    /// Up to `window` wants of [`MAX_WANT`] bytes each are in flight, [`MAX_WANTS`] at most, so that the way to the
-    /// client costs a round trip for all of them and not for each. Here is held one part; whoever relays the file
-    /// holds what was asked for and is not read yet. `size` is the file's length, if the client knows it.
+    /// Up to `window` wants of [`MAX_WANT`] bytes each are in flight, [`MAX_WANTS`] at most, so that a window
+    /// of parts costs one round trip. This side buffers one part; a relay buffers what was requested and is
+    /// unread. `size` is the file's length, if the client knows it.
     ///
-    /// # Errors
-    /// It does not come to its end.
+    /// # Errors The file does not arrive completely.
     pub fn read_parts(
         &mut self,
         id: u64,
@@ -154,8 +148,8 @@ impl Peer {
         let window = window.clamp(1, MAX_WANTS);
         let (mut intake, mut next) = (FileIntake::default(), 0);
         loop {
-            // The part in which the file has to end is the last that is wanted ahead. Only if it is longer than the
-            // client has said, the next one is, too.
+            // By the given length, the file ends within the last part that is requested ahead. Another part is
+            // requested only if the file is longer than that.
             while intake.in_flight() == 0
                 || intake.in_flight() < window && size.is_none_or(|size| next <= size)
             {
@@ -164,7 +158,7 @@ impl Peer {
             }
             let bytes = self.part(id, &mut intake)?;
             let is_last = bytes.len() < MAX_WANT as usize;
-            // What is in flight then is dropped when it comes, as what follows any answer is.
+            // Parts in flight are dropped when they arrive, like anything after an answer.
             if !part(bytes) {
                 return Ok(());
             }
@@ -180,7 +174,7 @@ impl Peer {
         Ok(())
     }
 
-    /// Asks the client for a part.
+    /// Requests a part from the client.
     fn want(
         &mut self,
         id: u64,
@@ -192,7 +186,7 @@ impl Peer {
         self.reply(id, ReplyBody::Want(want)).map_err(|error| broken(&error.to_string()))
     }
 
-    /// The first of the parts that were wanted.
+    /// Receives the first of the requested parts.
     fn part(&mut self, id: u64, intake: &mut FileIntake) -> Result<Vec<u8>, Failure> {
         self.await_part(id, intake).unwrap_or_else(|error| Err(broken(&error.to_string())))
     }
@@ -231,25 +225,25 @@ impl Peer {
     }
 }
 
-/// A file that is asked for part by part until all of it is there.
+/// The reassembly of a file that is requested part by part.
 pub(crate) struct Whole {
     longest: u64,
     pub(crate) bytes: Vec<u8>,
 }
 
 impl Whole {
-    /// It may have `longest` bytes.
+    /// A file of at most `longest` bytes.
     pub(crate) fn new(longest: u64) -> Self {
         Self { longest, bytes: vec![] }
     }
 
-    /// Where the next part begins, and how long it is: a byte more than there may be, to see the end.
+    /// The offset and length of the next part: one byte more than allowed, to detect a longer file.
     pub(crate) fn wants(&self) -> (u64, u32) {
         let at = self.bytes.len() as u64;
         (at, u32::try_from(self.longest + 1 - at).unwrap_or(u32::MAX).min(MAX_WANT))
     }
 
-    /// Takes that part, and says whether the file ends with it.
+    /// Adds that part. Returns whether the file ends with it.
     pub(crate) fn take(&mut self, part: &[u8]) -> Result<bool, Failure> {
         let (_, wanted) = self.wants();
         self.bytes.extend_from_slice(part);
@@ -275,7 +269,8 @@ mod tests {
     use octet_control::{CallError, Client};
     use serde_json::{Map, json};
 
-    /// Who says nothing, or half of something, goes; who has asked stays, and is answered later.
+    /// A client that sends no complete request is disconnected; one with a request stays, and is answered
+    /// later.
     #[test]
     fn only_who_has_asked_may_be_silent() {
         let mut frame = vec![];
@@ -296,7 +291,7 @@ mod tests {
         let (_ours, mut peer) = client(&[&frame, half].concat());
         peer.next_request().unwrap().unwrap();
         peer.next_request().unwrap_err();
-        // It has waited for longer than the others.
+        // This client has waited for longer than the others.
         stays.write_all(&frame).unwrap();
         assert_eq!(waits.join().unwrap().unwrap().unwrap().verb, "status");
     }
@@ -333,8 +328,8 @@ mod tests {
         server.join().unwrap();
     }
 
-    /// A unit whose clients' files are read with a window of `window` wants. It answers with how many bytes came,
-    /// and with how many parts; `stop` reads one part and no more.
+    /// A unit that reads files with a window of `window` wants. It answers with the number of bytes and of
+    /// parts; `stop` reads only one part.
     fn reader(window: usize) -> (UnixStream, std::thread::JoinHandle<()>) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let server = std::thread::spawn(move || {
@@ -357,8 +352,8 @@ mod tests {
         u64::from(MAX_WANT)
     }
 
-    /// Files of every length around that of parts come whole, whether the client knows the length or not, or is wrong
-    /// about it; and the connection is in step afterwards.
+    /// Files of lengths around multiples of a part arrive completely, whether the client gives the length,
+    /// none, or a wrong one; and the connection stays in step.
     #[test]
     fn files_end_with_wants_in_flight() {
         for window in [1, 2, MAX_WANTS] {
@@ -372,11 +367,11 @@ mod tests {
                     let mut file = MemoryFile(vec![7; length as usize]);
                     let args = args.into_iter().collect();
                     let end = client.call_with("take", args, Some(&mut file), |_| true).unwrap();
-                    // The last part is the one that is shorter; what is beyond it is none.
+                    // The file ends with the shorter part; anything after it is ignored.
                     assert_eq!(end, json!([length, length / part() + 1]), "{window} {size:?}");
                 }
             }
-            // A unit that has enough of it.
+            // The unit stops early.
             let mut file = MemoryFile(vec![7; 40 * part() as usize]);
             let end = client.call_with("stop", Map::new(), Some(&mut file), |_| true).unwrap();
             assert_eq!(end, json!([part(), 1]));
@@ -387,7 +382,7 @@ mod tests {
         }
     }
 
-    /// So many wants come before the first is answered, and another one for each that was.
+    /// The whole window is requested before the first answer, and one more part per answer.
     #[test]
     fn the_window_is_in_flight_before_the_first_answer() {
         let (stream, server) = reader(usize::MAX);
@@ -399,12 +394,12 @@ mod tests {
             client.chunk(1, at, MAX_CHUNK);
         }
         assert_eq!(client.wants(1), offsets(MAX_WANTS, MAX_WANTS + 1).collect::<Vec<_>>());
-        // It ends there; what is in flight ends, too.
+        // The file ends there, and the requests in flight end, too.
         for at in offsets(1, MAX_WANTS + 1) {
             client.chunk(1, at, 0);
         }
         assert_eq!(client.reply().body, ReplyBody::End(json!([part(), 2])));
-        // Of a file whose length is known nothing is wanted beyond it.
+        // No part is requested beyond a given length.
         client.ask(2, "take", json!({ "size": 2 * part() }));
         assert_eq!(client.wants(3), offsets(0, 3).collect::<Vec<_>>());
         for at in offsets(0, 3) {
@@ -415,8 +410,8 @@ mod tests {
         server.join().unwrap();
     }
 
-    /// Whoever answers in another order, with more or with something else is refused, and told why. What it sends
-    /// after that is dropped, and the next request is answered.
+    /// A client that answers in another order, with too much or with something else is refused with a reason.
+    /// What it sends after that is dropped, and the next request is answered.
     #[test]
     fn what_was_not_wanted_is_refused() {
         let (stream, server) = reader(4);
@@ -459,7 +454,7 @@ mod tests {
         server.join().unwrap();
     }
 
-    /// A client that goes in the middle ends it.
+    /// A client that disconnects within a file causes an error.
     #[test]
     fn a_file_of_a_client_that_is_gone_has_no_end() {
         let (ours, theirs) = UnixStream::pair().unwrap();

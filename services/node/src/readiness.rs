@@ -1,14 +1,10 @@
-//! Telling PID 1 that this service is ready (`sd_notify(3)`).
-
 use std::io;
 
 use octet_control::notify;
 
-/// Says that this service is ready. Outside the appliance, where nobody waits for it, nothing is
-/// said.
+/// Notifies PID 1 that this service is ready (`sd_notify(3)`). Outside the appliance, it does nothing.
 ///
-/// # Errors
-/// PID 1 could not be told.
+/// # Errors PID 1 could not be notified.
 pub fn notify_ready() -> io::Result<()> {
     notify::send("READY=1")
 }

@@ -1,4 +1,4 @@
-//! What an owner says about which node a board is, for whoever does not want to take the coordinator's word.
+//! An owner's signed records of boards, for clients that do not trust the coordinator.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,11 +11,11 @@ use crate::key::{Domain, PrivateKey, SIGNATURE, verify};
 /// The version of the encoding, its first byte.
 const VERSION: u8 = 1;
 
-/// In the box of this coordinator, the board of this number is this node.
+/// States that in the box of this coordinator, the board with this number is this node.
 ///
 /// Its one encoding: version (1 byte, 1), owner (32), coordinator (32), number (1), node (32), and the owner's
-/// signature (64) over all before it, in the domain `octet board 1`. As text that is base64 for URLs
-/// without padding.
+/// signature (64) over all before it, in the domain `octet board 1`. As text that is base64 for URLs without
+/// padding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seat {
     pub owner: PublicKey,
@@ -24,7 +24,7 @@ pub struct Seat {
     pub node: PublicKey,
 }
 
-/// A seat whose signature is the owner's.
+/// A seat with the owner's signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SeatRecord {
@@ -32,13 +32,11 @@ pub struct SeatRecord {
     signature: [u8; SIGNATURE],
 }
 
-/// Bytes that are no record.
+/// Why bytes are not a valid record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidSeatRecord {
-    /// They are none at all.
     #[error("this is not a record of a board of version {VERSION}")]
     Malformed,
-    /// Whom it names has not signed it.
     #[error("the record is not signed by the owner that it names")]
     Forged,
 }
@@ -46,8 +44,7 @@ pub enum InvalidSeatRecord {
 impl SeatRecord {
     /// Signs `seat` with the owner's key.
     ///
-    /// # Errors
-    /// `owner` is not the key that it names.
+    /// # Errors `owner` is not the key of the owner in the seat.
     pub fn sign(seat: Seat, owner: &PrivateKey) -> Result<Self, InvalidSeatRecord> {
         if owner.public() != seat.owner {
             return Err(InvalidSeatRecord::Forged);
@@ -55,7 +52,7 @@ impl SeatRecord {
         Ok(Self { seat, signature: owner.sign(Domain::Record, &seat.body()) })
     }
 
-    /// What it says. Whether an owner of this box has said it is for the reader to see.
+    /// The seat. The caller must check that its owner owns the box.
     pub fn seat(&self) -> &Seat {
         &self.seat
     }
@@ -66,10 +63,9 @@ impl SeatRecord {
         bytes
     }
 
-    /// Reads the encoding, and verifies the signature.
+    /// Decodes the record and verifies the signature.
     ///
-    /// # Errors
-    /// It is no record, or whom it names has not signed it.
+    /// # Errors The bytes are malformed, or the signature is invalid.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidSeatRecord> {
         let (seat, signature) = parse(bytes).ok_or(InvalidSeatRecord::Malformed)?;
         if !verify(&seat.owner, Domain::Record, &seat.body(), &signature) {

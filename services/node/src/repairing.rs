@@ -1,5 +1,4 @@
-//! A database that was not closed is gone through when it is opened, which takes its time on a slow flash: PID 1 is
-//! told so.
+//! Extends PID 1's start timeout while a database is repaired that was not closed, which is slow on some flash.
 
 use std::fs::File;
 use std::io::Read;
@@ -12,21 +11,21 @@ use octet_control::notify;
 
 use crate::say;
 
-/// How often PID 1 is told, and how much longer it takes each time.
+/// The interval of notifications, and the extension that each requests.
 const OFTEN: Duration = Duration::from_secs(10);
 const LONGER: Duration = Duration::from_secs(60);
 
-/// What a file of redb begins with, and the bit of the byte behind it that says that the file was not closed (redb,
+/// The magic of a redb file, and the bit in the next byte that marks a file that was not closed (redb,
 /// docs/design.md: the god byte).
 const MAGIC: &[u8] = b"redb\x1a\x0a\xa9\x0d\x0a";
 const OPEN: u8 = 2;
 
-/// PID 1 is told for as long as this lives.
+/// Notifies PID 1 as long as it exists.
 #[derive(Debug)]
 pub struct Repairing(#[expect(dead_code, reason = "the thread ends with it")] Sender<()>);
 
-/// Has PID 1 wait for as long as the file of redb at `path` is opened, if it was not closed. Whoever hangs is not waited
-/// for for ever: PID 1 has a bound.
+/// Extends the start timeout while the redb file at `path` is opened, if it was not closed. PID 1 bounds the
+/// extension, so a hanging service still fails.
 pub fn repairing(path: &Path) -> Option<Repairing> {
     if !was_not_closed(path) {
         return None;
@@ -35,14 +34,14 @@ pub fn repairing(path: &Path) -> Option<Repairing> {
     let (sender, lives) = channel::<()>();
     let tell = move || {
         loop {
-            // Outside the appliance nobody listens.
+            // Outside the appliance there is no receiver.
             let _ = notify::send(&format!("EXTEND_TIMEOUT_USEC={}", LONGER.as_micros()));
             if lives.recv_timeout(OFTEN) == Err(RecvTimeoutError::Disconnected) {
                 return;
             }
         }
     };
-    // Without a thread it has the time that its unit file gives it.
+    // Without a thread the unit file's timeout applies.
     thread::Builder::new().name("repairing".into()).spawn(tell).ok()?;
     Some(Repairing(sender))
 }

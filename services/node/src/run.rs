@@ -1,4 +1,4 @@
-//! A service from its start to its end.
+//! The start and end of a service process.
 
 use std::fmt::Display;
 use std::io;
@@ -10,21 +10,21 @@ use crate::callers::Callers;
 use crate::inherited::inherited;
 use crate::say;
 
-/// What PID 1 gives a service, as its unit.toml asks for it.
+/// What PID 1 passes to a service, as its unit.toml configures.
 #[derive(Debug)]
 pub struct UnitEnvironment {
-    /// Its sockets and other descriptors, by name.
+    /// The sockets and other descriptors, by name.
     pub sockets: Vec<(String, OwnedFd)>,
-    /// Its data folder, if there is one and it can be written.
+    /// The data folder, if there is a writable one.
     pub state: Option<PathBuf>,
-    /// Its folder in memory, if it has one.
+    /// The tmpfs folder, if there is one.
     pub runtime: Option<PathBuf>,
-    /// Who may ask it for what.
+    /// The users that may call the service.
     pub callers: Callers,
 }
 
 impl UnitEnvironment {
-    /// The socket that unit.toml has as `[sockets.NAME]`. It can be taken once.
+    /// The socket of `[sockets.NAME]` in unit.toml. It can be taken once.
     pub fn socket<T: From<OwnedFd>>(&mut self, name: &str) -> io::Result<T> {
         let missing = || io::Error::other(format!("PID 1 has not passed the socket `{name}`"));
         let at = self.sockets.iter().position(|(it, _)| it == name).ok_or_else(missing)?;
@@ -32,8 +32,8 @@ impl UnitEnvironment {
     }
 }
 
-/// Runs a service, which `serve` is, and says why if it cannot go on. Call it first of all in
-/// `main`, before anything opens a descriptor.
+/// Runs the service `serve` and logs the error that ends it. Call it first in `main`, before any descriptor is
+/// opened.
 pub fn run<E: Display>(serve: impl FnOnce(UnitEnvironment) -> Result<(), E>) -> ExitCode {
     let folder = |name| std::env::var_os(name).map(PathBuf::from);
     let given = UnitEnvironment {

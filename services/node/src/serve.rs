@@ -1,5 +1,5 @@
-//! A service's socket: who has a place at it, what it can be asked, and how it answers: with a thread for each client
-//! ([`threads`]), or with one for all (`tasks`).
+//! A service's socket: connection limits, verbs, and the two servers: a thread per client ([`threads`]), or one
+//! thread for all (`tasks`).
 
 #[cfg(test)]
 #[cfg(feature = "tasks")]

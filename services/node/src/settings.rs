@@ -1,5 +1,5 @@
-//! What `appliance.toml` says of one service: read at the start, and again when `config` asks
-//! ([`settings`](octet_control::settings) tells how).
+//! A service's section of `appliance.toml`, read at the start and when `config` requests it
+//! ([`settings`](octet_control::settings) describes the protocol).
 
 pub mod cluster;
 
@@ -14,19 +14,19 @@ use octet_control::{
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-/// How long `config` may take: it answers from memory, but may have to wait for a processor.
+/// The timeout of `config`: it answers from memory, but may have to wait for a CPU.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A section cannot be read.
+/// Why a section cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// The image's file is not there.
+    /// The image's file is missing.
     #[error("{SETTINGS} cannot be read: {0}")]
     Unreadable(#[from] io::Error),
-    /// The unit that has the settings does not give it.
+    /// `config` does not return the section.
     #[error("`{CONFIG}` does not give section `{section}`: {source}")]
     NotGiven { section: String, source: CallError },
-    /// It says something else than was asked for.
+    /// The section has unexpected content.
     #[error("section `{section}`: {source}")]
     Wrong { section: String, source: serde_json::Error },
 }
@@ -38,30 +38,28 @@ impl From<SettingsError> for Failure {
     }
 }
 
-/// The section `name` of what is in force; a section that is not there is an empty one.
+/// The section `name` of the active settings; a missing section is empty.
 ///
-/// # Errors
-/// `config` does not answer, or the service may not read it. An image without `config` is damaged.
+/// # Errors `config` does not answer, or the service may not read it. An image without `config` is damaged.
 pub fn section<T: DeserializeOwned>(name: &str) -> Result<T, SettingsError> {
     section_in(Path::new(SOCKETS), name, Which::InForce)
 }
 
-/// The section `name` of what is to come, for a service that is asked whether it accepts that
-/// ([`verbs`]).
+/// The section `name` of the pending settings, for a service that must accept or refuse them ([`verbs`]).
 pub fn next_section<T: DeserializeOwned>(name: &str) -> Result<T, SettingsError> {
     section_in(Path::new(SOCKETS), name, Which::Next)
 }
 
-/// Of which settings a section is read.
+/// The settings that a section is read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Which {
-    /// Those that are in force.
+    /// The active settings.
     InForce,
-    /// Those that are to come.
+    /// The pending settings.
     Next,
 }
 
-/// As [`section`] or [`next_section`], from the socket of `config` in the folder `sockets`.
+/// Like [`section`] or [`next_section`], from the socket of `config` in the folder `sockets`.
 pub fn section_in<T: DeserializeOwned>(
     sockets: &Path,
     name: &str,
@@ -71,9 +69,9 @@ pub fn section_in<T: DeserializeOwned>(
     read(&socket, Path::new(SETTINGS), name, which == Which::Next)
 }
 
-/// The verbs of a service that reads settings, for its `describe`. It answers the first with what
-/// [`next_section`] gives, the other with what [`section`] gives: an error of the first is a refusal,
-/// and of the other says that it cannot live with what is in force.
+/// The verbs of a service with settings, for its `describe`. The first is answered after [`next_section`],
+/// where an error refuses the pending settings; the second after [`section`], where an error means that the
+/// service cannot use the active settings.
 pub fn verbs() -> [Verb; 2] {
     [
         Verb::new(CHECK, Permission::Configure, "Checks the candidate settings").internal(),
@@ -88,7 +86,7 @@ fn read<T: DeserializeOwned>(
     next: bool,
 ) -> Result<T, SettingsError> {
     let value = match ask(socket, name, next) {
-        // An image without the unit `config` has one configuration.
+        // An image without the unit `config` has a fixed configuration.
         Err(CallError::Connect { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             let wrong = |source| SettingsError::Wrong { section: name.to_owned(), source };
             let mut all: Map<_, _> =
@@ -164,7 +162,7 @@ mod tests {
         let (first, second) = config.join().unwrap();
         assert_eq!(json!(first), json!({ "section": "a" }));
         assert_eq!(json!(second), json!({ "section": "a", "next": true }));
-        // It was there and is gone: what it had is not guessed.
+        // A `config` that existed and is gone is an error; nothing is guessed.
         assert!(section("a", false).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! What an owner says about who holds the cluster's map.
+//! An owner's signed appointment of a coordinator.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -11,26 +11,26 @@ use crate::key::{Domain, PrivateKey, SIGNATURE, verify};
 /// The version of the encoding, its first byte.
 const VERSION: u8 = 1;
 
-/// Where the key of the old coordinator is if there is one.
+/// The encoding of "no previous coordinator".
 const NONE: [u8; 32] = [0; 32];
 
-/// From now on this node holds the map.
+/// Appoints this node as the coordinator.
 ///
-/// Its one encoding (numbers are big-endian): version (1 byte, 1), owner (32), coordinator (32), epoch (8),
-/// the coordinator that it replaces (32; zeros if it replaces none), and the owner's signature (64) over all
-/// before it, in the domain `octet coordinator 1`. As text that is base64 for URLs without padding.
+/// Its one encoding (numbers are big-endian): version (1 byte, 1), owner (32), coordinator (32), epoch (8), the
+/// coordinator that it replaces (32; zeros if it replaces none), and the owner's signature (64) over all before
+/// it, in the domain `octet coordinator 1`. As text that is base64 for URLs without padding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appointment {
     pub owner: PublicKey,
-    /// The node that holds the map.
+    /// The appointed node.
     pub coordinator: PublicKey,
-    /// How often the coordinator was changed. Of two statements the one with the higher epoch counts.
+    /// How often the coordinator was replaced. Of two appointments, the one with the higher epoch counts.
     pub epoch: u64,
-    /// The coordinator before, whose numbers it takes over.
+    /// The previous coordinator, whose map is continued.
     pub replaces: Option<PublicKey>,
 }
 
-/// An appointment whose signature is the owner's.
+/// An appointment with the owner's signature.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SignedAppointment {
@@ -38,13 +38,11 @@ pub struct SignedAppointment {
     signature: [u8; SIGNATURE],
 }
 
-/// Bytes that are no statement.
+/// Why bytes are not a valid appointment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidStatement {
-    /// They are none at all.
     #[error("this is not a statement about a coordinator of version {VERSION}")]
     Malformed,
-    /// Whom it names has not signed it.
     #[error("the statement is not signed by the owner that it names")]
     Forged,
 }
@@ -52,8 +50,7 @@ pub enum InvalidStatement {
 impl SignedAppointment {
     /// Signs `appointment` with the owner's key.
     ///
-    /// # Errors
-    /// `owner` is not the key that it names.
+    /// # Errors `owner` is not the key of the owner in the appointment.
     pub fn sign(appointment: Appointment, owner: &PrivateKey) -> Result<Self, InvalidStatement> {
         if owner.public() != appointment.owner {
             return Err(InvalidStatement::Forged);
@@ -62,7 +59,7 @@ impl SignedAppointment {
         Ok(Self { appointment, signature })
     }
 
-    /// What it says. Whether an owner of this box has said it is for the reader to see.
+    /// The appointment. The caller must check that its owner owns the box.
     pub fn appointment(&self) -> &Appointment {
         &self.appointment
     }
@@ -73,10 +70,9 @@ impl SignedAppointment {
         bytes
     }
 
-    /// Reads the encoding, and verifies the signature.
+    /// Decodes the appointment and verifies the signature.
     ///
-    /// # Errors
-    /// It is no statement, or whom it names has not signed it.
+    /// # Errors The bytes are malformed, or the signature is invalid.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidStatement> {
         let (appointment, signature) = parse(bytes).ok_or(InvalidStatement::Malformed)?;
         if !verify(&appointment.owner, Domain::Statement, &appointment.body(), &signature) {

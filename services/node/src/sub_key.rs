@@ -1,4 +1,4 @@
-//! A service's own key, which `identity` certifies and never sees.
+//! A service's own key. `identity` certifies it, and never has the private half.
 
 mod keeper;
 
@@ -20,42 +20,42 @@ use crate::key::{self, KeyFile, PrivateKey};
 /// The file of the key, in the service's data folder.
 pub const KEY: &str = "key";
 
-/// The file of its certificate: the service can show it while `identity` does not answer.
+/// The file of its certificate, for when `identity` is unavailable.
 pub const CERTIFICATE: &str = "certificate";
 
-/// The verb of `identity` that answers with a certificate, and again when that no longer holds.
+/// The verb of `identity` that returns a certificate, and again when it is revoked.
 pub const CERTIFY: &str = "certify";
 
-/// The verb of `identity` that answers with the certificates of all services whose keys count, and again
-/// whenever they are others.
+/// The verb of `identity` that returns the certificates of all services' current keys, and again at each
+/// change.
 pub const CERTIFICATES: &str = "certificates";
 
-/// More than a certificate takes, in bytes.
+/// The maximum size of a certificate, in bytes.
 const LONGEST: u64 = 1024;
 
-/// The answer of `certify` when a key is no longer certified: another is to be made.
+/// The answer of `certify` when the key is no longer certified: the service must make a new one.
 #[derive(Debug, Deserialize)]
 struct Renew {
     renew: bool,
 }
 
-/// A key, and what the node says about it.
+/// A key with its certificate.
 #[derive(Debug, Clone)]
 pub struct Certified {
     pub key: Arc<PrivateKey>,
     pub certificate: Certificate,
 }
 
-/// Why a key is not, or no longer, certified.
+/// Why a key is not certified.
 #[derive(Debug, thiserror::Error)]
 pub enum SubKeyError {
-    /// The disk does not take or give it.
+    /// Reading or writing the disk failed.
     #[error("the service's key cannot be kept: {0}")]
     Disk(#[from] io::Error),
     /// `identity` does not answer, or refuses.
     #[error("identity: {0}")]
     Call(#[from] CallError),
-    /// It answers with something else.
+    /// The answer is for another key.
     #[error("identity has certified another key than {0}")]
     Other(PublicKey),
 }
@@ -68,11 +68,10 @@ pub struct SubKey {
 }
 
 impl SubKey {
-    /// The key that is kept in `folder`, or a new one if there is none, or only something damaged;
-    /// without a folder one that lives as long as this. `socket` is that of `identity`.
+    /// Loads the key in `folder`, or makes a new one if it is missing or damaged; without a folder the key is
+    /// in memory only. `socket` is that of `identity`.
     ///
-    /// # Errors
-    /// There is none, and none can be made.
+    /// # Errors There is no key, and none can be made.
     pub fn open(folder: Option<PathBuf>, socket: PathBuf) -> io::Result<Self> {
         let kept =
             folder.as_deref().map_or(Ok(KeyFile::Absent), |folder| key::read(&folder.join(KEY)));
@@ -87,7 +86,7 @@ impl SubKey {
         Ok(Self { folder, socket, key: Arc::new(key) })
     }
 
-    /// What was certified before, if that is still this key.
+    /// The stored certificate, if it is for this key.
     pub fn kept(&self) -> Option<Certified> {
         let path = self.folder.as_ref()?.join(CERTIFICATE);
         let text = String::from_utf8(durable::read(&path, LONGEST).ok()??).ok()?;
@@ -96,11 +95,10 @@ impl SubKey {
         (certificate.statement().key == key.public()).then_some(Certified { key, certificate })
     }
 
-    /// Has the key certified, and hands it to `certified`; and again with a new key, whenever
-    /// `identity` wants that. Returns only when it cannot go on; call it again after a while.
+    /// Has the key certified and passes it to `certified`; and again with a new key, whenever `identity`
+    /// requests one. It returns only on an error; the caller should retry after a pause.
     ///
-    /// # Errors
-    /// `identity` does not answer, or the disk takes no new key.
+    /// # Errors `identity` does not answer, or a new key cannot be stored.
     pub fn follow(
         &mut self,
         mut certified: impl FnMut(Certified),

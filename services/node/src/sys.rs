@@ -1,5 +1,4 @@
-//! What safe Rust has no word for: descriptors that are known by their numbers. All `unsafe` of this
-//! crate is here.
+//! Raw descriptors, for which safe Rust has no API. All `unsafe` of this crate is here.
 #![expect(unsafe_code, reason = "a number says nothing about who owns the descriptor")]
 
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -7,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 
-/// The first descriptor that is passed.
+/// The first inherited descriptor.
 pub const FIRST: RawFd = 3;
 
-/// Takes over the descriptors of `numbers`, until the first that is not open. No program that this
-/// one starts gets them. A second call takes nothing: each descriptor has one owner.
+/// Takes ownership of the descriptors `numbers`, up to the first that is not open, and marks them
+/// close-on-exec. A second call takes nothing: each descriptor has one owner.
 pub fn take(numbers: impl Iterator<Item = RawFd>) -> Vec<OwnedFd> {
     static TAKEN: AtomicBool = AtomicBool::new(false);
     if TAKEN.swap(true, Ordering::SeqCst) {
@@ -31,17 +30,16 @@ fn take_one(number: RawFd) -> Option<OwnedFd> {
     Some(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// Has the child of `command` inherit `files` as descriptors 3, 4, …
+/// Makes the child of `command` inherit `files` as descriptors 3, 4, …
 ///
-/// # Errors
-/// They are more than 64, or than this process may open.
+/// # Errors There are more than 64, or more than this process may open.
 #[cfg(any(test, feature = "as-pid-1"))]
 pub fn pass(command: &mut std::process::Command, files: &[BorrowedFd<'_>]) -> std::io::Result<()> {
     use std::mem::forget;
     use std::os::fd::AsRawFd;
     use std::os::unix::process::CommandExt;
 
-    /// How many can be passed: memory for more cannot be had between fork and exec.
+    /// The maximum number: memory cannot be allocated between fork and exec.
     const MAX: usize = 64;
     /// A number above all that the test and the standard library use.
     const HIGH: RawFd = 200;

@@ -1,8 +1,8 @@
-//! TLS 1.3 between an operator and a gate, between nodes, and of a person with a mailbox: raw ed25519 keys both ways (RFC 7250), one key exchange,
-//! two ciphers, no resumption and no early data.
+//! TLS 1.3 between operators and gates, between nodes, and between persons and mailboxes: raw Ed25519 public
+//! keys on both sides (RFC 7250), one key exchange, two ciphers, no resumption and no early data.
 //!
-//! TLS proves only that the peer holds its key. Which key that may be, each side decides after the
-//! handshake: the gate by its list of operators, the operator by the certificate of the node.
+//! TLS only proves that the peer holds its key. Each side authorizes the key after the handshake: the gate by
+//! its list of operators, the operator by the node's certificate.
 
 use std::sync::Arc;
 
@@ -29,19 +29,19 @@ use rustls::{
 
 use crate::key::PrivateKey;
 
-/// What is spoken over it (RFC 7301): a key that is also used elsewhere is of no use here.
+/// The application protocol (RFC 7301), so that a connection for one protocol cannot be used for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AlpnProtocol {
     /// The control protocol, with a gate.
     Control,
-    /// Enrolment, with the coordinator of the cluster's map.
+    /// Enrolment, with the coordinator.
     Cluster,
     /// Messages, with a mailbox, over QUIC.
     Messenger,
 }
 
 impl AlpnProtocol {
-    /// What TLS calls it (ALPN).
+    /// The ALPN name.
     pub fn name(self) -> &'static [u8] {
         match self {
             Self::Control => b"octet-control/1",
@@ -51,13 +51,12 @@ impl AlpnProtocol {
     }
 }
 
-/// What stands before the bytes of an ed25519 key in a `SubjectPublicKeyInfo` (RFC 8410, section 4).
+/// The prefix of an Ed25519 key in a `SubjectPublicKeyInfo` (RFC 8410, section 4).
 const SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0];
 
-/// A server of `protocol` that shows `key` and asks for the client's.
+/// A server configuration for `protocol` with `key`, which requires a client key.
 ///
-/// # Errors
-/// rustls does not take the key.
+/// # Errors rustls refuses the key.
 pub fn server(key: &PrivateKey, protocol: AlpnProtocol) -> Result<Arc<ServerConfig>, Error> {
     let provider = provider();
     let resolver = AlwaysResolvesServerRawPublicKeys::new(certified(key)?);
@@ -71,10 +70,9 @@ pub fn server(key: &PrivateKey, protocol: AlpnProtocol) -> Result<Arc<ServerConf
     Ok(Arc::new(config))
 }
 
-/// A client of `protocol` that shows `key`.
+/// A client configuration for `protocol` with `key`.
 ///
-/// # Errors
-/// rustls does not take the key.
+/// # Errors rustls refuses the key.
 pub fn client(key: &PrivateKey, protocol: AlpnProtocol) -> Result<Arc<ClientConfig>, Error> {
     let provider = provider();
     let resolver = AlwaysResolvesClientRawPublicKeys::new(certified(key)?);
@@ -89,7 +87,7 @@ pub fn client(key: &PrivateKey, protocol: AlpnProtocol) -> Result<Arc<ClientConf
     Ok(Arc::new(config))
 }
 
-/// The key that the peer has proved to hold, of what it presented; `None` if it is no ed25519 key.
+/// The key that the peer has proved to hold; `None` if it is not an Ed25519 key.
 pub fn peer_key(presented: Option<&[CertificateDer<'_>]>) -> Option<PublicKey> {
     match presented? {
         [key] => parse(key.as_ref()),
@@ -97,7 +95,7 @@ pub fn peer_key(presented: Option<&[CertificateDer<'_>]>) -> Option<PublicKey> {
     }
 }
 
-/// A name for rustls, which wants one; nothing here goes by it.
+/// A placeholder for rustls, which requires a server name.
 pub fn any_name() -> ServerName<'static> {
     ServerName::IpAddress(std::net::IpAddr::from([0, 0, 0, 0]).into())
 }
@@ -117,7 +115,7 @@ fn certified(key: &PrivateKey) -> Result<Arc<CertifiedKey>, Error> {
     Ok(Arc::new(CertifiedKey::new(vec![CertificateDer::from(spki)], signing)))
 }
 
-/// Takes every ed25519 key that its coordinator proves to hold.
+/// Accepts every Ed25519 key that the peer proves to hold.
 #[derive(Debug)]
 struct AnyKey(Arc<CryptoProvider>);
 
@@ -233,7 +231,7 @@ mod tests {
     use super::*;
     use rustls::{ClientConnection, Connection, ServerConnection};
 
-    /// Carries bytes between the two until neither has any.
+    /// Exchanges bytes between the two until neither has any.
     fn converse(client: &mut Connection, server: &mut Connection) -> Result<(), Error> {
         while client.wants_write() || server.wants_write() {
             for swap in [false, true] {
@@ -269,7 +267,7 @@ mod tests {
         assert_eq!(peer_key(client.peer_certificates()), Some(gate.public()));
     }
 
-    /// Who shows another's key cannot prove to hold it.
+    /// A peer that presents another's key cannot prove to hold it.
     #[test]
     fn a_key_must_be_held() {
         let (operator, gate) = (PrivateKey::generate().unwrap(), PrivateKey::generate().unwrap());
@@ -305,7 +303,7 @@ mod tests {
         }
     }
 
-    /// Who speaks something else is not spoken to, with whatever key.
+    /// A peer with another protocol is refused, whatever its key.
     #[test]
     fn one_protocol_on_both_sides() {
         let (one, other) = (PrivateKey::generate().unwrap(), PrivateKey::generate().unwrap());

@@ -1,4 +1,4 @@
-//! Words of a person, signed as a command that others carry.
+//! Signs a person's command line as a command for later delivery.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -8,21 +8,20 @@ use serde_json::{Map, Value};
 use crate::command::{Command, CommandBody, InvalidCommand};
 use crate::key::{NoRandomness, PrivateKey, random};
 
-/// What a person wants done.
+/// A person's command.
 #[derive(Debug, Clone)]
 pub struct Words<'a> {
-    /// The node that is to do it.
+    /// The executing node.
     pub target: PublicKey,
-    /// The unit that has the verb.
     pub unit: &'a UnitName,
     pub verb: &'a str,
-    /// Its arguments, each as NAME=VALUE.
+    /// The arguments, each as NAME=VALUE.
     pub args: &'a [String],
-    /// For how long it is good.
+    /// The validity period.
     pub good_for: Duration,
 }
 
-/// Why it is not signed.
+/// Why a command cannot be signed.
 #[derive(Debug, thiserror::Error)]
 pub enum WordsError {
     /// An argument has no value.
@@ -35,7 +34,7 @@ pub enum WordsError {
 }
 
 impl WordsError {
-    /// What to do about it.
+    /// What the user can do about it.
     pub fn help(&self) -> &'static str {
         match self {
             Self::Argument(_) => "write NAME=VALUE: a whole number, true, or text",
@@ -46,7 +45,7 @@ impl WordsError {
 }
 
 impl Words<'_> {
-    /// The command, signed with the operator's `key`, as text. Each has an id of its own.
+    /// The signed command as text. Each has a new id.
     pub fn sign(&self, key: &PrivateKey) -> Result<String, WordsError> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let order = CommandBody {
@@ -62,7 +61,7 @@ impl Words<'_> {
     }
 }
 
-/// Which kind a verb wants is not known here: what looks like a number or a flag is one.
+/// The argument types of a verb are unknown here: text that looks like a number or a flag becomes one.
 fn argument(text: &str) -> Result<(String, Value), WordsError> {
     let (name, value) =
         text.split_once('=').ok_or_else(|| WordsError::Argument(text.to_owned()))?;

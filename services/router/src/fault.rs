@@ -1,4 +1,4 @@
-//! Why it is not done, and what to do.
+//! Errors of this unit, with what to do.
 
 use std::io;
 
@@ -7,28 +7,28 @@ use octet_node::control::{CallError, Failure, FailureCode};
 use octet_openwrt::apply::ApplyError;
 use octet_openwrt::ubus::UbusError;
 
-/// Why it is not done.
+/// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RouterFault {
-    /// It is no box with a router.
+    /// The box has no router.
     #[error("the settings have no [cluster]")]
     NoCluster,
-    /// It is a box with another router.
+    /// The box's router does not run OpenWrt.
     #[error("the settings say that the router runs Octet")]
     OwnRouter,
-    /// They do not say where the router is.
+    /// The settings lack the router's address.
     #[error("the settings do not say where the router is")]
     NoContact,
-    /// This board does not hold the map.
+    /// This board is not the coordinator.
     #[error("this is {own}, and the manager is {manager}: nothing is kept or done here")]
     NotManager { own: String, manager: String },
-    /// PID 1 does not say which board this is.
+    /// PID 1 does not return the board number.
     #[error("PID 1 does not say which board this is: {0}")]
     NoNumber(#[from] CallError),
-    /// There is nothing to log in with.
+    /// There is no password.
     #[error("no password of the router is kept here")]
     NoPassword,
-    /// What there is, is another router's.
+    /// The stored password is for another router.
     #[error("the password that is kept here is for a router with another certificate")]
     OtherRouter,
     /// The settings name another router than the owner does.
@@ -36,19 +36,19 @@ pub enum RouterFault {
     OtherSet(Fingerprint),
     #[error("the first line of the file is no password")]
     WrongFile,
-    /// PID 1 has given no data folder.
+    /// There is no data folder.
     #[error("there is no data folder to keep it in")]
     NoFolder,
-    /// The data folder does not do it.
+    /// An operation on the data folder failed.
     #[error("the password cannot be {0}: {1}")]
     Disk(&'static str, io::Error),
-    /// Another call changes the router.
+    /// Another call is changing the router.
     #[error("another change of the router is under way")]
     Busy,
-    /// The router is not brought there.
+    /// The change failed.
     #[error(transparent)]
     Apply(#[from] ApplyError),
-    /// It is as it was.
+    /// The change was rolled back.
     #[error("the router is as it was before: {0}")]
     Undone(String),
 }

@@ -1,10 +1,10 @@
-//! router: brings the box's router with OpenWrt to the plan, from the board that holds the map. It does nothing by itself:
-//! an owner asks it to, and gives it the password of the router's login first.
+//! `router` configures a router with OpenWrt according to the plan, from the coordinator. It acts only when an
+//! owner requests it, who has stored the router's password first.
 //!
-//! [`told`] is what the settings in force say, [`password`] what is kept, [`work`] what is done with both; [`verbs`] lists
-//! by which words.
+//! [`told`] reads the active settings, [`password`] stores the login, [`work`] applies the plan, and [`verbs`]
+//! are the operators' interface.
 
-// What is said is one line, whatever another has put into it: `octet_node::say`.
+// Log messages go through `octet_node::say`, which writes each as one line, whatever it contains.
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
 mod fault;

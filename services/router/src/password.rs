@@ -1,7 +1,7 @@
-//! The password of the router's login, in the data folder: readable by this unit's user alone.
+//! The router's password, in the data folder: readable by this unit's user only.
 //!
-//! The file has two lines: the fingerprint of the router that it is for, and the password. So whoever may change settings, and
-//! names another machine there, is not sent it.
+//! The file has two lines: the fingerprint of the router that it is for, and the password. So an operator who
+//! can change the settings cannot have it sent to another machine.
 
 use std::fs;
 use std::io;
@@ -15,18 +15,17 @@ use crate::fault::RouterFault;
 /// The name of the file.
 const NAME: &str = "password";
 
-/// The longest file in whose first line it is given, in bytes.
+/// The maximum size of an uploaded file, whose first line is the password, in bytes.
 pub const LONGEST: u64 = 1024;
 
-/// The longest file that is kept: a fingerprint besides.
+/// The maximum size of the stored file, with the fingerprint.
 const LONGEST_KEPT: u64 = LONGEST + 100;
 
-/// Where the password is, if there is a place for it.
+/// The path of the password, if there is a data folder.
 #[derive(Debug)]
 pub struct Password(Option<PathBuf>);
 
 impl Password {
-    /// That in `folder`, a data folder.
     pub fn new(folder: Option<PathBuf>) -> Self {
         Self(folder)
     }
@@ -35,10 +34,9 @@ impl Password {
         self.0.as_ref().ok_or(RouterFault::NoFolder)
     }
 
-    /// Keeps the first line of `file`, for the router with this fingerprint, instead of what was kept.
+    /// Stores the first line of `file` as the password of the router with this fingerprint.
     ///
-    /// # Errors
-    /// It is none, or the disk does not take it.
+    /// # Errors It is not a valid password, or writing fails.
     pub fn keep(&self, router: Fingerprint, file: &[u8]) -> Result<(), RouterFault> {
         let text = std::str::from_utf8(file).map_err(|_| RouterFault::WrongFile)?;
         let first =
@@ -49,10 +47,9 @@ impl Password {
             .map_err(|error| RouterFault::Disk("kept", error))
     }
 
-    /// What is kept for the router with this fingerprint.
+    /// The password of the router with this fingerprint.
     ///
-    /// # Errors
-    /// Nothing is, or it is another router's, or the disk does not give it.
+    /// # Errors There is none, it is another router's, or reading fails.
     pub fn read(&self, router: Fingerprint) -> Result<String, RouterFault> {
         let unread = |error| RouterFault::Disk("read", error);
         let kept = durable::read(&self.folder()?.join(NAME), LONGEST_KEPT).map_err(unread)?;
@@ -66,10 +63,9 @@ impl Password {
         }
     }
 
-    /// Takes it away; there may be none.
+    /// Deletes the password, if there is one.
     ///
-    /// # Errors
-    /// The disk does not do that.
+    /// # Errors Deleting fails.
     pub fn forget(&self) -> Result<(), RouterFault> {
         let Some(folder) = &self.0 else { return Ok(()) };
         match fs::remove_file(folder.join(NAME)) {

@@ -1,4 +1,4 @@
-//! The service: what PID 1 gives it.
+//! The service's start, with what PID 1 passes to it.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -17,14 +17,14 @@ use crate::told::NodeSockets;
 use crate::verbs::verbs;
 use crate::work::RouterService;
 
-/// An apply may take minutes; others can be told so meanwhile.
+/// An apply may take minutes; other callers must get an answer meanwhile.
 const LIMITS: ConnectionLimits = ConnectionLimits { all: 8, for_operators: 4, of_one: 2 };
 
 pub struct RouterServiceConfig {
     pub control: UnixListener,
-    /// Who may ask it for what.
+    /// The users that may call this service.
     pub callers: Callers,
-    /// Its data folder, if there is one.
+    /// The data folder, if there is one.
     pub folder: Option<PathBuf>,
     /// The folder of the units' sockets.
     pub sockets: PathBuf,
@@ -32,7 +32,7 @@ pub struct RouterServiceConfig {
     pub units: Vec<Unit>,
 }
 
-/// Serves until PID 1 ends it. The router undoes a change that is not confirmed then.
+/// Serves until PID 1 ends it. The router then rolls back an unconfirmed change.
 pub fn main() -> ExitCode {
     octet_node::run(|mut given: UnitEnvironment| -> Result<(), Box<dyn Error>> {
         let parts = RouterServiceConfig {
@@ -46,10 +46,9 @@ pub fn main() -> ExitCode {
     })
 }
 
-/// The same with these `parts`; calls `ready` when it can be asked.
+/// Serves with these `parts`; calls `ready` when the socket accepts calls.
 ///
-/// # Errors
-/// The socket is gone, or nobody hears that it is ready.
+/// # Errors The socket failed, or PID 1 could not be notified.
 pub fn run(
     parts: RouterServiceConfig,
     ready: impl FnOnce() -> io::Result<()>,

@@ -1,4 +1,4 @@
-//! What the settings say: the plan, where the router is, and whether this board is the one that speaks to it.
+//! The active settings: the plan, the router's address, and whether this board configures it.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use octet_router::plan::RouterPlan;
 
 use crate::fault::RouterFault;
 
-/// Where this node is asked about itself.
+/// The sources of the settings.
 #[derive(Debug)]
 pub struct NodeSockets {
     /// The folder of the units' sockets.
@@ -21,16 +21,15 @@ pub struct NodeSockets {
 
 #[derive(Debug)]
 pub struct RouterConfig {
-    /// The plan of the box.
+    /// The network plan of the box.
     pub plan: RouterPlan,
     pub contact: RouterContact,
 }
 
 impl RouterConfig {
-    /// Reads it anew.
+    /// Reads the active settings.
     ///
-    /// # Errors
-    /// It is no box with such a router, or another board holds the map.
+    /// # Errors The box has no such router, or another board is the coordinator.
     pub fn read(place: &NodeSockets) -> Result<Self, Failure> {
         let NodeSockets { sockets, units } = place;
         let which = Which::InForce;
@@ -49,7 +48,7 @@ impl RouterConfig {
     }
 }
 
-/// Whether a plan can be made of settings that are to come. Without a router with OpenWrt there is none to be made.
+/// Checks that a plan can be made of the pending settings. Without a router with OpenWrt there is none to make.
 pub fn check(place: &NodeSockets) -> Result<(), Failure> {
     let which = Which::Next;
     let cluster = cluster::cluster(&place.sockets, which)?.filter(|it| !it.router.is_octet());

@@ -1,4 +1,4 @@
-//! What it can be asked. No answer has the password in it.
+//! The verbs of this unit. No answer contains the password.
 
 use octet_appliance::{Fingerprint, InvalidFingerprint};
 use octet_node::control::file::FileArg;

@@ -1,4 +1,4 @@
-//! What is done with the router. All that it needs is read anew each time.
+//! Operations on the router. Each reads all of its inputs anew.
 
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 use std::thread;
@@ -19,45 +19,43 @@ use crate::fault::RouterFault;
 use crate::password::Password;
 use crate::told::{NodeSockets, RouterConfig, check};
 
-/// The state of the service.
 #[derive(Debug)]
 pub struct RouterService {
     place: NodeSockets,
     password: Password,
-    /// Held by whoever changes the router, also while that waits for who looks at it.
+    /// Held by a change of the router, also while it waits for readers.
     changes: Mutex<()>,
-    /// Held by all who look at the router, or by one who changes it.
+    /// Held shared by readers of the router, and exclusively by a change.
     router: RwLock<()>,
 }
 
-/// To what the router is to be brought.
+/// The target of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RouterGoal {
     Plan,
     Nothing,
 }
 
-/// How a change has ended.
+/// The result of a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeResult {
-    /// There was nothing to do.
+    /// The router was up to date.
     Nothing,
-    /// It is done, and confirmed.
+    /// The change was applied and confirmed.
     Applied,
 }
 
 impl RouterService {
-    /// At this place, with what is kept there.
     pub fn new(place: NodeSockets, password: Password) -> Self {
         Self { place, password, changes: Mutex::default(), router: RwLock::default() }
     }
 
-    /// Keeps the password that `read` gives, for the router with the certificate that the owner names. It is not asked for
-    /// if the settings name another one: who may change them could have named a machine of their own.
+    /// Stores the password that `read` returns, for the router with the certificate that the owner names.
+    /// `read` is not called if the settings name another one: an operator who can change them could have named
+    /// a machine of their own.
     ///
-    /// # Errors
-    /// This board is not the one to keep it, or the settings name another router, or it is none, or the disk does not take
-    /// it.
+    /// # Errors This board is not the coordinator, the settings name another router, the password is invalid,
+    /// or writing fails.
     pub fn login(
         &self,
         router: Fingerprint,
@@ -70,25 +68,23 @@ impl RouterService {
         Ok(self.password.keep(router, &read()?)?)
     }
 
-    /// Forgets the password.
+    /// Deletes the password.
     ///
-    /// # Errors
-    /// The disk does not do that.
+    /// # Errors Deleting fails.
     pub fn logout(&self) -> Result<(), Failure> {
         Ok(self.password.forget()?)
     }
 
-    /// What stands in the way, and what is to come, change and go.
+    /// The differences to the plan: conflicts, additions, changes and removals.
     ///
-    /// # Errors
-    /// The router does not say what it is, cannot be asked, or is being changed.
+    /// # Errors The router cannot be identified or queried, or is being changed.
     pub fn diff(&self) -> Result<Vec<String>, Failure> {
         let _look = self.look()?;
         let told = RouterConfig::read(&self.place)?;
         Ok(diff(&mut self.ubus(&told)?, &told.plan).map_err(RouterFault::from)?)
     }
 
-    /// What is not as the plan says.
+    /// The deviations from the plan.
     pub fn verify(&self) -> Result<Vec<String>, Failure> {
         let _look = self.look()?;
         let told = RouterConfig::read(&self.place)?;
@@ -96,10 +92,9 @@ impl RouterService {
             .map_err(RouterFault::from)?)
     }
 
-    /// Brings the router to `goal`, or leaves it as it was.
+    /// Changes the router to `goal`, or rolls back.
     ///
-    /// # Errors
-    /// It is as it was, or the error says what is not known.
+    /// # Errors The router was rolled back, or the error says which part of its state is unknown.
     pub fn change(&self, goal: RouterGoal) -> Result<ChangeResult, Failure> {
         let _alone = match self.changes.try_lock() {
             Err(TryLockError::WouldBlock) => return Err(RouterFault::Busy.into()),
@@ -124,22 +119,22 @@ impl RouterService {
         }
     }
 
-    /// Nobody changes the router as long as this is held.
+    /// Locks the router against changes.
     fn look(&self) -> Result<RwLockReadGuard<'_, ()>, RouterFault> {
         match self.router.try_read() {
-            // A change that waits for others is one, too: who looks again and again does not keep it off.
+            // A waiting change counts as one: repeated reads do not starve it.
             Err(TryLockError::WouldBlock) => Err(RouterFault::Busy),
             Err(TryLockError::Poisoned(held)) => Ok(held.into_inner()),
             Ok(held) => Ok(held),
         }
     }
 
-    /// Whether a plan can be made of settings that are to come.
+    /// Checks that a plan can be made of the pending settings.
     pub fn check(&self) -> Result<(), Failure> {
         check(&self.place)
     }
 
-    /// The way to the router. Nothing was sent yet.
+    /// A connection to the router; nothing is sent yet.
     fn ubus(&self, told: &RouterConfig) -> Result<Ubus, RouterFault> {
         let RouterContact { address, fingerprint } = &told.contact;
         let password = self.password.read(*fingerprint)?;

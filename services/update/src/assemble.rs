@@ -1,4 +1,4 @@
-//! A file of the new slot, chunk by chunk: from the slots that are there, or from the bundle.
+//! Assembles a file of the new slot chunk by chunk, from existing slots or from the bundle.
 
 use std::collections::HashMap;
 
@@ -11,10 +11,10 @@ use ruzstd::decoding::FrameDecoder;
 use crate::install::{InstallCounts, damaged, failed};
 use crate::source::BundleReader;
 
-/// Memory for no more than that is taken at the word of a frame of zstd, in bytes.
+/// The maximum window of a zstd frame, in bytes: the frame itself could claim more.
 const WINDOW: u64 = 128 << 10;
 
-/// Where chunks are that the box has. What stands there is looked at before it is believed.
+/// The chunks on the box, with their places. Each is verified before it is used.
 #[derive(Debug, Default)]
 pub struct KnownChunks {
     files: Vec<String>,
@@ -22,7 +22,7 @@ pub struct KnownChunks {
 }
 
 impl KnownChunks {
-    /// The chunks of all slots that stay on `present` once the files of `gone` are not there.
+    /// The chunks of all slots in `present` that remain without the files in `gone`.
     pub fn of(present: &EspContents, gone: &[String]) -> Self {
         let mut known = Self::default();
         for slot in &present.slots {
@@ -46,7 +46,7 @@ impl KnownChunks {
         }
     }
 
-    /// Reads `chunk`, if the box has it and it is what it should be.
+    /// Reads `chunk`, if it is on the box and intact.
     fn read(&self, medium: &impl Medium, chunk: FileChunk) -> Option<Vec<u8>> {
         let (file, at, size) = self.chunks.get(&chunk.sha256)?;
         let mut bytes = vec![0; *size as usize];
@@ -55,10 +55,9 @@ impl KnownChunks {
     }
 }
 
-/// Writes `file`, which begins at `start` of the bundle, to `path`.
+/// Writes `file`, which begins at offset `start` of the bundle, to `path`.
 ///
-/// # Errors
-/// The bundle is not what was signed, or the medium refuses.
+/// # Errors The bundle does not match its signature, or writing fails.
 pub fn assemble(
     medium: &mut impl Medium,
     source: &mut impl BundleReader,
@@ -93,7 +92,7 @@ pub fn assemble(
     if hasher.finish() == file.sha256 { Ok(()) } else { Err(damaged(path)) }
 }
 
-/// Chunks that lie side by side in the bundle, and are asked for at once.
+/// Contiguous chunks of the bundle, which are requested together.
 #[derive(Debug, Default)]
 struct Missing {
     at: u64,
@@ -110,7 +109,7 @@ impl Missing {
         self.chunks.push(chunk);
     }
 
-    /// Fetches them; after that there are none.
+    /// Fetches the chunks, and clears the list.
     fn fetch(
         &mut self,
         source: &mut impl BundleReader,
@@ -133,7 +132,7 @@ impl Missing {
     }
 }
 
-/// The bytes of `chunk`, of which a bundle has `stored`, if they are what they should be.
+/// Decompresses and verifies `chunk`, of which the bundle has the bytes `stored`.
 fn unpack(stored: &[u8], chunk: FileChunk) -> Option<Vec<u8>> {
     let bytes = if chunk.stored == chunk.size {
         stored.to_vec()

@@ -1,5 +1,5 @@
-//! The EFI system partition as it is: mounted for as long as the value lives, in the mount namespace
-//! of this process alone, so that it is gone when the process is.
+//! The EFI system partition. It is mounted as long as the value exists, in this process's mount namespace, so
+//! that it is unmounted when the process ends.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -11,7 +11,7 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 const POINT: &str = "/efi";
 
-/// Whether it may be changed.
+/// Read-only or read-write access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     Read,
@@ -22,16 +22,15 @@ pub enum Access {
 pub struct UpdateEsp {
     device: PathBuf,
     access: Access,
-    /// What was removed and not synced: the kernel frees the clusters of what is open only when it is
-    /// closed (fs/fat: `fat_evict_inode`).
+    /// Deleted files that are not synced yet: the kernel frees the clusters of an open file when it is closed
+    /// (fs/fat: `fat_evict_inode`).
     removed: Vec<File>,
 }
 
 impl UpdateEsp {
     /// Mounts the partition `device`.
     ///
-    /// # Errors
-    /// The kernel refuses; busy, if PID 1 has it mounted in another way just now.
+    /// # Errors The kernel refuses; with "busy" if PID 1 has it mounted with other options.
     pub fn mount(device: &Path, access: Access) -> io::Result<Self> {
         mount_at(device, access)?;
         Ok(Self { device: device.to_owned(), access, removed: vec![] })
@@ -64,7 +63,7 @@ fn mount_at(device: &Path, access: Access) -> io::Result<()> {
 
 impl Drop for UpdateEsp {
     fn drop(&mut self) {
-        // What is open would keep it mounted.
+        // Open files would keep it mounted.
         self.removed.clear();
         let _ = unmount(POINT, UnmountFlags::empty());
     }
@@ -127,8 +126,8 @@ impl Medium for UpdateEsp {
         self.remove_by(path, |path| fs::remove_dir(path))
     }
 
-    /// `syncfs` has FAT write everything, and `fsync` of a folder of FAT empties the device's own
-    /// cache too (Linux, fs/fat: `fat_file_fsync`).
+    /// `syncfs` makes FAT write everything, and `fsync` of a FAT folder also flushes the device's cache (Linux,
+    /// fs/fat: `fat_file_fsync`).
     fn sync(&mut self) -> io::Result<()> {
         let root = File::open(POINT)?;
         loop {
@@ -141,7 +140,7 @@ impl Medium for UpdateEsp {
         }
     }
 
-    /// Unmounting drops what the kernel holds of the file system, and of the device.
+    /// Unmounting drops the kernel's caches of the file system and of the device.
     fn reopen(&mut self) -> io::Result<()> {
         self.removed.clear();
         unmount(POINT, UnmountFlags::empty())?;

@@ -1,25 +1,24 @@
-//! The floor, remembered beyond the slots that said it.
+//! The persisted floor, which outlives the slots that raised it.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// Where it is kept: a number and a newline.
+/// The file of the floor: a number and a newline.
 #[derive(Debug, Clone)]
 pub struct Floor {
     folder: Option<PathBuf>,
 }
 
 impl Floor {
-    /// In `folder`; without one nothing is remembered.
+    /// The floor in `folder`; without one nothing is persisted.
     pub fn new(folder: Option<PathBuf>) -> Self {
         Self { folder }
     }
 
-    /// What is remembered; 0 before anything was.
+    /// The persisted floor; 0 if there is none.
     ///
-    /// # Errors
-    /// The file cannot be read, or says no number: then nothing is known, and nothing may be taken.
+    /// # Errors The file cannot be read or parsed: the floor is unknown then, and no update may be installed.
     pub fn read(&self) -> io::Result<u64> {
         let Some(path) = self.path() else { return Ok(0) };
         match fs::read_to_string(&path) {
@@ -31,8 +30,7 @@ impl Floor {
         }
     }
 
-    /// Remembers `floor`, if it is higher than what is remembered: whole on the medium, or not at
-    /// all.
+    /// Raises the floor to `floor`, if that is higher; the file is replaced atomically.
     pub fn raise(&self, floor: u64) -> io::Result<()> {
         if floor <= self.read()? {
             return Ok(());
@@ -64,7 +62,7 @@ mod tests {
             floor.raise(raised).unwrap();
             assert_eq!(floor.read().unwrap(), read);
         }
-        // What a cut leaves beside it changes nothing.
+        // A leftover of a power cut changes nothing.
         fs::write(folder.path().join("floor.new"), "9").unwrap();
         assert_eq!(floor.read().unwrap(), 8);
         fs::write(folder.path().join("floor"), "").unwrap();

@@ -1,5 +1,5 @@
-//! Taking an update: what is decided is carried out, the entry last. Whatever happens on the way, the
-//! slot that runs and the one to go back to stay as they are.
+//! Installs an update according to the plan; the boot entry is written last. At any failure, the running slot
+//! and the fallback slot stay intact.
 
 use std::io;
 
@@ -20,36 +20,35 @@ use crate::refusal::UpdateRefusal;
 use crate::source::{BundleReader, read_head};
 use crate::trust::check;
 
-/// How much of a slot went which way, in bytes.
+/// The origin of a slot's bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct InstallCounts {
     pub size: u64,
-    /// Sent for it, the head too.
+    /// Received for it, the head included.
     pub received: u64,
     pub copied: u64,
-    /// Made from files of other slots by patches.
+    /// Patched from files of other slots.
     pub patched: u64,
-    /// Not written again: another slot has the file.
+    /// Shared with another slot's file, and not written again.
     pub shared: u64,
 }
 
-/// What is going to be installed: signed by somebody whom the box trusts.
+/// An update with a trusted signature.
 #[derive(Debug)]
 pub struct OfferedUpdate {
     pub manifest: Manifest,
-    /// Where its files begin in the bundle.
+    /// The offsets of its files in the bundle.
     starts: [(SlotFile, u64); 2],
-    /// Where its patches begin there, in the order of the manifest.
+    /// The offsets of its patches, in the order of the manifest.
     patches: Vec<u64>,
-    /// How much of it has come.
+    /// The number of bytes of the head.
     head: u64,
 }
 
 impl OfferedUpdate {
-    /// Reads what `source` offers. Nothing of the medium is touched.
+    /// Reads and verifies the head of `source`. The medium is not touched.
     ///
-    /// # Errors
-    /// It is not to be taken, or who sends it is gone.
+    /// # Errors The update is refused, or the sender has disconnected.
     pub fn read(source: &mut impl BundleReader, trust: &Trust) -> Result<Self, Failure> {
         let head = read_head(source)?.map_err(UpdateRefusal::from)?;
         let manifest = check(&head, trust)?;
@@ -68,10 +67,9 @@ impl OfferedUpdate {
     }
 }
 
-/// Installs `offer`. If that fails, what was written goes again.
+/// Installs `offer`. On failure the written files are removed.
 ///
-/// # Errors
-/// It is not to be taken, the bundle is not what was signed, or the medium refuses.
+/// # Errors The update is refused, the bundle does not match its signature, or writing fails.
 pub fn install(
     medium: &mut impl Medium,
     source: &mut impl BundleReader,
@@ -82,7 +80,7 @@ pub fn install(
     let plan = plan(&present, this, &offer.manifest)?;
     let result = carry_out(medium, source, &present, offer, &plan);
     if result.is_err() {
-        // What cannot be removed now is before the next update.
+        // A failed removal is repeated before the next update.
         let _ = tidy(medium, this.running);
     }
     result
@@ -129,8 +127,8 @@ fn carry_out(
     Ok(counts)
 }
 
-/// Makes a file by a patch, if there is one for what the box has. Returns whether it did: one that
-/// leads to something else than it should costs nothing but its bytes.
+/// Makes a file by a patch, if there is one for a file on the box. Returns whether it succeeded: a patch with a
+/// wrong result only costs its bytes.
 fn by_patch(
     medium: &mut impl Medium,
     source: &mut impl BundleReader,
@@ -157,13 +155,12 @@ fn by_patch(
     Ok(false)
 }
 
-/// Removes what no slot needs. Returns whether there was anything.
+/// Removes files that no slot needs. Returns whether there were any.
 ///
-/// # Errors
-/// The medium refuses, or the running slot is not there.
+/// # Errors Writing fails, or the running slot is missing.
 pub fn tidy(medium: &mut impl Medium, running: &str) -> Result<bool, Failure> {
     let present = EspContents::read(medium).map_err(failed("the EFI system partition"))?;
-    // Without the one that runs, nobody can tell what is needed.
+    // Without the running slot, the needed files are unknown.
     kept(&present, running)?;
     let all: Vec<_> = present.slots.iter().collect();
     let plan = clear(&present, &all);
@@ -174,7 +171,7 @@ pub fn tidy(medium: &mut impl Medium, running: &str) -> Result<bool, Failure> {
     Ok(is_there)
 }
 
-/// The medium refuses something at `what`.
+/// The failure of an operation on `what`.
 pub fn failed(what: &str) -> impl Fn(io::Error) -> Failure + use<> {
     let what = what.to_owned();
     move |error| {
@@ -183,7 +180,7 @@ pub fn failed(what: &str) -> impl Fn(io::Error) -> Failure + use<> {
     }
 }
 
-/// What was read at `what` is not what was signed.
+/// The failure if `what` does not match its signature.
 pub fn damaged(what: &str) -> Failure {
     let help = "the running slot is as it was; send the file that `cargo image bundle` made again";
     Failure::new(FailureCode::Failed, format!("{what} is not what was signed"), help)

@@ -1,11 +1,10 @@
-//! update: takes a signed update and writes it as a new slot beside the one that runs
-//! (docs/updates.md).
+//! `update` installs a signed update as a new slot beside the running one (docs/updates.md).
 //!
-//! From bytes to a slot: the head of a bundle is [checked](trust) against the keys of `[trust]`,
-//! what it says is [planned](plan) against what is there, and the plan is carried out on a medium
-//! (`octet_esp`), chunk by [chunk](assemble), the entry last.
+//! The head of a bundle is [verified](trust) with the keys of `[trust]`, the changes to the existing slots are
+//! [planned](plan), and the plan is carried out on a medium (`octet_esp`), chunk by [chunk](assemble), with the
+//! boot entry last.
 
-// What is said is one line, whatever another has put into it: `octet_node::say`.
+// Log messages go through `octet_node::say`, which writes each as one line, whatever it contains.
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
 pub mod assemble;

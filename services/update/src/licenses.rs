@@ -1,4 +1,4 @@
-//! What the software that runs is made of, with the licence and the complete source of each part.
+//! The components of the running software, with licences and source locations.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use octet_node::control::{Failure, FailureCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// What the builder has written.
+/// The file that the builder has written.
 #[derive(Deserialize)]
 struct Licenses {
     components: Vec<Component>,
@@ -23,11 +23,9 @@ struct Component {
     texts: Vec<usize>,
 }
 
-/// A row for each part; or of those with the `name` that is asked for, all that is known and the
-/// texts in full.
+/// A row for each component; with `name`, all details and the full texts of that one.
 ///
-/// # Errors
-/// There is no such part, or the file at `path` cannot be read.
+/// # Errors There is no such component, or the file at `path` cannot be read.
 pub fn show(path: &Path, name: Option<&str>) -> Result<Value, Failure> {
     let licenses = read(path).map_err(|why| {
         let help = "the image is damaged: install it again";

@@ -1,5 +1,5 @@
-//! A file of the new slot, made from one of another slot by a patch: where little has changed that
-//! moves much, as when a program is linked anew.
+//! Makes a file of the new slot by patching one of another slot: effective for small changes that move much of
+//! the content, such as relinking a program.
 
 use std::cell::RefCell;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -12,11 +12,10 @@ use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 use crate::install::{damaged, failed};
 use crate::source::BundleReader;
 
-/// Makes `file` at `path` from the file at `old`, which has `old_size` bytes, by `patch`, which begins
-/// at `start` of the bundle.
+/// Makes `file` at `path` by applying `patch`, at offset `start` of the bundle, to the file at `old` of
+/// `old_size` bytes.
 ///
-/// # Errors
-/// The patch or the old file is not what it should be, or who sends it is gone.
+/// # Errors The patch or the old file is invalid, or the sender has disconnected.
 pub fn make<M: Medium>(
     medium: &mut M,
     source: &mut impl BundleReader,
@@ -42,7 +41,7 @@ pub fn make<M: Medium>(
     }
 }
 
-/// Whether what came out is `file`.
+/// Whether the result is `file`.
 fn run<M: Medium>(
     medium: &RefCell<&mut M>,
     sent: impl Read,
@@ -70,7 +69,7 @@ fn run<M: Medium>(
     Ok(left == 0 && hasher.finish() == file.sha256)
 }
 
-/// The patch, as it comes.
+/// The patch, read while it is received.
 struct Sent<'a, S> {
     source: &'a mut S,
     at: u64,

@@ -1,5 +1,5 @@
-//! What is to be done so that an update becomes a slot. Pure: from what is there and what is
-//! offered to a list, or to the reason why not.
+//! Plans the installation of an update. Pure: from the existing slots and the offered update to a list of
+//! actions, or a refusal.
 
 use octet_bundle::Manifest;
 use octet_esp::plan::{EspPlan, place};
@@ -10,14 +10,13 @@ use crate::refusal::UpdateRefusal;
 #[derive(Debug, Clone, Copy)]
 pub struct This<'a> {
     pub running: &'a str,
-    /// The floor that is remembered.
+    /// The persisted floor.
     pub floor: u64,
 }
 
-/// Slots that stay whatever comes: the one that runs, and the one to go back to.
+/// The slots that are never removed: the running one, and the fallback.
 ///
-/// # Errors
-/// The running slot is not there.
+/// # Errors The running slot is missing.
 pub fn kept<'a>(
     present: &'a EspContents,
     running: &str,
@@ -26,10 +25,9 @@ pub fn kept<'a>(
     Ok([Some(slot), present.last_good(running)].into_iter().flatten().collect())
 }
 
-/// Plans to take `update`.
+/// Plans the installation of `update`.
 ///
-/// # Errors
-/// It is not to be taken; see [`Refusal`].
+/// # Errors The update is refused; see [`Refusal`].
 pub fn plan(
     present: &EspContents,
     this: This<'_>,
@@ -45,7 +43,7 @@ pub fn plan(
     Ok(place(present, &kept, update)?)
 }
 
-/// Whether `update` may follow `running`.
+/// Checks that `update` may follow `running`.
 fn check(running: &Manifest, floor: u64, update: &Manifest) -> Result<(), UpdateRefusal> {
     if update.target != running.target {
         let (update, this) = (update.target.to_string(), running.target.to_string());

@@ -1,4 +1,4 @@
-//! Why an update is not taken, and what to do.
+//! Why an update is refused, with what to do.
 
 use octet_bundle::{HeadError, ManifestError};
 use octet_esp::plan::NoRoom;
@@ -6,32 +6,32 @@ use octet_node::control::{Failure, FailureCode};
 
 #[derive(Debug, thiserror::Error)]
 pub enum UpdateRefusal {
-    /// It is no update, or it is cut off.
+    /// The bundle's head is invalid or truncated.
     #[error("{0}")]
     Head(#[from] HeadError),
-    /// What is signed cannot be read.
+    /// The signed manifest cannot be parsed.
     #[error("{0}")]
     Manifest(#[from] ManifestError),
-    /// This box takes no updates.
+    /// The box has no trusted keys.
     #[error("this box takes no updates: `[trust] update_keys` of its appliance.toml is empty")]
     NoKeys,
-    /// A signature of another kind.
+    /// There is no signature of a supported kind.
     #[error("the signature of the update is none of minisign's")]
     NoSignature,
-    /// Nobody whom this box trusts has signed it, or it was changed since.
+    /// No trusted key has signed it, or it was altered.
     #[error("the update is not signed by a key that this box trusts, or was changed since")]
     Untrusted,
-    /// It was signed by a key that is not trusted any more.
+    /// The signing key was revoked.
     #[error("the update is signed by a key that was revoked")]
     Revoked,
     /// It is for another kind of machine.
     #[error("the update is for {update}, and this box is {this}")]
     OtherTarget { update: String, this: String },
-    /// It is not newer than what runs.
+    /// It is not newer than the running slot.
     #[error("the update has sequence {update}, and this box runs {running} already")]
     NotNewer {
         update: u64,
-        /// That of the running slot.
+        /// The running slot's number.
         running: u64,
     },
     /// It is below the floor.
@@ -42,30 +42,30 @@ pub enum UpdateRefusal {
         sequence: u64,
         floor: u64,
     },
-    /// It has the same files as a slot that has to stay.
+    /// It has the same files as a slot that must stay.
     #[error("slot {0} is on this box already, and in use")]
     InUse(String),
-    /// The slots could not use each other's data.
+    /// The slots' data formats are incompatible.
     #[error("the running slot could not read the data that the update writes, or the other way")]
     Data,
     #[error("the update needs {needed} bytes on the EFI system partition, and {free} are free")]
     NoRoom {
         needed: u64,
-        /// Bytes that are free once all that may go is gone.
+        /// The bytes that are free after all removable slots are deleted.
         free: u64,
     },
-    /// The size of the file is wrong.
+    /// The file's size is wrong.
     #[error(
         "the update has {size} bytes and should have {wanted}: it is cut off, or is something else"
     )]
     Size { size: u64, wanted: u64 },
-    /// Nothing to go back to.
+    /// There is no slot to roll back to.
     #[error("there is no other slot that was good")]
     NoOther,
-    /// Nobody knows which slot runs.
+    /// The running slot is unknown.
     #[error("this box was not started from a slot")]
     NoSlot,
-    /// The running slot says nothing of itself.
+    /// The running slot has no manifest.
     #[error("the running slot {0} has no manifest on the EFI system partition")]
     NoManifest(String),
 }

@@ -1,4 +1,4 @@
-//! Going back to the slot before.
+//! Rolls back to the previous slot.
 
 use octet_bundle::{ENTRIES, SlotName};
 use octet_esp::medium::Medium;
@@ -10,14 +10,13 @@ use crate::install::failed;
 use crate::plan::This;
 use crate::refusal::UpdateRefusal;
 
-/// Has the next start take the newest other slot that was good: the running one gets the name of one
-/// that has no tries left. Returns the slot that comes.
+/// Makes the next boot use the newest other good slot: the running slot's boot entry is renamed to one without
+/// tries left. Returns the next slot.
 ///
-/// The new name is on the medium before the old one goes: a cut leaves the box as it was, or both
-/// names, of which the boot loader takes the old one.
+/// The new name is written before the old one is removed: a power cut leaves the old state, or both names, of
+/// which the boot loader uses the old one.
 ///
-/// # Errors
-/// There is no such slot, it is below the floor, or the medium refuses.
+/// # Errors There is no such slot, it is below the floor, or writing fails.
 pub fn rollback(medium: &mut impl Medium, this: This<'_>) -> Result<SlotName, Failure> {
     let present = EspContents::read(medium).map_err(failed("the EFI system partition"))?;
     let running = present.slot(this.running).ok_or(UpdateRefusal::NoSlot)?;

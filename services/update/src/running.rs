@@ -1,4 +1,4 @@
-//! What PID 1 says of this box.
+//! This box's state, from PID 1.
 
 use std::path::{Path, PathBuf};
 
@@ -6,13 +6,13 @@ use octet_node::control::{CallError, Client, INIT, SOCKETS};
 use serde::Deserialize;
 use serde_json::Map;
 
-/// The slot that runs, and where its partition is.
+/// The running slot, and the partition of slots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunningSlot {
-    /// Its name; nothing if the box was not started by a boot loader.
+    /// Its name; `None` if the box was not started by a boot loader.
     pub slot: Option<String>,
     pub is_good: bool,
-    /// Whether every base unit is ready.
+    /// Whether all base units are ready.
     pub is_ready: bool,
     /// The device of the EFI system partition, if there is one.
     pub esp: Option<PathBuf>,
@@ -36,7 +36,7 @@ struct Data {
     esp: Option<PathBuf>,
 }
 
-/// Asks PID 1.
+/// Calls PID 1.
 pub fn ask() -> Result<RunningSlot, CallError> {
     let mut client = Client::connect(&Path::new(SOCKETS).join(format!("{INIT}.sock")))?;
     let boot: Boot = serde_json::from_value(client.call("boot", Map::new())?)?;

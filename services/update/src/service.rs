@@ -1,4 +1,4 @@
-//! The service: what PID 1 gives it.
+//! The service's start, with what PID 1 passes to it.
 
 use std::os::unix::net::UnixListener;
 use std::process::ExitCode;
@@ -7,8 +7,8 @@ use octet_node::{UnitEnvironment, say};
 
 use crate::serve::{SharedState, serve};
 
-/// Serves operators until PID 1 ends it. An update that is being written then is cut off, and what it
-/// has left goes at the next start.
+/// Serves until PID 1 ends it. That interrupts a running installation, whose remains are removed at the next
+/// start.
 pub fn main() -> ExitCode {
     octet_node::run(|mut given: UnitEnvironment| {
         let control: UnixListener = given.socket("control")?;

@@ -1,24 +1,22 @@
-//! The bundle as it can be read: from an operator's connection, or from anywhere in tests.
+//! The source of a bundle: an operator's upload, or a file in tests.
 
 use octet_bundle::{BundleHead, HeadError, LENGTHS, Lengths, MAX_CHUNK};
 use octet_node::control::Failure;
 
-/// A bundle that can be read at any place, at best in one direction.
+/// A bundle with random access; sequential access is fastest.
 pub trait BundleReader {
-    /// How long it is in bytes, where that is known.
+    /// The length in bytes, if known.
     fn size(&self) -> Option<u64>;
 
-    /// The `length` bytes at `at`, [`MAX_CHUNK`] at most; fewer only at the end.
+    /// Reads `length` bytes at offset `at`, [`MAX_CHUNK`] at most; fewer only at the end.
     ///
-    /// # Errors
-    /// Who sends it is gone, or sends something else.
+    /// # Errors The sender has disconnected, or sends invalid data.
     fn read(&mut self, at: u64, length: u32) -> Result<Vec<u8>, Failure>;
 }
 
 /// Reads the head of a bundle.
 ///
-/// # Errors
-/// It is none, or cannot be read.
+/// # Errors It is malformed, or cannot be read.
 pub fn read_head(source: &mut impl BundleReader) -> Result<Result<BundleHead, HeadError>, Failure> {
     let mut bytes = source.read(0, LENGTHS as u32)?;
     let end = match Lengths::parse(&bytes) {

@@ -1,4 +1,4 @@
-//! Whose updates are taken.
+//! Verifies the signatures of updates.
 
 use minisign_verify::{PublicKey, Signature};
 use octet_appliance::{Trust, UpdateKey};
@@ -6,11 +6,9 @@ use octet_bundle::{BundleHead, Manifest};
 
 use crate::refusal::UpdateRefusal;
 
-/// The manifest of `head`, if somebody has signed it whom the box trusts. Nothing of it is looked at
-/// before that.
+/// The manifest of `head`, if a trusted key has signed it. It is parsed only after that check.
 ///
-/// # Errors
-/// Nobody has, or what is signed cannot be read.
+/// # Errors No trusted key has signed it, or it cannot be parsed.
 pub fn check(head: &BundleHead, trust: &Trust) -> Result<Manifest, UpdateRefusal> {
     if trust.update_keys.is_empty() {
         return Err(UpdateRefusal::NoKeys);
@@ -19,7 +17,7 @@ pub fn check(head: &BundleHead, trust: &Trust) -> Result<Manifest, UpdateRefusal
     let signature = Signature::decode(text).map_err(|_| UpdateRefusal::NoSignature)?;
     let has_signed = |key: &UpdateKey| {
         let key = PublicKey::from_base64(key.as_str());
-        // Only signatures of the digest: the older form takes all bytes as they are.
+        // Only pre-hashed signatures are accepted: the older form signs the raw bytes.
         key.is_ok_and(|key| key.verify(&head.manifest, &signature, false).is_ok())
     };
     if trust.revoked.iter().any(has_signed) {

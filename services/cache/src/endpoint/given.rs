@@ -1,4 +1,4 @@
-//! What was given to which other node is noted, for accounts that nobody keeps yet.
+//! Records the bytes that were sent to each node, for later accounting.
 
 use octet_node::say;
 use std::collections::HashMap;
@@ -14,17 +14,17 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::policy::CachePolicy;
 
-/// What happens is told to `policy` through this; writing by others is off.
+/// The events that are reported to `policy`; writing by other nodes is disabled.
 const MASK: EventMask =
     EventMask { connected: ConnectMode::Notify, get: RequestMode::NotifyLog, ..EventMask::DEFAULT };
 
-/// How much waits to be noted.
+/// The length of the event queue.
 const AHEAD: usize = 64;
 
-/// How often what was noted is put on the disk: a kill loses no more than that.
+/// The interval of writes to disk: the maximum loss if the process is killed.
 const RETRY_DELAY: Duration = Duration::from_secs(10);
 
-/// What the store is to tell `policy` through, as long as it is served.
+/// The event sender that reports transfers to `policy`.
 pub fn noting(policy: Arc<CachePolicy>) -> EventSender {
     let (events, told) = EventSender::channel(AHEAD, MASK);
     tokio::spawn(note(told, policy));

@@ -1,5 +1,6 @@
-//! What other nodes are given: connections, handshakes and requests are bounded before they cost anything, in number, size
-//! and time. iroh-blobs reads requests of 1 MiB, for as long as they take, so they are read here; it answers them.
+//! Serves other nodes: connections, handshakes and requests are limited in number, size and time before they
+//! cost anything. iroh-blobs would read requests of up to 1 MiB without a timeout, so requests are read here,
+//! and iroh-blobs answers them.
 
 use std::sync::Arc;
 
@@ -18,16 +19,17 @@ use crate::counters::CacheCounters;
 use crate::limits::CacheLimits;
 use crate::names::{self, Answering};
 
-/// The longest request, in bytes: a hash, and which parts of the object. Ours have less than 50.
+/// The maximum size of a request, in bytes: a hash, and the ranges of the object. Those of this service have
+/// less than 50.
 const LONGEST_REQUEST: usize = 4 << 10;
 
 /// The number of `Get` among iroh-blobs' requests.
 const GET: u8 = 0;
 
-/// Says to a node that too many are served: any number does.
+/// The error code for a full server; any number serves.
 const BUSY: u32 = 1;
 
-/// Says to a node that it has asked nothing for too long.
+/// The error code for an idle connection.
 const IDLE: u32 = 2;
 
 #[derive(Debug)]
@@ -54,7 +56,7 @@ impl Serving {
         Self { store, events, names, counters, limits, handshakes: handshakes.into(), connections }
     }
 
-    /// Serves whoever connects to `endpoint`, until that is closed.
+    /// Serves connections of `endpoint`, until it is closed.
     pub async fn serve(self, endpoint: Endpoint) {
         endpoint.set_alpns(vec![ALPN.to_vec(), names::ALPN.to_vec()]);
         let (serving, mut tasks) = (Arc::new(self), JoinSet::new());
@@ -67,18 +69,18 @@ impl Serving {
             let Some((incoming, place)) = serving.admit(incoming) else { continue };
             let serving = Arc::clone(&serving);
             tasks.spawn(async move {
-                // Whoever breaks it off knows why.
+                // The error concerns the peer only.
                 let _ = serving.connect(incoming, place).await;
             });
         }
     }
 
-    /// A place for a handshake. Whoever sends from an address that is not theirs gets the first half of them at most: with
-    /// the rest the client has to show that it receives what is sent to its address (RFC 9000, section 8.1.2).
+    /// A permit for a handshake. Peers whose address is not validated get at most the first half of them; for
+    /// the others the client must first prove its address (RFC 9000, section 8.1.2).
     fn admit(&self, incoming: Incoming) -> Option<(Incoming, OwnedSemaphorePermit)> {
         let is_busy = self.handshakes.available_permits() <= self.limits.peers / 2;
         if is_busy && !incoming.remote_addr_validated() {
-            // It is refused only where it was validated.
+            // It fails only for validated addresses.
             let _ = incoming.retry();
             return None;
         }
@@ -110,7 +112,7 @@ impl Serving {
         Some(())
     }
 
-    /// Answers requests until the connection ends, or nothing is asked for too long.
+    /// Answers requests until the connection ends or is idle for too long.
     async fn give(&self, connection: &Connection) {
         let connection_id = connection.stable_id() as u64;
         let endpoint_id = Some(connection.remote_id());
@@ -129,7 +131,7 @@ impl Serving {
                         match timeout(limit, request(&mut from)).await.unwrap_or(Err(ERR_LIMIT)) {
                             Ok(request) => {
                                 let pair = StreamPair::new(connection_id, from, to, events);
-                                // Whoever does not take it knows why.
+                                // The error concerns the peer only.
                                 let _ = handle_get(pair, store, request).await;
                             }
                             Err(code) => refuse(to, from, code),
@@ -143,14 +145,14 @@ impl Serving {
                 }
             }
         }
-        // What they have sent is noted before it is said that the connection is closed.
+        // Transfers are recorded before the connection is reported as closed.
         while streams.join_next().await.is_some() {}
         let _ = self.events.connection_closed(|| ConnectionClosed { connection_id }).await;
     }
 }
 
-/// The request that `from` has, whole, or with which code it is refused: parts of one object, and nothing else of what
-/// iroh-blobs knows. In other programs an object may be a list of others, which the store would read to find out.
+/// Reads the request of `from`, or returns the error code of the refusal: only ranges of one object are
+/// allowed. In other programs an object can be a list of others, which the store would have to read.
 async fn request(from: &mut RecvStream) -> Result<GetRequest, VarInt> {
     let mut kind = [0];
     from.read_exact(&mut kind).await.map_err(|_| ERR_LIMIT)?;

@@ -1,4 +1,4 @@
-//! An object that is on its way: how much of it is here, and what those who want it wait for.
+//! A running fetch: its progress, and its waiters.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -17,27 +17,27 @@ use tokio::time::timeout;
 use super::Missing;
 use super::plan::{FetchPlan, here_until};
 
-/// What is known of it.
+/// The progress of a fetch.
 #[derive(Debug, Clone)]
 pub struct FetchProgress {
-    /// Its size in bytes, once a node has proved it and it may become as large.
+    /// The size in bytes, once a node has proved it and the quota allows it.
     pub size: Option<u64>,
-    /// What of it is here, and verified.
+    /// The verified chunks on this node.
     pub here: ChunkRanges,
-    /// What the fetch has come to; nothing as long as it goes on.
+    /// The result; `None` while the fetch runs.
     pub outcome: Option<Result<(), Missing>>,
 }
 
-/// One fetch, however many wait for it.
+/// One fetch, shared by all waiters.
 #[derive(Debug)]
 pub struct Flight {
     pub hash: Hash,
     progress: watch::Sender<FetchProgress>,
-    /// Once the size is known.
+    /// `None` until the size is known.
     plan: Mutex<Option<FetchPlan>>,
-    /// Something happened to the plan.
+    /// Signals a change of the plan.
     changed: Notify,
-    /// It is to end without the object.
+    /// Cancels the fetch.
     cancel: Notify,
     givers: Mutex<BTreeSet<PublicKey>>,
 }
@@ -59,17 +59,17 @@ impl Flight {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Its size, once it is known.
+    /// The size, once it is known.
     pub fn size(&self) -> Option<u64> {
         self.plan().as_ref().map(FetchPlan::size)
     }
 
-    /// For how many bytes there has to be [room](Plan::room) now.
+    /// The required and the desired [room](FetchPlan::room) in bytes.
     pub fn room(&self) -> (u64, u64) {
         self.plan().as_ref().map(FetchPlan::room).unwrap_or_default()
     }
 
-    /// From now on pieces can be taken.
+    /// Starts the pieces.
     pub fn begin(&self, plan: FetchPlan) {
         let size = plan.size();
         *self.plan() = Some(plan);
@@ -84,32 +84,33 @@ impl Flight {
         self.progress.send_modify(|it| it.outcome = Some(outcome));
     }
 
-    /// Has it end without the object, unless all of that is here.
+    /// Cancels the fetch, unless the object is complete.
     pub fn cancel(&self) {
-        // It is kept for a fetch that does not wait for it yet.
+        // The signal is stored until the fetch waits for it.
         self.cancel.notify_one();
     }
 
-    /// Waits until it is [cancelled](Self::cancel).
+    /// Waits for the [cancellation](Self::cancel).
     pub async fn cancelled(&self) {
         self.cancel.notified().await;
     }
 
-    /// How many pieces nobody was asked for.
+    /// The number of pieces that are not requested yet.
     pub fn waiting(&self) -> usize {
         self.plan().as_ref().map_or(0, FetchPlan::waiting)
     }
 
-    /// Whether the size is known and every piece has come.
+    /// Whether the size is known and all pieces have arrived.
     pub fn is_done(&self) -> bool {
         self.plan().as_ref().is_some_and(FetchPlan::is_done)
     }
 
-    /// The next piece to ask for, also one that another node was asked for in vain; nothing once all have come.
+    /// The next piece to request, including pieces that another node failed to send; `None` once all have
+    /// arrived.
     pub async fn take(&self) -> Option<AssignedPiece<'_>> {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
-            // What happens from here on is not missed.
+            // Changes from here on are not missed.
             changed.as_mut().enable();
             match self.plan().as_mut() {
                 Some(plan) if plan.is_done() => return None,
@@ -124,13 +125,13 @@ impl Flight {
         }
     }
 
-    /// Who has given a piece.
+    /// The nodes that have sent pieces.
     pub fn givers(&self) -> BTreeSet<PublicKey> {
         self.givers.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// A piece that a node is asked for. If it is dropped before it came, another node is asked.
+/// A piece that is requested from a node. If it is dropped before it arrives, another node is asked.
 #[derive(Debug)]
 pub struct AssignedPiece<'a> {
     flight: &'a Flight,
@@ -143,7 +144,7 @@ impl AssignedPiece<'_> {
         self.number
     }
 
-    /// It has come from `node`.
+    /// Marks the piece as received from `node`.
     pub fn came(mut self, node: PublicKey) {
         self.flight.givers.lock().unwrap_or_else(PoisonError::into_inner).insert(node);
         self.has_come = true;
@@ -162,7 +163,7 @@ impl Drop for AssignedPiece<'_> {
     }
 }
 
-/// A large object of which the size is known, and which is read while it comes.
+/// A large object that is read while it arrives.
 #[derive(Debug, Clone)]
 pub struct Coming {
     flight: Arc<Flight>,
@@ -172,13 +173,13 @@ pub struct Coming {
 }
 
 impl Coming {
-    /// What comes by `flight` into the file at `path`. Each part is waited for as long as `patience` is.
+    /// Reads the file at `path` while `flight` fills it, waiting at most `patience` for each part.
     pub fn new(flight: Arc<Flight>, path: PathBuf, patience: Duration) -> Self {
         Self { flight, path, patience, file: Arc::default() }
     }
 
-    /// Waits until the byte `at` is here, and says up to which byte all is from there on; the object's end may be
-    /// before that.
+    /// Waits for the byte at `at`. Returns the end of the available range from there, which may exceed the
+    /// object's end.
     pub async fn until(&self, at: u64) -> io::Result<u64> {
         let until = |it: &FetchProgress| match it.outcome {
             Some(Ok(())) => u64::MAX,
@@ -203,10 +204,9 @@ impl Coming {
         }
     }
 
-    /// The file, in which there is what is [here](Self::until).
+    /// The file; bytes up to the result of [`until`](Self::until) are valid.
     ///
-    /// # Errors
-    /// The disk does not give it.
+    /// # Errors The file cannot be opened.
     pub async fn file(&self) -> io::Result<Arc<File>> {
         let open = || async {
             let path = self.path.clone();

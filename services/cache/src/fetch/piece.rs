@@ -1,5 +1,5 @@
-//! What one node is asked: how large an object is, and pieces of it. What comes is verified against the hash, 16 KiB
-//! at a time, before the store has it.
+//! Requests to one node: the size of an object, and its pieces. Data is verified against the hash in units of
+//! 16 KiB before it is stored.
 
 use std::num::NonZeroU64;
 use std::time::Duration;
@@ -17,22 +17,22 @@ use tokio::time::timeout;
 
 use crate::objects::ObjectError;
 
-/// How much of a piece waits for the store, in parts of 16 KiB.
+/// The length of the queue to the store, in units of 16 KiB.
 const AHEAD: usize = 8;
 
-/// Why a node does not give what it was asked for.
+/// Why a node does not send a piece.
 #[derive(Debug)]
 pub enum PeerFault {
-    /// It does not have it.
+    /// It does not have the object.
     Lacks,
-    /// It could not be reached, or says nothing.
+    /// It is unreachable or silent.
     Silent,
     Wrong,
-    /// It is this node that cannot keep it.
+    /// This node cannot store it.
     Unkept(ObjectError),
 }
 
-/// Waits for what a node says, for so long as it may be silent.
+/// Waits for a node's message, up to the silence timeout.
 async fn heard<T>(
     silence: Duration,
     said: impl Future<Output = GetResult<T>>,
@@ -43,7 +43,7 @@ async fn heard<T>(
     }
 }
 
-/// How large the object is, which the node proves.
+/// The size of the object, with the node's proof.
 pub async fn size(
     connection: &Connection,
     hash: Hash,
@@ -53,10 +53,9 @@ pub async fn size(
     Ok(size)
 }
 
-/// Has `ranges` of the object of `size` bytes in the store.
+/// Fetches `ranges` of the object of `size` bytes into the store.
 ///
-/// # Errors
-/// Not all of it came. What did is in the store.
+/// # Errors Not all of it arrived. What did is in the store.
 pub async fn piece(
     store: &FsStore,
     connection: &Connection,

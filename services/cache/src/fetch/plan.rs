@@ -1,13 +1,12 @@
-//! What is still to come of an object, piece by piece, and which piece is asked for next.
+//! The missing pieces of an object, and their order.
 
 use std::collections::VecDeque;
 
 use iroh_blobs::protocol::{ChunkRanges, ChunkRangesExt};
 
-/// How long a piece is, in bytes; the last one of an object may be shorter.
+/// The size of a piece in bytes; the last one of an object may be shorter.
 pub const PIECE: u64 = 1 << 20;
 
-/// The plan of one object.
 #[derive(Debug)]
 pub struct FetchPlan {
     size: u64,
@@ -16,37 +15,36 @@ pub struct FetchPlan {
 }
 
 impl FetchPlan {
-    /// What is lacking of an object of `size` bytes, of which `here` is here.
+    /// The plan for an object of `size` bytes, of which the chunks `here` are on this node.
     pub fn new(size: u64, here: &ChunkRanges) -> Self {
         let lacks = |piece: &u64| !lacking(*piece, size, here).is_empty();
         let waiting = (0..size.div_ceil(PIECE)).filter(lacks).collect();
         Self { size, waiting, asked: 0 }
     }
 
-    /// The object's size in bytes.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// A piece that nobody was asked for; it is from now on.
+    /// Takes a piece that is not requested yet.
     pub fn take(&mut self) -> Option<u64> {
         let piece = self.waiting.pop_front()?;
         self.asked += 1;
         Some(piece)
     }
 
-    /// A piece that was asked for is here.
+    /// Marks a requested piece as received.
     pub fn came(&mut self) {
         self.asked -= 1;
     }
 
-    /// A piece that was asked for does not come: it is the next for somebody else.
+    /// Returns a requested piece that failed: it is the next to be requested again.
     pub fn back(&mut self, piece: u64) {
         self.asked -= 1;
         self.waiting.push_front(piece);
     }
 
-    /// Somebody waits for the byte at `at`: its piece is the next, if nobody was asked for it.
+    /// Moves the piece with the byte `at` to the front, if it is not requested yet.
     pub fn sooner(&mut self, at: u64) {
         let found = self.waiting.iter().position(|piece| *piece == at / PIECE);
         if let Some(piece) = found.and_then(|found| self.waiting.remove(found)) {
@@ -54,13 +52,13 @@ impl FetchPlan {
         }
     }
 
-    /// How many pieces nobody was asked for.
+    /// The number of pieces that are not requested yet.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// How many bytes there has to be room for, and for how many it is to be made, where there is none: so far ahead
-    /// as what has come and was verified. A size can be proved by who has made up the rest of the object.
+    /// The bytes of room that are required, and that should be made if there are fewer: twice the received and
+    /// verified data at most, because a malicious node can prove a size without having the object.
     pub fn room(&self) -> (u64, u64) {
         let begun = self.size.div_ceil(PIECE) - self.waiting.len() as u64;
         let came = begun - self.asked as u64;
@@ -73,16 +71,16 @@ impl FetchPlan {
     }
 }
 
-/// What is lacking of a piece of an object of `size` bytes, of which `here` is here.
+/// The missing chunks of a piece of an object of `size` bytes, of which `here` is on this node.
 pub fn lacking(piece: u64, size: u64, here: &ChunkRanges) -> ChunkRanges {
     let start = piece.saturating_mul(PIECE);
     &ChunkRanges::bytes(start..start.saturating_add(PIECE).min(size)) - here
 }
 
-/// Up to which byte, and without it, all is here from the byte `at` on; `at` itself if that one is not.
+/// The end of the available range from byte `at`; `at` itself if that byte is missing.
 pub fn here_until(at: u64, here: &ChunkRanges) -> u64 {
     let bytes = |chunk: u64| chunk.saturating_mul(1024);
-    // A start, an end, and so on; the last end may be open.
+    // Pairs of start and end; the last end may be open.
     for run in here.boundaries().chunks(2) {
         let end = run.get(1).map_or(u64::MAX, |end| bytes(end.0));
         if bytes(run[0].0) <= at && at < end {
@@ -98,7 +96,7 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
-    /// Some runs of chunks of the first 5000.
+    /// Runs of chunks within the first 5000.
     fn here() -> impl Strategy<Value = ChunkRanges> {
         let runs = prop::collection::vec((0u64..5000, 0u64..2000), 0..5);
         runs.prop_map(|runs| {
@@ -113,7 +111,7 @@ mod tests {
     }
 
     proptest! {
-        /// Together the pieces lack what the object does, chunk by chunk.
+        /// Together, the pieces lack exactly the missing chunks of the object.
         #[test]
         fn pieces_lack_what_is_not_here(size in 0u64..5_000_000, here in here()) {
             let mut plan = FetchPlan::new(size, &here);
@@ -131,7 +129,7 @@ mod tests {
             }
         }
 
-        /// There is room for all that was asked for, and never for more than twice that.
+        /// There is room for all requested pieces, and never for more than twice the received data.
         #[test]
         fn room_as_it_comes(size in 0u64..9_000_000, here in here(), fails in prop::collection::vec(any::<bool>(), 30)) {
             let mut plan = FetchPlan::new(size, &here);
@@ -157,13 +155,13 @@ mod tests {
             prop_assert!(!goes_on);
         }
 
-        /// Whatever happens to pieces, each comes once, and none is forgotten.
+        /// For any sequence of events, each piece arrives once, and none is forgotten.
         #[test]
         fn each_piece_once(steps in prop::collection::vec((0u8..4, 0u64..8), 0..60)) {
             let mut plan = FetchPlan::new(8 * PIECE, &ChunkRanges::empty());
             let (mut asked, mut came) = (vec![], BTreeSet::new());
             let mut end = vec![];
-            // In the end all that was asked for comes, and the rest.
+            // In the end all requested pieces arrive, and the rest.
             for _ in 0..8 {
                 end.extend([(1, 0), (0, 0), (1, 0)]);
             }

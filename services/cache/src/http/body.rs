@@ -1,4 +1,4 @@
-//! Bodies: bytes of an object, read while they are sent, and what stands between several parts of it.
+//! Response bodies: ranges of an object, read while they are sent, and multipart delimiters.
 
 use std::fs::File;
 use std::io;
@@ -17,7 +17,7 @@ use super::range::ByteRange;
 use crate::counters::CacheCounters;
 use crate::objects::ObjectContent;
 
-/// How much of a file is read at once, in bytes: all that a connection holds of it.
+/// The read size in bytes: the only buffer of a connection.
 const PIECE: u64 = 256 << 10;
 
 enum Part {
@@ -27,22 +27,21 @@ enum Part {
 
 pub struct BodyParts {
     parts: Vec<Part>,
-    /// The kind of several parts, with what stands between them.
+    /// The content type of a multipart body, with its boundary.
     pub kind: Option<String>,
 }
 
 impl BodyParts {
-    /// The bytes of one span, which may be empty.
+    /// A single range, which may be empty.
     pub fn one(span: ByteRange) -> Self {
         Self { parts: vec![Part::Bytes(span)], kind: None }
     }
 
-    /// Several spans of an object of `size` and `kind` (RFC 9110, section 14.6).
+    /// Several ranges of an object of `size` and `kind` (RFC 9110, section 14.6).
     ///
-    /// # Errors
-    /// The kernel gives no random bytes.
+    /// # Errors The kernel provides no random bytes.
     pub fn several(spans: &[ByteRange], size: u64, kind: &str) -> io::Result<Self> {
-        // Nobody who makes an object knows what will stand between its parts.
+        // The boundary must be unpredictable for the author of an object.
         let random = random::<16>().map_err(io::Error::other)?;
         let boundary: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
         let mut parts = vec![];
@@ -58,7 +57,7 @@ impl BodyParts {
         Ok(Self { parts, kind: Some(format!("multipart/byteranges; boundary={boundary}")) })
     }
 
-    /// How long it is in bytes.
+    /// The length in bytes.
     pub fn length(&self) -> u64 {
         let length = |part: &Part| match part {
             Part::Text(text) => text.len() as u64,
@@ -67,7 +66,7 @@ impl BodyParts {
         self.parts.iter().map(length).sum()
     }
 
-    /// The bytes, if they are those of one span.
+    /// The range, if there is only one.
     pub fn only(&self) -> Option<ByteRange> {
         match self.parts[..] {
             [Part::Bytes(span)] => Some(span),
@@ -75,7 +74,7 @@ impl BodyParts {
         }
     }
 
-    /// Makes it of `content`. What is sent is counted.
+    /// Streams `content`, and counts the sent bytes.
     pub fn body(self, content: ObjectContent, counters: Arc<CacheCounters>) -> Body {
         if let (ObjectContent::Memory(bytes), [Part::Bytes(span)]) = (&content, &self.parts[..]) {
             counters.http_bytes.add(span.length());
@@ -100,7 +99,7 @@ impl BodyParts {
                 };
                 match &read {
                     Ok(bytes) => counters.http_bytes.add(bytes.len() as u64),
-                    // Whoever asked sees that it is not the whole, for its length was said.
+                    // The client detects the truncation by the announced length.
                     Err(error) => {
                         say!("an object cannot be read to its end: {error}");
                         rest.clear();
@@ -112,7 +111,7 @@ impl BodyParts {
     }
 }
 
-/// Up to where `span` can be read now, once its first byte is here.
+/// The end of the readable part of `span`, once its first byte is here.
 async fn ready(content: &ObjectContent, span: ByteRange) -> io::Result<u64> {
     let most = span.end.min(span.start + PIECE);
     match content {
@@ -141,7 +140,7 @@ fn read_file(file: &File, span: ByteRange) -> io::Result<Bytes> {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
     }
-    // There may have been room for more.
+    // More bytes may have been read.
     bytes.truncate(length);
     Ok(bytes.into())
 }

@@ -1,27 +1,27 @@
-//! Whether a request still wants what it names, by the entity tags that it holds (RFC 9110, section 13).
+//! Evaluates conditional requests by entity tags (RFC 9110, section 13).
 
-/// What is to be done.
+/// The result of the conditions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ConditionResult {
-    /// As if there were no condition.
+    /// Respond normally.
     Proceed,
-    /// 304: it has it already.
+    /// 304: the client has the current version.
     NotModified,
-    /// 412: it wants something else than what the name stands for.
+    /// 412: a precondition failed.
     Failed,
 }
 
-/// An entity tag as it is written.
+/// An entity tag in a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Tag<'a> {
     is_weak: bool,
     opaque: &'a str,
 }
 
-/// What the fields `If-Match` and `If-None-Match`, each as one list, say of the object whose tag is `own`, without
-/// its quotation marks. A field that makes no sense matches nothing.
+/// Evaluates `If-Match` and `If-None-Match`, each as one list, for the object with the tag `own`, without
+/// quotation marks. A malformed field matches nothing.
 pub fn judge(if_match: Option<&str>, if_none_match: Option<&str>, own: &str) -> ConditionResult {
-    // RFC 9110, 13.1.1: what is weak never matches.
+    // A weak tag never matches here (RFC 9110, 13.1.1).
     let strong = |tag: &Tag| !tag.is_weak && tag.opaque == own;
     match (if_match, if_none_match) {
         (Some(field), _) if !matches(field, strong) => ConditionResult::Failed,
@@ -30,14 +30,14 @@ pub fn judge(if_match: Option<&str>, if_none_match: Option<&str>, own: &str) -> 
     }
 }
 
-/// Whether the field `If-Range` lets the request have a part: it names this very object. A date never does, for
+/// Whether `If-Range` permits a partial response: it must name this very object. A date never does, because
 /// objects have none.
 pub fn may_have_part(if_range: &str, own: &str) -> bool {
     let tag = take(if_range.trim());
     tag.is_some_and(|(tag, rest)| rest.is_empty() && !tag.is_weak && tag.opaque == own)
 }
 
-/// Whether the field is `*`, or a list with a tag that `is_it`.
+/// Whether the field is `*`, or a list with a tag for which `is_it` is true.
 fn matches(field: &str, is_it: impl Fn(&Tag) -> bool) -> bool {
     let blank = [' ', '\t', ','];
     let mut rest = field.trim_matches(blank);
@@ -57,7 +57,7 @@ fn matches(field: &str, is_it: impl Fn(&Tag) -> bool) -> bool {
     found
 }
 
-/// The tag that `text` begins with, and what follows it. A comma may be part of a tag.
+/// The first tag of `text`, and the rest. A tag may contain commas.
 fn take(text: &str) -> Option<(Tag<'_>, &str)> {
     let (is_weak, quoted) = match text.strip_prefix("W/") {
         Some(rest) => (true, rest),
@@ -93,7 +93,7 @@ mod tests {
             (Some("W/\"a\""), None, Failed),
             (Some("\"b\""), None, Failed),
             (Some(""), None, Failed),
-            // The first of the two is looked at first (13.2.2).
+            // `If-Match` is evaluated first (13.2.2).
             (Some("\"b\""), Some("\"a\""), Failed),
             (Some("\"a\""), Some("\"a\""), NotModified),
         ] {

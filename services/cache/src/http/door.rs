@@ -1,5 +1,5 @@
-//! Connections over HTTP: so many at a time, and few of one client; who is silent or does not read is let go. Who was
-//! refused before all of the request was read is heard out for a while, so that it can read why.
+//! HTTP connections: limited in total and per client, with timeouts for silence and for unread data. After an
+//! early refusal the rest of the request is read for a while, so that the client can read the response.
 
 use std::io;
 use std::sync::Arc;
@@ -22,22 +22,22 @@ use tokio::time::{sleep, timeout};
 use super::{ClientAddress, Gateway, router};
 use crate::limits::CacheLimits;
 
-/// The pause after the kernel could not give a connection.
+/// The pause after the kernel could not accept a connection.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// The longest head of a request, in bytes; hyper takes no less than this.
+/// The maximum size of a request's head, in bytes; hyper accepts no lower limit.
 const HEAD: usize = 16 << 10;
 
-/// How long what still comes is read and thrown away once the answer was sent (RFC 9112, section 9.6): without a byte, in
-/// all, and so many bytes at most. Clients such as curl write all of an object before they read that it was refused.
+/// How long further input is discarded after the response (RFC 9112, section 9.6): without a byte, in total,
+/// and the maximum number of bytes. Clients such as curl send the whole object before they read the refusal.
 const DISCARD_SILENCE: Duration = Duration::from_secs(2);
 const DISCARD_TIME: Duration = Duration::from_secs(10);
 const DISCARD_BYTES: usize = 128 << 20;
 
-/// How much of it is read at once, in bytes.
+/// The read size while discarding, in bytes.
 const DISCARD_PIECE: usize = 16 << 10;
 
-/// Serves whoever connects to `listener`, for good.
+/// Accepts connections on `listener`, forever.
 pub async fn serve(listener: TcpListener, gateway: Gateway, limits: CacheLimits) {
     let connected = ClientLimit::new(limits.http, limits.http_of_one);
     let counters = Arc::clone(&gateway.counters);
@@ -70,7 +70,7 @@ async fn converse(
     limits: CacheLimits,
 ) {
     let _ = stream.set_nodelay(true);
-    // What is sent and not taken for so long ends the connection (tcp(7)).
+    // A connection ends if sent data is not acknowledged for this long (tcp(7)).
     let unread = u32::try_from(limits.unread.as_millis()).unwrap_or(u32::MAX);
     let _ = set_tcp_user_timeout(&stream, unread);
     let router = TowerToHyperService::new(router);
@@ -83,13 +83,13 @@ async fn converse(
         .header_read_timeout(limits.head)
         .max_buf_size(HEAD)
         .serve_connection(TokioIo::new(&mut stream), service);
-    // Whoever breaks the connection knows why.
+    // The error concerns the client only.
     let _ = served.await;
     let _ = timeout(DISCARD_TIME, discard(&mut stream)).await;
 }
 
-/// Says that nothing more is sent, and reads what the client still sends. To close a connection with bytes that nobody has
-/// read would reset it, and the client could lose the answer.
+/// Shuts down sending, and discards further input. Closing a connection with unread input would reset it, and
+/// the client could lose the response.
 async fn discard(stream: &mut TcpStream) -> io::Result<()> {
     stream.shutdown().await?;
     let (mut piece, mut discarded) = (vec![0; DISCARD_PIECE], 0);

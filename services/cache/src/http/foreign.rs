@@ -1,15 +1,15 @@
-//! Requests that a web page of somebody else has the browser of a device here make. Pure.
+//! Detects cross-site requests: those that a foreign web page makes through a local browser. Pure.
 //!
-//! The page is to learn nothing of what the box has but what an operator has made public, so nobody is asked for its sake.
-//! Over plain HTTP browsers say of a picture or a film not whose page shows it, but of a script's request they do.
+//! A foreign page may learn of public objects only, so no other node is asked for its requests. Over plain
+//! HTTP, browsers mark requests of scripts, but not those for images and videos.
 
 use axum::http::header::{HOST, ORIGIN};
 use axum::http::{HeaderMap, HeaderName};
 
-/// Where a request comes from, in the words of the browser (Fetch Metadata Request Headers, W3C).
+/// The browser's classification of a request's origin (Fetch Metadata Request Headers, W3C).
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Whether a page of another host, or of another port, has it made.
+/// Whether a page of another host or port has made the request.
 pub fn is_foreign(headers: &HeaderMap) -> bool {
     if headers.get_all(SEC_FETCH_SITE).iter().any(|site| site == "cross-site") {
         return true;
@@ -47,7 +47,7 @@ mod tests {
         ] {
             assert_eq!(is(name, value), is_so, "{name}: {value}");
         }
-        // One that is ours does not make up for another.
+        // A local origin does not outweigh a foreign one.
         let mut headers = HeaderMap::new();
         headers.insert(HOST, "localhost".parse().unwrap());
         headers.append(ORIGIN, "http://localhost".parse().unwrap());

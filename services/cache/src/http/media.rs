@@ -1,11 +1,11 @@
-//! What a name says of the kind of its content.
+//! Content types by file name extension.
 
-/// Of what nothing is known.
+/// The type of unknown extensions.
 pub const UNKNOWN: &str = "application/octet-stream";
 
-/// Kinds by the end of a name. Whoever knows a hash chooses the name, so what a browser runs is not among them:
-/// HTML, SVG, scripts and MPD, which browsers show as any XML, are offered as files. WebAssembly runs only where a script
-/// loads it.
+/// Types by extension. The client chooses the name, so types with active content are left out: HTML, SVG,
+/// scripts and MPD, which browsers display like any XML, are offered as downloads. WebAssembly runs only if a
+/// script loads it.
 const KINDS: &[(&str, &str)] = &[
     ("aac", "audio/aac"),
     ("avif", "image/avif"),
@@ -42,7 +42,7 @@ const KINDS: &[(&str, &str)] = &[
     ("zst", "application/zstd"),
 ];
 
-/// The kind of what is called `name`.
+/// The content type of `name`.
 pub fn kind(name: &str) -> &'static str {
     let last = name.rsplit('/').next().unwrap_or_default();
     let ending = last.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase());

@@ -1,4 +1,4 @@
-//! The gateway: objects over HTTP, for whoever is let to the port.
+//! The gateway: objects over HTTP, for all clients that may reach the port.
 
 mod body;
 mod conditions;
@@ -44,52 +44,50 @@ use crate::tokens::Tokens;
 use body::BodyParts;
 use conditions::{ConditionResult, judge, may_have_part};
 
-/// What is under a hash never changes: nobody has to ask again for a year, which is the longest that is
-/// understood everywhere.
+/// An object never changes: caches may keep it for a year, the maximum that is understood everywhere.
 const FOR_EVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 
-/// After so many seconds who was refused since too much is fetched may ask again.
+/// `Retry-After` in seconds, if too many objects are being fetched.
 const RETRY_SECONDS: &str = "5";
 
-/// What a browser may do with an answer that it shows as a page: objects come from anybody. A page that it makes itself
-/// around a picture has its own styles.
+/// The content security policy of a response, because objects come from untrusted authors. The page that a
+/// browser makes around an image has its own styles.
 const SANDBOX: HeaderValue = HeaderValue::from_static(
     "sandbox; default-src 'none'; img-src 'self'; style-src 'unsafe-inline'",
 );
 
-/// The same for the page around a film or a sound: in a sandbox Chromium does not load it. No script runs there either.
+/// The same for audio and video: Chromium does not load them in a sandbox. No script runs there either.
 const PLAYER: HeaderValue =
     HeaderValue::from_static("default-src 'none'; media-src 'self'; style-src 'unsafe-inline'");
 
-/// What a script of another web page may read of an answer with a public object, besides what it may of each (Fetch,
-/// WHATWG: CORS-safelisted response headers).
+/// The response fields that scripts of other pages may read with a public object, besides the safelisted ones
+/// (Fetch, WHATWG: CORS-safelisted response headers).
 const EXPOSED: HeaderValue = HeaderValue::from_static("Accept-Ranges, Content-Range, ETag");
 
-/// What the gateway gives out.
+/// The state of the gateway.
 #[derive(Debug, Clone)]
 pub struct Gateway {
-    /// The objects of this node; none without a disk.
+    /// The objects of this node; `None` without a disk.
     pub here: Option<Here>,
     pub counters: Arc<CacheCounters>,
 }
 
-/// The objects of this node, and how others come here.
+/// The objects of this node, and how missing ones are fetched.
 #[derive(Debug, Clone)]
 pub struct Here {
     pub objects: Arc<Objects>,
     pub fetcher: Arc<Fetcher>,
     pub names: Arc<NameCache>,
-    /// Who may put objects here.
+    /// The tokens for uploads.
     pub tokens: Arc<Tokens>,
-    /// Places for objects that are put at the same time.
+    /// Permits for concurrent uploads.
     pub puts: Arc<Semaphore>,
 }
 
 impl Here {
-    /// The object, from this node or another.
+    /// The object, from this node or another one.
     ///
-    /// # Errors
-    /// It is not to be had.
+    /// # Errors The object is unavailable.
     pub async fn find(&self, hash: Hash, counters: &CacheCounters) -> Result<Object, Missing> {
         if let Some(object) = self.objects.find(hash, counters).await? {
             counters.hits.add(1);
@@ -100,7 +98,7 @@ impl Here {
         self.objects.find(hash, counters).await?.ok_or(Missing::Nowhere)
     }
 
-    /// The object, if it is on this node, and was not removed by hand. Nobody is asked for it.
+    /// The object, if it is on this node and was not removed by an operator. No other node is asked.
     pub async fn look(&self, hash: Hash, counters: &CacheCounters) -> Result<Object, Missing> {
         if self.objects.policy().was_removed(&hash) {
             return Err(Missing::Removed);
@@ -117,11 +115,10 @@ impl Here {
         }
     }
 
-    /// As [`find`](Self::find), but a large object that comes from other nodes is read while it comes, and what was
-    /// removed here by hand does not come back. It is for `client`.
+    /// Like [`find`](Self::find), but a large object is read while it arrives, and an object that an operator
+    /// has removed is not fetched again. The fetch counts for `client`.
     ///
-    /// # Errors
-    /// It is not to be had.
+    /// # Errors The object is unavailable.
     pub async fn begin(
         &self,
         hash: Hash,
@@ -139,7 +136,7 @@ impl Here {
     }
 }
 
-/// From which address a request comes.
+/// The address of the client.
 #[derive(Debug, Clone, Copy)]
 pub struct ClientAddress(pub IpAddr);
 
@@ -151,8 +148,8 @@ pub fn router(gateway: Gateway) -> Router {
         let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
         let is_played = kind.is_some_and(|it| it.starts_with("video/") || it.starts_with("audio/"));
         let policy = if is_played { PLAYER } else { SANDBOX };
-        // A browser replaces the fields that it has stored with those of a 304 (RFC 9111, section 3.2), which does not
-        // say of what kind the object is: the stored policy has to stay.
+        // Browsers replace stored fields with those of a 304 (RFC 9111, section 3.2), which lacks the object's
+        // type: the stored policy must stay.
         if response.status() != StatusCode::NOT_MODIFIED {
             response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
         }
@@ -190,7 +187,7 @@ async fn without_name(
     object(&gateway, client, &method, &hash, UNKNOWN, &headers).await
 }
 
-/// Only the end of the name counts, which need not be UTF-8.
+/// Only the extension of the name counts; it need not be UTF-8.
 async fn with_name(
     State(gateway): State<Gateway>,
     Extension(client): Extension<ClientAddress>,
@@ -203,15 +200,15 @@ async fn with_name(
     object(&gateway, client, &method, hash, media::kind(name), &headers).await
 }
 
-/// Refuses a request that does not say, once, at which host it is directed (RFC 9112, section 3.2), or at another one: a
-/// page from elsewhere whose name leads here all of a sudden reads nothing.
+/// Refuses a request without exactly one `Host` (RFC 9112, section 3.2), or with a foreign one, against DNS
+/// rebinding.
 async fn to_this_host(request: Request, next: Next) -> Response {
     let mut hosts = request.headers().get_all(HOST).iter();
     let (host, second) = (hosts.next(), hosts.next());
     if second.is_some() || (host.is_none() && request.version() == Version::HTTP_11) {
         return plain(StatusCode::BAD_REQUEST, "a request has the field `Host` once");
     }
-    // A client may have the host in the first line, too.
+    // The host may be in the request line, too.
     let target = request.uri().authority().map(Authority::as_str);
     let host = host.map(|it| it.to_str().unwrap_or_default());
     if !host.into_iter().chain(target).all(is_ours) {
@@ -252,7 +249,7 @@ async fn of_hash(
 ) -> Response {
     let own = hash.to_hex().to_string();
     let [if_match, if_none_match] = [IF_MATCH, IF_NONE_MATCH].map(|name| list(headers, &name));
-    // What the hash stands for is known without looking at it.
+    // The entity tag follows from the hash, without a look at the object.
     match judge(if_match.as_deref(), if_none_match.as_deref(), &own) {
         ConditionResult::Proceed => {}
         ConditionResult::NotModified => return about(StatusCode::NOT_MODIFIED, &own, no_length()),
@@ -284,7 +281,7 @@ fn answer(
 ) -> Response {
     let size = object.size;
     let range = list(headers, &RANGE).filter(|_| {
-        // Only GET has parts (RFC 9110, 14.2), and only of what the request knows.
+        // Ranges apply to GET only (RFC 9110, 14.2), and only if `If-Range` matches.
         let if_range = list(headers, &IF_RANGE);
         method == Method::GET && if_range.is_none_or(|field| may_have_part(&field, own))
     });
@@ -322,7 +319,7 @@ fn answer(
     response
 }
 
-/// An answer about the object itself.
+/// A response about the object itself.
 fn about(code: StatusCode, own: &str, body: Body) -> Response {
     let mut response = Response::new(body);
     *response.status_mut() = code;
@@ -334,7 +331,7 @@ fn about(code: StatusCode, own: &str, body: Body) -> Response {
     response
 }
 
-/// Nothing, of which no length is told: `Content-Length` of a 304 would be that of the object (RFC 9110, section 8.6).
+/// An empty body of unknown length: `Content-Length` of a 304 would be the object's (RFC 9110, section 8.6).
 fn no_length() -> Body {
     Body::from_stream(futures_util::stream::empty::<Result<Bytes, Infallible>>())
 }
@@ -361,7 +358,7 @@ fn refuse(missing: &Missing) -> Response {
     response
 }
 
-/// One line for a person. Nobody keeps it: it may be otherwise the next time.
+/// A plain-text line for humans. It is not cached, because the state may change.
 fn plain(code: StatusCode, why: &str) -> Response {
     let mut response = Response::new(Body::from(format!("{why}\n")));
     *response.status_mut() = code;
@@ -378,7 +375,7 @@ fn put(response: &mut Response, name: HeaderName, value: &str) {
     }
 }
 
-/// A field that may be there several times, as one list (RFC 9110, section 5.3).
+/// A field that may be repeated, as one list (RFC 9110, section 5.3).
 fn list(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     let mut values = headers.get_all(name).iter().peekable();
     values.peek()?;
@@ -386,7 +383,7 @@ fn list(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     Some(texts.join(", "))
 }
 
-/// A hash in the one form that it has here.
+/// Parses a hash in its canonical form.
 pub fn parse(text: &str) -> Option<Hash> {
     let digits = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     let is_one = text.len() == 64 && text.bytes().all(digits);

@@ -1,4 +1,4 @@
-//! Names over HTTP: what the name stands for now, for as long as that is sure to hold.
+//! Names over HTTP: the current object of a name, cacheable while the name is certain to be valid.
 
 use axum::extract::{Extension, Path, State};
 use axum::http::header::CACHE_CONTROL;
@@ -9,7 +9,7 @@ use octet_node::control::PublicKey;
 use super::{ClientAddress, Gateway, foreign, media, object, plain, put};
 use crate::names::{self, Asker, NamePath, Unresolved};
 
-/// For how many seconds nobody has to ask again, at most: then a name that is published anew is seen.
+/// The maximum cache lifetime in seconds, so that a republished name is noticed.
 const KEPT: u64 = 60;
 
 pub(super) async fn named(
@@ -38,7 +38,7 @@ pub(super) async fn named(
     };
     let hash = record.entry().hash.to_hex().to_string();
     let mut response = object(&gateway, client, &method, &hash, kind, &headers).await;
-    // It is the name that may stand for something else, and errors are kept by nobody.
+    // A name may change its object, and errors are never cached.
     if response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED {
         let left = record.entry().expires.saturating_sub(names::now()).min(KEPT);
         put(&mut response, CACHE_CONTROL, &format!("public, max-age={left}, must-revalidate"));

@@ -1,4 +1,4 @@
-//! Objects that are put over HTTP, with a token.
+//! Uploads over HTTP, with a token.
 
 use std::io;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use crate::names::now;
 use crate::objects::ObjectError;
 use crate::policy::ObjectKind;
 
-/// How long a part of the body may take.
+/// The timeout for each part of the body.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Keeps the body as an object, which may go when room is needed, and says where it is.
+/// Stores the body as an evictable object, and returns its location.
 pub(super) async fn put_object(State(gateway): State<Gateway>, request: Request) -> Response {
     gateway.counters.http_requests.add(1);
     let Some(here) = &gateway.here else {

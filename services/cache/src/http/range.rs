@@ -1,42 +1,40 @@
-//! Which bytes of an object a request wants (RFC 9110, section 14).
+//! Range requests (RFC 9110, section 14).
 
-/// How many parts one answer has at most; who wants more gets the whole.
+/// The maximum number of parts; above it, the whole object is sent.
 pub const MAX: usize = 32;
 
-/// Bytes of an object: from `start` on, up to and without `end`. There is at least one.
+/// A non-empty range of bytes, from `start` up to but excluding `end`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ByteRange {
-    /// The first byte.
     pub start: u64,
-    /// The first byte after it.
     pub end: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RequestedRange {
-    /// All of it: nothing else was asked for, or in a way that is to be ignored.
+    /// The whole object: there is no range, or one that must be ignored.
     Whole,
-    /// These parts, in the order in which they were asked for.
+    /// These ranges, in the requested order.
     Parts(Vec<ByteRange>),
-    /// Parts that it does not have.
+    /// No satisfiable range.
     Nothing,
 }
 
-/// One range as it is written.
+/// A range as written.
 enum Spec {
     From(u64, Option<u64>),
     Last(u64),
 }
 
 impl ByteRange {
-    /// How many bytes these are.
+    /// The length in bytes.
     pub fn length(self) -> u64 {
         self.end - self.start
     }
 }
 
-/// What the field `Range` asks for of an object of `size` bytes. A field that makes no sense is ignored, as the
-/// RFC has it; so are parts that are more together than the whole, which nobody asks for in earnest.
+/// Evaluates the field `Range` for an object of `size` bytes. A malformed field is ignored, as the RFC
+/// requires; so are ranges that exceed the whole object in total.
 pub fn wanted(field: &str, size: u64) -> RequestedRange {
     let Some(specs) = parse(field) else { return RequestedRange::Whole };
     let spans: Vec<ByteRange> = specs.iter().filter_map(|spec| spec.of(size)).collect();
@@ -50,7 +48,7 @@ pub fn wanted(field: &str, size: u64) -> RequestedRange {
     }
 }
 
-/// The ranges of a field, of which there is at least one.
+/// The ranges of a field; at least one.
 fn parse(field: &str) -> Option<Vec<Spec>> {
     let (unit, set) = field.split_once('=')?;
     if !unit.trim().eq_ignore_ascii_case("bytes") {
@@ -76,7 +74,7 @@ impl Spec {
         }
     }
 
-    /// The bytes that an object of `size` has of it.
+    /// The bytes of the range within an object of `size`.
     fn of(&self, size: u64) -> Option<ByteRange> {
         let (start, end) = match *self {
             Self::From(first, last) => {
@@ -88,7 +86,7 @@ impl Spec {
     }
 }
 
-/// Digits as a number; one that is too large is larger than every object.
+/// Parses a number; one that overflows is larger than any object.
 fn number(digits: &str) -> Option<u64> {
     let all_digits = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     all_digits.then(|| digits.parse().unwrap_or(u64::MAX))
@@ -105,7 +103,7 @@ mod tests {
 
     #[test]
     fn as_the_rfc_has_it() {
-        // The examples of RFC 9110, 14.1.2, and what is beside them.
+        // The examples of RFC 9110, 14.1.2, and variations.
         for (field, expected) in [
             ("bytes=0-499", parts(&[(0, 500)])),
             ("bytes=500-999", parts(&[(500, 1000)])),
@@ -117,7 +115,7 @@ mod tests {
             ("Bytes=,1-1,,", parts(&[(1, 2)])),
             ("bytes=-20000", parts(&[(0, 10000)])),
             ("bytes=9999-99999999999999999999999", parts(&[(9999, 10000)])),
-            // What the object has of them.
+            // The satisfiable part of the ranges.
             ("bytes=10000-,0-0", parts(&[(0, 1)])),
             ("bytes=10000-", RequestedRange::Nothing),
             ("bytes=-0", RequestedRange::Nothing),
@@ -151,7 +149,7 @@ mod tests {
         assert_eq!(wanted(&field(MAX + 1), 10000), RequestedRange::Whole);
     }
 
-    /// A range as a test makes it, and whether a byte of an object of `size` is one of it.
+    /// A generated range, with a membership test for bytes of an object of `size`.
     #[derive(Debug, Clone)]
     enum Made {
         Both(u64, u64),
@@ -187,7 +185,7 @@ mod tests {
     }
 
     proptest! {
-        /// Byte by byte the same as who counts them one by one.
+        /// The result equals a byte-by-byte membership test.
         #[test]
         fn the_bytes_that_were_asked_for(
             all in prop::collection::vec(made(), 1..6), size in 0u64..60, space in "[ \t]{0,2}",

@@ -1,7 +1,7 @@
-//! After a start the policy and the store agree again, whatever was being done when the unit was killed.
+//! Reconciles policy and store after a start, because the unit may have been killed during a change.
 //!
-//! The policy is changed first. So what it does not know was never answered to anybody, unless it is of a time before
-//! there was a policy, or its file was lost: what is whole and has a tag is kept then, and pinned.
+//! The policy is changed first, so an object that it does not know was never acknowledged, unless it predates
+//! the policy or the policy's file was lost: complete objects with a tag are then kept, and pinned.
 
 use std::collections::HashSet;
 use std::pin::pin;
@@ -43,7 +43,7 @@ impl Objects {
                 }
             }
         }
-        // What has no tag: parts of what was being fetched stay, what was being added goes.
+        // Without a tag: parts of fetches stay, remains of additions are deleted.
         let mut is_untidy = false;
         for hash in self.store.blobs().list().hashes().await.map_err(broken)? {
             if tagged.contains(&hash) {
@@ -54,7 +54,7 @@ impl Objects {
                 _ => is_untidy = true,
             }
         }
-        // The quota may be another than it was.
+        // The quota may have changed.
         let excess = self.policy.excess();
         if excess > 0 {
             self.evict(excess).await?;

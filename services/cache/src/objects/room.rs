@@ -1,4 +1,4 @@
-//! Room for what comes: within the quota, and above what stays free of the disk. What is loose goes for it.
+//! Makes room within the quota and the free disk space by evicting loose objects.
 
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
@@ -10,11 +10,11 @@ use tokio::task::spawn_blocking;
 use super::{ObjectError, Objects, broken, name};
 use crate::policy::{Claim, ObjectKind, cost};
 
-/// How often room is made that others take.
+/// The number of retries if the room is taken by others.
 const TRIES: usize = 8;
 
 impl Objects {
-    /// Sees that the disk has room for `more` bytes.
+    /// Checks that the disk has room for `more` bytes.
     pub fn room(&self, more: u64) -> Result<(), ObjectError> {
         let (free, reserve) = self.disk()?;
         match free < reserve.saturating_add(more) {
@@ -23,7 +23,7 @@ impl Objects {
         }
     }
 
-    /// Bytes that are free, and that stay so.
+    /// The free bytes, and the reserved ones.
     fn disk(&self) -> Result<(u64, u64), ObjectError> {
         let stat = statvfs(&self.folder).map_err(broken)?;
         let bytes = |blocks: u64| blocks.saturating_mul(stat.f_frsize);
@@ -32,7 +32,7 @@ impl Objects {
         Ok((free, (all / self.reserve.share.max(1)).min(self.reserve.most)))
     }
 
-    /// Sees that an object of `size` bytes can be here, if all that is loose goes for it.
+    /// Checks that an object of `size` bytes fits, if all loose objects are evicted.
     pub fn may_hold(&self, size: u64) -> Result<(), ObjectError> {
         let (free, reserve) = self.disk()?;
         let lacks_on_disk = reserve.saturating_add(cost(size)).saturating_sub(free);
@@ -43,10 +43,9 @@ impl Objects {
         }
     }
 
-    /// Sees that `claim` is enough for `seen` bytes of an object, of which some are on the disk.
+    /// Extends `claim` to `seen` bytes of an object, some of which are on disk.
     ///
-    /// # Errors
-    /// There is no room for it.
+    /// # Errors There is no room for it.
     pub async fn measure(&self, claim: &mut Claim, seen: u64) -> Result<(), ObjectError> {
         let wanted = cost(seen);
         if wanted <= claim.bytes() {
@@ -55,10 +54,9 @@ impl Objects {
         self.claim(claim, wanted - claim.bytes()).await
     }
 
-    /// Gives `claim` room for `more` bytes; what is loose goes if there is none.
+    /// Extends `claim` by `more` bytes, evicting loose objects if necessary.
     ///
-    /// # Errors
-    /// There is none, even so; then nothing has gone for it.
+    /// # Errors There is not enough room; nothing was evicted then.
     pub async fn claim(&self, claim: &mut Claim, more: u64) -> Result<(), ObjectError> {
         for _ in 0..TRIES {
             if self.room(more).is_ok() && self.policy.grow(claim, more) == 0 {
@@ -93,16 +91,16 @@ impl Objects {
         }
     }
 
-    /// Lets so much go that `lacks` bytes are free. Whoever calls it holds `changing`.
+    /// Evicts until `lacks` bytes are free. The caller holds `changing`.
     pub(super) async fn evict(&self, lacks: u64) -> Result<(), ObjectError> {
-        // What is there in part is of no use to anybody yet.
+        // Parts of abandoned fetches go first.
         let lacks = lacks.saturating_sub(self.policy.drop_parts());
         let policy = Arc::clone(&self.policy);
         let gone = spawn_blocking(move || policy.choose(lacks)).await.map_err(broken)??;
         self.let_go(gone).await
     }
 
-    /// Has the store let go of what the policy says is leaving. Whoever calls it holds `changing`.
+    /// Deletes from the store what the policy has evicted. The caller holds `changing`.
     pub(super) async fn let_go(&self, these: Vec<Hash>) -> Result<(), ObjectError> {
         for hash in &these {
             self.store.tags().delete(name(*hash)).await.map_err(broken)?;
@@ -115,10 +113,9 @@ impl Objects {
         spawn_blocking(move || policy.gone(&these)).await.map_err(broken)?
     }
 
-    /// Has an object stay, or lets it go when it is its turn. Whether it is here.
+    /// Pins or unpins an object. Returns whether it is on this node.
     ///
-    /// # Errors
-    /// The disk does not take it.
+    /// # Errors Writing fails.
     pub async fn pin(&self, hash: Hash, is_pinned: bool) -> Result<bool, ObjectError> {
         let _changing = self.changing.lock().await;
         let policy = Arc::clone(&self.policy);
@@ -130,10 +127,9 @@ impl Objects {
         spawn_blocking(change).await.map_err(broken)?
     }
 
-    /// Has web pages of others read an object that is here, or not any more. Whether it is here.
+    /// Makes an object public for foreign web pages, or ends that. Returns whether it is on this node.
     ///
-    /// # Errors
-    /// So many are public already, or the disk does not take it.
+    /// # Errors The maximum number of public objects is reached, or writing fails.
     pub async fn set_public(&self, hash: Hash, is_public: bool) -> Result<bool, ObjectError> {
         let _changing = self.changing.lock().await;
         let policy = Arc::clone(&self.policy);
@@ -141,11 +137,9 @@ impl Objects {
         spawn_blocking(change).await.map_err(broken)?
     }
 
-    /// Removes an object, also what has come of it in part. Whether all of it was here; it is known to be removed, either
-    /// way.
+    /// Removes an object or a part of it, and remembers the removal. Returns whether the object was complete.
     ///
-    /// # Errors
-    /// The disk does not take it.
+    /// # Errors Writing fails.
     pub async fn remove(&self, hash: Hash) -> Result<bool, ObjectError> {
         let _changing = self.changing.lock().await;
         let policy = Arc::clone(&self.policy);
@@ -157,10 +151,10 @@ impl Objects {
         Ok(was_here)
     }
 
-    /// What came of `hash` stays until room is needed.
+    /// Keeps the partial data of `hash` until room is needed.
     pub fn given_up(&self, hash: Hash) {
         let path = self.paths.path.data_path(&hash);
-        // Without a file there is nothing that takes room.
+        // Without a file there is nothing to account.
         if let Ok(file) = path.metadata() {
             self.policy.part(hash, cost(file.blocks() * 512));
         }

@@ -1,5 +1,5 @@
-//! Blobs that nothing names any more are let go of. The store does that by itself, in turns, and here a turn begins
-//! when somebody asks for one: it has no call that deletes one blob.
+//! Deletes unreferenced blobs. The store only does that in its garbage collection, which is triggered here on
+//! demand, because it has no call to delete one blob.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,10 +11,10 @@ use tokio::sync::watch;
 
 use super::{ObjectError, broken};
 
-/// The pause between two turns: who asks waits no longer for one.
+/// The pause between two collections, and the maximum delay of a request.
 const RETRY_DELAY: Duration = Duration::from_millis(1);
 
-/// What a turn is about: its number, and what is spared though no tag names it.
+/// The number of a collection, and the blobs to spare without a tag.
 type Asked = (u64, Vec<Hash>);
 
 #[derive(Debug)]
@@ -24,12 +24,12 @@ pub struct Sweeper {
 }
 
 impl Sweeper {
-    /// A sweeper, and what makes the store listen to it.
+    /// A sweeper, and the store's configuration for it.
     pub fn new() -> (Self, GcConfig) {
         let (asked, asks) = watch::channel((0, vec![]));
         let (finished, done) = watch::channel(0);
         let (finished, current) = (Arc::new(finished), Arc::new(AtomicU64::new(0)));
-        // The store calls it before each turn, so the one before has ended then.
+        // The store calls this before each collection, when the previous one has ended.
         let next: ProtectCb = Arc::new(move |live| {
             let before = current.load(Ordering::Relaxed);
             finished.send_replace(before);
@@ -46,10 +46,9 @@ impl Sweeper {
         (Self { asked, done }, GcConfig { interval: RETRY_DELAY, add_protected: Some(next) })
     }
 
-    /// Has everything go that no tag names, but `spared`, and waits for that.
+    /// Deletes all blobs without a tag, except `spared`, and waits for that.
     ///
-    /// # Errors
-    /// The store does not do that any more.
+    /// # Errors The store's collection has ended.
     pub async fn sweep(&self, spared: Vec<Hash>) -> Result<(), ObjectError> {
         let mut number = 0;
         self.asked.send_modify(|asked| {

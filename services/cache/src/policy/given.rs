@@ -1,4 +1,4 @@
-//! How many bytes of which object were given to which other node: for accounts that nobody keeps yet.
+//! The bytes of each object that were sent to each node, for later accounting.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,17 +6,17 @@ use iroh_blobs::Hash;
 
 use super::rows::RowChange;
 
-/// How many rows are kept. The one of the fewest bytes goes first.
+/// The maximum number of rows. The one with the fewest bytes is dropped first.
 const MAX: usize = 4096;
 
-/// The name of a row: to whom, of what.
+/// The key of a row: the node's service, and the object.
 type Name = ([u8; 32], Hash);
 
 #[derive(Debug, Default)]
 pub struct ServedBytes {
     rows: BTreeMap<Name, u64>,
     by_bytes: BTreeSet<(u64, Name)>,
-    /// Those that are not on the disk as they are here.
+    /// The rows that differ from those on disk.
     changed: BTreeSet<Name>,
 }
 
@@ -47,13 +47,13 @@ impl ServedBytes {
         self.changed.insert(name);
     }
 
-    /// All to one, and of how many objects.
+    /// The bytes sent to one node, and the number of objects.
     pub fn to(&self, to: &[u8; 32]) -> (u64, usize) {
         let own = self.rows.iter().filter(|((one, _), _)| one == to);
         own.fold((0, 0), |(bytes, count), (_, more)| (bytes + more, count + 1))
     }
 
-    /// What is to be kept.
+    /// The changes to store.
     pub fn changes(&self) -> Vec<RowChange> {
         let change = |name: &Name| match self.rows.get(name) {
             Some(bytes) => RowChange::Given(name.0, name.1, *bytes),

@@ -8,27 +8,27 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
-/// Hits beyond these do not count.
+/// Further hits do not count.
 const MAX_HITS: u8 = 3;
 
-/// The small queue has this part of all, one in so many.
+/// The share of the small queue: one part in this many.
 const SMALL: u64 = 10;
 
-/// Ghosts: as many as there are objects, within these bounds.
+/// The bounds of the number of ghosts, which otherwise equals that of objects.
 const GHOSTS: (usize, usize) = (64, 1 << 16);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Queue {
     Small,
-    /// What was asked for again.
+    /// Objects that were requested again.
     Main,
 }
 
-/// The place of an object: of two in one queue, the one with the lower number goes first.
+/// The position of an object: within a queue, the lowest number is evicted first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueuePosition {
     pub queue: Queue,
-    /// At which number. No two objects have the same.
+    /// Unique among all objects.
     pub number: u64,
 }
 
@@ -39,14 +39,14 @@ struct Slot {
     place: QueuePosition,
 }
 
-/// What is to go, and what has another place now.
+/// The evicted objects, and those that changed their position.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Eviction<K> {
     pub gone: Vec<K>,
     pub moved: Vec<(K, QueuePosition)>,
 }
 
-/// The queues of all objects that may go.
+/// The queues of all evictable objects.
 #[derive(Debug)]
 pub struct Queues<K> {
     capacity: u64,
@@ -61,7 +61,7 @@ pub struct Queues<K> {
 }
 
 impl<K: Copy + Eq + Hash> Queues<K> {
-    /// Nothing yet, of what may cost `capacity` together.
+    /// Empty queues for a total cost of `capacity`.
     pub fn new(capacity: u64) -> Self {
         Self {
             capacity,
@@ -76,30 +76,29 @@ impl<K: Copy + Eq + Hash> Queues<K> {
         }
     }
 
-    /// From now on they may cost so much.
     pub fn set_capacity(&mut self, capacity: u64) {
         self.capacity = capacity;
     }
 
-    /// What all of them cost.
+    /// The total cost.
     pub fn cost(&self) -> u64 {
         self.cost
     }
 
-    /// Puts one where it was.
+    /// Restores an object at its position.
     pub fn restore(&mut self, key: K, cost: u64, place: QueuePosition) {
         self.leave(&key);
         self.next = self.next.max(place.number + 1);
         self.put(key, Slot { cost, hits: 0, place });
     }
 
-    /// The place that one will have that comes now.
+    /// The position of a new object.
     pub fn place_of_new(&self, key: &K) -> QueuePosition {
         let queue = if self.ghosts.contains_key(key) { Queue::Main } else { Queue::Small };
         QueuePosition { queue, number: self.next }
     }
 
-    /// Puts one at its [place](Self::place_of_new).
+    /// Inserts an object at its [position](Self::place_of_new).
     pub fn enter(&mut self, key: K, cost: u64) {
         let place = self.place_of_new(&key);
         if let Some(age) = self.ghosts.remove(&key) {
@@ -114,7 +113,7 @@ impl<K: Copy + Eq + Hash> Queues<K> {
         }
     }
 
-    /// Takes one out, whatever its place.
+    /// Removes an object from any position.
     pub fn leave(&mut self, key: &K) {
         let Some(slot) = self.slots.remove(key) else { return };
         self.cost -= slot.cost;
@@ -127,7 +126,7 @@ impl<K: Copy + Eq + Hash> Queues<K> {
         }
     }
 
-    /// Takes out who is to go so that `lacks` is free, or all.
+    /// Removes objects until `lacks` is free, or all.
     pub fn choose(&mut self, lacks: u64) -> Eviction<K> {
         let mut chosen = Eviction { gone: vec![], moved: vec![] };
         let mut moved = HashMap::new();
@@ -142,7 +141,7 @@ impl<K: Copy + Eq + Hash> Queues<K> {
             let Some(slot) = self.slots.get(&key) else { break };
             let (cost, hits, from) = (slot.cost, slot.hits, slot.place.queue);
             self.leave(&key);
-            // In the small queue once is not enough; in the main one each hit is one more round.
+            // The small queue requires two hits; in the main queue each hit gives another round.
             let stays = match from {
                 Queue::Small => (hits > 1).then_some(0),
                 Queue::Main => hits.checked_sub(1),

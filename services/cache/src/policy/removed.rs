@@ -1,4 +1,4 @@
-//! Which hashes are known to be removed, each with the number of its row: found by either, since each request asks.
+//! Remembered removals, with their row numbers, indexed by both, because each request looks one up.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,22 +15,22 @@ impl Removed {
         self.hashes.len()
     }
 
-    /// The number of this one.
+    /// The row number of the hash.
     pub fn number(&self, hash: &Hash) -> Option<u64> {
         self.numbers.get(hash).copied()
     }
 
-    /// The number of the oldest.
+    /// The oldest row number.
     pub fn oldest(&self) -> Option<u64> {
         self.hashes.first_key_value().map(|(number, _)| *number)
     }
 
-    /// The number that the next one will have.
+    /// The next row number.
     pub fn next(&self) -> u64 {
         self.hashes.last_key_value().map_or(0, |(last, _)| last + 1)
     }
 
-    /// This one is removed now.
+    /// Adds a removal.
     pub fn insert(&mut self, number: u64, hash: Hash) {
         if let Some(before) = self.numbers.insert(hash, number) {
             self.hashes.remove(&before);
@@ -38,7 +38,7 @@ impl Removed {
         self.hashes.insert(number, hash);
     }
 
-    /// The one of this number is not any more.
+    /// Forgets the removal with this number.
     pub fn forget(&mut self, number: u64) {
         if let Some(hash) = self.hashes.remove(&number) {
             self.numbers.remove(&hash);
@@ -60,7 +60,7 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// Both ways to find one agree with a search through a list, whatever comes and goes.
+        /// Both indexes agree with a linear search, after any sequence of changes.
         #[test]
         fn each_is_found_by_both(steps in prop::collection::vec((0u8..8, any::<bool>()), 0..60)) {
             let (mut removed, mut list) = (Removed::default(), Vec::<(u64, Hash)>::new());

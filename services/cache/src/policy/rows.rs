@@ -1,4 +1,4 @@
-//! What the policy knows, as rows in a file of redb. Each call is one transaction, and on the disk when it returns.
+//! The policy's state as rows in redb. Each call is one transaction, and on disk when it returns.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -12,27 +12,27 @@ use crate::database::Closable;
 /// Objects: the hash, and a row.
 const OBJECTS: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("objects");
 
-/// What was removed by hand: a number that grows, and the hash.
+/// Removals: an increasing number, and the hash.
 const REMOVED: TableDefinition<u64, &[u8; 32]> = TableDefinition::new("removed");
 
-/// What web pages of others may read: the hash.
+/// Public objects: the hash.
 const PUBLIC: TableDefinition<&[u8; 32], ()> = TableDefinition::new("public");
 
-/// Bytes given to another node's service, of an object: both names, and the number.
+/// Bytes sent to a node's service: its key and the object's hash, and the number.
 const GIVEN: TableDefinition<&[u8; 64], u64> = TableDefinition::new("given");
 
 /// The version of a row, its first byte.
 const VERSION: u8 = 1;
 
-/// The memory that redb may use for what it has read, in bytes.
+/// The size of redb's cache, in bytes.
 const CACHE: usize = 1 << 20;
 
-/// What is said of an object.
+/// The row of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ObjectRow {
     /// In bytes.
     pub size: u64,
-    /// Whether it stays, and where it waits if not.
+    /// Whether it is pinned, or its position in a queue.
     pub stand: Stand,
 }
 
@@ -40,40 +40,40 @@ pub struct ObjectRow {
 pub enum Stand {
     /// It stays until it is unpinned or removed.
     Pinned,
-    /// It goes when room is needed and it is its turn.
+    /// It is evicted when room is needed.
     Loose(QueuePosition),
-    /// It is no longer here, but the store may not know yet.
+    /// It was evicted, but the store may still have it.
     Leaving,
 }
 
-/// A change of one transaction.
+/// A change within a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowChange {
-    /// This is said of the object now.
+    /// Set the object's row.
     Put(Hash, ObjectRow),
     Forget(Hash),
-    /// It was removed by hand, as the one of this number.
+    /// Record a removal with this number.
     Removed(u64, Hash),
-    /// That is not known any more.
+    /// Forget a removal.
     Regret(u64),
-    /// Web pages of others may read it.
+    /// Make the object public.
     Public(Hash),
-    /// They may not any more.
+    /// Make the object private.
     Private(Hash),
-    /// So many bytes were given in all to the one of this name, of the object.
+    /// Set the total bytes of the object sent to this key.
     Given([u8; 32], Hash, u64),
-    /// That is not known any more.
+    /// Forget these bytes.
     Ungiven([u8; 32], Hash),
 }
 
 #[derive(Debug, Default)]
 pub struct PersistedPolicy {
     pub objects: Vec<(Hash, ObjectRow)>,
-    /// What was removed by hand, the oldest first.
+    /// The removals, the oldest first.
     pub removed: Vec<(u64, Hash)>,
-    /// What web pages of others may read.
+    /// The public objects.
     pub public: HashSet<Hash>,
-    /// What was given to whom.
+    /// The sent bytes.
     pub given: Vec<([u8; 32], Hash, u64)>,
 }
 
@@ -81,10 +81,9 @@ pub struct PersistedPolicy {
 pub struct Rows(Closable);
 
 impl Rows {
-    /// Opens the file, which is made if it is not there, and reads all of it. Rows of another version are not known.
+    /// Opens or creates the file, and reads all rows. Rows of another version are ignored.
     ///
-    /// # Errors
-    /// The disk does not give it.
+    /// # Errors It cannot be opened.
     pub fn open(file: &Path) -> Result<(Self, PersistedPolicy), Box<redb::Error>> {
         let open = || -> Result<_, redb::Error> {
             let rows = Closable::open(file, CACHE)?;
@@ -119,18 +118,17 @@ impl Rows {
         open().map_err(Box::new)
     }
 
-    /// Nothing is read or changed from now on.
+    /// Closes the file. Later calls fail.
     pub fn close(&self) {
         self.0.close();
     }
 
-    /// Makes all `changes`, or none.
+    /// Applies `changes` atomically.
     ///
-    /// # Errors
-    /// The disk does not take them.
+    /// # Errors Writing fails.
     pub fn change(&self, changes: &[RowChange]) -> Result<(), Box<redb::Error>> {
         let write = || -> Result<(), redb::Error> {
-            // It is synced, which is what redb does unless it is told otherwise.
+            // redb syncs each transaction by default.
             let transaction = self.0.begin_write()?;
             {
                 let mut objects = transaction.open_table(OBJECTS)?;

@@ -1,4 +1,4 @@
-//! What an owner says about a board.
+//! Operations by an owner.
 
 use octet_node::control::PublicKey;
 use octet_node::map::{MAX_REVOKED, MapVersion};
@@ -8,10 +8,10 @@ use octet_node::statement::SignedAppointment;
 use super::{Candidate, Entry, JoinDecision, JoinRefusal, NumberRegistry, Replace};
 use crate::rules::EnrolmentRules;
 
-/// An owner's hand: what it knows and may.
+/// The context of an owner's operation.
 #[derive(Debug, Clone, Copy)]
 pub struct Hand<'a> {
-    /// The rules that are in force.
+    /// The active rules.
     pub rules: &'a EnrolmentRules,
     /// The keys of the box's owners.
     pub owners: &'a [PublicKey],
@@ -19,37 +19,36 @@ pub struct Hand<'a> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CannotBe {
-    /// There is no such board.
     #[error("the box has no board {0}")]
     NoBoard(u8),
-    /// It is the coordinator itself.
+    /// The board is the coordinator.
     #[error("board {0} holds the map itself, and nobody else says which node it is")]
     IsCoordinator(u8),
     #[error("no key waits at board {0}")]
     NobodyWaits(u8),
     #[error("board {0} has no key")]
     NotEnrolled(u8),
-    /// It is refused all the same.
+    /// The node is refused nevertheless.
     #[error("it is refused: {0}")]
     Refused(#[from] JoinRefusal),
     #[error("{MAX_REVOKED} keys are revoked, and none is forgotten")]
     Full,
-    /// The record is about something else.
+    /// The record is for another board or coordinator.
     #[error("the record is about another board, another box or another key")]
     OtherRecord,
-    /// Whoever signed it does not own the box.
+    /// The signer is not an owner.
     #[error("{0} does not own this box")]
     NoOwner(PublicKey),
-    /// The statement is about another node.
+    /// The appointment is for another node.
     #[error("the statement is about {0}, and this is another node")]
     OtherCoordinator(PublicKey),
-    /// The statement is not newer.
+    /// The appointment is not newer.
     #[error("the statement is of epoch {said}, and this box is at {now}")]
     OldEpoch { said: u64, now: u64 },
 }
 
 impl CannotBe {
-    /// What to do about it.
+    /// What the user can do about it.
     pub fn help(&self) -> &'static str {
         match self {
             Self::NoBoard(_) => "see `boards` in [cluster]",
@@ -72,10 +71,9 @@ impl CannotBe {
 }
 
 impl NumberRegistry {
-    /// `candidate`, who waits at `number`, is the board.
+    /// Enrols `candidate`, which waits at `number`.
     ///
-    /// # Errors
-    /// It is not; the book is as before.
+    /// # Errors The candidate is refused; the registry is unchanged.
     pub fn approve(
         &mut self,
         number: u8,
@@ -91,10 +89,9 @@ impl NumberRegistry {
         }
     }
 
-    /// An owner says by `record` which node board `number` is: the one that is there already. Returns it.
+    /// Stores an owner's `record` of the node that is enrolled as board `number`. Returns the node.
     ///
-    /// # Errors
-    /// It is another, or no owner has said it; the book is as before.
+    /// # Errors It is for another node, or not signed by an owner; the registry is unchanged.
     pub fn record(
         &mut self,
         number: u8,
@@ -110,10 +107,9 @@ impl NumberRegistry {
         Ok(node)
     }
 
-    /// Nothing is to be placed on board `number` from now on, or again what the settings say.
+    /// Drains board `number`, or ends that.
     ///
-    /// # Errors
-    /// There is no such board, or it has no key; the book is as before.
+    /// # Errors There is no such board, or it has no key; the registry is unchanged.
     pub fn drain(
         &mut self,
         number: u8,
@@ -131,10 +127,9 @@ impl NumberRegistry {
         Ok(node)
     }
 
-    /// One other key, the next that comes, is board `number`; the one of `record`, if there is one.
+    /// Permits one other key as board `number`: the next that connects, or the one in `record`.
     ///
-    /// # Errors
-    /// It cannot be; the book is as before.
+    /// # Errors It is not possible; the registry is unchanged.
     pub fn replace(
         &mut self,
         number: u8,
@@ -146,11 +141,10 @@ impl NumberRegistry {
         Ok(())
     }
 
-    /// The key of board `number` never comes back, and no other is taken there until an owner says so.
-    /// Returns it.
+    /// Revokes the key of board `number` permanently, and accepts no other until an owner permits it. Returns
+    /// the key.
     ///
-    /// # Errors
-    /// It has none, or there is no room; the book is as before.
+    /// # Errors The board has no key, or the list is full; the registry is unchanged.
     pub fn revoke(&mut self, number: u8) -> Result<PublicKey, CannotBe> {
         if number == self.number && number > 0 {
             return Err(CannotBe::IsCoordinator(number));
@@ -166,10 +160,9 @@ impl NumberRegistry {
         Ok(node)
     }
 
-    /// An owner states that this node holds the map.
+    /// Adopts an owner's appointment of this node as the coordinator.
     ///
-    /// # Errors
-    /// No owner has, or it is about something else, or old; the book is as before.
+    /// # Errors The appointment is not by an owner, for another node, or old; the registry is unchanged.
     pub fn adopt(&mut self, statement: SignedAppointment, hand: Hand<'_>) -> Result<(), CannotBe> {
         let said = statement.appointment();
         if said.coordinator != self.coordinator {
@@ -182,7 +175,7 @@ impl NumberRegistry {
             return Err(CannotBe::OldEpoch { said: said.epoch, now: self.version.epoch });
         }
         let replaces = self.replaces();
-        // The epoch ranks above it.
+        // The epoch takes precedence over the sequence.
         self.version = MapVersion { epoch: said.epoch, sequence: 0 };
         self.statement = Some(statement);
         if self.replaces() != replaces {
@@ -191,7 +184,7 @@ impl NumberRegistry {
         Ok(())
     }
 
-    /// The coordinator whose numbers it takes over.
+    /// The previous coordinator, whose map is continued.
     pub fn replaces(&self) -> Option<PublicKey> {
         self.statement.as_ref().and_then(|statement| statement.appointment().replaces)
     }

@@ -1,4 +1,4 @@
-//! A node comes, at the port of a board.
+//! Handles a node that connects at a board's port.
 
 use octet_appliance::Enrol;
 use octet_node::certificate::Certificate;
@@ -12,29 +12,28 @@ use crate::rules::EnrolmentRules;
 /// A node that has proved its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
-    /// The number that it believes to have, if it believes any.
+    /// The number that it claims, if any.
     pub claims: Option<u8>,
     pub node: PublicKey,
-    /// The number of its key of `cluster` that it has shown that it holds.
+    /// The epoch of the `cluster` key that it has proved.
     pub key_epoch: u64,
-    /// What it says about the keys of its services, that of `cluster` among them.
+    /// The certificates of its services, that of `cluster` included.
     pub certificates: Vec<Certificate>,
-    /// Whether these are all; if not, what is known of the others stays.
+    /// Whether these are all; otherwise known certificates of others are kept.
     pub complete: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum JoinDecision {
     Welcome,
-    /// It waits for an owner.
+    /// The node waits for an owner's approval.
     Pending,
 }
 
 impl NumberRegistry {
-    /// Takes `candidate`, who is at the port of board `number`, at the time `now`, in seconds since 1970.
+    /// Enrols `candidate` at the port of board `number`, at the time `now`, in seconds since 1970.
     ///
-    /// # Errors
-    /// It is not taken; the book is as before.
+    /// # Errors The candidate is refused; the registry is unchanged.
     pub fn join(
         &mut self,
         number: u8,
@@ -45,7 +44,7 @@ impl NumberRegistry {
         self.admit(number, candidate, rules, now, None)
     }
 
-    /// The same; `approved` if an owner has said so, perhaps with a record.
+    /// The same; `approved` if an owner has approved it, optionally with a record.
     pub(super) fn admit(
         &mut self,
         number: u8,
@@ -115,12 +114,12 @@ impl NumberRegistry {
         Ok(JoinDecision::Welcome)
     }
 
-    /// Board `number` is as it was `before` it came again with other keys.
+    /// Restores board `number` to the state before it reported other keys.
     pub fn put_back(&mut self, number: u8, before: Enrolled) {
         self.change(number, |entry| entry.member = Some(before));
     }
 
-    /// The number that `node` has to leave to be board `number`.
+    /// The number that `node` has to leave to become board `number`.
     fn leaves(
         &self,
         number: u8,
@@ -130,14 +129,14 @@ impl NumberRegistry {
         let Some(other) = self.number_of(node).filter(|other| *other != number) else {
             return Ok(None);
         };
-        // An owner has said that another key comes there, or that this one comes here.
+        // An owner has permitted another key there, or this key here.
         let free = self.is_to_be_replaced(other)
             || rules.names(number, node)
             || rules.check(other, node).is_err();
         if free { Ok(Some(other)) } else { Err(JoinRefusal::Elsewhere(other)) }
     }
 
-    /// What the candidate says of its services, in order.
+    /// The candidate's certificates, sorted.
     pub(super) fn certificates(
         &self,
         candidate: &Candidate,
@@ -148,7 +147,7 @@ impl NumberRegistry {
         if !own || all.len() > MAX_CERTIFICATES || epoch(&all).is_none() {
             return Err(JoinRefusal::Certificates);
         }
-        // What counts is the key that it holds: anybody can say what is in the map.
+        // The proved key counts, because certificates in the map are public.
         let shown = candidate.key_epoch;
         let known = self.number_of(&node).and_then(|number| self.enrolled(number));
         match known.and_then(|member| epoch(&member.certificates)) {
@@ -164,13 +163,13 @@ impl NumberRegistry {
     }
 }
 
-/// The number of the key of `cluster`.
+/// The epoch of the `cluster` key.
 pub(super) fn epoch(certificates: &[Certificate]) -> Option<u64> {
     let cluster = certificates.iter().find(|it| it.statement().unit.as_str() == CLUSTER);
     cluster.map(|it| it.statement().epoch)
 }
 
-/// In the order of the units, of each the newest.
+/// The newest certificate of each unit, sorted by unit.
 fn in_order(mut all: Vec<Certificate>) -> Vec<Certificate> {
     let place =
         |it: &Certificate| (it.statement().unit.clone(), std::cmp::Reverse(it.statement().epoch));
@@ -179,8 +178,8 @@ fn in_order(mut all: Vec<Certificate>) -> Vec<Certificate> {
     all
 }
 
-/// What is `said` now, but of each unit what was `known` before if that is newer; units of which nothing
-/// is said stay unless it is `complete`.
+/// Merges `said` with `known`: the newer certificate of each unit, and known ones of other units unless `said`
+/// is `complete`.
 pub(super) fn newest(
     said: Vec<Certificate>,
     known: &[Certificate],

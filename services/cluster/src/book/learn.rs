@@ -1,5 +1,5 @@
-//! What boards still have of a map that the coordinator does not have: that of the coordinator before, or its own
-//! from before its disk was put back.
+//! Recovers state from maps that boards have kept: of the previous coordinator, or this coordinator's own from
+//! before its disk was restored.
 
 use octet_node::control::PublicKey;
 use octet_node::map::{MAX_REVOKED, Map, Member, SignedMap};
@@ -7,56 +7,55 @@ use octet_node::map::{MAX_REVOKED, Map, Member, SignedMap};
 use super::join::epoch;
 use super::{Candidate, Enrolled, Entry, JoinRefusal, KeyOrigin, Learned, NumberRegistry};
 
-/// How far ahead of what is known the number of a map may be. No box makes so many, and whoever has a key that
-/// counts needs as many connections to come to the end.
+/// The maximum distance of a map's number from the known one. No box makes that many maps, and an attacker with
+/// a valid key needs as many connections to reach the end.
 pub(super) const MAX_AHEAD: u64 = 1 << 32;
 
-/// Why there was nothing to learn.
+/// Why a map was not used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotLearned {
-    /// The coordinator is one whom this one does not replace.
+    /// It is by a coordinator that this one does not replace.
     #[error("it is by {0}, whom this coordinator does not replace")]
     Strange(PublicKey),
-    /// It is of another epoch than this coordinator's.
+    /// It is of a foreign epoch.
     #[error(
         "it is of epoch {0}, which this coordinator does not have: it needs a new statement of an owner"
     )]
     OtherEpoch(u64),
-    /// A newer one was learned from, or made.
+    /// A newer map was made or recovered.
     #[error("a newer one is known")]
     Old,
-    /// Whoever shows it is not the board that it names there.
+    /// The presenting node is not the board in the map.
     #[error("it does not name who shows it as board {0}")]
     NotNamed(u8),
-    /// Whoever shows it would be refused whatever it shows.
+    /// The presenting node would be refused anyway.
     #[error("who shows it is refused: {0}")]
     Shower(JoinRefusal),
-    /// It is signed by a key that was replaced.
+    /// It is signed by an outdated key.
     #[error(
         "it is signed by its coordinator's key number {shown}, and number {seen} was seen before: the old one may be \
          in others' hands"
     )]
     Replaced {
-        /// The number of the key.
+        /// The epoch of the key.
         shown: u64,
-        /// The highest that was seen.
+        /// The highest known epoch.
         seen: u64,
     },
-    /// Its number is higher than it can be.
+    /// Its number is implausibly high.
     #[error("its number is {shown}, and {known} is known: no box makes that many maps")]
     TooFarAhead { shown: u64, known: u64 },
-    /// It revokes more than there is room for.
+    /// It revokes too many keys.
     #[error("with it more than {MAX_REVOKED} keys would be revoked, and none is forgotten")]
     Full,
 }
 
 impl NumberRegistry {
-    /// Learns from `signed`, which `candidate` has shown at the port of board `number`, at the time `now`.
-    /// Nobody is admitted yet, so it counts only if it names the candidate there, and if no key that was
-    /// replaced has a part in it: not the coordinator's, and not the candidate's.
+    /// Recovers from `signed`, which `candidate` has presented at the port of board `number`, at the time
+    /// `now`. The candidate is not admitted yet, so the map counts only if it names the candidate at this
+    /// number, and if neither the coordinator's nor the candidate's key is outdated.
     ///
-    /// # Errors
-    /// There is nothing to learn; the book is as before.
+    /// # Errors The map was not used; the registry is unchanged.
     pub fn learn(
         &mut self,
         signed: &SignedMap,
@@ -80,14 +79,14 @@ impl NumberRegistry {
         self.recover(signed, signed.key_epoch(), now)
     }
 
-    /// Sees that `signed` is none that its coordinator has replaced, and can be by its number.
+    /// Checks that `signed` is not by an outdated key, and has a plausible number.
     fn may_be_learned(&self, signed: &SignedMap) -> Result<(), NotLearned> {
         let (map, shown) = (signed.map(), signed.key_epoch());
         let is_own = map.coordinator == self.coordinator;
         if !is_own && self.replaces() != Some(map.coordinator) {
             return Err(NotLearned::Strange(map.coordinator));
         }
-        // The statement that replaces a coordinator is of a higher epoch than that one's.
+        // An appointment has a higher epoch than the coordinator that it replaces.
         let may_be = match is_own {
             true => map.version.epoch == self.version.epoch,
             false => map.version.epoch < self.version.epoch,
@@ -95,7 +94,7 @@ impl NumberRegistry {
         if !may_be {
             return Err(NotLearned::OtherEpoch(map.version.epoch));
         }
-        // A board that was off shows an old map, and means no harm.
+        // A board that was off presents an old map, which is harmless.
         if self.is_old(signed) {
             return Err(NotLearned::Old);
         }
@@ -116,23 +115,22 @@ impl NumberRegistry {
         Ok(())
     }
 
-    /// Whether `signed` says nothing that was not learned or made.
+    /// Whether `signed` contains nothing new.
     fn is_old(&self, signed: &SignedMap) -> bool {
         let version = signed.map().version;
         if signed.map().coordinator == self.coordinator {
             return version <= self.version && self.remembered.has(signed);
         }
-        // A coordinator makes all maps of a newer key after those of an older one: if one of a newer key has a
-        // lower number, the old key has signed what the coordinator has not made.
+        // A coordinator makes all maps with a newer key after those with an older one. If a map with a newer
+        // key has a lower number, the old key has signed a map that the coordinator did not make.
         self.learned
             .is_some_and(|last| version <= last.version && signed.key_epoch() <= last.key_epoch)
     }
 
-    /// Learns from `signed`, which this node has kept, having believed who signed it, of whom it has seen the
-    /// key number `key_epoch`.
+    /// Recovers from `signed`, which this node has accepted and stored; `key_epoch` is the highest seen epoch
+    /// of its signer.
     ///
-    /// # Errors
-    /// There is nothing to learn; the book is as before.
+    /// # Errors The map was not used; the registry is unchanged.
     pub fn recover(
         &mut self,
         signed: &SignedMap,
@@ -158,7 +156,7 @@ impl NumberRegistry {
         Ok(())
     }
 
-    /// Learns from a map that this coordinator itself has made, and has forgotten.
+    /// Recovers from a map that this coordinator has made and lost.
     fn recover_own(&mut self, signed: &SignedMap, now: u64) -> Result<(), NotLearned> {
         if self.is_old(signed) {
             return Err(NotLearned::Old);
@@ -167,19 +165,20 @@ impl NumberRegistry {
         let revoked = self.revoked_with(map)?;
         self.remember(signed);
         let is_later = map.version > self.version;
-        // What `identity` has not said yet since the start stays said, and the key that has signed is seen.
+        // Certificates are kept until `identity` reports them after the start, and the signing key counts as
+        // seen.
         let own = map.of(&self.coordinator).filter(|_| is_later);
         let own = own.into_iter().flat_map(|member| member.certificates.clone());
         self.say_own(own.chain([signed.certificate().clone()]).collect(), false);
         if !is_later {
-            // As many have been made since the disk was put back as there were before: nobody knows what
-            // is later. Who was revoked stays so, nobody is put out, and the next map is newer than both.
+            // As many maps were made since the restore as before it, so their order is unknown. Revoked keys
+            // stay revoked, no board is removed, and the next map is newer than both.
             self.version.sequence = self.version.sequence.saturating_add(1);
             self.take_over(map, revoked, |_| false, now);
             return Ok(());
         }
         self.version = map.version;
-        // It is later than all that is known here.
+        // The map is newer than all known ones.
         self.take_over(map, revoked, |_| true, now);
         for said in &map.members {
             self.change(said.number, |entry| {
@@ -198,7 +197,7 @@ impl NumberRegistry {
         if revoked.len() > MAX_REVOKED { Err(NotLearned::Full) } else { Ok(revoked) }
     }
 
-    /// Takes what `map` says. Of those who are not in it they go whom `may_go` names.
+    /// Adopts `map`. Boards that are not in it are removed if `may_go` says so.
     fn take_over(
         &mut self,
         map: &Map,
@@ -221,15 +220,15 @@ impl NumberRegistry {
     fn take(&mut self, member: &Member, now: u64) {
         let (number, node) = (member.number, member.node);
         if number == self.number && number > 0 {
-            // That nothing is to be placed there is said of the number.
+            // Draining belongs to the number.
             self.entries.entry(number).or_default().drained = member.drained;
             return;
         }
-        // The coordinator before, if that was the router, is no board.
+        // The previous coordinator, if it was the router, is not a board.
         if number == 0 || node == self.coordinator || self.revoked.contains(&node) {
             return;
         }
-        // What was said by hand since then ranks above the old map; what came first by chance does not.
+        // Later operations by an owner take precedence over the old map; trust on first use does not.
         let by_hand = |entry: &Entry| {
             entry.closed
                 || entry.replace.is_some()

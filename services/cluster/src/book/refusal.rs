@@ -1,4 +1,4 @@
-//! Why a node is not taken as the board at whose port it is.
+//! Why a node is not accepted as a board.
 
 use octet_node::control::PublicKey;
 use octet_node::map::MAX_CERTIFICATES;
@@ -7,30 +7,30 @@ use crate::rules::Forbidden;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum JoinRefusal {
-    /// It says that it is another board.
+    /// It claims another number.
     #[error("it says that it is board {0}: plug it into that port, or tell it its number")]
     ClaimsAnother(u8),
-    /// It has the key of the coordinator.
+    /// It has the coordinator's key.
     #[error("it has the coordinator's own key: a copy of the coordinator's disk is no board")]
     CoordinatorsKey,
-    /// The coordinator is that board itself.
+    /// The coordinator is this board itself.
     #[error(
         "the coordinator is board {0} itself: another takes that place by an owner's statement"
     )]
     CoordinatorsPlace(u8),
     #[error("its key was revoked: reset it, which gives it another")]
     Revoked,
-    /// What it says about its services is another node's, or too much.
+    /// Its certificates are another node's, or too many.
     #[error("what it says about its services is another's, or of more than {MAX_CERTIFICATES}")]
     Certificates,
-    /// The key of its unit `cluster` was replaced.
+    /// Its `cluster` key is outdated.
     #[error(
         "it shows its key number {shown}, and number {seen} was seen before: the old one may be in others' hands"
     )]
     Replayed {
-        /// The number that it shows.
+        /// The presented epoch.
         shown: u64,
-        /// The highest that was seen.
+        /// The highest known epoch.
         seen: u64,
     },
     #[error("{0}: see [cluster] and [[board]]")]
@@ -47,7 +47,7 @@ pub enum JoinRefusal {
         "the key of board {0} was revoked: an owner says `cluster replace {0}` before another is taken"
     )]
     Closed(u8),
-    /// An owner has said which key is to come.
+    /// An owner's record requires another key.
     #[error("an owner has said that {0} takes this place")]
     NotRecorded(PublicKey),
 }

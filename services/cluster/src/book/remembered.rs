@@ -1,5 +1,5 @@
-//! The coordinator's last maps: a map of its own that is none of them was made after the state to which its disk
-//! was put back, also when as many have been made since.
+//! The coordinator's recent maps. A map of its own that is not among them was made after the backup from which
+//! its disk was restored, even if as many maps were made since.
 
 use octet_node::digest::sha256;
 use octet_node::map::{MapVersion, SignedMap};
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::NumberRegistry;
 
-/// How many are remembered: a board that has missed more is told apart by the number alone.
+/// The number of remembered maps: older ones are compared by number alone.
 const MAX: usize = 64;
 
 /// The maps, the newest last.
@@ -24,7 +24,7 @@ struct One {
 }
 
 impl Remembered {
-    /// Whether it is one of them, or from before them.
+    /// Whether the map is one of them, or older than all of them.
     pub(super) fn has(&self, signed: &SignedMap) -> bool {
         let (version, digest) = (signed.map().version, sha256(signed.text().as_bytes()));
         let is_before = self.0.first().is_none_or(|oldest| version < oldest.version);
@@ -33,7 +33,7 @@ impl Remembered {
 }
 
 impl NumberRegistry {
-    /// `signed` was made, or learned from.
+    /// Adds a map that was made or recovered from.
     pub fn remember(&mut self, signed: &SignedMap) {
         let (version, digest) = (signed.map().version, sha256(signed.text().as_bytes()));
         let all = &mut self.remembered.0;

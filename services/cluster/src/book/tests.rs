@@ -13,7 +13,7 @@ use serde_json::json;
 
 const NOW: u64 = 1_800_000_000;
 
-/// A node with its key of `cluster`.
+/// A node with its `cluster` key.
 struct Node {
     node: PrivateKey,
     key: PrivateKey,
@@ -51,7 +51,7 @@ fn rules(enrol: &str, keys: &[(u8, PublicKey)]) -> EnrolmentRules {
     EnrolmentRules::new(&cluster, &boards)
 }
 
-/// A coordinator, boards, and what the boards come to.
+/// A coordinator and boards.
 struct World {
     coordinator: Node,
     boards: Vec<Node>,
@@ -69,7 +69,7 @@ impl World {
         Self { coordinator, boards, owner, rules: rules(enrol, &[]), book }
     }
 
-    /// With boards 1 to 4 at their ports.
+    /// A world with boards 1 to 4 at their ports.
     fn whole() -> Self {
         let mut world = Self::new("first-use");
         for number in 1..=4 {
@@ -78,13 +78,13 @@ impl World {
         world
     }
 
-    /// The board with this index is plugged into the port `number`, and believes it.
+    /// Connects the board with this index at port `number`, which it also claims.
     fn join(&mut self, number: u8, board: usize) -> Result<JoinDecision, JoinRefusal> {
         let candidate = self.boards[board - 1].candidate(Some(number));
         self.book.join(number, &candidate, &self.rules, NOW)
     }
 
-    /// The board with this index, which is at the port of the same number, shows `signed`.
+    /// The board with this index presents `signed` at its own port.
     fn learn(&mut self, signed: &SignedMap, board: u8) -> Result<(), NotLearned> {
         let candidate = self.boards[usize::from(board) - 1].candidate(None);
         self.book.learn(signed, board, &candidate, NOW)
@@ -103,7 +103,7 @@ impl World {
         self.by_hand(|book, hand| book.replace(number, None, hand))
     }
 
-    /// Which board is which number, as the map has it.
+    /// The boards by number, from the map.
     fn seats(&self) -> Vec<(u8, usize)> {
         let map = self.book.map(&self.rules);
         map.check().unwrap();
@@ -134,7 +134,7 @@ fn the_first_key_at_each_port_is_the_board() {
     assert_eq!(units, ["cluster", "gate"]);
     assert_eq!(board.addresses[0].to_string(), "10.20.3.2");
     assert_eq!(board.addresses[1].to_string(), "fd6f:6374:6574:3::2");
-    // The same again changes nothing; who does not know its number is told.
+    // Joining again changes nothing; a board that does not know its number is informed.
     let before = world.book.clone();
     assert_eq!(world.join(3, 3), Ok(JoinDecision::Welcome));
     let unsure = world.boards[2].candidate(None);
@@ -164,12 +164,12 @@ fn another_key_needs_an_owner() {
     let known = world.key(2);
     assert_eq!(world.join(2, 5), Err(JoinRefusal::Another { number: 2, known }));
     world.replace(2).unwrap();
-    // The old one may still come, and that uses nothing up.
+    // The old node may still connect, and does not use up the permission.
     assert_eq!(world.join(2, 2), Ok(JoinDecision::Welcome));
     assert_eq!(world.join(2, 5), Ok(JoinDecision::Welcome));
     assert_eq!(world.seats(), [(1, 1), (2, 5), (3, 3), (4, 4)]);
     assert!(!world.book.is_to_be_replaced(2));
-    // Exactly one.
+    // Exactly one key is accepted.
     let known = world.key(5);
     assert_eq!(world.join(2, 6), Err(JoinRefusal::Another { number: 2, known }));
     assert_eq!(world.join(2, 2), Err(JoinRefusal::Another { number: 2, known }));
@@ -183,7 +183,7 @@ fn two_that_are_swapped_are_both_refused() {
     assert_eq!(world.join(1, 2), Err(JoinRefusal::Elsewhere(2)));
     assert_eq!(world.join(2, 1), Err(JoinRefusal::Elsewhere(1)));
     assert_eq!((world.join(3, 3), world.book == before), (Ok(JoinDecision::Welcome), true));
-    // One alone is not enough: it would leave a hole where the other is.
+    // One permission is not enough: it would leave the other number empty.
     world.replace(1).unwrap();
     assert_eq!(world.join(1, 2), Err(JoinRefusal::Elsewhere(2)));
     world.replace(2).unwrap();
@@ -199,7 +199,7 @@ fn a_revoked_key_never_comes_back() {
     assert_eq!(world.seats(), [(1, 1), (2, 2), (4, 4)]);
     assert_eq!(world.book.map(&world.rules).revoked, [world.key(3)]);
     assert_eq!(world.join(3, 3), Err(JoinRefusal::Revoked));
-    // Who has the board could make another key: that is not taken by itself.
+    // A thief of the board could make another key: it is not accepted automatically.
     assert_eq!(world.join(3, 5), Err(JoinRefusal::Closed(3)));
     world.replace(3).unwrap();
     assert_eq!(world.join(3, 3), Err(JoinRefusal::Revoked));
@@ -220,7 +220,7 @@ fn approved_by_an_owner() {
     world.by_hand(|book, hand| book.approve(1, &candidate, None, hand, NOW)).unwrap();
     assert_eq!(world.join(1, 1), Ok(JoinDecision::Welcome));
     assert_eq!(world.book.enrolled(1).unwrap().how, KeyOrigin::ByHand);
-    // A replacement is to be approved again.
+    // A replacement needs approval again.
     let known = world.key(1);
     assert_eq!(world.join(1, 5), Err(JoinRefusal::Another { number: 1, known }));
     world.replace(1).unwrap();
@@ -244,13 +244,13 @@ fn a_named_key_is_binding() {
         assert!(matches!(world.join(2, 5), Err(JoinRefusal::Forbidden(_))));
         assert_eq!(world.join(2, 2), Ok(JoinDecision::Welcome));
     }
-    // The settings are an owner's word: another named key needs no further one.
+    // The settings come from an owner: a key that they name needs no approval.
     world.rules = rules("pinned", &[(1, world.key(6)), (2, world.key(2))]);
     assert_eq!(world.seats(), [(2, 2)]);
     assert_eq!(world.book.standing(1, &world.rules), NumberState::Forbidden);
     assert_eq!(world.join(1, 6), Ok(JoinDecision::Welcome));
     assert_eq!(world.seats(), [(1, 6), (2, 2)]);
-    // And they may name two that have changed places.
+    // The settings may swap two boards.
     world.rules = rules("pinned", &[(1, world.key(2)), (2, world.key(6))]);
     assert_eq!(world.join(1, 2), Ok(JoinDecision::Welcome));
     assert_eq!(world.join(2, 6), Ok(JoinDecision::Welcome));
@@ -271,19 +271,19 @@ fn an_old_certificate_is_refused() {
     let old = with(&world, 2, 1);
     let refused = world.book.join(1, &old, &world.rules, NOW);
     assert_eq!(refused, Err(JoinRefusal::Replayed { shown: 2, seen: 3 }));
-    // What others of its services had before stays if that was newer.
+    // Newer known certificates of other services are kept.
     let newer = with(&world, 3, 5);
     world.book.join(1, &newer, &world.rules, NOW).unwrap();
     let older = with(&world, 3, 4);
     world.book.join(1, &older, &world.rules, NOW).unwrap();
     let map = world.book.map(&world.rules);
     assert_eq!(map.member(1).unwrap().certificate("gate").unwrap().statement().epoch, 5);
-    // The certificate of its newest key is no secret: what counts is the key that it holds.
+    // The certificate of the newest key is public: the proved key counts.
     let stolen = Candidate { key_epoch: 2, ..with(&world, 3, 5) };
     let refused = world.book.join(1, &stolen, &world.rules, NOW);
     assert_eq!(refused, Err(JoinRefusal::Replayed { shown: 2, seen: 3 }));
     let few = Candidate { complete: false, ..with(&world, 4, 5) };
-    // And when it does not know of all of them.
+    // The same if not all certificates are reported.
     let few = Candidate { certificates: few.certificates[..1].to_vec(), ..few };
     world.book.join(1, &few, &world.rules, NOW).unwrap();
     let map = world.book.map(&world.rules);
@@ -352,7 +352,7 @@ fn a_drained_number_stays_so() {
     assert!(drained(&world, 2) && !drained(&world, 1));
     let none = world.by_hand(|book, hand| book.drain(9, true, hand));
     assert_eq!(none, Err(CannotBe::NoBoard(9)));
-    // Another node in its place is drained as well; and a coordinator that has lost it learns it again.
+    // A replacement node is drained as well, and a coordinator that has lost its registry recovers that.
     world.replace(2).unwrap();
     assert_eq!(world.join(2, 5), Ok(JoinDecision::Welcome));
     assert!(drained(&world, 2));
@@ -396,8 +396,8 @@ fn step() -> impl Strategy<Value = (u8, u8, usize)> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
-    /// Whatever happens, in whatever order: a node is at one number at most, no revoked key is in the map
-    /// or comes back, and the node of a number changes only if an owner has said so.
+    /// In any sequence of events, a node has at most one number, a revoked key never returns to the map, and
+    /// the node of a number changes only by an owner's decision.
     #[test]
     fn an_enrolled_key_stays(steps in prop::collection::vec(step(), 1..40)) {
         let mut world = World::new("first-use");

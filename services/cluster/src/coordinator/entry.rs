@@ -1,4 +1,4 @@
-//! From a connection to a board that has said who it is: its address, TLS, a hello each way.
+//! From a TCP connection to an identified board: its address, the TLS handshake, and the hello messages.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -23,14 +23,13 @@ use super::rate::{RateDecision, RateLimiter};
 use super::session::{CoordinatorSession, Newcomer, SessionStream};
 use crate::message::{CoordinatorHello, FromCoordinator, Join, LONGEST};
 
-/// How much of a join each number may send whatever others do, in bytes: more than one takes that shows the map of
-/// 32 boards with five services each.
+/// The guaranteed size of a join per number, in bytes: enough for a map of 32 boards with five services each.
 const OWN_PART: usize = 64 << 10;
 
-/// The pause after the kernel could not give a connection.
+/// The pause after the kernel could not accept a connection.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Takes whoever connects to `listener`, for good, and keeps the map as the settings and `identity` say.
+/// Accepts connections on `listener` forever, and keeps the map up to date with the settings and `identity`.
 pub async fn keep(coordinator: Rc<Coordinator>, listener: &TcpListener) {
     let limits = coordinator.node.limits;
     let (rate, start) =
@@ -44,7 +43,7 @@ pub async fn keep(coordinator: Rc<Coordinator>, listener: &TcpListener) {
     loop {
         match coordinator.renew().await {
             Ok(()) => problem.clear(),
-            // The same again is not said again.
+            // The same problem is logged once.
             Err(error) if error.to_string() == problem => {}
             Err(error) => {
                 problem = error.to_string();
@@ -57,7 +56,7 @@ pub async fn keep(coordinator: Rc<Coordinator>, listener: &TcpListener) {
                     Ok((stream, peer)) => {
                         if let Some(number) = coordinator.let_in(peer, &rate, start.elapsed()) {
                             let task = greetings.spawn_local(Rc::clone(&coordinator).enter(stream, number));
-                            // Whoever tries again does not wait for the time before.
+                            // A new connection replaces the earlier one of the same number.
                             if let Some(before) = under_way.insert(number, task) {
                                 before.abort();
                             }
@@ -83,7 +82,7 @@ pub async fn keep(coordinator: Rc<Coordinator>, listener: &TcpListener) {
 }
 
 impl Coordinator {
-    /// The number of the board that connects from `peer`, if it may.
+    /// The number of the board that connects from `peer`, if it is allowed.
     fn let_in(&self, peer: SocketAddr, rate: &RefCell<RateLimiter>, now: Duration) -> Option<u8> {
         let number = self.number_of(peer.ip())?;
         match rate.borrow_mut().check(number, now) {
@@ -96,13 +95,13 @@ impl Coordinator {
         }
     }
 
-    /// Nobody but a board has anything to say here, and netd lets nobody else through.
+    /// Only boards may connect here, and netd blocks other addresses.
     fn number_of(&self, address: IpAddr) -> Option<u8> {
         let settings = self.node.settings.borrow();
         (self.node.wiring.number_of)(settings.cluster.as_ref()?, address)
     }
 
-    /// A board comes, at port `number`.
+    /// Handles a connection from port `number`.
     async fn enter(self: Rc<Self>, stream: TcpStream, number: u8) -> Option<Newcomer> {
         let limit = self.node.limits.handshake_time;
         let certified = self.node.own.certified.borrow().clone()?;
@@ -139,7 +138,7 @@ impl Coordinator {
         let (from, mut to) = split(stream);
         let mut frames = Frames::new(from, OWN_PART);
         let mut payload = frames.next(FOR_EVER).await;
-        // There is not room for as much from all at once.
+        // There is not enough memory for longer joins of all boards at once.
         let mut _place = None;
         if let Err(Broken::Frame(FrameError::TooLong(..))) = payload {
             _place = Some(self.node.long_joins.acquire().await.map_err(|error| words(&error))?);

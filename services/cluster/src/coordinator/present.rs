@@ -1,5 +1,4 @@
-//! Who is there, who waits for an owner, and who was refused: what is not in the book, and gone when the
-//! coordinator starts again.
+//! Connected, waiting and refused nodes: volatile state that is not in the registry.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -16,24 +15,24 @@ pub struct ConnectedNodes {
     boards: BTreeMap<u8, NumberStatus>,
 }
 
-/// What is known of one number.
+/// The volatile state of one number.
 #[derive(Debug, Default)]
 pub struct NumberStatus {
-    /// The connection of the board.
+    /// The board's connection.
     pub connected: Option<NodeConnection>,
-    /// The connection of one who waits for an owner, and what it has shown.
+    /// The connection of a node that waits for approval, and its data.
     pub waits: Option<(NodeConnection, Candidate)>,
-    /// When the board last said something, in seconds since 1970.
+    /// When the board last sent a message, in seconds since 1970.
     pub last_seen: Option<u64>,
-    /// The map that it has.
+    /// The version of its map.
     pub has: Option<MapVersion>,
-    /// What it last said of itself.
+    /// Its last report.
     pub report: Option<Map<String, Value>>,
-    /// Who was refused since the board was last there.
+    /// The node that was refused since the board was last connected.
     pub refused: Option<RefusedNode>,
 }
 
-/// A connection; when it is notified, it ends.
+/// A connection; notifying it ends it.
 pub type NodeConnection = Rc<Notify>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,18 +43,17 @@ pub struct RefusedNode {
 }
 
 impl ConnectedNodes {
-    /// What is known of `number`.
+    /// The state of `number`.
     pub fn line(&self, number: u8) -> Option<&NumberStatus> {
         self.boards.get(&number)
     }
 
-    /// Who waits at `number`.
+    /// The node that waits at `number`.
     pub fn waiting(&self, number: u8) -> Option<Candidate> {
         self.boards.get(&number)?.waits.as_ref().map(|(_, candidate)| candidate.clone())
     }
 
-    /// `connection` is that of `candidate`, with whom it is as `verdict` says. One that was there in its
-    /// place ends.
+    /// Registers the connection of `candidate` with its `verdict`. A connection that it replaces ends.
     pub fn enter(
         &mut self,
         number: u8,
@@ -80,22 +78,22 @@ impl ConnectedNodes {
         }
     }
 
-    /// `connection` has ended.
+    /// Unregisters a connection that has ended.
     pub fn leave(&mut self, number: u8, connection: &NodeConnection) {
         let Some(line) = self.boards.get_mut(&number) else { return };
         line.connected.take_if(|there| Rc::ptr_eq(there, connection));
         line.waits.take_if(|(there, _)| Rc::ptr_eq(there, connection));
     }
 
-    /// The board was heard at `now`.
+    /// Handles a message of the board at `now`.
     pub fn heard(&mut self, number: u8, now: u64, hear: impl FnOnce(&mut NumberStatus)) {
         let line = self.boards.entry(number).or_default();
         line.last_seen = Some(now);
         hear(line);
     }
 
-    /// `node` was refused. Returns whether that is worth a line of the log: it is when it is new, and
-    /// then ever more rarely.
+    /// Records that `node` was refused. Returns whether to log it: a new refusal is logged, repetitions ever
+    /// more rarely.
     pub fn refuse(&mut self, number: u8, node: PublicKey, reason: String) -> bool {
         let line = self.boards.entry(number).or_default();
         let same = line.refused.as_ref().filter(|last| last.node == node && last.reason == reason);
@@ -130,7 +128,7 @@ mod tests {
         assert_eq!((Rc::strong_count(&board), Rc::strong_count(&waits)), (2, 2));
         present.enter(1, &again, &candidate(1), JoinDecision::Welcome);
         assert_eq!(Rc::strong_count(&board), 1);
-        // One that has ended in another's favour takes nothing with it.
+        // A replaced connection that ends does not affect its successor.
         present.leave(1, &board);
         assert!(present.line(1).unwrap().connected.is_some());
         present.enter(1, &waits, &candidate(2), JoinDecision::Welcome);

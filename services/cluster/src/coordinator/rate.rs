@@ -1,10 +1,10 @@
-//! How often a board may do something. No clock and no socket in here.
+//! A rate limit per board. Pure: it has no clock and no socket.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Until when each number has used up what it may (the generic cell rate algorithm, ITU-T I.371), and
-/// whether that was said. There are no more entries than boards.
+/// The theoretical arrival time of each number (generic cell rate algorithm, ITU-T I.371), and whether the
+/// limit was reported. There are no more entries than boards.
 #[derive(Debug)]
 pub struct RateLimiter {
     burst: u32,
@@ -15,18 +15,18 @@ pub struct RateLimiter {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RateDecision {
     Allowed,
-    /// It has done so too often; from now on.
+    /// The limit is exceeded with this event.
     LimitedFromNow,
     Limited,
 }
 
 impl RateLimiter {
-    /// Each number may `burst` times at once, and once more after each `interval`.
+    /// Allows each number a burst of `burst`, and one more after each `interval`.
     pub fn new(burst: u32, interval: Duration) -> Self {
         Self { burst, interval, used: BTreeMap::new() }
     }
 
-    /// Board `number` wants to at `now`.
+    /// Handles an event of board `number` at `now`.
     pub fn check(&mut self, number: u8, now: Duration) -> RateDecision {
         let (used, said) = self.used.entry(number).or_default();
         let next = (*used).max(now) + self.interval;
@@ -38,7 +38,7 @@ impl RateLimiter {
         RateDecision::Allowed
     }
 
-    /// From when on board `number` may again.
+    /// When the next event of board `number` is allowed.
     pub fn next(&self, number: u8) -> Duration {
         let used = self.used.get(&number).map_or(Duration::ZERO, |(used, _)| *used);
         (used + self.interval).saturating_sub(self.interval * self.burst)

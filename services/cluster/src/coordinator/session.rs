@@ -1,4 +1,4 @@
-//! One board's connection, once it has said who it is.
+//! One board's connection after its identification.
 
 use std::io;
 use std::rc::Rc;
@@ -18,8 +18,7 @@ use super::{Coordinator, Unchanged, now};
 use crate::book::{Candidate, JoinDecision};
 use crate::message::{FromBoard, FromCoordinator, Join, LONGEST_REPORT};
 
-/// How long a message may be that is not the first, in bytes: a report, or as many certificates as there
-/// can be.
+/// The maximum size of later messages in bytes: a report, or the maximum number of certificates.
 const LONGEST: usize = LONGEST_REPORT;
 
 /// The two directions of a connection.
@@ -28,13 +27,13 @@ pub struct SessionStream {
     pub to: WriteHalf<TlsStream<TcpStream>>,
 }
 
-/// A board that has said who it is, and shown that it has the key.
+/// A board that has identified itself and proved its key.
 pub struct Newcomer {
     pub stream: SessionStream,
-    /// At whose port it is.
+    /// The number of its port.
     pub number: u8,
     pub node: PublicKey,
-    /// The number of its key of `cluster`.
+    /// The epoch of its `cluster` key.
     pub key_epoch: u64,
     pub join: Join,
 }
@@ -45,11 +44,11 @@ pub struct CoordinatorSession {
     number: u8,
     candidate: Candidate,
     connection: NodeConnection,
-    /// What the board was told that it is.
+    /// The decision that was sent to the board.
     told: Option<JoinDecision>,
-    /// When what it has said of its keys may be in the map, if that was too soon.
+    /// When its new keys may be in the map, if the rate limit delays them.
     later: Option<Instant>,
-    /// The map that was sent last.
+    /// The version of the last sent map.
     sent: Option<MapVersion>,
 }
 
@@ -76,7 +75,7 @@ impl From<io::Error> for Ended {
 }
 
 impl CoordinatorSession {
-    /// Serves a board until one of the two ends it.
+    /// Serves a board until either side ends the connection.
     pub async fn run(coordinator: Rc<Coordinator>, newcomer: Newcomer) {
         let Newcomer { mut stream, number, node, key_epoch, join } = newcomer;
         stream.frames.set_limit(LONGEST);
@@ -85,11 +84,11 @@ impl CoordinatorSession {
         let certificates = certificates.collect();
         let claims = join.number;
         let candidate = Candidate { claims, node, key_epoch, certificates, complete };
-        // Before it is admitted: a coordinator that has forgotten its boards learns here whom it has.
+        // Before it is admitted: a coordinator that has lost its registry recovers its boards here.
         if let Some(signed) = &join.map
             && let Err(problem) = coordinator.learn(signed, number, &candidate).await
         {
-            // It keeps its map, and shows it again.
+            // The board keeps its map and presents it again.
             let refused = FromCoordinator::Refused { reason: problem.to_string() };
             let say = async {
                 let _ = send(&mut stream.to, &refused).await;
@@ -109,7 +108,7 @@ impl CoordinatorSession {
             Self { coordinator, stream, number, candidate, connection, told, later, sent };
         let Err(ended) = session.serve().await;
         match ended {
-            // It has a line of its own.
+            // The refusal is logged on its own.
             Ended::Refused(_) => {}
             ended => say!("board {number}: the connection ends: {ended}"),
         }
@@ -145,7 +144,7 @@ impl CoordinatorSession {
         }
     }
 
-    /// Has the board know what it is, and gives it the map.
+    /// Sends the decision and the map to the board.
     async fn settle(&mut self) -> Result<(), Ended> {
         let (number, node) = (self.number, self.candidate.node);
         let is_member = self.told == Some(JoinDecision::Welcome)
@@ -182,7 +181,7 @@ impl CoordinatorSession {
         self.say(&FromCoordinator::Map(Box::new(map))).await
     }
 
-    /// Has the book know what it says of itself.
+    /// Updates the registry with the board's data.
     async fn join(&mut self) -> Result<JoinDecision, Ended> {
         match self.coordinator.join(self.number, &self.candidate).await {
             Ok((verdict, later)) => {
@@ -228,10 +227,10 @@ impl CoordinatorSession {
             FromBoard::Report(report) => heard(&|line| line.report = Some(report.clone())),
             FromBoard::Certificates(certificates) => {
                 let shown = self.candidate.certificates.pop();
-                // The one that it has shown to hold stays, whatever else it says.
+                // The proved certificate is kept, whatever else the board reports.
                 self.candidate.certificates = certificates.into_iter().chain(shown).collect();
                 (self.candidate.claims, self.candidate.complete) = (None, true);
-                // What comes too often is in the map later, as it is then.
+                // Changes above the rate limit are merged later, with the latest state.
                 if self.later.is_none() {
                     self.join().await?;
                 }
@@ -247,7 +246,7 @@ impl CoordinatorSession {
     }
 }
 
-/// Says that the connection is gone, also when whoever waits for it is ended.
+/// Unregisters the connection when it is dropped, also if the task is aborted.
 struct Guard {
     coordinator: Rc<Coordinator>,
     number: u8,

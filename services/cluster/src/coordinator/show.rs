@@ -1,4 +1,4 @@
-//! What an operator sees of the coordinator.
+//! The coordinator's state for operators.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,10 +11,9 @@ use crate::book::{CannotBe, NumberState};
 use crate::rules::EnrolmentRules;
 
 impl Coordinator {
-    /// The table of numbers, and of those who are not what they should be.
+    /// The table of boards, with waiting and refused nodes.
     ///
-    /// # Errors
-    /// The settings are without a cluster.
+    /// # Errors The settings have no cluster.
     pub fn show(&self) -> Result<Value, Unchanged> {
         let rules = self.rules()?;
         let book = self.book.borrow();
@@ -37,7 +36,7 @@ impl Coordinator {
         Ok(shown)
     }
 
-    /// All about board `number`, with what it last said of itself.
+    /// The details of board `number`, with its last report.
     pub fn show_board(&self, number: u8) -> Result<Value, Unchanged> {
         let rules = self.rules()?;
         if !rules.numbers().contains(&number) {
@@ -50,7 +49,7 @@ impl Coordinator {
         Ok(row)
     }
 
-    /// What node `number` has last said of itself; the coordinator itself says it now.
+    /// The last report of node `number`; for the coordinator itself, the current one.
     pub(super) fn said(&self, number: u8) -> Option<Map<String, Value>> {
         if number == self.book.borrow().number {
             return Some(self.node.report.borrow().say());
@@ -58,7 +57,7 @@ impl Coordinator {
         self.present.borrow().line(number)?.report.clone()
     }
 
-    /// How `number` stands.
+    /// The state of `number`.
     pub(super) fn state(&self, number: u8, rules: &EnrolmentRules) -> &'static str {
         let (book, present) = (self.book.borrow(), self.present.borrow());
         let line = present.line(number);
@@ -76,7 +75,7 @@ impl Coordinator {
         }
     }
 
-    /// Whether node `number` is there, when it last said something, and the map that it has.
+    /// Whether node `number` is connected, when it last sent a message, and its map's version.
     pub(super) fn there(&self, number: u8) -> (bool, Option<String>, Option<u64>) {
         let book = self.book.borrow();
         if number == book.number {
@@ -105,7 +104,7 @@ impl Coordinator {
         })
     }
 
-    /// Who waits at `number`, and who was refused there.
+    /// The nodes that wait or were refused at `number`.
     fn others(&self, number: u8) -> Vec<Value> {
         let present = self.present.borrow();
         let Some(line) = present.line(number) else { return vec![] };
@@ -120,7 +119,7 @@ impl Coordinator {
 }
 
 fn date(seconds: u64) -> String {
-    // humantime writes no year beyond 9999.
+    // humantime formats no year beyond 9999.
     let seconds = seconds.min(253_402_300_799);
     format_rfc3339_seconds(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
 }

@@ -1,4 +1,4 @@
-//! The whole box at a glance: one line for the router if it is the coordinator, and one for each number.
+//! The status of the whole box: one row for the router if it is the coordinator, and one for each board.
 
 use octet_node::links::Passed;
 use serde_json::{Value, json};
@@ -7,14 +7,13 @@ use super::{Coordinator, Unchanged};
 use crate::report::NodeReport;
 
 impl Coordinator {
-    /// That table; `traffic` is what has passed the ports, or why that is not known.
+    /// The status table; `traffic` has the ports' counters, or why they are unknown.
     ///
-    /// # Errors
-    /// The settings are without a cluster.
+    /// # Errors The settings have no cluster.
     pub fn status(&self, traffic: &Result<Vec<Passed>, String>) -> Result<Value, Unchanged> {
         let rules = self.rules()?;
         let (book, present) = (self.book.borrow(), self.present.borrow());
-        // The router, if it is the coordinator; a coordinator that is a board is among these.
+        // The router, if it is the coordinator; a coordinator that is a board is in the table already.
         let router = Some(book.number).filter(|number| !rules.numbers().contains(number));
         let nodes = router.into_iter().chain(rules.numbers()).map(|number| {
             let line = present.line(number);
@@ -47,7 +46,7 @@ impl Coordinator {
     }
 }
 
-/// `row` with what a node has said of itself, what its port knows of it, and why one was refused there.
+/// Adds a node's report, its port's counters, and the reason of a refusal to `row`.
 fn with_report(
     mut row: Value,
     report: &NodeReport,

@@ -1,4 +1,4 @@
-//! An announcement with the signature of the node's key for `forward`, and the certificate of that key.
+//! An announcement with its signature by the node's `forward` key, and the certificate of that key.
 
 use octet_node::certificate::{Certificate, InvalidCertificate};
 use octet_node::control::PublicKey;
@@ -26,31 +26,28 @@ pub struct SignedAnnouncement {
     signature: [u8; SIGNATURE],
 }
 
-/// Bytes that are no announcement.
+/// Why bytes are not a valid announcement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidAnnouncement {
-    /// They are none at all.
     #[error("this is not an announcement of version {VERSION}")]
     Malformed,
-    /// It says what cannot be.
+    /// A field has an impossible value.
     #[error("this announcement cannot be: {0}")]
     Wrong(&'static str),
-    /// The certificate in it is none.
+    /// The embedded certificate is invalid.
     #[error(transparent)]
     Certificate(#[from] InvalidCertificate),
-    /// The certificate is about another unit's key.
+    /// The certificate is for another unit's key.
     #[error("the announcement is signed by a key that is not the node's for `{UNIT}`")]
     Uncertified,
-    /// The signature does not fit.
     #[error("the announcement is not signed by the key that its certificate is about")]
     Forged,
 }
 
 impl SignedAnnouncement {
-    /// Signs `announcement` with `key`, which `certificate` says to be the node's for `forward`.
+    /// Signs `announcement` with `key`. `certificate` must certify `key` as the node's `forward` key.
     ///
-    /// # Errors
-    /// It is not, or the announcement cannot be.
+    /// # Errors The certificate is for another key, or the announcement is invalid.
     pub fn sign(
         announcement: Announcement,
         certificate: Certificate,
@@ -77,40 +74,39 @@ impl SignedAnnouncement {
         &self.certificate.statement().key
     }
 
-    /// How many keys for `forward` the node has had.
+    /// The epoch of the node's `forward` key.
     pub fn epoch(&self) -> u64 {
         self.certificate.statement().epoch
     }
 
-    /// The certificate about its key.
+    /// The certificate of the `forward` key.
     pub fn certificate(&self) -> &Certificate {
         &self.certificate
     }
 
-    /// What is signed by it is this and nothing else.
+    /// The signature. It identifies the announcement, because the encoding is unique.
     pub(crate) fn signature(&self) -> &[u8; SIGNATURE] {
         &self.signature
     }
 
     pub fn to_bytes(&self) -> Vec<u8> {
-        // What could not be written is not made.
+        // An announcement that cannot be decoded must not be signed.
         let mut bytes = body(&self.certificate, &self.announcement).unwrap_or_default();
         bytes.extend_from_slice(&self.signature);
         bytes
     }
 
-    /// Reads the encoding, and verifies both signatures.
+    /// Decodes the announcement and verifies both signatures.
     ///
-    /// # Errors
-    /// It is no announcement, says what cannot be, or was not signed by the node that it names.
+    /// # Errors The bytes are malformed, a value is out of range, or a signature is invalid.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidAnnouncement> {
         let (certificate, announcement, signature) = parse(bytes)?;
         Self::checked(announcement, certificate, signature)
     }
 
-    /// The address of the node that `bytes` say to be from, if they are an announcement. Nothing is verified.
+    /// The claimed origin of `bytes`, if they look like an announcement. Nothing is verified.
     pub(crate) fn speaker(bytes: &[u8]) -> Option<NodeAddress> {
-        // The version and the length of the certificate, then its version and its node.
+        // Skips the version, the certificate's length, and the certificate's version, up to its node.
         let mut fields = Fields(bytes);
         fields.take(3)?;
         fields.array().map(|node| NodeAddress::of(&PublicKey::new(node)))
@@ -162,7 +158,7 @@ fn parse(bytes: &[u8]) -> Result<Parts, InvalidAnnouncement> {
     if version != VERSION || !fields.0.is_empty() {
         return Err(none);
     }
-    // A signature takes longest to look at: it comes last.
+    // Signatures are the most expensive check, so they come last.
     Ok((Certificate::from_bytes(certificate)?, announcement, signature))
 }
 

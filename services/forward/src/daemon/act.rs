@@ -1,4 +1,4 @@
-//! What has been decided is done, in its order.
+//! Carries out the engine's actions, in order.
 
 use super::Daemon;
 use super::records::Due;
@@ -9,7 +9,7 @@ use crate::label::Label;
 use octet_node::address::NodeAddress;
 use octet_node::say;
 
-/// What is counted where this is done.
+/// The meter that an action affects.
 pub(super) fn counted(action: &EngineAction) -> Option<Meter> {
     match action {
         EngineAction::Let(link, label) => Some(meter(Direction::In, *link, *label)),
@@ -25,11 +25,11 @@ fn meter(direction: Direction, link: LinkNumber, label: Label) -> Meter {
 }
 
 impl Daemon {
-    /// Does all of it. What fails is told; whoever waits for an answer waits in vain then, and begins anew.
+    /// Carries out all actions. Failures are logged; a requester whose answer fails times out and retries.
     pub(super) async fn act(&mut self, actions: Vec<EngineAction>) {
         let mut due = Due::default();
         for action in actions {
-            // What may come is changed for all at once, and before anybody hears of it.
+            // Pending gate changes are committed in one batch, before any message depends on them.
             if let EngineAction::Send(..) | EngineAction::Introduce(_) = action
                 && let Err(error) = self.settle(std::mem::take(&mut due)).await
             {
@@ -47,7 +47,7 @@ impl Daemon {
     }
 
     async fn carry_out(&mut self, action: EngineAction, due: &mut Due) -> Result<(), KernelError> {
-        // From where the daemon before has left it.
+        // Counting resumes at the previous daemon's count.
         if let Some(meter) = counted(&action) {
             let begins = self.counts.get(&meter).copied().unwrap_or_default();
             due.gates.push(match &action {
@@ -114,7 +114,7 @@ impl Daemon {
             inner: stretch.inner(),
             nodes: (NodeAddress::of(&node).ip(), stretch.node),
         };
-        // Nothing of one that this daemon has made ever becomes another, but that the other node is known.
+        // A path end's parameters never change, except that its peer becomes known.
         if self.devices.contains_key(&number) && self.kernel.far(&end).await.is_ok() {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! What nodes say of their links: this one's own, and what is handed on of others.
+//! Announcements: this node's own, and the flooding of others.
 
 use octet_node::say;
 use std::time::{Duration, Instant};
@@ -9,20 +9,20 @@ use crate::control::LinkMessage;
 use crate::engine::LinkNumber;
 use crate::topology::{AnnouncementResult, Topology};
 
-/// After how many seconds this node says again what its links are, and after how many at the earliest:
-/// others take no two within [`MIN_INTERVAL`](crate::topology::MIN_INTERVAL).
+/// The interval of repeated announcements, and the minimum interval, both in seconds. Receivers drop
+/// announcements that follow within [`MIN_INTERVAL`](crate::topology::MIN_INTERVAL).
 const AGAIN: u64 = 1200;
 const EARLIEST: u64 = 3;
 
-/// After how many seconds each neighbour is told one more of the announcements that are known, in turn: what
-/// was lost on its way comes once more.
+/// The interval in seconds at which each neighbour is sent one more known announcement, in turn. This repairs
+/// losses.
 const TURN: u64 = 5;
 
-/// The pause before a neighbour is told all once more.
+/// The pause before all announcements are sent to a neighbour again.
 const RETRY_DELAY: Duration = Duration::from_secs(10);
 
 impl Daemon {
-    /// A neighbour hands on what some node says of its links.
+    /// Handles an announcement that a neighbour has forwarded.
     pub(super) async fn announced(&mut self, from: LinkNumber, bytes: &[u8]) {
         let Some(topology) = &mut self.topology else { return };
         let Some(neighbour) = self.open.get(&from).map(|open| open.neighbour.address()) else {
@@ -44,7 +44,7 @@ impl Daemon {
         }
     }
 
-    /// Tells a neighbour all that is known, but not more often than it can have forgotten it.
+    /// Sends all known announcements to a neighbour, at most once in [`RETRY_DELAY`].
     pub(super) async fn tell_all(&mut self, link: LinkNumber) {
         let Some(open) = self.open.get_mut(&link) else { return };
         let now = Instant::now();
@@ -61,7 +61,7 @@ impl Daemon {
         self.topology.iter().flat_map(Topology::iter).map(SignedAnnouncement::to_bytes).collect()
     }
 
-    /// Forgets what does not count any more, and tells all neighbours one of the rest, when it is time for the next.
+    /// Expires announcements, and sends the next one in turn to all neighbours if it is due.
     pub(super) async fn tell_in_turn(&mut self, now: u64) {
         if let Some(topology) = &mut self.topology {
             topology.expire(now);
@@ -75,11 +75,11 @@ impl Daemon {
         }
     }
 
-    /// Says which links this node has, if that is another answer than the last time, or long ago.
+    /// Announces this node's links if they have changed, or if the last announcement is old.
     pub(super) async fn announce(&mut self, now: u64) {
         let Some(own) = &self.own else { return };
         let up = self.open.iter().filter(|(_, it)| it.is_up);
-        // How much a link carries is known later than that it is up, and as soon as it is, all are told.
+        // The capacity of a link is known later than its state, and is announced as soon as it is known.
         let up: Vec<_> = up.map(|(link, it)| (*link, it.trains.capacity().is_some())).collect();
         let due = match &self.told {
             None => true,

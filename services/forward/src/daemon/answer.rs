@@ -1,4 +1,4 @@
-//! Answers to those who ask.
+//! Answers to verbs.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -19,13 +19,13 @@ use crate::trace;
 use crate::verbs::{DaemonRequest, PathTarget, PendingRequest};
 use octet_node::address::{NodeAddress, name};
 
-/// The other end of a path has not answered.
+/// The failure if the other end of a path has not answered.
 pub(super) fn silent() -> Failure {
     let help = "`forward paths` tells how it is";
     Failure::new(FailureCode::Failed, "the other end of the path does not answer", help)
 }
 
-/// The hops of a path, and what there and back through all of it takes, in milliseconds, if that is known.
+/// The hops of a path, and its round-trip time in milliseconds if known.
 pub(super) fn with_whole(mut hops: Vec<Value>, milliseconds: Option<f64>) -> Value {
     let by = if milliseconds.is_some() { "ping" } else { "no answer" };
     let none = Value::Null;
@@ -35,13 +35,11 @@ pub(super) fn with_whole(mut hops: Vec<Value>, milliseconds: Option<f64>) -> Val
     hops.into()
 }
 
-/// There is no such path.
 pub(super) fn no_path(why: &str) -> Failure {
     let help = "`forward links` and `forward status` tell who can be reached; try other hops";
     Failure::new(FailureCode::Failed, format!("there is no path: {why}"), help)
 }
 
-/// No path that begins here has this number.
 pub(super) fn unknown_path(number: PathNumber) -> Failure {
     let message = format!("no path that begins here has the number {number}");
     let help =
@@ -58,7 +56,7 @@ fn unknown(what: &str) -> Failure {
     )
 }
 
-/// What is counted cannot be read.
+/// The failure if the counters cannot be read.
 fn uncounted(error: KernelError) -> Failure {
     let help = "`netd show` tells whether its own tables are there; then see the log";
     Failure::new(FailureCode::Failed, error.to_string(), help)
@@ -99,7 +97,7 @@ impl Daemon {
         })
     }
 
-    /// What a node of another box has to know of this one for a link.
+    /// This node's peer descriptor, for a link from another box.
     fn descriptor(&self) -> Result<Value, Failure> {
         let help = "see `identity show`, and ask once more";
         let none = || Failure::new(FailureCode::Failed, "this node has no certified key yet", help);
@@ -130,13 +128,14 @@ impl Daemon {
         self.open.values().map(row).collect()
     }
 
-    /// The board of the box that this node is.
+    /// The board of this box with this node address.
     fn member(&self, node: NodeAddress) -> Option<&Member> {
         let mut of = self.map.iter().flat_map(|map| &map.members);
         of.find(|member| NodeAddress::of(&member.node) == node)
     }
 
-    /// How people call a node: a board of the box by its number, one of another box as the file does.
+    /// A node's display name: the board's number within the box, or the configured name of a node of another
+    /// box.
     pub(super) fn called(&self, node: NodeAddress) -> String {
         let board = self.member(node).map(|member| format!("board-{}", member.number));
         let named = || self.settings.lines.name(node).map(str::to_owned);
@@ -162,7 +161,7 @@ impl Daemon {
         Ok(counts.iter().map(row).collect())
     }
 
-    /// The node that people call so.
+    /// Resolves a display name to a node.
     pub(super) fn meant(&self, text: &str) -> Result<NodeAddress, Failure> {
         let known: BTreeMap<_, _> = self
             .map
@@ -178,7 +177,7 @@ impl Daemon {
         found.or_else(by_name).ok_or_else(|| unknown(text))
     }
 
-    /// Shows the hops of a path, and what comes of a ping.
+    /// Answers with the hops of a path and the result of a ping.
     async fn trace(&mut self, number: PathNumber, waiting: Waiting) {
         match self.traced(number) {
             Ok((hops, true)) => self.ping(number, waiting, Some(hops)).await,
@@ -187,7 +186,7 @@ impl Daemon {
         }
     }
 
-    /// The hops of a path that begins here, and whether its end is known to be there.
+    /// The hops of a path that begins here, and whether its end has been authenticated.
     fn traced(&self, number: PathNumber) -> Result<(Vec<Value>, bool), Failure> {
         let none = || unknown_path(number);
         let path = self.engine.path(number).ok_or_else(none)?;
@@ -206,7 +205,7 @@ impl Daemon {
         Ok((rows.map(row).collect(), path.stretch.node.is_some()))
     }
 
-    /// Asks the other end of a path, if there is one that can be asked.
+    /// Pings the other end of a path.
     async fn ping_target(&mut self, target: &PathTarget, waiting: Waiting) {
         match self.pinged(target) {
             Ok(number) => self.ping(number, waiting, None).await,

@@ -1,4 +1,4 @@
-//! What is said within paths.
+//! Messages between the two ends of a path, sent within it.
 
 use std::net::{SocketAddr, SocketAddrV6};
 use std::time::Instant;
@@ -18,9 +18,9 @@ use octet_node::address::NodeAddress;
 use octet_node::say;
 
 impl Daemon {
-    /// Something has come by a path.
+    /// Handles a datagram that was received on a path.
     pub(super) async fn inner(&mut self, from: SocketAddr, bytes: &[u8]) {
-        // Whoever else sends by the device of a path has another port: that one is PID 1's to give.
+        // Other senders on the path's device use other ports; PID 1 alone hands out this one.
         let SocketAddr::V6(from) = from else { return };
         if from.port() != PORT {
             return;
@@ -42,14 +42,14 @@ impl Daemon {
                     return;
                 }
                 let (known, wanted) = (stretch.node, self.engine.wanted(number));
-                // Who is asked for is who answers, or nobody; and nobody becomes another.
+                // Only the requested node can be the peer, and an authenticated peer never changes.
                 if known.is_some_and(|it| it != node.ip()) || wanted.is_some_and(|it| it != node) {
                     return;
                 }
                 if known.is_none() {
                     let actions = self.engine.introduced(number, node);
                     self.act(actions).await;
-                    // The first path to a node, or from it, is the one that packets to it take.
+                    // The first path to or from a node carries the packets to it.
                     if !self.uses.contains_key(&node.ip()) {
                         self.turn(node.ip(), number).await;
                     }
@@ -102,26 +102,26 @@ impl Daemon {
         }
     }
 
-    /// The source of a path that ends here has said something of it.
+    /// Handles the source's report of whether it uses a path that ends here.
     async fn said(&mut self, number: PathNumber, said: Said) {
         let Some(stretch) = self.engine.stretch(number).filter(|it| !it.is_source) else { return };
         let Some(node) = stretch.node.and_then(|it| it.try_into().ok()) else { return };
         self.take_due(node, Some(said)).await;
     }
 
-    /// Where the other end of a path is within it.
+    /// The inner address of a path's other end.
     pub(super) fn inner_end(&self, number: PathNumber) -> Option<SocketAddr> {
         let index = *self.devices.get(&number)?;
         let (_, far) = self.engine.stretch(number)?.inner();
         Some(SocketAddrV6::new(far, PORT, 0, index).into())
     }
 
-    /// Says at the other end of a path who this is.
+    /// Sends this node's introduction to the other end of a path.
     pub(super) async fn introduce(&self, number: PathNumber) {
         let Some(own) = &self.own else { return };
         let Some(stretch) = self.engine.stretch(number) else { return };
         let Some(to) = self.inner_end(number) else { return };
-        // The source says to whom it speaks first: the end does not know yet who asks.
+        // The source introduces itself first: the end does not know the source yet.
         let other = stretch.node.or_else(|| self.engine.wanted(number).map(NodeAddress::ip));
         let Some(other) = other else { return };
         let about = About {
@@ -133,18 +133,18 @@ impl Daemon {
         let _ = self.ends.send_to(&said.to_bytes(), to).await;
     }
 
-    /// Says so again where nobody has answered.
+    /// Repeats introductions that were not answered.
     pub(super) async fn introduce_all(&self) {
         for number in self.engine.strangers() {
             self.introduce(number).await;
         }
     }
 
-    /// Tells whoever has waited for too long.
+    /// Times out waiting requests.
     pub(super) async fn give_up(&mut self, now: Instant) {
         let late = |since: Instant| now.saturating_duration_since(since) >= TIMEOUT;
         for (_, ping) in self.pings.extract_if(|_, ping| late(ping.waiting.since)) {
-            // Where it ends, nobody knows; the hops are worth seeing all the same.
+            // The end is silent, but the hops are still worth showing.
             let answer = ping.hops.map(|hops| with_whole(hops, None)).ok_or_else(silent);
             let _ = ping.waiting.answer.send(answer);
         }
@@ -163,7 +163,7 @@ impl Daemon {
     }
 }
 
-/// What this node is on a path.
+/// This node's role on a path.
 fn role(stretch: &PathEnd) -> EndRole {
     if stretch.is_source { EndRole::Source } else { EndRole::End }
 }

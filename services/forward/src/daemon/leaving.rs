@@ -1,6 +1,5 @@
-//! The devices of the lan leave by another node, the exit (`[vpn]`): it is asked for a place, again and again, and what
-//! leads there is in the kernel as long as it gives one. That nothing leaves by the uplink meanwhile is netd's doing,
-//! and takes nothing of this.
+//! The LAN's exit (`[vpn]`): this node periodically requests a slot from the exit node, and installs the tunnel
+//! while the lease lasts. netd blocks the uplink meanwhile, independently of this service.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -16,53 +15,53 @@ use crate::introduction::{ExitRefusal, Inner};
 use crate::kernel::KernelError;
 use crate::kernel::tunnels::LEAVE;
 
-/// The name of what is kept of the place.
+/// The name of the persisted slot.
 const PLACE: &str = "v";
 
-/// The router's number in the map.
+/// The router's number in the membership map.
 const ROUTER: u8 = 0;
 
-/// How often the exit is asked.
+/// The interval of slot requests.
 const ASK: Duration = Duration::from_secs(5);
 
-/// For how long a place counts of which the exit says nothing any more. It keeps the place for longer.
+/// How long a slot stays valid without confirmation. The exit keeps it for longer.
 const COUNTS: Duration = Duration::from_secs(120);
 
 #[derive(Debug, Default)]
 pub(super) struct Leaving {
-    /// By which node; what follows is about this one.
+    /// The exit node; the other fields refer to it.
     exit: Option<NodeAddress>,
-    /// The address that it has given, and when it said so last.
+    /// The leased address, and when it was last confirmed.
     place: Option<(Ipv4Addr, Instant)>,
-    /// When it was asked last.
+    /// When the slot was last requested.
     asked: Option<Instant>,
     refused: Option<String>,
 }
 
 impl Leaving {
-    /// Whether this address is the one that the exit has given.
+    /// Whether this is the leased address.
     pub(super) fn has(&self, address: Ipv4Addr) -> bool {
         self.place.is_some_and(|(given, _)| given == address)
     }
 
-    /// The device, if there is one.
+    /// The tunnel device, if it exists.
     pub(super) fn device(&self) -> Option<String> {
         self.place.map(|_| LEAVE.to_owned())
     }
 }
 
 impl Daemon {
-    /// Whether this node is the router of its box; `None` as long as that is not known.
+    /// Whether this node is the box's router; `None` if not known yet.
     pub(super) fn is_router(&self) -> Option<bool> {
         Some(self.map.as_ref()?.of(&self.node()?)?.number == ROUTER)
     }
 
-    /// The node by which the devices of this one's lan leave.
+    /// The exit node of this node's LAN.
     pub(super) fn exit(&self) -> Option<NodeAddress> {
         self.settings.exit.filter(|_| self.is_router() == Some(true))
     }
 
-    /// Keeps a way to the exit, asks it for a place, and gives up one of which it says nothing any more.
+    /// Keeps a route to the exit, requests a slot, and gives up a slot that is no longer confirmed.
     pub(super) async fn leave(&mut self, now: Instant) {
         if self.linked_as.is_none() || self.is_router().is_none() {
             return;
@@ -72,14 +71,14 @@ impl Daemon {
             |(_, said): (Ipv4Addr, Instant)| now.saturating_duration_since(said) >= COUNTS;
         if self.leaving.exit != exit || self.leaving.place.is_some_and(is_over) {
             self.end_leaving().await;
-            // What could not be ended is tried again.
+            // A failed removal is retried.
             if self.leaving.place.is_some() {
                 return;
             }
             self.leaving = Leaving { exit, ..Leaving::default() };
         }
         let Some(exit) = exit else { return };
-        // As if a program had sent something there.
+        // This starts a route, as traffic to the exit would.
         self.want(Ok(vec![exit.ip()]));
         let is_early = |at: Instant| now.saturating_duration_since(at) < ASK;
         if self.leaving.asked.is_some_and(is_early) {
@@ -91,7 +90,7 @@ impl Daemon {
         let _ = self.ends.send_to(&Inner::Leave.to_bytes(), to).await;
     }
 
-    /// The node at the other end of a path says whether it gives a place.
+    /// Handles the exit's answer to a slot request.
     pub(super) async fn told_of_place(
         &mut self,
         by: PathNumber,
@@ -116,7 +115,7 @@ impl Daemon {
             Ok(address) => self.begin_leaving(exit, address).await.err().map(|it| it.to_string()),
             Err(why) => Some(why.to_string()),
         };
-        // Once: it is asked again and again.
+        // The refusal is logged once, although requests repeat.
         if refused.is_none() || refused != self.leaving.refused {
             let how = refused.as_ref().map_or("now".to_owned(), |why| format!("not: {why}"));
             say!("the lan leaves by {}: {how}", self.called(exit));
@@ -130,7 +129,7 @@ impl Daemon {
         address: Ipv4Addr,
     ) -> Result<(), KernelError> {
         let Some(own) = self.node() else { return Ok(()) };
-        // Whoever has it here is given another one.
+        // A local client with this address gets another one.
         self.end_place_at(address).await;
         self.remember(PLACE, &[&exit.octets()[..], &address.octets()].concat())?;
         self.leaving.place = Some((address, Instant::now()));
@@ -142,12 +141,12 @@ impl Daemon {
         left
     }
 
-    /// The devices of the lan leave by nobody.
+    /// Removes the LAN's exit.
     async fn end_leaving(&mut self) {
         if self.leaving.place.is_none() {
             return;
         }
-        // What is kept goes last: as long as the device is there, it is known whose it is.
+        // The record is deleted last: as long as the device exists, its owner must be known.
         let ended = self.kernel.remove(LEAVE).await.and_then(|()| self.unlearn(PLACE));
         match ended {
             Ok(()) => self.leaving.place = None,
@@ -155,7 +154,7 @@ impl Daemon {
         }
     }
 
-    /// Takes up the place of the daemon before, if that is by the node that is the exit still.
+    /// Resumes the previous daemon's slot, if its exit is still the configured one.
     pub(super) async fn take_up_leaving(&mut self) {
         let read = |bytes: Vec<u8>| {
             let (exit, address) = bytes.split_first_chunk::<16>()?;
@@ -172,12 +171,12 @@ impl Daemon {
         }
     }
 
-    /// The addresses at both ends of this node's links.
+    /// The addresses of both ends of this node's links.
     pub(super) fn link_ends(&self) -> BTreeSet<Ipv4Addr> {
         self.open.values().flat_map(|open| <[_; 2]>::from(open.neighbour.ends)).collect()
     }
 
-    /// How it stands, for people.
+    /// The state of the exit, for `status`.
     pub(super) fn shown_leaving(&self) -> Value {
         let Some(exit) = self.exit() else { return Value::Null };
         let has_path = self.uses.contains_key(&exit.ip());

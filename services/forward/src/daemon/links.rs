@@ -1,4 +1,5 @@
-//! Links, as the cluster's map and the lines of the file want them; and what there is of a daemon that was here before.
+//! Configures links from the membership map and the `[[neighbour]]` sections, and takes over those of a
+//! previous daemon.
 
 use std::collections::BTreeSet;
 
@@ -23,31 +24,31 @@ use crate::probe::Probes;
 use crate::topology::Topology;
 use octet_node::address::NodeAddress;
 
-/// The name of what is kept of the keys of this node.
+/// The name of this node's persisted keys.
 const OWN: &str = "own";
 
-/// That of counts: until paths are taken over.
+/// The name of the persisted counters, until paths are taken over.
 const COUNTS: &str = "counts";
 
 fn name(link: LinkNumber) -> String {
     format!("l-{}", link.0)
 }
 
-/// What the kernel is told of a link.
+/// The kernel parameters of a link.
 fn tunnel(neighbour: &LinkNeighbour) -> Tunnel {
     let (near, far) = neighbour.ends;
     let LinkNeighbour { link, key, at, plain, .. } = *neighbour;
     Tunnel { name: link.device(), key, at, near, far, plain }
 }
 
-/// Whether what is kept of a link, which these bytes were made of, is what is wanted now.
+/// Whether the link that these persisted bytes describe is unchanged.
 fn is_as_before(wanted: &[LinkNeighbour], link: LinkNumber, bytes: &[u8]) -> bool {
     wanted.iter().any(|neighbour| neighbour.link == link && neighbour.to_bytes() == bytes)
 }
 
 impl Daemon {
-    /// Makes links to all who are neighbours now, and ends the others. With a new key all begin anew; with the
-    /// key of before, what a daemon before this one has left in the kernel is taken over.
+    /// Creates links to all current neighbours, and removes the others. A new key restarts all links. With the
+    /// same key, the links that a previous daemon left in the kernel are taken over.
     pub(super) async fn relink(&mut self) -> Result<(), KernelError> {
         let Some(own) = &self.own else { return Ok(()) };
         if !self.is_known() {
@@ -70,7 +71,7 @@ impl Daemon {
                 continue;
             }
             let (kept, device) = (self.memory.get(&name(link)), link.device());
-            // As it was: it carries packets at this moment.
+            // An unchanged link may be carrying packets: leave it alone.
             let stands = there.contains(&device) && kept.as_ref() == Some(&neighbour.to_bytes());
             if !stands {
                 self.kernel.remove(&device).await?;
@@ -79,7 +80,7 @@ impl Daemon {
             }
             made.push(neighbour);
         }
-        // All at once: each run of nft takes its time.
+        // All devices are guarded in one run, because each run of nft is slow.
         let devices: Vec<_> = made.iter().map(|it| it.link.device()).collect();
         meter::guard(&devices).await?;
         for neighbour in made {
@@ -88,7 +89,7 @@ impl Daemon {
             self.engine.linked(link, neighbour.address());
             let (probes, trains) = (Probes::default(), Trains::default());
             let mtu = Discovery::of_link();
-            // Of a link that stands from before that is not known: it is set.
+            // For an existing link the state is unknown, so it is set again.
             let (reach, is_up, told) = (0, false, None);
             let open = Open { neighbour, probes, trains, mtu, reach, is_up, told };
             self.open.insert(link, open);
@@ -104,8 +105,8 @@ impl Daemon {
         Ok(())
     }
 
-    /// Whether it can be said who the neighbours are. In a box with boards the map says it; in another one lines
-    /// alone do, and where there are none, nor have been in this boot, the kernel is left as it is.
+    /// Whether the neighbours are known. In a box with boards the map lists them. In other boxes only
+    /// `[[neighbour]]` sections do; if there are none, and were none since boot, the kernel is left alone.
     fn is_known(&self) -> bool {
         let has_begun = || self.linked_as.is_some() || self.memory.get(OWN).is_some();
         match self.settings.has_boards {
@@ -114,7 +115,7 @@ impl Daemon {
         }
     }
 
-    /// Makes the kernel ready for this node's key. Of another key nothing stays.
+    /// Prepares the kernel for this node's key. State under another key is removed.
     async fn begin(
         &mut self,
         node: PublicKey,
@@ -152,8 +153,8 @@ impl Daemon {
         Ok(())
     }
 
-    /// Reads what the daemon before has counted, before any device goes by which it did: whatever counts anew
-    /// goes on from there, also if this daemon does not get that far.
+    /// Reads the previous daemon's counters before any of its devices is removed. Counting resumes from them,
+    /// even if this daemon fails before that.
     async fn recount(&mut self) -> Result<(), KernelError> {
         self.counts = meter::counts().await?;
         let kept = self.memory.get(COUNTS).and_then(|bytes| meter::kept::from_bytes(&bytes));
@@ -163,7 +164,7 @@ impl Daemon {
         self.remember(COUNTS, &meter::kept::to_bytes(&self.counts))
     }
 
-    /// Ends the links that are not wanted: those of this daemon, and those of the one before.
+    /// Removes unwanted links, of this daemon and of the previous one.
     async fn end_links(&mut self, wanted: &[LinkNeighbour]) -> Result<(), KernelError> {
         let gone = self.open.values().filter(|it| !wanted.contains(&it.neighbour));
         let gone: Vec<_> = gone.map(|it| it.neighbour.clone()).collect();
@@ -178,7 +179,7 @@ impl Daemon {
             if is_as_before(wanted, link, &bytes) {
                 continue;
             }
-            // Before any link is made: the key may be that of another one now.
+            // Old links are removed before new ones are made, because a key may have moved to another link.
             self.kernel.remove(&link.device()).await?;
             if let Some(key) = neighbour::key_in(&bytes) {
                 self.kernel.forget(key).await?;
@@ -188,15 +189,15 @@ impl Daemon {
         Ok(())
     }
 
-    /// What is kept of links.
+    /// The persisted links.
     fn kept_links(&self) -> Vec<(LinkNumber, Vec<u8>)> {
         let names = self.memory.names().unwrap_or_default();
         let link = |kept: &String| Some(LinkNumber(kept.strip_prefix("l-")?.parse().ok()?));
         names.iter().filter_map(|kept| Some((link(kept)?, self.memory.get(kept)?))).collect()
     }
 
-    /// Takes over the paths of the daemon before, puts what is missing of them into the kernel, and removes
-    /// from there what belongs to none.
+    /// Takes over the previous daemon's paths: installs what the kernel lacks, and removes what belongs to no
+    /// path.
     async fn take_over(&mut self) -> Result<(), KernelError> {
         let gone = self.gone();
         for (link, neighbour) in &gone {
@@ -245,7 +246,7 @@ impl Daemon {
         Ok(())
     }
 
-    /// The links of the daemon before that are not there any more, or are others now, and their neighbours.
+    /// The previous daemon's links that are gone or changed, with their neighbours.
     fn gone(&self) -> Vec<(LinkNumber, NodeAddress)> {
         let is_gone = |(link, kept): &(&LinkNumber, &Vec<u8>)| {
             self.open.get(link).is_none_or(|open| open.neighbour.to_bytes() != **kept)
@@ -254,7 +255,7 @@ impl Daemon {
         gone.filter_map(|(link, kept)| Some((*link, neighbour::address_in(kept)?))).collect()
     }
 
-    /// With these links go the paths that went by them. Of their labels nothing is in the kernel that stays.
+    /// Ends the paths over these links. The kernel keeps none of their labels.
     async fn end_with(&mut self, gone: Vec<(LinkNumber, NodeAddress)>) -> Result<(), KernelError> {
         let mut due = Due::default();
         for (link, _) in gone {
@@ -272,7 +273,7 @@ impl Daemon {
         self.settle(due).await
     }
 
-    /// Keeps something for the daemon after this one.
+    /// Persists bytes for the next daemon.
     pub(super) fn remember(&self, name: &str, bytes: &[u8]) -> Result<(), KernelError> {
         self.memory.put(name, bytes).map_err(KernelError::to(format!("keep {name}")))
     }
@@ -291,7 +292,7 @@ mod tests {
     use octet_node::key::PrivateKey;
     use std::collections::BTreeMap;
 
-    /// Lines come, change, turn around and go: what ends is what is not as it was, and nothing else.
+    /// A link ends only if its own section is removed or changed.
     #[test]
     fn links_end_with_their_lines() {
         let own = PrivateKey::generate().unwrap().public();
@@ -316,7 +317,7 @@ mod tests {
         turned.reverse();
         turned.push(line("pond", None, None));
         assert_eq!(ended(&turned), []);
-        // What it is called is no part of the link; where it is is.
+        // The name is not part of the link; the endpoint is.
         let mut other = lines.clone();
         other[1].name = "sea".parse().unwrap();
         assert_eq!(ended(&other), []);

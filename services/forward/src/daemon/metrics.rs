@@ -1,4 +1,4 @@
-//! Numbers for whoever collects them.
+//! Metrics of this daemon.
 
 use octet_node::metrics::server::MetricSource;
 use octet_node::say;
@@ -16,28 +16,27 @@ use crate::metrics::sums::Sums;
 use crate::metrics::{LinkMetrics, Snapshot};
 use crate::topology::Topology;
 
-/// The name under which sums are kept.
+/// The name of the persisted sums.
 const SUMS: &str = "sums";
 
-/// For how long an answer is good for others: nft takes its time, and the daemon waits for it.
+/// How long an answer is cached, because nft is slow and blocks the daemon.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// What there is for them.
 #[derive(Debug, Default)]
 pub(super) struct Metrics {
     sums: Sums,
-    /// What was answered last, and when; `None` if nothing could be read.
+    /// The last answer and its time; `None` if the counters could not be read.
     last: Option<(Instant, Option<String>)>,
 }
 
 impl Metrics {
-    /// With what was kept. What is damaged begins anew.
+    /// Loads the persisted sums. Damaged sums start at zero.
     pub fn kept(memory: &StateFolder) -> Self {
         let sums = memory.get(SUMS).and_then(|bytes| Sums::from_bytes(&bytes));
         Self { sums: sums.unwrap_or_default(), last: None }
     }
 
-    /// All that is counted is this.
+    /// Updates the sums from the current counters.
     pub fn count(&mut self, counts: &MeterCounts) {
         self.sums.count(counts);
     }
@@ -55,7 +54,7 @@ impl MetricSource for MetricsClient {
 }
 
 impl Daemon {
-    /// Somebody collects the numbers: they are at most [`FRESH`] old.
+    /// Answers a metrics request with data that is at most [`FRESH`] old.
     pub(super) async fn collect(&mut self, answer: oneshot::Sender<Option<String>>) {
         let is_fresh = |at: &Instant| at.elapsed() < FRESH;
         let last = self.metrics.last.as_ref().filter(|(at, _)| is_fresh(at));
@@ -77,7 +76,7 @@ impl Daemon {
     }
 
     async fn snapshot(&mut self) -> Result<Snapshot, KernelError> {
-        // Before there are links there is no table either.
+        // Before there are links there is no nftables table.
         if self.linked_as.is_some() {
             self.metrics.sums.count(&meter::counts().await?);
         }
@@ -100,7 +99,7 @@ impl Daemon {
         })
     }
 
-    /// These are not counted any more: their sums stay, also for the daemon after this one.
+    /// Adds counters that end to the sums, and persists the sums for the next daemon.
     pub(super) fn add_up<'a>(
         &mut self,
         gone: impl Iterator<Item = &'a Meter>,

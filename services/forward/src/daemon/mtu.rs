@@ -1,4 +1,4 @@
-//! How long packets are that pass links and paths: each is asked, and routes and tunnels follow.
+//! MTU discovery for links and paths; routes and tunnels follow the results.
 
 use std::net::Ipv6Addr;
 use std::time::Instant;
@@ -14,27 +14,27 @@ use crate::kernel::tunnels;
 use crate::mtu::{self, Discovery, MIN_OF_PATH};
 
 impl Daemon {
-    /// The longest packet that a path takes, as far as that is known.
+    /// The MTU of a path, as far as it is known.
     pub(super) fn mtu_of(&self, path: PathNumber) -> u16 {
         self.mtus.get(&path).and_then(Discovery::found).unwrap_or(MIN_OF_PATH)
     }
 
-    /// The longest packet that goes to a node by the path that packets to it take.
+    /// The MTU towards a node, over its active path.
     pub(super) fn mtu_to(&self, node: NodeAddress) -> u16 {
         self.uses.get(&node.ip()).map_or(MIN_OF_PATH, |path| self.mtu_of(*path))
     }
 
-    /// Asks the neighbour at a link with packets of these lengths, and has the kernel keep to what is found.
+    /// Probes the link to a neighbour with packets of these lengths, and configures the discovered MTU.
     pub(super) async fn discover_link(&mut self, link: LinkNumber, sizes: Vec<u16>) {
         let before = self.open.get(&link).map(|open| open.reach);
         for size in sizes {
-            // What is sent is as long as it may be, so that WireGuard adds nothing.
+            // The MTU is raised first, so that WireGuard does not pad the probes.
             self.reach(link, size.max(MIN_OF_PATH)).await;
             self.say(link, &LinkMessage::MtuProbe(size)).await;
         }
         let found = self.open.get(&link).and_then(|open| open.mtu.found());
         self.reach(link, found.unwrap_or(mtu::LINK)).await;
-        // What paths take that go by it may be other than before.
+        // The MTU of paths over this link may have changed.
         if self.open.get(&link).map(|open| open.reach) != before {
             for (path, discovery) in &mut self.mtus {
                 if self.engine.link_of(*path) == Some(link) {
@@ -52,14 +52,14 @@ impl Daemon {
         }
     }
 
-    /// Asks the other ends of all paths, those that end here too: each direction has its own way outside.
+    /// Probes the MTU of all paths, those that end here too: the underlay of the two directions may differ.
     pub(super) async fn discover(&mut self, now: Instant) {
         let is_due = |path: &PathNumber| self.mtus.get(path).is_none_or(|it| it.is_due(now));
         for path in self.devices.keys().copied().filter(is_due).collect::<Vec<_>>() {
             if self.engine.stretch(path).is_none_or(|stretch| stretch.node.is_none()) {
                 continue;
             }
-            // A path whose links have not changed takes what it took.
+            // The MTU of a path whose links are unchanged is unchanged.
             if let Some(discovery) = self.mtus.get_mut(&path).filter(|it| it.may_wait(now)) {
                 discovery.wait(now);
                 continue;
@@ -69,13 +69,13 @@ impl Daemon {
             self.follow(path, before).await;
             let Some(to) = self.inner_end(path) else { continue };
             for size in sizes {
-                // One that is lost, or that the kernel does not take, says what is asked.
+                // A probe that is lost, or too long for the kernel, is an answer too.
                 let _ = self.ends.send_to(&Inner::MtuProbe(size).to_bytes(), to).await;
             }
         }
     }
 
-    /// A packet of this length has come to the other end of a path.
+    /// Handles the answer to an MTU probe on a path.
     pub(super) async fn passed(&mut self, path: PathNumber, size: u16) {
         let before = self.mtu_of(path);
         if let Some(discovery) = self.mtus.get_mut(&path) {
@@ -84,7 +84,7 @@ impl Daemon {
         self.follow(path, Some(before)).await;
     }
 
-    /// Routes by a path take what it takes, if that is not what it was `before`.
+    /// Updates the routes over a path if its MTU is not `before` any more.
     async fn follow(&mut self, path: PathNumber, before: Option<u16>) {
         if before == Some(self.mtu_of(path)) {
             return;
@@ -95,7 +95,7 @@ impl Daemon {
         }
     }
 
-    /// Tunnels to a node carry what fits the path to it.
+    /// Adjusts the tunnels to a node to its path MTU.
     pub(super) async fn fit_tunnels(&self, node: Ipv6Addr) {
         let Ok(node) = NodeAddress::try_from(node) else { return };
         let leaving = self.leaving.device().filter(|_| self.exit() == Some(node));

@@ -1,5 +1,6 @@
-//! Nodes that leave by this one, if it is a router whose lines let something from paths to the uplink. What of it they
-//! may is netd's doing; here each has a place: a tunnel, and an address that follows from the place's number.
+//! The exit for other nodes, on a router whose policies allow traffic from `path` to `uplink`. netd filters
+//! that traffic; this module gives each client a slot: a tunnel, and an address that is derived from the slot
+//! number.
 
 use std::net::Ipv4Addr;
 use std::time::Instant;
@@ -14,18 +15,18 @@ use crate::introduction::ExitRefusal;
 use crate::kernel::KernelError;
 use crate::kernel::tunnels::device;
 
-/// The name of what is kept of a place.
+/// The name of a persisted slot.
 fn name(number: u8) -> String {
     format!("x-{number}")
 }
 
 impl Daemon {
-    /// Whether others leave by this node; `None` as long as that is not known.
+    /// Whether this node is an exit; `None` if not known yet.
     fn is_exit(&self) -> Option<bool> {
         self.is_router().map(|is_router| is_router && self.settings.is_exit)
     }
 
-    /// The place of the node at the other end of a path, which asks for one; `None` if nobody knows which node it is.
+    /// Assigns a slot to the node at the other end of a path; `None` if that node is not authenticated.
     pub(super) async fn asked_for_place(
         &mut self,
         by: PathNumber,
@@ -45,7 +46,7 @@ impl Daemon {
         if self.is_exit() != Some(true) {
             return Err(ExitRefusal::Policy);
         }
-        // Between two nodes there is one tunnel.
+        // There is only one tunnel between two nodes, so they cannot be each other's exit.
         if self.exit() == Some(client) {
             return Err(ExitRefusal::Mutual);
         }
@@ -63,7 +64,8 @@ impl Daemon {
         Ok(place(number))
     }
 
-    /// Kept first: a device whose node nobody knows would be another's, next time.
+    /// The slot is persisted first: a device whose client is unknown could be given to another node after a
+    /// restart.
     async fn begin_place(&self, number: u8, client: NodeAddress) -> Result<(), KernelError> {
         let Some(own) = self.node() else { return Ok(()) };
         self.remember(&name(number), &client.octets())?;
@@ -71,7 +73,7 @@ impl Daemon {
         self.kernel.place(number, ends, self.mtu_to(client), place(number)).await
     }
 
-    /// Ends places for which nobody has asked for long, and all where nobody may leave any more.
+    /// Ends slots whose clients have gone silent, and all slots once this node is no exit.
     pub(super) async fn end_places(&mut self, now: Instant) {
         let over = match self.is_exit() {
             None => return,
@@ -83,7 +85,7 @@ impl Daemon {
         }
     }
 
-    /// Ends the place with this address, if somebody has it.
+    /// Ends the slot with this address, if it is in use.
     pub(super) async fn end_place_at(&mut self, address: Ipv4Addr) {
         let number = self.places.numbers().find(|number| place(*number) == address);
         if let Some(number) = number {
@@ -99,7 +101,7 @@ impl Daemon {
         }
     }
 
-    /// Takes up the places of the daemon before: whoever asks still keeps his.
+    /// Resumes the previous daemon's slots, so that clients keep their addresses.
     pub(super) async fn take_up_places(&mut self) {
         for kept in self.memory.names().unwrap_or_default() {
             let number = kept.strip_prefix("x-").and_then(|it| it.parse().ok());
@@ -115,7 +117,7 @@ impl Daemon {
         }
     }
 
-    /// The devices of all who leave by this node.
+    /// The tunnel devices of all clients.
     pub(super) fn place_devices(&self) -> impl Iterator<Item = String> {
         self.places.numbers().map(device)
     }

@@ -1,4 +1,4 @@
-//! How much paths carry at most, as people ask for it.
+//! Rate limits of paths.
 
 use octet_node::control::{Failure, FailureCode};
 use serde_json::{Value, json};
@@ -7,11 +7,10 @@ use super::answer::unknown_path;
 use super::{Daemon, seconds};
 use crate::engine::{HIGHEST_RATE, PathNumber};
 
-/// The lowest rate that is asked for, in kbit/s: below that what watches a path would take a large part of it, and
-/// be dropped with the rest.
+/// The minimum rate limit in kbit/s. Below it, probes would take a large share of the rate and be dropped.
 const LOWEST: u32 = 64;
 
-/// The rate that somebody asks for, in kbit/s; 0 is no bound.
+/// Validates a requested rate limit in kbit/s; 0 means unlimited.
 pub fn rate(asked: u64) -> Result<u32, Failure> {
     let range = LOWEST..=HIGHEST_RATE;
     let rate = u32::try_from(asked).ok().filter(|rate| *rate == 0 || range.contains(rate));
@@ -22,7 +21,7 @@ pub fn rate(asked: u64) -> Result<u32, Failure> {
 }
 
 impl Daemon {
-    /// Has a path carry another rate at most, and all of its way.
+    /// Changes the rate limit of a path, and of all paths of its route.
     pub(super) async fn change_rate(
         &mut self,
         number: PathNumber,

@@ -1,4 +1,4 @@
-//! Paths that have ended: what they have carried is kept, and then they are forgotten.
+//! Accounting records: the counters of a path are recorded when it ends.
 
 use super::{Daemon, milliseconds};
 use crate::engine::PathCounters;
@@ -7,26 +7,26 @@ use crate::kernel::meter::{self, GateChange};
 use crate::memory::StateFolder;
 use crate::records::Records;
 
-/// The name under which records are kept.
+/// The name of the persisted records.
 pub(super) const RECORDS: &str = "records";
 
-/// What is kept of them. What is damaged is none: numbers grow with the clock.
+/// Loads the persisted records. Damaged records are dropped; numbers still increase, because they follow the
+/// clock.
 pub(super) fn kept(memory: &StateFolder) -> Records {
     memory.get(RECORDS).and_then(|bytes| Records::from_bytes(&bytes)).unwrap_or_default()
 }
 
-/// What is done for all at once: all of it, or nothing, and counts are read once (nft takes its time).
+/// Work that is done in one batch, atomically; the counters are read once, because nft is slow.
 #[derive(Debug, Default)]
 pub(super) struct Due {
     pub gates: Vec<GateChange>,
     pub ended: Vec<PathCounters>,
-    /// The names of what is kept of them.
+    /// The names of the state to forget.
     pub forgotten: Vec<String>,
 }
 
 impl Daemon {
-    /// Does it. Nothing goes on any more with a label of a path that has ended, so what is counted now is all
-    /// that it has carried.
+    /// Carries out the batch. The labels of ended paths are removed already, so the counters are final.
     pub(super) async fn settle(&mut self, due: Due) -> Result<(), KernelError> {
         if !due.ended.is_empty() {
             let mut counts = meter::counts().await?;

@@ -1,4 +1,4 @@
-//! The routes that people ask for, see, and drop.
+//! The verbs that add, show and drop routes.
 
 use data_encoding::BASE64;
 use octet_node::address::NodeAddress;
@@ -15,7 +15,7 @@ use crate::graph::HOPS;
 use crate::status::{RouteStatus, SetupPhase};
 use crate::verbs::PathTarget;
 
-/// `of`, a path or the route to a node, is not up.
+/// The failure if `of`, a path or a route, is not up.
 fn not_up(of: &str, status: &RouteStatus) -> Failure {
     let how = if status.phase == SetupPhase::Pending { "is being set up" } else { "has failed" };
     let reason = status.reason.as_ref().map_or(String::new(), |reason| format!(": {reason}"));
@@ -24,14 +24,14 @@ fn not_up(of: &str, status: &RouteStatus) -> Failure {
     Failure::new(FailureCode::Failed, format!("{of} {how}{reason}"), help)
 }
 
-/// A node has a route, and another one was asked for.
+/// The failure if the node already has a route.
 fn occupied(node: &str, status: &RouteStatus) -> Failure {
     let help =
         format!("replace it with `path-add --replace`, or remove it with `drop --to {node}`");
     Failure::new(FailureCode::Failed, format!("{node} already has a route ({status})"), help)
 }
 
-/// The public keys of the WireGuard of a path: here, and at the other end. As `wg` writes them.
+/// The WireGuard public keys of a path, local and remote, as `wg` prints them.
 fn keys(stretch: &PathEnd) -> [String; 2] {
     [exchange::public(&stretch.secret), stretch.key].map(|key| BASE64.encode(&key))
 }
@@ -90,7 +90,7 @@ impl Daemon {
         }
     }
 
-    /// Asks for the first path to a node, and says to which one it is, and what its paths are to be like.
+    /// Requests the first path to a node. Returns the node and the constraints of its paths.
     async fn ask_first(
         &mut self,
         wanted: &PathRequest,
@@ -109,7 +109,7 @@ impl Daemon {
         let hops = if between.is_empty() {
             self.free_hops(to, &limits).map_err(|why| no_path(&why))?
         } else {
-            // Who has chosen some gets no fewer later.
+            // Later paths have at least as many relays as the requested one.
             limits.relays = between.len().min(HOPS - 1);
             between.iter().copied().chain([to]).collect()
         };
@@ -118,7 +118,7 @@ impl Daemon {
         Ok((number, to, Spec { via: between, limits, rate: wanted.rate }))
     }
 
-    /// How the route is that somebody has asked for to a node, if somebody has.
+    /// The state of the explicitly requested route to a node, if there is one.
     fn route_status(&self, to: NodeAddress) -> Option<RouteStatus> {
         Some(match self.desired.asked_for(to)? {
             Ok(request) => self.status_of(request),
@@ -129,7 +129,7 @@ impl Daemon {
         })
     }
 
-    /// The path that is to be asked, which is up: one that was up and whose end is silent is asked, too.
+    /// The path to ping. A path that was up and whose end is silent can be pinged, too.
     pub(super) fn pinged(&self, target: &PathTarget) -> Result<PathNumber, Failure> {
         let number = match target {
             PathTarget::Path(number) => *number,
@@ -144,13 +144,13 @@ impl Daemon {
         match self.engine.path(number) {
             Some(path) if path.stretch.node.is_some() => Ok(number),
             Some(_) => Err(not_up(&format!("path {number}"), &self.status_of(number))),
-            // It may be one that ends here.
+            // The number may be that of a path that ends here.
             None if self.inner_end(number).is_some() => Ok(number),
             None => Err(unknown_path(number)),
         }
     }
 
-    /// The path that packets to a node take, or another one that is to lead there.
+    /// The path that packets to a node take, or one that is being set up.
     fn path_to(&self, to: NodeAddress) -> Option<PathNumber> {
         let is_there = |path: &PathNumber| self.engine.path(*path).is_some();
         let way = self.desired.ways.get(&to);
@@ -159,7 +159,7 @@ impl Daemon {
         of_way.or_else(|| self.engine.paths().find(leads).map(|(number, _)| number))
     }
 
-    /// No path leads to a node.
+    /// The failure if no path leads to a node.
     fn without_path(&self, to: NodeAddress) -> Failure {
         let of = format!("the route to {}", self.called(to));
         let way = self.desired.ways.get(&to);
@@ -171,7 +171,7 @@ impl Daemon {
         Failure::new(FailureCode::NotFound, message, "`forward paths` lists those that there are")
     }
 
-    /// Ends a path, and the route that it is part of.
+    /// Drops a path, and the route that it belongs to.
     pub(super) async fn drop_path(&mut self, number: PathNumber) -> Result<Value, Failure> {
         let to = self.engine.wanted(number).ok_or_else(|| unknown_path(number))?;
         let dropped = match self.desired.of_path(number) {
@@ -184,7 +184,7 @@ impl Daemon {
         Ok(self.dropped(to, dropped))
     }
 
-    /// Ends the route to a node, whether or not it has a path, and every path that leads there.
+    /// Drops the route to a node and every path that leads there.
     pub(super) async fn drop_to(&mut self, node: &str) -> Result<Value, Failure> {
         let to = self.meant(node)?;
         let is_wanted = self.desired.ways.contains_key(&to);
@@ -200,7 +200,7 @@ impl Daemon {
         Ok(self.dropped(to, dropped))
     }
 
-    /// Ends a path that is part of no route; whoever waits for it is told.
+    /// Cancels a path that belongs to no route, and answers its requester.
     async fn end_request(&mut self, number: PathNumber) {
         self.end_path(number).await;
         if let Some(request) = self.desired.cancel(number) {
@@ -220,7 +220,7 @@ impl Daemon {
 mod tests {
     use super::*;
 
-    /// Whoever asks for what is not up, or is there already, is told how it is and what to do.
+    /// Refusals name the state of the route and what to do.
     #[test]
     fn a_refusal_says_how_the_route_is() {
         let failed = RouteStatus::failed("the link to board-2 is down");

@@ -1,4 +1,4 @@
-//! Ways that nobody has asked for: a program has sent something to a node.
+//! Routes on demand: they start when a program sends a packet to a node without a route.
 
 use std::io;
 use std::net::Ipv6Addr;
@@ -10,30 +10,29 @@ use crate::kernel::used;
 use octet_node::address::NodeAddress;
 use octet_node::say;
 
-/// How many such ways there are at most.
+/// The maximum number of on-demand routes.
 const MAX: usize = 64;
 
-/// For how long a path is looked for after the last packet without one. Programs that mean it send again.
+/// How long a path is searched after the last packet. Programs retransmit if they still need it.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// For how long a way stays that no program uses: longer than those are silent who keep a connection that they mean
-/// to use. Whoever is silent for longer loses one packet, and a way begins anew; addresses and ports are the same
-/// by it.
+/// How long an unused on-demand route is kept. Idle connections that are still in use are silent for less than
+/// this. After it, one packet is lost and the route starts anew; addresses and ports stay the same.
 const IDLE: Duration = Duration::from_secs(600);
 
-/// How often it is looked which ways are used: what the kernel keeps in mind is seen before it is forgotten.
+/// The interval at which use is checked: shorter than the kernel's memory of it.
 const LOOK: Duration = Duration::from_secs(used::KEPT.as_secs() / 2);
 
-/// Whether a way that begins by itself is over: nobody has wanted it, or used it, for as long as that.
+/// Whether an on-demand route has been unused for its timeout.
 fn is_over(way: &DesiredRoute, now: Instant) -> bool {
     let patience = if way.route.active().is_some() { IDLE } else { TIMEOUT };
     way.wanted.is_some_and(|at| now.saturating_duration_since(at) >= patience)
 }
 
 impl Daemon {
-    /// Packets were sent to these nodes, and have no way: there is to be one for the next of them.
+    /// Handles destinations of packets without a route: starts a route, so that the next packet has one.
     pub(super) fn want(&mut self, told: io::Result<Vec<Ipv6Addr>>) {
-        // What was too much to be told of is sent again.
+        // A destination that was lost in an overflow is reported again with the next packet.
         let now = Instant::now();
         for node in told.unwrap_or_default() {
             let Ok(node) = NodeAddress::try_from(node) else { continue };
@@ -50,7 +49,7 @@ impl Daemon {
         }
     }
 
-    /// Gives up ways on which nobody insists, and to which there is no path, or that nobody uses any more.
+    /// Drops on-demand routes without a path, or unused ones.
     pub(super) async fn unwant(&mut self, now: Instant) {
         self.look(now).await;
         let over = self.desired.ways.iter().filter(|(_, way)| is_over(way, now));
@@ -60,7 +59,7 @@ impl Daemon {
         }
     }
 
-    /// Looks which ways that have begun by themselves programs use. Where that is not known they are used.
+    /// Checks which on-demand routes are used. If that is unknown, they count as used.
     async fn look(&mut self, now: Instant) {
         let is_early = |at: Instant| now.saturating_duration_since(at) < LOOK;
         let stands = |way: &DesiredRoute| way.wanted.is_some() && way.route.active().is_some();
@@ -89,7 +88,7 @@ mod tests {
     use crate::engine::PathNumber;
     use crate::routes::NodeRoute;
 
-    /// One that has a path stays for longer; one that somebody has asked for stays.
+    /// A route with a path is kept for longer; an explicitly requested route is kept forever.
     #[test]
     fn each_has_its_time() {
         let start = Instant::now();

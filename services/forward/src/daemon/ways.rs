@@ -1,4 +1,4 @@
-//! Ways to nodes: paths are watched, and packets take another one where the first is dead.
+//! Routes: watches their paths, and fails over to the backup path.
 
 use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
@@ -17,17 +17,17 @@ use crate::status::{PathStatus, RouteStatus, SetupPhase};
 use crate::verbs::TIMEOUT;
 use octet_node::address::NodeAddress;
 
-/// For how long relays of a path that has failed are taken only where there are no others: announcements tell sooner
-/// or later which of them is gone, and an answer that does not come takes 20 seconds.
+/// How long the relays of a failed path are avoided if there are alternatives. Announcements eventually show
+/// which relay is gone, and an unanswered set-up takes 20 seconds.
 const DOUBT: Duration = Duration::from_secs(30);
 
-/// The name of what is kept of the way to a node.
+/// The name of a persisted route.
 fn name(node: NodeAddress) -> String {
     format!("r-{:032x}", node.ip().to_bits())
 }
 
 impl Daemon {
-    /// Looks after all paths of this node's own, and all ways.
+    /// Watches all paths of this node, and all routes.
     pub(super) async fn watch(&mut self) {
         let now = Instant::now();
         let paths = self.desired.ways.values().flat_map(|way| way.route.paths());
@@ -54,7 +54,7 @@ impl Daemon {
         }
     }
 
-    /// Asks the other end of a path whether it is there, and says whether packets to it take this path.
+    /// Pings the other end of a path. The ping also says whether packets to it take this path.
     pub(super) async fn probe(&self, number: PathNumber, token: u64) {
         let in_use = self.uses.values().any(|used| *used == number);
         let said = if in_use { Inner::Use(token) } else { Inner::Ping(token) };
@@ -63,12 +63,12 @@ impl Daemon {
         }
     }
 
-    /// Whether the other end of a path does not answer probes any more.
+    /// Whether the other end of a path has stopped answering probes.
     fn is_silent(&self, number: PathNumber) -> bool {
         self.watched.get(&number).is_some_and(|it| it.is_silent(WATCH))
     }
 
-    /// How a path of this node's own is; while it is set up, why the one before it has failed.
+    /// The state of a path of this node; during set-up, why the previous path failed.
     pub(super) fn status_of(&self, number: PathNumber) -> RouteStatus {
         let Some(path) = self.engine.path(number) else {
             return RouteStatus::failed(
@@ -115,7 +115,7 @@ impl Daemon {
             RouteStep::Ask(avoid) => {
                 let limits = self.other_than(node, avoid);
                 let rate = self.desired.ways.get(&node).map_or(0, |way| way.spec.rate);
-                // Who has just let one down may be dead for longer than it is announced.
+                // A relay that has just failed may still be announced.
                 let now = Instant::now();
                 self.failed.retain(|_, at| now.saturating_duration_since(*at) < DOUBT);
                 let mut doubtful = limits.clone();
@@ -145,7 +145,7 @@ impl Daemon {
         self.keep_way(node);
     }
 
-    /// Ends a path that has failed, and keeps in mind which relays it had. Says why it has failed.
+    /// Ends a failed path and remembers its relays. Logs the reason.
     pub(super) async fn fail(&mut self, node: NodeAddress, path: PathNumber) -> String {
         let silent = || format!("{} has not answered", self.called(node));
         let why = self.status_of(path).reason.unwrap_or_else(silent);
@@ -157,15 +157,15 @@ impl Daemon {
         why
     }
 
-    /// Has packets to nodes take the paths that are due: those that took one of the other end's may have none any more.
+    /// Switches packets to the due paths; a path that ended may have carried some.
     pub(super) async fn take_all_due(&mut self) {
         for node in self.desired.ways.keys().copied().collect::<Vec<_>>() {
             self.take_due(node, None).await;
         }
     }
 
-    /// Has packets to a node take the path that is due, of which the other end may just have said something. Of two nodes
-    /// that would wait for each other the one with the lower address goes back.
+    /// Switches packets to the due path of a node, after its last report. If two nodes would wait for each
+    /// other, the one with the lower address yields.
     pub(super) async fn take_due(&mut self, node: NodeAddress, said: Option<Said>) {
         let own = |way: &DesiredRoute| way.route.active().map(|path| (path, way.wanted.is_none()));
         let own = self.desired.ways.get(&node).and_then(own);
@@ -177,7 +177,7 @@ impl Daemon {
         }
     }
 
-    /// Has packets to a node take a path of this node's own, or one that ends here.
+    /// Routes packets to a node over a path, of this node or one that ends here.
     pub(super) async fn turn(&mut self, other: Ipv6Addr, path: PathNumber) {
         let Some(node) = self.node() else { return };
         let (own, mtu) = (NodeAddress::of(&node).ip(), self.mtu_of(path));
@@ -190,25 +190,25 @@ impl Daemon {
         }
     }
 
-    /// A path by its hops, for people.
+    /// A path's hops, for display.
     fn hops(&self, path: PathNumber) -> String {
         let hops = self.engine.path(path).map(|path| path.hops.clone()).unwrap_or_default();
         hops.iter().map(|hop| self.called(*hop)).collect::<Vec<_>>().join(", ")
     }
 
-    /// What another path of the way to a node is to be like: as the way says, and without these relays.
+    /// The constraints of another path for a route: those of the route, without these relays.
     fn other_than(&self, to: NodeAddress, relays: BTreeSet<NodeAddress>) -> PathConstraints {
         let Some(way) = self.desired.ways.get(&to) else { return PathConstraints::default() };
         let mut limits = way.spec.limits.clone();
         limits.avoid.extend(relays);
-        // A direct link has no relay that could be avoided: then it is the link that is.
+        // A direct link has no relay to avoid, so the link itself is avoided.
         let active = way.route.active().and_then(|it| self.engine.path(it));
         let is_direct = active.is_some_and(|it| it.hops.len() == 1);
         limits.relays = limits.relays.max(usize::from(is_direct));
         limits
     }
 
-    /// The shortest hops to a node within limits.
+    /// The shortest hops to a node within constraints.
     pub(super) fn free_hops(
         &self,
         to: NodeAddress,
@@ -229,7 +229,7 @@ impl Daemon {
         })
     }
 
-    /// A path of this rate over these hops, each with its key for set-ups.
+    /// A path request with this rate over these hops, with their onion keys.
     pub(super) fn with_keys(
         &self,
         hops: &[NodeAddress],
@@ -251,7 +251,7 @@ impl Daemon {
         Ok(number)
     }
 
-    /// Ends a path of this node's own.
+    /// Ends a path of this node.
     pub(super) async fn end_path(&mut self, number: PathNumber) {
         let actions = self.engine.drop_path(number);
         self.act(actions).await;
@@ -260,7 +260,7 @@ impl Daemon {
         self.uses.retain(|_, path| *path != number);
     }
 
-    /// Has the way to a node known to the daemon after this one.
+    /// Persists a route for the next daemon.
     pub(super) fn keep_way(&self, node: NodeAddress) {
         let kept = match self.desired.ways.get(&node) {
             None => self.unlearn(&name(node)),
@@ -271,7 +271,7 @@ impl Daemon {
         }
     }
 
-    /// Takes up the ways of the daemon before.
+    /// Resumes the previous daemon's routes.
     pub(super) fn take_up_ways(&mut self) {
         for kept in self.memory.names().unwrap_or_default() {
             let node = kept.strip_prefix("r-").and_then(|it| u128::from_str_radix(it, 16).ok());
@@ -279,7 +279,7 @@ impl Daemon {
             let bytes = self.memory.get(&kept).unwrap_or_default();
             let way = DesiredRoute::from_bytes(&bytes, Instant::now());
             let Some((node, way)) = node.zip(way) else { continue };
-            // One that is gone is dead, and another one is asked for.
+            // A path that is gone counts as dead, and another one is requested.
             let stands = |path: &PathNumber| self.engine.path(*path).is_some();
             let active = way.route.active().filter(stands);
             self.uses.extend(active.map(|path| (node.ip(), path)));
@@ -287,7 +287,7 @@ impl Daemon {
         }
     }
 
-    /// Ends the way to a node, and all of its paths, which are the answer.
+    /// Drops a route and returns its paths, all of which have ended.
     pub(super) async fn end_way(&mut self, node: NodeAddress) -> Vec<PathNumber> {
         let paths = self.desired.end(node);
         for path in &paths {
@@ -297,8 +297,8 @@ impl Daemon {
         paths
     }
 
-    /// A path of this node's own is up: if it was requested, it is the way to its end from now on, and the one before
-    /// ends. Packets take it first, so that none is lost.
+    /// Handles a path that is up: a requested path becomes the route to its end, and the previous one ends
+    /// after packets have moved, so that none is lost.
     pub(super) async fn up(&mut self, path: PathNumber) {
         let Some((request, before)) = self.desired.up(path) else { return };
         let to = request.to;

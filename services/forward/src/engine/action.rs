@@ -1,4 +1,4 @@
-//! What is to be done.
+//! The engine's output.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -8,12 +8,11 @@ use super::{PathCounters, PathNumber};
 use crate::control::LinkMessage;
 use crate::label::Label;
 
-/// The number of a link of this node, and of its device `fl<N>`.
+/// The number of a link, and of its device `fl<N>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkNumber(pub u16);
 
 impl LinkNumber {
-    /// The name of its device.
     pub fn device(self) -> String {
         format!("fl{}", self.0)
     }
@@ -25,47 +24,46 @@ impl fmt::Display for LinkNumber {
     }
 }
 
-/// Something that is to be done. What is to be sent is sent only when all before it is done.
+/// An action for the daemon. A message is sent only when all preceding actions are done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EngineAction {
-    /// Keep this under the name, instead of what is there, before anything that follows.
+    /// Persist the bytes under this name, before any action that follows.
     Keep(String, Vec<u8>),
-    /// Nothing is kept under the name any more, once all else is done.
+    /// Delete what is persisted under this name, after all other actions.
     Forget(String),
-    /// This path has ended: what it has carried is known when what follows is done.
+    /// Record a path that has ended; its counters are final after the actions that follow.
     Ended(PathCounters),
     Send(LinkNumber, LinkMessage),
-    /// This label may come from that neighbour.
+    /// Accept this label from the neighbour.
     Let(LinkNumber, Label),
-    /// Of what comes with this label this much may come, in kbit/s; 0: however much. What comes above that is
-    /// dropped, and counted.
+    /// Limit the rate of this label, in kbit/s; 0: unlimited. Packets above it are dropped and counted.
     Bound(LinkNumber, Label, u32),
-    /// There is no bound to it any more, and nothing that was above it is counted.
+    /// Remove the rate limit, and its drop counter.
     Unbound(LinkNumber, Label),
-    /// It may not any more, and nothing happens with it.
+    /// Stop accepting this label, and remove its route.
     Forbid(LinkNumber, Label),
-    /// What comes with the one goes on with the other, and is counted.
+    /// Swap the incoming label for the outgoing one, and count packets.
     Swap {
         from: Label,
         to: Label,
         by: LinkNumber,
     },
-    /// What comes with this label has come to the end of its path.
+    /// Pop this label: its path ends here.
     Pop(Label),
-    /// What goes from the one address to the other has this label, and is counted.
+    /// Push this label on packets between the two addresses, and count them.
     Push {
         between: (Ipv4Addr, Ipv4Addr),
         with: Label,
-        /// What its time to live begins with.
+        /// The initial TTL of the label.
         ttl: u8,
         by: LinkNumber,
     },
-    /// What goes to that neighbour with this label is counted no more: nothing does.
+    /// Stop counting packets to the neighbour with this label: none are sent any more.
     Uncount(LinkNumber, Label),
-    /// Make the end of a path, or see that it is as it should be.
+    /// Create a path end, or check that it is up to date.
     End(PathNumber, PathEnd),
-    /// There is no such end any more, nor what went from the first of these addresses to the other.
+    /// Remove a path end, and the route between these addresses.
     NoEnd(PathNumber, (Ipv4Addr, Ipv4Addr)),
-    /// The end of this path can be reached: tell it who asks.
+    /// Send an introduction to the other end, which is reachable now.
     Introduce(PathNumber),
 }

@@ -1,4 +1,4 @@
-//! Paths as whoever counts what they carry sees them.
+//! Paths as accounting sees them.
 
 use super::relay::{NextHop, Transit};
 use super::source::{SourcePath, SourceState};
@@ -7,12 +7,12 @@ use crate::control::Id;
 use crate::label::Label;
 use octet_node::address::NodeAddress;
 
-/// A path that stands, or stood. At its source there is nobody before, at its end nobody behind.
+/// A path that is or was up. At its source there is no previous hop, at its end no next hop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathCounters {
-    /// What it is called on the link before; at its source, on the one behind.
+    /// Its identifier on the previous link; at the source, on the next link.
     pub id: (LinkNumber, Id),
-    /// Since when it stands, in seconds since 1970.
+    /// When it came up, in seconds since 1970.
     pub since: u64,
     pub before: Option<CounterSide>,
     pub behind: Option<CounterSide>,
@@ -22,9 +22,9 @@ pub struct PathCounters {
 pub struct CounterSide {
     pub link: LinkNumber,
     pub node: NodeAddress,
-    /// What comes from there has this label.
+    /// The label of received packets.
     pub comes: Label,
-    /// What goes there has this one.
+    /// The label of sent packets.
     pub goes: Label,
 }
 

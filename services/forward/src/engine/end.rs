@@ -1,7 +1,7 @@
-//! The ends of paths: which numbers, addresses and ports they have.
+//! Path ends: their numbers, addresses and ports.
 //!
-//! Within labels go packets of WireGuard, which have addresses that only the two ends know: both come from a
-//! random number that the source has chosen, and say nothing of anybody.
+//! The labelled packets are WireGuard packets. The two ends derive their addresses from a random number that
+//! the source has chosen, so that the addresses identify nobody.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,27 +9,26 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use sha2::{Digest, Sha256};
 
-/// The addresses of ends: 240.0.0.0/4, which nobody has (RFC 1112, 4: reserved).
+/// The network of path ends: 240.0.0.0/4, which is unassigned (RFC 1112, 4: reserved).
 const NETWORK: u32 = 0xf000_0000;
 
-/// The bits of a path's number that count.
+/// The significant bits of a path's number.
 const BITS: u32 = 0x07ff_ffff;
 
-/// What stands before the secret of which the time to live is made.
+/// The prefix of the secret in the hash that gives the TTL.
 const TTL_PREFIX: &[u8] = b"octet time to live 1\0";
 
-/// The first of the ports of ends, and how many there are.
+/// The first port of path ends, and the number of ports.
 const PORTS: (u16, u16) = (52_000, 8_000);
 
-/// How many ends a node has at most: each is a device.
+/// The maximum number of path ends on a node: each needs a device.
 const MAX_ENDS: usize = 512;
 
-/// The number of an end at this node, and of its device `fp<N>`.
+/// The number of a local path end, and of its device `fp<N>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PathNumber(pub u16);
 
 impl PathNumber {
-    /// The name of its device.
     pub fn device(self) -> String {
         format!("fp{}", self.0)
     }
@@ -41,42 +40,41 @@ impl fmt::Display for PathNumber {
     }
 }
 
-/// What two ends have in common, as the one of them sees it.
+/// The parameters that two path ends share, as one of them sees them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PathEnd {
     /// The number that the source has chosen: 27 bits.
     pub number: u32,
-    /// Whether this is the end where the path begins.
+    /// Whether the path begins here.
     pub is_source: bool,
-    /// The own secret (X25519), for this path alone.
+    /// The local X25519 secret, for this path alone.
     pub secret: [u8; 32],
-    /// The other end's public key.
+    /// The peer's X25519 public key, for this path alone.
     pub key: [u8; 32],
-    /// The node at the other end, once it is known.
+    /// The node at the other end, once it is authenticated.
     pub node: Option<Ipv6Addr>,
 }
 
 impl PathEnd {
-    /// The addresses where packets leave the label path: here, and at the other end.
+    /// The outer addresses: local and remote.
     pub fn outer(&self) -> (Ipv4Addr, Ipv4Addr) {
         let of =
             |side: bool| Ipv4Addr::from_bits(NETWORK | (self.number & BITS) << 1 | u32::from(side));
         (of(!self.is_source), of(self.is_source))
     }
 
-    /// The port of both ends.
+    /// The UDP port of both ends.
     pub fn port(&self) -> u16 {
         port(self.number)
     }
 
-    /// What the labels' time to live begins with: each hop takes one off, and is not to learn from it how many
-    /// there are before it.
+    /// The initial TTL of labels. Each hop decrements it, so it varies to hide the number of preceding hops.
     pub fn ttl(&self) -> u8 {
         let digest = Sha256::new().chain_update(TTL_PREFIX).chain_update(self.secret).finalize();
         128 + digest[0] % 120
     }
 
-    /// The addresses of the path itself, within WireGuard: here, and at the other end.
+    /// The inner addresses, within WireGuard: local and remote.
     pub fn inner(&self) -> (Ipv6Addr, Ipv6Addr) {
         let of = |side: u16| Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, side);
         if self.is_source { (of(1), of(2)) } else { (of(2), of(1)) }
@@ -93,27 +91,27 @@ fn port(number: u32) -> u16 {
     PORTS.0 + ((number & BITS) % u32::from(PORTS.1)) as u16
 }
 
-/// The next number; after the highest comes the first. 0 is none.
+/// The next number, wrapping around. 0 is not used.
 fn after(number: u16) -> u16 {
     number.checked_add(1).unwrap_or(1)
 }
 
-/// The numbers of ends that are in use.
+/// The path numbers in use.
 #[derive(Debug, Default)]
 pub struct EndNumbers {
     taken: BTreeMap<PathNumber, u32>,
-    /// The number that was given last. Whoever has noted one of an ended path is not to mean another path by it, so
-    /// all others come before it is given again.
+    /// The last assigned number. A user may have noted the number of an ended path, so all other numbers are
+    /// used before it is reused.
     last: u16,
 }
 
 impl EndNumbers {
-    /// Takes a number for an end; `None` if there are too many, or the port or the addresses of `number` are
-    /// those of another, everybody's or nobody's.
+    /// Allocates a number; `None` if there are too many, or if the port or the addresses of `number` are in use
+    /// or reserved.
     pub fn take(&mut self, number: u32) -> Option<PathNumber> {
         let is_full = self.taken.len() >= MAX_ENDS;
-        // One of its addresses would be 255.255.255.255, which is everybody's, or 240.0.0.0, which is what hosts
-        // take for everybody's of this network (RFC 1122, 3.3.6).
+        // Reserved are 255.255.255.255, the broadcast address, and 240.0.0.0, which hosts take for a broadcast
+        // address of this network (RFC 1122, 3.3.6).
         let is_reserved = [0, BITS].contains(&(number & BITS));
         if is_full || is_reserved || self.taken.values().any(|other| port(*other) == port(number)) {
             return None;
@@ -127,17 +125,17 @@ impl EndNumbers {
         Some(PathNumber(free))
     }
 
-    /// The number that was given last; 0 before any.
+    /// The last assigned number; 0 if none.
     pub fn last(&self) -> u16 {
         self.last
     }
 
-    /// Numbers are given from this one on.
+    /// Continues numbering after `last`.
     pub fn continue_after(&mut self, last: u16) {
         self.last = last;
     }
 
-    /// It is in use, as it was before.
+    /// Marks a number of a previous daemon as in use.
     pub fn keep(&mut self, path: PathNumber, number: u32) {
         self.taken.insert(path, number);
     }
@@ -154,7 +152,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     proptest! {
-        /// What is near for the one is far for the other.
+        /// One end's local address is the other end's remote address.
         #[test]
         fn both_ends_agree(number: u32) {
             let end = |is_source| PathEnd { number, is_source, secret: [0; 32], key: [0; 32], node: None };
@@ -168,7 +166,7 @@ mod tests {
         }
     }
 
-    /// A hop that takes one more off sees the same as the one before it, but for one in 120 paths.
+    /// The TTL reveals the position of a hop in 1 of 120 paths only.
     #[test]
     fn the_time_to_live_begins_anywhere() {
         let of = |secret: u32| {
@@ -207,7 +205,7 @@ mod tests {
         assert!(ends.take(5 + 8_000).is_some());
     }
 
-    /// Each number is given once before any comes again, and none that is in use.
+    /// All other numbers are used before one is reused.
     #[test]
     fn a_number_is_not_given_again_soon() {
         let mut ends = EndNumbers::default();

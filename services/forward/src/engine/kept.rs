@@ -1,8 +1,8 @@
-//! What is kept of paths while the daemon is not there: the kernel goes on with them.
+//! The persisted state of paths, which the kernel keeps forwarding while the daemon restarts.
 //!
-//! Each path is kept by itself, under a name, before the kernel or anybody else hears of it; what is kept and
-//! not in the kernel is put there again, and what is in the kernel and not kept is removed. Only what stands
-//! is kept: whoever waits for an answer begins anew.
+//! Each path is persisted under its own name, before the kernel or a neighbour is changed. After a restart,
+//! what is persisted but missing in the kernel is installed, and what is in the kernel but not persisted is
+//! removed. Only established paths are persisted; pending requests start anew.
 //!
 //! All numbers are big-endian; the first byte is the version (3).
 
@@ -19,15 +19,15 @@ use octet_node::bytes::Fields;
 /// The version of both encodings, their first byte.
 const VERSION: u8 = 3;
 
-/// The name of what is kept of numbers: the one that was given last (2).
+/// The name of the last assigned number (2 bytes).
 pub const LAST_NUMBER: &str = "last-number";
 
-/// The name of what is kept of a path that comes from a neighbour.
+/// The name of a persisted transit path.
 pub(super) fn segment_name((LinkNumber(link), Id(id)): (LinkNumber, Id)) -> String {
     format!("s-{link}-{id:016x}")
 }
 
-/// The name of what is kept of a path of this node's own.
+/// The name of a persisted path of this node.
 pub(super) fn path_name(number: PathNumber) -> String {
     format!("p-{number}")
 }
@@ -41,9 +41,9 @@ fn path_number(name: &str) -> Option<PathNumber> {
     name.strip_prefix("p-")?.parse().ok().map(PathNumber)
 }
 
-/// Version, session (74), label of the neighbour's (4), label back (4), since (8), until (8), lifetime (2), rate (4),
-/// whether there was a bound to it (1), then 1 and the next hop's link (2), id (8), label of its (4) and label there (4); or 2, the number of the end (2), and the
-/// stretch.
+/// Version, session (74), the neighbour's label (4), reverse label (4), since (8), until (8), lifetime (2),
+/// rate (4), whether it ever had a rate limit (1), then 1 and the next hop's link (2), id (8), its label (4)
+/// and the forward label (4); or 2, the number of the end (2), and the path end.
 pub(super) fn segment(segment: &Transit) -> Vec<u8> {
     let mut bytes = vec![VERSION];
     bytes.extend(segment.session.to_bytes());
@@ -99,7 +99,7 @@ fn read_segment(bytes: &[u8]) -> Option<Transit> {
     fields.0.is_empty().then_some(segment)
 }
 
-/// Number (4), side (1), secret (32), key (32), and the node's address (16), zeros if it is not known.
+/// Number (4), side (1), secret (32), key (32), and the peer's address (16), zeros if it is not known.
 fn stretch(stretch: &PathEnd, bytes: &mut Vec<u8>) {
     bytes.extend(stretch.number.to_be_bytes());
     bytes.push(stretch.is_source.into());
@@ -115,9 +115,9 @@ fn read_stretch(fields: &mut Fields<'_>) -> Option<PathEnd> {
     (side <= 1).then_some(PathEnd { number, is_source: side == 1, secret, key, node })
 }
 
-/// Version, link (2), id (8), label of the way back (4) and of the way there (4), since (8), the next refresh (8), the
-/// rate (4) and what was granted of it (4), the stretch, the number of hops (1) and their addresses (16 each), and what it takes to change the path.
-/// `None` if it does not stand.
+/// Version, link (2), id (8), reverse label (4) and forward label (4), since (8), the next refresh (8), the
+/// rate (4) and the granted rate (4), the path end, the number of hops (1) and their addresses (16 each), and
+/// the keys for changes. `None` if the path is not established.
 pub(super) fn path(path: &SourcePath) -> Option<Vec<u8>> {
     let SourceState::Stands { changes, there } = &path.way else { return None };
     let mut bytes = vec![VERSION];
@@ -167,13 +167,14 @@ fn read_path(bytes: &[u8]) -> Option<SourcePath> {
 }
 
 impl Engine {
-    /// Takes what was kept under `name`, once all links are there. Says whether it is of any use still.
+    /// Restores the path that was persisted under `name`, once all links exist. Returns whether it is still
+    /// useful.
     pub fn take_up(&mut self, name: &str, bytes: &[u8]) -> bool {
         let paths = self.take_up_segment(name, bytes).or_else(|| self.take_up_path(name, bytes));
         paths.or_else(|| self.take_up_last_number(name, bytes)).is_some()
     }
 
-    /// Has the number that was given last known to the daemon after this one.
+    /// Persists the last assigned number.
     pub(super) fn keep_last_number(&self) -> EngineAction {
         EngineAction::Keep(LAST_NUMBER.to_owned(), self.ends.last().to_be_bytes().into())
     }

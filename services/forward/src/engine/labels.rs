@@ -1,4 +1,4 @@
-//! Which labels this node has given away.
+//! The labels that this node has assigned.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,8 @@ use crate::label::Label;
 pub struct Labels(BTreeSet<Label>);
 
 impl Labels {
-    /// One that is free, by chance: who knows one guesses no other. There are far more of them than paths.
+    /// Allocates a random free label, so that labels cannot be guessed from others. There are far more labels
+    /// than paths.
     pub fn take(&mut self, chance: Rng<'_>) -> Label {
         loop {
             let bytes = chance();
@@ -22,7 +23,7 @@ impl Labels {
         }
     }
 
-    /// These are in use, as they were before.
+    /// Marks labels of a previous daemon as in use.
     pub fn keep(&mut self, labels: &[Label]) {
         self.0.extend(labels);
     }

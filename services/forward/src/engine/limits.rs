@@ -1,18 +1,18 @@
-//! Set-ups that were seen already, and how many come.
+//! Replay protection and rate limits of set-ups.
 
 use std::collections::BTreeMap;
 
 use super::LinkNumber;
 
-/// How many are kept in mind: a minute's, at a thousand a second.
+/// The maximum number of remembered set-ups: a minute's at a thousand a second.
 const MAX_REPLAYS: usize = 65_536;
 
-/// Those that could be sent again, with the second from which on they are too old in any case.
+/// Set-ups that could be replayed, with the second after which they are too old in any case.
 #[derive(Debug, Default)]
 pub struct Replays(BTreeMap<[u8; 16], u64>);
 
 impl Replays {
-    /// Whether it is the first time; also `false` if there is no room to keep it in mind.
+    /// Whether the set-up is new; `false` also if there is no room to remember it.
     pub fn is_first(&mut self, replay: [u8; 16], until: u64) -> bool {
         if self.0.contains_key(&replay) || self.0.len() >= MAX_REPLAYS {
             return false;
@@ -25,19 +25,19 @@ impl Replays {
     }
 }
 
-/// How many set-ups are read of one neighbour in a second: each takes work.
+/// The maximum number of set-ups per neighbour and second, because each costs cryptographic work.
 pub const MAX_SET_UPS: u32 = 64;
 
-/// How many changes of paths are, each of which writes a file in memory. As many paths as one neighbour may have are
-/// refreshed ten times in a second.
+/// The maximum number of path changes per neighbour and second, because each writes a file in tmpfs. The
+/// refreshes of all paths that one neighbour may have are about ten per second.
 pub const MAX_CHANGES: u32 = 256;
 
-/// How many each neighbour has sent in which second, of which `MAX` are read.
+/// The number of messages per neighbour in the current second; at most `MAX` are processed.
 #[derive(Debug, Default)]
 pub struct NeighbourRates<const MAX: u32>(BTreeMap<LinkNumber, (u64, u32)>);
 
 impl<const MAX: u32> NeighbourRates<MAX> {
-    /// Whether one more is read.
+    /// Whether another message of this neighbour is processed.
     pub fn may(&mut self, from: LinkNumber, now: u64) -> bool {
         let (second, count) = self.0.entry(from).or_insert((now, 0));
         if *second != now {

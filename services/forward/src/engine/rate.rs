@@ -1,4 +1,4 @@
-//! How much paths carry at most: what their sources have asked for, and hops have granted.
+//! Rate limits of paths: requested by sources, granted by hops.
 
 use super::relay::{NextHop, Transit};
 use super::source::{self, PathState, SourcePath, SourceState};
@@ -7,27 +7,27 @@ use crate::control::Id;
 use crate::label::Label;
 use crate::onion::{HopChange, HopGrant};
 
-/// The highest rate that is granted, in kbit/s: the kernel counts in nanoseconds and bytes, and for ten times
-/// this its numbers are too short.
+/// The maximum rate that is granted, in kbit/s. The kernel counts in nanoseconds and bytes; ten times this rate
+/// would overflow.
 pub const HIGHEST: u32 = 100_000_000;
 
-/// What a hop grants to who asks for this much; 0 is no bound.
+/// The rate that a hop grants for a request; 0 means unlimited.
 pub(super) fn granted(asked: u32) -> u32 {
     asked.min(HIGHEST)
 }
 
-/// What all hops of a path come to: the least of those that set a bound.
+/// The rate limit of a path: the minimum over all hops that set one.
 pub(super) fn least(grants: &[HopGrant]) -> u32 {
     grants.iter().map(|grant| grant.rate).filter(|rate| *rate > 0).min().unwrap_or(0)
 }
 
 impl Transit {
-    /// Has what comes with this label be no more than was granted.
+    /// The action that limits this label to the granted rate.
     pub(super) fn bound(&self, link: LinkNumber, label: Label) -> Option<EngineAction> {
         self.is_bounded.then_some(EngineAction::Bound(link, label, self.grant.rate))
     }
 
-    /// The labels of this path that may come, and from whom.
+    /// The accepted labels of this path, with their links.
     fn coming(&self, (before, _): (LinkNumber, Id)) -> Vec<(LinkNumber, Label)> {
         let there = (before, self.there);
         match &self.to {
@@ -39,7 +39,7 @@ impl Transit {
         }
     }
 
-    /// The source asks for another rate than before.
+    /// Handles the source's request for another rate.
     pub(super) fn set_rate(&mut self, key: (LinkNumber, Id), rate: u32) -> Vec<EngineAction> {
         self.grant.rate = granted(rate);
         self.is_bounded |= self.grant.rate > 0;
@@ -49,15 +49,15 @@ impl Transit {
 }
 
 impl SourcePath {
-    /// What the hops are asked for when they are to keep the path.
+    /// The request for hops at a refresh.
     pub(super) fn refreshed(&self) -> HopChange {
         HopChange::Refresh(HopGrant { lifetime: source::LIFETIME, rate: self.rate })
     }
 }
 
 impl Engine {
-    /// Asks all hops of a path of this node's own for another rate, in kbit/s; 0 is no bound. Nobody answers to
-    /// that. Those of a path that does not stand yet are asked when it is refreshed.
+    /// Requests another rate from all hops of a path of this node, in kbit/s; 0 means unlimited. Hops do not
+    /// answer. A pending path makes the request at its first refresh.
     pub fn set_rate(&mut self, number: PathNumber, rate: u32, now: u64) -> Vec<EngineAction> {
         let Some(path) = self.paths.get_mut(&number) else { return vec![] };
         path.rate = granted(rate);
@@ -69,7 +69,7 @@ impl Engine {
         self.refresh(now)
     }
 
-    /// What paths of this node's own may carry at most each way, in kbit/s, if there is a bound.
+    /// The rate limit of a path of this node in each direction, in kbit/s, if there is one.
     pub fn rate(&self, number: PathNumber) -> Option<u32> {
         let path = self.paths.get(&number)?;
         matches!(path.way, SourceState::Stands { .. })

@@ -1,17 +1,17 @@
-//! How many set-ups were refused here, and why: for whoever watches this node.
+//! Counters of refused set-ups, for metrics.
 
 use std::collections::BTreeMap;
 
 use crate::onion::Reason;
 
-/// Why a set-up came to nothing at this node.
+/// Why a set-up was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SetupRefusal {
-    /// As its source is told.
+    /// The reason was reported to the source.
     Told(Reason),
-    /// It is for somebody else, or was altered: the neighbour is told.
+    /// The set-up was for another node or was altered; the neighbour was notified.
     NotForUs,
-    /// The neighbour sends too many in a second, or calls two paths the same: nobody is told.
+    /// The neighbour exceeded its rate, or reused an identifier; nobody was notified.
     Unheard,
 }
 
@@ -45,7 +45,7 @@ impl SetupRefusal {
     }
 }
 
-/// How many there were since the start.
+/// The number of refusals since the start.
 #[derive(Debug, Default)]
 pub struct Refusals(BTreeMap<SetupRefusal, u64>);
 
@@ -54,7 +54,7 @@ impl Refusals {
         *self.0.entry(refusal).or_default() += 1;
     }
 
-    /// Of each kind, also of those that there were none of.
+    /// The counts by reason, zeros included.
     pub fn counts(&self) -> impl Iterator<Item = (SetupRefusal, u64)> {
         SetupRefusal::ALL.into_iter().map(|it| (it, self.0.get(&it).copied().unwrap_or_default()))
     }

@@ -1,4 +1,4 @@
-//! Paths that come from a neighbour: to be handed on, or ending here.
+//! Paths that neighbours request: through this node, or ending here.
 
 use super::end::PathEnd;
 use super::kept;
@@ -16,32 +16,32 @@ use crate::onion::{
     OpenedSetup, Reason, ReplyKey, SetUp, open,
 };
 
-/// The longest lifetime of a path until its source refreshes it, in seconds.
+/// The maximum lifetime of a path until its source refreshes it, in seconds.
 const LONGEST: u16 = 3600;
 
-/// A path that a neighbour has asked for.
+/// A path that a neighbour has requested.
 #[derive(Debug)]
 pub struct Transit {
     pub session: HopSession,
-    /// What the neighbour sends with.
+    /// The label of packets from the neighbour.
     pub there: Label,
-    /// What goes back to it has this one.
+    /// The label of packets to the neighbour.
     pub back: Label,
-    /// Since when it stands, in seconds since 1970, if it does.
+    /// When the path came up, in seconds since 1970; 0 if it is pending.
     pub since: u64,
-    /// When it ends by itself.
+    /// When the path expires.
     pub until: u64,
-    /// What was granted, once it is there.
+    /// What was granted, once the path is up.
     pub grant: HopGrant,
-    /// Whether there was a bound to its rate at any time: what came above it is counted still.
+    /// Whether it ever had a rate limit: the drop counter is kept.
     pub is_bounded: bool,
     pub to: NextHop,
 }
 
 #[derive(Debug)]
 pub enum NextHop {
-    /// The next hop, which sends with the label `back`. Once it has answered, what goes to it has the label
-    /// `onward`; until then there is what it takes to answer for it.
+    /// The next hop, which sends with the label `back`. Once it has answered, packets to it have the label
+    /// `onward`; until then, the reply key is kept here.
     Hop {
         key: (LinkNumber, Id),
         back: Label,
@@ -52,7 +52,7 @@ pub enum NextHop {
 }
 
 impl Transit {
-    /// Its end, if that is here.
+    /// The local end, if the path ends here.
     pub fn end(&mut self) -> Option<&mut PathEnd> {
         match &mut self.to {
             NextHop::Hop { .. } => None,
@@ -60,7 +60,7 @@ impl Transit {
         }
     }
 
-    /// The same, to be looked at.
+    /// The local end, for reading.
     pub fn end_here(&self) -> Option<(PathNumber, &PathEnd)> {
         match &self.to {
             NextHop::Hop { .. } => None,
@@ -77,7 +77,7 @@ impl Transit {
 }
 
 impl Engine {
-    /// A neighbour wants a path.
+    /// Handles a set-up.
     pub(super) fn set_up(
         &mut self,
         key: (LinkNumber, Id),
@@ -87,8 +87,8 @@ impl Engine {
         now: u64,
         chance: Rng<'_>,
     ) -> Vec<EngineAction> {
-        // One name for two paths: whichever was meant, the first one stays. Who asks too often is not heard.
-        // So it is with one label for two.
+        // Messages over the rate limit are dropped. If an identifier or a label is reused, the first path
+        // stays.
         let is_named = self.segments.contains_key(&key) || self.given.contains(&(key.0, back));
         if is_named || !self.rates.may(key.0, now) {
             self.refusals.add(SetupRefusal::Unheard);
@@ -110,7 +110,7 @@ impl Engine {
         let is_bounded = grant.rate > 0;
         match role {
             HopRole::Relay { next } => {
-                // Back to where it came from is a loop, and of no use to anybody.
+                // A path back to the previous hop is a useless loop.
                 let Some(link) = self.link_to(next).filter(|link| *link != key.0) else {
                     return vec![self.refuse(key, reply, &forward, Reason::NoLink)];
                 };
@@ -181,7 +181,7 @@ impl Engine {
         answered(key, None, reply.answer(forward, HopReply::Refused(reason)))
     }
 
-    /// Why a set-up is refused for what it asks, whoever asks it.
+    /// Why a set-up is refused for its content, whichever neighbour sent it.
     fn refuses(&self, from: LinkNumber, record: &HopRecord, now: u64) -> Option<Reason> {
         let terms = &record.terms;
         if terms.flags != 0 {
@@ -195,7 +195,7 @@ impl Engine {
         full.then_some(Reason::Full)
     }
 
-    /// Whether one more path of this neighbour may end here.
+    /// Whether another path of this neighbour may end here.
     fn has_end_for(&self, from: LinkNumber) -> bool {
         let ends = self.segments.iter().filter(|(_, it)| matches!(it.to, NextHop::End(..)));
         let ends: Vec<_> = ends.map(|((link, _), _)| *link).collect();
@@ -203,7 +203,7 @@ impl Engine {
         ends.len() < MAX_ENDS && of_one < MAX_ENDS_OF_ONE
     }
 
-    /// The next hop has answered.
+    /// Handles the next hop's answer.
     pub(super) fn answered(
         &mut self,
         onward: (LinkNumber, Id),
@@ -241,7 +241,7 @@ impl Engine {
         actions
     }
 
-    /// The next hop cannot read its part.
+    /// The next hop cannot decrypt its slot.
     pub(super) fn unreadable(&mut self, onward: (LinkNumber, Id)) -> Vec<EngineAction> {
         match self.onward.get(&onward).copied() {
             Some(key) => self.give_up(key, Reason::Unreadable),
@@ -249,7 +249,7 @@ impl Engine {
         }
     }
 
-    /// Ends a path; who has asked for it is told why, if it does not stand yet.
+    /// Ends a path. If it is pending, the requester is notified of the reason.
     pub(super) fn give_up(&mut self, key: (LinkNumber, Id), reason: Reason) -> Vec<EngineAction> {
         let asked = self.segments.get_mut(&key).and_then(|segment| match &mut segment.to {
             NextHop::Hop { asked, .. } => asked.take(),
@@ -263,14 +263,14 @@ impl Engine {
         actions
     }
 
-    /// The source wants something changed. What is no word of the source's changes nothing.
+    /// Handles a change. A change that the source has not authenticated has no effect.
     pub(super) fn changed(
         &mut self,
         key: (LinkNumber, Id),
         sealed: &[u8; CHANGE],
         now: u64,
     ) -> Vec<EngineAction> {
-        // What is not heard now is said again: a path is kept for three times as long as until it is refreshed.
+        // A dropped refresh is repeated: the lifetime is three refresh intervals.
         if !self.changes.may(key.0, now) {
             return vec![];
         }
@@ -284,8 +284,8 @@ impl Engine {
             HopChange::Refresh(HopGrant { lifetime, rate }) => {
                 segment.grant.lifetime = lifetime.min(LONGEST);
                 segment.until = now + u64::from(segment.grant.lifetime);
-                // Another rate takes as much work as a set-up, and is one of as many in a second. What is
-                // not heard now is said again when the path is refreshed.
+                // A rate change costs as much as a set-up and shares its limit. A dropped change is repeated at
+                // the next refresh.
                 let is_other = rate::granted(rate) != segment.grant.rate;
                 let is_heard = is_other && self.rates.may(key.0, now);
                 let bounds = if is_heard { segment.set_rate(key, rate) } else { vec![] };
@@ -299,7 +299,7 @@ impl Engine {
         }
     }
 
-    /// Nothing goes that way any more.
+    /// Removes a transit path.
     pub(super) fn remove_segment(&mut self, key: (LinkNumber, Id)) -> Vec<EngineAction> {
         let Some(segment) = self.segments.remove(&key) else { return vec![] };
         let ended = self.segment_carried(key, &segment).map(EngineAction::Ended);
@@ -325,13 +325,13 @@ impl Engine {
         actions
     }
 
-    /// Nothing goes to the neighbour with the label that it gave.
+    /// Stops counting packets to the neighbour with its label.
     pub(super) fn uncount(&mut self, link: LinkNumber, label: Label) -> EngineAction {
         self.given.remove(&(link, label));
         EngineAction::Uncount(link, label)
     }
 
-    /// Those that use a link.
+    /// The paths over a link.
     pub(super) fn using(&self, link: LinkNumber) -> Vec<(LinkNumber, Id)> {
         let uses = |(key, segment): &(&(LinkNumber, Id), &Transit)| {
             key.0 == link || segment.onward().is_some_and(|onward| onward.0 == link)
@@ -340,7 +340,7 @@ impl Engine {
     }
 }
 
-/// A name for a path on a link.
+/// A random path identifier.
 pub(super) fn id(chance: Rng<'_>) -> Id {
     let bytes = chance();
     Id(bytes.first_chunk().copied().map_or(0, u64::from_be_bytes))

@@ -14,29 +14,28 @@ use crate::onion::{
 };
 use octet_node::address::NodeAddress;
 
-/// For how long hops are asked to keep a path, in seconds, and after how many it is refreshed.
+/// The requested lifetime in seconds, and the interval of refreshes.
 pub(super) const LIFETIME: u16 = 600;
 const REFRESH: u64 = 200;
 
-/// A path that is wanted: its hops in order, the last one being its end, each with its key for set-ups.
+/// A path to request: its hops in order, the last one being the end, each with its onion key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestedPath {
-    /// At least one, the first of them a neighbour.
+    /// At least one hop; the first is a neighbour.
     pub hops: Vec<(NodeAddress, [u8; 32])>,
-    /// How much it is to carry at most each way, in kbit/s; 0 is no bound.
+    /// The rate limit in each direction, in kbit/s; 0 means unlimited.
     pub rate: u32,
 }
 
-/// A path cannot be asked for.
+/// Why a path cannot be requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotAsked {
-    /// Its first hop is no neighbour.
+    /// The first hop is not a neighbour.
     #[error("its first hop is no neighbour of this node")]
     NoNeighbour,
-    /// Its hops are no path.
+    /// The hops form no valid path.
     #[error(transparent)]
     Hops(#[from] InvalidHops),
-    /// There are too many paths.
     #[error("too many paths begin and end here")]
     TooMany,
 }
@@ -46,48 +45,47 @@ pub enum PathState {
     Asked,
     Stands,
     Failed(PathFailure),
-    /// The first one cannot read its part.
+    /// The first hop cannot decrypt its slot.
     Unreadable,
-    /// The first one has not answered in time.
+    /// The first hop has not answered in time.
     Silent,
 }
 
-/// What the source has of the hops.
+/// The state of the path at its hops.
 #[derive(Debug)]
 pub enum SourceState {
-    /// What it takes to read their answers.
+    /// Pending: the keys for the answers.
     Asked(Box<Pending>),
-    /// What it takes to change the path; and the label that the first one gave.
+    /// Established: the keys for changes, and the first hop's label.
     Stands { changes: HopChanges, there: Label },
 }
 
-/// A path of this node's own.
+/// A path of this node.
 #[derive(Debug)]
 pub struct SourcePath {
     pub link: LinkNumber,
-    /// Its hops, the last being its end.
+    /// The hops, the last being the end.
     pub hops: Vec<NodeAddress>,
     pub state: PathState,
-    /// What it has in common with its end.
+    /// The parameters that this end shares with the other end.
     pub stretch: PathEnd,
-    /// What the first hop calls it.
+    /// The path's identifier on the first link.
     pub id: Id,
-    /// What comes back has this label.
+    /// The label of received packets.
     pub back: Label,
-    /// What there is of the hops.
     pub way: SourceState,
-    /// How much it is to carry at most each way, in kbit/s; 0 is no bound.
+    /// The requested rate limit in each direction, in kbit/s; 0 means unlimited.
     pub rate: u32,
-    /// What all hops have granted of that.
+    /// The rate that all hops have granted.
     pub granted: u32,
-    /// Since when it stands, in seconds since 1970, if it does.
+    /// When the path came up, in seconds since 1970; 0 if it is pending.
     pub since: u64,
-    /// When it is given up, or refreshed.
+    /// When the path times out, or is refreshed.
     pub next: u64,
 }
 
 impl SourcePath {
-    /// The label that the first hop has given for it, if it stands.
+    /// The first hop's label, if the path is up.
     pub fn label(&self) -> Option<Label> {
         match &self.way {
             SourceState::Asked(_) => None,
@@ -95,7 +93,7 @@ impl SourcePath {
         }
     }
 
-    /// Whether its time is over.
+    /// Whether the path's deadline has passed.
     pub fn is_late(&self, now: u64) -> bool {
         self.state != PathState::Stands && self.next <= now
     }
@@ -111,7 +109,7 @@ impl Engine {
         let hops: Vec<_> = asked.hops.iter().map(|(hop, _)| *hop).collect();
         let first = *hops.first().ok_or(InvalidHops::Length(0))?;
         let link = self.link_to(first).ok_or(NotAsked::NoNeighbour)?;
-        // Its port may be another's by chance: a few tries do.
+        // The port may be in use by chance; a few tries suffice.
         let numbers = std::array::from_fn::<u32, 8, _>(|_| number(chance));
         let taken = numbers.into_iter().find_map(|it| Some((it, self.ends.take(it)?)));
         let (number, path) = taken.ok_or(NotAsked::TooMany)?;
@@ -150,7 +148,7 @@ impl Engine {
         Ok((path, actions))
     }
 
-    /// The first hop has answered for all.
+    /// Handles the first hop's answer, which carries those of all hops.
     pub(super) fn own_answered(
         &mut self,
         (link, id): (LinkNumber, Id),
@@ -171,7 +169,7 @@ impl Engine {
                 return vec![];
             }
         };
-        // All have granted it, and yet the first one gives no label, or one that is another path's.
+        // All hops have accepted, but the first hop's label is missing or in use.
         let Some(with) = there.filter(|label| self.given.insert((link, *label))) else {
             path.state = PathState::Failed(PathFailure::Broken(0));
             return vec![];
@@ -192,12 +190,11 @@ impl Engine {
         ]
     }
 
-    /// The paths that begin here.
     pub fn paths(&self) -> impl Iterator<Item = (PathNumber, &SourcePath)> {
         self.paths.iter().map(|(number, path)| (*number, path))
     }
 
-    /// Ends a path of this node's own: its hops are told.
+    /// Ends a path of this node and notifies its hops.
     pub fn drop_path(&mut self, number: PathNumber) -> Vec<EngineAction> {
         let Some(path) = self.paths.get_mut(&number) else { return vec![] };
         let mut actions = vec![];
@@ -210,7 +207,7 @@ impl Engine {
         actions
     }
 
-    /// Has the hops keep the paths whose time has come.
+    /// Refreshes the paths that are due.
     pub(super) fn refresh(&mut self, now: u64) -> Vec<EngineAction> {
         let mut actions = vec![];
         for (number, path) in self.paths.iter_mut().filter(|(_, path)| path.next <= now) {
@@ -218,7 +215,7 @@ impl Engine {
             let SourceState::Stands { changes, .. } = &mut path.way else { continue };
             path.next = now + REFRESH;
             let sealed = Box::new(changes.change(refreshed));
-            // The counter is never to be used twice.
+            // A counter must never be reused.
             actions.push(keep(*number, path));
             actions
                 .push(EngineAction::Send(path.link, LinkMessage::Change { id: path.id, sealed }));
@@ -226,8 +223,8 @@ impl Engine {
         actions
     }
 
-    /// Time is up for paths that do not stand: one that was asked for has failed, and whoever wants to know why can see
-    /// that for a while; then it is forgotten.
+    /// Times out pending paths. A failed path is kept for a while, so that the reason can be read, and then
+    /// forgotten.
     pub(super) fn time_out(&mut self, now: u64) -> Vec<EngineAction> {
         let late = self.paths.iter_mut().filter(|(_, it)| it.is_late(now));
         let mut forgotten = vec![];
@@ -240,7 +237,7 @@ impl Engine {
         forgotten.into_iter().flat_map(|number| self.remove_path(number)).collect()
     }
 
-    /// The first hop cannot read its part.
+    /// The first hop cannot decrypt its slot.
     pub(super) fn own_unreadable(&mut self, (link, id): (LinkNumber, Id)) -> Vec<EngineAction> {
         let found = self.paths.values_mut().find(|it| (it.link, it.id) == (link, id));
         if let Some(path) = found.filter(|it| it.state == PathState::Asked) {
@@ -249,7 +246,7 @@ impl Engine {
         vec![]
     }
 
-    /// Nothing goes that way any more.
+    /// Removes a path of this node.
     pub(super) fn remove_path(&mut self, number: PathNumber) -> Vec<EngineAction> {
         let Some(path) = self.paths.remove(&number) else { return vec![] };
         self.labels.give_back(path.back);
@@ -265,7 +262,7 @@ impl Engine {
     }
 }
 
-/// Has a path kept as it is now, or forgotten if it does not stand.
+/// Persists an established path; forgets a pending one.
 pub(super) fn keep(number: PathNumber, path: &SourcePath) -> EngineAction {
     let name = kept::path_name(number);
     match kept::path(path) {

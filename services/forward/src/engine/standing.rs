@@ -1,11 +1,11 @@
-//! What the kernel is to have, as far as it is decided.
+//! The desired kernel state.
 
 use super::relay::NextHop;
 use super::source::SourceState;
 use super::{Engine, EngineAction};
 
 impl Engine {
-    /// All that makes the paths that stand, as if they were set up anew.
+    /// All actions that install the established paths from nothing.
     pub fn standing(&self) -> Vec<EngineAction> {
         let mut actions = vec![];
         for (key, segment) in &self.segments {

@@ -1,6 +1,6 @@
-//! Two paths with no relay in common: Bhandari's algorithm. Each relay is two nodes, where one comes in and
-//! where one goes out; the second path may go back over the first one, and what both then have is given up. So a
-//! pair is found also where the shortest path is in none.
+//! Pairs of relay-disjoint paths: Bhandari's algorithm. Each relay is split into an incoming and an outgoing
+//! node. The second path may run backwards over the first one, and links used in both directions are removed.
+//! So a pair is found even if the shortest path belongs to none.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -8,27 +8,27 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use super::shortest::Without;
 use super::{Edge, PATHS, Wanted};
 
-/// A side of a node. At its relays a path comes in and goes out; it goes out of the source and comes in at the
-/// end.
+/// One half of a split node. A path enters a relay at `In` and leaves it at `Out`; it leaves the source at
+/// `Out` and enters the destination at `In`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Side {
     In(usize),
     Out(usize),
 }
 
-/// The links that are used, by where they go to: no relay is used twice.
+/// The used links, by their target: each relay is used once.
 #[derive(Default)]
 struct Used {
     before: BTreeMap<usize, usize>,
-    /// Where paths come in at the end.
+    /// The nodes before the destination.
     last: BTreeSet<usize>,
 }
 
 impl Wanted<'_> {
-    /// Two paths with their numbers, the source first.
+    /// Two paths as node indices, the source first.
     pub(super) fn disjoint(&self) -> Option<[Vec<usize>; 2]> {
         let kept = |pair: &[Vec<usize>; 2]| pair.iter().all(|path| self.keeps(path));
-        // That which has the fewest hops together may keep to the limits where the shortest does not.
+        // The pair with the fewest hops may meet the limits where the shortest pair does not.
         let by_length = self.pair(|edge| signed(edge.cost()))?;
         if kept(&by_length) {
             return Some(by_length);
@@ -36,12 +36,12 @@ impl Wanted<'_> {
         self.pair(|_| 1).filter(kept).or_else(|| self.second_to_one_of_several())
     }
 
-    /// The pair that together costs least.
+    /// The pair of minimum total cost.
     fn pair(&self, cost: impl Fn(&Edge) -> i64) -> Option<[Vec<usize>; 2]> {
         let mut used = Used::default();
         let distances = self.distances(&used, &cost, None).0;
         for _ in 0..2 {
-            // As far from the source as they are, no step costs less than nothing, also back over what is used.
+            // With distances as potentials, reduced costs are never negative, even backwards over used links.
             let (_, before) = self.distances(&used, &cost, Some(&distances));
             used.change(&self.way(&before)?, self.to);
         }
@@ -49,8 +49,8 @@ impl Wanted<'_> {
         Some([paths.next()?, paths.next()?])
     }
 
-    /// How far from the source each side is where `used` is in use, and may be given up; and the side before it
-    /// (Dijkstra's algorithm). `potentials` are distances that are taken off each step.
+    /// The distance of each node from the source and its predecessor (Dijkstra's algorithm), where links in
+    /// `used` can be reversed. `potentials` are subtracted from each step.
     fn distances(
         &self,
         used: &Used,
@@ -78,7 +78,7 @@ impl Wanted<'_> {
         (best, before)
     }
 
-    /// The way to the end by what is before each side.
+    /// The path to the destination along the predecessors.
     fn way(&self, before: &BTreeMap<Side, Side>) -> Option<Vec<Side>> {
         let mut way = vec![Side::In(self.to)];
         while let Some(side) = way.last().filter(|side| **side != Side::Out(self.from)) {
@@ -102,13 +102,13 @@ impl Wanted<'_> {
             Side::Out(node) => {
                 let free = self.edges(node).filter(|edge| !used.has(node, edge.to, self.to));
                 let on = free.map(|edge| (Side::In(edge.to), cost(edge)));
-                // Back through a relay that is given up.
+                // Backwards through a relay of the first path.
                 on.chain(used.before.contains_key(&node).then_some((Side::In(node), 0))).collect()
             }
         }
     }
 
-    /// For each of the shortest paths, the shortest that has nothing in common with it.
+    /// For each of the shortest paths, the shortest disjoint partner.
     fn second_to_one_of_several(&self) -> Option<[Vec<usize>; 2]> {
         self.several(PATHS).into_iter().find_map(|first| {
             let nodes = first[1..first.len() - 1].iter().copied().collect();
@@ -124,9 +124,9 @@ impl Used {
         if node == end { self.last.contains(&from) } else { self.before.get(&node) == Some(&from) }
     }
 
-    /// Uses what `way` goes over, and gives up what it goes back over.
+    /// Adds the links of `way`, and removes those that it reverses.
     fn change(&mut self, way: &[Side], end: usize) {
-        // What is given up first, as where that came in something else may come in.
+        // Removals come first, because another link may enter at the same node.
         for step in way.windows(2) {
             if let [Side::In(node), Side::Out(from)] = *step
                 && node != from
@@ -147,7 +147,7 @@ impl Used {
         }
     }
 
-    /// The path whose last link comes from `last`.
+    /// The path whose last relay is `last`.
     fn path(&self, last: usize, start: usize, end: usize) -> Vec<usize> {
         let mut path = vec![end, last];
         let mut node = last;
@@ -162,7 +162,7 @@ impl Used {
     }
 }
 
-/// A cost: of the longest links that can be it is below 2^23.
+/// A cost as a signed number: the maximum is below 2^23.
 fn signed(cost: u64) -> i64 {
     i64::try_from(cost).unwrap_or(i64::MAX)
 }

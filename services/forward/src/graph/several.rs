@@ -1,4 +1,4 @@
-//! The shortest paths, one after the other, none of which passes a node twice: Yen's algorithm.
+//! The k shortest loop-free paths: Yen's algorithm.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use super::Wanted;
 use super::shortest::Without;
 
 impl Wanted<'_> {
-    /// The `count` shortest, with their numbers, the source first.
+    /// The `count` shortest paths as node indices, the source first.
     pub(super) fn several(&self, count: usize) -> Vec<Vec<usize>> {
         let mut found: Vec<Vec<usize>> = Vec::new();
         let first = self.shortest(self.from, self.hops(), self.most(), &Without::default());
@@ -22,8 +22,7 @@ impl Wanted<'_> {
         found
     }
 
-    /// The shortest paths that leave the last one found at one of its hops, for each of them, other than any
-    /// path found so far.
+    /// For each hop of the last path, the shortest path that leaves it there and differs from all paths so far.
     fn leave_at_each_hop(
         &self,
         found: &[Vec<usize>],

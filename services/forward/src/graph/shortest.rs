@@ -1,10 +1,10 @@
-//! The shortest path with so many hops: Bellman's and Ford's algorithm, one round for each hop.
+//! The shortest path with a bounded number of hops: the Bellman-Ford algorithm, one round per hop.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{HOPS, Wanted};
 
-/// What a path may not use besides, while others are sought.
+/// Nodes and links that a search must not use.
 #[derive(Default)]
 pub(super) struct Without {
     pub nodes: BTreeSet<usize>,
@@ -12,13 +12,12 @@ pub(super) struct Without {
 }
 
 impl Wanted<'_> {
-    /// How many hops a path has, at least and at most.
+    /// The minimum and maximum number of hops.
     pub(super) fn hops(&self) -> (usize, usize) {
         (self.limits.relays + 1, HOPS)
     }
 
-    /// The shortest path from `start` with `hops` hops at least and at most; `most` is the most that it may
-    /// cost.
+    /// The shortest path from `start` with a number of hops in `hops` and a cost of at most `most`.
     pub(super) fn shortest(
         &self,
         start: usize,
@@ -35,7 +34,7 @@ impl Wanted<'_> {
         }
         let mut best = vec![u64::MAX; self.graph.nodes.len()];
         best[start] = 0;
-        // Where a node was come to from, in the round in which that became the best way to it.
+        // For each round, the predecessor of each node whose distance improved.
         let mut rounds: Vec<Vec<Option<usize>>> = Vec::new();
         let mut reached = vec![(start, 0)];
         for _ in 0..hops {
@@ -45,7 +44,7 @@ impl Wanted<'_> {
                     let cost = cost + edge.cost();
                     let banned = without.nodes.contains(&edge.to)
                         || without.edges.contains(&(node, edge.to));
-                    // All costs are above 0: what is not shorter than what is found does not get shorter.
+                    // All costs are positive, so a path that is longer than the best one never gets shorter.
                     if !banned && cost < best[edge.to].min(best[self.to]) && cost <= most {
                         best[edge.to] = cost;
                         before[edge.to] = Some(node);
@@ -63,8 +62,8 @@ impl Wanted<'_> {
         (best[self.to] < u64::MAX).then(|| self.back(start, &rounds))
     }
 
-    /// The same where one hop is not enough. The shortest way to a node is kept for each number of hops, and one
-    /// that has passed a node is not carried on to it.
+    /// The search for paths with at least two hops. The shortest path to a node is kept per number of hops, and
+    /// is not extended to a node that it contains.
     fn long(
         &self,
         start: usize,

@@ -8,7 +8,7 @@ fn address(number: usize) -> NodeAddress {
     octets.try_into().unwrap()
 }
 
-/// Links as (one end, other end, length); all relay and carry as much.
+/// A graph from links as (one end, other end, length); all nodes relay, with equal capacity.
 fn graph(nodes: usize, links: &[(usize, usize, u32)]) -> Graph {
     let mut graph = Graph {
         addresses: (0..nodes).map(address).collect(),
@@ -24,7 +24,7 @@ fn graph(nodes: usize, links: &[(usize, usize, u32)]) -> Graph {
     graph
 }
 
-/// Every path within the limits, by trying all.
+/// All paths within the constraints, by brute force.
 fn all(graph: &Graph, to: usize, limits: &PathConstraints) -> Vec<CandidatePath> {
     fn go(
         graph: &Graph,
@@ -121,12 +121,12 @@ fn limits_hold() {
     assert_eq!(first(&graph, &PathConstraints { capacity: 501, ..avoid }), None);
     graph.nodes[1].relays = false;
     assert_eq!(first(&graph, &none), Some(vec![2, 3]));
-    // Ends need not relay.
+    // Source and destination need not relay.
     (graph.nodes[0].relays, graph.nodes[3].relays) = (false, false);
     assert_eq!(first(&graph, &none), Some(vec![2, 3]));
 }
 
-/// The shortest way takes one hop too many.
+/// The shortest path has one hop too many.
 #[test]
 fn no_path_has_too_many_hops() {
     let chain: Vec<_> = (0..HOPS + 1).map(|at| (at, at + 1, 1)).collect();
@@ -140,7 +140,8 @@ fn no_path_has_too_many_hops() {
     assert_eq!(paths[0].hops.len(), HOPS);
 }
 
-/// The shortest path uses both ways out of the source's side: no path is disjoint from it, but there are two.
+/// The shortest path uses both exits of the source's side: no path is disjoint from it, but a disjoint pair
+/// exists.
 #[test]
 fn a_pair_is_found_where_the_shortest_path_is_in_none() {
     let trap =
@@ -158,7 +159,7 @@ fn links(nodes: usize) -> impl Strategy<Value = Vec<(usize, usize, u32)>> {
     prop::collection::vec((0..nodes, 0..nodes, 0u32..20), nodes..3 * nodes)
 }
 
-/// A graph in which some do not relay, relays ask for something, and links differ.
+/// A random graph: some nodes do not relay, prices and links differ.
 fn graphs(nodes: usize) -> impl Strategy<Value = Graph> {
     let about = prop::collection::vec((prop::bool::weighted(0.9), 0u32..4), nodes);
     let capacities = prop::collection::vec(1u32..4, nodes * nodes);
@@ -190,7 +191,7 @@ fn limits() -> impl Strategy<Value = PathConstraints> {
     })
 }
 
-/// Relays in between, where the direct link, and all ways with fewer, are shorter.
+/// A minimum number of relays is met even if the direct link is shorter.
 #[test]
 fn there_are_as_many_relays_as_are_wanted() {
     let whole: Vec<_> =
@@ -213,7 +214,7 @@ fn there_are_as_many_relays_as_are_wanted() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
 
-    /// They are those that trying all finds, also where the bound on hops is felt.
+    /// The paths are those of a brute-force search, also at the hop limit.
     #[test]
     fn several_are_the_shortest_of_all(graph in graphs(10), limits in limits()) {
         let paths = graph.paths(address(0), address(9), &limits, PATHS);
@@ -227,7 +228,7 @@ proptest! {
         }
     }
 
-    /// With a least number of relays what is found is among all that there are, and with one it is the shortest.
+    /// With a minimum number of relays each result is valid, and with a minimum of one it is the shortest.
     #[test]
     fn relays_are_counted(graph in graphs(9), limits in limits(), relays in 0usize..4) {
         let limits = PathConstraints { relays, ..limits };
@@ -242,11 +243,11 @@ proptest! {
         }
     }
 
-    /// With eight nodes no path can have too many hops: the pair is the best there is.
+    /// With eight nodes no path exceeds the hop limit: the pair is optimal.
     #[test]
     fn a_pair_is_the_shortest_of_all(mut graph in graphs(8), limits in limits(), bound: bool) {
         for node in &mut graph.nodes {
-            // Otherwise there is seldom a pair.
+            // Otherwise pairs are rare.
             node.relays |= node.price > 0;
         }
         let limits = if bound { limits } else { PathConstraints::default() };
@@ -264,7 +265,7 @@ proptest! {
         }
     }
 
-    /// Where paths can have too many hops, what is found is a pair all the same.
+    /// Where paths can exceed the hop limit, the pair is still valid.
     #[test]
     fn a_pair_keeps_to_the_limits(graph in graphs(14), limits in limits()) {
         if let Some(pair) = graph.disjoint(address(0), address(13), &limits) {

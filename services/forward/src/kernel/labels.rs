@@ -1,4 +1,4 @@
-//! Labels (RFC 3032): what comes in with one goes out with another, or comes in here.
+//! MPLS routes (RFC 3032): swap, pop and push.
 
 use std::net::Ipv4Addr;
 
@@ -12,7 +12,7 @@ use rtnetlink::packet_route::route::{
 use super::{ForwardKernel, KernelError, netlink, ours};
 use crate::label::Label;
 
-/// The device by which packets leave a label path.
+/// The device that decapsulated packets are sent to.
 pub const OUT: &str = "fout";
 
 fn label(label: Label) -> MplsLabel {
@@ -20,10 +20,9 @@ fn label(label: Label) -> MplsLabel {
 }
 
 impl ForwardKernel {
-    /// What comes with label `from` goes on with label `to` by the device `by`.
+    /// Swaps label `from` for `to`, and sends through the device `by`.
     ///
-    /// # Errors
-    /// The kernel refuses, or there is no such device.
+    /// # Errors The kernel refuses, or there is no such device.
     pub async fn swap(&self, from: Label, to: Label, by: &str) -> Result<(), KernelError> {
         let index = self.known(by).await?;
         let route = RouteMessageBuilder::<MplsLabel>::new().label(label(from));
@@ -32,7 +31,7 @@ impl ForwardKernel {
         self.route.route().add(route.build()).replace().execute().await.map_err(failed)
     }
 
-    /// What comes with label `from` has come to the end of its path.
+    /// Pops label `from` at the end of its path.
     pub async fn pop(&self, from: Label) -> Result<(), KernelError> {
         let index = self.known(OUT).await?;
         let route = RouteMessageBuilder::<MplsLabel>::new().label(label(from));
@@ -41,7 +40,8 @@ impl ForwardKernel {
         self.route.route().add(route.build()).replace().execute().await.map_err(failed)
     }
 
-    /// What goes to `address` from `source` goes with label `with` by the device `by`, and may pass `ttl` hops.
+    /// Pushes label `with` on packets from `source` to `address`, with the TTL `ttl`, and sends them through
+    /// the device `by`.
     pub async fn push(
         &self,
         (address, source): (Ipv4Addr, Ipv4Addr),
@@ -62,17 +62,16 @@ impl ForwardKernel {
         self.route.route().add(route).replace().execute().await.map_err(failed)
     }
 
-    /// Nothing that comes with label `from` goes on.
+    /// Removes the route of label `from`.
     pub async fn unlabel(&self, from: Label) -> Result<(), KernelError> {
         let route = RouteMessageBuilder::<MplsLabel>::new().label(label(from)).build();
         let removed = self.route.route().del(route).execute().await.or_else(netlink::gone);
         removed.map_err(KernelError::to(format!("remove label {from}")))
     }
 
-    /// All labels of forward's that something happens with.
+    /// All labels with a route of `forward`.
     ///
-    /// # Errors
-    /// The kernel does not list them.
+    /// # Errors The kernel refuses the dump.
     pub async fn labels(&self) -> Result<Vec<Label>, KernelError> {
         let all = RouteMessageBuilder::<MplsLabel>::new().build();
         let found = self.route.route().get(all).execute().try_collect::<Vec<_>>().await;

@@ -1,5 +1,5 @@
-//! The way to neighbours: one WireGuard device for all, and in it, or plainly beside it, a tunnel for labels to
-//! each.
+//! Links to neighbours: one WireGuard device for all, and for each neighbour an MPLS-in-IP tunnel, within
+//! WireGuard or plain.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -15,51 +15,51 @@ use crate::label::HIGHEST;
 use crate::mtu;
 use octet_node::address::NETWORK;
 
-/// The WireGuard device of all neighbours.
+/// The WireGuard device for all neighbours.
 pub const LINKS: &str = "fwg";
 
-/// The device by which packets come in that have left a label path.
+/// The device that decapsulated packets are received from.
 pub const IN: &str = "fin";
 
 /// `IPPROTO_MPLS`: MPLS in IP (RFC 4023).
 const MPLS_IN_IP: u8 = 137;
 
-/// Links have no other addresses than those of IPv4.
+/// Links have IPv4 addresses only.
 const LINKS_MTU: u32 = mtu::LINK as u32;
 
-/// Less the header of IPv4. The kernel takes the label off by itself.
+/// Without the IPv4 header. The kernel subtracts the label itself.
 const TUNNEL_MTU: u32 = LINKS_MTU - 20;
 
-/// The same of a plain link.
+/// The MTU of a tunnel on a plain link.
 const PLAIN_MTU: u32 = 1500 - 20;
 
-/// What a tunnel's packets begin their way with. They have one hop: WireGuard's, or the router.
+/// The initial TTL of a tunnel's packets. They pass one IP hop: within WireGuard, or through the router.
 const TTL: u8 = 64;
 
-/// Both ends of the pair have it, so that each takes for its own what the other sends. It is a locally
-/// administered one (IEEE 802, bit 1 of the first byte), and never on a wire.
+/// The MAC address of both ends of the pair, so that each accepts the other's frames. It is locally
+/// administered (IEEE 802, bit 1 of the first byte), and never on a wire.
 const PAIR: [u8; 6] = [2, 0x6f, 0x63, 0x74, 0x65, 0x74];
 
-/// How often a neighbour hears of this node at least, in seconds.
+/// The WireGuard keepalive interval, in seconds.
 const KEEPALIVE: u16 = 25;
 
 /// The link to one neighbour.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tunnel {
     pub name: String,
-    /// The neighbour's key (X25519).
+    /// The neighbour's X25519 key.
     pub key: [u8; 32],
-    /// Where WireGuard finds it, if that is known before it has said something.
+    /// The WireGuard endpoint, if it is configured; otherwise WireGuard learns it.
     pub at: Option<SocketAddr>,
     /// The address of this node on the link.
     pub near: Ipv4Addr,
     pub far: Ipv4Addr,
-    /// If labels do not go between these, within WireGuard: between which two.
+    /// For a plain link, the two addresses of the tunnel outside WireGuard.
     pub plain: Option<(Ipv4Addr, Ipv4Addr)>,
 }
 
 impl ForwardKernel {
-    /// Makes what all links and paths need, or sees that it is there.
+    /// Creates what all links and paths need, if it is missing.
     pub async fn prepare(&self, secret: [u8; 32], port: u16) -> Result<(), KernelError> {
         set("mpls/platform_labels", &HIGHEST.to_string())?;
         let link = self.route.link();
@@ -78,8 +78,8 @@ impl ForwardKernel {
         self.up(LINKS).await
     }
 
-    /// Has packets to nodes without a path leave by [`OUT`] with the source `own`: it is dropped as it comes
-    /// in, and told ([`Wanted`](super::wanted::Wanted)).
+    /// Routes packets to nodes without a path to [`OUT`], with the source `own`. They are dropped on arrival
+    /// and reported through nfnetlink ([`Wanted`](super::wanted::Wanted)).
     pub async fn catch(&self, own: Ipv6Addr) -> Result<(), KernelError> {
         self.address(IN, own.into(), 128).await?;
         let index = self.known(OUT).await?;
@@ -96,7 +96,7 @@ impl ForwardKernel {
         up.map_err(KernelError::to(format!("switch {name} on")))
     }
 
-    /// Gives a device an address, or sees that it has it.
+    /// Adds an address to a device, unless it has it.
     pub(super) async fn address(
         &self,
         name: &str,
@@ -106,8 +106,8 @@ impl ForwardKernel {
         let index = self.known(name).await?;
         let mut add = self.route.address().add(index, address, prefix);
         if address.is_ipv6() {
-            // Nobody else is there who could have it (RFC 4862, 5.4), and until that is looked into the kernel
-            // takes no route with this source.
+            // Duplicate address detection (RFC 4862, 5.4) is pointless here, and the kernel accepts no route
+            // with this source until it ends.
             let flags = AddressAttribute::Flags(AddressFlags::Nodad);
             add.message_mut().attributes.push(flags);
         }
@@ -115,7 +115,7 @@ impl ForwardKernel {
         added.or_else(netlink::there).map_err(KernelError::to(format!("give {name} {address}")))
     }
 
-    /// Takes an address from a device.
+    /// Removes an address from a device.
     pub(super) async fn no_address(
         &self,
         name: &str,
@@ -130,7 +130,7 @@ impl ForwardKernel {
         removed.map_err(KernelError::to(format!("take {address} from {name}")))
     }
 
-    /// Makes a link, or sees that it is as it should be. It takes no labels before it is [`start`](Self::start)ed.
+    /// Creates a link, or updates it. It accepts no labels until [`start`](Self::start).
     pub async fn open(&self, tunnel: &Tunnel) -> Result<(), KernelError> {
         let Tunnel { name, key, at, near, far, plain } = tunnel;
         self.address(LINKS, (*near).into(), 32).await?;
@@ -146,7 +146,7 @@ impl ForwardKernel {
         made.or_else(netlink::there).map_err(KernelError::to(format!("make {name}")))
     }
 
-    /// Has packets between the `ends` of a link have at most `mtu` bytes. WireGuard fills up no packet beyond that.
+    /// Limits packets between the `ends` of a link to `mtu` bytes. WireGuard pads no packet beyond that.
     pub async fn reach(
         &self,
         (near, far): (Ipv4Addr, Ipv4Addr),
@@ -161,19 +161,19 @@ impl ForwardKernel {
         added.map_err(KernelError::to(format!("make a route to {far}")))
     }
 
-    /// Has a link take labels: once what may come by it is guarded.
+    /// Makes a link accept labels. Its ingress filter must be installed first.
     pub async fn start(&self, name: &str) -> Result<(), KernelError> {
         set(&format!("mpls/conf/{name}/input"), "1")?;
         self.up(name).await
     }
 
-    /// Closes a link. Labels that went by it go nowhere.
+    /// Removes a link. Labels over it are dropped.
     pub async fn close(&self, tunnel: &Tunnel) -> Result<(), KernelError> {
         self.remove(&tunnel.name).await?;
         self.forget(tunnel.key).await
     }
 
-    /// Has nothing come any more from who has this key, if [`prepare`](Self::prepare) was called.
+    /// Removes the WireGuard peer with this key, if [`prepare`](Self::prepare) was called.
     pub async fn forget(&self, key: [u8; 32]) -> Result<(), KernelError> {
         self.wireguard.forget(LINKS, key).await
     }

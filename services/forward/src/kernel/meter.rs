@@ -1,10 +1,10 @@
-//! Which labels may come from which neighbour, how much of it, how much has, and how much has gone to which with
-//! which label: sets of nftables. Two of them are gates too.
+//! Ingress filters and counters of labels, as nftables sets: the labels that each neighbour may send, their
+//! rates, and the packets received and sent.
 //!
-//! The kernel itself takes a label from whoever sends it. What is not in the set is dropped before it gets
-//! that far, and counted. So is what comes above the rate of its path.
+//! The kernel accepts a label from any neighbour. A packet whose label is not in the set, or that exceeds its
+//! path's rate, is dropped first, and counted.
 //!
-//! Sets and chains are made, and counts are read, by nft. Elements are changed without it.
+//! nft creates sets and chains and reads counters. Elements are changed over netlink directly.
 
 mod element;
 mod gate;
@@ -29,28 +29,28 @@ use super::{ForwardKernel, KernelError};
 use crate::label::Label;
 use element::ElementKey;
 
-/// Where the image has the tool.
+/// The path of nft in the image.
 const NFT: &str = "/usr/sbin/nft";
 
-/// How long it may take: long, because the board may be busy.
+/// The timeout of nft: long, because the board may be busy.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How many gates are changed at once: what a datagram to the kernel has room for (`net.core.wmem_default`).
+/// The number of changes per batch: what fits in one netlink datagram (`net.core.wmem_default`).
 const AT_ONCE: usize = 256;
 
 /// The table, and its name alone.
 const TABLE: &str = "netdev octet_forward";
 const NAME: &str = "octet_forward";
 
-/// The sets, and what comes by [`IN`].
+/// The sets, and the filter of [`IN`].
 ///
-/// - What is compared is the first label of a packet: its 20 bits and, after those of the traffic class, the one
-///   which says that there is no further label (RFC 3032, 2.1). A packet with more is none of forward's. What
-///   goes has passed here already: its chain only counts.
-/// - Each element of `rates` has a rate of its own, and is found only by what comes above it: the one that the set
-///   names is nobody's. An element with both a rate and a count nft 1.0.6 lists as JSON without the count, so
-///   what is dropped is counted by another set.
-/// - What comes by that device to a node was sent without a path: it is told, and dropped.
+/// - The key is the first label of a packet: its 20 bits and, after the traffic class, the bottom-of-stack bit
+///   (RFC 3032, 2.1). `forward` never sends more than one label. Outgoing packets were filtered on ingress;
+///   their chain only counts.
+/// - Each element of `rates` has its own rate, and matches only packets above it; the rate in the set's
+///   declaration is unused. For an element with both a rate and a counter, nft 1.0.6 omits the counter in JSON,
+///   so another set counts the drops.
+/// - A packet to a node on that device was sent without a path: it is reported and dropped.
 const FRAME: &str = "table netdev octet_forward {
   set labels { typeof meta iif . @nh,0,32; size 65536; counter; }
   set sent { typeof meta oif . @nh,0,32; size 65536; counter; }
@@ -85,19 +85,19 @@ table netdev octet_forward {
 }
 ";
 
-/// What may come at once above a rate, in bytes, besides what may come in a second: two of the longest packets.
+/// The burst above a rate, in bytes: two of the longest packets.
 const BURST: u32 = 3000;
 
-/// How many packets without a path are told of in a second.
+/// The maximum number of packets without a path that are reported per second.
 const TOLD: u32 = 50;
 
-/// What is counted of a label, seen from this node.
+/// What a counter counts, seen from this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Direction {
-    /// What comes from the neighbour, and is let. What is not let does not come.
+    /// Accepted packets from the neighbour.
     In,
     Out,
-    /// What came from it above the rate of its path, and was dropped.
+    /// Packets from the neighbour that were dropped because they exceeded the path's rate.
     Above,
 }
 
@@ -112,7 +112,7 @@ impl Direction {
         }
     }
 
-    /// The set that counts it.
+    /// The set with the counter.
     const fn set(self) -> &'static str {
         match self {
             Self::In => "labels",
@@ -121,7 +121,7 @@ impl Direction {
         }
     }
 
-    /// Its place in [`ALL`](Self::ALL).
+    /// The index in [`ALL`](Self::ALL).
     pub const fn number(self) -> u8 {
         match self {
             Self::In => 0,
@@ -131,7 +131,7 @@ impl Direction {
     }
 }
 
-/// Something that is counted: a label that goes by a device, the one way or the other.
+/// A counter: a label on a device, in one direction.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Meter {
     pub device: String,
@@ -140,7 +140,7 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// What its element is found by, where `device` is the number of its device.
+    /// The key of the set element, where `device` is the interface index.
     fn key(&self, device: u32) -> ElementKey {
         let first = self.label.get() << 12 | 0x100;
         let [a, b, c, d] = device.to_ne_bytes();
@@ -149,17 +149,17 @@ impl Meter {
     }
 }
 
-/// What has gone by with a label.
+/// A counter's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Deserialize)]
 pub struct Count {
     pub packets: u64,
-    /// Their bytes: of IP, and four for the label.
+    /// Bytes of IP, plus four for the label.
     pub bytes: u64,
 }
 
 pub type MeterCounts = BTreeMap<Meter, Count>;
 
-/// Has none of `counts` be lower than in `others`, nor missing.
+/// Raises `counts` to at least the values in `others`.
 pub fn raise(counts: &mut MeterCounts, others: &MeterCounts) {
     for (meter, other) in others {
         let count = counts.entry(meter.clone()).or_default();
@@ -167,24 +167,22 @@ pub fn raise(counts: &mut MeterCounts, others: &MeterCounts) {
     }
 }
 
-/// Makes the table, or sees that it is as it should be. What it counts goes on.
+/// Creates or updates the table. Counters are kept.
 ///
-/// # Errors
-/// nft cannot be run, or the kernel refuses.
+/// # Errors nft cannot be run, or the kernel refuses.
 pub async fn prepare() -> Result<(), KernelError> {
     let [told, group, burst] = [TOLD.to_string(), GROUP.to_string(), BURST.to_string()];
     let frame = FRAME.replace("$in", IN).replace("$told", &told);
     run(&[&frame.replace("$group", &group).replace("$burst", &burst)]).await.map(drop)
 }
 
-/// Lets nothing come by these devices but what is let from now on.
+/// Drops all packets from these devices, except labels that are allowed from now on.
 ///
-/// # Errors
-/// nft cannot be run, or the kernel refuses.
+/// # Errors nft cannot be run, or the kernel refuses.
 pub async fn guard(devices: &[String]) -> Result<(), KernelError> {
     let mut text = String::new();
     for device in devices {
-        // Nothing else than labels has any business there.
+        // Only labelled packets are accepted.
         let _ = writeln!(
             text,
             "add chain {TABLE} in_{device} {{ type filter hook ingress device \"{device}\" priority 0; policy drop; }}
@@ -199,10 +197,9 @@ add rule {TABLE} out_{device} meta protocol 0x8847 jump sent"
 }
 
 impl ForwardKernel {
-    /// Makes these changes: all, or none; of more than [`AT_ONCE`] piece by piece.
+    /// Applies the changes atomically, in batches of [`AT_ONCE`].
     ///
-    /// # Errors
-    /// A device is not there, or the kernel refuses.
+    /// # Errors A device does not exist, or the kernel refuses.
     pub async fn change(&self, gates: &[GateChange]) -> Result<(), KernelError> {
         let mut devices = BTreeMap::new();
         for gate in gates {
@@ -220,17 +217,16 @@ impl ForwardKernel {
     }
 }
 
-/// What has gone by so far.
+/// Reads all counters.
 ///
-/// # Errors
-/// nft cannot be run, or says something else than it does.
+/// # Errors nft cannot be run, or its output is not as expected.
 pub async fn counts() -> Result<MeterCounts, KernelError> {
-    // Of several sets in one run nft 1.0.6 finds the last one only, and for all sets of a table it reads those of
-    // other tables too; of a table it reads that one.
+    // With several sets in one run, nft 1.0.6 finds the last one only, and listing all sets of a table reads
+    // other tables too. Listing one table reads that table only.
     read(&run(&["-j", &format!("list table {TABLE}")]).await?)
 }
 
-/// What nft lists of the table (libnftables-json(5)), as far as it is read: with many labels it is long.
+/// The part of nft's listing (libnftables-json(5)) that is needed; with many labels it is long.
 #[derive(Deserialize)]
 struct Listed {
     nftables: Vec<Object>,
@@ -261,11 +257,11 @@ struct Counted {
 
 #[derive(Deserialize)]
 struct Concat {
-    /// The device, which is a number if it is gone, and the first 32 bits of the packet.
+    /// The device (an index if it is gone), and the first 32 bits of the packet.
     concat: (Value, u32),
 }
 
-/// The elements of the sets that count.
+/// Parses the elements of the counting sets.
 fn read(text: &str) -> Result<MeterCounts, KernelError> {
     let listed: Listed =
         serde_json::from_str(text).map_err(KernelError::to("read what nft lists"))?;

@@ -1,4 +1,4 @@
-//! rtnetlink(7), as far as devices of any kind go.
+//! Common requests of rtnetlink(7) for devices.
 
 use futures_util::TryStreamExt;
 use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
@@ -17,17 +17,17 @@ fn number(error: &Error) -> Option<i32> {
     }
 }
 
-/// What is to be there is there already.
+/// Treats "already exists" as success.
 pub fn there(error: Error) -> Result<(), Error> {
     if number(&error) == Some(THERE) { Ok(()) } else { Err(error) }
 }
 
-/// What is to be gone is gone already.
+/// Treats "does not exist" as success.
 pub fn gone(error: Error) -> Result<(), Error> {
     if number(&error).is_some_and(|it| GONE.contains(&it)) { Ok(()) } else { Err(error) }
 }
 
-/// The number of the device `name`.
+/// The index of the device `name`.
 pub async fn index(handle: &Handle, name: &str) -> Result<Option<u32>, Error> {
     let mut found = handle.link().get().match_name(name.to_owned()).execute();
     match found.try_next().await {
@@ -36,7 +36,6 @@ pub async fn index(handle: &Handle, name: &str) -> Result<Option<u32>, Error> {
     }
 }
 
-/// The names of all devices.
 pub async fn names(handle: &Handle) -> Result<Vec<String>, Error> {
     let all: Vec<LinkMessage> = handle.link().get().execute().try_collect().await?;
     Ok(all.iter().filter_map(name).collect())

@@ -1,4 +1,4 @@
-//! The ends of paths: WireGuard from end to end, whose packets go and come with labels.
+//! Path ends: end-to-end WireGuard devices, whose packets are labelled.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -10,29 +10,29 @@ use super::wireguard::{OwnEnd, PeerConfig};
 use super::{ForwardKernel, KernelError, netlink, ours};
 use crate::mtu;
 
-/// The device takes the longest packets that any path takes; what a route by it takes is found out.
+/// The device accepts the longest packets of any path; the MTU of a route over it is discovered.
 const MTU: u32 = mtu::LONGEST_OF_PATH as u32;
 
-/// The end of a path, as the kernel has it.
+/// A path end, as configured in the kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KernelPathEnd {
     pub name: String,
-    /// The own secret of this path (X25519).
+    /// The local X25519 secret of this path.
     pub secret: [u8; 32],
-    /// The other end's public key of this path (X25519).
+    /// The peer's X25519 public key of this path.
     pub key: [u8; 32],
-    /// The address and the port where the other end's packets leave the label path.
+    /// The local outer address and port.
     pub near: (Ipv4Addr, u16),
-    /// Those of the other end.
+    /// The remote outer address and port.
     pub far: (Ipv4Addr, u16),
-    /// The addresses of both ends within: of the link itself.
+    /// The inner addresses, local and remote.
     pub inner: (Ipv6Addr, Ipv6Addr),
-    /// This node's address, and that of the node at the other end once it has shown who it is.
+    /// This node's address, and the peer's address once it is authenticated.
     pub nodes: (Ipv6Addr, Option<Ipv6Addr>),
 }
 
 impl ForwardKernel {
-    /// Makes an end, or sees that it is as it should be, and gives the number of its device. What it sends needs a label besides
+    /// Creates or updates an end, and returns its interface index. Its outgoing packets also need a label
     /// ([`push`](Self::push)).
     pub async fn end(&self, end: &KernelPathEnd) -> Result<u32, KernelError> {
         let name = &end.name;
@@ -48,7 +48,7 @@ impl ForwardKernel {
         self.known(name).await
     }
 
-    /// Has an end that there is know the node at the other one.
+    /// Configures the authenticated peer of an existing end.
     pub async fn far(&self, end: &KernelPathEnd) -> Result<(), KernelError> {
         let mut addresses = vec![IpAddr::V6(end.inner.1)];
         addresses.extend(end.nodes.1.map(IpAddr::V6));
@@ -56,7 +56,7 @@ impl ForwardKernel {
         self.wireguard.peer(&end.name, &peer).await
     }
 
-    /// Removes an end, and what goes from the first of these addresses to the other.
+    /// Removes an end, and the route between these addresses.
     pub async fn no_end(
         &self,
         name: &str,
@@ -70,7 +70,7 @@ impl ForwardKernel {
         self.no_address(IN, near).await
     }
 
-    /// Has packets from the node `own` to the node `other`, of at most `mtu` bytes, take the path of the device `name`.
+    /// Routes packets from node `own` to node `other`, of at most `mtu` bytes, over the path of device `name`.
     pub async fn node(
         &self,
         name: &str,

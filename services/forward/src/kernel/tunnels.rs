@@ -1,5 +1,5 @@
-//! Tunnels for IPv4 from node to node (RFC 2473), for devices that leave by another node than their own. They go by
-//! whichever path packets between the two nodes take.
+//! IPv4-in-IPv6 tunnels between nodes (RFC 2473), for LANs that use another node as their exit. They use the
+//! route between the two nodes.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -10,25 +10,25 @@ use rtnetlink::{LinkIp6Tnl, LinkUnspec, RouteMessageBuilder};
 
 use super::{ForwardKernel, KernelError, netlink, ours, set};
 
-/// The device by which the devices of the lan leave; netd's rules know it.
+/// The tunnel device to the LAN's exit; netd's rules name it.
 pub const LEAVE: &str = "fvpn";
 
-/// The header of IPv6, which a tunnel puts before each packet.
+/// The IPv6 header that the tunnel adds.
 const HEADER: u32 = 40;
 
-/// What a tunnel's packets begin their way with. They have one hop: the path.
+/// The initial TTL of a tunnel's packets. They pass one IP hop: the path.
 const TTL: u8 = 64;
 
-/// The nodes at both ends: this one, and the other.
+/// The nodes at both ends: local and remote.
 pub type TunnelEnds = (Ipv6Addr, Ipv6Addr);
 
-/// The device of the node that leaves by this one and has this place.
+/// The device of the client with this slot.
 pub fn device(place: u8) -> String {
     format!("fx{place}")
 }
 
 impl ForwardKernel {
-    /// Makes a tunnel that carries IPv4 and nothing else, or sees that it is there. Returns the number of its device.
+    /// Creates a tunnel for IPv4 only, unless it exists. Returns its interface index.
     async fn tunnel(
         &self,
         name: &str,
@@ -36,7 +36,7 @@ impl ForwardKernel {
         path: u16,
     ) -> Result<u32, KernelError> {
         let device = LinkIp6Tnl::new(name).local(near).remote(far).protocol(IpProtocol::Ipip);
-        // Nobody counts tunnels within tunnels: that would take another header.
+        // The encapsulation limit would need another header; tunnels are not nested.
         let device = device.set_flag(Ip6TunnelFlags::IgnEncapLimit, true);
         let made = self.route.link().add(device.ttl(TTL).build()).execute().await;
         made.or_else(netlink::there).map_err(KernelError::to(format!("make {name}")))?;
@@ -46,7 +46,7 @@ impl ForwardKernel {
         self.known(name).await
     }
 
-    /// Has a tunnel carry what fits a path that takes packets of up to `path` bytes.
+    /// Sets a tunnel's MTU to fit a path with the MTU `path`.
     pub async fn fit(&self, name: &str, path: u16) -> Result<(), KernelError> {
         let index = self.known(name).await?;
         let message = LinkUnspec::new_with_index(index).mtu(u32::from(path) - HEADER).build();
@@ -54,7 +54,7 @@ impl ForwardKernel {
         set.map_err(KernelError::to(format!("set the MTU of {name}")))
     }
 
-    /// Has what the devices of the lan send outside leave by a tunnel, with `address`, in packets of up to `path` bytes.
+    /// Routes the LAN's outbound traffic through a tunnel, with `address`, over a path with the MTU `path`.
     pub async fn leave(
         &self,
         ends: TunnelEnds,
@@ -69,7 +69,7 @@ impl ForwardKernel {
         added.map_err(KernelError::to(format!("have the lan leave by {LEAVE}")))
     }
 
-    /// Has `address` be behind a tunnel, of the place of this number.
+    /// Routes `address` into the tunnel of the client with this slot.
     pub async fn place(
         &self,
         place: u8,

@@ -1,5 +1,5 @@
-//! Which paths programs use. The kernel keeps it in mind: what forward itself says within a path goes between the
-//! path's own two addresses (`fe80::1` and `fe80::2`), and what programs say goes from node to node.
+//! Detects which paths programs use. The kernel keeps track: messages of `forward` on a path use the path's
+//! inner addresses (`fe80::1` and `fe80::2`), programs use node addresses.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,14 +8,13 @@ use serde_json::Value;
 
 use super::{KernelError, meter};
 
-/// For how long the kernel keeps in mind that a path was used.
+/// How long the kernel remembers that a path was used.
 pub const KEPT: Duration = Duration::from_secs(60);
 
-/// The table: this one only takes note.
+/// The table; it only records.
 const TABLE: &str = "inet octet_forward";
 
-/// What is in it. Each packet of a program begins the time of its device anew; there are not more devices of ends
-/// (512).
+/// The rules. Each packet of a program restarts its device's timeout. There are at most 512 path ends.
 const FRAME: &str = "table inet octet_forward {
   set used { typeof meta oif; size 1024; flags dynamic,timeout; timeout $kept; }
   chain sent { type filter hook output priority filter; policy accept; }
@@ -33,30 +32,28 @@ table inet octet_forward {
 }
 ";
 
-/// Makes the table, or sees that it is as it should be. What is kept in mind stays.
+/// Creates or updates the table. Recorded uses are kept.
 ///
-/// # Errors
-/// nft cannot be run, or the kernel refuses.
+/// # Errors nft cannot be run, or the kernel refuses.
 pub async fn prepare() -> Result<(), KernelError> {
     let kept = format!("{}s", KEPT.as_secs());
     meter::run(&[&FRAME.replace("$kept", &kept)]).await.map(drop)
 }
 
-/// The devices of paths that were used within [`KEPT`].
+/// The devices of paths that programs used within [`KEPT`].
 ///
-/// # Errors
-/// nft cannot be run, or says something else than it does.
+/// # Errors nft cannot be run, or its output is not as expected.
 pub async fn devices() -> Result<BTreeSet<String>, KernelError> {
     read(&meter::run(&["-j", &format!("list set {TABLE} used")]).await?)
 }
 
-/// The elements of the set in what nft lists (libnftables-json(5)).
+/// Parses the set's elements from nft's listing (libnftables-json(5)).
 fn read(text: &str) -> Result<BTreeSet<String>, KernelError> {
     let listed: Value =
         serde_json::from_str(text).map_err(KernelError::to("read what nft lists"))?;
     let sets = listed["nftables"].as_array().into_iter().flatten().map(|it| &it["set"]);
     let elements = sets.filter_map(|set| set["elem"].as_array()).flatten();
-    // A device that is gone is a number.
+    // A removed device is listed as a number.
     let name = |it: &Value| it["elem"]["val"].as_str().map(str::to_owned);
     Ok(elements.filter_map(name).collect())
 }

@@ -1,4 +1,4 @@
-//! To which nodes packets were that have no way: the kernel tells it (nfnetlink_log), and drops them.
+//! Destinations of packets without a route: the kernel reports them (nfnetlink_log) and drops them.
 
 use std::io;
 use std::net::Ipv6Addr;
@@ -13,16 +13,17 @@ use rtnetlink::sys::{AsyncSocket, AsyncSocketExt, SocketAddr, TokioSocket};
 
 use super::{KernelError, PROTOCOL};
 
-/// The group that packets are told to: by the number that forward's routes have, too.
+/// The log group; it equals the protocol number of `forward`'s routes.
 pub const GROUP: u16 = PROTOCOL as u16;
 
-/// What is told of a packet: the header of IPv6, whose last 16 bytes say to whom it is (RFC 8200, section 3).
+/// The logged length of a packet: the IPv6 header, whose last 16 bytes are the destination (RFC 8200, section
+/// 3).
 const HEADER: u32 = 40;
 
 pub struct DesiredState(TokioSocket);
 
 impl DesiredState {
-    /// From now on. There is one in a network namespace: until it is gone, no other.
+    /// Starts listening. A network namespace has one listener: another one fails until the first is closed.
     pub async fn open() -> Result<Self, KernelError> {
         let opened = Self::try_open().await;
         opened.map_err(KernelError::to("be told who is wanted"))
@@ -34,7 +35,7 @@ impl DesiredState {
         let settings = vec![
             ConfigCmd::Bind.into(),
             ConfigMode::new_packet(HEADER).into(),
-            // Each at once.
+            // Report each packet immediately.
             ConfigNla::QThresh(1),
         ];
         let request = config_request(NetfilterProtoFamily::Unspec, GROUP, settings);
@@ -49,17 +50,16 @@ impl DesiredState {
         }
     }
 
-    /// To whom the next packets were.
+    /// Waits for packets, and returns their destinations.
     ///
-    /// # Errors
-    /// The socket is broken, or more was told than there is room for.
+    /// # Errors The socket failed, or its buffer overflowed.
     pub async fn next(&self) -> io::Result<Vec<Ipv6Addr>> {
         let (bytes, _) = self.0.recv_from_full().await?;
         Ok(told(&bytes))
     }
 }
 
-/// To whom the packets were of which `bytes` tell: messages one after the other.
+/// The destinations in `bytes`, a sequence of netlink messages.
 fn told(mut bytes: &[u8]) -> Vec<Ipv6Addr> {
     let mut to = vec![];
     while let Ok(message) = NetlinkMessage::<NetfilterMessage>::deserialize(bytes) {
@@ -68,7 +68,7 @@ fn told(mut bytes: &[u8]) -> Vec<Ipv6Addr> {
         {
             to.extend(told.iter().filter_map(destination));
         }
-        // Each begins at a multiple of four bytes.
+        // Messages are aligned to four bytes.
         let length = (message.header.length as usize).next_multiple_of(4);
         match bytes.get(length..) {
             Some(rest) if length > 0 => bytes = rest,
@@ -114,7 +114,7 @@ mod tests {
         let to: Vec<Ipv6Addr> = ["fc00::1", "fcff::2"].map(|it| it.parse().unwrap()).into();
         let bytes: Vec<u8> = to.iter().flat_map(|it| message(packet(*it))).collect();
         assert_eq!(told(&bytes), to);
-        // What is no whole header of IPv6 says nothing.
+        // A truncated IPv6 header is ignored.
         let mut other = packet(to[0]);
         other[0] = 0x45;
         assert_eq!(told(&message(other)), [] as [Ipv6Addr; 0]);

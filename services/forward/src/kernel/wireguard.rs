@@ -30,21 +30,21 @@ pub struct Wireguard {
 #[derive(Clone, Copy)]
 pub struct OwnEnd<'a> {
     pub name: &'a str,
-    /// The secret (X25519).
+    /// The X25519 secret.
     pub secret: [u8; 32],
-    /// The UDP port that it listens at.
+    /// The UDP listening port.
     pub port: u16,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PeerConfig {
-    /// Its public key (X25519).
+    /// The X25519 public key.
     pub key: [u8; 32],
-    /// Where it is; without it, that is learned from what it sends.
+    /// The endpoint; `None` if it is learned from received packets.
     pub at: Option<SocketAddr>,
-    /// What may come from it, and goes to it: single addresses.
+    /// The allowed IPs: single addresses.
     pub addresses: Vec<IpAddr>,
-    /// How often something is sent to it, in seconds; 0: only when there is something to send.
+    /// The keepalive interval in seconds; 0: none.
     pub keepalive: u16,
 }
 
@@ -56,14 +56,14 @@ impl Wireguard {
         Ok(Self { handle, family: family().await.map_err(failed())? })
     }
 
-    /// Sets the own side of a device. What was agreed with peers stands if it was the same before.
+    /// Sets a device's own key and port. Sessions survive if they are unchanged.
     pub async fn own(&self, own: OwnEnd<'_>) -> Result<(), KernelError> {
         let failed = KernelError::to(format!("give {} its key", own.name));
         self.set(side(own)).await.map_err(failed)
     }
 
-    /// Adds a peer to the device `name`, or adds to what it has. Addresses are not taken from it: between that
-    /// and the new ones packets would be lost.
+    /// Adds or updates a peer of the device `name`. Addresses are only added: removing them first would drop
+    /// packets.
     pub async fn peer(&self, name: &str, peer: &PeerConfig) -> Result<(), KernelError> {
         let addresses = peer.addresses.iter().map(allowed).collect();
         let mut attributes = vec![
@@ -77,7 +77,6 @@ impl Wireguard {
             .map_err(KernelError::to(format!("add a peer to {name}")))
     }
 
-    /// Removes a peer from the device `name`.
     pub async fn forget(&self, name: &str, key: [u8; 32]) -> Result<(), KernelError> {
         let attributes = vec![
             WireguardPeerAttribute::PublicKey(key),
@@ -98,7 +97,7 @@ impl Wireguard {
 fn side(own: OwnEnd<'_>) -> Vec<WireguardAttribute> {
     vec![
         WireguardAttribute::IfName(own.name.into()),
-        // The kernel compares it with what it has, which is clamped, and forgets all sessions where they differ
+        // The kernel compares the key with its clamped one, and drops all sessions if they differ
         // (wg_set_device in drivers/net/wireguard/netlink.c).
         WireguardAttribute::PrivateKey(clamp_integer(own.secret)),
         WireguardAttribute::ListenPort(own.port),
@@ -122,7 +121,7 @@ fn allowed(address: &IpAddr) -> WireguardAllowedIp {
     ])
 }
 
-/// The number that the kernel has given to WireGuard's messages.
+/// The generic netlink family id of WireGuard.
 async fn family() -> io::Result<u16> {
     let (connection, handle, _) = new_connection(NETLINK_GENERIC)?;
     let connection = tokio::spawn(connection);
@@ -137,7 +136,7 @@ async fn family() -> io::Result<u16> {
     id.ok_or_else(|| io::Error::other("the kernel has no WireGuard"))
 }
 
-/// Asks, and waits for all answers.
+/// Sends a request and collects all answers.
 async fn ask<T>(
     handle: &ConnectionHandle<GenlMessage<T>>,
     message: GenlMessage<T>,
@@ -166,7 +165,7 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// The kernel clamps what it is given (RFC 7748, 5), and is to find that again.
+        /// The kernel clamps keys (RFC 7748, 5), so they are clamped before the comparison.
         #[test]
         fn a_key_is_what_the_kernel_keeps(secret: [u8; 32]) {
             let said = side(OwnEnd { name: "fwg", secret, port: 51820 });

@@ -1,9 +1,9 @@
-//! The client's part of DHCP (RFC 2131, 4.4), without clock, socket or kernel: what to send, and what
-//! address there is.
+//! The DHCP client (RFC 2131, 4.4). Pure: it has no clock, socket or kernel access; it returns messages to
+//! send, and the current lease.
 //!
-//! It asks all servers, takes the first offer that makes sense, asks for it, and asks its server again when half of
-//! its time is over, or earlier if the server wishes that; if that one does not answer, it asks all of them. Where
-//! nobody answers it asks more and more seldom, but never stops.
+//! It broadcasts a discover, requests the first valid offer, and renews after half of the lease time, or
+//! earlier if the server sets T1; without an answer it rebinds by broadcast. Without any server it retries at
+//! increasing intervals, forever.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use octet_appliance::Mac;
 use super::lease::{Lease, LeaseState};
 use super::message::{Ask, Destination, ReplyType, ServerMessage};
 
-/// The pauses after the first questions. They end with the longest, which then stays.
+/// The intervals of discovers. The last one repeats.
 const RETRY_DELAYS: [Duration; 5] = [
     Duration::from_secs(1),
     Duration::from_secs(2),
@@ -22,10 +22,10 @@ const RETRY_DELAYS: [Duration; 5] = [
     Duration::from_secs(60),
 ];
 
-/// How often a server that has made an offer is asked for it.
+/// The number of requests for an offer.
 const REQUESTS: usize = 4;
 
-/// The shortest pause between attempts to renew (RFC 2131, 4.4.5).
+/// The minimum interval of renewals (RFC 2131, 4.4.5).
 const RENEWAL_DELAY: Duration = Duration::from_secs(60);
 
 /// A client on one link.
@@ -33,21 +33,21 @@ const RENEWAL_DELAY: Duration = Duration::from_secs(60);
 pub struct DhcpClient {
     mac: Mac,
     state: State,
-    /// When something is to be done next.
+    /// When the next action is due.
     due: Duration,
-    /// The address that it had last.
+    /// The last address, requested again.
     wish: Option<Ipv4Addr>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
-    /// Nobody was asked, or somebody said no.
+    /// Before a discover, or after a refusal.
     Idle,
     Selecting {
         xid: u32,
         tries: usize,
     },
-    /// One is asked for what it has offered.
+    /// An offer is requested.
     Requesting {
         xid: u32,
         tries: usize,
@@ -55,7 +55,7 @@ enum State {
         asked: Duration,
     },
     Bound(Lease),
-    /// There is one, and it is asked whether it may be kept.
+    /// A lease is being renewed.
     Renewing {
         xid: u32,
         lease: Lease,
@@ -63,22 +63,22 @@ enum State {
     },
 }
 
-/// What comes of something that happened.
+/// The result of an event.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ClientOutput {
     pub send: Option<(Vec<u8>, Destination)>,
-    /// What is now known of the address, if that has changed.
+    /// The lease, if it has changed.
     pub leased: Option<LeaseState>,
     pub say: Option<String>,
 }
 
 impl DhcpClient {
-    /// A client that has not asked yet, but would like to have the address `wish`.
+    /// A new client, which requests the address `wish`.
     pub fn new(mac: Mac, wish: Option<Ipv4Addr>, now: Duration) -> Self {
         Self { mac, state: State::Idle, due: now, wish }
     }
 
-    /// When [`tick`](Self::tick) is to be called.
+    /// When [`tick`](Self::tick) must be called.
     pub fn due(&self) -> Option<Duration> {
         match &self.state {
             State::Bound(lease) if lease.until.is_none() => None,
@@ -86,7 +86,7 @@ impl DhcpClient {
         }
     }
 
-    /// In one word, for people.
+    /// The state in one word, for display.
     pub fn state(&self) -> &'static str {
         match self.state {
             State::Idle | State::Selecting { .. } => "asking",
@@ -96,7 +96,7 @@ impl DhcpClient {
         }
     }
 
-    /// The lease that it has.
+    /// The current lease.
     pub fn lease(&self) -> Option<&Lease> {
         match &self.state {
             State::Bound(lease) | State::Renewing { lease, .. } => Some(lease),
@@ -104,7 +104,7 @@ impl DhcpClient {
         }
     }
 
-    /// The time has come for something, or it may have. `random` is new for every call.
+    /// Handles a timer, which may be early. `random` differs for each call.
     pub fn tick(&mut self, now: Duration, random: u32) -> ClientOutput {
         if now < self.due {
             return ClientOutput::default();
@@ -132,8 +132,7 @@ impl DhcpClient {
         }
     }
 
-    /// The link is there again, maybe with somebody else at the other end: the address is asked for
-    /// at once.
+    /// Handles the return of the carrier, maybe with another network: the address is requested at once.
     pub fn link_is_back(&mut self, now: Duration) {
         if let State::Selecting { .. } | State::Requesting { .. } = self.state {
             self.state = State::Idle;
@@ -141,8 +140,7 @@ impl DhcpClient {
         self.due = now;
     }
 
-    /// The link is gone, and with it the network that the address was of: what is there when it is back
-    /// may be another.
+    /// Handles the loss of the carrier: the lease ends, because the next network may differ.
     pub fn link_is_gone(&mut self, now: Duration) -> ClientOutput {
         let had = self.lease().map(Lease::ip);
         (self.state, self.due) = (State::Idle, now);
@@ -150,14 +148,14 @@ impl DhcpClient {
         ClientOutput { leased: had.map(|_| LeaseState::Nothing), ..ClientOutput::default() }
     }
 
-    /// A server has said something; what is not for this client or not now is passed over.
+    /// Handles a server's message; unexpected messages are ignored.
     pub fn received(&mut self, now: Duration, answer: ServerMessage) -> ClientOutput {
         if answer.mac != self.mac {
             return ClientOutput::default();
         }
         match (self.state.clone(), answer.kind) {
             (State::Selecting { xid, .. }, ReplyType::Offer) if xid == answer.xid => {
-                // What makes no sense now would make none when it is confirmed.
+                // An invalid offer would be invalid as an acknowledgement, too.
                 match Lease::new(&answer, now) {
                     Ok(_) => self.request(now, xid, 0, answer, now),
                     Err(reason) => told(format!("an offer is not taken: {reason}")),
@@ -180,7 +178,7 @@ impl DhcpClient {
         }
     }
 
-    /// A server has confirmed an address, or refused it.
+    /// Handles an acknowledgement or a refusal.
     fn decided(
         &mut self,
         now: Duration,
@@ -245,12 +243,12 @@ impl DhcpClient {
     fn renew(&mut self, now: Duration, xid: u32, lease: Lease) -> ClientOutput {
         let rebinds = lease.rebind_at.is_some_and(|at| now >= at);
         let (to, next) = match rebinds {
-            // Whoever has forgotten it may take nothing from its address any more.
+            // A server that has forgotten the lease may drop packets from its address.
             true => (Destination::Everybody, lease.until),
             false => (Destination::One(lease.server), lease.rebind_at),
         };
         let left = next.map_or(Duration::MAX, |next| next.saturating_sub(now));
-        // Then it is everybody who is asked, or at the very end the address let go.
+        // After that the client rebinds, or finally gives up the lease.
         let pause = (left / 2).max(RENEWAL_DELAY).min(left);
         self.due = now.saturating_add(pause);
         let ask = Ask::Renew(lease.ip());

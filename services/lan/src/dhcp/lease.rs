@@ -1,4 +1,4 @@
-//! An address for some time.
+//! DHCP leases.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -8,37 +8,37 @@ use octet_node::links;
 
 use super::message::{InvalidDhcpMessage, ServerMessage};
 
-/// This many seconds mean for ever (RFC 2131, 3.3).
+/// The value for an infinite lease (RFC 2131, 3.3).
 const FOR_EVER: u32 = u32::MAX;
 
-/// An address that a server gives for less, in seconds, is not taken. It is renewed after half of its time, and `netd`
-/// tells the kernel of an end that is more than 10 seconds later.
+/// The minimum lease time in seconds. A lease is renewed after half of its time, and `netd` applies expiry with
+/// a tolerance of 10 seconds.
 const MIN: u32 = 30;
 
-/// A server that wants to be asked anew sooner is asked after half of the time.
+/// The minimum T1; an earlier one is replaced by half of the lease time.
 const SOONEST: Duration = Duration::from_secs(30);
 
-/// An address that a server has given.
+/// A lease from a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
-    /// The address, and the network that it is in.
+    /// The address with its prefix length.
     pub address: Cidr,
-    /// Where packets to other networks go.
+    /// The default gateway.
     pub gateway: Option<Ipv4Addr>,
     pub server: Ipv4Addr,
-    /// Until when, after the start of this program; `None` for ever.
+    /// The expiry since the start of this program; `None` for never.
     pub until: Option<Duration>,
-    /// When its server is to be asked for it anew.
+    /// When it is renewed.
     pub renew_at: Option<Duration>,
     pub rebind_at: Option<Duration>,
-    /// Who answers questions about names.
+    /// The DNS servers.
     pub names: Vec<Ipv4Addr>,
     pub time: Vec<Ipv4Addr>,
-    /// Which board of the box this is, says the server.
+    /// The board number that the server has assigned.
     pub board: Option<u8>,
 }
 
-/// What is known of the address that a server gives.
+/// The state of the lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LeaseState {
     Nothing,
@@ -46,10 +46,9 @@ pub enum LeaseState {
 }
 
 impl Lease {
-    /// What `answer` gives to who asked at `asked`.
+    /// The lease in `answer` to a request at `asked`.
     ///
-    /// # Errors
-    /// It says too little, or something that no box can use.
+    /// # Errors Required options are missing, or a value is unusable.
     pub fn new(answer: &ServerMessage, asked: Duration) -> Result<Self, InvalidDhcpMessage> {
         let mask = answer.mask.ok_or(InvalidDhcpMessage("it names no network mask"))?.to_bits();
         let prefix = mask.leading_ones();
@@ -67,7 +66,7 @@ impl Lease {
         let again = time.map(|time| again(answer.again, time));
         Ok(Self {
             address,
-            // One that cannot be reached is as good as none.
+            // A gateway outside of the network is ignored.
             gateway: answer.router.filter(|router| address.has_router(*router)),
             server,
             until: time.map(|time| asked + time),
@@ -79,7 +78,7 @@ impl Lease {
         })
     }
 
-    /// Seconds that are left of it; `None` for ever.
+    /// The remaining seconds; `None` for an infinite lease.
     pub fn left(&self, now: Duration) -> Option<u32> {
         let left = self.until?.saturating_sub(now).as_secs();
         Some(u32::try_from(left).unwrap_or(FOR_EVER - 1).min(FOR_EVER - 1))
@@ -92,7 +91,7 @@ impl Lease {
         }
     }
 
-    /// As netd is told of it.
+    /// The lease in netd's format.
     pub fn reported(&self, now: Duration) -> links::LinkLease {
         links::LinkLease {
             address: self.address,
@@ -104,8 +103,8 @@ impl Lease {
     }
 }
 
-/// After how long the server is to be asked, and everybody, for an address that is given for `time`: as the server
-/// says, if that can be, or when half and seven eighths of it are over (RFC 2131, 4.4.5).
+/// T1 and T2 of a lease of `time`: those of the server if they are valid, otherwise half and seven eighths (RFC
+/// 2131, 4.4.5).
 fn again(said: (Option<u32>, Option<u32>), time: Duration) -> (Duration, Duration) {
     let of = |said: Option<u32>| said.map(|seconds| Duration::from_secs(seconds.into()));
     let rebind = of(said.1).filter(|it| *it > SOONEST && *it < time).unwrap_or(time * 7 / 8);

@@ -110,7 +110,7 @@ pub enum QuestionKind {
 pub struct ServerReply {
     pub kind: ReplyType,
     pub server: Ipv4Addr,
-    /// The address that is given; none with [`Kind::Nak`] and to who has one already.
+    /// The address that is given; none with [`ReplyType::Nak`], and for a client that has an address.
     pub address: Option<Ipv4Addr>,
     /// For how many seconds.
     pub seconds: u32,

@@ -1,4 +1,4 @@
-//! Addresses for the owner's devices: the same device gets the same one, as long as there are any.
+//! The address pool for the owner's devices: a device gets the same address again, as long as there are any.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -6,55 +6,56 @@ use std::time::Duration;
 
 use octet_appliance::Mac;
 
-/// The hosts of a network of 24 bits that devices can be: 1 is the router.
+/// The assignable hosts of a /24; host 1 is the router.
 const FIRST: u8 = 2;
 const LAST: u8 = 254;
 
-/// How long an address is kept for whom it was offered to.
+/// How long an offer is reserved.
 const OFFERED: Duration = Duration::from_secs(60);
 
-/// How long an address is given to nobody that somebody else was found to have, and how many of them there are; then
-/// the oldest is given again. A device can say that of each that it gets.
+/// How long a declined address is not assigned, and how many there can be; above it, the oldest is assigned
+/// again. A device can decline every address that it gets.
 const DECLINED: Duration = Duration::from_secs(60 * 60);
 const MAX_DECLINED: usize = 16;
 
-/// How many addresses are for devices that are known, of the 253. Who invents devices can take those of strangers.
+/// The number of the 253 addresses that are reserved for known devices. An attacker with invented devices can
+/// only exhaust the others.
 const FOR_KNOWN: usize = 64;
 const FOR_STRANGERS: usize = (LAST - FIRST) as usize + 1 - FOR_KNOWN;
 
-/// A device is known once it asks for its address again when a third of its time is over: it does after half (RFC 2131,
-/// 4.4.5), give or take a little. Who invents devices has to speak for each of them for so long.
+/// A device is known once it renews after at least a third of its lease time: clients do after half (RFC 2131,
+/// 4.4.5). An attacker has to keep up each invented device for that long.
 const KNOWN_AFTER: u32 = 3;
 
-/// How long a device is known that does not ask any more. So many are known at most, and no further ones then.
+/// How long a silent device stays known, and the maximum number of known devices.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 const MAX_KNOWN: usize = FOR_KNOWN;
 
-/// A host number of somebody.
+/// The holder of a host number.
 #[derive(Debug, Clone, Copy)]
 struct Held {
     by: Mac,
-    /// Since when it has been offered or given to that device.
+    /// The time of the offer or lease.
     since: Duration,
     until: Duration,
-    /// It was offered, and not taken yet.
+    /// Whether it is only offered.
     is_offer: bool,
 }
 
-/// Who has which host number, and until when.
+/// The host numbers with their holders and expiry.
 #[derive(Debug, Default)]
 pub struct Pool {
     held: BTreeMap<u8, Held>,
-    /// Those that somebody else was found to have, and until when that counts.
+    /// The declined hosts, with the end of their quarantine.
     declined: BTreeMap<u8, Duration>,
-    /// Devices that are known, and until when if they do not ask.
+    /// The known devices, with the end of that state if they stay silent.
     known: BTreeMap<Mac, Duration>,
 }
 
 impl Pool {
-    /// The host for `mac`, which would like to be `wish`; `None` if there is none. It is kept for it for a
-    /// minute, or until all are taken or offered and somebody else asks: offers cost nothing to who invents devices. Of
-    /// strangers there are never so many that there is none for a device that is known.
+    /// The host for `mac`, which requests `wish`; `None` if there is none. It is reserved for a minute, or
+    /// until the pool is exhausted and another device asks, because offers cost an attacker nothing. Unknown
+    /// devices never exhaust the addresses for known ones.
     pub fn offer(&mut self, mac: Mac, wish: Option<u8>, now: Duration) -> Option<u8> {
         self.expire(now);
         if let Some(host) = self.host_of(mac) {
@@ -62,7 +63,7 @@ impl Pool {
             held.until = held.until.max(now + OFFERED);
             return Some(host);
         }
-        // From where its address leads, so that it is the same again after everything was forgotten.
+        // Derived from the MAC address, so that it is stable across restarts.
         let span = u32::from(LAST - FIRST) + 1;
         let start = mac
             .bytes()
@@ -78,7 +79,7 @@ impl Pool {
         Some(host)
     }
 
-    /// Gives `mac` the host for `seconds`. Returns whether it may have it.
+    /// Leases the host to `mac` for `seconds`. Returns whether it is available.
     pub fn take(&mut self, mac: Mac, host: u8, seconds: u32, now: Duration) -> bool {
         self.expire(now);
         let (time, own) = (Duration::from_secs(seconds.into()), self.host_of(mac));
@@ -100,25 +101,26 @@ impl Pool {
         true
     }
 
-    /// Whether the device has had an address for so long that nobody has invented it a moment ago.
+    /// Whether the device is known.
     pub fn is_known(&self, mac: Mac) -> bool {
         self.known.contains_key(&mac)
     }
 
-    /// Whether `mac`, which has none, may have an address. What is out of use is so at the expense of strangers.
+    /// Whether `mac`, which has no address, may get one. Declined addresses reduce the share of unknown
+    /// devices.
     fn may_have_another(&self, mac: Mac) -> bool {
         let strangers = self.held.values().filter(|held| !self.is_known(held.by)).count();
         self.is_known(mac) || strangers + self.declined.len() < FOR_STRANGERS
     }
 
-    /// `mac` does not need `host` any more.
+    /// Releases `host`.
     pub fn release(&mut self, mac: Mac, host: u8) {
         if self.host_of(mac) == Some(host) {
             self.held.remove(&host);
         }
     }
 
-    /// `mac`, which was given `host`, has found that somebody else has it: nobody gets it for an hour (RFC 2131, 4.3.3).
+    /// Declines `host`: it is in use by another device, and not assigned for an hour (RFC 2131, 4.3.3).
     pub fn decline(&mut self, mac: Mac, host: u8, now: Duration) {
         if self.host_of(mac) != Some(host) {
             return;
@@ -157,13 +159,12 @@ impl Pool {
         now_held.map(|(host, held)| (held.by, *host))
     }
 
-    /// The hosts that somebody else was found to have.
+    /// The declined hosts.
     pub fn declined(&self, now: Duration) -> impl Iterator<Item = u8> {
         self.declined.iter().filter(move |(_, until)| **until > now).map(|(host, _)| *host)
     }
 }
 
-/// The last byte of an address.
 pub fn host(address: Ipv4Addr) -> u8 {
     address.octets()[3]
 }
@@ -188,14 +189,14 @@ mod tests {
         assert_eq!(Pool::default().offer(mac(1), None, now), Some(first));
         let later = now + Duration::from_secs(3601);
         assert!(pool.take(mac(2), first, 3600, later));
-        // Nobody gives back what another has.
+        // Only the holder can release an address.
         pool.release(mac(1), first);
         assert_eq!(pool.all(later).count(), 1);
         pool.release(mac(2), first);
         assert_eq!(pool.all(later).count(), 0);
     }
 
-    /// Who invents devices has offers, until somebody else asks.
+    /// Invented devices get offers, until another device asks.
     #[test]
     fn offers_do_not_empty_it() {
         let (mut pool, now) = (Pool::default(), Duration::from_secs(1));
@@ -205,19 +206,19 @@ mod tests {
         for number in 3..=FOR_STRANGERS as u16 {
             assert!(pool.offer(mac(number), None, later).is_some());
         }
-        // The oldest of the offers is another's now; who took an address has it.
+        // The oldest offer is reassigned; a lease is kept.
         assert_eq!(pool.offer(mac(300), None, later), second);
         assert!(!pool.take(mac(2), second.unwrap(), 3600, later));
         assert!(pool.take(mac(300), second.unwrap(), 3600, later));
         assert_eq!(pool.offer(mac(1), None, later), first);
-        // What is requested and was not offered makes no offer.
+        // A request without an offer reserves nothing.
         assert!(!pool.take(mac(301), first.unwrap(), 3600, later));
         assert_eq!(pool.all(later).count(), FOR_STRANGERS);
-        // Nobody asked for the rest in time.
+        // The other offers have expired.
         assert_eq!(pool.all(later + OFFERED).count(), 2);
     }
 
-    /// Who invents devices takes no address from those that have had one for long.
+    /// Invented devices take no address from known ones.
     #[test]
     fn known_devices_have_addresses_whoever_else_asks() {
         let (mut pool, mut now) = (Pool::default(), Duration::from_secs(1));
@@ -228,15 +229,15 @@ mod tests {
         };
         for number in home.clone() {
             let host = take(&mut pool, number, now).unwrap();
-            // Who asks again at once has proved nothing.
+            // An early renewal proves nothing.
             assert!(pool.take(mac(number), host, 3600, now + hour / 4));
             assert!(!pool.is_known(mac(number)));
-            // As clients do, and a moment before half of the time is over.
+            // Clients renew at about half of the lease time.
             let half = now + hour / 2 - Duration::from_secs(2);
             assert!(pool.take(mac(number), host, 3600, half));
         }
         assert!(home.clone().all(|number| pool.is_known(mac(number))));
-        // They leave, and a week later somebody has all there is for strangers.
+        // The devices leave, and a week later an attacker has all addresses for unknown devices.
         now += hour * 24 * 7;
         let invented: Vec<u16> = (1000..2000).collect();
         let given = |pool: &mut Pool, now| {
@@ -244,7 +245,7 @@ mod tests {
         };
         assert_eq!(given(&mut pool, now), FOR_STRANGERS);
         assert_eq!(take(&mut pool, 4, now), None, "a stranger");
-        // Also without an offer, and by what is out of use.
+        // The same without offers, and by declining.
         assert!((FIRST..=LAST).all(|host| !pool.take(mac(4), host, 3600, now)));
         let first = pool.host_of(mac(1000)).unwrap();
         pool.decline(mac(1000), first, now);
@@ -252,7 +253,7 @@ mod tests {
         for number in home.clone() {
             assert!(take(&mut pool, number, now).is_some(), "{number}");
         }
-        // So many are known, even if those that are invented are spoken for, and no more.
+        // The number of known devices is limited, even if invented devices renew.
         for part in 1..9 {
             let now = now + hour * part / 2;
             given(&mut pool, now);
@@ -261,7 +262,7 @@ mod tests {
         }
         assert_eq!(pool.known.len(), MAX_KNOWN);
         assert!(home.clone().all(|number| pool.is_known(mac(number))));
-        // Who is away for long is a stranger again.
+        // A device that is away for long becomes unknown.
         pool.expire(now + FORGOTTEN_AFTER * 2);
         assert!(pool.known.is_empty());
     }
@@ -283,7 +284,7 @@ mod tests {
         let later = now + DECLINED;
         assert_eq!(pool.declined(later).count(), 0);
         assert!(pool.take(mac(2), host, 3600, later));
-        // One device takes few out of it.
+        // One device can only decline a few addresses.
         for second in 0..300 {
             let now = later + Duration::from_secs(second);
             let host = pool.offer(mac(3), None, now).unwrap();
@@ -293,7 +294,7 @@ mod tests {
     }
 
     proptest! {
-        /// However many ask: no two have one address, and as many as there are have one.
+        /// However many devices ask, no address has two holders, and all addresses are used.
         #[test]
         fn nobody_shares(all in prop::collection::vec((0u16..400, prop::option::of(any::<u8>())), 1..600)) {
             let (mut pool, now) = (Pool::default(), Duration::from_secs(1));

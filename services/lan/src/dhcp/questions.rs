@@ -1,4 +1,4 @@
-//! Which questions are heard: so many of each link in a second, and few of one device. No clock and no socket in here.
+//! Rate limits of DHCP requests, per link and per device. Pure: they have no clock and no socket.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,25 +7,24 @@ use octet_appliance::Mac;
 
 use super::message::ClientRequest;
 
-/// Questions of one link that are heard in a second; what is more is passed over.
+/// The maximum number of requests per link and second.
 const OF_A_LINK: usize = 20;
 
-/// Of these, those of devices that are not known: who invents devices does not keep others from being heard.
+/// The maximum of these from unknown devices, so that invented devices cannot block others.
 const OF_STRANGERS: usize = 12;
 
-/// Of all, those of one device: it discovers and requests, and each may be lost once.
+/// The maximum of one device: a discover and a request, each of which may be lost once.
 const OF_A_DEVICE: usize = 4;
 
-/// A second.
 const SECOND: Duration = Duration::from_secs(1);
 
-/// What was heard of late, by link as the kernel numbers it: since when, and from whom.
+/// The recent requests by interface index: the start of the second, and the devices.
 #[derive(Debug, Default)]
 pub struct Questions(BTreeMap<u32, (Duration, Vec<Mac>)>);
 
 impl Questions {
-    /// The question that `bytes` are, which have come by `link`; `None` if they are none, or one too many. What is no
-    /// question, and what is too much of one device, takes nothing from others. A device is known if `is_known` says so.
+    /// Parses a request on `link`; `None` if it is invalid or above a limit. Invalid requests, and those above
+    /// one device's limit, do not count for others. `is_known` tells whether a device is known.
     pub fn hear(
         &mut self,
         bytes: &[u8],
@@ -61,7 +60,7 @@ mod tests {
         Ask::Discover(None).bytes(1, Mac::new([2, 0, 0, 0, 0, last]).unwrap())
     }
 
-    /// How many of `count` the same bytes are heard.
+    /// The number of `count` identical requests that are accepted.
     fn heard(questions: &mut Questions, bytes: &[u8], now: Duration) -> usize {
         (0..100).filter(|_| questions.hear(bytes, 3, now, is_known).is_some()).count()
     }
@@ -88,11 +87,11 @@ mod tests {
         let of_each: Vec<usize> =
             (2..6).map(|last| heard(&mut questions, &ask(last), NOW)).collect();
         assert_eq!(of_each, [4, 4, 0, 0]);
-        // What is left is for those that are known.
+        // The rest is reserved for known devices.
         let of_each: Vec<usize> =
             (101..105).map(|last| heard(&mut questions, &ask(last), NOW)).collect();
         assert_eq!(of_each, [4, 4, 0, 0]);
-        // Another link has its own, and so has the next second.
+        // Another link, and the next second, have their own limits.
         let mut hear = |link, now| questions.hear(&ask(9), link, now, is_known);
         assert!(hear(4, NOW).is_some());
         assert!(hear(3, NOW + SECOND - Duration::from_millis(1)).is_none());

@@ -1,8 +1,7 @@
-//! The server's part of DHCP (RFC 2131, 4.3), without clock or socket: who gets which address.
+//! The DHCP server (RFC 2131, 4.3). Pure: it has no clock and no socket.
 //!
-//! A board's address is its port's, whoever asks there and whatever he says: there is one address in each
-//! segment, and `netd` sees to it that one device alone uses it. The owner's devices get theirs from a
-//! pool.
+//! A board's address belongs to its port, whatever the client sends: each board's segment has one address, and
+//! `netd` ensures that only one device uses it. The owner's devices get addresses from a pool.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -12,27 +11,25 @@ use octet_node::links::PlannedSegment;
 use super::message::{ClientRequest, Destination, QuestionKind, ReplyType, ServerReply};
 use super::pool::{Pool, host};
 
-/// For how long a board has its address, in seconds.
+/// The lease time of a board, in seconds.
 const BOARD_SECONDS: u32 = 600;
 
-/// After how many seconds it asks for it anew, and after how many it does so as if it had none. A router that has
-/// forgotten who is plugged in (its power was gone, or a cable was out for less time than it looks away) takes nothing
-/// else from a board: so long it may be shut out.
+/// T1 and T2 of a board, in seconds. A router that has forgotten its clients (after a power failure, or an
+/// unnoticed change of cables) accepts no other packets from a board, which is offline for up to this time.
 const BOARD_AGAIN: (u32, u32) = (60, 90);
 
-/// For how long one of the owner's devices has it, in seconds.
+/// The lease time of the owner's devices, in seconds.
 const LAN_SECONDS: u32 = 3600;
 
-/// What a segment has to give.
+/// The addresses of a segment.
 #[derive(Debug)]
 pub enum Gives<'a> {
-    /// One address, to whoever is there.
+    /// A single address, for any client.
     Board(&'a PlannedSegment),
     Lan(&'a PlannedSegment, &'a mut Pool),
 }
 
-/// What `question`, which has come from `from`, is answered with in a box whose names end in `domain`, if it is to be,
-/// and to whom.
+/// The answer to `question`, received from `from`, and its destination; the box's names are in `domain`.
 pub fn answer(
     question: &ClientRequest,
     from: Ipv4Addr,
@@ -44,7 +41,7 @@ pub fn answer(
         Gives::Board(segment) | Gives::Lan(segment, _) => *segment,
     };
     let server = segment.router.0;
-    // Somebody else is meant.
+    // The request is for another server.
     if question.server.is_some_and(|meant| meant != server) {
         return None;
     }
@@ -56,7 +53,7 @@ pub fn answer(
     let domain = domain.to_owned();
     let reply =
         |kind, address| ServerReply { kind, server, address, seconds, again, domain, board };
-    // Who has an address can be reached by it, and nobody else hears the answer.
+    // A client with an address can be reached by unicast.
     let to = question.has.map_or(Destination::Everybody, Destination::One);
     match question.kind {
         QuestionKind::Discover => {
@@ -74,7 +71,7 @@ pub fn answer(
             Some((reply(ReplyType::Ack, None), Destination::One(question.has?)))
         }
         QuestionKind::Release => {
-            // Who gives an address back sends that from it: others can write any MAC and address into a message.
+            // A release must come from the released address: others can put any MAC and address into a message.
             if let (Gives::Lan(segment, pool), true) = (gives, question.has == Some(from))
                 && is_in(segment, from)
             {

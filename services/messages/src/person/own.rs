@@ -1,4 +1,4 @@
-//! One's own keys, and what others are told of them.
+//! The person's own keys, and what is published of them.
 
 use std::collections::BTreeSet;
 
@@ -19,26 +19,26 @@ use crate::place::{self, MailboxAddress};
 use crate::prekey::{Bundle, Prekey, PrekeyUse};
 use crate::rows::{ChangedRow, RowName, decode, encode};
 
-/// Of what a new person is made: 32 random bytes each.
+/// The random input of a new person: 32 bytes each.
 pub struct NewIdentity {
-    /// The seed of the key that is their name.
+    /// The seed of the name key.
     pub name: [u8; 32],
-    /// The seed of the key that signs for them from day to day.
+    /// The seed of the everyday signing key.
     pub key: [u8; 32],
     /// The secret that opens envelopes.
     pub seal: [u8; 32],
 }
 
 pub struct OwnKeys {
-    /// The key that is the name; of a node the same as `key`.
+    /// The name key; for a node the same as `key`.
     pub name: PrivateKey,
-    /// The key that it has certified.
+    /// The certified signing key.
     pub key: PrivateKey,
     pub certificate: Certificate,
     pub seal: Seal,
     pub serial: u64,
     pub homes: Vec<MailboxState>,
-    /// In which epoch texts are numbered: each restoring begins one.
+    /// The epoch of text numbers: each restore starts a new one.
     pub epoch: u64,
     /// The number of the next prekey.
     next_prekey: u64,
@@ -46,18 +46,18 @@ pub struct OwnKeys {
     fallback_made: Option<u64>,
     /// The number of the next line of the history.
     pub history: u64,
-    /// The first line of it that was not shown.
+    /// The first unshown line.
     pub shown: u64,
-    /// How many envelopes could not be read.
+    /// The number of unreadable envelopes.
     pub refused: u64,
 }
 
-/// One of one's own mailboxes, and what it was told.
+/// One of the person's own mailboxes, and its published state.
 pub struct MailboxState {
     pub place: MailboxAddress,
-    /// Which card it has; 0 if none.
+    /// The serial of the published card; 0 if none.
     published: u64,
-    /// Prekeys for it that it does not have yet. One-time keys are each for one mailbox: two would give the same one
+    /// Prekeys that the mailbox lacks. Each one-time key is for one mailbox only: two would give the same key
     /// to two people.
     pending: Vec<Prekey>,
 }
@@ -70,7 +70,7 @@ struct Saved {
     seal: [u8; 32],
     serial: u64,
     places: Vec<u8>,
-    /// Of each place, in the same order.
+    /// The state of each mailbox, in the same order.
     told: Vec<Told>,
     next_prekey: u64,
     fallback_made: Option<u64>,
@@ -104,7 +104,7 @@ impl MailboxState {
 
 impl OwnKeys {
     pub fn load(bytes: &[u8]) -> Option<Self> {
-        // Before there were epochs a row ended where it stands now.
+        // Rows without epochs, from older versions, end here.
         let saved: Saved = decode(bytes).or_else(|| decode(&[bytes, &[0]].concat()))?;
         let places = place::take(&mut Fields(&saved.places))?;
         (places.len() == saved.told.len()).then_some(())?;
@@ -166,13 +166,13 @@ pub fn load_account(bytes: &[u8]) -> Option<Account> {
 }
 
 pub fn save_account(account: &Account) -> Vec<u8> {
-    // Names of fields and arrays of numbers: there is nothing in it that JSON has not.
+    // It consists of named fields and arrays of numbers, all of which JSON can represent.
     serde_json::to_vec(&account.pickle()).unwrap_or_default()
 }
 
 impl Person {
-    /// A new person whose mailboxes are `places`, and the rows to keep; `None` if no keys can be made of `fresh`, or
-    /// these are more mailboxes than somebody can have, or one of them twice.
+    /// Makes a new person with the mailboxes `places`, and the rows to store; `None` if `fresh` is unusable, or
+    /// there are too many or duplicate mailboxes.
     pub fn new(
         fresh: NewIdentity,
         places: Vec<MailboxAddress>,
@@ -183,7 +183,7 @@ impl Person {
         Some((person, changes))
     }
 
-    /// Somebody whose texts are numbered in `epoch`, and whose key for letters is the one that belongs to it.
+    /// Makes a person with text numbers in `epoch`, and the messaging key for it.
     pub(super) fn make(
         fresh: NewIdentity,
         places: Vec<MailboxAddress>,
@@ -206,7 +206,7 @@ impl Person {
         Some(person)
     }
 
-    /// The person that a node is, whose key for letters is `certified`; `seal` are 32 random bytes. `None` as above.
+    /// The person of a node with the messaging key `certified`; `seal` are 32 random bytes. `None` as above.
     pub fn of_node(
         certified: &Certified,
         seal: [u8; 32],
@@ -214,7 +214,7 @@ impl Person {
         now: u64,
     ) -> Option<(Self, Vec<ChangedRow>)> {
         let key = || PrivateKey::from_seed(*certified.key.seed());
-        // The key that is the node's name is with `identity` alone.
+        // The node's name key is in `identity` only.
         let keys = (key()?, key()?, certified.certificate.clone());
         let mut person = Self::begin_as(keys, seal, places, now)?;
         let changes = person.changes();
@@ -255,7 +255,7 @@ impl Person {
         Some(person)
     }
 
-    /// Has another key for letters, or other mailboxes, which are told everything anew.
+    /// Changes the messaging key or the mailboxes; everything is published again.
     pub(super) fn moved(&mut self, certified: &Certified, places: Vec<MailboxAddress>, now: u64) {
         let key = PrivateKey::from_seed(*certified.key.seed());
         if let Some(key) = key
@@ -273,8 +273,8 @@ impl Person {
         }
     }
 
-    /// Makes new one-time keys for `mailbox` if only so few are `left` there, and a new fallback key for all if it is
-    /// time. The one before it still opens letters that are under way.
+    /// Makes new one-time keys for `mailbox` if few are `left` there, and a new fallback key for all when it is
+    /// due. The previous fallback key still opens messages in flight.
     pub(super) fn refill(&mut self, mailbox: PublicKey, left: u32, now: u64) {
         let left = left as usize;
         let Some(at) = self.own.homes.iter().position(|home| home.place.mailbox == mailbox) else {
@@ -304,7 +304,7 @@ impl Person {
                 home.pending.push(prekey.clone());
             }
         }
-        // They are in `pending` from now on, which is kept with them.
+        // They are stored in `pending`.
         self.account.mark_keys_as_published();
         self.touched.extend([RowName::Own, RowName::Account]);
     }
@@ -316,7 +316,7 @@ impl Person {
         Prekey::sign(usage, number, identity, key.to_bytes(), &self.own.key)
     }
 
-    /// What each mailbox is to be told that does not know it.
+    /// The bundles that mailboxes lack.
     pub(super) fn bundles(&self) -> impl Iterator<Item = (&MailboxAddress, Bundle)> {
         self.own.homes.iter().filter_map(|home| {
             let is_known = home.published == self.own.serial && home.pending.is_empty();
@@ -335,7 +335,7 @@ impl Person {
         self.touched.insert(RowName::Own);
     }
 
-    /// Signs what is asked of a mailbox.
+    /// Signs a request to a mailbox.
     pub fn sign(&self, asked: &[u8]) -> [u8; octet_node::key::SIGNATURE] {
         self.own.key.sign(octet_node::key::Domain::Mailbox, asked)
     }

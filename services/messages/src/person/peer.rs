@@ -1,4 +1,4 @@
-//! Somebody else, and all that is under way between the two.
+//! A contact, and the messages in flight in both directions.
 
 use std::collections::BTreeMap;
 
@@ -14,65 +14,65 @@ use crate::rows::{decode, encode};
 
 #[derive(Default)]
 pub struct Contact {
-    /// By what name they are known here; empty if they have written by themselves.
+    /// The local alias; empty for a contact that has written first.
     pub alias: String,
-    /// Whether they were added or written to: only such are told what has come.
+    /// Whether the contact was added or written to: only such get acknowledgements.
     pub is_known: bool,
-    /// Where an invite said that their mailboxes are.
+    /// The mailboxes in the invite.
     pub places: Vec<MailboxAddress>,
-    /// How they are reached, by their own word.
+    /// The contact's latest card.
     pub card: Option<ContactCard>,
-    /// The first is written with: the one in which they were last heard.
+    /// The sessions. The first one, on which the contact last wrote, is used for writing.
     pub sessions: Vec<Session>,
-    /// How many texts were written to them.
+    /// The number of texts to the contact.
     pub written: u64,
-    /// In which epoch of theirs they were last heard.
+    /// The contact's last seen epoch.
     pub epoch: u64,
-    /// How many texts of that epoch have come, without a gap.
+    /// The number of texts received in that epoch, without a gap.
     pub received: u64,
-    /// The last text of an earlier epoch that was shown: the epoch, and its number.
+    /// The last shown text of an earlier epoch: epoch, and number.
     pub before: (u64, u64),
-    /// Whether they are to be told so.
+    /// Whether an acknowledgement is due.
     pub owed: bool,
-    /// An envelope that tells them so, until all their mailboxes have it.
+    /// The envelope with the acknowledgement, until all mailboxes of the contact have it.
     pub receipt: Option<Sealed>,
-    /// Whether a text came that no session opens: they are to be asked for it, in a new one.
+    /// Whether a text could not be decrypted: the contact must be asked for it in a new session.
     pub lost: bool,
-    /// When that was so last, in seconds since 1970.
+    /// When that was the case last, in seconds since 1970.
     pub lost_at: Option<u64>,
-    /// Whether the receipt asks, and no mailbox has it yet.
+    /// Whether the acknowledgement contains that request, and no mailbox has it yet.
     pub asking: bool,
-    /// Texts that they have not said have come.
+    /// Unacknowledged texts.
     pub outgoing: BTreeMap<u64, Outgoing>,
-    /// Texts that came before one that is missing.
+    /// Texts that wait for a missing earlier one.
     pub held: BTreeMap<u64, EarlyText>,
 }
 
-/// A text on its way.
+/// An unacknowledged text.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Outgoing {
     pub written: u64,
     pub text: String,
-    /// `None` as long as there is no session. What is sealed is sealed a second time only if they ask for it.
+    /// `None` without a session. It is sealed anew only on request.
     pub sealed: Option<Sealed>,
 }
 
-/// An envelope, and which mailboxes were given it.
+/// An envelope, and the mailboxes that have it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Sealed {
     pub envelope: Vec<u8>,
-    /// When each was, in seconds since 1970.
+    /// The time of each deposit, in seconds since 1970.
     pub left: BTreeMap<PublicKey, u64>,
 }
 
 impl Sealed {
-    /// One that no mailbox was given yet.
+    /// An envelope that no mailbox has yet.
     pub fn new(envelope: Vec<u8>) -> Self {
         Self { envelope, left: BTreeMap::new() }
     }
 }
 
-/// A text that came too early.
+/// A text that arrived before an earlier one.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct EarlyText {
     pub written: u64,
@@ -99,7 +99,7 @@ struct Saved {
 
 impl Contact {
     pub fn load(bytes: &[u8]) -> Option<Self> {
-        // Before there were epochs a row ended where they stand now.
+        // Rows without epochs, from older versions, end here.
         let saved: Saved = decode(bytes).or_else(|| decode(&[bytes, &[0; 3]].concat()))?;
         let sessions = saved.sessions.iter().map(|session| {
             let pickle: SessionPickle = serde_json::from_slice(session).ok()?;
@@ -160,36 +160,36 @@ impl Contact {
         Some(())
     }
 
-    /// How many bytes wait for them, as text and sealed.
+    /// The size of unacknowledged texts, plain and sealed, in bytes.
     pub fn outgoing_bytes(&self) -> usize {
         let sealed = |it: &Outgoing| it.sealed.as_ref().map_or(0, |it| it.envelope.len());
         self.outgoing.values().map(|it| it.text.len() + sealed(it)).sum()
     }
 
-    /// The first text that they have not said has come, or the next one.
+    /// The number of the first unacknowledged text, or of the next one.
     fn first(&self) -> u64 {
         self.outgoing.keys().next().copied().unwrap_or(self.written + 1)
     }
 
-    /// What is said to them with each record: there is no text in it.
+    /// A record without a text: the state that each record carries.
     pub fn word(&self, from: PublicKey, epoch: u64, to: PublicKey) -> PersonRecord {
         let (first, of, received) = (self.first(), self.epoch, self.received);
         let (number, again, written, text) = (0, false, 0, String::new());
         PersonRecord { from, to, epoch, number, first, of, received, again, written, text }
     }
 
-    /// Whether a session with them is to be begun.
+    /// Whether a session must be started.
     pub fn wants_session(&self) -> bool {
         let waits = self.outgoing.values().any(|outgoing| outgoing.sealed.is_none());
         (self.sessions.is_empty() && waits) || self.asks()
     }
 
-    /// Whether they are to be asked for what no session opens. Who is not known here is told nothing.
+    /// Whether to request texts that could not be decrypted. Unknown senders get no answer.
     pub fn asks(&self) -> bool {
         self.lost && self.is_known
     }
 
-    /// Where their letters are left, at each: by their own word, or that of an invite.
+    /// The contact's mailboxes: those of the card, or of the invite.
     pub fn mailboxes(&self) -> &[MailboxAddress] {
         let own = self.card.as_ref().map(|card| card.details().places.as_slice());
         own.filter(|own| !own.is_empty()).unwrap_or(&self.places)

@@ -1,4 +1,4 @@
-//! Letters that have come.
+//! Received messages.
 
 use octet_node::control::PublicKey;
 use vodozemac::Curve25519PublicKey;
@@ -14,7 +14,8 @@ use crate::record::PersonRecord;
 use crate::rows::RowName;
 
 impl Person {
-    /// Reads an envelope. What cannot be read is counted and left: it would lie in the mailbox for ever.
+    /// Reads an envelope. An unreadable one is counted and dropped: otherwise it would stay in the mailbox
+    /// forever.
     pub(super) fn read(&mut self, envelope: &[u8], now: u64) {
         if self.take(envelope, now).is_none() {
             self.own.refused += 1;
@@ -32,7 +33,8 @@ impl Person {
         }
         let peer = self.peers.get_mut(&name)?;
         let standing = Standing::of(&letter.card, peer.card.as_ref());
-        // What goes on with a session is theirs, however old the card is. With an older one none begins.
+        // A continued session authenticates the contact, however old the card is. An older card starts no
+        // session.
         let text = decrypt_in(&mut peer.sessions, &letter).or_else(|| {
             (standing != Standing::Older).then(|| begin(&mut self.account, peer, &letter))?
         });
@@ -47,31 +49,31 @@ impl Person {
             peer.card = Some(letter.card);
         }
         self.apply(name, record);
-        // What had no session may have one now.
+        // Texts that waited for a session can be sealed now.
         self.seal_waiting(name);
         Some(())
     }
 
-    /// A letter that says that it has this text was opened by no session.
+    /// Handles a message with this claimed text number that no session could decrypt.
     fn cannot_open(&mut self, name: PublicKey, number: u64, standing: Standing, now: u64) {
         let Some(peer) = self.peers.get_mut(&name) else { return };
-        // Who has another card may have begun anew, and then their numbers are others.
+        // With another card, the contact may have started a new epoch with other numbers.
         let is_there = |there: bool| there && standing != Standing::Newer;
         if number == 0 || is_there(peer.held.contains_key(&number)) {
-            // A word about such words would never end.
+            // Answering records without text would never end.
             return;
         }
         if is_there(number <= peer.received) {
-            // They may not know that it has come. If they are about to be told, this lay in another mailbox.
+            // The contact may lack the acknowledgement. If one is due, this is a copy from another mailbox.
             peer.owed |= peer.receipt.is_none();
         } else if peer.lost_at.is_none_or(|at| now.saturating_sub(at) >= ASK) {
-            // Whoever has their card can have put it there: so it is asked for seldom.
+            // Anybody who knows the card could have sent it, so the request is rate-limited.
             (peer.lost, peer.lost_at) = (true, Some(now));
         }
         self.touched.insert(RowName::Peer(name));
     }
 
-    /// A letter of somebody who is not known here.
+    /// Handles the first message of an unknown sender.
     fn take_first(&mut self, name: PublicKey, letter: &Letter) -> Option<()> {
         let own = self.name();
         let mut peer = Contact::default();
@@ -86,22 +88,22 @@ impl Person {
         Some(())
     }
 
-    /// Takes what is said, once, and in the order in which it was written.
+    /// Applies a record once, in the order of the texts.
     fn apply(&mut self, name: PublicKey, record: PersonRecord) {
         let Some(peer) = self.peers.get_mut(&name) else { return };
         if record.of == self.own.epoch {
-            // What they have needs no place here any more.
+            // Acknowledged texts need no storage any more.
             let waiting = peer.outgoing.split_off(&(record.received.saturating_add(1)));
             let done = std::mem::replace(&mut peer.outgoing, waiting);
             self.touched.extend(done.into_keys().map(|number| RowName::Outgoing(name, number)));
         }
         if record.epoch < peer.epoch {
-            // Nobody reads any more what is written in the session in which that was said.
+            // The contact no longer reads the session of that request.
             peer.sessions.rotate_left(1);
             return self.apply_late(name, record);
         }
         if record.again {
-            // They are sealed in the session in which that was said.
+            // They are sealed in the session of that request.
             for (number, outgoing) in &mut peer.outgoing {
                 outgoing.sealed = None;
                 self.touched.insert(RowName::Outgoing(name, *number));
@@ -125,7 +127,7 @@ impl Person {
         self.release(name, record.first);
     }
 
-    /// They have begun anew: what is missing of before may still come, and nothing waits for it.
+    /// The contact has started a new epoch: texts of the old one may still arrive, and nothing waits for them.
     fn begin_epoch(&mut self, name: PublicKey, epoch: u64) {
         self.release(name, u64::MAX);
         let Some(peer) = self.peers.get_mut(&name) else { return };
@@ -133,8 +135,7 @@ impl Person {
         (peer.epoch, peer.received) = (epoch, 0);
     }
 
-    /// Takes what was said before they have begun anew. It is told by nobody that it has come: who has said it has
-    /// forgotten it.
+    /// Applies a text of an earlier epoch. It is not acknowledged, because its sender has lost that state.
     fn apply_late(&mut self, name: PublicKey, record: PersonRecord) {
         let Some(peer) = self.peers.get_mut(&name) else { return };
         let PersonRecord { number, written, text, .. } = record;
@@ -144,7 +145,7 @@ impl Person {
         }
     }
 
-    /// Puts into the history what no letter is missing before, and what is before `first`: nothing else comes there.
+    /// Moves texts without a gap before them to the history, and all before `first`: no others follow there.
     fn release(&mut self, name: PublicKey, first: u64) {
         while let Some(peer) = self.peers.get_mut(&name) {
             let Some(next) = peer.held.first_entry() else { return };
@@ -160,13 +161,13 @@ impl Person {
     }
 }
 
-/// What a card is to the one that is known.
+/// The relation of a card to the known one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
     Newer,
-    /// It is the same, or was before, with the same key.
+    /// The same card, or an older one with the same key.
     Same,
-    /// It is signed by a key that does not count, or no longer.
+    /// It is signed by an outdated or unacceptable key.
     Older,
 }
 
@@ -182,7 +183,7 @@ impl Standing {
     }
 }
 
-/// What `letter` says, in the session that it begins, which is the first afterwards.
+/// Starts the session of `letter`, and decrypts its message. The session becomes the first one.
 fn begin(account: &mut Account, peer: &mut Contact, letter: &Letter) -> Option<Vec<u8>> {
     let OlmMessage::PreKey(first) = &letter.message else { return None };
     let is_known = |session: &Session| session.session_id() == first.session_id();
@@ -195,7 +196,7 @@ fn begin(account: &mut Account, peer: &mut Contact, letter: &Letter) -> Option<V
     Some(created.plaintext)
 }
 
-/// What `letter` says, in a session that there is. It is the first afterwards.
+/// Decrypts `letter` in an existing session, which becomes the first one.
 fn decrypt_in(sessions: &mut [Session], letter: &Letter) -> Option<Vec<u8>> {
     for at in 0..sessions.len() {
         if let Ok(text) = sessions[at].decrypt(&letter.message) {

@@ -1,4 +1,4 @@
-//! Somebody who has lost their folder.
+//! Restores a person from a backup.
 
 use super::Person;
 use super::own::NewIdentity;
@@ -7,7 +7,7 @@ use crate::backup::{Backup, ContactBackup};
 use crate::rows::{ChangedRow, RowName};
 
 impl Person {
-    /// What is to be backed up.
+    /// The person's backup.
     pub fn backup(&self) -> Backup {
         let contacts = self.peers.iter().map(|(name, peer)| ContactBackup {
             name: *name,
@@ -28,18 +28,18 @@ impl Person {
         }
     }
 
-    /// The person of `backup`, who begins anew at `now`, in seconds since 1970, and the rows to keep. `key` are 32 random
-    /// bytes. `None` if no keys can be made of it.
+    /// Restores the person of `backup` at `now`, in seconds since 1970, and returns the rows to store. `key`
+    /// are 32 random bytes. `None` if keys cannot be derived.
     ///
-    /// Others take a later epoch as a new beginning, so it is later than all that there were before: also than those of
-    /// an earlier restoring of the same back-up, as long as the clock does not go back.
+    /// Contacts recognise a restore by a higher epoch. The new epoch exceeds all earlier ones, also those of an
+    /// earlier restore from the same backup, as long as the clock does not go back.
     pub fn restore(backup: Backup, key: [u8; 32], now: u64) -> Option<(Self, Vec<ChangedRow>)> {
         let epoch = backup.epoch.checked_add(1)?.max(now);
         let fresh = NewIdentity { name: backup.name, key, seal: backup.seal };
         let mut person = Self::make(fresh, backup.places, epoch, now)?;
         for contact in backup.contacts {
             person.touched.insert(RowName::Peer(contact.name));
-            // What they have written was sealed for keys that are gone.
+            // Texts in flight were sealed for keys that are lost.
             let is_lost = contact.card.is_some();
             let peer = Contact {
                 alias: contact.alias,

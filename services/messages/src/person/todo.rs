@@ -1,4 +1,4 @@
-//! What is to be done, worked out from what was kept.
+//! Pending requests, derived from the stored state.
 
 use octet_node::control::PublicKey;
 
@@ -7,7 +7,7 @@ use super::peer::Sealed;
 use crate::limits::AGAIN;
 use crate::place::MailboxAddress;
 
-/// What lies in an envelope.
+/// The content of an envelope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EnvelopeContent {
     /// The text with this number.
@@ -15,18 +15,18 @@ pub enum EnvelopeContent {
     Receipt,
 }
 
-/// Something that is to be asked of a mailbox.
+/// A request to a mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MailboxAction {
-    /// One's own is to be told how one is reached.
+    /// Publish the bundle at an own mailbox.
     Publish {
         place: MailboxAddress,
-        /// What: the encoding of a bundle.
+        /// The encoded bundle.
         bundle: Vec<u8>,
     },
-    /// A key is to be had with which a session begins.
+    /// Claim a prekey to start a session.
     Claim { place: MailboxAddress, peer: PublicKey },
-    /// An envelope is to be kept.
+    /// Store an envelope.
     Deposit { place: MailboxAddress, peer: PublicKey, what: EnvelopeContent, envelope: Vec<u8> },
 }
 
@@ -35,8 +35,8 @@ impl Person {
         self.own.homes.iter().map(|home| &home.place)
     }
 
-    /// What is to be done at `now`, in seconds since 1970. Letters to one peer come in their order at each of the
-    /// mailboxes. Of several claims about one peer the first that succeeds is enough.
+    /// The pending requests at `now`, in seconds since 1970. Texts to one contact keep their order at each
+    /// mailbox. Of several claims for one contact, the first success is enough.
     pub fn todo(&self, now: u64) -> Vec<MailboxAction> {
         let publish = self.bundles().map(|(place, bundle)| MailboxAction::Publish {
             place: place.clone(),

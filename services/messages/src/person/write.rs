@@ -1,4 +1,4 @@
-//! Letters on their way out.
+//! Outgoing messages.
 
 use octet_node::control::PublicKey;
 use vodozemac::Curve25519PublicKey;
@@ -41,7 +41,7 @@ impl Person {
         Ok(())
     }
 
-    /// Begins a session with what a mailbox has given.
+    /// Starts a session with a claimed prekey.
     pub(super) fn begin(
         &mut self,
         name: PublicKey,
@@ -51,7 +51,7 @@ impl Person {
     ) -> Result<(), EventError> {
         let (card, key) = prekey::check(card, key, &name).ok_or(EventError::NotTheirs)?;
         let peer = self.peers.get_mut(&name).ok_or(EventError::Unknown)?;
-        // An older card than the one that is known is what a mailbox would show that hides a change.
+        // A mailbox that hides a change could return an older card than the known one.
         if peer.card.as_ref().is_some_and(|known| !card.follows(known)) {
             return Err(EventError::NotTheirs);
         }
@@ -63,7 +63,7 @@ impl Person {
                 identity,
                 Curve25519PublicKey::from_bytes(key.key),
             );
-            // The others go on opening what is under way.
+            // The other sessions still decrypt messages in flight.
             peer.sessions.insert(0, session.map_err(|_| EventError::NotTheirs)?);
             peer.sessions.truncate(SESSIONS);
         }
@@ -79,7 +79,7 @@ impl Person {
         Ok(())
     }
 
-    /// Seals what waits for a session, if there is one.
+    /// Seals the texts that wait for a session, if there is one.
     pub(super) fn seal_waiting(&mut self, name: PublicKey) {
         let Some(own) = self.card() else { return };
         let (from, epoch) = (self.name(), self.own.epoch);
@@ -91,7 +91,7 @@ impl Person {
             let Some(outgoing) = peer.outgoing.get(&number) else { continue };
             let (written, text) = (outgoing.written, outgoing.text.clone());
             let record = PersonRecord { number, written, text, ..peer.word(from, epoch, name) };
-            // Without a session, or with a card that is not a key, it goes on waiting.
+            // Without a session, or with an invalid card, the text keeps waiting.
             let Some(envelope) = seal(peer, &own, &record) else { return };
             if let Some(outgoing) = peer.outgoing.get_mut(&number) {
                 outgoing.sealed = Some(Sealed::new(envelope));
@@ -101,7 +101,7 @@ impl Person {
         }
     }
 
-    /// Seals a word to all who are owed one.
+    /// Seals an acknowledgement for each contact with one due.
     pub(super) fn owe_receipts(&mut self, now: u64) {
         let Some(own) = self.card() else { return };
         let (from, epoch) = (self.name(), self.own.epoch);
@@ -148,7 +148,7 @@ impl Person {
     }
 }
 
-/// An envelope with `record`: the session has moved on when it returns one.
+/// Seals `record` into an envelope. On success the session has advanced.
 fn seal(peer: &mut Contact, own: &ContactCard, record: &PersonRecord) -> Option<Vec<u8>> {
     let to = peer.card.as_ref()?.details().seal;
     let message = peer.sessions.first_mut()?.encrypt(record.to_bytes()).ok()?;

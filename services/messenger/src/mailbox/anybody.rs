@@ -1,4 +1,4 @@
-//! What anybody may: ask for keys, and leave a letter.
+//! Anonymous requests: claiming a prekey, and depositing a message.
 
 use std::net::IpAddr;
 
@@ -11,8 +11,8 @@ use octet_messages::envelope;
 use octet_messages::request::{MailboxRefusal, MailboxReply};
 
 impl Mailbox {
-    /// A one-time key, or the fallback key if there is none left, or they are asked for too often: so nobody uses up
-    /// all of them, and nobody keeps others from writing.
+    /// Returns a one-time key, or the fallback key if none is left or the rate limit is exceeded. So nobody can
+    /// exhaust the one-time keys, or prevent others from writing.
     pub(super) fn claim(
         &mut self,
         transaction: &WriteTransaction,
@@ -58,7 +58,7 @@ impl Mailbox {
         let digest: [u8; 32] = Sha256::digest(envelope).into();
         let mut seen = transaction.open_table(SEEN)?;
         if seen.get((name, &digest))?.is_some() {
-            // It was answered before, and that was lost.
+            // A repeated request, whose answer was lost.
             return Ok((MailboxReply::Done, false));
         }
         let length = envelope.len() as u64;

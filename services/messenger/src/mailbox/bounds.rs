@@ -1,24 +1,23 @@
-//! How much a mailbox takes, and how often.
+//! Size and rate limits of a mailbox server.
 
 use crate::rate::RequestRate;
 
-/// What a mailbox gives at most.
 #[derive(Debug, Clone, Copy)]
 pub struct MailboxLimits {
-    /// Mailboxes there have ever been: their numbers are kept for good.
+    /// The maximum number of mailboxes ever made: their numbers are kept forever.
     pub people: usize,
     pub letters: u32,
     pub bytes: u64,
     pub all_bytes: u64,
-    /// Seconds that a letter lies there.
+    /// How long a message is stored, in seconds.
     pub lifetime: u64,
-    /// How often one-time keys of one person are given; more often it is the fallback key.
+    /// The rate limit of one-time keys per person; above it the fallback key is given.
     pub keys_of: RequestRate,
-    /// How often one address may ask for keys.
+    /// The rate limit of claims per address.
     pub claims: RequestRate,
-    /// How often one address may leave a letter.
+    /// The rate limit of deposits per address.
     pub deposits: RequestRate,
-    /// So many addresses are remembered at once.
+    /// The maximum number of remembered addresses.
     pub sources: usize,
 }
 

@@ -1,4 +1,4 @@
-//! What only the owner of a mailbox may: it signs a number that is used once.
+//! Requests of a mailbox's owner, who signs a nonce.
 
 use octet_node::control::PublicKey;
 use octet_node::key::{Domain, verify};
@@ -14,7 +14,7 @@ use octet_messages::request::{
     Letters, MailboxRefusal, MailboxReply, MailboxRequest, Owned, to_sign,
 };
 
-/// The bytes of the time before each envelope.
+/// The size of the time before each envelope, in bytes.
 const TIME: usize = 8;
 
 impl Mailbox {
@@ -25,7 +25,7 @@ impl Mailbox {
         owned: &Owned,
         now: u64,
     ) -> Outcome {
-        // Whatever comes of it, the number was used.
+        // The nonce is used up, whatever the result.
         let nonce = visit.nonce.take().ok_or(MailboxRefusal::Forged)?;
         let name = &owned.name;
         let resident = person(transaction, name)?.ok_or(MailboxRefusal::NoMailbox)?;
@@ -89,13 +89,13 @@ impl Mailbox {
     }
 }
 
-/// How many one-time keys there are.
+/// The number of one-time keys.
 fn count(transaction: &WriteTransaction, name: &[u8; 32]) -> Result<usize, redb::Error> {
     let prekeys = transaction.open_table(PREKEYS)?;
     Ok(prekeys.range((name, 0)..=(name, u64::MAX))?.count())
 }
 
-/// Whether prekeys that go with the one card do not go with the other.
+/// Whether prekeys for one card are invalid for the other.
 fn is_other(known: &ContactCard, card: &ContactCard) -> bool {
     card.key() != known.key() || card.details().identity != known.details().identity
 }
@@ -108,7 +108,7 @@ fn publish(
     begins_anew: bool,
 ) -> Outcome {
     if begins_anew {
-        // No session begins with them any more. They do not come back: the card that they go with is an older one.
+        // They start no session any more, and cannot return, because their card is outdated.
         let mut prekeys = transaction.open_table(PREKEYS)?;
         prekeys.retain_in((name, 0)..=(name, u64::MAX), |_, _| false)?;
         (resident.fallback, resident.last_prekey) = (None, 0);
@@ -117,7 +117,7 @@ fn publish(
     let mut prekeys = transaction.open_table(PREKEYS)?;
     let mut last = resident.last_prekey;
     for prekey in &bundle.prekeys {
-        // What was given once may have been given away.
+        // A key that was stored once may have been given away.
         if prekey.number <= resident.last_prekey {
             continue;
         }
@@ -137,7 +137,8 @@ fn publish(
     Ok((MailboxReply::Done, true))
 }
 
-/// Deletes those letters of `name` that `goes`, by their number and when they go. Whether there were some.
+/// Deletes the messages of `name` for which `goes` is true, by number and expiry. Returns whether there were
+/// any.
 pub(super) fn delete(
     transaction: &WriteTransaction,
     name: &[u8; 32],

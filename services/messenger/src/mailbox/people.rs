@@ -1,4 +1,4 @@
-//! Who has a mailbox here: the box's owner says so.
+//! The mailboxes, as the box's owner administers them.
 
 use octet_node::control::PublicKey;
 use redb::{ReadableDatabase, ReadableTable, ReadableTableMetadata};
@@ -8,25 +8,24 @@ use super::tables::{LETTERS, MailboxOwner, PEOPLE, PREKEYS, any_person, person, 
 use super::{Mailbox, MailboxError, Problem};
 use octet_messages::rows::decode;
 
-/// What is shown of a mailbox.
+/// The displayed state of a mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resident {
     pub name: PublicKey,
-    /// Whether they have been there.
+    /// Whether its owner has published keys.
     pub has_keys: bool,
-    /// How many one-time keys are left.
+    /// The number of one-time keys left.
     pub keys: usize,
-    /// How many letters lie there.
+    /// The number of stored messages.
     pub letters: u32,
-    /// How many bytes that are.
+    /// Their size in bytes.
     pub bytes: u64,
 }
 
 impl Mailbox {
     /// Makes a mailbox for `name`, if there is none.
     ///
-    /// # Errors
-    /// The disk does not take it, or there are too many.
+    /// # Errors Writing fails, or the maximum number is reached.
     pub fn admit(&mut self, name: &PublicKey) -> Result<(), MailboxError> {
         let transaction = self.rows.begin_write().map_err(redb::Error::from)?;
         let kept = any_person(&transaction, name.as_bytes())?;
@@ -40,10 +39,9 @@ impl Mailbox {
         Ok(transaction.commit().map_err(redb::Error::from)?)
     }
 
-    /// Takes the mailbox of `name` away, with all that lies in it. Whether there was one.
+    /// Deletes the mailbox of `name` with all of its messages. Returns whether there was one.
     ///
-    /// # Errors
-    /// The disk does not take it.
+    /// # Errors Writing fails.
     pub fn remove(&mut self, name: &PublicKey) -> Result<bool, MailboxError> {
         let was_there = self.take_away(name.as_bytes()).map_err(of_rows)?;
         self.count()?;
@@ -66,10 +64,9 @@ impl Mailbox {
         Ok(true)
     }
 
-    /// Deletes letters whose time has come at `now`, and says how many mailboxes had some.
+    /// Deletes messages that have expired at `now`. Returns the number of mailboxes with such messages.
     ///
-    /// # Errors
-    /// The disk does not take it.
+    /// # Errors Writing fails.
     pub fn expire(&mut self, now: u64) -> Result<usize, MailboxError> {
         let names: Vec<PublicKey> = self.residents()?.into_iter().map(|one| one.name).collect();
         let run = || -> Result<usize, Problem> {
@@ -93,8 +90,7 @@ impl Mailbox {
 
     /// All mailboxes.
     ///
-    /// # Errors
-    /// The disk does not give them.
+    /// # Errors Reading fails.
     pub fn residents(&self) -> Result<Vec<Resident>, MailboxError> {
         let read = || -> Result<Vec<Resident>, redb::Error> {
             let transaction = self.rows.begin_read()?;
@@ -122,10 +118,9 @@ impl Mailbox {
         Ok(read()?)
     }
 
-    /// The numbers of the letters that lie in the mailbox of `name`.
+    /// The numbers of the messages in the mailbox of `name`.
     ///
-    /// # Errors
-    /// The disk does not give them.
+    /// # Errors Reading fails.
     pub fn numbers(&self, name: &PublicKey) -> Result<Vec<u64>, MailboxError> {
         let read = || -> Result<Vec<u64>, redb::Error> {
             let letters = self.rows.begin_read()?.open_table(LETTERS)?;
@@ -136,7 +131,7 @@ impl Mailbox {
     }
 }
 
-/// The error of the disk: nothing else happens where nobody asks.
+/// Only disk errors occur outside of requests.
 fn of_rows(problem: Problem) -> MailboxError {
     match problem {
         Problem::Rows(error) => MailboxError::Rows(error),

@@ -7,10 +7,10 @@ use octet_messages::rows::{decode, encode};
 
 pub const PEOPLE: TableDefinition<&[u8; 32], &[u8]> = TableDefinition::new("people");
 
-/// Letters, by name and number: when they go (8 bytes, seconds since 1970), and the envelope.
+/// Messages, by name and number: the expiry (8 bytes, seconds since 1970), and the envelope.
 pub const LETTERS: TableDefinition<(&[u8; 32], u64), &[u8]> = TableDefinition::new("letters");
 
-/// Which envelopes lie there, by their SHA-256, so that each is kept once.
+/// The SHA-256 of stored envelopes, so that each is stored once.
 pub const SEEN: TableDefinition<(&[u8; 32], &[u8; 32]), u64> = TableDefinition::new("seen");
 
 /// One-time keys, by name and number.
@@ -18,31 +18,31 @@ pub const PREKEYS: TableDefinition<(&[u8; 32], u64), &[u8]> = TableDefinition::n
 
 pub const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 
-/// With which disk the numbers of letters began: 16 random bytes.
+/// The generation of message numbers, which changes with the disk: 16 random bytes.
 pub const GENERATION: &str = "generation";
 
-/// The memory that redb may use for what it has read, in bytes.
+/// The size of redb's cache, in bytes.
 pub const CACHE: usize = 2 << 20;
 
-/// Somebody who has a mailbox.
+/// The owner of a mailbox.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct MailboxOwner {
-    /// Whether they still have it: the number of the next letter is kept for good.
+    /// Whether the mailbox still exists: the number of the next message is kept forever.
     pub is_admitted: bool,
-    /// How they are reached, once they have said so.
+    /// The published card.
     pub card: Option<Vec<u8>>,
-    /// The prekey for when there is no other.
+    /// The fallback prekey.
     pub fallback: Option<Vec<u8>>,
-    /// The highest number of all their prekeys: none is taken twice.
+    /// The highest number of all prekeys: none is accepted twice.
     pub last_prekey: u64,
-    /// The number of the next letter.
+    /// The number of the next message.
     pub next: u64,
     pub letters: u32,
-    /// How many bytes that are.
+    /// Their size in bytes.
     pub bytes: u64,
 }
 
-/// Who has the mailbox `name`, if there is one.
+/// The owner of the mailbox `name`, if it exists.
 pub fn person(
     transaction: &WriteTransaction,
     name: &[u8; 32],
@@ -50,7 +50,7 @@ pub fn person(
     Ok(any_person(transaction, name)?.filter(|person| person.is_admitted))
 }
 
-/// The same, also if it was taken away.
+/// The same, also for a deleted mailbox.
 pub fn any_person(
     transaction: &WriteTransaction,
     name: &[u8; 32],
@@ -62,7 +62,7 @@ pub fn any_person(
     decode(row.value()).map(Some).ok_or_else(damaged)
 }
 
-/// Keeps what is known of `name`.
+/// Stores the owner `name`.
 pub fn put_person(
     transaction: &WriteTransaction,
     name: &[u8; 32],

@@ -1,4 +1,4 @@
-//! The mailbox's end: one request in each stream, one stream at a time, so many connections.
+//! The QUIC server: one request per stream, one stream at a time, and a limited number of connections.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,9 +19,9 @@ use octet_messages::request::{MailboxRefusal, MailboxReply, SignedRequest};
 #[derive(Debug, Clone, Copy)]
 pub struct ServerLimits {
     pub all: usize,
-    /// Connections of one client: an IPv4 address, or a /64 of IPv6.
+    /// The maximum per client: an IPv4 address, or a /64 of IPv6.
     pub of_one: usize,
-    /// How long a handshake, a request or the taking of an answer may last, and nothing be asked.
+    /// The timeout of a handshake, a request, the delivery of an answer, and an idle connection.
     pub patience: Duration,
 }
 
@@ -37,7 +37,7 @@ pub struct Served {
     pub brought: Arc<RelayedCommands>,
 }
 
-/// Serves what is `served` at `endpoint`, until that is closed.
+/// Serves `served` at `endpoint`, until it is closed.
 pub async fn serve(endpoint: Endpoint, served: Served, bounds: ServerLimits) {
     let connected = ClientLimit::new(bounds.all, bounds.of_one);
     while let Some(incoming) = endpoint.accept().await {
@@ -45,8 +45,8 @@ pub async fn serve(endpoint: Endpoint, served: Served, bounds: ServerLimits) {
             incoming.refuse();
             continue;
         };
-        // With the second half of the places a client has to show that it receives what is sent to its address (RFC 9000,
-        // section 8.1.2): the first half may be taken by addresses that are others'.
+        // When half of the connections are in use, clients must prove their address (RFC 9000, section 8.1.2):
+        // the first half can be taken by spoofed addresses.
         if !incoming.remote_addr_validated() && connected.in_all() >= bounds.all / 2 {
             let _ = incoming.retry();
             continue;
@@ -58,7 +58,7 @@ pub async fn serve(endpoint: Endpoint, served: Served, bounds: ServerLimits) {
         let served = served.clone();
         tokio::spawn(async move {
             let _permit = permit;
-            // Whoever breaks the connection knows why.
+            // The error concerns the client only.
             let _ = converse(incoming, &served, client(source.ip()), bounds.patience).await;
         });
     }
@@ -74,11 +74,11 @@ async fn converse(
     let peer = PublicKey::new(*connection.remote_id().as_bytes());
     let mut visit = Visit::new(source);
     loop {
-        // Whoever asks nothing has no place here, even if they say that they are still there.
+        // Idle clients are disconnected despite their keepalives.
         let (mut send, mut receive) = timeout(patience, connection.accept_bi()).await.ok()?.ok()?;
         let bytes = timeout(patience, receive.read_to_end(REQUEST)).await.ok()?.ok()?;
         let served = served.clone();
-        // It waits for the disk, or for the gate.
+        // The handler blocks on the disk or the gate.
         let handle = move || {
             let answer = match SignedRequest::from_bytes(&bytes) {
                 Some(SignedRequest::Run(command)) => served.brought.run(&peer, &command),

@@ -1,5 +1,5 @@
-//! The file that a key is kept in: one line, `octet-key-1 did:key:… SEED`, with the seed in base64.
-//! The public half stands beside it, so that damage is seen.
+//! The file of a key: one line, `octet-key-1 did:key:… SEED`, with the seed in base64. The public key is
+//! included to detect damage.
 
 use std::io;
 use std::path::Path;
@@ -10,24 +10,22 @@ use base64::engine::general_purpose::STANDARD;
 use super::PrivateKey;
 use crate::durable::{self, ExistingFile, WriteStep};
 
-/// What the line begins with: the version of the format.
+/// The first word of the line: the version of the format.
 const VERSION: &str = "octet-key-1";
 
-/// More than a key takes, in bytes.
+/// The maximum size of the file, in bytes.
 const LONGEST: u64 = 512;
 
 #[derive(Debug)]
 pub enum KeyFile {
     Absent,
-    /// Something that is not a key.
     Damaged,
     Key(PrivateKey),
 }
 
 /// Reads the key at `path`.
 ///
-/// # Errors
-/// The disk does not give it.
+/// # Errors Reading fails.
 pub fn read(path: &Path) -> io::Result<KeyFile> {
     match durable::read(path, LONGEST) {
         Ok(None) => Ok(KeyFile::Absent),
@@ -37,12 +35,11 @@ pub fn read(path: &Path) -> io::Result<KeyFile> {
     }
 }
 
-/// Makes a new key and keeps it at `path`, readable by its owner alone. `before` is called before
-/// each step, and can forbid it.
+/// Generates a key and stores it at `path`, readable by its owner only. `before` is called before each step,
+/// and can abort it.
 ///
-/// # Errors
-/// There is no randomness, something is at `path` and `existing` is to be kept, or the disk does not
-/// take it; then no key was made.
+/// # Errors There is no randomness, a file at `path` exists that `existing` protects, or writing fails; no key
+/// is stored then.
 pub fn make(
     path: &Path,
     existing: ExistingFile,
@@ -53,10 +50,9 @@ pub fn make(
     Ok(key)
 }
 
-/// Keeps `key` at `path`, as [`make`] does.
+/// Stores `key` at `path`, like [`make`].
 ///
-/// # Errors
-/// Something is at `path` and `existing` is to be kept, or the disk does not take it.
+/// # Errors A file at `path` exists that `existing` protects, or writing fails.
 pub fn keep(
     path: &Path,
     key: &PrivateKey,

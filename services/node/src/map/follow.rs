@@ -1,4 +1,4 @@
-//! How services of a node learn of the map.
+//! Follows the membership map from a service of the node.
 
 use std::path::Path;
 
@@ -7,24 +7,22 @@ use serde::{Deserialize, Serialize};
 
 use super::SignedMap;
 
-/// The verb of `cluster` that answers with the map at once, and again whenever there is a newer one.
+/// The verb of `cluster` that returns the map, now and whenever there is a newer one.
 pub const MAP: &str = "map";
 
-/// What there is to know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Update {
-    /// The number of this node, once the coordinator has told it.
+    /// This node's number, once the coordinator has assigned it.
     pub number: Option<u8>,
-    /// The newest map; there is none before the node was ever taken in.
+    /// The newest map; `None` before the node was enrolled.
     pub map: Option<SignedMap>,
 }
 
-/// Hands what there is to know to `news`, at once and whenever it changes, until `news` returns `false`.
-/// `socket` is that of `cluster`; the unit of the service that asks names `cluster = ["map"]` in `talks`.
-/// What comes is believed because of who sends it; that it was signed is seen as well.
+/// Passes updates to `news`, now and at each change, until `news` returns `false`. `socket` is that of
+/// `cluster`; the calling service's unit file needs `cluster = ["map"]` in `talks`. Updates are trusted because
+/// `cluster` sends them; their signatures are verified as well.
 ///
-/// # Errors
-/// `cluster` does not answer, or has ended; call it again after a while.
+/// # Errors `cluster` does not answer or has ended. The caller should retry after a pause.
 pub fn follow(socket: &Path, mut news: impl FnMut(Update) -> bool) -> Result<(), CallError> {
     let mut client = Client::connect(socket)?;
     let mut problem = None;

@@ -1,5 +1,5 @@
-//! A map with the coordinator's signature: exactly the text that was signed, so that no reader has to write it
-//! again to see whether it was.
+//! A map with the coordinator's signature. It keeps the exact signed text, so that readers need not re-encode
+//! the map to verify it.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,9 +10,9 @@ use super::{CLUSTER, LONGEST, Map};
 use crate::certificate::Certificate;
 use crate::key::{Domain, PrivateKey, SIGNATURE, verify};
 
-/// A map that its coordinator has signed: as JSON `{"map": "…", "certificate": "…", "signature": "…"}`, where
-/// `map` is its text, which the coordinator's key of `cluster` has signed in the domain `octet map 1`,
-/// `certificate` is the coordinator's about that key, and the signature is base64 with padding.
+/// A map with its coordinator's signature. As JSON it is `{"map": "…", "certificate": "…", "signature": "…"}`,
+/// where `map` is its text, which the coordinator's key of `cluster` has signed in the domain `octet map 1`,
+/// `certificate` is the coordinator's certificate of that key, and the signature is base64 with padding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Raw", into = "Raw")]
 pub struct SignedMap {
@@ -22,21 +22,19 @@ pub struct SignedMap {
     map: Map,
 }
 
-/// What is no map of the one who is said to hold it.
+/// Why bytes are not a valid map.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidMap {
     #[error("the map is longer than {LONGEST} bytes")]
     TooLong,
-    /// It is none at all.
     #[error("this is not a map: {0}")]
     Malformed(String),
-    /// It says what cannot be.
+    /// The map violates a rule.
     #[error("this map cannot be: {0}")]
     Wrong(&'static str),
-    /// The certificate is not about the key by which the coordinator signs maps.
+    /// The certificate is not for the coordinator's `cluster` key.
     #[error("the map is not certified by the node {0} that is said to hold it")]
     Uncertified(PublicKey),
-    /// The signature does not fit.
     #[error("the map is not signed by its coordinator {0}")]
     Forged(PublicKey),
 }
@@ -50,10 +48,9 @@ struct Raw {
 }
 
 impl SignedMap {
-    /// Signs `map` with `key`, which `certificate` says to be its coordinator's.
+    /// Signs `map` with `key`. `certificate` must certify `key` for the map's coordinator.
     ///
-    /// # Errors
-    /// It is not, or the map is too long or cannot be.
+    /// # Errors It does not, or the map is too long or violates a rule.
     pub fn sign(map: Map, certificate: Certificate, key: &PrivateKey) -> Result<Self, InvalidMap> {
         let malformed = |error: serde_json::Error| InvalidMap::Malformed(error.to_string());
         let text = serde_json::to_string(&map).map_err(malformed)?;
@@ -61,7 +58,7 @@ impl SignedMap {
         Self::read(text, certificate, signature)
     }
 
-    /// What it says. Whether the coordinator is the one who is to be believed is for the reader to see.
+    /// The map. The caller must check that its coordinator is the trusted one.
     pub fn map(&self) -> &Map {
         &self.map
     }
@@ -70,12 +67,12 @@ impl SignedMap {
         &self.text
     }
 
-    /// What the coordinator says about the key that it has signed with.
+    /// The certificate of the signing key.
     pub fn certificate(&self) -> &Certificate {
         &self.certificate
     }
 
-    /// Which of its keys the coordinator has signed with.
+    /// The epoch of the coordinator's signing key.
     pub fn key_epoch(&self) -> u64 {
         self.certificate.statement().epoch
     }
@@ -88,7 +85,7 @@ impl SignedMap {
         if text.len() > LONGEST {
             return Err(InvalidMap::TooLong);
         }
-        // Who has signed is asked before what it says is read.
+        // The signature is verified before the content is parsed.
         let statement = certificate.statement();
         if statement.unit.as_str() != CLUSTER {
             return Err(InvalidMap::Uncertified(statement.node));

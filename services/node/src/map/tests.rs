@@ -5,7 +5,7 @@ use crate::record::Seat;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// A node with its key of `cluster`.
+/// A node with its `cluster` key.
 struct Node {
     node: PrivateKey,
     key: PrivateKey,
@@ -35,7 +35,7 @@ impl Node {
     }
 }
 
-/// The key that is made of this seed.
+/// The public key of this seed.
 fn public(seed: u8) -> PublicKey {
     PrivateKey::from_seed([seed; 32]).unwrap().public()
 }
@@ -63,7 +63,7 @@ fn every_changed_byte_is_seen() {
     for at in 0..json.len() {
         let mut changed = json.clone().into_bytes();
         changed[at] ^= 1;
-        // What is read all the same says the same, as `\/` would for `/`.
+        // A changed text that still parses has the same meaning, such as `\/` for `/`.
         if let Ok(read) = serde_json::from_slice::<SignedMap>(&changed) {
             assert_eq!(read, signed, "byte {at}");
         }
@@ -82,10 +82,10 @@ fn only_by_the_key_that_its_coordinator_certifies() {
     assert_eq!(wrong, Err(InvalidMap::Uncertified(node)));
     let wrong = sign(&map, coordinator.certificate("cluster"), &board.key);
     assert_eq!(wrong, Err(InvalidMap::Forged(node)));
-    // A board that is in the map, and signs as a coordinator.
+    // A board that is in the map and signs as a coordinator.
     let wrong = sign(&map, board.certificate("cluster"), &board.key);
     assert_eq!(wrong, Err(InvalidMap::Uncertified(node)));
-    // The same words in another domain.
+    // The same text in another domain.
     let signed = sign(&map, coordinator.certificate("cluster"), &coordinator.key).unwrap();
     let mut raw: Value = serde_json::to_value(&signed).unwrap();
     let signature = coordinator.key.sign(Domain::Command, signed.text().as_bytes());
@@ -141,7 +141,7 @@ fn the_epoch_ranks_above_the_sequence() {
     assert!(version(2, 1) > version(1, 9) && version(1, 9) > version(1, 8));
 }
 
-/// The longest that the bounds let be made fits.
+/// A map of maximum size within all bounds fits.
 #[test]
 fn the_largest_box_fits() {
     let nodes: Vec<Node> = (0..=HIGHEST).map(|_| Node::new()).collect();
@@ -180,7 +180,7 @@ proptest! {
         let _ = serde_json::from_value::<SignedMap>(json!({"map": text, "certificate": "", "signature": ""}));
     }
 
-    /// Near the truth: whatever stands in the fields, it comes back, and what is checked holds.
+    /// For near-valid field values, the encoding round-trips, and checked rules hold.
     #[test]
     fn a_check_comes_back(
         numbers in prop::collection::vec(0u8..40, 0..5), keys in prop::collection::vec(0u8..4, 5),

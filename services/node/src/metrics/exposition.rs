@@ -1,4 +1,4 @@
-//! Numbers as OpenMetrics 1.0 writes them
+//! The OpenMetrics 1.0 text format
 //! (<https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md#text-format>).
 
 use std::fmt::{self, Display};
@@ -14,18 +14,18 @@ use prometheus_client::registry::Registry;
 pub use prometheus_client::collector;
 pub use prometheus_client::encoding;
 
-/// What the text is, for `Content-Type`.
+/// The `Content-Type` of the text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MetricKind {
-    /// It only grows, but for a new start. Its name ends with `_total` besides.
+    /// A counter: it increases until the service restarts. Its name gets the suffix `_total`.
     Counter,
-    /// It is what it is now.
+    /// A gauge.
     Gauge,
 }
 
-/// The text of all that `numbers` says now, each name with `prefix` and `_` before it; `None` if it says nothing.
+/// The text of all metrics in `numbers`, with `prefix` and `_` before each name; `None` if there are none.
 pub fn text(prefix: &str, numbers: impl Collector) -> Option<String> {
     let mut registry = Registry::with_prefix(prefix);
     registry.register_collector(Box::new(numbers));
@@ -35,8 +35,7 @@ pub fn text(prefix: &str, numbers: impl Collector) -> Option<String> {
 
 /// Adds a family of samples, each with its labels and its value. `help` is one line.
 ///
-/// # Errors
-/// There is no room for the text.
+/// # Errors Writing the text fails.
 pub fn family<L: Display, V: EncodeCounterValue + EncodeGaugeValue>(
     to: &mut DescriptorEncoder<'_>,
     name: &str,
@@ -51,7 +50,7 @@ pub fn family<L: Display, V: EncodeCounterValue + EncodeGaugeValue>(
     let mut family = to.encode_descriptor(name, help, None, of)?;
     for (labels, value) in samples {
         let labels = labels.iter().map(|(name, value)| (*name, escaped(&value.to_string())));
-        // An empty list would be written, too.
+        // An empty label list would be written as well.
         match &labels.collect::<Vec<_>>()[..] {
             [] => sample(&mut family, kind, &value)?,
             labels => sample(&mut family.encode_family(&labels)?, kind, &value)?,
@@ -71,7 +70,7 @@ fn sample<V: EncodeCounterValue + EncodeGaugeValue>(
     }
 }
 
-/// A label's value without what would end it: the library writes it as it is.
+/// A label's value, escaped because the library does not escape it.
 fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('\n', "\\n").replace('"', "\\\"")
 }

@@ -1,40 +1,40 @@
-//! Requests: one path, one method, and no more of HTTP (RFC 9112) than that takes. Pure.
+//! A minimal parser of HTTP requests (RFC 9112) for one path and one method. Pure.
 
 use httparse::{EMPTY_HEADER, Header, Request, Status};
 
 use crate::host::is_ours;
 
-/// The longest head of a request, in bytes.
+/// The maximum size of a request's head, in bytes.
 pub const LONGEST: usize = 4096;
 
-/// How many fields a head has at most.
+/// The maximum number of header fields.
 const FIELDS: usize = 32;
 
-/// What there is to be had.
+/// The only path.
 const PATH: &str = "/metrics";
 
-/// What becomes of what has come so far.
+/// The result of parsing the received bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ParseProgress {
     More,
-    /// The numbers are asked for.
+    /// A request for the metrics.
     Metrics,
     Refused(HttpError),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HttpError {
-    /// 400: it is no request, or too long.
+    /// 400: malformed or too long.
     Bad,
-    /// 421: it is directed at a host that is not this one.
+    /// 421: the `Host` is not this one.
     Misdirected,
-    /// 404: there is nothing else.
+    /// 404: another path.
     NotFound,
-    /// 405: nothing can be done with it but to read it.
+    /// 405: another method.
     Method,
 }
 
-/// Reads the head of a request.
+/// Parses the head of a request.
 pub fn read(bytes: &[u8]) -> ParseProgress {
     let mut fields = [EMPTY_HEADER; FIELDS];
     let mut request = Request::new(&mut fields);
@@ -43,7 +43,7 @@ pub fn read(bytes: &[u8]) -> ParseProgress {
         Ok(Status::Partial) if bytes.len() < LONGEST => return ParseProgress::More,
         Ok(Status::Partial) | Err(_) => return ParseProgress::Refused(HttpError::Bad),
     }
-    // Whoever speaks HTTP/1.1 says whom he means, once (RFC 9112, 3.2).
+    // HTTP/1.1 requires exactly one `Host` field (RFC 9112, 3.2).
     let is_host = |field: &&Header<'_>| field.name.eq_ignore_ascii_case("host");
     let mut hosts = request.headers.iter().filter(is_host);
     match (hosts.next(), hosts.next()) {
@@ -68,12 +68,12 @@ pub fn read(bytes: &[u8]) -> ParseProgress {
     }
 }
 
-/// Whether what has come is a request by HEAD: no answer to it has a body (RFC 9110, section 9.3.2).
+/// Whether the received bytes are a HEAD request, whose answer has no body (RFC 9110, section 9.3.2).
 pub fn is_head(bytes: &[u8]) -> bool {
     bytes.starts_with(b"HEAD ")
 }
 
-/// The host and the path of a target: a client may write it as a whole URL (RFC 9112, section 3.2.2).
+/// The host and path of a request target, which may be an absolute URL (RFC 9112, section 3.2.2).
 fn split(target: &str) -> (Option<&str>, &str) {
     const SCHEME: &str = "http://";
     match target.split_at_checked(SCHEME.len()) {
@@ -113,7 +113,7 @@ mod tests {
             ("http://10.20.1.2", ParseProgress::Refused(HttpError::NotFound)),
             ("http://10.20.1.2/", ParseProgress::Refused(HttpError::NotFound)),
             ("http://10.20.1.2?/metrics", ParseProgress::Refused(HttpError::Misdirected)),
-            // What the field says counts for nothing beside it.
+            // The host of an absolute URL takes precedence over the field.
             ("http://evil.example/metrics", ParseProgress::Refused(HttpError::Misdirected)),
             (
                 "http://10.20.1.2@evil.example/metrics",
@@ -155,7 +155,7 @@ mod tests {
         assert_eq!(of(&many), ParseProgress::Refused(HttpError::Bad));
     }
 
-    /// A head that does not end is waited for no longer than it may be long.
+    /// A head without an end is refused at the maximum size.
     #[test]
     fn what_does_not_end_is_refused() {
         let head = format!("GET /metrics HTTP/1.1\r\nA: {}", "b".repeat(LONGEST));
@@ -171,7 +171,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever comes: it is one of these, and more bytes never make a request of what is refused.
+        /// Any bytes are parsed without a panic, and more bytes never turn a refused request into a valid one.
         #[test]
         fn any_bytes(bytes in prop::collection::vec(any::<u8>(), 0..300), more: Vec<u8>) {
             if let ParseProgress::Refused(HttpError::Bad) = read(&bytes) {
@@ -180,15 +180,14 @@ mod tests {
             }
         }
 
-        /// A good one is asked for as soon as it is whole, however it comes; one byte less is none, and what comes
-        /// behind it changes nothing.
+        /// A valid request is accepted once it is complete, however it is split; trailing bytes change nothing.
         #[test]
         fn whole_or_not(cut in 0..GOOD.len(), behind: Vec<u8>) {
             prop_assert_eq!(read(&GOOD.as_bytes()[..cut]), ParseProgress::More);
             prop_assert_eq!(read(&[GOOD.as_bytes(), &behind].concat()), ParseProgress::Metrics);
         }
 
-        /// With anything in its place no other path or method is answered.
+        /// Other paths and methods are refused.
         #[test]
         fn nothing_else(method in "[A-Z]{1,8}", path in "/[!-~]{0,20}") {
             let asked = read(format!("{method} {path} HTTP/1.0\r\n\r\n").as_bytes());

@@ -1,5 +1,4 @@
-//! Answers to whoever collects numbers, by TCP: one request of a connection, few connections, and no waiting for
-//! those who are slow.
+//! A small HTTP server for metrics over TCP: one request per connection, few connections, and strict timeouts.
 
 use std::io;
 use std::time::Duration;
@@ -14,37 +13,37 @@ use super::request::{HttpError, LONGEST, ParseProgress, is_head, read};
 use crate::host::MISDIRECTED;
 use crate::limits::ClientLimit;
 
-/// How many connections there are at once, and how many of one client.
+/// The maximum number of connections, and of one client.
 const MAX: usize = 8;
 const MAX_OF_ONE: usize = 2;
 
-/// How long a request may take to come, and then all of the connection.
+/// The timeout for a request, and for a whole connection.
 const TO_ASK: Duration = Duration::from_secs(5);
 const ALL: Duration = Duration::from_secs(30);
 
-/// What ends the fields of an answer.
+/// The end of the response head.
 const END_OF_HEAD: &str = "\r\n\r\n";
 
-/// The pause after a connection could not be taken.
+/// The pause after a connection could not be accepted.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Who says what the numbers are; `None` if he cannot.
+/// The source of the metrics; `None` if they cannot be read.
 pub trait MetricSource: Clone + Send + Sync + 'static {
     fn text(&self) -> impl Future<Output = Option<String>> + Send;
 }
 
-/// Serves whoever connects, for ever. Who finds no place waits for one before he is heard; of a client that
-/// has its places already a further connection is closed.
+/// Serves connections forever. When all permits are in use, connections wait; a client that has used up its own
+/// is disconnected.
 pub async fn serve<S: MetricSource>(listener: TcpListener, source: S) {
     serve_within(listener, source, TO_ASK).await;
 }
 
-/// The same with another time for a request to come.
+/// The same, with another request timeout.
 async fn serve_within<S: MetricSource>(listener: TcpListener, source: S, to_ask: Duration) {
     let (mut tasks, limit) = (JoinSet::new(), ClientLimit::new(MAX, MAX_OF_ONE));
     loop {
         tokio::select! {
-            // Places that are free again are free before somebody looks for one.
+            // Returned permits are counted before new connections are accepted.
             biased;
             Some(_) = tasks.join_next() => {}
             accepted = listener.accept(), if tasks.len() < MAX => match accepted {
@@ -57,14 +56,14 @@ async fn serve_within<S: MetricSource>(listener: TcpListener, source: S, to_ask:
                         });
                     }
                 }
-                // No descriptors, or somebody is gone already.
+                // Out of descriptors, or the client has disconnected.
                 Err(_) => sleep(RETRY_DELAY).await,
             },
         }
     }
 }
 
-/// Hears one request and answers it.
+/// Reads one request and answers it.
 async fn answer(
     mut stream: TcpStream,
     source: impl MetricSource,
@@ -72,7 +71,7 @@ async fn answer(
 ) -> io::Result<()> {
     let (asked, is_head) = match timeout(to_ask, ask(&mut stream)).await {
         Ok(asked) => asked?,
-        // Who says nothing is told nothing.
+        // Connections that send nothing time out without an answer.
         Err(_) => return Ok(()),
     };
     let answer = match asked {
@@ -101,7 +100,7 @@ async fn answer(
     }
     stream.write_all(answer.as_bytes()).await?;
     stream.shutdown().await?;
-    // Where something has come that nobody has read, closing takes back what was said (RFC 9112, 9.6).
+    // Unread input would make the kernel reset the connection and discard the response (RFC 9112, 9.6).
     let mut rest = [0; LONGEST];
     let mut drained = 0;
     while drained < 16 * LONGEST {
@@ -113,7 +112,7 @@ async fn answer(
     Ok(())
 }
 
-/// Reads until it is known what is asked, and whether by HEAD.
+/// Reads until the request is parsed, and returns whether it is a HEAD request.
 async fn ask(stream: &mut TcpStream) -> io::Result<(ParseProgress, bool)> {
     let (mut bytes, mut length) = ([0; LONGEST], 0);
     loop {
@@ -144,7 +143,7 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    /// Says how often it was asked.
+    /// Counts its calls.
     #[derive(Clone, Default)]
     struct Counting(Arc<AtomicUsize>);
 
@@ -166,7 +165,7 @@ mod tests {
         address
     }
 
-    /// What is answered to these bytes: the status, the fields and the rest.
+    /// The response to these bytes: status, fields and body.
     async fn say(to: SocketAddr, bytes: &[u8]) -> (u16, String, String) {
         let mut stream = TcpStream::connect(to).await.unwrap();
         stream.write_all(bytes).await.unwrap();
@@ -192,7 +191,7 @@ mod tests {
             "Connection: close",
         ];
         assert_eq!(fields, expected);
-        // A second request of the connection is not heard; nor is a body.
+        // A second request on the connection is ignored, as is a body.
         assert_eq!(say(at, &[GET, GET].concat()).await.2, "times 2\n");
         assert_eq!(say(at, GET).await.0, 503);
         for (request, status) in [
@@ -212,7 +211,7 @@ mod tests {
         let long = [&b"GET /metrics HTTP/1.1\r\nA: "[..], &[b'b'; 3 * LONGEST][..]].concat();
         assert_eq!(say(at, &long).await.0, 400);
         assert_eq!(say(at, GET).await.2, "times 4\n");
-        // By HEAD the length is that of what is not sent.
+        // For HEAD, the length is that of the omitted body.
         let (status, fields, text) = say(at, b"HEAD /metrics HTTP/1.0\r\n\r\n").await;
         assert_eq!((status, text.as_str()), (200, ""));
         assert_eq!(fields.split("\r\n").collect::<Vec<_>>(), expected);
@@ -220,7 +219,7 @@ mod tests {
         assert_eq!((status, text.as_str()), (404, ""));
     }
 
-    /// Byte by byte it is the same.
+    /// A request that is sent byte by byte is answered as well.
     #[tokio::test]
     async fn slowly() {
         let at = start().await;
@@ -235,7 +234,7 @@ mod tests {
         assert!(answer.ends_with("\r\n\r\ntimes 1\n"), "{answer}");
     }
 
-    /// Who says nothing has two places and no more, and gives them back when he goes.
+    /// A silent client holds two connections at most, and frees them when it disconnects.
     #[tokio::test]
     async fn nobody_has_all_places() {
         let at = start().await;
@@ -243,7 +242,7 @@ mod tests {
         let (one, other) = (one.await.unwrap(), other.await.unwrap());
         let mut third = TcpStream::connect(at).await.unwrap();
         let mut nothing = vec![];
-        // It is closed without a word; asked or not.
+        // The connection is closed without an answer.
         assert_eq!(third.read_to_end(&mut nothing).await.unwrap(), 0);
         drop((one, other));
         let mut answered = false;
@@ -257,7 +256,7 @@ mod tests {
         assert!(answered);
     }
 
-    /// Without a word for too long it is over.
+    /// A silent connection times out.
     #[tokio::test]
     async fn silence_ends() {
         let at = start_within(Duration::from_millis(20)).await;

@@ -26,7 +26,7 @@ impl Lan {
         Self { listener: UnixListener::bind(&socket).unwrap(), socket, _folder: folder }
     }
 
-    /// Who asks next, and for which names.
+    /// The next call, and its names.
     fn asked(&self) -> (Peer, u64, ServiceNames) {
         Self::asked_by(self.listener.accept().unwrap().0)
     }
@@ -78,7 +78,7 @@ fn others_take_their_place_without_a_gap() {
     kept.set(names(&["new.cache.octet"]));
     let (mut second, id, asked) = lan.asked();
     assert_eq!(asked, names(&["new.cache.octet"]));
-    // What is refused takes nothing away: the first connection stands while others are tried.
+    // A refused registration changes nothing: the first connection stays open while others are tried.
     let refused = Failure::new(FailureCode::BadArgument, "no", "say others");
     second.end(id, Err(refused)).unwrap();
     let NamesUpdate::Not(why) = news.recv().unwrap() else { panic!("refused") };
@@ -89,7 +89,7 @@ fn others_take_their_place_without_a_gap() {
     assert_eq!(asked, names(&["new.cache.octet"]));
     third.item(id, 1.into()).unwrap();
     assert!(told(&news));
-    // Now it is closed, and the third stands until nobody wants the names.
+    // Now it is closed, and the third stays until the registration is dropped.
     assert!(first.next_request().unwrap().is_none());
     drop(kept);
     assert!(third.next_request().unwrap().is_none());

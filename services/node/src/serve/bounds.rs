@@ -1,4 +1,4 @@
-//! What both servers hold: few clients, and nobody keeps the others out.
+//! Tests for both servers: connections are limited, and no user can use up those of others.
 
 use std::convert::Infallible;
 use std::io::{self, Read};
@@ -20,12 +20,12 @@ use super::verbs::nothing;
 use super::{tasks, threads};
 use crate::callers::{Callers, PID_1};
 
-/// Nothing here takes that long, however slow the machine; then a test fails instead of hanging.
+/// A generous timeout, so that a test fails instead of hanging, even on a slow machine.
 const TIMEOUT: Duration = Duration::from_secs(180);
 
 const LIMITS: ConnectionLimits = ConnectionLimits { all: 7, for_operators: 2, of_one: 3 };
 
-/// Serves for as long as the test runs, and tells every user who it is.
+/// Serves for the duration of the test, and tells each client its user id.
 type Serve = fn(UnixListener, Callers, Receiver<u32>) -> Infallible;
 
 fn with_threads(listener: UnixListener, callers: Callers, users: Receiver<u32>) -> Infallible {
@@ -54,7 +54,7 @@ fn with_tasks(listener: UnixListener, callers: Callers, users: Receiver<u32>) ->
 struct Server {
     _folder: TempDir,
     socket: PathBuf,
-    /// Whose the next connection is.
+    /// The user of the next connection.
     users: Sender<u32>,
 }
 
@@ -76,7 +76,7 @@ impl Server {
         client
     }
 
-    /// A connection of `uid` that is served; `None` if it is turned away.
+    /// A connection of `uid`; `None` if it is refused.
     fn served(&self, uid: u32) -> Option<Client<UnixStream>> {
         let mut client = self.connect(uid);
         match client.call("who", Map::new()) {
@@ -95,7 +95,7 @@ impl Server {
     }
 }
 
-/// Ends a connection, and sees that the server has ended it too.
+/// Closes a connection, and waits until the server has closed it too.
 fn leave(client: &Client<UnixStream>) {
     let mut stream = client.stream();
     stream.shutdown(Shutdown::Write).unwrap();
@@ -106,19 +106,19 @@ fn leave(client: &Client<UnixStream>) {
 fn nobody_keeps_the_others_out() {
     for serve in [with_threads as Serve, with_tasks] {
         let server = Server::start(serve, "901=who;902=who;903=who");
-        // Below its bound a user is served, as often as it comes.
+        // Below its limit a user can connect any number of times.
         for _ in 0..10 {
             leave(&server.served(901).unwrap());
         }
         let mut greedy = server.all(901);
         assert_eq!(greedy.len(), LIMITS.of_one);
-        // One that says nothing has a place as well.
+        // A silent connection is admitted as well.
         let mut silent = server.connect(902);
         let other = server.served(902).unwrap();
         assert!(server.served(902).is_none() && server.served(903).is_none());
         let operators = server.all(PID_1);
         assert_eq!(operators.len(), LIMITS.for_operators);
-        // Nobody is thrown out for another, and who leaves makes room.
+        // No connection is dropped for another, and a closed one makes room.
         for client in greedy.iter_mut().chain([&mut silent]) {
             client.call("who", Map::new()).unwrap();
         }
@@ -143,7 +143,7 @@ fn only_callers_and_only_what_they_may() {
         let denied = known.call("change", Map::new()).unwrap_err();
         let CallError::Failure(denied) = denied else { panic!("{denied}") };
         assert_eq!(denied.code, FailureCode::Denied);
-        // A stranger has no place, and is told nothing.
+        // An unknown user is disconnected without an answer.
         for _ in 0..2 * LIMITS.all {
             assert!(server.served(902).is_none());
         }
@@ -152,8 +152,9 @@ fn only_callers_and_only_what_they_may() {
     }
 }
 
-/// An operator's request is PID 1's, whoever has brought it, and only who brings operators is believed: so nobody has
-/// the rights of the unit that brings them, as to have a key certified for it.
+/// An operator's request counts as PID 1's, whichever unit relays it, and only units that may impersonate
+/// operators are believed. So an operator never gets the rights of the relaying unit, such as having a key
+/// certified for it.
 #[test]
 fn whose_word_counts() {
     let key = By::Operator(octet_control::PublicKey::new([9; 32]));

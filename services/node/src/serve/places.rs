@@ -1,30 +1,30 @@
-//! Places at a service's socket: few, and nobody keeps the others out.
+//! Connection limits of a service's socket: no user can use up those of others.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::callers::Callers;
 
-/// How many clients may be connected at once; a further one is turned away.
+/// The maximum number of concurrent clients; further ones are refused.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectionLimits {
     pub all: usize,
-    /// Those of `all` that are kept for operators: for PID 1, and for units that bring them. Both may have
-    /// the rest, too, but the last, which is PID 1's.
+    /// The number of `all` reserved for operators: for PID 1, and for units that impersonate operators. Both
+    /// may use the others, too, but the last one is PID 1's.
     pub for_operators: usize,
-    /// One other user, so that a service that is taken over keeps no other out.
+    /// The maximum of any other user, so that a compromised service cannot lock out others.
     pub of_one: usize,
 }
 
-/// The places of one service.
+/// The connections of one service.
 #[derive(Debug, Clone)]
 pub struct ConnectionLimit {
-    /// How often each user is connected.
+    /// The number of connections of each user.
     taken: Arc<Mutex<HashMap<u32, usize>>>,
     limits: ConnectionLimits,
 }
 
-/// One of them, for as long as it is held.
+/// A permit for one connection; it is returned when it is dropped.
 #[derive(Debug)]
 pub struct ClientPermit {
     of: ConnectionLimit,
@@ -32,12 +32,11 @@ pub struct ClientPermit {
 }
 
 impl ConnectionLimit {
-    /// As many as `limits` say.
     pub fn new(limits: ConnectionLimits) -> Self {
         Self { taken: Arc::default(), limits }
     }
 
-    /// One for user `uid`, if it is one of the `callers` and there is room.
+    /// A permit for user `uid`, if it is one of `callers` and a limit is not reached.
     pub fn admit(&self, callers: &Callers, uid: u32) -> Option<ClientPermit> {
         let all = self.limits.all;
         match uid {
@@ -47,13 +46,13 @@ impl ConnectionLimit {
         }
     }
 
-    /// One for user `uid`, who is a caller and asks for itself, if there is room.
+    /// A permit for user `uid`, which calls for itself, if a limit is not reached.
     pub fn take(&self, uid: u32) -> Option<ClientPermit> {
         let ConnectionLimits { all, for_operators, of_one } = self.limits;
         self.take_of(uid, all.saturating_sub(for_operators), of_one)
     }
 
-    /// One for user `uid`, if it has fewer than `of_one`, and fewer than `most` are taken.
+    /// A permit for user `uid`, if it has fewer than `of_one`, and there are fewer than `most` in total.
     fn take_of(&self, uid: u32, most: usize, of_one: usize) -> Option<ClientPermit> {
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let sum: usize = taken.values().sum();
@@ -87,7 +86,7 @@ mod tests {
         let all = |uid| -> Vec<ClientPermit> {
             std::iter::from_fn(|| places.admit(&callers, uid)).take(100).collect()
         };
-        // Who is no caller has none.
+        // A user that is no caller gets none.
         assert_eq!(all(905).len(), 0);
         let (first, second) = (all(901), all(902));
         assert_eq!((first.len(), second.len(), all(903).len()), (3, 2, 0));
@@ -97,7 +96,7 @@ mod tests {
         assert_eq!(all(903).len(), 1);
         assert_eq!(all(PID_1).len(), 3);
         drop(root);
-        // Who brings operators leaves one for root.
+        // Units that impersonate operators leave one for root.
         let brought = all(904);
         assert_eq!((brought.len(), all(PID_1).len()), (4, 1));
         drop(brought);

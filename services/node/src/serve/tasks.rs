@@ -1,5 +1,5 @@
-//! A service's socket with a task for each client, all of them on one thread: for services that answer with futures. It
-//! lets in as few as [`threads`](super::threads) does, and nobody keeps the others out.
+//! A server with a task per client, all on one thread: for services that answer with futures. It has the same
+//! limits as [`threads`](super::threads).
 
 mod peer;
 
@@ -26,26 +26,26 @@ use super::places::ConnectionLimit;
 pub use super::places::ConnectionLimits;
 use super::verbs::{self, Takes, nothing};
 
-/// How many are let in, or turned away, before others are served again.
+/// The number of connections that are accepted or refused before other tasks run.
 const AT_ONCE: usize = 16;
 
-/// The pause after the kernel could not give a connection: those who leave give their descriptors back.
+/// The pause after the kernel could not accept a connection: closing clients free descriptors.
 const RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// A request of a client.
 pub type Call<'a> = verbs::Call<'a, Peer>;
 
-/// What a verb is answered with in the end.
+/// The future of a verb's answer.
 type Answered<'a> = Pin<Box<dyn Future<Output = Result<Value, Failure>> + 'a>>;
 
-/// What answers a verb of a service with the state `S`.
+/// The handler of a verb of a service with the state `S`.
 type Answer<S> = Box<dyn for<'a> Fn(&'a S, &'a mut Call<'_>) -> Answered<'a>>;
 
 /// All verbs of a service with the state `S`.
 pub type Verbs<S> = verbs::Verbs<S, Answer<S>>;
 
 impl<S: 'static> Verbs<S> {
-    /// Adds `verb`, which takes `takes`, and is answered by `answer`.
+    /// Adds `verb`, which takes `takes` and is handled by `answer`.
     #[must_use]
     pub fn with<T: 'static>(
         self,
@@ -62,7 +62,8 @@ impl<S: 'static> Verbs<S> {
         self.add(verb, args, answer)
     }
 
-    /// Adds the verbs by which `config` asks: whether what is to come is accepted, and that what is in force is read.
+    /// Adds the verbs that `config` calls: whether pending settings are accepted, and to reload the active
+    /// ones.
     #[must_use]
     pub fn with_settings(
         self,
@@ -94,11 +95,10 @@ impl<S: 'static> Verbs<S> {
     }
 }
 
-/// Serves from now on whoever connects to `listener`, as a task of this thread's: `callers` are answered by those of
-/// `verbs`, with `state`, that they may ask for. Who is not listed at all is turned away.
+/// Serves `listener` as a task of this thread: `callers` may call their permitted `verbs`, which get `state`.
+/// Users without any permitted verb are disconnected.
 ///
-/// # Errors
-/// The kernel does not say when somebody connects.
+/// # Errors The kernel cannot poll the listener.
 pub fn serve<S: 'static>(
     listener: StdListener,
     callers: Callers,
@@ -112,7 +112,7 @@ pub fn serve<S: 'static>(
     Ok(spawn_local(serve_users(listener, limits, |stream| peer_uid(stream), answers)))
 }
 
-/// The same, with another word than the kernel's on whose a connection is.
+/// The same, with another source of a connection's user than the kernel.
 pub(super) async fn serve_users<S: 'static>(
     listener: UnixListener,
     limits: ConnectionLimits,
@@ -130,14 +130,15 @@ pub(super) async fn serve_users<S: 'static>(
                     continue;
                 }
             };
-            // Whom the kernel does not name is turned away, as is who finds no room.
+            // Unknown users, and those above a limit, are disconnected.
             let Ok(uid) = user(&stream) else { continue };
             let Some(place) = places.admit(&answers.0, uid) else { continue };
             let answers = Rc::clone(&answers);
             spawn_local(async move {
                 let (callers, verbs, state) = &*answers;
                 let mut peer = Peer::new(stream);
-                // Given back before the connection ends: who sees that end finds the room.
+                // Returned before the connection closes, so that a client that sees it closed can connect
+                // again.
                 let _place = place;
                 while let Ok(Some(mut request)) = peer.next_request().await {
                     let id = request.id;

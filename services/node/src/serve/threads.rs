@@ -1,5 +1,5 @@
-//! A service's socket with a thread for each client: for services that wait while they answer, be it
-//! for a client's file, a disk or another unit. Few clients, and nobody keeps the others out.
+//! A server with a thread per client: for services that block while they answer, on a client's file, a disk or
+//! another unit. Connections are limited.
 
 use std::convert::Infallible;
 use std::io;
@@ -19,20 +19,20 @@ use super::places::ConnectionLimit;
 pub use super::places::ConnectionLimits;
 use super::verbs::{self, Takes, nothing};
 
-/// Room for the stack of one client's thread, in bytes; what is not used takes no memory.
+/// The stack size of a client's thread, in bytes; unused pages take no memory.
 const STACK: usize = 512 << 10;
 
 /// A request of a client.
 pub type Call<'a> = verbs::Call<'a, Peer>;
 
-/// What answers a verb of a service with the state `S`.
+/// The handler of a verb of a service with the state `S`.
 type Answer<S> = Box<dyn Fn(&S, &mut Call<'_>) -> Result<Value, Failure> + Send + Sync>;
 
 /// All verbs of a service with the state `S`.
 pub type Verbs<S> = verbs::Verbs<S, Answer<S>>;
 
 impl<S: 'static> Verbs<S> {
-    /// Adds `verb`, which takes `takes`, and is answered by `answer`.
+    /// Adds `verb`, which takes `takes` and is handled by `answer`.
     #[must_use]
     pub fn with<T: 'static>(
         self,
@@ -48,7 +48,8 @@ impl<S: 'static> Verbs<S> {
         self.add(verb, args, answer)
     }
 
-    /// Adds the verbs by which `config` asks: whether what is to come is accepted, and that what is in force is read.
+    /// Adds the verbs that `config` calls: whether pending settings are accepted, and to reload the active
+    /// ones.
     #[must_use]
     pub fn with_settings(
         self,
@@ -63,8 +64,8 @@ impl<S: 'static> Verbs<S> {
         )
     }
 
-    /// Adds `metrics`, by which operators are given the numbers that others collect over HTTP. `read` gives their text,
-    /// or nothing if it cannot be read.
+    /// Adds `metrics`, which returns to operators the metrics that are also served over HTTP. `read` gives
+    /// their text, or `None` if they cannot be read.
     #[cfg(feature = "metrics")]
     #[must_use]
     pub fn with_metrics(self, read: impl Fn(&S) -> Option<String> + Send + Sync + 'static) -> Self {
@@ -84,8 +85,8 @@ impl<S: 'static> Verbs<S> {
 
     /// The answer to `request` of `peer`, a process of user `uid`.
     ///
-    /// # Errors
-    /// There is no such verb, it takes other arguments, or it was refused or failed: that is the answer.
+    /// # Errors The verb is unknown, its arguments are invalid, or it was refused or failed; the failure is the
+    /// answer.
     pub fn answer(
         &self,
         state: &S,
@@ -98,8 +99,8 @@ impl<S: 'static> Verbs<S> {
     }
 }
 
-/// Serves whoever connects to `listener`, for ever: `callers` are answered by those of `verbs`, with `state`, that they
-/// may ask for. Who is not listed at all is turned away.
+/// Serves `listener` forever: `callers` may call their permitted `verbs`, which get `state`. Users without any
+/// permitted verb are disconnected.
 pub fn serve<S: Send + Sync + 'static>(
     listener: &UnixListener,
     callers: &Callers,
@@ -111,7 +112,7 @@ pub fn serve<S: Send + Sync + 'static>(
     serve_users(listener, limits, |stream| peer_uid(stream), answers)
 }
 
-/// The same, with another word than the kernel's on whose a connection is.
+/// The same, with another source of a connection's user than the kernel.
 pub(super) fn serve_users<S: Send + Sync + 'static>(
     listener: &UnixListener,
     limits: ConnectionLimits,
@@ -124,14 +125,14 @@ pub(super) fn serve_users<S: Send + Sync + 'static>(
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             other => other?,
         };
-        // Whom the kernel does not name is turned away, as is who finds no room.
+        // Unknown users, and those above a limit, are disconnected.
         let Ok(uid) = user(&stream) else { continue };
         let Some(place) = places.admit(&shared.0, uid) else { continue };
         let shared = shared.clone();
         let serve = move || {
             let (callers, verbs, state) = &*shared;
             let mut peer = Peer::new(stream);
-            // Given back before the connection ends: who sees that end finds the room.
+            // Returned before the connection closes, so that a client that sees it closed can connect again.
             let _place = place;
             while let Ok(Some(mut request)) = peer.next_request() {
                 let id = request.id;
@@ -144,7 +145,7 @@ pub(super) fn serve_users<S: Send + Sync + 'static>(
                 }
             }
         };
-        // Without room for a thread the client is turned away, and may try again.
+        // If no thread can be started, the client is disconnected and may retry.
         let _ = std::thread::Builder::new().stack_size(STACK).spawn(serve);
     }
 }

@@ -1,21 +1,22 @@
-//! A service's verbs, each with what answers it, and the arguments of both.
+//! A service's verbs, with their handlers and typed arguments.
 //!
-//! What a verb takes is said once: `describe` lists it, a request is checked against it, and the answer is given it
-//! with its types. How it is answered is the server's: by a function that may wait ([`threads`](super::threads)), or by
-//! a future (`tasks`).
+//! The arguments of a verb are declared once: `describe` lists them, requests are validated against them, and
+//! the handler receives them typed. The kind of handler depends on the server: a blocking function
+//! ([`threads`](super::threads)) or a future (`tasks`).
 
 use octet_control::file::FileArg;
 use octet_control::{
     Arg, ArgKind, Arguments, By, DESCRIBE, Failure, Permission, Request, Signed, Verb,
 };
 
-/// How arguments are read that were checked.
+/// Converts validated arguments to their types.
 pub(super) type ParseArgs<T> = Box<dyn Fn(&Arguments) -> Result<T, Failure> + Send + Sync>;
 
-/// The number that is to be signed next.
+/// The next sequence number to sign.
 type Next<S> = Box<dyn Fn(&S) -> u64 + Send + Sync>;
 
-/// All verbs of a service with the state `S`, each answered by an `A`; `describe`, which lists them, is among them.
+/// All verbs of a service with the state `S`, each with a handler `A`; `describe`, which lists them, is
+/// included.
 pub struct Verbs<S, A> {
     all: Vec<Entry<S, A>>,
 }
@@ -23,31 +24,30 @@ pub struct Verbs<S, A> {
 struct Entry<S, A> {
     verb: Verb,
     signed: Option<Next<S>>,
-    /// `describe` has none.
+    /// `None` for `describe`.
     answer: Option<A>,
 }
 
-/// A request of a client `P`, whose arguments fit its verb.
+/// A request of a client `P` with valid arguments.
 pub struct Call<'a, P> {
     pub peer: &'a mut P,
-    /// Whose process asks: PID 1's user for operators.
+    /// The effective caller: PID 1's user for operators.
     pub uid: u32,
     pub id: u64,
     pub verb: String,
-    /// All that was given with it.
     pub args: Arguments,
-    /// For whom it is asked.
+    /// The operator, if it is an operator's request.
     pub by: Option<By>,
 }
 
-/// What a verb takes, and as what.
+/// The arguments of a verb, with their types.
 pub struct Takes<T> {
     pub(super) args: Vec<Arg>,
     pub(super) read: ParseArgs<T>,
 }
 
 impl<S, A> Default for Verbs<S, A> {
-    /// `describe` alone.
+    /// Only `describe`.
     fn default() -> Self {
         let verb =
             Verb::new(DESCRIBE, Permission::Read, "Lists these verbs, for programs").internal();
@@ -56,14 +56,15 @@ impl<S, A> Default for Verbs<S, A> {
 }
 
 impl<S, A> Verbs<S, A> {
-    /// Adds `verb`, which takes `args`, and is answered by `answer`.
+    /// Adds `verb`, which takes `args` and has the handler `answer`.
     pub(super) fn add(mut self, mut verb: Verb, args: Vec<Arg>, answer: A) -> Self {
         verb.args.extend(args);
         self.all.push(Entry { verb, signed: None, answer: Some(answer) });
         self
     }
 
-    /// Has calls of the verb that was added last signed by whoever has a key, with the number that `next` gives.
+    /// Marks calls of the last added verb as signed by their caller, with the sequence number that `next`
+    /// gives.
     #[must_use]
     pub fn signed(mut self, next: impl Fn(&S) -> u64 + Send + Sync + 'static) -> Self {
         if let Some(last) = self.all.last_mut() {
@@ -73,7 +74,7 @@ impl<S, A> Verbs<S, A> {
         self
     }
 
-    /// What `describe` lists.
+    /// The list for `describe`.
     pub fn list(&self, state: &S) -> Vec<Verb> {
         let described = |entry: &Entry<S, A>| {
             let sequence = entry.signed.as_ref().map(|next| next(state));
@@ -83,10 +84,10 @@ impl<S, A> Verbs<S, A> {
         self.all.iter().map(described).collect()
     }
 
-    /// `request` of `peer`, a process of user `uid`, as a call, and what answers it: nothing, if it asks for the list.
+    /// Validates `request` of `peer`, a process of user `uid`. Returns the call and its handler, which is
+    /// `None` for `describe`.
     ///
-    /// # Errors
-    /// There is no such verb, or it takes other arguments.
+    /// # Errors The verb is unknown, or its arguments are invalid.
     pub(super) fn call<'a, P>(
         &self,
         peer: &'a mut P,
@@ -113,7 +114,7 @@ impl<T: 'static> Takes<T> {
         Self { args: vec![arg], read: Box::new(move |args| Ok(read(args))) }
     }
 
-    /// This, and then `next`.
+    /// These arguments, followed by `next`.
     #[must_use]
     pub fn and<U: 'static>(self, next: Takes<U>) -> Takes<(T, U)> {
         let (first, second) = (self.read, next.read);
@@ -121,7 +122,7 @@ impl<T: 'static> Takes<T> {
         Takes { args, read: Box::new(move |args| Ok((first(args)?, second(args)?))) }
     }
 
-    /// As what `parse` makes of it; what it refuses is the answer.
+    /// Converts the arguments with `parse`; its failure is the answer.
     #[must_use]
     pub fn parse<U>(
         self,
@@ -136,41 +137,41 @@ pub fn nothing() -> Takes<()> {
     Takes { args: vec![], read: Box::new(|_| Ok(())) }
 }
 
-/// A text that must be given; on a command line in its place.
+/// A required text; positional on a command line.
 pub fn text(name: &'static str, help: &str) -> Takes<String> {
     let read = move |args: &Arguments| args.text(name).unwrap_or_default().to_owned();
     Takes::one(name, ArgKind::Text, true, help, read)
 }
 
-/// A text that may be given; on a command line in its place.
+/// An optional text; positional on a command line.
 pub fn optional_text(name: &'static str, help: &str) -> Takes<Option<String>> {
     let read = move |args: &Arguments| args.text(name).map(str::to_owned);
     Takes::one(name, ArgKind::Text, false, help, read)
 }
 
-/// A text that may be given; on a command line `--name VALUE`.
+/// An optional text; `--name VALUE` on a command line.
 pub fn option(name: &'static str, help: &str) -> Takes<Option<String>> {
     let read = move |args: &Arguments| args.text(name).map(str::to_owned);
     Takes::one(name, ArgKind::Option, false, help, read)
 }
 
-/// A whole number that must be given; on a command line `--name N`.
+/// A required integer; `--name N` on a command line.
 pub fn integer(name: &'static str, help: &str) -> Takes<u64> {
     let read = move |args: &Arguments| args.integer(name).unwrap_or_default();
     Takes::one(name, ArgKind::Integer, true, help, read)
 }
 
-/// A whole number that may be given; on a command line `--name N`.
+/// An optional integer; `--name N` on a command line.
 pub fn optional_integer(name: &'static str, help: &str) -> Takes<Option<u64>> {
     Takes::one(name, ArgKind::Integer, false, help, move |args| args.integer(name))
 }
 
-/// Yes or no; on a command line `--name`.
+/// A flag; `--name` on a command line.
 pub fn flag(name: &'static str, help: &str) -> Takes<bool> {
     Takes::one(name, ArgKind::Flag, false, help, move |args| args.flag(name))
 }
 
-/// A file that must be given; its content is read from the [`Call`]'s peer. On a command line its path, in its place.
+/// A required file, whose content is read from the [`Call`]'s peer. On a command line its path, positional.
 pub fn file(name: &'static str, help: &str) -> Takes<FileArg> {
     let none = FileArg { size: None, sha256: None };
     let read = move |args: &Arguments| args.file(name).unwrap_or_else(|| none.clone());

@@ -1,4 +1,4 @@
-//! What `appliance.toml` says of the box: the sections that a plan is made of.
+//! The sections of `appliance.toml` that describe the box, from which the network plan is made.
 
 use std::path::Path;
 
@@ -11,10 +11,9 @@ use serde_json::Value;
 
 use super::{SettingsError, Which, section_in};
 
-/// The box that this node is of, if it is of one. All of this is from the socket of `config` in the folder `sockets`.
+/// The box that this node is part of, if any, from the socket of `config` in the folder `sockets`.
 ///
-/// # Errors
-/// `config` does not answer, or the service may not read it.
+/// # Errors `config` does not answer, or the service may not read it.
 pub fn cluster(sockets: &Path, which: Which) -> Result<Option<Cluster>, Failure> {
     optional(sockets, "cluster", which)
 }
@@ -23,7 +22,7 @@ pub fn boards(sockets: &Path, which: Which) -> Result<Vec<Board>, Failure> {
     Ok(optional(sockets, "board", which)?.unwrap_or_default())
 }
 
-/// What all sections say of the box `cluster`, and what their lines come to in an image with `units`.
+/// All sections of the box `cluster`, with the rules resolved for an image with `units`.
 pub fn segments(
     sockets: &Path,
     which: Which,
@@ -45,7 +44,7 @@ pub fn segments(
     Ok((settings, segments))
 }
 
-/// A section that may not be there.
+/// An optional section.
 pub fn optional<T: DeserializeOwned>(
     sockets: &Path,
     name: &str,
@@ -54,7 +53,7 @@ pub fn optional<T: DeserializeOwned>(
     let value: Value = section_in(sockets, name, which)?;
     match value {
         Value::Null => Ok(None),
-        // What an image without `config` says of a section that it does not have.
+        // An image without `config` answers with an empty section for one that is missing.
         Value::Object(empty) if empty.is_empty() && name != "lan" => Ok(None),
         value => serde_json::from_value(value)
             .map(Some)

@@ -1,4 +1,4 @@
-//! A thread that keeps a service's key certified: it waits for `identity`, so that nobody else has to.
+//! A thread that keeps a service's key certified, so that the service does not block on `identity`.
 
 use std::path::PathBuf;
 use std::thread::{Builder, sleep};
@@ -6,27 +6,27 @@ use std::time::Duration;
 
 use super::{Certified, SubKey};
 
-/// Room for the thread's stack, in bytes.
+/// The thread's stack size, in bytes.
 const STACK: usize = 128 << 10;
 
-/// The pause before `identity` is asked again: about as long as it takes to be started again.
+/// The pause before `identity` is called again: about the time of its restart.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
 
 const MAX: Duration = Duration::from_secs(5);
 
-/// What is known of the key.
+/// The state of the key.
 #[derive(Debug)]
 pub enum KeyUpdate {
-    /// It is certified: from before, or anew.
+    /// It is certified, by a stored or a new certificate.
     Certified(Box<Certified>),
-    /// It is not, for this reason; another try follows.
+    /// It is not certified for this reason; another attempt follows.
     Not(String),
 }
 
-/// Keeps the key in `folder` certified by `identity`, which listens at `socket`, and says so to `tell`.
+/// Keeps the key in `folder` certified by `identity`, which listens at `socket`, and reports its state to
+/// `tell`.
 ///
-/// # Errors
-/// There are no threads to be had.
+/// # Errors No thread can be started.
 pub fn keep(
     folder: Option<PathBuf>,
     socket: PathBuf,

@@ -1,4 +1,4 @@
-//! The server: one client may change slots at a time, and others may ask meanwhile.
+//! The server: one client may change slots at a time, while others can call read-only verbs.
 
 mod sent;
 mod verbs;
@@ -13,10 +13,10 @@ use octet_node::serve::threads::{self, ConnectionLimits};
 
 pub use work::SharedState;
 
-/// Almost all that ask are operators.
+/// Almost all clients are operators.
 const LIMITS: ConnectionLimits = ConnectionLimits { all: 8, for_operators: 4, of_one: 2 };
 
-/// Serves whoever connects to `listener`, for ever.
+/// Serves `listener` forever.
 pub fn serve(
     listener: &UnixListener,
     work: SharedState,

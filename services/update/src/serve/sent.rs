@@ -1,15 +1,15 @@
-//! The bundle as a client sends it, part by part as it is asked for.
+//! The bundle as a client uploads it, part by part on request.
 
 use octet_node::Peer;
 use octet_node::control::Failure;
 
 use crate::source::BundleReader;
 
-/// A file that is an argument of one request.
+/// The file that is an argument of a request.
 pub struct SentFile<'a> {
     pub peer: &'a mut Peer,
     pub id: u64,
-    /// Its length in bytes, if that is known.
+    /// The length in bytes, if known.
     pub size: Option<u64>,
 }
 

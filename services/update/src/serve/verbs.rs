@@ -1,4 +1,4 @@
-//! What update can be asked, and what it answers.
+//! The verbs of this unit.
 
 use std::path::Path;
 
@@ -69,7 +69,7 @@ pub fn verbs() -> Verbs<SharedState> {
             optional_text("name", "A component, for example busybox"),
             |_, _, name| licenses::show(Path::new(LICENSES), name.as_deref()),
         )
-        // Each update is held against what is in force then: all there is to do is to read it.
+        // Each update is verified with the active settings, so applying them only means reading them.
         .with_settings(
             |_| Ok(next_section::<Trust>("trust").map(drop)?),
             |_| Ok(section::<Trust>("trust").map(drop)?),

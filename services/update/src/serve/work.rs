@@ -1,4 +1,4 @@
-//! What is done on behalf of clients: one at a time, on the partition that PID 1 names.
+//! Work for clients, serialised, on the partition that PID 1 reports.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
@@ -21,15 +21,15 @@ use crate::source::BundleReader;
 #[derive(Debug)]
 pub struct SharedState {
     floor: Floor,
-    /// There while an update is being written: after a start it tells of one that was cut off.
+    /// The marker file during an installation: after a restart it indicates an interrupted one.
     mark: Option<PathBuf>,
-    /// Held by whoever has the partition mounted.
+    /// Held while the partition is mounted.
     partition: Mutex<()>,
     doing: Mutex<Option<SlotName>>,
 }
 
 impl SharedState {
-    /// With what is remembered in `folder`, if there is one.
+    /// The state in `folder`, if there is one.
     pub fn new(folder: Option<PathBuf>) -> Self {
         let mark = folder.as_ref().map(|folder| folder.join("installing"));
         let (partition, doing) = (Mutex::default(), Mutex::default());
@@ -41,7 +41,7 @@ impl SharedState {
         self.doing.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// What is there, and the floor; without what is there while an update is being written.
+    /// The slots and the floor; without the slots during an installation.
     pub fn status(&self) -> Result<(RunningSlot, Option<EspContents>, u64), Failure> {
         let running = ask()?;
         let Ok(_held) = self.hold() else { return Ok((running, None, 0)) };
@@ -51,7 +51,7 @@ impl SharedState {
         Ok((running, Some(present), floor))
     }
 
-    /// Installs what `source` offers.
+    /// Installs the update from `source`.
     pub fn install(
         &self,
         source: &mut impl BundleReader,
@@ -80,7 +80,7 @@ impl SharedState {
         result.map(|counts| (offer.manifest, counts))
     }
 
-    /// Has the next start take the slot before.
+    /// Makes the next boot use the previous slot.
     pub fn rollback(&self) -> Result<SlotName, Failure> {
         let _held = self.hold()?;
         let (running, mut esp) = self.change()?;
@@ -91,7 +91,7 @@ impl SharedState {
         Ok(slot)
     }
 
-    /// Removes what an update has left that was cut off, if one was.
+    /// Removes the remains of an interrupted installation, if there was one.
     pub fn tidy_up(&self) -> Result<(), Failure> {
         if !self.mark.as_ref().is_some_and(|mark| mark.exists()) {
             return Ok(());
@@ -115,7 +115,7 @@ impl SharedState {
         }
     }
 
-    /// The partition, to be changed; not while PID 1 is about to.
+    /// Mounts the partition for changes, unless PID 1 is about to change it.
     fn change(&self) -> Result<(RunningSlot, UpdateEsp), Failure> {
         let running = ask()?;
         if running.slot.is_none() {
@@ -128,7 +128,7 @@ impl SharedState {
         Ok((running, esp))
     }
 
-    /// The floor, which slots that are there may have raised.
+    /// The floor, which present slots may have raised.
     fn floor(&self, present: &EspContents) -> Result<u64, Failure> {
         let kept = self.floor.read().map_err(failed("the floor"))?;
         Ok(kept.max(present.floor()))

@@ -1,4 +1,4 @@
-//! What a coordinator learns from maps that boards have kept.
+//! Recovery from maps that boards have kept.
 
 use super::*;
 use crate::book::learn::MAX_AHEAD;
@@ -10,7 +10,7 @@ fn a_new_coordinator_takes_over_what_the_old_one_had() {
     old.book.revoke(4).unwrap();
     old.book.version.sequence += 1;
     let late = old.coordinator.sign(old.book.map(&old.rules));
-    // None has joined here yet; under `approve` and `pinned` none would be.
+    // No board has joined yet; under `approve` and `pinned` none would be accepted.
     let mut new = World { coordinator: Node::new(), rules: rules("approve", &[]), ..old };
     new.book = NumberRegistry::new(new.coordinator.public(), 0);
     let stranger = NotLearned::Strange(early.map().coordinator);
@@ -23,14 +23,14 @@ fn a_new_coordinator_takes_over_what_the_old_one_had() {
     );
     new.learn(&early, 2).unwrap();
     assert_eq!(new.seats(), [(1, 1), (2, 2), (3, 3), (4, 4)]);
-    // A later map is the truth about it, in whatever order they come.
+    // The latest map wins, in any order.
     new.learn(&late, 2).unwrap();
     assert_eq!(new.seats(), [(1, 1), (2, 2), (3, 3)]);
     assert_eq!(new.join(4, 4), Err(JoinRefusal::Revoked));
     assert_eq!(new.learn(&early, 2), Err(NotLearned::Old));
     assert_eq!(new.join(2, 2), Ok(JoinDecision::Welcome));
     assert_eq!(new.book.map(&new.rules).version.epoch, 2);
-    // What an owner has said since then stays.
+    // An owner's later decisions stay.
     assert_eq!(new.join(1, 5), Err(JoinRefusal::Another { number: 1, known: new.key(1) }));
 }
 
@@ -65,7 +65,7 @@ fn a_coordinator_whose_disk_was_put_back_learns_of_what_it_has_forgotten() {
     assert_eq!(world.learn(&newer, 2), Err(NotLearned::Old));
 }
 
-/// After its disk was put back a coordinator makes as many maps as there were, before it hears of those.
+/// After a restore, the coordinator makes as many maps as it had before, and then sees the old ones.
 #[test]
 fn a_map_of_the_same_number_is_learned_from() {
     let mut world = World::whole();
@@ -89,13 +89,13 @@ fn a_map_of_the_same_number_is_learned_from() {
     }
     world.learn(&lost, 3).unwrap();
     assert!(world.book.version > lost.map().version, "a newer one than both is made");
-    // Who was revoked is; what was said by hand since then stays.
+    // Revoked keys stay revoked; later decisions of the owner stay.
     assert_eq!(world.seats(), [(2, 5), (3, 3), (4, 4)]);
     assert_eq!(world.join(1, 1), Err(JoinRefusal::Revoked));
     assert_eq!(world.learn(&lost, 3), Err(NotLearned::Old));
 }
 
-/// A map by which `coordinator` revokes board 1, and which its key number `key_epoch` has signed.
+/// A map in which `coordinator` revokes board 1, signed by its key with epoch `key_epoch`.
 fn forged(world: &World, coordinator: &Node, version: MapVersion, key_epoch: u64) -> SignedMap {
     let mut map = world.book.map(&world.rules);
     (map.coordinator, map.version, map.revoked) =
@@ -107,7 +107,7 @@ fn forged(world: &World, coordinator: &Node, version: MapVersion, key_epoch: u64
     SignedMap::sign(map, coordinator.certificate("cluster", key_epoch), &coordinator.key).unwrap()
 }
 
-/// Boards 1 to 4 at a coordinator that has its key number 2.
+/// Boards 1 to 4 at a coordinator with its second key.
 fn with_a_newer_key() -> World {
     let mut world = World::whole();
     world.book.say_own(vec![world.coordinator.certificate("cluster", 2)], true);
@@ -128,12 +128,12 @@ fn a_replaced_key_of_the_coordinator_says_nothing() {
     };
     let replaced = Err(NotLearned::Replaced { shown: 1, seen: 2 });
     assert_eq!(show(&mut world, 1, 11), replaced);
-    // Nor one with the key that counts, to a number after which there are no more.
+    // Even with a valid key, a map cannot exhaust the numbers.
     for shown in [11 + MAX_AHEAD, u64::MAX] {
         let far = Err(NotLearned::TooFarAhead { shown, known: 10 });
         assert_eq!(show(&mut world, 2, shown), far);
     }
-    // A newer key than is known here is that of a coordinator whose disk was put back; it is seen from then on.
+    // A newer key belongs to a coordinator whose disk was restored; it counts as seen from then on.
     assert_eq!(show(&mut world, 3, 10 + MAX_AHEAD), Ok(()));
     assert_eq!(world.seats(), [(2, 2), (3, 3), (4, 4)]);
     let signed =
@@ -149,19 +149,19 @@ fn who_shows_a_map_is_named_in_it() {
     let before = lost.clone();
     let candidate = |board: usize| world.boards[board - 1].candidate(None);
     let mut show = |number, candidate: &Candidate| lost.learn(&map, number, candidate, NOW);
-    // A stranger, one at another's port, and a copy of the coordinator's disk.
+    // An unknown node, a board at another's port, and a copy of the coordinator's disk.
     assert_eq!(show(1, &candidate(5)), Err(NotLearned::NotNamed(1)));
     assert_eq!(show(2, &candidate(1)), Err(NotLearned::NotNamed(2)));
     assert_eq!(show(5, &candidate(1)), Err(NotLearned::NotNamed(5)));
     assert_eq!(show(0, &world.coordinator.candidate(None)), Err(NotLearned::NotNamed(0)));
-    // One who has a key that it had before.
+    // A board with an outdated key.
     let old = Candidate { key_epoch: 1, ..candidate(1) };
     let refused = JoinRefusal::Replayed { shown: 1, seen: 2 };
     assert_eq!(show(1, &old), Err(NotLearned::Shower(refused)));
-    // A board of a coordinator that has no boards any more.
+    // A board of a coordinator that has lost all boards.
     assert_eq!(show(1, &candidate(1)), Ok(()));
     assert_eq!((before.enrolled(3), lost.enrolled(3).unwrap().node), (None, world.key(3)));
-    // And none that was revoked.
+    // A revoked board.
     lost.revoke(1).unwrap();
     let revoked = NotLearned::Shower(JoinRefusal::Revoked);
     let mut next = map.map().clone();
@@ -171,7 +171,7 @@ fn who_shows_a_map_is_named_in_it() {
     assert_eq!(lost.learn(&next.unwrap(), 1, &candidate(1), NOW), Err(revoked));
 }
 
-/// What an appointed coordinator is shown by boards of the one before.
+/// Maps that an appointed coordinator receives from boards of the previous one.
 #[test]
 fn a_replaced_key_of_the_coordinator_before_says_nothing() {
     let old = with_a_newer_key();
@@ -185,13 +185,13 @@ fn a_replaced_key_of_the_coordinator_before_says_nothing() {
     new.book = NumberRegistry { coordinator: new.coordinator.public(), learned: None, ..boards };
     let statement = new.appoint(5, Some(before.public()));
     new.by_hand(|book, hand| book.adopt(statement, hand)).unwrap();
-    // It was never of the epoch in which it is replaced; nor has it made so many maps.
+    // The old coordinator never had the epoch of its replacement, nor made so many maps.
     for epoch in [5, u64::MAX] {
         assert_eq!(show(&mut new, 2, epoch, 1), Err(NotLearned::OtherEpoch(epoch)));
     }
     let far = NotLearned::TooFarAhead { shown: u64::MAX, known: 0 };
     assert_eq!(show(&mut new, 2, 4, u64::MAX), Err(far));
-    // The thief comes first; who shows what the coordinator before has said last is believed all the same.
+    // The thief connects first; a later genuine map is still accepted.
     assert_eq!(show(&mut new, 1, 4, 1 << 30), Ok(()));
     assert_eq!(show(&mut new, 2, 4, 10), Ok(()));
     assert_eq!(show(&mut new, 1, 4, 1 << 31), Err(NotLearned::Replaced { shown: 1, seen: 2 }));

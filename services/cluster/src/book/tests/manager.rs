@@ -1,8 +1,8 @@
-//! A coordinator that is one of the boards.
+//! A coordinator that is a board.
 
 use super::*;
 
-/// Whose coordinator is board 2.
+/// A world whose coordinator is board 2.
 fn managed() -> World {
     let mut world = World::new("first-use");
     world.book = NumberRegistry::new(world.coordinator.public(), 2);
@@ -49,7 +49,7 @@ fn it_is_drained_like_another() {
     let drained = world.by_hand(|book, hand| book.drain(2, true, hand));
     assert_eq!(drained, Ok(own));
     assert_eq!(nodes(&world.book, &world.rules), [(2, own, true)]);
-    // A book that was lost learns it again from the map.
+    // A lost registry recovers it from the map.
     world.book.version.sequence = 7;
     let map = world.coordinator.sign(world.book.map(&world.rules));
     let mut restored = NumberRegistry::new(own, 2);
@@ -59,7 +59,7 @@ fn it_is_drained_like_another() {
     assert_eq!(nodes(&world.book, &world.rules), [(2, own, false)]);
 }
 
-/// Another manager takes over: the old one is a board from then on, and what is drained stays so.
+/// If another manager takes over, the old one becomes a board, and drained boards stay drained.
 #[test]
 fn the_one_before_is_a_board() {
     let mut world = managed();
@@ -76,11 +76,11 @@ fn the_one_before_is_a_board() {
     next.book = NumberRegistry::new(own, 3);
     let statement = next.appoint(2, Some(old));
     next.by_hand(|book, hand| book.adopt(statement, hand)).unwrap();
-    // It shows its own map, as any board does.
+    // It presents its own map, like any board.
     let before = world.coordinator.candidate(Some(2));
     next.book.learn(&map, 2, &before, NOW).unwrap();
     assert_eq!(nodes(&next.book, &next.rules), [(2, old, true), (3, own, true)]);
-    // And the router takes over from that one.
+    // The router takes over from the manager.
     next.book.version.sequence = 1;
     let map = next.coordinator.sign(next.book.map(&next.rules));
     let mut last = World { owner: next.owner, ..World::new("first-use") };
@@ -92,7 +92,7 @@ fn the_one_before_is_a_board() {
     assert_eq!(nodes(&last.book, &last.rules), all);
 }
 
-/// It is plugged into another port: who was there is no board any more, and may come elsewhere.
+/// The coordinator is plugged into another port: the board there is removed, and may join elsewhere.
 #[test]
 fn it_moves() {
     let mut world = managed();
@@ -102,7 +102,7 @@ fn it_moves() {
     world.book.be_at(1);
     assert_eq!(nodes(&world.book, &world.rules), [(1, world.coordinator.public(), true)]);
     assert_eq!(world.join(2, 1), Ok(JoinDecision::Welcome));
-    // The same place again changes nothing.
+    // The same number again changes nothing.
     let before = world.book.clone();
     world.book.be_at(1);
     assert_eq!(world.book, before);

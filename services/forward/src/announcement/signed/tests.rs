@@ -114,7 +114,7 @@ fn what_cannot_be_is_not_said() {
 }
 
 proptest! {
-    /// What is taken for an announcement has this encoding and no other.
+    /// Each accepted announcement re-encodes to the same bytes.
     #[test]
     fn one_encoding(
         head in prop::collection::vec(any::<u8>(), 54), flags in 0u8..6,

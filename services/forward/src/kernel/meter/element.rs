@@ -1,5 +1,5 @@
-//! Changes of elements, told to the kernel itself (linux/netfilter/nfnetlink.h and nf_tables.h): a run of nft takes
-//! longer than all else that a node does for a path that is set up.
+//! Changes of set elements over netlink (linux/netfilter/nfnetlink.h and nf_tables.h): running nft would take
+//! longer than the rest of a path set-up.
 
 use std::io;
 
@@ -19,10 +19,10 @@ use rtnetlink::sys::{Socket, SocketAddr};
 
 use super::{Count, NAME};
 
-/// What tells an element from all others of its set: a device, and the first four bytes of a packet with a label.
+/// The key of an element: the device, and the first four bytes of a labelled packet.
 pub type ElementKey = [u8; 8];
 
-/// `NFNL_SUBSYS_NFTABLES`: whose transaction it is.
+/// `NFNL_SUBSYS_NFTABLES`: the subsystem of the transaction.
 const NFTABLES: u16 = 10;
 
 /// `NFTA_COUNTER_BYTES` and `NFTA_COUNTER_PACKETS`.
@@ -36,36 +36,36 @@ const LIMIT_BURST: u16 = 3;
 const LIMIT_TYPE: u16 = 4;
 const LIMIT_FLAGS: u16 = 5;
 
-/// In so many seconds.
+/// The rate's unit of time, in seconds.
 const UNIT: u64 = 1;
 
-/// `NFT_LIMIT_PKT_BYTES`, and `NFT_LIMIT_F_INV`: what is above it is found.
+/// `NFT_LIMIT_PKT_BYTES`, and `NFT_LIMIT_F_INV`: packets above the rate match.
 const BYTES: u32 = 1;
 const OVER: u32 = 1;
 
 /// A change of one element.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ElementChange {
-    /// It is there, with this statement; nothing happens if it was there already.
+    /// Add the element with this statement; an existing element is left alone.
     Add {
         set: &'static str,
         key: ElementKey,
-        /// What it does besides being there; otherwise what the set says.
+        /// The element's statement; `None` for the set's default.
         statement: Option<ElementRule>,
     },
-    /// It is there no more. It has to be there.
+    /// Remove the element. It must exist.
     Remove { set: &'static str, key: ElementKey },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ElementRule {
-    /// It counts, beginning with this.
+    /// A counter with this initial value.
     Counter(Count),
-    /// It is found by what comes above this.
+    /// Matches packets above this rate.
     Limit {
-        /// Bytes in a second.
+        /// Bytes per second.
         rate: u64,
-        /// Bytes that may come at once besides.
+        /// The burst, in bytes.
         burst: u32,
     },
 }
@@ -122,13 +122,13 @@ fn element(
     }
 }
 
-/// A transaction, as one datagram.
+/// A transaction as one datagram.
 fn transaction(changes: &[ElementChange]) -> Vec<u8> {
     let edge = |it: ControlMessage| message(NetfilterProtoFamily::Unspec, NFTABLES, it.into());
     let change = |it: &ElementChange| message(NetfilterProtoFamily::NetDev, 0, it.message().into());
     let mut messages = vec![edge(ControlMessage::BatchBegin)];
     messages.extend(changes.iter().map(change));
-    // What is wrong is always told; that nothing is, of this one only.
+    // Errors are always reported; success is acknowledged for the last message only.
     if let Some(last) = messages.last_mut() {
         last.header.flags |= NLM_F_ACK;
     }
@@ -155,15 +155,14 @@ fn message(
     message
 }
 
-/// Makes these changes: all, or none.
+/// Applies the changes atomically.
 ///
-/// # Errors
-/// The kernel refuses one of them, or has no such table.
+/// # Errors The kernel refuses a change, or the table does not exist.
 pub fn commit(changes: &[ElementChange]) -> io::Result<()> {
     let mut socket = Socket::new(NETLINK_NETFILTER)?;
     socket.bind_auto()?;
     socket.send_to(&transaction(changes), &SocketAddr::new(0, 0), 0)?;
-    // It is done by now, or refused: no answer is still to come.
+    // The transaction is complete by now: no further answer follows.
     socket.set_non_blocking(true)?;
     let mut is_done = false;
     loop {
@@ -190,9 +189,8 @@ mod tests {
 
     const KEY: ElementKey = [7, 0, 0, 0, 0x00, 0x06, 0x41, 0x00];
 
-    /// As `nft --debug=mnl` (1.0.6) shows what it sends for the same changes, but for two attributes: that of an
-    /// element's only expression, for which the kernel takes the list of several too, and the number of the set
-    /// besides its name.
+    /// The messages equal those of `nft --debug=mnl` (1.0.6), except for two attributes: a single expression,
+    /// for which the kernel accepts a list as well, and the set's number beside its name.
     #[test]
     fn as_nft_says_it() {
         let nested = |kind: u16, inner: &[u8]| attribute(kind | 0x8000, inner);
@@ -229,14 +227,14 @@ mod tests {
             said(0xa0c, 1, 1, [5, 0, 0, 0], &of("labels\0", &counter)),
             said(0xa0c, 1, 2, [5, 0, 0, 0], &of("rates\0", &limit)),
             said(0xa0c, 1, 3, [5, 0, 0, 0], &of("labels\0", &[])),
-            // The last one is acknowledged (`NLM_F_ACK`).
+            // The last message is acknowledged (`NLM_F_ACK`).
             said(0xa0e, 5, 4, [5, 0, 0, 0], &of("labels\0", &[])),
             said(0x11, 1, 5, [0, 0, 0, 10], &[]),
         ];
         assert_eq!(transaction(&changes), expected.concat());
     }
 
-    /// What Linux has room for in one datagram, unless somebody changes it.
+    /// Linux's default limit of one datagram.
     const ROOM: usize = 212_992;
 
     #[test]

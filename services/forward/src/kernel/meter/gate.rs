@@ -1,22 +1,22 @@
-//! What may come, how much of it, and what is counted: as changes of the sets' elements.
+//! Changes of allowed labels, rates and counters, as changes of set elements.
 
 use super::element::{ElementChange, ElementRule};
 use super::{BURST, Count, Direction, Meter};
 
 const RATES: &str = "rates";
 
-/// Bytes in a second of one kbit/s.
+/// One kbit/s in bytes per second.
 const KILOBIT: u64 = 125;
 
-/// A change of what may come, and of what is counted.
+/// A change of an allowed label or its rate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GateChange {
-    /// This is let, and counted. If it was not so far, its count begins with this.
+    /// Allow and count the label. A new counter starts at this value.
     Let(Meter, Count),
-    /// Of what is let this much may come, in kbit/s; 0: however much. What comes above it is dropped and counted
-    /// by this meter, whose count begins with this if it was not there so far.
+    /// Limit an allowed label to this rate in kbit/s; 0: unlimited. Packets above it are dropped and counted by
+    /// this meter; a new counter starts at this value.
     Bound(Meter, u32, Count),
-    /// It is not any more: neither let, nor bounded, nor counted.
+    /// Remove the label, its rate limit and its counters.
     Forbid(Meter),
 }
 
@@ -26,21 +26,21 @@ impl GateChange {
         meter
     }
 
-    /// What is changed for it, where `device` is the number of its meter's device.
+    /// The element changes, where `device` is the interface index.
     pub(super) fn changes(&self, device: u32) -> Vec<ElementChange> {
         let meter = self.meter();
         let (set, key) = (meter.direction.set(), meter.key(device));
-        // An element that is not there cannot be removed.
+        // Removing an element that does not exist fails, so it is added first.
         let remove = |set| {
             [ElementChange::Add { set, key, statement: None }, ElementChange::Remove { set, key }]
         };
-        // To an element that is there this adds nothing: its count goes on.
+        // Adding an existing element changes nothing: its counter continues.
         let count =
             |begins| ElementChange::Add { set, key, statement: Some(ElementRule::Counter(begins)) };
         match *self {
             Self::Let(_, begins) => vec![count(begins)],
             Self::Bound(_, kilobits, begins) => {
-                // An element that is there keeps the rate that it has: it is made anew.
+                // An existing element keeps its rate, so it is replaced.
                 let mut changes = remove(RATES).to_vec();
                 if kilobits > 0 {
                     let rate = KILOBIT * u64::from(kilobits);
@@ -87,7 +87,8 @@ mod tests {
         }
     }
 
-    /// The rate is always made anew, and goes with what counts above it; the count stays while there is no rate.
+    /// A rate change replaces the element, and is applied together with the drop counter; the counter stays
+    /// while there is no rate.
     #[test]
     fn a_rate_is_made_anew() {
         let none = remove("rates");

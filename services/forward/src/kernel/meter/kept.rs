@@ -1,4 +1,4 @@
-//! Counts as they are kept while what counts them is made anew.
+//! Persisted counters, for when their sets are recreated.
 
 use octet_node::bytes::Fields;
 
@@ -8,8 +8,8 @@ use crate::label::Label;
 /// The first byte.
 const VERSION: u8 = 1;
 
-/// Version, then of each: what (1: 0 in, 1 out, 2 above the rate), label (4), packets (8), bytes (8), the length of the
-/// device's name (1), and the name. Numbers are big-endian.
+/// Version, then for each counter: direction (1: 0 in, 1 out, 2 above the rate), label (4), packets (8), bytes
+/// (8), the length of the device's name (1), and the name. Numbers are big-endian.
 pub fn to_bytes(counts: &MeterCounts) -> Vec<u8> {
     let mut out = vec![VERSION];
     for (Meter { device, direction, label }, count) in counts {
@@ -24,7 +24,7 @@ pub fn to_bytes(counts: &MeterCounts) -> Vec<u8> {
     out
 }
 
-/// `None` if it is something else.
+/// Decodes counters. `None` if the bytes are malformed.
 pub fn from_bytes(bytes: &[u8]) -> Option<MeterCounts> {
     let mut fields = Fields(bytes);
     if fields.u8()? != VERSION {
@@ -66,7 +66,7 @@ mod tests {
             let counts: MeterCounts = counts.into_values().collect();
             let bytes = to_bytes(&counts);
             prop_assert_eq!(from_bytes(&bytes), Some(counts.clone()));
-            // What was cut is other counts, or none.
+            // Truncated bytes decode to other counters, or to none.
             prop_assert_ne!(from_bytes(&bytes[..cut.index(bytes.len())]), Some(counts));
         }
 

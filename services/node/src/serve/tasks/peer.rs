@@ -1,4 +1,4 @@
-//! One client of a service that serves all of them with one thread.
+//! One client of the single-threaded server.
 
 use std::collections::VecDeque;
 use std::io;
@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::peer::{TIMEOUT, Whole, broken};
 
-/// A client. Who stops waiting for any of what it does loses nothing.
+/// A client. All its operations are cancel-safe.
 pub struct Peer {
     stream: UnixStream,
     connection: Connection,
@@ -25,7 +25,6 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Who is at the other end of `stream`.
     pub(super) fn new(stream: UnixStream) -> Self {
         Self::with_patience(stream, TIMEOUT)
     }
@@ -35,15 +34,14 @@ impl Peer {
         Self { stream, connection, messages, has_asked: false, patience }
     }
 
-    /// What it asks next; `None` once it asks nothing any more.
+    /// The client's next request; `None` at the end of the stream.
     ///
-    /// # Errors
-    /// The connection broke, or the client takes too long to ask.
+    /// # Errors The connection broke, or a timeout expired.
     pub(super) async fn next_request(&mut self) -> io::Result<Option<Request>> {
         let mut due = None;
         loop {
             while let Some(message) = self.messages.pop_front() {
-                // Otherwise it is the rest of a file that was given up.
+                // Other messages are the rest of an abandoned file.
                 if let ClientMessage::Request(request) = message {
                     self.has_asked = true;
                     return Ok(Some(request));
@@ -61,7 +59,7 @@ impl Peer {
         }
     }
 
-    /// Takes what it sends next; `false` once it sends nothing any more.
+    /// Reads more of the client's bytes; `false` at the end of the stream.
     async fn fill(&mut self) -> io::Result<bool> {
         let mut buffer = [0; 4096];
         loop {
@@ -72,7 +70,7 @@ impl Peer {
             let count = match self.stream.try_read(&mut buffer) {
                 Ok(0) => return Ok(false),
                 Ok(count) => count,
-                // Readiness may be what is left of an earlier message.
+                // The readiness may be left over from an earlier message.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
                 Err(error) => return Err(error),
             };
@@ -81,7 +79,7 @@ impl Peer {
         }
     }
 
-    /// Waits until it is gone, as long as an answer of it goes on; what it asks meanwhile is refused.
+    /// Waits during a long answer until the client disconnects; other requests are refused meanwhile.
     pub async fn gone(&mut self) {
         while let Ok(Some(request)) = self.next_request().await {
             if self.refuse(&request).await.is_err() {
@@ -97,10 +95,9 @@ impl Peer {
         self.end(request.id, Err(busy)).await
     }
 
-    /// Reads the file of the request `id`, which may have `longest` bytes.
+    /// Reads the file of request `id`, of at most `longest` bytes.
     ///
-    /// # Errors
-    /// It is longer, or does not come.
+    /// # Errors It is longer, or does not arrive.
     pub async fn read_file(&mut self, id: u64, longest: u64) -> Result<Vec<u8>, Failure> {
         let mut file = Whole::new(longest);
         loop {
@@ -142,10 +139,9 @@ impl Peer {
         }
     }
 
-    /// Answers the request `id` with one item of several.
+    /// Sends one of several items that answer request `id`.
     ///
-    /// # Errors
-    /// The connection broke, or the client does not read.
+    /// # Errors The connection broke, or the client does not read.
     pub async fn item(&mut self, id: u64, item: Value) -> io::Result<()> {
         self.reply(id, ReplyBody::Item(item)).await
     }
@@ -196,7 +192,8 @@ mod tests {
         (ours, Peer::with_patience(theirs, Duration::from_millis(20)))
     }
 
-    /// Who says nothing, or half of something, goes; who has asked stays, and is answered later.
+    /// A client that sends no complete request is disconnected; one with a request stays, and is answered
+    /// later.
     #[tokio::test]
     async fn only_who_has_asked_may_be_silent() {
         let mut frame = vec![];
@@ -212,7 +209,7 @@ mod tests {
         let (_ours, mut peer) = client(&[&frame, half].concat());
         peer.next_request().await.unwrap().unwrap();
         peer.next_request().await.unwrap_err();
-        // It has waited for longer than the others.
+        // This client has waited for longer than the others.
         stays.write_all(&frame).unwrap();
         assert_eq!(waits.await.unwrap().unwrap().unwrap().verb, "status");
     }

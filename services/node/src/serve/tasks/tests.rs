@@ -14,19 +14,19 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::{LocalSet, spawn_blocking};
 
-/// Nothing here takes that long, however slow the machine; then a test fails instead of hanging.
+/// A generous timeout, so that a test fails instead of hanging, even on a slow machine.
 const LONG: Duration = Duration::from_secs(180);
 
-/// Bytes of a file that is taken.
+/// The maximum size of a file, in bytes.
 const LONGEST: u64 = 70_000;
 
 const LIMITS: ConnectionLimits = ConnectionLimits { all: 40, for_operators: 4, of_one: 40 };
 
-/// What the service of these tests knows.
+/// The state of the tests' service.
 #[derive(Default)]
 struct State {
     number: watch::Sender<u64>,
-    /// How many follow the number.
+    /// The number of clients that follow the number.
     following: watch::Sender<usize>,
 }
 
@@ -81,13 +81,13 @@ async fn follow(state: &State, call: &mut Call<'_>, (): ()) -> Result<Value, Fai
     Ok(Value::Null)
 }
 
-/// Runs `test` with what connects clients to a service, which knows the state.
+/// Runs `test` with a service, and connects clients to it.
 fn with_service<F: Future<Output = ()>>(test: impl FnOnce(Connect, Rc<State>) -> F) {
     run(async {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("socket");
         let listener = StdListener::bind(&path).unwrap();
-        // Who runs this need not be root, who may ask for all.
+        // The tests' user need not be root, which may call everything.
         let uid = rustix::process::geteuid().as_raw();
         let callers =
             Callers::parse(&format!("{uid}=set,follow,take,{CHECK},{APPLY},gone")).unwrap();
@@ -111,7 +111,7 @@ impl Connect {
         client
     }
 
-    /// What a client of its own is answered.
+    /// The answer to a call on a connection of its own.
     async fn ask(&self, verb: &'static str, args: Value) -> Result<Value, Failure> {
         let mut client = self.connect();
         let args: Map<String, Value> = serde_json::from_value(args).unwrap();
@@ -175,7 +175,7 @@ fn files_come_whole_or_not_at_all() {
     });
 }
 
-/// An answer that goes on holds up nobody else, is told each change, and ends when its client goes.
+/// A continuing answer blocks no other client, contains each change, and ends when its client disconnects.
 #[test]
 fn an_answer_goes_on_until_its_client_is_gone() {
     with_service(async |service, state| {
@@ -193,7 +193,7 @@ fn an_answer_goes_on_until_its_client_is_gone() {
             service.ask("set", json!({ "to": number, "why": "" })).await.unwrap();
             assert_eq!(sees.recv().await.unwrap(), number);
         }
-        // What is asked on the same connection meanwhile is refused, and ends nothing.
+        // A further request on the same connection is refused, and the answer continues.
         let args = Map::from_iter([("to".to_owned(), json!(8)), ("why".to_owned(), json!(""))]);
         let request = Request { id: 70, unit: None, verb: "set".to_owned(), args, by: None };
         let mut frame = vec![];
@@ -210,7 +210,7 @@ fn an_answer_goes_on_until_its_client_is_gone() {
     });
 }
 
-/// Whoever waits beyond that waits on.
+/// Further clients wait for the next round.
 #[test]
 fn no_turn_is_longer_than_it_may_be() {
     run(async {
@@ -235,7 +235,7 @@ fn no_turn_is_longer_than_it_may_be() {
             })
             .await;
             turns.push(taken.get() - before);
-            // The kernel's word that somebody waits may be yet to come.
+            // The kernel may report the connection later.
             yield_now().await;
         }
         turns.retain(|taken| *taken > 0);
