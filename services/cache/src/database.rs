@@ -15,7 +15,8 @@ pub struct Closable(RwLock<Option<Database>>);
 impl Closable {
     /// Opens or creates `file`, with at most `cache` bytes of cache.
     ///
-    /// # Errors The file cannot be opened.
+    /// # Errors
+    /// The file cannot be opened.
     pub fn open(file: &Path, cache: usize) -> Result<Self, Error> {
         let _repairing = repairing(file);
         let database = Database::builder().set_cache_size(cache).create(file)?;
@@ -28,7 +29,8 @@ impl Closable {
 
     /// Begins a read transaction.
     ///
-    /// # Errors The database is closed, or reading fails.
+    /// # Errors
+    /// The database is closed, or reading fails.
     pub fn begin_read(&self) -> Result<ReadTransaction, Error> {
         Ok(self.get().as_ref().ok_or(Error::DatabaseClosed)?.begin_read()?)
     }

@@ -97,7 +97,8 @@ impl Fetcher {
 
     /// Waits until the object is on this node. After a timeout the fetch continues in the background.
     ///
-    /// # Errors The object is unavailable, or not complete yet.
+    /// # Errors
+    /// The object is unavailable, or not complete yet.
     pub async fn fetch(self: &Arc<Self>, hash: Hash) -> Result<(), Missing> {
         let flight = self.board(hash, None)?;
         let landed = self.wait(&flight, |it| it.outcome.is_some()).await?;
@@ -107,7 +108,8 @@ impl Fetcher {
     /// Waits until the object is on this node, or until the size of a large one is known, which can then be
     /// read while it arrives; with a timeout. The fetch counts for the address `client`.
     ///
-    /// # Errors The object is unavailable, or not readable yet.
+    /// # Errors
+    /// The object is unavailable, or not readable yet.
     pub async fn begin(
         self: &Arc<Self>,
         hash: Hash,
@@ -128,7 +130,8 @@ impl Fetcher {
 
     /// Removes the object from this node, and cancels a fetch of it. Returns whether it was here.
     ///
-    /// # Errors Writing fails.
+    /// # Errors
+    /// Writing fails.
     pub async fn remove(&self, hash: Hash) -> Result<bool, ObjectError> {
         let was_here = self.objects.remove(hash).await?;
         // From here on no client can start another fetch: `board` sees the removal.

@@ -79,7 +79,8 @@ pub struct CacheConfig {
 
 /// Serves until SIGTERM, and then closes its databases. `ready` is called once the socket accepts calls.
 ///
-/// # Errors It cannot start, or its socket failed.
+/// # Errors
+/// It cannot start, or its socket failed.
 pub fn run(parts: CacheConfig, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

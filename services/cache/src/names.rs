@@ -90,7 +90,8 @@ impl NameCache {
     /// Opens the names in `file`. This node publishes with the `certified` key, and asks `peers`, which may
     /// include itself, through `endpoint`.
     ///
-    /// # Errors The file cannot be opened.
+    /// # Errors
+    /// The file cannot be opened.
     pub fn open(
         file: &Path,
         limits: CacheLimits,
@@ -111,7 +112,8 @@ impl NameCache {
 
     /// Publishes `hash` under a path below this node's key, for the given time by its clock.
     ///
-    /// # Errors This node has no key yet, or writing fails.
+    /// # Errors
+    /// This node has no key yet, or writing fails.
     pub async fn publish(
         &self,
         path: NamePath,

@@ -138,7 +138,8 @@ pub struct Objects {
 impl Objects {
     /// Opens or creates the store in `folder`.
     ///
-    /// # Errors It cannot be opened.
+    /// # Errors
+    /// It cannot be opened.
     pub async fn open(folder: &Path, limits: &CacheLimits) -> io::Result<Self> {
         let folder = std::path::absolute(folder)?;
         fs::create_dir_all(&folder)?;
@@ -200,7 +201,8 @@ impl Objects {
     /// Sets the quota in bytes; by default three quarters of the file system. Loose objects above it are
     /// evicted.
     ///
-    /// # Errors Writing fails.
+    /// # Errors
+    /// Writing fails.
     pub async fn set_quota(&self, quota: Option<u64>) -> Result<(), ObjectError> {
         let quota = quota.map_or_else(|| share(&self.folder).map_err(broken), Ok)?;
         let _changing = self.changing.lock().await;
@@ -213,7 +215,8 @@ impl Objects {
 
     /// Stores the concatenation of `parts` as an object. `size` is its length, if known.
     ///
-    /// # Errors There is no room, or a part does not arrive; nothing is stored then.
+    /// # Errors
+    /// There is no room, or a part does not arrive; nothing is stored then.
     pub async fn add(
         self: &Arc<Self>,
         size: Option<u64>,
@@ -256,7 +259,8 @@ impl Objects {
 
     /// Syncs a complete object to disk, and then sets its tag.
     ///
-    /// # Errors It is incomplete, or writing fails.
+    /// # Errors
+    /// It is incomplete, or writing fails.
     pub async fn keep(&self, hash: Hash, kind: ObjectKind) -> Result<ListedObject, ObjectError> {
         let _changing = self.changing.lock().await;
         let BlobStatus::Complete { size } =
@@ -285,7 +289,8 @@ impl Objects {
 
     /// The object, if it is on this node.
     ///
-    /// # Errors Reading fails.
+    /// # Errors
+    /// Reading fails.
     pub async fn find(
         &self,
         hash: Hash,

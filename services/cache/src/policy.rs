@@ -100,7 +100,8 @@ impl State {
 impl CachePolicy {
     /// Opens or creates the file. The quota is `quota` accounted bytes, and `most` objects.
     ///
-    /// # Errors It cannot be opened.
+    /// # Errors
+    /// It cannot be opened.
     pub fn open(file: &Path, quota: u64, most: usize) -> Result<Self, ObjectError> {
         let (rows, kept) = Rows::open(file).map_err(broken)?;
         let mut state = State {

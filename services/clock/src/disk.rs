@@ -27,7 +27,8 @@ pub struct ClockDisk {
 impl ClockDisk {
     /// Starts the thread for `folder`, which calls `wake` when a job is done.
     ///
-    /// # Errors No thread can be started.
+    /// # Errors
+    /// No thread can be started.
     pub fn start(folder: PathBuf, wake: impl Fn() + Send + 'static) -> io::Result<Self> {
         let ((jobs, to_do), (sender, done)) = (channel(), channel());
         let run = move || {

@@ -25,7 +25,8 @@ pub enum FileState {
 
 /// Reads the file in `folder`.
 ///
-/// # Errors Reading fails.
+/// # Errors
+/// Reading fails.
 pub fn read(folder: &Path) -> io::Result<FileState> {
     match durable::read(&folder.join(NAME), LONGEST) {
         Ok(None) => Ok(FileState::Absent),

@@ -108,7 +108,8 @@ impl Coordinator {
     /// Starts the coordinator on node `number` with the key `certified`. It loads the registry, or makes a new
     /// one at the first start.
     ///
-    /// # Errors The registry is damaged or another node's: without it, boards cannot be told from impostors.
+    /// # Errors
+    /// The registry is damaged or another node's: without it, boards cannot be told from impostors.
     pub fn open(
         node: Rc<ClusterNode>,
         number: u8,
@@ -153,7 +154,8 @@ impl Coordinator {
 
     /// Updates the map after changes of the settings or of `identity`.
     ///
-    /// # Errors The map cannot be stored or signed; the old map stays.
+    /// # Errors
+    /// The map cannot be stored or signed; the old map stays.
     pub async fn renew(&self) -> Result<(), Unchanged> {
         self.change(|_, _| Ok(())).await?;
         self.turn.send_replace(());
@@ -163,7 +165,8 @@ impl Coordinator {
     /// Handles `candidate` at the port of board `number`. If the rate limit delays its new keys, the time for
     /// them is returned, too.
     ///
-    /// # Errors The candidate is refused, or the registry cannot be stored.
+    /// # Errors
+    /// The candidate is refused, or the registry cannot be stored.
     async fn join(
         &self,
         number: u8,
@@ -206,7 +209,8 @@ impl Coordinator {
 
     /// Handles a map that a board has presented and that is not the current one.
     ///
-    /// # Errors The rate limit is exceeded: the map is handled when the board connects again.
+    /// # Errors
+    /// The rate limit is exceeded: the map is handled when the board connects again.
     async fn learn(
         &self,
         signed: &SignedMap,
@@ -243,7 +247,8 @@ impl Coordinator {
 
     /// Approves the node that waits at board `number`.
     ///
-    /// # Errors No node waits, or it is refused.
+    /// # Errors
+    /// No node waits, or it is refused.
     pub async fn approve(
         &self,
         number: u8,
@@ -257,7 +262,8 @@ impl Coordinator {
 
     /// Stores an owner's record of the node that is board `number`.
     ///
-    /// # Errors It is for another node, or it cannot be stored.
+    /// # Errors
+    /// It is for another node, or it cannot be stored.
     pub async fn record(&self, number: u8, record: SeatRecord) -> Result<PublicKey, Unchanged> {
         self.change(|book, hand| Ok(book.record(number, record, hand)?)).await
     }
@@ -269,21 +275,24 @@ impl Coordinator {
 
     /// Drains board `number`, or ends that.
     ///
-    /// # Errors The board has no key, or the change cannot be stored.
+    /// # Errors
+    /// The board has no key, or the change cannot be stored.
     pub async fn drain(&self, number: u8, drained: bool) -> Result<PublicKey, Unchanged> {
         self.change(|book, hand| Ok(book.drain(number, drained, hand)?)).await
     }
 
     /// Revokes the key of board `number`.
     ///
-    /// # Errors The board has no key, or the list is full.
+    /// # Errors
+    /// The board has no key, or the list is full.
     pub async fn revoke(&self, number: u8) -> Result<PublicKey, Unchanged> {
         self.change(|book, _| Ok(book.revoke(number)?)).await
     }
 
     /// Adopts an owner's appointment of this node.
     ///
-    /// # Errors The appointment is invalid.
+    /// # Errors
+    /// The appointment is invalid.
     pub async fn adopt(&self, statement: SignedAppointment) -> Result<u64, Unchanged> {
         // This node's own copy of the previous map is as good as a board's.
         let kept = self.node.kept.borrow().clone();

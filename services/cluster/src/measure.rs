@@ -29,7 +29,8 @@ const MAX_ZONES: usize = 32;
 
 /// Passes this node's health to `report` at the interval `every`; PID 1's socket is in the folder `sockets`.
 ///
-/// # Errors No thread can be started.
+/// # Errors
+/// No thread can be started.
 pub fn keep(
     sockets: PathBuf,
     every: Duration,

@@ -110,7 +110,8 @@ impl CoordinatorHello {
 
     /// The sending node, whose TLS key is `peer`, and the epoch of that key.
     ///
-    /// # Errors The certificate is for another key or unit.
+    /// # Errors
+    /// The certificate is for another key or unit.
     pub fn node(&self, peer: PublicKey) -> Result<(PublicKey, u64), NotTheBox> {
         node_behind(&self.certificate, CLUSTER, peer)
     }
@@ -123,7 +124,8 @@ impl Join {
 
     /// The sending node, whose TLS key is `peer`, and the epoch of that key.
     ///
-    /// # Errors The certificate is for another key or unit.
+    /// # Errors
+    /// The certificate is for another key or unit.
     pub fn node(&self, peer: PublicKey) -> Result<(PublicKey, u64), NotTheBox> {
         node_behind(&self.certificate, CLUSTER, peer)
     }
@@ -132,7 +134,8 @@ impl Join {
 impl FromBoard {
     /// Decodes a message.
     ///
-    /// # Errors The message is malformed, or a report is too long.
+    /// # Errors
+    /// The message is malformed, or a report is too long.
     pub fn parse(payload: &[u8]) -> Result<Self, InvalidMessage> {
         let message = serde_json::from_slice(payload)?;
         match message {

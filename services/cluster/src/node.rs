@@ -61,7 +61,8 @@ impl ClusterNode {
 
     /// Stores `kept`, and then publishes it to followers of the map.
     ///
-    /// # Errors It could not be stored; nothing has changed.
+    /// # Errors
+    /// It could not be stored; nothing has changed.
     pub async fn keep(&self, kept: PersistedPin) -> Result<(), ClusterStoreError> {
         let (store, next) = (self.store.clone(), kept.clone());
         wait_for_disk(move || store.keep_map(&next, |_| Ok(()))).await?;

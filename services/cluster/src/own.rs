@@ -30,7 +30,8 @@ pub struct OwnNode {
 
 /// Keeps the key in `folder` certified by `identity`, whose socket is in the folder `sockets`.
 ///
-/// # Errors No thread can be started.
+/// # Errors
+/// No thread can be started.
 pub fn keep(folder: Option<PathBuf>, sockets: &Path) -> io::Result<OwnNode> {
     let socket = sockets.join("identity.sock");
     let (sender, certified) = watch::channel(None);

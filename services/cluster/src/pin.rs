@@ -159,7 +159,8 @@ impl PersistedPin {
 
     /// Checks whether `signed`, sent by the coordinator in `pin`, is accepted.
     ///
-    /// # Errors It is by another coordinator, or old.
+    /// # Errors
+    /// It is by another coordinator, or old.
     pub fn accept(&self, pin: &Pin, signed: &SignedMap) -> Result<MapUpdate, NotTaken> {
         let (map, shown) = (signed.map(), signed.map().version);
         if map.coordinator != pin.coordinator {

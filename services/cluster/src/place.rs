@@ -96,7 +96,8 @@ pub struct NodeConfig {
 
 /// Updates `told` at each change of PID 1's data; its socket is in the folder `sockets`.
 ///
-/// # Errors No thread can be started.
+/// # Errors
+/// No thread can be started.
 pub fn keep(sockets: PathBuf, told: watch::Sender<NodeConfig>) -> io::Result<()> {
     let run = move || {
         loop {

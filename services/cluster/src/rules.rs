@@ -63,7 +63,8 @@ impl EnrolmentRules {
     /// Checks that the coordinator `node` may also be board `number`. Its key is not enrolled, so it need not
     /// be named; 0 is not a board.
     ///
-    /// # Errors The settings name another for this board, or this one for another.
+    /// # Errors
+    /// The settings name another for this board, or this one for another.
     pub fn check_coordinator(&self, number: u8, node: &PublicKey) -> Result<(), Forbidden> {
         match self.check(number, node) {
             Err(Forbidden::NoBoard(0) | Forbidden::NoneNamed) => Ok(()),

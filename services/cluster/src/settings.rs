@@ -22,7 +22,8 @@ pub struct Settings {
 impl Settings {
     /// Reads the settings from `config`, whose socket is in the folder `sockets`.
     ///
-    /// # Errors `config` does not answer, or a value is invalid.
+    /// # Errors
+    /// `config` does not answer, or a value is invalid.
     pub fn read(sockets: &Path, which: Which) -> Result<Self, SettingsError> {
         let operator: Operator = section(sockets, "operator", which)?.unwrap_or_default();
         Ok(Self {

@@ -48,21 +48,24 @@ impl ClusterStore {
 
     /// The registry, if there is one.
     ///
-    /// # Errors It is damaged, or reading fails.
+    /// # Errors
+    /// It is damaged, or reading fails.
     pub fn book(&self) -> Result<Option<NumberRegistry>, ClusterStoreError> {
         self.read(BOOK)
     }
 
     /// The map and the trusted coordinator; empty if there is no file.
     ///
-    /// # Errors It is damaged, or reading fails.
+    /// # Errors
+    /// It is damaged, or reading fails.
     pub fn kept(&self) -> Result<PersistedPin, ClusterStoreError> {
         self.read(MAP).map(Option::unwrap_or_default)
     }
 
     /// Stores `book`. `before` is called before each step, and can abort it.
     ///
-    /// # Errors Writing fails; either the old or the new file exists.
+    /// # Errors
+    /// Writing fails; either the old or the new file exists.
     pub fn keep_book(
         &self,
         book: &NumberRegistry,

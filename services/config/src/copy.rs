@@ -57,7 +57,8 @@ impl StoredCopy {
 
     /// Decodes a copy.
     ///
-    /// # Errors The bytes are malformed or damaged.
+    /// # Errors
+    /// The bytes are malformed or damaged.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Damaged> {
         let end = bytes.iter().position(|byte| *byte == b'\n').ok_or(Damaged::Unknown)?;
         let (line, json) = (&bytes[..end], &bytes[end + 1..]);

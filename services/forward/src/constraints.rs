@@ -35,7 +35,8 @@ pub struct PathRequest {
 
 /// The constraints of a path to `to` for the request `wanted`. `node` resolves display names.
 ///
-/// # Errors An argument is out of range or conflicts with another one; the failure names it.
+/// # Errors
+/// An argument is out of range or conflicts with another one; the failure names it.
 pub fn limits(
     wanted: &PathRequest,
     to: NodeAddress,

@@ -164,7 +164,8 @@ pub struct Daemon {
 impl Daemon {
     /// Prepares the kernel.
     ///
-    /// # Errors The kernel refuses, or provides no random bytes.
+    /// # Errors
+    /// The kernel refuses, or provides no random bytes.
     pub async fn open(
         neighbours: UdpSocket,
         ends: UdpSocket,
@@ -214,7 +215,8 @@ impl Daemon {
 
     /// Runs forever.
     ///
-    /// # Errors The threads that follow other units have ended.
+    /// # Errors
+    /// The threads that follow other units have ended.
     pub async fn run(mut self) -> io::Result<()> {
         let (mut beat, mut watch) = (interval(BEAT), interval(WATCH));
         for timer in [&mut beat, &mut watch] {

@@ -57,7 +57,8 @@ pub struct ForwardKernel {
 impl ForwardKernel {
     /// Connects. It must be called within a Tokio runtime, which drives the connections.
     ///
-    /// # Errors Netlink is unavailable, or the module `wireguard` is not loaded.
+    /// # Errors
+    /// Netlink is unavailable, or the module `wireguard` is not loaded.
     pub async fn connect() -> Result<Self, KernelError> {
         let (connection, route, _) =
             rtnetlink::new_connection().map_err(KernelError::to("connect to the kernel"))?;
@@ -77,7 +78,8 @@ impl ForwardKernel {
 
     /// The devices of `forward`.
     ///
-    /// # Errors The kernel refuses the dump.
+    /// # Errors
+    /// The kernel refuses the dump.
     pub async fn devices(&self) -> Result<Vec<String>, KernelError> {
         let names = netlink::names(&self.route).await.map_err(KernelError::to("list devices"))?;
         Ok(names.into_iter().filter(|name| name.starts_with(PREFIX)).collect())

@@ -49,7 +49,8 @@ impl From<UnknownSettings> for Failure {
 impl Settings {
     /// Reads the settings from `config`, whose socket is in the folder `sockets`.
     ///
-    /// # Errors `config` does not answer, or a value is invalid.
+    /// # Errors
+    /// `config` does not answer, or a value is invalid.
     pub fn read(sockets: &Path, which: Which) -> Result<Self, UnknownSettings> {
         let neighbours: Option<Vec<Neighbour>> = section(sockets, "neighbour", which)?;
         let neighbours = neighbours.unwrap_or_default();

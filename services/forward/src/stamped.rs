@@ -31,7 +31,8 @@ pub struct StampedDatagram {
 impl Stamped {
     /// Enables receive timestamps on `socket`, and enlarges its buffer.
     ///
-    /// # Errors The kernel refuses: a buffer above the default limit needs `CAP_NET_ADMIN`.
+    /// # Errors
+    /// The kernel refuses: a buffer above the default limit needs `CAP_NET_ADMIN`.
     pub fn new(socket: UdpSocket) -> io::Result<Self> {
         setsockopt(&socket.as_fd(), RcvBufForce, &RECEIVE_BUFFER)?;
         setsockopt(&socket.as_fd(), ReceiveTimestampns, &true)?;

@@ -243,7 +243,8 @@ fn gone() -> Failure {
 
 /// Serves `callers` on `listener`, in threads.
 ///
-/// # Errors No thread can be started.
+/// # Errors
+/// No thread can be started.
 pub fn keep(
     listener: UnixListener,
     callers: Callers,

@@ -34,7 +34,8 @@ pub struct BoardGate {
 impl BoardGates {
     /// Follows the map of the unit at `socket`; the gates listen at `port`.
     ///
-    /// # Errors No thread can be started.
+    /// # Errors
+    /// No thread can be started.
     pub fn keep(socket: PathBuf, port: u16) -> io::Result<Self> {
         let (sender, map) = watch::channel(None);
         let run = move || {
@@ -57,7 +58,8 @@ impl BoardGates {
     /// The gate of board `number`, if this node, `own`, is the coordinator: other nodes reach only themselves.
     /// A coordinator that is a board is reached by its number, too.
     ///
-    /// # Errors This node is not the coordinator, or there is no such board.
+    /// # Errors
+    /// This node is not the coordinator, or there is no such board.
     pub fn find(&self, own: Option<PublicKey>, number: u64) -> Result<BoardGate, Failure> {
         let map = self.map.borrow();
         let map = map.as_ref().filter(|map| Some(map.coordinator) == own).ok_or_else(|| {

@@ -40,7 +40,8 @@ pub struct GateIdentity {
 impl GateIdentity {
     /// Makes the identity of a certified key.
     ///
-    /// # Errors TLS refuses the key.
+    /// # Errors
+    /// TLS refuses the key.
     pub fn new(certified: &Certified) -> Result<Self, rustls::Error> {
         let tls = tls::server(&certified.key, tls::AlpnProtocol::Control)?;
         Ok(Self { tls, hello: Hello::new(certified.certificate.clone()) })

@@ -89,7 +89,8 @@ impl Gate {
 
     /// Authorizes `operator` to use `verb` of `unit`.
     ///
-    /// # Errors The operator lacks the capability, or there is no such verb.
+    /// # Errors
+    /// The operator lacks the capability, or there is no such verb.
     pub async fn allow(
         &self,
         operator: &OperatorKey,

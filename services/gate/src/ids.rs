@@ -139,7 +139,8 @@ impl Ids {
 
     /// Checks the expiry of a command that may run more than once, and so is not remembered.
     ///
-    /// # Errors The command has expired, or no command can run at all.
+    /// # Errors
+    /// The command has expired, or no command can run at all.
     pub fn in_time(&self, expires: u64, now: u64) -> Result<(), RefusedCommand> {
         let known =
             self.known.as_ref().map_err(|problem| RefusedCommand::Store(problem.clone()))?;
@@ -150,7 +151,8 @@ impl Ids {
     /// this returns without an error, the record is on disk. `before` is called before each step of writing,
     /// and can abort it.
     ///
-    /// # Errors The command must not run.
+    /// # Errors
+    /// The command must not run.
     pub fn run(
         &mut self,
         by: CommandSigner,

@@ -17,7 +17,8 @@ impl Gate {
     /// A line for each verb that `operator` may use, or for all verbs; with `signed` only those that a signed
     /// command can call. Verbs of a unit that does not answer are omitted.
     ///
-    /// # Errors PID 1 does not list the units.
+    /// # Errors
+    /// PID 1 does not list the units.
     pub async fn offer(
         &self,
         operator: Option<&OperatorKey>,

@@ -47,7 +47,8 @@ struct Passed {
 impl Gate {
     /// Connects `operator` at address `from` to the board in `args`.
     ///
-    /// # Errors The limit is reached, there is no such board, or it does not answer.
+    /// # Errors
+    /// The limit is reached, there is no such board, or it does not answer.
     pub async fn reach(
         &self,
         operator: &OperatorKey,

@@ -28,7 +28,8 @@ impl Gate {
     /// Checks that the command `text`, delivered by `from`, is signed, for this box, authorized, in time and
     /// new; records it durably; and starts it.
     ///
-    /// # Errors A check failed; nothing was done.
+    /// # Errors
+    /// A check failed; nothing was done.
     pub async fn begin(&self, text: &str, from: &str) -> Result<RunningCommand, Failure> {
         let begun = self.try_begin(text, from).await;
         if let Err(failure) = &begun {

@@ -40,7 +40,8 @@ type Open = Rc<RefCell<HashMap<u64, Asked>>>;
 
 /// Serves `operator` on `stream` from address `from`, until either side ends the connection.
 ///
-/// # Errors Why the connection ended, unless the operator closed it.
+/// # Errors
+/// Why the connection ended, unless the operator closed it.
 pub async fn serve<S: AsyncRead + AsyncWrite + 'static>(
     gate: Rc<Gate>,
     stream: S,
@@ -288,7 +289,8 @@ impl<S: AsyncRead + AsyncWrite + 'static> Client<S> {
 /// Passes a piece of a file to the unit that has asked for it. Pieces for an ended request are ignored: they
 /// may have crossed the answer.
 ///
-/// # Errors The unit cannot receive it; its further answers are ignored.
+/// # Errors
+/// The unit cannot receive it; its further answers are ignored.
 fn hand_over(open: &Open, piece: FilePiece) -> Result<(), Failure> {
     let open = open.borrow();
     let under_way = open.get(&piece.id).and_then(|asked| asked.under_way.as_ref());

@@ -43,7 +43,8 @@ impl Trusted {
 
     /// Sets the time as stated by an owner.
     ///
-    /// # Errors The disk cannot store the time; it is not trusted then.
+    /// # Errors
+    /// The disk cannot store the time; it is not trusted then.
     pub fn state(&mut self, time: u64) -> io::Result<()> {
         let uptime = uptime();
         if let Some(path) = &self.path {

@@ -97,7 +97,8 @@ impl UnitVerbs {
 
     /// Calls a unit on behalf of `operator`. Each request has its own connection, so that none blocks another.
     ///
-    /// # Errors The limit is reached, there is no such unit, or it does not accept the request.
+    /// # Errors
+    /// The limit is reached, there is no such unit, or it does not accept the request.
     pub async fn ask_for(
         &self,
         operator: &OperatorKey,
@@ -149,14 +150,16 @@ impl UnitVerbs {
     /// The verb `name` of `unit`, by the unit's description. Descriptions do not change while the box runs, so
     /// they are cached.
     ///
-    /// # Errors The unit does not exist, or does not answer, or has no such verb.
+    /// # Errors
+    /// The unit does not exist, or does not answer, or has no such verb.
     pub async fn verb(&self, unit: &UnitName, name: &str) -> Result<Verb, Failure> {
         Verb::find(&self.verbs(unit).await?, name).cloned()
     }
 
     /// All verbs of `unit`, cached in the same way.
     ///
-    /// # Errors The unit does not exist, or does not answer.
+    /// # Errors
+    /// The unit does not exist, or does not answer.
     pub async fn verbs(&self, unit: &UnitName) -> Result<Rc<Vec<Verb>>, Failure> {
         // The capabilities that PID 1's verbs require depend on whether the slot is on trial.
         let is_kept = unit.as_str() != INIT;
@@ -194,7 +197,8 @@ impl UnitVerbs {
 impl Pieces {
     /// Writes the request at once and whole.
     ///
-    /// # Errors The unit does not accept it.
+    /// # Errors
+    /// The unit does not accept it.
     fn write(&self, request: Request) -> Result<(), Failure> {
         let mut frame = Vec::new();
         let json = serde_json::to_vec(&ClientMessage::Request(request)).ok();
@@ -209,7 +213,8 @@ impl Pieces {
 
     /// Buffers a piece; [`forward`](Self::forward) sends it to the unit.
     ///
-    /// # Errors The unit has not asked for it, or the buffer is full.
+    /// # Errors
+    /// The unit has not asked for it, or the buffer is full.
     pub fn take(&self, piece: FilePiece) -> Result<(), Failure> {
         self.relayed.borrow_mut().take(piece)?;
         self.filled.notify_one();

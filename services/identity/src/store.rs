@@ -63,7 +63,8 @@ impl IdentityStore {
     /// registry is written before the key, and either without the other is an error, except an empty registry,
     /// which a power cut at the first boot leaves.
     ///
-    /// # Errors Reading or writing fails, or a file is damaged or missing.
+    /// # Errors
+    /// Reading or writing fails, or a file is damaged or missing.
     pub fn open(
         folder: Option<PathBuf>,
         mut before: impl FnMut(WriteStep) -> io::Result<()>,
@@ -114,7 +115,8 @@ impl IdentityStore {
 
     /// Makes the next boot erase all data. The request is on disk when this returns.
     ///
-    /// # Errors Writing fails; the next boot may or may not erase the data.
+    /// # Errors
+    /// Writing fails; the next boot may or may not erase the data.
     pub fn reset(
         &self,
         before: impl FnMut(WriteStep) -> io::Result<()>,
@@ -138,7 +140,8 @@ impl IdentityStore {
     /// Certifies `key` for `unit`; `None` if it is a former key. A new key replaces the previous one, and is on
     /// disk when this returns.
     ///
-    /// # Errors It failed; nothing has changed.
+    /// # Errors
+    /// It failed; nothing has changed.
     pub fn certify(
         &mut self,
         unit: &UnitName,
@@ -176,7 +179,8 @@ impl IdentityStore {
 
     /// Retires the key of `unit`. The change is on disk when this returns.
     ///
-    /// # Errors It failed; the key is still current.
+    /// # Errors
+    /// It failed; the key is still current.
     pub fn end(
         &mut self,
         unit: &UnitName,

@@ -49,7 +49,8 @@ pub enum InvalidContactCard {
 impl ContactCard {
     /// Signs `details` with the key in `certificate`.
     ///
-    /// # Errors `key` is another key, or certified for another unit.
+    /// # Errors
+    /// `key` is another key, or certified for another unit.
     pub fn sign(
         details: Details,
         certificate: Certificate,
@@ -97,7 +98,8 @@ impl ContactCard {
 
     /// Decodes the card and verifies both signatures. The caller must check that it is the expected person's.
     ///
-    /// # Errors The bytes are malformed, or a signature is invalid.
+    /// # Errors
+    /// The bytes are malformed, or a signature is invalid.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidContactCard> {
         let (card, signed) = parse(bytes).ok_or(InvalidContactCard::Malformed)?;
         let own = card.certificate.statement().unit.as_str() == UNIT;

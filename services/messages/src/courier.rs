@@ -18,7 +18,8 @@ use crate::store::{PersonStore, PersonStoreError};
 pub trait Wire {
     /// Sends a request to the mailbox at `place`. A request after a nonce uses the same connection.
     ///
-    /// # Errors The mailbox is unreachable, or does not answer.
+    /// # Errors
+    /// The mailbox is unreachable, or does not answer.
     fn ask(
         &mut self,
         place: &MailboxAddress,
@@ -95,7 +96,8 @@ pub struct Courier<W> {
 impl<W: Wire> Courier<W> {
     /// Loads the person in `store`.
     ///
-    /// # Errors There is no person, or the data is damaged.
+    /// # Errors
+    /// There is no person, or the data is damaged.
     pub fn new(store: PersonStore, wire: W) -> Result<Self, PersonStoreError> {
         let person = store.load()?;
         let (goes_on, clock) = (Box::new(|_| true), Box::new(Instant::now));
@@ -124,7 +126,8 @@ impl<W: Wire> Courier<W> {
 
     /// Applies `event`, and stores the changes.
     ///
-    /// # Errors It is refused, or not stored; in the latter case this courier must be dropped.
+    /// # Errors
+    /// It is refused, or not stored; in the latter case this courier must be dropped.
     pub fn tell(&mut self, event: PersonEvent, now: u64) -> Result<(), CourierError> {
         let changes = self.person.step(event, now)?;
         self.pass(CourierStage::Stepped)?;
@@ -238,7 +241,8 @@ impl<W: Wire> Courier<W> {
     /// Fetches the messages in the person's own mailboxes, and deletes them there once they are stored here.
     /// Returns the errors of single mailboxes, also if one has more messages or is slow.
     ///
-    /// # Errors No mailbox answers, or storing fails.
+    /// # Errors
+    /// No mailbox answers, or storing fails.
     pub fn fetch(&mut self, now: u64) -> Result<Vec<CourierError>, CourierError> {
         let places: Vec<MailboxAddress> = self.person.mailboxes().cloned().collect();
         let (mut left, mut answer) = (vec![], false);

@@ -126,7 +126,8 @@ impl Person {
     /// Applies an event at `now`, in seconds since 1970. The returned rows must be stored atomically before
     /// anything else happens; if that fails, the person must be reloaded.
     ///
-    /// # Errors The event is refused; nothing has changed then.
+    /// # Errors
+    /// The event is refused; nothing has changed then.
     pub fn step(&mut self, event: PersonEvent, now: u64) -> Result<Vec<ChangedRow>, EventError> {
         match event {
             PersonEvent::Add(invite, alias) => self.add(invite, alias)?,

@@ -115,7 +115,8 @@ impl Bundle {
 
     /// Decodes the bundle and verifies all signatures.
     ///
-    /// # Errors The bytes are malformed, or a signature is invalid.
+    /// # Errors
+    /// The bytes are malformed, or a signature is invalid.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidContactCard> {
         let mut fields = Fields(bytes);
         let (card, prekeys) = Self::parse(&mut fields).ok_or(InvalidContactCard::Malformed)?;

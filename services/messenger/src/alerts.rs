@@ -79,7 +79,8 @@ impl AlertsError {
 impl Alerts {
     /// Loads the subscribers from `file`.
     ///
-    /// # Errors Reading fails.
+    /// # Errors
+    /// Reading fails.
     pub fn open(file: PathBuf) -> io::Result<Self> {
         let kept = match durable::read(&file, FILE)? {
             Some(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
@@ -100,7 +101,8 @@ impl Alerts {
     /// Follows the failures from PID 1, whose socket is in the folder `sockets`, and wakes the bot at each
     /// change.
     ///
-    /// # Errors No thread can be started.
+    /// # Errors
+    /// No thread can be started.
     pub fn watch(&self, sockets: &Path, bell: SyncSender<BotEvent>) -> io::Result<()> {
         let (alerts, socket) = (self.clone(), sockets.join(format!("{INIT}.sock")));
         let run = move || {
@@ -134,7 +136,8 @@ impl Alerts {
 impl AlertState {
     /// Subscribes `who`. Returns the current failures.
     ///
-    /// # Errors It is refused; nothing has changed.
+    /// # Errors
+    /// It is refused; nothing has changed.
     pub fn subscribe(&mut self, who: PublicKey) -> Result<&BTreeSet<String>, AlertsError> {
         if !self.known.contains(&who) {
             return Err(AlertsError::Unknown(who));
@@ -150,7 +153,8 @@ impl AlertState {
 
     /// Unsubscribes `who`. Returns whether there was a subscription.
     ///
-    /// # Errors Writing fails.
+    /// # Errors
+    /// Writing fails.
     pub fn unsubscribe(&mut self, who: &PublicKey) -> Result<bool, AlertsError> {
         let mut kept = self.kept.clone();
         let was_told = kept.who.remove(who);
@@ -184,7 +188,8 @@ impl AlertState {
 
     /// Records the failures of a sent alert.
     ///
-    /// # Errors Writing fails: the alert is repeated after the next start.
+    /// # Errors
+    /// Writing fails: the alert is repeated after the next start.
     pub fn told(&mut self, wrong: BTreeSet<String>) -> io::Result<()> {
         self.kept.told = wrong;
         self.keep(self.kept.clone())

@@ -37,7 +37,8 @@ pub struct MapBoards(Arc<Mutex<Vec<(PublicKey, MailboxAddress)>>>);
 impl MapBoards {
     /// Follows the map of `cluster`, whose socket is in the folder `sockets`; the messengers listen at `port`.
     ///
-    /// # Errors No thread can be started.
+    /// # Errors
+    /// No thread can be started.
     pub fn follow(sockets: &Path, port: u16) -> io::Result<Self> {
         let (boards, socket) = (Self::default(), sockets.join("cluster.sock"));
         let (known, mut problem) = (boards.clone(), String::new());

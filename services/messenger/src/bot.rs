@@ -91,7 +91,8 @@ struct Bot {
 /// Starts the bot's thread. Returns its event channel, and a receiver that is disconnected when the thread
 /// ends. Its files are in `folder`, and the gate's socket is in `sockets`.
 ///
-/// # Errors No thread can be started.
+/// # Errors
+/// No thread can be started.
 pub fn keep(
     folder: &Path,
     sockets: &Path,

@@ -129,7 +129,8 @@ impl std::fmt::Debug for Bell {
 impl Mailbox {
     /// Opens or creates the file `path`. `own` is the endpoint's key.
     ///
-    /// # Errors Reading or writing fails.
+    /// # Errors
+    /// Reading or writing fails.
     pub fn open(path: &Path, own: PublicKey, limits: MailboxLimits) -> Result<Self, MailboxError> {
         let repairing = repairing(path);
         let opened = Database::builder().set_cache_size(CACHE).create(path);
@@ -154,7 +155,8 @@ impl Mailbox {
     /// Closes the file cleanly, so that the next start need not scan it. The caller must block further
     /// requests: their changes would be lost.
     ///
-    /// # Errors There is no memory for an empty replacement.
+    /// # Errors
+    /// There is no memory for an empty replacement.
     pub fn close(&mut self) -> Result<(), MailboxError> {
         let nothing = Database::builder().create_with_backend(InMemoryBackend::new());
         self.rows = nothing.map_err(redb::Error::from)?;

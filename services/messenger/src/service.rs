@@ -90,7 +90,8 @@ fn parts(mut given: UnitEnvironment) -> io::Result<MessengerConfig> {
 
 /// Serves until SIGTERM, and then closes its files. `ready` is called once the socket accepts calls.
 ///
-/// # Errors It cannot start, or the thread that keeps its key has ended.
+/// # Errors
+/// It cannot start, or the thread that keeps its key has ended.
 pub fn run(parts: MessengerConfig, ready: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()

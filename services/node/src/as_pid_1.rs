@@ -27,7 +27,8 @@ pub const RETRY_DELAY: Duration = Duration::from_millis(10);
 
 /// Waits until `wanted` returns true.
 ///
-/// # Panics It does not within [`TIMEOUT`].
+/// # Panics
+/// It does not within [`TIMEOUT`].
 pub fn until(what: &str, mut wanted: impl FnMut() -> bool) {
     let deadline = Instant::now() + TIMEOUT;
     while !wanted() {
@@ -43,7 +44,8 @@ pub fn unprivileged() -> u32 {
 
 /// Makes `socket` accessible to every user.
 ///
-/// # Errors It does not exist, or belongs to another user.
+/// # Errors
+/// It does not exist, or belongs to another user.
 pub fn open_to_all(socket: &Path) -> io::Result<()> {
     if let Some(folder) = socket.parent() {
         set_permissions(folder, Permissions::from_mode(0o711))?;
@@ -54,7 +56,8 @@ pub fn open_to_all(socket: &Path) -> io::Result<()> {
 /// Connects to `socket` as `user`; only root can connect as another user. The kernel reports the credentials of
 /// the connecting thread, so a thread with that user is started.
 ///
-/// # Errors No service listens there, or `user` may not connect.
+/// # Errors
+/// No service listens there, or `user` may not connect.
 pub fn connect_as(user: u32, socket: &Path) -> io::Result<UnixStream> {
     let connect = || {
         if geteuid().is_root() {
@@ -112,7 +115,8 @@ impl<S: Read + Write> Raw<S> {
 
     /// Sends `length` bytes of a file, from offset `at`.
     ///
-    /// # Panics The connection broke, or a chunk has fewer.
+    /// # Panics
+    /// The connection broke, or a chunk has fewer.
     pub fn chunk(&mut self, id: u64, at: u64, length: usize) {
         let chunk = ChunkBytes::new(at, vec![7; length]).expect("a chunk takes so much");
         self.send(&ClientMessage::Piece(FilePiece { id, body: PieceBody::Chunk(chunk) }));

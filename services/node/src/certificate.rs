@@ -49,7 +49,8 @@ pub enum InvalidCertificate {
 impl Certificate {
     /// Signs `statement` with the node's key.
     ///
-    /// # Errors `node` is not the key of the node in the statement.
+    /// # Errors
+    /// `node` is not the key of the node in the statement.
     pub fn sign(statement: KeyStatement, node: &PrivateKey) -> Result<Self, InvalidCertificate> {
         if node.public() != statement.node {
             return Err(InvalidCertificate::Forged);
@@ -71,7 +72,8 @@ impl Certificate {
 
     /// Decodes the certificate and verifies the signature.
     ///
-    /// # Errors The bytes are malformed, or the signature is invalid.
+    /// # Errors
+    /// The bytes are malformed, or the signature is invalid.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidCertificate> {
         let (statement, signature) = parse(bytes).ok_or(InvalidCertificate::Malformed)?;
         if !verify(&statement.node, Domain::Certificate, &statement.body(), &signature) {

@@ -59,7 +59,8 @@ pub enum InvalidCommand {
 impl Command {
     /// Signs `order` with the operator's key.
     ///
-    /// # Errors `operator` is not the key of the operator in the command, or the command is too long.
+    /// # Errors
+    /// `operator` is not the key of the operator in the command, or the command is too long.
     pub fn sign(order: CommandBody, operator: &PrivateKey) -> Result<Self, InvalidCommand> {
         if operator.public() != order.operator {
             return Err(InvalidCommand::Forged);
@@ -85,7 +86,8 @@ impl Command {
 
     /// Decodes the command and verifies the signature.
     ///
-    /// # Errors The bytes are malformed, or the signature is invalid.
+    /// # Errors
+    /// The bytes are malformed, or the signature is invalid.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidCommand> {
         let (order, signature) = parse(bytes).ok_or(InvalidCommand::Malformed)?;
         let body = &bytes[..bytes.len() - SIGNATURE];

@@ -36,7 +36,8 @@ pub enum ExistingFile {
 
 /// Reads the file at `path`, of at most `longest` bytes; `None` if it does not exist.
 ///
-/// # Errors Reading fails, or the file is longer.
+/// # Errors
+/// Reading fails, or the file is longer.
 pub fn read(path: &Path, longest: u64) -> io::Result<Option<Vec<u8>>> {
     let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -53,7 +54,8 @@ pub fn read(path: &Path, longest: u64) -> io::Result<Option<Vec<u8>>> {
 /// Replaces the file at `path` with `bytes`, readable by its owner only. When this returns, the content
 /// survives a power cut. `before` is called before each step, and can abort it.
 ///
-/// # Errors Writing fails, or `before` aborts it; either the old or the new file exists.
+/// # Errors
+/// Writing fails, or `before` aborts it; either the old or the new file exists.
 pub fn write(
     path: &Path,
     bytes: &[u8],

@@ -50,7 +50,8 @@ impl Hello {
 
     /// The node of the gate whose TLS key is `peer`, and the epoch of that key.
     ///
-    /// # Errors The certificate is for another key or unit.
+    /// # Errors
+    /// The certificate is for another key or unit.
     pub fn node(&self, peer: PublicKey) -> Result<(PublicKey, u64), NotTheBox> {
         node_behind(&self.hello.certificate, GATE, peer)
     }
@@ -72,7 +73,8 @@ impl Hello {
 /// The node of the service `unit` whose TLS key is `peer` and whose certificate is `certificate`, and the epoch
 /// of that key.
 ///
-/// # Errors The certificate is for another key or unit.
+/// # Errors
+/// The certificate is for another key or unit.
 pub fn node_behind(
     certificate: &Certificate,
     unit: &str,

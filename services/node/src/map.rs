@@ -118,7 +118,8 @@ impl Map {
 
     /// Checks that the map is consistent, because its signer could be faulty.
     ///
-    /// # Errors The first violated rule.
+    /// # Errors
+    /// The first violated rule.
     pub fn check(&self) -> Result<(), &'static str> {
         let Self { members, revoked, .. } = self;
         let holds = |rule: bool, why| if rule { Ok(()) } else { Err(why) };

@@ -53,7 +53,8 @@ pub struct NameRegistration(Arc<Shared>);
 /// Registers `names` with `lan`, which listens at `socket`, and reports the state to `tell`. The service's unit
 /// file needs `lan = ["register"]` in `talks`.
 ///
-/// # Errors No thread can be started.
+/// # Errors
+/// No thread can be started.
 pub fn keep(
     socket: PathBuf,
     names: ServiceNames,

@@ -37,7 +37,8 @@ impl Peer {
 
     /// The client's next request; `None` at the end of the stream.
     ///
-    /// # Errors The connection broke, or a timeout expired.
+    /// # Errors
+    /// The connection broke, or a timeout expired.
     pub fn next_request(&mut self) -> io::Result<Option<Request>> {
         self.stream.set_write_timeout(Some(self.patience))?;
         let mut due = None;
@@ -81,7 +82,8 @@ impl Peer {
 
     /// Sends one of several items that answer request `id`.
     ///
-    /// # Errors The connection broke, or the client does not read.
+    /// # Errors
+    /// The connection broke, or the client does not read.
     pub fn item(&mut self, id: u64, item: Value) -> io::Result<()> {
         self.reply(id, ReplyBody::Item(item))
     }
@@ -110,7 +112,8 @@ impl Peer {
 
     /// Reads the whole file that is an argument of request `id`.
     ///
-    /// # Errors It is longer than `longest` bytes, or does not arrive.
+    /// # Errors
+    /// It is longer than `longest` bytes, or does not arrive.
     pub fn read_file(&mut self, id: u64, longest: u64) -> Result<Vec<u8>, Failure> {
         let mut file = Whole::new(longest);
         loop {
@@ -137,7 +140,8 @@ impl Peer {
     /// of parts costs one round trip. This side buffers one part; a relay buffers what was requested and is
     /// unread. `size` is the file's length, if the client knows it.
     ///
-    /// # Errors The file does not arrive completely.
+    /// # Errors
+    /// The file does not arrive completely.
     pub fn read_parts(
         &mut self,
         id: u64,

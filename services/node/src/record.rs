@@ -44,7 +44,8 @@ pub enum InvalidSeatRecord {
 impl SeatRecord {
     /// Signs `seat` with the owner's key.
     ///
-    /// # Errors `owner` is not the key of the owner in the seat.
+    /// # Errors
+    /// `owner` is not the key of the owner in the seat.
     pub fn sign(seat: Seat, owner: &PrivateKey) -> Result<Self, InvalidSeatRecord> {
         if owner.public() != seat.owner {
             return Err(InvalidSeatRecord::Forged);
@@ -65,7 +66,8 @@ impl SeatRecord {
 
     /// Decodes the record and verifies the signature.
     ///
-    /// # Errors The bytes are malformed, or the signature is invalid.
+    /// # Errors
+    /// The bytes are malformed, or the signature is invalid.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidSeatRecord> {
         let (seat, signature) = parse(bytes).ok_or(InvalidSeatRecord::Malformed)?;
         if !verify(&seat.owner, Domain::Record, &seat.body(), &signature) {

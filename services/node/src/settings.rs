@@ -40,7 +40,8 @@ impl From<SettingsError> for Failure {
 
 /// The section `name` of the active settings; a missing section is empty.
 ///
-/// # Errors `config` does not answer, or the service may not read it. An image without `config` is damaged.
+/// # Errors
+/// `config` does not answer, or the service may not read it. An image without `config` is damaged.
 pub fn section<T: DeserializeOwned>(name: &str) -> Result<T, SettingsError> {
     section_in(Path::new(SOCKETS), name, Which::InForce)
 }

@@ -50,7 +50,8 @@ pub enum InvalidStatement {
 impl SignedAppointment {
     /// Signs `appointment` with the owner's key.
     ///
-    /// # Errors `owner` is not the key of the owner in the appointment.
+    /// # Errors
+    /// `owner` is not the key of the owner in the appointment.
     pub fn sign(appointment: Appointment, owner: &PrivateKey) -> Result<Self, InvalidStatement> {
         if owner.public() != appointment.owner {
             return Err(InvalidStatement::Forged);
@@ -72,7 +73,8 @@ impl SignedAppointment {
 
     /// Decodes the appointment and verifies the signature.
     ///
-    /// # Errors The bytes are malformed, or the signature is invalid.
+    /// # Errors
+    /// The bytes are malformed, or the signature is invalid.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidStatement> {
         let (appointment, signature) = parse(bytes).ok_or(InvalidStatement::Malformed)?;
         if !verify(&appointment.owner, Domain::Statement, &appointment.body(), &signature) {

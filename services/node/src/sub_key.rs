@@ -71,7 +71,8 @@ impl SubKey {
     /// Loads the key in `folder`, or makes a new one if it is missing or damaged; without a folder the key is
     /// in memory only. `socket` is that of `identity`.
     ///
-    /// # Errors There is no key, and none can be made.
+    /// # Errors
+    /// There is no key, and none can be made.
     pub fn open(folder: Option<PathBuf>, socket: PathBuf) -> io::Result<Self> {
         let kept =
             folder.as_deref().map_or(Ok(KeyFile::Absent), |folder| key::read(&folder.join(KEY)));
@@ -98,7 +99,8 @@ impl SubKey {
     /// Has the key certified and passes it to `certified`; and again with a new key, whenever `identity`
     /// requests one. It returns only on an error; the caller should retry after a pause.
     ///
-    /// # Errors `identity` does not answer, or a new key cannot be stored.
+    /// # Errors
+    /// `identity` does not answer, or a new key cannot be stored.
     pub fn follow(
         &mut self,
         mut certified: impl FnMut(Certified),

@@ -32,7 +32,8 @@ fn take_one(number: RawFd) -> Option<OwnedFd> {
 
 /// Makes the child of `command` inherit `files` as descriptors 3, 4, …
 ///
-/// # Errors There are more than 64, or more than this process may open.
+/// # Errors
+/// There are more than 64, or more than this process may open.
 #[cfg(any(test, feature = "as-pid-1"))]
 pub fn pass(command: &mut std::process::Command, files: &[BorrowedFd<'_>]) -> std::io::Result<()> {
     use std::mem::forget;

@@ -56,7 +56,8 @@ const SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 3, 0x21, 0]
 
 /// A server configuration for `protocol` with `key`, which requires a client key.
 ///
-/// # Errors rustls refuses the key.
+/// # Errors
+/// rustls refuses the key.
 pub fn server(key: &PrivateKey, protocol: AlpnProtocol) -> Result<Arc<ServerConfig>, Error> {
     let provider = provider();
     let resolver = AlwaysResolvesServerRawPublicKeys::new(certified(key)?);
@@ -72,7 +73,8 @@ pub fn server(key: &PrivateKey, protocol: AlpnProtocol) -> Result<Arc<ServerConf
 
 /// A client configuration for `protocol` with `key`.
 ///
-/// # Errors rustls refuses the key.
+/// # Errors
+/// rustls refuses the key.
 pub fn client(key: &PrivateKey, protocol: AlpnProtocol) -> Result<Arc<ClientConfig>, Error> {
     let provider = provider();
     let resolver = AlwaysResolvesClientRawPublicKeys::new(certified(key)?);

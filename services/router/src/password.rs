@@ -36,7 +36,8 @@ impl Password {
 
     /// Stores the first line of `file` as the password of the router with this fingerprint.
     ///
-    /// # Errors It is not a valid password, or writing fails.
+    /// # Errors
+    /// It is not a valid password, or writing fails.
     pub fn keep(&self, router: Fingerprint, file: &[u8]) -> Result<(), RouterFault> {
         let text = std::str::from_utf8(file).map_err(|_| RouterFault::WrongFile)?;
         let first =
@@ -49,7 +50,8 @@ impl Password {
 
     /// The password of the router with this fingerprint.
     ///
-    /// # Errors There is none, it is another router's, or reading fails.
+    /// # Errors
+    /// There is none, it is another router's, or reading fails.
     pub fn read(&self, router: Fingerprint) -> Result<String, RouterFault> {
         let unread = |error| RouterFault::Disk("read", error);
         let kept = durable::read(&self.folder()?.join(NAME), LONGEST_KEPT).map_err(unread)?;
@@ -65,7 +67,8 @@ impl Password {
 
     /// Deletes the password, if there is one.
     ///
-    /// # Errors Deleting fails.
+    /// # Errors
+    /// Deleting fails.
     pub fn forget(&self) -> Result<(), RouterFault> {
         let Some(folder) = &self.0 else { return Ok(()) };
         match fs::remove_file(folder.join(NAME)) {

@@ -48,7 +48,8 @@ pub fn main() -> ExitCode {
 
 /// Serves with these `parts`; calls `ready` when the socket accepts calls.
 ///
-/// # Errors The socket failed, or PID 1 could not be notified.
+/// # Errors
+/// The socket failed, or PID 1 could not be notified.
 pub fn run(
     parts: RouterServiceConfig,
     ready: impl FnOnce() -> io::Result<()>,

@@ -29,7 +29,8 @@ pub struct RouterConfig {
 impl RouterConfig {
     /// Reads the active settings.
     ///
-    /// # Errors The box has no such router, or another board is the coordinator.
+    /// # Errors
+    /// The box has no such router, or another board is the coordinator.
     pub fn read(place: &NodeSockets) -> Result<Self, Failure> {
         let NodeSockets { sockets, units } = place;
         let which = Which::InForce;

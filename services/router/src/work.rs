@@ -54,7 +54,8 @@ impl RouterService {
     /// `read` is not called if the settings name another one: an operator who can change them could have named
     /// a machine of their own.
     ///
-    /// # Errors This board is not the coordinator, the settings name another router, the password is invalid,
+    /// # Errors
+    /// This board is not the coordinator, the settings name another router, the password is invalid,
     /// or writing fails.
     pub fn login(
         &self,
@@ -70,14 +71,16 @@ impl RouterService {
 
     /// Deletes the password.
     ///
-    /// # Errors Deleting fails.
+    /// # Errors
+    /// Deleting fails.
     pub fn logout(&self) -> Result<(), Failure> {
         Ok(self.password.forget()?)
     }
 
     /// The differences to the plan: conflicts, additions, changes and removals.
     ///
-    /// # Errors The router cannot be identified or queried, or is being changed.
+    /// # Errors
+    /// The router cannot be identified or queried, or is being changed.
     pub fn diff(&self) -> Result<Vec<String>, Failure> {
         let _look = self.look()?;
         let told = RouterConfig::read(&self.place)?;
@@ -94,7 +97,8 @@ impl RouterService {
 
     /// Changes the router to `goal`, or rolls back.
     ///
-    /// # Errors The router was rolled back, or the error says which part of its state is unknown.
+    /// # Errors
+    /// The router was rolled back, or the error says which part of its state is unknown.
     pub fn change(&self, goal: RouterGoal) -> Result<ChangeResult, Failure> {
         let _alone = match self.changes.try_lock() {
             Err(TryLockError::WouldBlock) => return Err(RouterFault::Busy.into()),

@@ -57,7 +57,8 @@ impl KnownChunks {
 
 /// Writes `file`, which begins at offset `start` of the bundle, to `path`.
 ///
-/// # Errors The bundle does not match its signature, or writing fails.
+/// # Errors
+/// The bundle does not match its signature, or writing fails.
 pub fn assemble(
     medium: &mut impl Medium,
     source: &mut impl BundleReader,

@@ -30,7 +30,8 @@ pub struct UpdateEsp {
 impl UpdateEsp {
     /// Mounts the partition `device`.
     ///
-    /// # Errors The kernel refuses; with "busy" if PID 1 has it mounted with other options.
+    /// # Errors
+    /// The kernel refuses; with "busy" if PID 1 has it mounted with other options.
     pub fn mount(device: &Path, access: Access) -> io::Result<Self> {
         mount_at(device, access)?;
         Ok(Self { device: device.to_owned(), access, removed: vec![] })

@@ -48,7 +48,8 @@ pub struct OfferedUpdate {
 impl OfferedUpdate {
     /// Reads and verifies the head of `source`. The medium is not touched.
     ///
-    /// # Errors The update is refused, or the sender has disconnected.
+    /// # Errors
+    /// The update is refused, or the sender has disconnected.
     pub fn read(source: &mut impl BundleReader, trust: &Trust) -> Result<Self, Failure> {
         let head = read_head(source)?.map_err(UpdateRefusal::from)?;
         let manifest = check(&head, trust)?;
@@ -69,7 +70,8 @@ impl OfferedUpdate {
 
 /// Installs `offer`. On failure the written files are removed.
 ///
-/// # Errors The update is refused, the bundle does not match its signature, or writing fails.
+/// # Errors
+/// The update is refused, the bundle does not match its signature, or writing fails.
 pub fn install(
     medium: &mut impl Medium,
     source: &mut impl BundleReader,
@@ -157,7 +159,8 @@ fn by_patch(
 
 /// Removes files that no slot needs. Returns whether there were any.
 ///
-/// # Errors Writing fails, or the running slot is missing.
+/// # Errors
+/// Writing fails, or the running slot is missing.
 pub fn tidy(medium: &mut impl Medium, running: &str) -> Result<bool, Failure> {
     let present = EspContents::read(medium).map_err(failed("the EFI system partition"))?;
     // Without the running slot, the needed files are unknown.

@@ -25,7 +25,8 @@ struct Component {
 
 /// A row for each component; with `name`, all details and the full texts of that one.
 ///
-/// # Errors There is no such component, or the file at `path` cannot be read.
+/// # Errors
+/// There is no such component, or the file at `path` cannot be read.
 pub fn show(path: &Path, name: Option<&str>) -> Result<Value, Failure> {
     let licenses = read(path).map_err(|why| {
         let help = "the image is damaged: install it again";

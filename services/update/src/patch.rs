@@ -15,7 +15,8 @@ use crate::source::BundleReader;
 /// Makes `file` at `path` by applying `patch`, at offset `start` of the bundle, to the file at `old` of
 /// `old_size` bytes.
 ///
-/// # Errors The patch or the old file is invalid, or the sender has disconnected.
+/// # Errors
+/// The patch or the old file is invalid, or the sender has disconnected.
 pub fn make<M: Medium>(
     medium: &mut M,
     source: &mut impl BundleReader,

@@ -16,7 +16,8 @@ pub struct This<'a> {
 
 /// The slots that are never removed: the running one, and the fallback.
 ///
-/// # Errors The running slot is missing.
+/// # Errors
+/// The running slot is missing.
 pub fn kept<'a>(
     present: &'a EspContents,
     running: &str,
@@ -27,7 +28,8 @@ pub fn kept<'a>(
 
 /// Plans the installation of `update`.
 ///
-/// # Errors The update is refused; see [`Refusal`].
+/// # Errors
+/// The update is refused; see [`Refusal`].
 pub fn plan(
     present: &EspContents,
     this: This<'_>,

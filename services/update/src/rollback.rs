@@ -16,7 +16,8 @@ use crate::refusal::UpdateRefusal;
 /// The new name is written before the old one is removed: a power cut leaves the old state, or both names, of
 /// which the boot loader uses the old one.
 ///
-/// # Errors There is no such slot, it is below the floor, or writing fails.
+/// # Errors
+/// There is no such slot, it is below the floor, or writing fails.
 pub fn rollback(medium: &mut impl Medium, this: This<'_>) -> Result<SlotName, Failure> {
     let present = EspContents::read(medium).map_err(failed("the EFI system partition"))?;
     let running = present.slot(this.running).ok_or(UpdateRefusal::NoSlot)?;

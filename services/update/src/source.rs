@@ -10,13 +10,15 @@ pub trait BundleReader {
 
     /// Reads `length` bytes at offset `at`, [`MAX_CHUNK`] at most; fewer only at the end.
     ///
-    /// # Errors The sender has disconnected, or sends invalid data.
+    /// # Errors
+    /// The sender has disconnected, or sends invalid data.
     fn read(&mut self, at: u64, length: u32) -> Result<Vec<u8>, Failure>;
 }
 
 /// Reads the head of a bundle.
 ///
-/// # Errors It is malformed, or cannot be read.
+/// # Errors
+/// It is malformed, or cannot be read.
 pub fn read_head(source: &mut impl BundleReader) -> Result<Result<BundleHead, HeadError>, Failure> {
     let mut bytes = source.read(0, LENGTHS as u32)?;
     let end = match Lengths::parse(&bytes) {

@@ -8,7 +8,8 @@ use crate::refusal::UpdateRefusal;
 
 /// The manifest of `head`, if a trusted key has signed it. It is parsed only after that check.
 ///
-/// # Errors No trusted key has signed it, or it cannot be parsed.
+/// # Errors
+/// No trusted key has signed it, or it cannot be parsed.
 pub fn check(head: &BundleHead, trust: &Trust) -> Result<Manifest, UpdateRefusal> {
     if trust.update_keys.is_empty() {
         return Err(UpdateRefusal::NoKeys);

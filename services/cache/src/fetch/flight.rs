@@ -206,7 +206,8 @@ impl Coming {
 
     /// The file; bytes up to the result of [`until`](Self::until) are valid.
     ///
-    /// # Errors The file cannot be opened.
+    /// # Errors
+    /// The file cannot be opened.
     pub async fn file(&self) -> io::Result<Arc<File>> {
         let open = || async {
             let path = self.path.clone();

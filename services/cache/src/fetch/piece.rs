@@ -55,7 +55,8 @@ pub async fn size(
 
 /// Fetches `ranges` of the object of `size` bytes into the store.
 ///
-/// # Errors Not all of it arrived. What did is in the store.
+/// # Errors
+/// Not all of it arrived. What did is in the store.
 pub async fn piece(
     store: &FsStore,
     connection: &Connection,

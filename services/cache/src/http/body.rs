@@ -39,7 +39,8 @@ impl BodyParts {
 
     /// Several ranges of an object of `size` and `kind` (RFC 9110, section 14.6).
     ///
-    /// # Errors The kernel provides no random bytes.
+    /// # Errors
+    /// The kernel provides no random bytes.
     pub fn several(spans: &[ByteRange], size: u64, kind: &str) -> io::Result<Self> {
         // The boundary must be unpredictable for the author of an object.
         let random = random::<16>().map_err(io::Error::other)?;

@@ -87,7 +87,8 @@ pub struct Here {
 impl Here {
     /// The object, from this node or another one.
     ///
-    /// # Errors The object is unavailable.
+    /// # Errors
+    /// The object is unavailable.
     pub async fn find(&self, hash: Hash, counters: &CacheCounters) -> Result<Object, Missing> {
         if let Some(object) = self.objects.find(hash, counters).await? {
             counters.hits.add(1);
@@ -118,7 +119,8 @@ impl Here {
     /// Like [`find`](Self::find), but a large object is read while it arrives, and an object that an operator
     /// has removed is not fetched again. The fetch counts for `client`.
     ///
-    /// # Errors The object is unavailable.
+    /// # Errors
+    /// The object is unavailable.
     pub async fn begin(
         &self,
         hash: Hash,

@@ -45,7 +45,8 @@ impl Objects {
 
     /// Extends `claim` to `seen` bytes of an object, some of which are on disk.
     ///
-    /// # Errors There is no room for it.
+    /// # Errors
+    /// There is no room for it.
     pub async fn measure(&self, claim: &mut Claim, seen: u64) -> Result<(), ObjectError> {
         let wanted = cost(seen);
         if wanted <= claim.bytes() {
@@ -56,7 +57,8 @@ impl Objects {
 
     /// Extends `claim` by `more` bytes, evicting loose objects if necessary.
     ///
-    /// # Errors There is not enough room; nothing was evicted then.
+    /// # Errors
+    /// There is not enough room; nothing was evicted then.
     pub async fn claim(&self, claim: &mut Claim, more: u64) -> Result<(), ObjectError> {
         for _ in 0..TRIES {
             if self.room(more).is_ok() && self.policy.grow(claim, more) == 0 {
@@ -115,7 +117,8 @@ impl Objects {
 
     /// Pins or unpins an object. Returns whether it is on this node.
     ///
-    /// # Errors Writing fails.
+    /// # Errors
+    /// Writing fails.
     pub async fn pin(&self, hash: Hash, is_pinned: bool) -> Result<bool, ObjectError> {
         let _changing = self.changing.lock().await;
         let policy = Arc::clone(&self.policy);
@@ -129,7 +132,8 @@ impl Objects {
 
     /// Makes an object public for foreign web pages, or ends that. Returns whether it is on this node.
     ///
-    /// # Errors The maximum number of public objects is reached, or writing fails.
+    /// # Errors
+    /// The maximum number of public objects is reached, or writing fails.
     pub async fn set_public(&self, hash: Hash, is_public: bool) -> Result<bool, ObjectError> {
         let _changing = self.changing.lock().await;
         let policy = Arc::clone(&self.policy);
@@ -139,7 +143,8 @@ impl Objects {
 
     /// Removes an object or a part of it, and remembers the removal. Returns whether the object was complete.
     ///
-    /// # Errors Writing fails.
+    /// # Errors
+    /// Writing fails.
     pub async fn remove(&self, hash: Hash) -> Result<bool, ObjectError> {
         let _changing = self.changing.lock().await;
         let policy = Arc::clone(&self.policy);

@@ -48,7 +48,8 @@ impl Sweeper {
 
     /// Deletes all blobs without a tag, except `spared`, and waits for that.
     ///
-    /// # Errors The store's collection has ended.
+    /// # Errors
+    /// The store's collection has ended.
     pub async fn sweep(&self, spared: Vec<Hash>) -> Result<(), ObjectError> {
         let mut number = 0;
         self.asked.send_modify(|asked| {

@@ -83,7 +83,8 @@ pub struct Rows(Closable);
 impl Rows {
     /// Opens or creates the file, and reads all rows. Rows of another version are ignored.
     ///
-    /// # Errors It cannot be opened.
+    /// # Errors
+    /// It cannot be opened.
     pub fn open(file: &Path) -> Result<(Self, PersistedPolicy), Box<redb::Error>> {
         let open = || -> Result<_, redb::Error> {
             let rows = Closable::open(file, CACHE)?;
@@ -125,7 +126,8 @@ impl Rows {
 
     /// Applies `changes` atomically.
     ///
-    /// # Errors Writing fails.
+    /// # Errors
+    /// Writing fails.
     pub fn change(&self, changes: &[RowChange]) -> Result<(), Box<redb::Error>> {
         let write = || -> Result<(), redb::Error> {
             // redb syncs each transaction by default.

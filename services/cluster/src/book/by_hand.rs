@@ -73,7 +73,8 @@ impl CannotBe {
 impl NumberRegistry {
     /// Enrols `candidate`, which waits at `number`.
     ///
-    /// # Errors The candidate is refused; the registry is unchanged.
+    /// # Errors
+    /// The candidate is refused; the registry is unchanged.
     pub fn approve(
         &mut self,
         number: u8,
@@ -91,7 +92,8 @@ impl NumberRegistry {
 
     /// Stores an owner's `record` of the node that is enrolled as board `number`. Returns the node.
     ///
-    /// # Errors It is for another node, or not signed by an owner; the registry is unchanged.
+    /// # Errors
+    /// It is for another node, or not signed by an owner; the registry is unchanged.
     pub fn record(
         &mut self,
         number: u8,
@@ -109,7 +111,8 @@ impl NumberRegistry {
 
     /// Drains board `number`, or ends that.
     ///
-    /// # Errors There is no such board, or it has no key; the registry is unchanged.
+    /// # Errors
+    /// There is no such board, or it has no key; the registry is unchanged.
     pub fn drain(
         &mut self,
         number: u8,
@@ -129,7 +132,8 @@ impl NumberRegistry {
 
     /// Permits one other key as board `number`: the next that connects, or the one in `record`.
     ///
-    /// # Errors It is not possible; the registry is unchanged.
+    /// # Errors
+    /// It is not possible; the registry is unchanged.
     pub fn replace(
         &mut self,
         number: u8,
@@ -144,7 +148,8 @@ impl NumberRegistry {
     /// Revokes the key of board `number` permanently, and accepts no other until an owner permits it. Returns
     /// the key.
     ///
-    /// # Errors The board has no key, or the list is full; the registry is unchanged.
+    /// # Errors
+    /// The board has no key, or the list is full; the registry is unchanged.
     pub fn revoke(&mut self, number: u8) -> Result<PublicKey, CannotBe> {
         if number == self.number && number > 0 {
             return Err(CannotBe::IsCoordinator(number));
@@ -162,7 +167,8 @@ impl NumberRegistry {
 
     /// Adopts an owner's appointment of this node as the coordinator.
     ///
-    /// # Errors The appointment is not by an owner, for another node, or old; the registry is unchanged.
+    /// # Errors
+    /// The appointment is not by an owner, for another node, or old; the registry is unchanged.
     pub fn adopt(&mut self, statement: SignedAppointment, hand: Hand<'_>) -> Result<(), CannotBe> {
         let said = statement.appointment();
         if said.coordinator != self.coordinator {

@@ -33,7 +33,8 @@ pub enum JoinDecision {
 impl NumberRegistry {
     /// Enrols `candidate` at the port of board `number`, at the time `now`, in seconds since 1970.
     ///
-    /// # Errors The candidate is refused; the registry is unchanged.
+    /// # Errors
+    /// The candidate is refused; the registry is unchanged.
     pub fn join(
         &mut self,
         number: u8,

@@ -55,7 +55,8 @@ impl NumberRegistry {
     /// `now`. The candidate is not admitted yet, so the map counts only if it names the candidate at this
     /// number, and if neither the coordinator's nor the candidate's key is outdated.
     ///
-    /// # Errors The map was not used; the registry is unchanged.
+    /// # Errors
+    /// The map was not used; the registry is unchanged.
     pub fn learn(
         &mut self,
         signed: &SignedMap,
@@ -130,7 +131,8 @@ impl NumberRegistry {
     /// Recovers from `signed`, which this node has accepted and stored; `key_epoch` is the highest seen epoch
     /// of its signer.
     ///
-    /// # Errors The map was not used; the registry is unchanged.
+    /// # Errors
+    /// The map was not used; the registry is unchanged.
     pub fn recover(
         &mut self,
         signed: &SignedMap,

@@ -13,7 +13,8 @@ use crate::rules::EnrolmentRules;
 impl Coordinator {
     /// The table of boards, with waiting and refused nodes.
     ///
-    /// # Errors The settings have no cluster.
+    /// # Errors
+    /// The settings have no cluster.
     pub fn show(&self) -> Result<Value, Unchanged> {
         let rules = self.rules()?;
         let book = self.book.borrow();

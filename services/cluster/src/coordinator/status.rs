@@ -9,7 +9,8 @@ use crate::report::NodeReport;
 impl Coordinator {
     /// The status table; `traffic` has the ports' counters, or why they are unknown.
     ///
-    /// # Errors The settings have no cluster.
+    /// # Errors
+    /// The settings have no cluster.
     pub fn status(&self, traffic: &Result<Vec<Passed>, String>) -> Result<Value, Unchanged> {
         let rules = self.rules()?;
         let (book, present) = (self.book.borrow(), self.present.borrow());

@@ -47,7 +47,8 @@ pub enum InvalidAnnouncement {
 impl SignedAnnouncement {
     /// Signs `announcement` with `key`. `certificate` must certify `key` as the node's `forward` key.
     ///
-    /// # Errors The certificate is for another key, or the announcement is invalid.
+    /// # Errors
+    /// The certificate is for another key, or the announcement is invalid.
     pub fn sign(
         announcement: Announcement,
         certificate: Certificate,
@@ -98,7 +99,8 @@ impl SignedAnnouncement {
 
     /// Decodes the announcement and verifies both signatures.
     ///
-    /// # Errors The bytes are malformed, a value is out of range, or a signature is invalid.
+    /// # Errors
+    /// The bytes are malformed, a value is out of range, or a signature is invalid.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidAnnouncement> {
         let (certificate, announcement, signature) = parse(bytes)?;
         Self::checked(announcement, certificate, signature)

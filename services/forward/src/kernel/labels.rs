@@ -22,7 +22,8 @@ fn label(label: Label) -> MplsLabel {
 impl ForwardKernel {
     /// Swaps label `from` for `to`, and sends through the device `by`.
     ///
-    /// # Errors The kernel refuses, or there is no such device.
+    /// # Errors
+    /// The kernel refuses, or there is no such device.
     pub async fn swap(&self, from: Label, to: Label, by: &str) -> Result<(), KernelError> {
         let index = self.known(by).await?;
         let route = RouteMessageBuilder::<MplsLabel>::new().label(label(from));
@@ -71,7 +72,8 @@ impl ForwardKernel {
 
     /// All labels with a route of `forward`.
     ///
-    /// # Errors The kernel refuses the dump.
+    /// # Errors
+    /// The kernel refuses the dump.
     pub async fn labels(&self) -> Result<Vec<Label>, KernelError> {
         let all = RouteMessageBuilder::<MplsLabel>::new().build();
         let found = self.route.route().get(all).execute().try_collect::<Vec<_>>().await;

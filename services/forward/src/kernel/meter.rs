@@ -169,7 +169,8 @@ pub fn raise(counts: &mut MeterCounts, others: &MeterCounts) {
 
 /// Creates or updates the table. Counters are kept.
 ///
-/// # Errors nft cannot be run, or the kernel refuses.
+/// # Errors
+/// nft cannot be run, or the kernel refuses.
 pub async fn prepare() -> Result<(), KernelError> {
     let [told, group, burst] = [TOLD.to_string(), GROUP.to_string(), BURST.to_string()];
     let frame = FRAME.replace("$in", IN).replace("$told", &told);
@@ -178,7 +179,8 @@ pub async fn prepare() -> Result<(), KernelError> {
 
 /// Drops all packets from these devices, except labels that are allowed from now on.
 ///
-/// # Errors nft cannot be run, or the kernel refuses.
+/// # Errors
+/// nft cannot be run, or the kernel refuses.
 pub async fn guard(devices: &[String]) -> Result<(), KernelError> {
     let mut text = String::new();
     for device in devices {
@@ -199,7 +201,8 @@ add rule {TABLE} out_{device} meta protocol 0x8847 jump sent"
 impl ForwardKernel {
     /// Applies the changes atomically, in batches of [`AT_ONCE`].
     ///
-    /// # Errors A device does not exist, or the kernel refuses.
+    /// # Errors
+    /// A device does not exist, or the kernel refuses.
     pub async fn change(&self, gates: &[GateChange]) -> Result<(), KernelError> {
         let mut devices = BTreeMap::new();
         for gate in gates {
@@ -219,7 +222,8 @@ impl ForwardKernel {
 
 /// Reads all counters.
 ///
-/// # Errors nft cannot be run, or its output is not as expected.
+/// # Errors
+/// nft cannot be run, or its output is not as expected.
 pub async fn counts() -> Result<MeterCounts, KernelError> {
     // With several sets in one run, nft 1.0.6 finds the last one only, and listing all sets of a table reads
     // other tables too. Listing one table reads that table only.

@@ -34,7 +34,8 @@ table inet octet_forward {
 
 /// Creates or updates the table. Recorded uses are kept.
 ///
-/// # Errors nft cannot be run, or the kernel refuses.
+/// # Errors
+/// nft cannot be run, or the kernel refuses.
 pub async fn prepare() -> Result<(), KernelError> {
     let kept = format!("{}s", KEPT.as_secs());
     meter::run(&[&FRAME.replace("$kept", &kept)]).await.map(drop)
@@ -42,7 +43,8 @@ pub async fn prepare() -> Result<(), KernelError> {
 
 /// The devices of paths that programs used within [`KEPT`].
 ///
-/// # Errors nft cannot be run, or its output is not as expected.
+/// # Errors
+/// nft cannot be run, or its output is not as expected.
 pub async fn devices() -> Result<BTreeSet<String>, KernelError> {
     read(&meter::run(&["-j", &format!("list set {TABLE} used")]).await?)
 }

@@ -52,7 +52,8 @@ impl DesiredState {
 
     /// Waits for packets, and returns their destinations.
     ///
-    /// # Errors The socket failed, or its buffer overflowed.
+    /// # Errors
+    /// The socket failed, or its buffer overflowed.
     pub async fn next(&self) -> io::Result<Vec<Ipv6Addr>> {
         let (bytes, _) = self.0.recv_from_full().await?;
         Ok(told(&bytes))

@@ -51,7 +51,8 @@ pub struct ReplyKey {
 ///
 /// The cost is a few hashes, and one X25519 operation if a hint matches.
 ///
-/// # Errors No slot matches, the set-up was altered, or the record is invalid.
+/// # Errors
+/// No slot matches, the set-up was altered, or the record is invalid.
 pub fn open(keys: &[OnionSecret], bytes: &SetUp) -> Result<OpenedSetup, HopError> {
     let (key, slot) = find(keys, bytes).ok_or(HopError::NotForUs)?;
     let own = range(bytes, slot);

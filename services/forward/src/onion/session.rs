@@ -32,7 +32,8 @@ impl HopSession {
 
     /// Decrypts a change. Returns the instruction, and the message for the next hop.
     ///
-    /// # Errors The counter is not higher than the last one, or the change was altered. The session is
+    /// # Errors
+    /// The counter is not higher than the last one, or the change was altered. The session is
     /// unchanged then.
     pub fn change(&mut self, bytes: &[u8; CHANGE]) -> Result<(HopChange, [u8; CHANGE]), HopError> {
         let mut passed = *bytes;

@@ -111,7 +111,8 @@ fn places(random: &mut ChaCha20Rng) -> Vec<usize> {
 impl Pending {
     /// Decodes the answers.
     ///
-    /// # Errors A hop has refused, or an answer was altered.
+    /// # Errors
+    /// A hop has refused, or an answer was altered.
     pub fn finish(&self, bytes: &SetUp) -> Result<Granted, PathFailure> {
         // The hop that sent the set-up back is unknown: the answers are valid for one position only.
         let mut failed = 0;

@@ -48,7 +48,8 @@ pub enum LeaseState {
 impl Lease {
     /// The lease in `answer` to a request at `asked`.
     ///
-    /// # Errors Required options are missing, or a value is unusable.
+    /// # Errors
+    /// Required options are missing, or a value is unusable.
     pub fn new(answer: &ServerMessage, asked: Duration) -> Result<Self, InvalidDhcpMessage> {
         let mask = answer.mask.ok_or(InvalidDhcpMessage("it names no network mask"))?.to_bits();
         let prefix = mask.leading_ones();

@@ -25,7 +25,8 @@ pub struct Resident {
 impl Mailbox {
     /// Makes a mailbox for `name`, if there is none.
     ///
-    /// # Errors Writing fails, or the maximum number is reached.
+    /// # Errors
+    /// Writing fails, or the maximum number is reached.
     pub fn admit(&mut self, name: &PublicKey) -> Result<(), MailboxError> {
         let transaction = self.rows.begin_write().map_err(redb::Error::from)?;
         let kept = any_person(&transaction, name.as_bytes())?;
@@ -41,7 +42,8 @@ impl Mailbox {
 
     /// Deletes the mailbox of `name` with all of its messages. Returns whether there was one.
     ///
-    /// # Errors Writing fails.
+    /// # Errors
+    /// Writing fails.
     pub fn remove(&mut self, name: &PublicKey) -> Result<bool, MailboxError> {
         let was_there = self.take_away(name.as_bytes()).map_err(of_rows)?;
         self.count()?;
@@ -66,7 +68,8 @@ impl Mailbox {
 
     /// Deletes messages that have expired at `now`. Returns the number of mailboxes with such messages.
     ///
-    /// # Errors Writing fails.
+    /// # Errors
+    /// Writing fails.
     pub fn expire(&mut self, now: u64) -> Result<usize, MailboxError> {
         let names: Vec<PublicKey> = self.residents()?.into_iter().map(|one| one.name).collect();
         let run = || -> Result<usize, Problem> {
@@ -90,7 +93,8 @@ impl Mailbox {
 
     /// All mailboxes.
     ///
-    /// # Errors Reading fails.
+    /// # Errors
+    /// Reading fails.
     pub fn residents(&self) -> Result<Vec<Resident>, MailboxError> {
         let read = || -> Result<Vec<Resident>, redb::Error> {
             let transaction = self.rows.begin_read()?;
@@ -120,7 +124,8 @@ impl Mailbox {
 
     /// The numbers of the messages in the mailbox of `name`.
     ///
-    /// # Errors Reading fails.
+    /// # Errors
+    /// Reading fails.
     pub fn numbers(&self, name: &PublicKey) -> Result<Vec<u64>, MailboxError> {
         let read = || -> Result<Vec<u64>, redb::Error> {
             let letters = self.rows.begin_read()?.open_table(LETTERS)?;

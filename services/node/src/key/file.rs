@@ -25,7 +25,8 @@ pub enum KeyFile {
 
 /// Reads the key at `path`.
 ///
-/// # Errors Reading fails.
+/// # Errors
+/// Reading fails.
 pub fn read(path: &Path) -> io::Result<KeyFile> {
     match durable::read(path, LONGEST) {
         Ok(None) => Ok(KeyFile::Absent),
@@ -38,7 +39,8 @@ pub fn read(path: &Path) -> io::Result<KeyFile> {
 /// Generates a key and stores it at `path`, readable by its owner only. `before` is called before each step,
 /// and can abort it.
 ///
-/// # Errors There is no randomness, a file at `path` exists that `existing` protects, or writing fails; no key
+/// # Errors
+/// There is no randomness, a file at `path` exists that `existing` protects, or writing fails; no key
 /// is stored then.
 pub fn make(
     path: &Path,
@@ -52,7 +54,8 @@ pub fn make(
 
 /// Stores `key` at `path`, like [`make`].
 ///
-/// # Errors A file at `path` exists that `existing` protects, or writing fails.
+/// # Errors
+/// A file at `path` exists that `existing` protects, or writing fails.
 pub fn keep(
     path: &Path,
     key: &PrivateKey,

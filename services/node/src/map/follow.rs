@@ -22,7 +22,8 @@ pub struct Update {
 /// `cluster`; the calling service's unit file needs `cluster = ["map"]` in `talks`. Updates are trusted because
 /// `cluster` sends them; their signatures are verified as well.
 ///
-/// # Errors `cluster` does not answer or has ended. The caller should retry after a pause.
+/// # Errors
+/// `cluster` does not answer or has ended. The caller should retry after a pause.
 pub fn follow(socket: &Path, mut news: impl FnMut(Update) -> bool) -> Result<(), CallError> {
     let mut client = Client::connect(socket)?;
     let mut problem = None;

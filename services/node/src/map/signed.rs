@@ -50,7 +50,8 @@ struct Raw {
 impl SignedMap {
     /// Signs `map` with `key`. `certificate` must certify `key` for the map's coordinator.
     ///
-    /// # Errors It does not, or the map is too long or violates a rule.
+    /// # Errors
+    /// It does not, or the map is too long or violates a rule.
     pub fn sign(map: Map, certificate: Certificate, key: &PrivateKey) -> Result<Self, InvalidMap> {
         let malformed = |error: serde_json::Error| InvalidMap::Malformed(error.to_string());
         let text = serde_json::to_string(&map).map_err(malformed)?;

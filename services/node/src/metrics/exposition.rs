@@ -35,7 +35,8 @@ pub fn text(prefix: &str, numbers: impl Collector) -> Option<String> {
 
 /// Adds a family of samples, each with its labels and its value. `help` is one line.
 ///
-/// # Errors Writing the text fails.
+/// # Errors
+/// Writing the text fails.
 pub fn family<L: Display, V: EncodeCounterValue + EncodeGaugeValue>(
     to: &mut DescriptorEncoder<'_>,
     name: &str,

@@ -98,7 +98,8 @@ impl<S: 'static> Verbs<S> {
 /// Serves `listener` as a task of this thread: `callers` may call their permitted `verbs`, which get `state`.
 /// Users without any permitted verb are disconnected.
 ///
-/// # Errors The kernel cannot poll the listener.
+/// # Errors
+/// The kernel cannot poll the listener.
 pub fn serve<S: 'static>(
     listener: StdListener,
     callers: Callers,

@@ -85,7 +85,8 @@ impl<S: 'static> Verbs<S> {
 
     /// The answer to `request` of `peer`, a process of user `uid`.
     ///
-    /// # Errors The verb is unknown, its arguments are invalid, or it was refused or failed; the failure is the
+    /// # Errors
+    /// The verb is unknown, its arguments are invalid, or it was refused or failed; the failure is the
     /// answer.
     pub fn answer(
         &self,

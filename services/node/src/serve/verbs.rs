@@ -87,7 +87,8 @@ impl<S, A> Verbs<S, A> {
     /// Validates `request` of `peer`, a process of user `uid`. Returns the call and its handler, which is
     /// `None` for `describe`.
     ///
-    /// # Errors The verb is unknown, or its arguments are invalid.
+    /// # Errors
+    /// The verb is unknown, or its arguments are invalid.
     pub(super) fn call<'a, P>(
         &self,
         peer: &'a mut P,

@@ -13,7 +13,8 @@ use super::{SettingsError, Which, section_in};
 
 /// The box that this node is part of, if any, from the socket of `config` in the folder `sockets`.
 ///
-/// # Errors `config` does not answer, or the service may not read it.
+/// # Errors
+/// `config` does not answer, or the service may not read it.
 pub fn cluster(sockets: &Path, which: Which) -> Result<Option<Cluster>, Failure> {
     optional(sockets, "cluster", which)
 }

@@ -26,7 +26,8 @@ pub enum KeyUpdate {
 /// Keeps the key in `folder` certified by `identity`, which listens at `socket`, and reports its state to
 /// `tell`.
 ///
-/// # Errors No thread can be started.
+/// # Errors
+/// No thread can be started.
 pub fn keep(
     folder: Option<PathBuf>,
     socket: PathBuf,

@@ -157,7 +157,8 @@ fn message(
 
 /// Applies the changes atomically.
 ///
-/// # Errors The kernel refuses a change, or the table does not exist.
+/// # Errors
+/// The kernel refuses a change, or the table does not exist.
 pub fn commit(changes: &[ElementChange]) -> io::Result<()> {
     let mut socket = Socket::new(NETLINK_NETFILTER)?;
     socket.bind_auto()?;

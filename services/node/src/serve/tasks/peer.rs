@@ -36,7 +36,8 @@ impl Peer {
 
     /// The client's next request; `None` at the end of the stream.
     ///
-    /// # Errors The connection broke, or a timeout expired.
+    /// # Errors
+    /// The connection broke, or a timeout expired.
     pub(super) async fn next_request(&mut self) -> io::Result<Option<Request>> {
         let mut due = None;
         loop {
@@ -97,7 +98,8 @@ impl Peer {
 
     /// Reads the file of request `id`, of at most `longest` bytes.
     ///
-    /// # Errors It is longer, or does not arrive.
+    /// # Errors
+    /// It is longer, or does not arrive.
     pub async fn read_file(&mut self, id: u64, longest: u64) -> Result<Vec<u8>, Failure> {
         let mut file = Whole::new(longest);
         loop {
@@ -141,7 +143,8 @@ impl Peer {
 
     /// Sends one of several items that answer request `id`.
     ///
-    /// # Errors The connection broke, or the client does not read.
+    /// # Errors
+    /// The connection broke, or the client does not read.
     pub async fn item(&mut self, id: u64, item: Value) -> io::Result<()> {
         self.reply(id, ReplyBody::Item(item)).await
     }
