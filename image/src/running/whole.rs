@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use miette::miette;
-use octet_machine::{Cluster, Machine, Node, UnitState};
+use octet_machine::{Cluster, Machine, Node, UnitState, UnitStatus};
 use serde_json::{Value, json};
 
 use super::progress::{BootPhase, BootProgress};
@@ -108,7 +108,8 @@ fn find(rows: &Value, key: &str, wanted: &Value) -> Value {
 pub fn table(nodes: &[ServiceRow], sequence: u64, seen: &[BoardStatus]) -> String {
     let rows = nodes.iter().map(|ServiceRow { node, status, services }| {
         let ready = status.ready_at.map_or_else(|| "?".to_owned(), report::seconds);
-        let units = status.units.iter().filter(|unit| unit.state == UnitState::Ready).count();
+        let is_running = |unit: &&UnitStatus| unit.state == UnitState::Ready && unit.pid.is_some();
+        let units = status.units.iter().filter(is_running).count();
         let (state, map, address) = match node {
             Node::Router => ("coordinator".to_owned(), sequence.to_string(), String::new()),
             Node::Board(number) => {

@@ -219,8 +219,9 @@ fn bad_ends(machine: &Machine, _: &mut Pings) {
 
 fn kill_all(machine: &Machine, pings: &mut Pings) {
     // All is watched by the control port (`board::units` kills it).
-    let ready =
-        |unit: &&octet_machine::UnitStatus| unit.state == UnitState::Ready && unit.name != "port";
+    let ready = |unit: &&octet_machine::UnitStatus| {
+        unit.state == UnitState::Ready && unit.pid.is_some() && unit.name != "port"
+    };
     let status = machine.status().unwrap();
     let names: Vec<String> =
         status.units.iter().filter(ready).map(|unit| unit.name.clone()).collect();
