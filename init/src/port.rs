@@ -315,10 +315,15 @@ impl Port {
         match asked.relayed.take(piece) {
             Ok(()) => asked.forward(),
             Err(failure) => {
-                asked.end();
+                // The request is removed before its connection ends, or the unit's thread would
+                // answer first that the unit has closed it.
+                if let Some(asked) = shared.open.remove(&number) {
+                    asked.end();
+                }
                 drop(shared);
                 let reply = Reply { id, body: ReplyBody::Error(failure) };
-                self.end(Ticket { user, number, id }, &reply);
+                // The user may have disconnected.
+                let _ = self.say(user, &framed(serde_json::to_vec(&reply)));
             }
         }
     }
