@@ -1,8 +1,7 @@
 //! The table `octet_fw` of a node that is not a router: what it accepts from the network, and what
-//! its units may send to each other. It is rendered as one nft transaction.
+//! its units may send to each other.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 
 use octet_appliance::{Port, Protocol, Unit};
 
@@ -11,9 +10,9 @@ use crate::on_board::{self, OnBoard};
 use crate::paths::{self, Lets, PathDevices};
 use crate::router::built_in::ENROLMENT;
 use crate::router::chain::{Declared, Hook, NftChain, NftRule, rules};
-use crate::router::firewall::{ERRORS, LONGEST_ERROR, NOBODY};
+use crate::router::firewall::{ERRORS, LONGEST_ERROR, NOBODY, TABLE};
+use crate::router::table::NftTable;
 use crate::router::text::{list, over};
-use crate::watch;
 
 /// Units whose ports are open by default: the unit, one of its ports (all if `None`), and the
 /// counter of accepted flows.
@@ -110,42 +109,19 @@ impl Inbound {
         Self { doors, dhcp, pings, enrolment, on_board, paths }
     }
 
-    /// The transaction that loads the rules. Whatever was loaded before, there is no moment without
-    /// rules or with half of them, and counters keep their values. Chains are declared first so
-    /// that the flush finds them, and are then filled. It removes the guard of a node that was a
-    /// router before, because its ports do not concern a host, and any watch table: a netd that has
-    /// just started records nothing.
-    pub fn text(&self) -> String {
+    /// The table of these rules.
+    pub fn table(&self) -> NftTable {
         let of_paths = self.paths.as_ref().map(|_| paths::FRAME).into_iter().flatten();
-        let mut frame = String::new();
-        for it in COUNTERS.into_iter().chain([Declared::Set(on_board::SET, on_board::KIND)]) {
-            let _ = write!(frame, "{it}");
+        let own_ports = Declared::Set(on_board::SET, on_board::KIND);
+        let frame = COUNTERS.into_iter().chain([own_ports]).chain(on_board::FRAME);
+        let chains = self.chains().into_iter().map(|(name, chain)| (name.to_owned(), chain));
+        NftTable {
+            name: ("inet", TABLE),
+            frame: frame.chain(of_paths).chain(CHAINS).collect(),
+            counters: BTreeSet::new(),
+            sets: vec![self.on_board.set()],
+            chains: chains.collect(),
         }
-        for it in on_board::FRAME.into_iter().chain(of_paths).chain(CHAINS) {
-            let _ = write!(frame, "{it}");
-        }
-        let mut chains = String::new();
-        for (name, rules) in self.chains() {
-            let _ = write!(chains, "  chain {name} {{\n{rules}  }}\n");
-        }
-        let (set, kind) = (on_board::SET, on_board::KIND);
-        let elements = match self.on_board.elements() {
-            none if none.is_empty() => String::new(),
-            some => format!(" elements = {{ {} }}", list(some)),
-        };
-        let watch = watch::end();
-        format!(
-            "table netdev octet_guard {{ }}
-delete table netdev octet_guard
-{watch}table inet octet_fw {{
-{frame}}}
-flush table inet octet_fw
-flush set inet octet_fw {set}
-table inet octet_fw {{
-  set {set} {{ {kind};{elements} }}
-{chains}}}
-"
-        )
     }
 
     /// - Neighbour discovery comes from the link itself (RFC 4861, 7.1: hop limit 255), group queries of
@@ -257,6 +233,8 @@ fn of_links() -> Vec<NftRule> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::router::firewall::There;
+    use crate::rules::NodeTables;
     use octet_appliance::{PortRange, TrafficKind, UnitSource};
     use proptest::prelude::*;
     use std::net::{Ipv4Addr, Ipv6Addr};
@@ -275,7 +253,7 @@ mod tests {
         let units =
             [unit("web", "ports.http = \"tcp/80\"\n"), unit("gate", "ports.gate = \"tcp/4040\"\n")];
         let of = |units: &[Unit], dhcp, lines: &Lets| {
-            Inbound::of(units, (dhcp, dhcp), &[], lines.clone()).text()
+            Inbound::of(units, (dhcp, dhcp), &[], lines.clone())
         };
         let host = |n: u16| {
             (
@@ -308,12 +286,13 @@ mod tests {
             (Protocol::Udp, ports(4042, 4043)),
         ];
         let lines = Lets { paths: lines.into(), plain, ports };
-        for (name, text) in [
+        for (name, inbound) in [
             ("gate-and-dhcp.nft", of(&units, true, &lines)),
             ("closed.nft", of(&units[..1], false, &Lets::default())),
-            ("manager.nft", manager.text()),
+            ("manager.nft", manager),
             ("forward.nft", of(&forwards, true, &lines)),
         ] {
+            let text = NodeTables::host(&inbound).whole(&There::default());
             let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/testdata").join(name);
             if std::env::var_os("OCTET_WRITE_GOLDEN").is_some() {
                 std::fs::write(&file, &text).unwrap();
@@ -331,7 +310,8 @@ mod tests {
             let manages = !enrolment.is_empty();
             let doors = vec![OpenPorts { tcp: tcp.clone(), udp: udp.clone(), counter: "gate" }];
             let paths = has_paths.then(PathDevices::default);
-            let text = Inbound { doors, dhcp, pings: dhcp, enrolment, on_board: OnBoard::default(), paths }.text();
+            let text = Inbound { doors, dhcp, pings: dhcp, enrolment, on_board: OnBoard::default(), paths };
+            let text = text.table().whole([].into_iter());
             prop_assert!(!text.contains('$'));
             prop_assert!(!text.replace("@own_ports", "").replace("@path_pings", "").contains('@'));
             let lines: Vec<_> = text.lines().map(str::trim).collect();

@@ -84,10 +84,7 @@ impl Backend for NetKernel {
             None => {}
         }
         // Listing what is loaded needs a process of nft.
-        let there = match rules {
-            NodeTables::Host(_) => There::default(),
-            NodeTables::Router { .. } => self.there().await,
-        };
+        let there = if rules.is_router() { self.there().await } else { There::default() };
         Ok(nft::load(&rules.whole(&there)).await?)
     }
 

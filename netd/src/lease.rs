@@ -94,15 +94,14 @@ impl UplinkLease {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use octet_appliance::{Appliance, Segments};
+    use octet_appliance::Appliance;
 
     const FILE: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n[cluster]\nboards = 4\n";
 
     fn router() -> RouterPlan {
         let appliance = Appliance::parse("appliance.toml", FILE).unwrap();
         let settings = appliance.cluster_settings().unwrap();
-        let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", FILE)).unwrap();
-        RouterPlan::new(&settings, &segments, &[])
+        RouterPlan::new(&settings, &[]).unwrap()
     }
 
     #[test]

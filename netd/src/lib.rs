@@ -12,6 +12,7 @@
 pub mod advert;
 pub mod backend;
 pub mod changes;
+pub mod config;
 pub mod conntrack;
 pub mod daemon;
 pub mod fault;
@@ -34,7 +35,6 @@ pub mod router;
 pub mod rules;
 pub mod serve;
 mod service;
-pub mod told;
 pub mod watch;
 
 pub use service::main;

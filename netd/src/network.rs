@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::advert::AdvertisedAddress;
 use crate::backend::{Backend, BackendError};
+use crate::config::{NetworkConfig, NodeFacts};
 use crate::daemon::NetdError;
 use crate::fault;
 use crate::generation::Author;
@@ -23,10 +24,9 @@ use crate::links::links;
 use crate::observed::Observed;
 use crate::plan::{self, AdvertisementState, KernelPlan, PlanStep, UplinkLeaseState};
 use crate::plugged::{InvalidReport, PortBindings};
-use crate::router::flows::still_lets;
+use crate::router::flows::is_still_allowed;
 use crate::rules::NodeTables;
 use crate::serve::ServeState;
-use crate::told::{NetworkConfig, NodeFacts};
 
 /// Rounds of observing and changing, after which netd logs that something does not stay as it was
 /// set, and waits for the next event.
@@ -38,7 +38,7 @@ const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// The network and its desired state.
 pub struct Network<B> {
-    told: NetworkConfig,
+    config: Arc<NetworkConfig>,
     node: Arc<NodeFacts>,
     backend: B,
     shared: Rc<ServeState<B>>,
@@ -55,20 +55,20 @@ pub struct Network<B> {
     /// The last error of a change, so that it is logged only once.
     trouble: Option<String>,
     /// When a ruleset that another process has changed is repaired next, or was last repaired.
-    mend: Option<Instant>,
-    mended: Option<Instant>,
+    repair_at: Option<Instant>,
+    repaired_at: Option<Instant>,
 }
 
 impl<B: Backend> Network<B> {
-    /// Creates the network for the configuration `told`; [`begin`](Self::begin) applies it.
+    /// Creates the network for the configuration `config`; [`begin`](Self::begin) applies it.
     pub fn new(
-        told: NetworkConfig,
+        config: Arc<NetworkConfig>,
         node: Arc<NodeFacts>,
         backend: B,
         shared: Rc<ServeState<B>>,
     ) -> Self {
         Self {
-            told,
+            config,
             number: node.number,
             node,
             backend,
@@ -80,8 +80,8 @@ impl<B: Backend> Network<B> {
             advertised: AdvertisementState::Unknown,
             board: None,
             trouble: None,
-            mend: None,
-            mended: None,
+            repair_at: None,
+            repaired_at: None,
         }
     }
 
@@ -92,12 +92,12 @@ impl<B: Backend> Network<B> {
     pub async fn begin(&mut self) -> Result<(), NetdError> {
         // The unit `lan` receives router advertisements, and netd decides about them, not the
         // kernel.
-        self.backend.prepare(self.told.router.is_some());
-        if self.told.router.is_some() {
+        self.backend.prepare(self.config.router.is_some());
+        if self.config.router.is_some() {
             // Bindings of the previous netd process stay valid if the link was not down since.
             self.plugged = self.backend.plugged().await;
             let observed = self.observe().await?;
-            self.plugged.forget(self.told.router.as_ref(), &observed);
+            self.plugged.forget(self.config.router.as_ref(), &observed);
         }
         if fault::is("reversed") {
             self.settle().await?;
@@ -110,22 +110,23 @@ impl<B: Backend> Network<B> {
         Ok(())
     }
 
-    /// Applies the configuration `told`. Rules come before addresses, as at the start. If the
+    /// Applies the configuration `config`. Rules come before addresses, as at the start. If the
     /// kernel refuses, everything is restored to the state before.
-    pub async fn change(&mut self, told: NetworkConfig) -> Result<Result<(), String>, NetdError> {
-        if told == self.told {
+    pub async fn change(&mut self, config: NetworkConfig) -> Result<Result<(), String>, NetdError> {
+        if config == *self.config {
             return Ok(Ok(()));
         }
         fault::begin();
-        let before = std::mem::replace(&mut self.told, told);
+        let before = std::mem::replace(&mut self.config, Arc::new(config));
         if fault::is("reversed") {
             self.end_flows_or_say().await;
             self.settle().await?;
             self.load_or_end().await?;
+            self.shared.set_applied(Arc::clone(&self.config));
             return Ok(Ok(()));
         }
         if let Err(error) = self.load().await {
-            self.told = before;
+            self.config = before;
             return Ok(Err(error.to_string()));
         }
         say!("the settings have changed");
@@ -135,9 +136,12 @@ impl<B: Backend> Network<B> {
             None => self.end_flows().await.err(),
             trouble => trouble,
         };
-        let Some(trouble) = trouble else { return Ok(Ok(())) };
+        let Some(trouble) = trouble else {
+            self.shared.set_applied(Arc::clone(&self.config));
+            return Ok(Ok(()));
+        };
         say!("{trouble}; all is as it was before");
-        self.told = before;
+        self.config = before;
         self.load_or_end().await?;
         (self.leased, self.advertised) = (UplinkLeaseState::Unknown, AdvertisementState::Unknown);
         self.settle().await?;
@@ -150,7 +154,7 @@ impl<B: Backend> Network<B> {
         device: &str,
         mac: &str,
     ) -> Result<Result<(), PlugError>, NetdError> {
-        let Some(plan) = &self.told.router else { return Ok(Err(PlugError::NoRouter)) };
+        let Some(plan) = &self.config.router else { return Ok(Err(PlugError::NoRouter)) };
         let observed = self.observe().await?;
         let before = self.plugged.clone();
         match self.plugged.report(plan, &observed, device, mac) {
@@ -173,14 +177,14 @@ impl<B: Backend> Network<B> {
             return;
         }
         self.rules = None;
-        if self.mend.is_some() {
+        if self.repair_at.is_some() {
             return;
         }
         let Author { pid, name } = author;
         say!("ALARM: {name} (process {pid}) has changed the rules; they are put right");
-        self.shared.alarm(author).await;
+        self.shared.alarm(author);
         let now = Instant::now();
-        self.mend = Some(self.mended.map_or(now, |last| now.max(last + RETRY_DELAY)));
+        self.repair_at = Some(self.repaired_at.map_or(now, |last| now.max(last + RETRY_DELAY)));
     }
 
     async fn observe(&self) -> Result<Observed, NetdError> {
@@ -189,7 +193,7 @@ impl<B: Backend> Network<B> {
 
     /// Replaces the ruleset atomically; only what differs from the loaded one is changed.
     async fn load(&mut self) -> Result<(), BackendError> {
-        let rules = self.told.rules(&self.node, self.number, &self.plugged);
+        let rules = self.config.rules(&self.node, self.number, &self.plugged);
         let before = self.rules.take();
         fault::at_step("the rules are loaded")?;
         if fault::is("bare") {
@@ -208,12 +212,12 @@ impl<B: Backend> Network<B> {
     /// Ends the flows that no policy allows any more: the rules are evaluated only when a flow
     /// begins.
     async fn end_flows(&self) -> Result<(), String> {
-        let Some(plan) = &self.told.router else { return Ok(()) };
+        let Some(plan) = &self.config.router else { return Ok(()) };
         let observed = self.backend.observe().await.map_err(|error| error.to_string())?;
         let own = observed.addresses.iter().map(|it| it.address).collect();
         let ended = fault::at_step("flows are listed")
             .map_err(BackendError::from)
-            .and_then(|()| self.backend.end_flows(|flow| !still_lets(plan, flow, &own)));
+            .and_then(|()| self.backend.end_flows(|flow| !is_still_allowed(plan, flow, &own)));
         match ended {
             Ok(ended) => {
                 if let [first, ..] = &ended[..] {
@@ -241,10 +245,10 @@ impl<B: Backend> Network<B> {
     pub async fn settle(&mut self) -> Result<(), NetdError> {
         let mut observed = self.observe().await?;
         for _ in 0..MAX_ROUNDS {
-            if self.plugged.forget(self.told.router.as_ref(), &observed) {
+            if self.plugged.forget(self.config.router.as_ref(), &observed) {
                 self.load_or_end().await?;
             }
-            let NetworkConfig { network, router, .. } = &self.told;
+            let NetworkConfig { network, router, .. } = &*self.config;
             let router = router.as_ref().map(|router| (router, &self.plugged));
             let plan = KernelPlan::new(
                 network,
@@ -274,7 +278,7 @@ impl<B: Backend> Network<B> {
             }
             observed = self.observe().await?;
         }
-        self.note(&observed).await;
+        self.note(&observed);
         Ok(())
     }
 
@@ -292,7 +296,7 @@ impl<B: Backend> Network<B> {
         if !self.asks_at(link).await? {
             return Ok(Err(lease::InvalidLease::NotAsked(link.to_owned())));
         }
-        let router = self.told.router.as_ref();
+        let router = self.config.router.as_ref();
         let board = reported.as_ref().and_then(|lease| lease.board);
         let leased = match reported {
             None => UplinkLeaseState::Nothing,
@@ -304,7 +308,7 @@ impl<B: Backend> Network<B> {
         self.leased = leased;
         self.settle().await?;
         // A router has no board number, and the DHCP server of its uplink cannot assign one.
-        if self.told.is_board && board.is_some() && board != self.board {
+        if self.config.is_board && board.is_some() && board != self.board {
             self.board = board;
             if tell_number(board).await {
                 self.number = board;
@@ -324,7 +328,7 @@ impl<B: Backend> Network<B> {
         if !self.asks_at(link).await? {
             return Ok(Err(lease::InvalidLease::NotAsked(link.to_owned())));
         }
-        let router = self.told.router.as_ref();
+        let router = self.config.router.as_ref();
         self.advertised = match reported {
             None => AdvertisementState::Nothing,
             Some(advert) => match AdvertisedAddress::check(&advert, router, self.now()) {
@@ -339,9 +343,9 @@ impl<B: Backend> Network<B> {
     /// Whether the link of this name uses DHCP.
     async fn asks_at(&self, link: &str) -> Result<bool, NetdError> {
         let observed = self.observe().await?;
-        let name = plan::uplink(&self.told.network, self.told.router.as_ref());
+        let name = plan::uplink(&self.config.network, self.config.router.as_ref());
         let asked = observed.uplink(name).is_some_and(|it| it.name == link);
-        Ok(asked && self.told.network.addressing == Addressing::Dhcp)
+        Ok(asked && self.config.network.addressing == Addressing::Dhcp)
     }
 
     /// When the next timed work is due: the end of a lease, or a repair of the ruleset.
@@ -356,13 +360,13 @@ impl<B: Backend> Network<B> {
             }
             AdvertisementState::Unknown | AdvertisementState::Nothing => None,
         };
-        [end, advert, self.mend].into_iter().flatten().min()
+        [end, advert, self.repair_at].into_iter().flatten().min()
     }
 
     pub async fn tick(&mut self) -> Result<(), NetdError> {
-        if self.mend.is_some_and(|at| at <= Instant::now()) {
-            self.mend = None;
-            self.mended = Some(Instant::now());
+        if self.repair_at.is_some_and(|at| at <= Instant::now()) {
+            self.repair_at = None;
+            self.repaired_at = Some(Instant::now());
             // Another process may have changed the ruleset since the last load.
             self.rules = None;
             self.load_or_end().await?;
@@ -389,7 +393,7 @@ impl<B: Backend> Network<B> {
         Ok(())
     }
 
-    async fn note(&self, observed: &Observed) {
+    fn note(&self, observed: &Observed) {
         let lease = match &self.leased {
             UplinkLeaseState::Lease(lease) => Some(json!({
                 "address": lease.address.to_string(),
@@ -399,7 +403,7 @@ impl<B: Backend> Network<B> {
             })),
             UplinkLeaseState::Unknown | UplinkLeaseState::Nothing => None,
         };
-        self.shared.note(lease, &self.plugged, links(&self.told, observed)).await;
+        self.shared.note(lease, &self.plugged, links(&self.config, observed));
     }
 }
 
@@ -425,7 +429,7 @@ async fn tell_number(board: Option<u8>) -> bool {
     match spawn_blocking(call).await {
         Ok(Ok(_)) => return true,
         Ok(Err(error)) => say!("{error}"),
-        Err(error) => say!("PID 1 was not told the number: {error}"),
+        Err(error) => say!("cannot report the board number to PID 1: {error}"),
     }
     false
 }

@@ -13,7 +13,8 @@ use std::net::Ipv4Addr;
 use std::num::NonZeroU32;
 
 use octet_appliance::{
-    Cluster, MPLS_IN_IP, PortRange, Protocol, Published, Segments, TrafficKind, Unit, Zone,
+    AllowRule, ClusterSettings, FileError, MPLS_IN_IP, PortRange, Protocol, Published, Segments,
+    TrafficKind, Unit, Zone,
 };
 
 use crate::router::chain::{Declared, Hook, NftChain, NftRule, rules};
@@ -78,42 +79,43 @@ pub struct PathAllow {
 pub struct PathAllows(BTreeMap<u8, Lets>);
 
 impl PathAllows {
-    /// Collects the rules from the configuration.
-    pub fn of(cluster: &Cluster, segments: &Segments) -> Self {
+    /// Collects the rules from the configuration, for an image with `units`.
+    ///
+    /// # Errors
+    /// The first mistake in the policies.
+    pub fn of(settings: &ClusterSettings, units: &[Unit]) -> Result<Self, Box<FileError>> {
+        let (segments, _) = Segments::of(settings, units, ("appliance.toml", ""))?;
+        let cluster = &settings.cluster;
         let mut boards = BTreeMap::<u8, Lets>::new();
         // A policy is about one protocol.
         let mut paths = BTreeMap::<(u8, usize), PathAllow>::new();
-        for ((from, to, traffic), lets) in &segments.lets {
+        for ((from, to, traffic), AllowRule { ports, rule }) in segments.allowed.entries() {
             match (from, to, traffic) {
                 (Zone::Board(from), Zone::Board(to), TrafficKind::Number(MPLS_IN_IP)) => {
-                    boards.entry(*to).or_default().plain.push(cluster.addresses(*from).0);
+                    boards.entry(to).or_default().plain.push(cluster.addresses(from).0);
                 }
                 (Zone::Path, Zone::Board(to), traffic) => {
-                    for it in lets {
-                        let (traffic, rate) = (*traffic, segments.rates[it.line]);
-                        let line = PathAllow { traffic, ports: vec![], rate };
-                        paths.entry((*to, it.line)).or_insert(line).ports.push(it.ports);
-                    }
+                    let allow = PathAllow { traffic, ports: vec![], rate: segments.rates[rule] };
+                    paths.entry((to, rule)).or_insert(allow).ports.push(ports);
                 }
                 (_, Zone::Board(to), TrafficKind::Tcp | TrafficKind::Udp) => {
                     let protocol = match traffic {
                         TrafficKind::Udp => Protocol::Udp,
                         _ => Protocol::Tcp,
                     };
-                    let ports = lets.iter().map(|it| (protocol, it.ports));
-                    boards.entry(*to).or_default().ports.extend(ports);
+                    boards.entry(to).or_default().ports.push((protocol, ports));
                 }
                 _ => {}
             }
         }
-        for Published { board, target, .. } in &segments.published {
-            let ports = PortRange { first: target.number, last: target.number };
-            boards.entry(*board).or_default().ports.push((target.protocol, ports));
+        for Published { board, target, .. } in segments.published {
+            let ports = PortRange::one(target.number);
+            boards.entry(board).or_default().ports.push((target.protocol, ports));
         }
         for ((board, _), line) in paths {
             boards.entry(board).or_default().paths.push(line);
         }
-        Self(boards)
+        Ok(Self(boards))
     }
 
     /// The rules for the board of this number; none without a number.
@@ -307,8 +309,7 @@ mod tests {
     fn lines_to_this_board_and_to_no_other() {
         let appliance = Appliance::parse("appliance.toml", LINES).unwrap();
         let settings = appliance.cluster_settings().unwrap();
-        let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", LINES)).unwrap();
-        let lines = PathAllows::of(&settings.cluster, &segments);
+        let lines = PathAllows::of(&settings, &[]).unwrap();
         let to = |number| PathDevices { lets: lines.to(number), ..PathDevices::default() };
         let rules = |number| NftChain(to(number).lines());
         let second = "tcp dport { 81 } counter name paths accept";
@@ -322,7 +323,7 @@ mod tests {
         let plain = "ip saddr { 10.20.1.2, 10.20.4.2 } ip protocol 137 counter name links accept";
         assert_eq!((open(Some(2)), open(Some(1))), ([plain].into(), NftChain::default()));
         let ports = |number| lines.to(Some(number)).ports;
-        let one = |port| PortRange { first: port, last: port };
+        let one = PortRange::one;
         assert_eq!([1, 4].map(ports), [vec![], vec![]]);
         assert_eq!(ports(2), [(Protocol::Udp, one(53))]);
         assert_eq!(ports(3), [(Protocol::Tcp, one(8443))]);

@@ -4,6 +4,7 @@
 //! Text is parsed to types that cannot be invalid (newtypes, checked while parsing), and every
 //! mistake is a [`FileError`] with file, line, column and what to do.
 
+mod allow_table;
 mod appliance;
 mod board_file;
 mod board_id;
@@ -33,6 +34,7 @@ mod unit;
 mod user;
 mod vpn;
 
+pub use allow_table::{AllowRule, AllowTable};
 pub use appliance::{Appliance, ApplianceSection, ImageSection, Service};
 pub use board_file::BoardFile;
 pub use board_id::{BoardId, InvalidBoardId};
@@ -64,8 +66,7 @@ pub use policy::{
 pub use public_key::{InvalidPublicKey, PublicKey};
 pub use section::SettingsSection;
 pub use segments::{
-    ALL_PORTS, AllowRule, ClusterSettings, FlowKey, MASQUERADE_PORTS, Published, Segments,
-    TrafficKind, Zone,
+    ALL_PORTS, ClusterSettings, FlowKey, MASQUERADE_PORTS, Published, Segments, TrafficKind, Zone,
 };
 pub use trust::{HealthSection, InvalidUpdateKey, TrialTime, Trust, UpdateKey};
 

@@ -81,6 +81,21 @@ pub struct PortRange {
     pub last: u16,
 }
 
+impl PortRange {
+    /// The range of this port alone.
+    pub const fn one(port: u16) -> Self {
+        Self { first: port, last: port }
+    }
+
+    pub fn contains(self, port: u16) -> bool {
+        (self.first..=self.last).contains(&port)
+    }
+
+    pub fn overlaps(self, other: Self) -> bool {
+        self.first <= other.last && self.last >= other.first
+    }
+}
+
 /// `[[publish]]`: forwards a port of the router's uplink to a board.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "RawPublish", into = "RawPublish")]

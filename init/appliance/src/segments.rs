@@ -1,9 +1,9 @@
 //! Evaluates policies: which flow may begin between two zones, and which policy allows it.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU32;
 
+use crate::allow_table::AllowTable;
 use crate::cluster::{Board, Cluster, Lan};
 use crate::document::place;
 use crate::file_error::{FileError, nearest};
@@ -56,24 +56,15 @@ pub enum TrafficKind {
     Number(u8),
 }
 
-/// Ports of one kind of flow between two zones, and the policy that allows them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AllowRule {
-    /// The ports; all, for protocols without ports.
-    pub ports: PortRange,
-    /// The policy, counted from 0.
-    pub line: usize,
-}
-
 /// Source zone, destination zone and kind of flow.
 pub type FlowKey = (Zone, Zone, TrafficKind);
 
 /// The result of all policies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Segments {
-    /// The allowed flows, in disjoint ranges ordered by port. Where two policies overlap, the
-    /// earlier one counts.
-    pub lets: BTreeMap<FlowKey, Vec<AllowRule>>,
+    /// The allowed flows, by policy, counted from 0. Where two policies overlap, the earlier one
+    /// counts.
+    pub allowed: AllowTable<usize>,
     /// For each policy, the maximum number of new flows per second.
     pub rates: Vec<Option<NonZeroU32>>,
     /// Published ports of the router, and their destinations.
@@ -136,13 +127,6 @@ impl Segments {
         reading.read().map_err(|mistake| mistake.at(file, text))?;
         let warnings = reading.warnings.into_iter().map(|mistake| *mistake.at(file, text));
         Ok((reading.segments, warnings.collect()))
-    }
-
-    /// The policy that allows a flow to `port`; for protocols without ports any port will do.
-    pub fn line(&self, way: FlowKey, port: u16) -> Option<usize> {
-        let lets = self.lets.get(&way)?;
-        let found = lets.iter().find(|it| (it.ports.first..=it.ports.last).contains(&port));
-        found.map(|it| it.line)
     }
 }
 
@@ -209,8 +193,8 @@ impl Reading<'_> {
             let mut adds = false;
             for (from, to) in &pairs {
                 for (traffic, ports) in &what {
-                    let way = (*from, *to, *traffic);
-                    adds |= self.add(way, *ports, index).map_err(|said| wrong("rate", said))?;
+                    let flow = (*from, *to, *traffic);
+                    adds |= self.add(flow, *ports, index).map_err(|said| wrong("rate", said))?;
                 }
             }
             if !adds && !pairs.is_empty() {
@@ -263,7 +247,7 @@ impl Reading<'_> {
         Ok(match what {
             PolicyTraffic::Service(name) => {
                 let Port { protocol, number } = self.service(name)?;
-                vec![(protocol.into(), PortRange { first: number, last: number })]
+                vec![(protocol.into(), PortRange::one(number))]
             }
             PolicyTraffic::Ports(protocol, ports) => {
                 ports.iter().map(|ports| ((*protocol).into(), *ports)).collect()
@@ -299,34 +283,17 @@ impl Reading<'_> {
     /// Allows what is not allowed already. Returns whether there was anything.
     fn add(
         &mut self,
-        way: FlowKey,
+        flow: FlowKey,
         ports: PortRange,
-        line: usize,
+        policy: usize,
     ) -> Result<bool, (String, String)> {
-        let lets = self.segments.lets.entry(way).or_default();
-        let rates = &self.segments.rates;
-        let mut free = vec![];
-        let mut next = Some(ports.first);
-        for other in
-            lets.iter().filter(|it| it.ports.first <= ports.last && it.ports.last >= ports.first)
-        {
-            if rates[other.line] != rates[line] {
-                let message =
-                    format!("policy {} allows part of this at another rate", other.line + 1);
-                return Err((message, "write the same rate in both, or make them disjoint".into()));
-            }
-            if let Some(first) = next.filter(|first| *first < other.ports.first) {
-                free.push(PortRange { first, last: other.ports.first - 1 });
-            }
-            next = other.ports.last.checked_add(1);
+        let Segments { allowed, rates, .. } = &mut self.segments;
+        let others = allowed.rules(flow).iter().filter(|it| it.ports.overlaps(ports));
+        if let Some(other) = { others }.find(|it| rates[it.rule] != rates[policy]) {
+            let message = format!("policy {} allows part of this at another rate", other.rule + 1);
+            return Err((message, "write the same rate in both, or make them disjoint".into()));
         }
-        if let Some(first) = next.filter(|first| *first <= ports.last) {
-            free.push(PortRange { first, last: ports.last });
-        }
-        let adds = !free.is_empty();
-        lets.extend(free.into_iter().map(|ports| AllowRule { ports, line }));
-        lets.sort_unstable_by_key(|it| it.ports);
-        Ok(adds)
+        Ok(allowed.add(flow, ports, policy))
     }
 
     fn publish(&mut self, index: usize) -> Result<(), Mistake> {
@@ -356,16 +323,16 @@ impl Reading<'_> {
             let message = format!("the router's port is {port}, the unit's {target}");
             return Err(wrong("port", message, "use the unit's protocol"));
         }
-        let number = PortRange { first: port.number, last: port.number };
+        let number = PortRange::one(port.number);
         masqueraded(&[(port.protocol.into(), number)])
             .map_err(|(message, hint)| wrong("port", message, &hint))?;
         if self.segments.published.iter().any(|other| other.port == port) {
             let message = format!("{port} is published twice");
             return Err(wrong("port", message, "a port can be published once"));
         }
-        let way = (Zone::Uplink, Zone::Router, port.protocol.into());
-        if let Some(line) = self.segments.line(way, port.number) {
-            let message = format!("policy {} opens {port} on the router itself", line + 1);
+        let flow = (Zone::Uplink, Zone::Router, port.protocol.into());
+        if let Some(policy) = self.segments.allowed.rule(flow, port.number) {
+            let message = format!("policy {} opens {port} on the router itself", policy + 1);
             return Err(wrong("port", message, "a port can be published once"));
         }
         self.segments.published.push(Published { port, board: publish.board, target });
@@ -390,9 +357,9 @@ impl Reading<'_> {
             return wrong("name", message, hint);
         };
         let zone = Zone::Board(board);
-        let goes =
-            |port| self.segments.line((zone, Zone::Uplink, TrafficKind::Udp), port).is_some();
-        if at.is_some_and(|at| goes(at.socket().port()))
+        let flow = (zone, Zone::Uplink, TrafficKind::Udp);
+        let is_allowed = |port| self.segments.allowed.rule(flow, port).is_some();
+        if at.is_some_and(|at| is_allowed(at.socket().port()))
             || published.any(|it| it.board == board && it.target == LINKS)
         {
             return Ok(());

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use octet_appliance::{Unit, UnitName};
-use octet_control::settings::{OF_READERS, SECTION};
+use octet_control::settings::{OF_READERS, SECTIONS};
 use octet_control::{CONFIG, DESCRIBE, Failure, FailureCode, INIT, OF_OPERATORS};
 
 /// The peer of a connection.
@@ -72,7 +72,7 @@ pub fn of_all(units: &[Unit]) -> HashMap<UnitName, String> {
     };
     for reader in units.iter().filter(|unit| !unit.config.is_empty()) {
         if let Some(config) = config {
-            allow(config, reader, &[SECTION]);
+            allow(config, reader, &[SECTIONS]);
             allow(reader, config, &OF_READERS);
         }
     }
@@ -132,7 +132,7 @@ mod tests {
         let config = unit("config", 3, "");
         let lists = of_all(&[door.clone(), screen.clone(), config.clone()]);
         assert_eq!(lists[&door.name], "902=show;903=config-check,config-apply");
-        assert_eq!(lists[&config.name], "901=section;902=show");
+        assert_eq!(lists[&config.name], "901=sections;902=show");
         let lists = of_all(&[door.clone(), screen]);
         assert_eq!(lists[&door.name], "902=show");
         // A unit that authenticates operators reaches every socket, including its own.
@@ -141,6 +141,6 @@ mod tests {
         let lists = of_all(&[door.clone(), gate.clone(), config.clone()]);
         assert_eq!(lists[&door.name], "903=config-check,config-apply;904=*");
         assert_eq!(lists[&gate.name], "903=config-check,config-apply;904=*");
-        assert_eq!(lists[&config.name], "901=section;904=section");
+        assert_eq!(lists[&config.name], "901=sections;904=sections");
     }
 }

@@ -20,7 +20,7 @@ use std::hint::black_box;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use octet_appliance::{Appliance, Segments, Unit, UnitSource};
+use octet_appliance::{Appliance, Unit, UnitSource};
 use octet_netd::plugged::PortBindings;
 use octet_netd::router::firewall::There;
 use octet_netd::router::plan::RouterPlan;
@@ -69,8 +69,7 @@ fn plan(file: &str, text: &str, units: &[Unit]) -> Result<Value, Failed> {
     let began = Instant::now();
     let settings = Appliance::parse(file, text)?.cluster_settings().ok_or(site::NO_CLUSTER)?;
     let parsed = Instant::now();
-    let (segments, _) = Segments::of(&settings, units, (file, text))?;
-    let plan = RouterPlan::new(&settings, &segments, units);
+    let plan = RouterPlan::new(&settings, units)?;
     let planned = Instant::now();
     let rules = NodeTables::router(&plan, units, &PortBindings::default(), false);
     let rules = rules.whole(&There::default());

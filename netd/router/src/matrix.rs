@@ -7,12 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use octet_appliance::{Mac, TrafficKind, Zone};
+use octet_appliance::{AllowRule, Mac, PortRange, TrafficKind, Zone};
 use serde::{Deserialize, Serialize};
 
-use crate::explain::Explanation;
 use crate::kind::FlowKind;
-use crate::plan::RouterPlan;
+use crate::plan::{Decision, RouterPlan};
 
 /// The verb of a board's netd that starts the recording.
 pub const WATCH: &str = "watch";
@@ -74,13 +73,13 @@ pub struct Matrix<'a> {
 struct Probe {
     kind: FlowKind,
     is_ipv4: bool,
-    answer: Explanation,
+    decision: Decision,
     has_come: bool,
 }
 
 impl Probe {
     fn is_let(&self) -> bool {
-        self.answer != Explanation::Denied
+        self.decision != Decision::Denied
     }
 
     fn is_right(&self) -> bool {
@@ -110,13 +109,10 @@ impl<'a> Matrix<'a> {
     /// allowed probe proves nothing.
     pub fn kinds(&self, from: u8, to: Zone) -> Vec<FlowKind> {
         let mut kinds = BTreeSet::from(ALWAYS);
-        let there = self.plan.lets.iter().filter(|((_, zone, _), _)| *zone == to);
-        for ((_, _, traffic), lets) in there {
-            let edges = lets.iter().flat_map(|it| {
-                let (first, last) = (it.ports.first, it.ports.last);
-                [first.saturating_sub(1), first, last, last.saturating_add(1)]
-            });
-            let edges = edges.filter(|port| *port != 0);
+        let there = self.plan.allowed.entries().filter(|((_, zone, _), _)| *zone == to);
+        for ((_, _, traffic), AllowRule { ports: PortRange { first, last }, .. }) in there {
+            let edges = [first.saturating_sub(1), first, last, last.saturating_add(1)];
+            let edges = edges.into_iter().filter(|port| *port != 0);
             match traffic {
                 TrafficKind::Tcp => kinds.extend(edges.map(FlowKind::tcp)),
                 TrafficKind::Udp => kinds.extend(edges.map(FlowKind::udp)),
@@ -124,7 +120,7 @@ impl<'a> Matrix<'a> {
             }
         }
         let is_told = |kind: &FlowKind| match (to, kind.traffic) {
-            (Zone::Router, TrafficKind::Tcp) => !self.lets(from, to, *kind),
+            (Zone::Router, TrafficKind::Tcp) => self.decide(from, to, *kind) == Decision::Denied,
             (Zone::Router, traffic) => traffic == TrafficKind::Ping,
             _ => true,
         };
@@ -220,14 +216,14 @@ impl<'a> Matrix<'a> {
         let mut lost = BTreeMap::<String, BTreeSet<String>>::new();
         for probe in self.probes(from, to).iter().filter(|it| !it.is_right()) {
             let what = format!("{} ({})", probe.kind, if probe.is_ipv4 { "IPv4" } else { "IPv6" });
-            let by = match &probe.answer {
-                Explanation::Denied => {
+            let by = match probe.decision {
+                Decision::Denied => {
                     holes.insert(what);
                     continue;
                 }
-                Explanation::Let { by, .. } => by.to_string(),
-                Explanation::Neighbour { text, .. } => text.clone(),
-                Explanation::Published { .. } => "what is published".to_owned(),
+                Decision::Allowed(rule) => rule.to_string(),
+                Decision::Neighbour(index) => self.plan.neighbours[index].to_string(),
+                Decision::Published { .. } => "what is published".to_owned(),
             };
             lost.entry(by).or_default().insert(what);
         }
@@ -257,8 +253,8 @@ impl<'a> Matrix<'a> {
         { came }.any(|it| is_of_link(it) && (*it == own || seat.addresses.contains(it)))
     }
 
-    fn lets(&self, from: u8, to: Zone, kind: FlowKind) -> bool {
-        self.plan.explain(Zone::Board(from), to, kind.traffic, kind.port) != Explanation::Denied
+    fn decide(&self, from: u8, to: Zone, kind: FlowKind) -> Decision {
+        self.plan.decide((Zone::Board(from), to, kind.traffic), kind.port, None)
     }
 
     /// All probes from `from` to `to`, for each IP version in which both have an address.
@@ -273,7 +269,7 @@ impl<'a> Matrix<'a> {
                 probes.push(Probe {
                     kind,
                     is_ipv4: source.is_ipv4(),
-                    answer: self.plan.explain(Zone::Board(from), to, kind.traffic, kind.port),
+                    decision: self.decide(from, to, kind),
                     has_come: came.and_then(|it| it.get(&by)).is_some_and(|it| it.contains(&kind)),
                 });
             }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::LazyLock;
 
-use octet_appliance::{Appliance, Mac, Segments, TrafficKind, Unit, UnitSource, Zone};
+use octet_appliance::{Appliance, Mac, TrafficKind, Unit, UnitSource, Zone};
 use octet_evaluator as evaluator;
 use octet_router::kind::FlowKind;
 use octet_router::matrix::{BoardEnd, Matrix, ReceivedProbes};
@@ -62,8 +62,7 @@ fn gate() -> Unit {
 fn plan() -> RouterPlan {
     let appliance = Appliance::parse("a.toml", BOX).unwrap_or_else(|error| panic!("{error}"));
     let settings = appliance.cluster_settings().unwrap();
-    let (segments, _) = Segments::of(&settings, &[gate()], ("a.toml", BOX)).unwrap();
-    RouterPlan::new(&settings, &segments, &[gate()])
+    RouterPlan::new(&settings, &[gate()]).unwrap()
 }
 
 fn world() -> &'static evaluator::World {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::observed::{LinkCounters, LinkKind};
-use octet_appliance::{Appliance, Segments};
+use octet_appliance::Appliance;
 use proptest::prelude::*;
 
 const FILE: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n[network]\naddress = \"dhcp\"\n[cluster]\nboards = 4\n[[board]]\nnumber = 4\nmac = \"02:00:00:00:00:04\"\n";
@@ -8,8 +8,7 @@ const FILE: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrive
 fn plan() -> RouterPlan {
     let appliance = Appliance::parse("appliance.toml", FILE).unwrap();
     let settings = appliance.cluster_settings().unwrap();
-    let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", FILE)).unwrap();
-    RouterPlan::new(&settings, &segments, &[])
+    RouterPlan::new(&settings, &[]).unwrap()
 }
 
 /// The router's network cards; those in `up` have a carrier.

@@ -85,6 +85,7 @@ pub fn table(plan: &RouterPlan, plugged: &PortBindings, leased: bool) -> NftTabl
         Declared::Set("questions", "type ifname . ether_type; size 64; flags dynamic"),
         Declared::Base("ingress", ingress),
     ];
+    let chains = chains.into_iter().collect();
     NftTable { name: ("netdev", TABLE), frame, counters: BTreeSet::new(), sets, chains }
 }
 

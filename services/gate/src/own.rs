@@ -10,7 +10,7 @@ use octet_node::control::{By, Failure, FailureCode, Permission, PublicKey, Reply
 use octet_node::say;
 use octet_node::serve::tasks::{Call, ConnectionLimits, Verbs};
 use octet_node::serve::verbs::{flag, integer, nothing, text};
-use octet_node::settings::{Which, section_in};
+use octet_node::settings::{Settings, Which};
 use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
@@ -134,7 +134,7 @@ async fn offer(gate: &Gate, by: Option<By>, signed: bool) -> Result<Value, Failu
 /// The operators in `config`. A thread waits for them, so that no other task does.
 async fn operators(gate: &Gate, which: Which) -> Result<Operator, Failure> {
     let sockets = gate.sockets.clone();
-    let read = spawn_blocking(move || section_in(&sockets, "operator", which));
+    let read = spawn_blocking(move || Settings::read(&sockets, which)?.section("operator"));
     match read.await {
         Ok(operators) => operators.map_err(Failure::from),
         Err(error) => {

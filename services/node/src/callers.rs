@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn who_brings_operators_has_rights_of_its_own() {
-        let callers = Callers::parse("107=section,*;110=logs").unwrap();
+        let callers = Callers::parse("107=sections,*;110=logs").unwrap();
         let key = Some(By::Operator(octet_control::PublicKey::new([7; 32])));
         for (uid, said, asker) in [
             (107, key, (PID_1, key)),
@@ -139,7 +139,7 @@ mod tests {
         ] {
             assert_eq!(callers.asker(uid, said), asker, "{uid} {said:?}");
         }
-        assert!(callers.may(107, "section") && !callers.may(107, "logs"));
+        assert!(callers.may(107, "sections") && !callers.may(107, "logs"));
     }
 
     #[test]

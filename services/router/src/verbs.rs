@@ -12,7 +12,7 @@ use crate::work::{ChangeResult, RouterGoal, RouterService};
 
 pub fn verbs() -> Verbs<RouterService> {
     let verb = Verb::new;
-    let told =
+    let report_verb =
         |name, help| Verb::new(name, Permission::Read, help).shown(ColumnKind::Lines, &["report"]);
     Verbs::default()
         .with(
@@ -32,7 +32,7 @@ pub fn verbs() -> Verbs<RouterService> {
             work.logout().map(|()| Value::Null)
         })
         .with(
-            told(
+            report_verb(
                 "diff",
                 "Lists conflicts, and what `apply` would add, change and delete on the router",
             ),
@@ -49,7 +49,7 @@ pub fn verbs() -> Verbs<RouterService> {
             |work, _, ()| change(work, RouterGoal::Plan),
         )
         .with(
-            told(
+            report_verb(
                 "verify",
                 "Lists the differences between router and plan; prints nothing if there are none",
             ),

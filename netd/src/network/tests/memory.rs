@@ -31,10 +31,19 @@ pub struct State {
     pub came: Option<ReceivedProbes>,
     /// Whether queries of the state fail.
     pub is_mute: bool,
+    /// What nft lists without an end.
+    pub hangs: Option<Listing>,
     steps: Vec<Step>,
     /// The step to be refused, counted from 0 from now on.
     refuse: Option<usize>,
     refused: Option<Step>,
+}
+
+/// What nft can be asked to list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listing {
+    Rules,
+    Drops,
 }
 
 /// A recorded step.
@@ -123,6 +132,12 @@ impl Memory {
         change(&mut self.0.borrow_mut());
     }
 
+    async fn hang(&self, listing: Listing) {
+        if self.0.borrow().hangs == Some(listing) {
+            std::future::pending::<()>().await;
+        }
+    }
+
     /// Refuses one step, after this many others.
     pub fn refuse(&self, after: usize) {
         self.change(|state| state.refuse = Some(after));
@@ -205,10 +220,12 @@ impl Backend for Memory {
     }
 
     async fn rules(&self) -> Result<String, BackendError> {
+        self.hang(Listing::Rules).await;
         Ok(format!("{:?}", self.0.borrow().rules))
     }
 
     async fn drops(&self) -> Result<Drops, BackendError> {
+        self.hang(Listing::Drops).await;
         Ok(Drops::default())
     }
 

@@ -52,40 +52,38 @@ fn to_forward(plan: &RouterPlan, forward: &PathDevices, tunnels: Vec<NftRule>) -
 /// removed at run time, so these are rules and not map elements.
 pub(super) fn lines(plan: &RouterPlan, way: Direction) -> Vec<NftRule> {
     let mut rules = vec![];
-    for ((from, to, traffic), lets) in &plan.lets {
+    for ((from, to, traffic), it) in plan.allowed.entries() {
         let devices: Vec<String> = match (way, from, to) {
             // The calling chain has matched the device.
             (Direction::Input, Zone::Path, Zone::Router) => vec![String::new()],
             (Direction::Output, Zone::Router, Zone::Path) => {
                 [quoted(PATH), OUT.into()].map(|device| format!("oifname {device} ")).into()
             }
-            (Direction::Forward, Zone::Path, to) if *to != Zone::Router => {
+            (Direction::Forward, Zone::Path, to) if to != Zone::Router => {
                 // Nodes that use this router as exit come by a tunnel within paths.
-                let by = if *to == Zone::Uplink { leaving::PLACES } else { PATH };
-                let to = plan.device(*to).map(quoted);
+                let by = if to == Zone::Uplink { leaving::PLACES } else { PATH };
+                let to = plan.device(to).map(quoted);
                 to.map(|to| format!("iifname \"{by}\" oifname {to} ")).into_iter().collect()
             }
-            (Direction::Forward, from, Zone::Path) if *from != Zone::Router => {
-                let from = plan.device(*from).map(quoted);
+            (Direction::Forward, from, Zone::Path) if from != Zone::Router => {
+                let from = plan.device(from).map(quoted);
                 from.map(|from| format!("iifname {from} oifname \"{PATH}\" ")).into_iter().collect()
             }
             _ => continue,
         };
-        for it in lets {
-            let kinds = match traffic {
-                TrafficKind::Tcp | TrafficKind::Udp => {
-                    vec![format!("{traffic} dport {}", it.ports)]
-                }
-                TrafficKind::Ping => {
-                    vec!["icmp type echo-request".into(), "icmpv6 type echo-request".into()]
-                }
-                TrafficKind::Number(number) => vec![format!("meta l4proto {number}")],
-            };
-            let chain = ChainName::of(plan, it.by);
-            for kind in kinds {
-                for devices in &devices {
-                    rules.extend(rules!["{devices}{kind} goto {chain}"]);
-                }
+        let kinds = match traffic {
+            TrafficKind::Tcp | TrafficKind::Udp => {
+                vec![format!("{traffic} dport {}", it.ports)]
+            }
+            TrafficKind::Ping => {
+                vec!["icmp type echo-request".into(), "icmpv6 type echo-request".into()]
+            }
+            TrafficKind::Number(number) => vec![format!("meta l4proto {number}")],
+        };
+        let chain = ChainName::of(plan, it.rule);
+        for kind in kinds {
+            for devices in &devices {
+                rules.extend(rules!["{devices}{kind} goto {chain}"]);
             }
         }
     }
@@ -137,7 +135,7 @@ pub(super) fn error_of_links() -> Vec<NftRule> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use octet_appliance::{Appliance, Segments, Unit, UnitSource};
+    use octet_appliance::{Appliance, Unit, UnitSource};
 
     use crate::on_board::OnBoard;
     use crate::paths::Lets;
@@ -158,8 +156,7 @@ mod tests {
     fn chains(units: &[Unit], at: &[Option<&str>]) -> std::collections::BTreeMap<String, String> {
         let appliance = Appliance::parse("appliance.toml", LINES).unwrap();
         let settings = appliance.cluster_settings().unwrap();
-        let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", LINES)).unwrap();
-        let mut plan = RouterPlan::new(&settings, &segments, units);
+        let mut plan = RouterPlan::new(&settings, units).unwrap();
         let neighbour = |at: &Option<&str>| RouterNeighbour {
             name: "hill".into(),
             at: at.map(|at| at.parse().unwrap()),

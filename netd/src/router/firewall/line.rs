@@ -28,7 +28,7 @@ impl ChainName {
     /// The name for the rule `by` of `plan`.
     pub fn of(plan: &RouterPlan, by: RuleSource) -> Self {
         match by {
-            RuleSource::Policy(index) => Self::Policy(plan.lines[index].id),
+            RuleSource::Policy(index) => Self::Policy(plan.policies[index].id),
             RuleSource::BuiltIn(line) => Self::BuiltIn(line),
         }
     }
@@ -53,8 +53,8 @@ pub(super) fn chain(plan: &RouterPlan, by: RuleSource) -> NftChain {
     let name = ChainName::of(plan, by);
     let (limit, comment) = match by {
         RuleSource::Policy(index) => {
-            let line = &plan.lines[index];
-            (line.rate.map(|rate| limit(rate.into())), line.text.clone())
+            let policy = &plan.policies[index];
+            (policy.rate.map(|rate| limit(rate.into())), policy.text.clone())
         }
         RuleSource::BuiltIn(line) => ((line == BuiltIn::Ping).then(pings), by.to_string()),
     };
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
     use crate::on_board::OnBoard;
     use crate::router::firewall::{There, table};
-    use octet_appliance::{Appliance, Segments};
+    use octet_appliance::Appliance;
 
     const BEGINS: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n[cluster]\nboards = 4\n";
 
@@ -89,8 +89,7 @@ mod tests {
         let text = BEGINS.to_owned() + &ports.iter().map(line).collect::<String>();
         let appliance = Appliance::parse("appliance.toml", &text).unwrap();
         let settings = appliance.cluster_settings().unwrap();
-        let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", &text)).unwrap();
-        RouterPlan::new(&settings, &segments, &[])
+        RouterPlan::new(&settings, &[]).unwrap()
     }
 
     /// The policies' elements of the map of ports, and their chains with their rules.
@@ -110,7 +109,7 @@ mod tests {
     fn two_lines_never_share_a_chain() {
         let two = plan(&[13094, 28605]);
         let (elements, chains) = made(&two);
-        let ids = two.lines.iter().map(|line| line.id);
+        let ids = two.policies.iter().map(|it| it.id);
         assert_eq!(ids.collect::<Vec<_>>(), [0xcd06_10f7, 0xcd06_10f8]);
         let element = |port, id| format!("\"eth1\" . \"eth2\" . tcp . {port} : goto policy_{id}");
         assert_eq!(elements, [element(13094, "cd0610f7"), element(28605, "cd0610f8")]);
@@ -138,7 +137,7 @@ mod tests {
     #[test]
     fn the_same_line_twice_has_one_chain() {
         let twice = plan(&[13094, 13094]);
-        assert_eq!(twice.lines.len(), 2);
+        assert_eq!(twice.policies.len(), 2);
         assert_eq!(made(&twice), made(&plan(&[13094])));
     }
 }

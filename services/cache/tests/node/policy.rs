@@ -214,8 +214,9 @@ fn another_quota_holds_at_once() {
         std::thread::spawn(move || {
             let mut peer = Peer::new(listener.accept().unwrap().0);
             let request = peer.next_request().unwrap().unwrap();
-            assert_eq!((&request.verb[..], &request.args["section"]), ("section", &json!("cache")));
-            peer.end(request.id, Ok(json!({ "quota": format!("{quota}") }))).unwrap();
+            assert_eq!(request.verb, "sections");
+            let cache = json!({ "quota": format!("{quota}") });
+            peer.end(request.id, Ok(json!({ "cache": cache }))).unwrap();
         })
     };
     crate::verbs::start_at(&folder, Some(state));

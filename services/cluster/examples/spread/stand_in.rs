@@ -19,9 +19,9 @@ use super::Failed;
 pub fn start(folder: &Path, number: u8, boards: u8) -> Result<(), Failed> {
     serve(&folder.join("init.sock"), move |peer, request| init(peer, request, number))?;
     let settings = json!({"boards": boards, "enrol": "first-use"});
-    serve(&folder.join("config.sock"), move |peer, Request { id, args, .. }| {
-        let is_cluster = args["section"] == CLUSTER;
-        peer.end(id, Ok(if is_cluster { settings.clone() } else { Value::Null }))
+    let sections = json!({ CLUSTER: settings, "board": null, "operator": null });
+    serve(&folder.join("config.sock"), move |peer, Request { id, .. }| {
+        peer.end(id, Ok(sections.clone()))
     })?;
     let identity =
         Identity { node: PrivateKey::generate()?, state: Mutex::default(), turned: Condvar::new() };

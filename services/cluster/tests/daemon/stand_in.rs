@@ -122,10 +122,11 @@ impl Config {
         serve(&folder.join("config.sock"), move |stream| {
             let mut peer = Peer::new(stream);
             while let Some(request) = peer.next_request()? {
-                assert_eq!(request.verb, "section");
-                let name = request.args["section"].as_str().unwrap();
-                let section = shared.lock().unwrap().get(name).cloned();
-                peer.end(request.id, Ok(section.unwrap_or(Value::Null)))?;
+                assert_eq!(request.verb, "sections");
+                let all = shared.lock().unwrap().clone();
+                let section = |name: &str| (name.to_owned(), all.get(name).cloned().into());
+                let sections = ["cluster", "board", "operator"].map(section);
+                peer.end(request.id, Ok(Map::from_iter(sections).into()))?;
             }
             Ok(())
         });

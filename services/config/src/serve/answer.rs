@@ -9,7 +9,7 @@ use octet_node::control::file::FileArg;
 use octet_node::control::{Failure, FailureCode, PublicKey};
 use octet_node::digest::sha256;
 use octet_node::serve::threads::Call;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::copy::MAX_TEXT;
 use crate::difference::differences;
@@ -211,17 +211,17 @@ impl<F: Folder, R: Readers> Config<F, R> {
         Ok(copies.chain([image]).collect())
     }
 
-    /// The section that a unit asks for. PID 1 asks for operators, who may see all.
-    pub(super) fn section(
-        &self,
-        uid: u32,
-        section: SettingsSection,
-        next: bool,
-    ) -> Result<Value, Failure> {
-        let reads = self.readers.iter().any(|unit| unit.uid() == uid && unit.reads(section));
-        if uid != self.pid_1 && !reads {
-            let message = format!("user {uid} may not read section `{section}`");
-            let help = format!("name it in the unit file: `config = [\"{section}\"]`");
+    /// The sections that the unit of user `uid` may read. PID 1, which asks for operators, may read
+    /// all.
+    pub(super) fn sections(&self, uid: u32, next: bool) -> Result<Value, Failure> {
+        let is_read = |section: &SettingsSection| {
+            let mut units = self.readers.iter().filter(|unit| unit.uid() == uid);
+            uid == self.pid_1 || units.any(|unit| unit.reads(*section))
+        };
+        let sections: Vec<_> = SettingsSection::ALL.into_iter().filter(is_read).collect();
+        if sections.is_empty() {
+            let message = format!("user {uid} may not read any section");
+            let help = "name some in the unit file, as in `config = [\"operator\"]`";
             return Err(Failure::new(FailureCode::Denied, message, help));
         }
         let view = self.keeper.view();
@@ -232,7 +232,8 @@ impl<F: Folder, R: Readers> Config<F, R> {
                 Failure::new(FailureCode::NotFound, "no settings are to come", help)
             })?,
         };
-        Ok(version.settings.section(section))
+        let value = |it: SettingsSection| (it.name().to_owned(), version.settings.section(it));
+        Ok(sections.into_iter().map(value).collect::<Map<_, _>>().into())
     }
 }
 

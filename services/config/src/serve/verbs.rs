@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use octet_appliance::SettingsSection;
 use octet_node::control::file::CALLED;
-use octet_node::control::settings::SECTION;
+use octet_node::control::settings::SECTIONS;
 use octet_node::control::{ColumnKind, Failure, FailureCode, Permission, Verb};
 use octet_node::serve::threads::Verbs;
 use octet_node::serve::verbs::{
-    Takes, file, flag, nothing, option, optional_integer, optional_text, text,
+    Takes, file, flag, nothing, option, optional_integer, optional_text,
 };
 use serde_json::json;
 
@@ -85,15 +85,13 @@ where
         .signed(next)
         .with(
             Verb::new(
-                SECTION,
+                SECTIONS,
                 Read,
-                "Answers a section of the settings to a unit whose unit file names it",
+                "Answers the sections of the settings that the unit file of the caller names",
             )
             .internal(),
-            text("section", "Its name")
-                .parse(named)
-                .and(flag("next", "The candidate settings, which are being checked")),
-            |config, call, (section, next)| config.section(call.uid, section, next),
+            flag("next", "The candidate settings, which are being checked"),
+            |config, call, next| config.sections(call.uid, next),
         )
 }
 

@@ -70,8 +70,8 @@ impl Unit {
     fn read(&self, next: bool) -> Value {
         let mut client = Client::connect(&self.socket).unwrap();
         client.stream().set_read_timeout(Some(TIMEOUT)).unwrap();
-        let args = json!({ "section": "operator", "next": next });
-        client.call("section", object(args)).unwrap()
+        let sections = client.call("sections", object(json!({ "next": next }))).unwrap();
+        sections["operator"].clone()
     }
 
     /// What the unit has last read of what is in force, if it was told.
@@ -180,7 +180,10 @@ impl Host {
             .env_clear()
             .env("NOTIFY_SOCKET", self.folder.path().join("notify"))
             .env("STATE_DIRECTORY", self.state_folder())
-            .env("OCTET_CALLERS", format!("{own}=show,diff,apply,confirm,history,rollback,section"))
+            .env(
+                "OCTET_CALLERS",
+                format!("{own}=show,diff,apply,confirm,history,rollback,sections"),
+            )
             .stderr(Stdio::null())
             .spawn()
             .unwrap();

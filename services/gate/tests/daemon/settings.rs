@@ -22,11 +22,9 @@ impl Config {
             for stream in listener.incoming().map_while(Result::ok) {
                 let mut peer = Peer::new(stream);
                 while let Ok(Some(request)) = peer.next_request() {
-                    assert_eq!(
-                        (request.verb.as_str(), &request.args["section"]),
-                        ("section", &json!("operator"))
-                    );
-                    peer.end(request.id, Ok(json!(*shared.lock().unwrap()))).unwrap();
+                    assert_eq!(request.verb, "sections");
+                    let sections = json!({ "operator": *shared.lock().unwrap() });
+                    peer.end(request.id, Ok(sections)).unwrap();
                 }
             }
         });

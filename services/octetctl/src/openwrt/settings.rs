@@ -4,9 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use octet_appliance::{
-    Appliance, FileError, RouterContact, RouterKind, Segments, Unit, UnitSource,
-};
+use octet_appliance::{Appliance, FileError, RouterContact, RouterKind, Unit, UnitSource};
 use octet_router::plan::RouterPlan;
 
 use super::line::RouterOptions;
@@ -90,8 +88,7 @@ pub fn read(of: &RouterOptions) -> Result<Settings, PlanError> {
     let contact = contact.ok_or_else(|| PlanError::NoContact(path.clone()))?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let units = units(&appliance, folder, of.octet.as_deref().unwrap_or(folder))?;
-    let (segments, _) = Segments::of(&settings, &units, (&file, &text))?;
-    let plan = RouterPlan::new(&settings, &segments, &units);
+    let plan = RouterPlan::of_file(&settings, &units, (&file, &text))?;
     let manager = settings.cluster.manager(&settings.boards);
     Ok(Settings { path: path.clone(), plan, contact, manager })
 }

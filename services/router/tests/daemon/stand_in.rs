@@ -57,12 +57,12 @@ impl Config {
         serve(&folder.join("config.sock"), move |stream| {
             let mut peer = Peer::new(stream);
             while let Some(request) = peer.next_request()? {
-                assert_eq!(request.verb, "section");
-                let name = request.args["section"].as_str().unwrap();
-                assert!(may.iter().any(|it| it == name), "{name}");
+                assert_eq!(request.verb, "sections");
                 let is_next = request.args.get("next") == Some(&Value::Bool(true));
-                let section = shared.0.lock().unwrap()[usize::from(is_next)].get(name).cloned();
-                peer.end(request.id, Ok(section.unwrap_or(Value::Null)))?;
+                let all = shared.0.lock().unwrap()[usize::from(is_next)].clone();
+                let section = |name: &String| (name.clone(), all.get(name).cloned().into());
+                let sections: Map<_, Value> = may.iter().map(section).collect();
+                peer.end(request.id, Ok(sections.into()))?;
             }
             Ok(())
         });

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use octet_appliance::{Appliance, ExitNode, Segments, Unit, UnitSource, Vpn};
+use octet_appliance::{Appliance, ExitNode, Unit, UnitSource, Vpn};
 
 use super::super::super::plan::RouterPlan;
 use super::super::super::table::NftTable;
@@ -28,8 +28,7 @@ fn plan(lines: &str, vpn: bool, units: &[Unit]) -> RouterPlan {
     let appliance = Appliance::parse("appliance.toml", &text).unwrap();
     let mut settings = appliance.cluster_settings().unwrap();
     settings.vpn = vpn.then(|| Vpn { exit: ExitNode::Node("fc00::1".parse().unwrap()) });
-    let (segments, _) = Segments::of(&settings, units, ("appliance.toml", &text)).unwrap();
-    RouterPlan::new(&settings, &segments, units)
+    RouterPlan::new(&settings, units).unwrap()
 }
 
 fn made(lines: &str, vpn: bool, units: &[Unit]) -> NftTable {
@@ -39,7 +38,7 @@ fn made(lines: &str, vpn: bool, units: &[Unit]) -> NftTable {
 
 /// The rules of a chain, as text.
 fn chain(table: &NftTable, name: &str) -> String {
-    table.chains[name].to_string()
+    table.chain(name).unwrap().to_string()
 }
 
 fn positions<'a>(chain: &str, rules: impl IntoIterator<Item = &'a str>) -> Vec<usize> {
@@ -199,11 +198,11 @@ fn tunnels_and_names_by_paths() {
     // A policy that allows DNS queries to the router itself takes precedence.
     let own = "[[policy]]\nfrom = \"path\"\nto = \"router\"\nprotocol = \"udp\"\nports = [53]\n";
     let plan = plan(&format!("{own}{OUT}"), false, &[forward()]);
-    let lets = &plan.lets[&(
+    let rules = plan.allowed.rules((
         octet_appliance::Zone::Path,
         octet_appliance::Zone::Router,
         octet_appliance::TrafficKind::Udp,
-    )];
-    assert_eq!(lets.len(), 1);
-    assert_eq!(lets[0].by, crate::router::plan::RuleSource::Policy(0));
+    ));
+    assert_eq!(rules.len(), 1);
+    assert_eq!(rules[0].rule, crate::router::plan::RuleSource::Policy(0));
 }

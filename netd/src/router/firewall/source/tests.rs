@@ -1,4 +1,4 @@
-use octet_appliance::{Appliance, Segments};
+use octet_appliance::Appliance;
 
 use super::super::super::plan::{RouterNeighbour, RouterPlan};
 use super::*;
@@ -19,8 +19,7 @@ fn plan(lines: &str) -> RouterPlan {
     let text = format!("{BEGINS}{lines}");
     let appliance = Appliance::parse("appliance.toml", &text).unwrap();
     let settings = appliance.cluster_settings().unwrap();
-    let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", &text)).unwrap();
-    RouterPlan::new(&settings, &segments, &[])
+    RouterPlan::new(&settings, &[]).unwrap()
 }
 
 fn texts(rules: Vec<NftRule>) -> Vec<String> {

@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use octet_appliance::{Cluster, NetworkSettings, Unit};
+use octet_appliance::{Addressing, Cluster, ClusterSettings, FileError, NetworkSettings, Unit};
 use octet_node::control::{Failure, SOCKETS};
 use octet_node::own_number;
-use octet_node::settings::Which;
-use octet_node::settings::cluster as sections;
+use octet_node::settings::{Settings, Which};
 
 use crate::host::Inbound;
 use crate::manager::Manager;
@@ -46,18 +45,23 @@ impl NodeFacts {
     }
 }
 
+/// The desired network, of one version of the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkConfig {
     /// The node's own addresses, or a router's uplink.
     pub network: NetworkSettings,
-    /// The plan of a router for its segments.
+    /// The box that this node belongs to.
+    pub cluster: Option<Cluster>,
+    /// The plan of this node, if it is a router.
     pub router: Option<RouterPlan>,
+    /// The plan of the router with OpenWrt, which cannot be asked; this node only shows it.
+    pub openwrt: Option<RouterPlan>,
     /// Whether this is a board of a box with a router: then the router assigns its addresses.
     pub is_board: bool,
     /// The coordinator, if it is a board and this node is a board.
     pub manager: Option<Manager>,
     /// The policies for the paths of the unit `forward`, if this is a board that has the unit.
-    pub lines: PathAllows,
+    pub policies: PathAllows,
 }
 
 impl NetworkConfig {
@@ -66,37 +70,47 @@ impl NetworkConfig {
     /// # Errors
     /// `config` does not answer, or the settings of the router are invalid.
     pub fn read(node: &NodeFacts, which: Which) -> Result<Self, Failure> {
-        let sockets = Path::new(SOCKETS);
-        let network = sections::optional(sockets, "network", which)?.unwrap_or_default();
-        let alone = Self {
+        let settings = Settings::read(Path::new(SOCKETS), which)?;
+        let network = settings.optional("network")?.unwrap_or_default();
+        Ok(Self::new(node, network, settings.cluster_settings()?)?)
+    }
+
+    fn new(
+        node: &NodeFacts,
+        network: NetworkSettings,
+        cluster: Option<ClusterSettings>,
+    ) -> Result<Self, Box<FileError>> {
+        let mut config = Self {
             network,
+            cluster: None,
             router: None,
+            openwrt: None,
             is_board: false,
             manager: None,
-            lines: PathAllows::default(),
+            policies: PathAllows::default(),
         };
-        Ok(match sections::cluster(sockets, which)? {
-            None => alone,
-            Some(cluster) if node.is_router() => {
-                let router = Some(router(node, which, cluster)?);
-                Self { router, ..alone }
-            }
+        let Some(settings) = cluster else { return Ok(config) };
+        if node.is_router() {
+            config.router = Some(RouterPlan::new(&settings, &node.units)?);
+        } else {
             // On a router, `[network]` describes its uplink.
-            Some(cluster) => {
-                let boards = sections::boards(sockets, which)?;
-                let manager = Manager::of(&cluster, &boards);
-                let lines = match node.forwards() {
-                    true => {
-                        let (settings, segments) =
-                            sections::segments(sockets, which, cluster, &node.units)?;
-                        PathAllows::of(&settings.cluster, &segments)
-                    }
-                    false => PathAllows::default(),
-                };
-                let network = NetworkSettings::default();
-                Self { network, router: None, is_board: true, manager, lines }
+            config.network = NetworkSettings::default();
+            config.is_board = true;
+            config.manager = Manager::of(&settings.cluster, &settings.boards);
+            if node.forwards() {
+                config.policies = PathAllows::of(&settings, &node.units)?;
             }
-        })
+            if !settings.cluster.router.is_octet() {
+                config.openwrt = Some(RouterPlan::new(&settings, &node.units)?);
+            }
+        }
+        config.cluster = Some(settings.cluster);
+        Ok(config)
+    }
+
+    /// The plan of the box's router, as far as this node knows it: a router with Octet can be asked.
+    pub fn plan(&self) -> Option<&RouterPlan> {
+        self.router.as_ref().or(self.openwrt.as_ref())
     }
 
     /// The ruleset of a node with this `number` and the port bindings `plugged`.
@@ -106,36 +120,14 @@ impl NetworkConfig {
         number: Option<u8>,
         plugged: &PortBindings,
     ) -> NodeTables {
-        let leased = self.network.addressing == octet_appliance::Addressing::Dhcp;
+        let leased = self.network.addressing == Addressing::Dhcp;
         match &self.router {
             Some(plan) => NodeTables::router(plan, &node.units, plugged, leased),
             None => {
                 let enrolment = self.manager.as_ref().map_or(&[][..], |it| it.takes_in(number));
-                let (asks, lines) = ((leased, self.is_board), self.lines.to(number));
-                NodeTables::Host(Inbound::of(&node.units, asks, enrolment, lines))
+                let (asks, policies) = ((leased, self.is_board), self.policies.to(number));
+                NodeTables::host(&Inbound::of(&node.units, asks, enrolment, policies))
             }
         }
     }
-}
-
-/// The router's plan: for the router itself, and for boards of a box whose router runs OpenWrt and
-/// cannot be asked.
-pub fn plan(node: &NodeFacts, which: Which) -> Result<Option<RouterPlan>, Failure> {
-    match sections::cluster(Path::new(SOCKETS), which)? {
-        Some(cluster) if node.is_router() || !cluster.router.is_octet() => {
-            router(node, which, cluster).map(Some)
-        }
-        _ => Ok(None),
-    }
-}
-
-/// The box that this node belongs to, if any.
-pub fn cluster() -> Result<Option<Cluster>, Failure> {
-    sections::cluster(Path::new(SOCKETS), Which::InForce)
-}
-
-fn router(node: &NodeFacts, which: Which, cluster: Cluster) -> Result<RouterPlan, Failure> {
-    let sockets = Path::new(SOCKETS);
-    let (settings, segments) = sections::segments(sockets, which, cluster, &node.units)?;
-    Ok(RouterPlan::new(&settings, &segments, &node.units))
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use octet_appliance::{RouterContact, RouterKind, Unit};
 use octet_node::control::Failure;
 use octet_node::own_number;
-use octet_node::settings::{Which, cluster};
+use octet_node::settings::{Settings, Which};
 use octet_router::plan::RouterPlan;
 
 use crate::fault::RouterFault;
@@ -31,30 +31,30 @@ impl RouterConfig {
     ///
     /// # Errors
     /// The box has no such router, or another board is the coordinator.
-    pub fn read(place: &NodeSockets) -> Result<Self, Failure> {
-        let NodeSockets { sockets, units } = place;
-        let which = Which::InForce;
-        let cluster = cluster::cluster(sockets, which)?.ok_or(RouterFault::NoCluster)?;
-        let contact = match cluster.router.clone() {
+    pub fn read(node: &NodeSockets) -> Result<Self, Failure> {
+        let NodeSockets { sockets, units } = node;
+        let settings = Settings::read(sockets, Which::InForce)?;
+        let settings = settings.cluster_settings()?.ok_or(RouterFault::NoCluster)?;
+        let contact = match settings.cluster.router.clone() {
             RouterKind::Octet => return Err(RouterFault::OwnRouter.into()),
             RouterKind::OpenWrt(contact) => contact.ok_or(RouterFault::NoContact)?,
         };
-        let (settings, segments) = cluster::segments(sockets, which, cluster, units)?;
         let manager = settings.cluster.manager(&settings.boards);
         let own = own_number(sockets).map_err(RouterFault::from)?;
         if own.is_none() || own != manager {
             return Err(RouterFault::NotManager { own: name(own), manager: name(manager) }.into());
         }
-        Ok(Self { plan: RouterPlan::new(&settings, &segments, units), contact })
+        Ok(Self { plan: RouterPlan::new(&settings, units)?, contact })
     }
 }
 
 /// Checks that a plan can be made of the pending settings. Without a router with OpenWrt there is none to make.
-pub fn check(place: &NodeSockets) -> Result<(), Failure> {
-    let which = Which::Next;
-    let cluster = cluster::cluster(&place.sockets, which)?.filter(|it| !it.router.is_octet());
-    let Some(cluster) = cluster else { return Ok(()) };
-    cluster::segments(&place.sockets, which, cluster, &place.units).map(drop)
+pub fn check(node: &NodeSockets) -> Result<(), Failure> {
+    let settings = Settings::read(&node.sockets, Which::Next)?.cluster_settings()?;
+    if let Some(settings) = settings.filter(|it| !it.cluster.router.is_octet()) {
+        RouterPlan::new(&settings, &node.units)?;
+    }
+    Ok(())
 }
 
 fn name(number: Option<u8>) -> String {
