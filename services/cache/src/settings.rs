@@ -1,4 +1,4 @@
-//! What `appliance.toml` says of objects.
+//! The objects' section of `appliance.toml`.
 
 use std::path::Path;
 
@@ -8,10 +8,11 @@ use octet_node::settings::{Which, section_in};
 
 const SECTION: &str = "cache";
 
-/// What objects may take, from the socket of `config` in the folder `sockets`; nothing if nothing is said.
+/// The quota of objects in bytes, from `config`, which listens in the folder `sockets`; `None` if
+/// it is not set.
 ///
 /// # Errors
-/// `config` does not answer, or says what cannot be.
+/// `config` does not answer, or the section is invalid.
 pub fn quota(sockets: &Path, which: Which) -> Result<Option<u64>, SettingsError> {
     let said: ObjectSettings = section_in(sockets, SECTION, which)?;
     Ok(said.quota.map(octet_appliance::Bytes::get))

@@ -166,8 +166,9 @@ impl Objects {
     }
 }
 
-/// How much of a file system of `all` bytes the `free` inodes of its `inodes` are for: each for as much as another one.
-/// A file system without a number of them (btrfs) has as many as are wanted.
+/// The bytes of a file system of `all` bytes that correspond to its `free` inodes, if each of its
+/// `inodes` stands for an equal share. A file system that does not report inodes (btrfs) has no
+/// such limit.
 fn for_files(all: u64, inodes: u64, free: u64) -> u64 {
     match inodes {
         0 => u64::MAX,
@@ -181,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_disk_without_inodes_is_full() {
-        // As mke2fs makes it: one inode for 16 KiB.
+        // mke2fs creates one inode per 16 KiB by default.
         assert_eq!(for_files(1 << 30, 1 << 16, 0), 0);
         assert_eq!(for_files(1 << 30, 1 << 16, 1 << 15), 1 << 29);
         assert_eq!(for_files(1 << 30, 0, 0), u64::MAX);
