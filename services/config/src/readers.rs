@@ -33,10 +33,10 @@ pub struct SectionReader {
 }
 
 impl SectionReader {
-    /// Those among the units of an image, whose list is `json`.
+    /// The readers among the units of an image; `json` is the list of the units.
     ///
     /// # Errors
-    /// It is no list of units.
+    /// `json` is not a list of units.
     pub fn all(json: &[u8]) -> serde_json::Result<Vec<Self>> {
         let mut units: Vec<Self> = serde_json::from_slice(json)?;
         units.retain(|unit| !unit.config.is_empty());
@@ -52,7 +52,7 @@ impl SectionReader {
     }
 }
 
-/// The units at their sockets.
+/// Calls the units through their sockets.
 #[derive(Debug)]
 pub struct AtSockets {
     readers: Vec<SectionReader>,
@@ -60,7 +60,7 @@ pub struct AtSockets {
 }
 
 impl AtSockets {
-    /// `readers`, whose sockets are in `folder`, like that of PID 1.
+    /// Calls `readers`, whose sockets are in `folder`, like that of PID 1.
     pub fn new(readers: Vec<SectionReader>, folder: PathBuf) -> Self {
         Self { readers, folder }
     }
