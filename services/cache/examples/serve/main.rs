@@ -4,10 +4,11 @@
 //!
 //! ```text
 //! serve FOLDER NGINX LARGE BETWEEN ROUNDS SECONDS CONNECTIONS...
-//!     a node with objects of LARGE and BETWEEN bytes and a small one; the program NGINX gives the first and the last
-//!     of them, too, and iroh-blobs alone the one between. Each ROUNDS times; the small one for SECONDS each time, to
-//!     so many CONNECTIONS
 //! ```
+//!
+//! It starts a node with objects of LARGE and BETWEEN bytes and a small one. The program NGINX
+//! serves the large and the small one as well, and iroh-blobs alone the one between. Everything is
+//! measured ROUNDS times; the small object for SECONDS per round, with each number of CONNECTIONS.
 //!
 //! `FOLDER` is for the files and sockets of all processes; its path must be short. The code under
 //! test is that of the release: the service, its store, HTTP and QUIC on loopback. Only PID 1,
