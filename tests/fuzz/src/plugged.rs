@@ -14,9 +14,9 @@ const FILE: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrive
                     boards = 4\n[[board]]\nnumber = 4\nmac = \"02:00:00:00:00:04\"\n";
 
 /// The input has a report per line: the device, the MAC address, and the states of the links. No
-/// host is at two ports or has a MAC address of the router, no port with a configured address is
-/// bound to another, a binding persists until its link was down, and a refused report changes
-/// nothing. Messages of the kernel cause no panic.
+/// host is at two ports or has the MAC address of the router's first card, no port with a
+/// configured address is bound to another, a binding persists until its link was down, and a
+/// refused report changes nothing. Messages of the kernel cause no panic.
 pub fn plugged(bytes: &[u8]) {
     let _ = conntrack::read(bytes);
     let _ = generation::EarlyNotice::default().take(bytes);
@@ -47,11 +47,11 @@ pub fn plugged(bytes: &[u8]) {
     }
 }
 
-/// The MAC addresses of the router's cards differ from this one in the last byte only.
+/// The MAC address of the router's first card; those of the other cards differ in the last byte.
 const ROUTER: [u8; 6] = [2, 0, 0, 0, 0, 100];
 
-/// The router's cards: bit N of `links` is the carrier of card N, and the bits from 8 on count its
-/// changes.
+/// The router's cards: bit N of `links` is the carrier of card N, and the bits from 8 on are the
+/// number of times that the carrier was lost.
 fn observed(links: u32) -> Observed {
     let link = |index: u32| NetworkDevice {
         index,
