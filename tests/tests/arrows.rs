@@ -145,7 +145,7 @@ fn a_wrong_arrow_is_found() {
     }
 }
 
-/// No released program uses the feature that makes a test process act as PID 1.
+/// Only tests use the feature `as-pid-1`, which makes a service accept another process as PID 1.
 #[test]
 fn as_pid_1_is_for_tests() {
     let metadata = metadata();

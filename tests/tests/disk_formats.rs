@@ -125,7 +125,7 @@ fn unpacked(esp: &Path, slot: &str, folder: &Path) -> PathBuf {
 }
 
 /// The entries that bootctl finds in a folder. It requires the root of a file system, so the folder
-/// is mounted.
+/// is bind-mounted onto itself.
 fn bootctl(esp: &Path) -> String {
     let tools = cache().join(UNPACKED);
     let name = format!("{}-linux-gnu", std::env::consts::ARCH);
