@@ -36,7 +36,7 @@ pub enum PersonStoreError {
     /// Another process has opened it.
     #[error("another `octet-msg` has the folder open: wait until it has ended")]
     Busy,
-    /// The key that encrypts the key ring is wrong.
+    /// The key that encrypts the key ring is wrong, or the key ring is damaged.
     #[error("the passphrase is wrong, or the file of keys damaged")]
     WrongKey,
     /// A row was changed or is missing.

@@ -42,7 +42,7 @@ fn with_the_key_that_counts_and_no_other() {
             };
             let waited = timeout(TIMEOUT, endpoints.wait_for(is_it)).await;
             let endpoint = waited.expect("late: an endpoint").unwrap().clone().unwrap();
-            // An idle connection does not delay the new endpoint.
+            // The node is started before connecting, because the server closes idle connections.
             let other = Node::start(limits()).await;
             let connection = client.endpoint.connect(address(&endpoint), ALPN).await.unwrap();
             let fetched =

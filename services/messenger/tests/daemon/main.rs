@@ -184,7 +184,7 @@ fn service() {
     run(parts, notify_ready).unwrap();
 }
 
-/// Somebody whose mailbox is at `place`.
+/// A person with a mailbox at `place`.
 fn person(folder: &Path, place: &MailboxAddress) -> Courier<MailboxClient> {
     std::fs::create_dir(folder).unwrap();
     let fresh =
@@ -195,7 +195,7 @@ fn person(folder: &Path, place: &MailboxAddress) -> Courier<MailboxClient> {
     Courier::new(store, MailboxClient::new().unwrap()).unwrap()
 }
 
-/// Until `done`: a mailbox that was not reached in time is left alone for a minute.
+/// Repeats `done` until it is true: an unreachable mailbox is not tried again for a minute.
 fn go_on(
     who: &mut Courier<MailboxClient>,
     mut done: impl FnMut(&mut Courier<MailboxClient>) -> bool,

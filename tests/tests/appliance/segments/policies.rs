@@ -69,7 +69,8 @@ pub fn is_a_whole(site: &Site, boards: u8) {
     said_to_openwrt(site, boards);
 }
 
-/// The changes for a router with OpenWrt are complete: a second difference is empty.
+/// netd's changes for a router with OpenWrt: a conflict is reported and refused first; without it
+/// the commands are returned.
 fn said_to_openwrt(site: &Site, boards: u8) {
     let stock = include_str!("../../../../netd/router/tests/testdata/openwrt/stock.txt");
     let ports: String = (1..=boards + 2).map(|n| format!("\tlist ports 'eth{n}'\n")).collect();
