@@ -1,4 +1,5 @@
-//! Follows other units in threads: `identity` for this service's key, `cluster` for the other nodes.
+//! Follows other units in threads: `identity` for this service's key, `cluster` for the other
+//! nodes.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! The eviction policy: which objects are pinned, which are evicted next, and which were removed by an
-//! operator. It is stored in redb before it is acted on; the store follows.
+//! The eviction policy: which objects are pinned, which are evicted next, and which were removed by
+//! an operator. It is stored in redb before it is acted on; the store follows.
 
 mod given;
 mod queues;
@@ -33,7 +33,8 @@ const MAX_PUBLIC: usize = 4096;
 /// The disk overhead of an object in bytes: rows, and the rounding of file sizes.
 const ENTRY: u64 = 4096;
 
-/// The accounted size of an object of `size` bytes: with its hash tree (64 bytes per 16 KiB) and its rows.
+/// The accounted size of an object of `size` bytes: with its hash tree (64 bytes per 16 KiB) and
+/// its rows.
 pub fn cost(size: u64) -> u64 {
     size.saturating_add(size / 256).saturating_add(ENTRY)
 }
@@ -45,8 +46,8 @@ pub enum ObjectKind {
     Pinned,
     /// It is evicted when room is needed.
     Loose,
-    /// Like [`Loose`](Self::Loose), but uploaded by a client: it cannot restore an object that an operator has
-    /// removed.
+    /// Like [`Loose`](Self::Loose), but uploaded by a client: it cannot restore an object that an
+    /// operator has removed.
     Put,
 }
 

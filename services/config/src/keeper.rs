@@ -164,7 +164,8 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
         }
     }
 
-    /// Makes every unit apply the active configuration: running units may have applied one that is undone now.
+    /// Makes every unit apply the active configuration: running units may have applied one that is
+    /// undone now.
     pub fn begin(&self) {
         if let Err(failure) = self.readers.apply(&SettingsSection::ALL) {
             self.change(|view| view.notes.push(failure.message));
@@ -239,8 +240,9 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
         }
     }
 
-    /// Whether an owner's number `wanted` is outdated only because others have tried changes since, none of
-    /// which was confirmed: operators who may only configure cannot lock out an owner by using up numbers.
+    /// Whether an owner's number `wanted` is outdated only because others have tried changes since,
+    /// none of which was confirmed: operators who may only configure cannot lock out an owner by
+    /// using up numbers.
     fn only_others_since(&self, wanted: u64, operators: &Operator) -> bool {
         let store = self.store();
         let confirmed = store.confirmed();
@@ -289,8 +291,8 @@ impl<F: Folder, R: Readers> Keeper<F, R> {
         Ok(Some(trial.sequence))
     }
 
-    /// Undoes the pending change if its time is over at `now`. Returns when to call again. It does not lock
-    /// unless there is something to undo.
+    /// Undoes the pending change if its time is over at `now`. Returns when to call again. It does
+    /// not lock unless there is something to undo.
     pub fn tick(&self, now: Instant) -> Option<Instant> {
         let until = self.view().trial?.until;
         if now < until {

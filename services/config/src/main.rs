@@ -1,5 +1,5 @@
-//! The program. For tests, `--root FOLDER` makes it use and listen in that folder, and treat its own user as
-//! PID 1's.
+//! The program. For tests, `--root FOLDER` makes it use and listen in that folder, and treat its
+//! own user as PID 1's.
 
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;

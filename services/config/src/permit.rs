@@ -125,7 +125,8 @@ fn check(signer: &PublicKey, now: &Operator, owned: &[SettingsSection]) -> Resul
     }
 }
 
-/// Whether the operator is an owner. `own` is granted for the whole box, so it is the same for each unit.
+/// Whether the operator is an owner. `own` is granted for the whole box, so it is the same for each
+/// unit.
 fn owns(operator: &OperatorKey) -> bool {
     let init = UnitName::try_from(octet_appliance::INIT.to_owned());
     init.is_ok_and(|init| operator.may(Permission::Own, &init))

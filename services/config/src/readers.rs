@@ -13,8 +13,8 @@ use serde_json::{Map, Value};
 
 use crate::keeper::Readers;
 
-/// The timeout of a unit to accept settings. It only detects a hang: on a board under full forwarding load, a
-/// unit gets little CPU time.
+/// The timeout of a unit to accept settings. It only detects a hang: on a board under full
+/// forwarding load, a unit gets little CPU time.
 const TO_CHECK: Duration = Duration::from_secs(60);
 
 /// The timeout of a unit to apply settings: netd runs programs with a timeout of a minute each.
@@ -65,8 +65,8 @@ impl AtSockets {
         Self { readers, folder }
     }
 
-    /// Calls `verb` of each running unit that reads one of `sections`. Returns the units that do not run, and
-    /// the failures of others.
+    /// Calls `verb` of each running unit that reads one of `sections`. Returns the units that do
+    /// not run, and the failures of others.
     fn call_all(
         &self,
         sections: &[SettingsSection],
@@ -143,8 +143,8 @@ pub fn socket(folder: &Path, unit: &str) -> PathBuf {
     folder.join(format!("{unit}.sock"))
 }
 
-/// Whether the unit can be called, by PID 1's `status`. A starting unit counts: it may have read the settings
-/// already.
+/// Whether the unit can be called, by PID 1's `status`. A starting unit counts: it may have read
+/// the settings already.
 fn runs(status: &Value, name: &str) -> bool {
     let units = status["units"].as_array().map_or(&[][..], Vec::as_slice);
     let state =

@@ -1,5 +1,5 @@
-//! Requests to one node: the size of an object, and its pieces. Data is verified against the hash in units of
-//! 16 KiB before it is stored.
+//! Requests to one node: the size of an object, and its pieces. Data is verified against the hash
+//! in units of 16 KiB before it is stored.
 
 use std::num::NonZeroU64;
 use std::time::Duration;

@@ -130,7 +130,8 @@ impl Objects {
         spawn_blocking(change).await.map_err(broken)?
     }
 
-    /// Makes an object public for foreign web pages, or ends that. Returns whether it is on this node.
+    /// Makes an object public for foreign web pages, or ends that. Returns whether it is on this
+    /// node.
     ///
     /// # Errors
     /// The maximum number of public objects is reached, or writing fails.
@@ -141,7 +142,8 @@ impl Objects {
         spawn_blocking(change).await.map_err(broken)?
     }
 
-    /// Removes an object or a part of it, and remembers the removal. Returns whether the object was complete.
+    /// Removes an object or a part of it, and remembers the removal. Returns whether the object was
+    /// complete.
     ///
     /// # Errors
     /// Writing fails.
