@@ -1,5 +1,5 @@
-//! The iroh endpoint: QUIC with this service's own key, and no other feature of iroh: no relays, no address
-//! lookup, no port mapping. It sends datagrams only to configured addresses.
+//! The iroh endpoint: QUIC with this service's own key, and no other feature of iroh: no relays, no
+//! address lookup, no port mapping. It sends datagrams only to configured addresses.
 
 mod given;
 mod serving;
@@ -31,8 +31,8 @@ const IDLE: Duration = Duration::from_secs(5);
 /// The maximum number of concurrent requests per connection.
 const STREAMS: u32 = 16;
 
-/// The send and the receive window of one connection, in bytes: those of all connections fit into the unit's
-/// memory.
+/// The send and the receive window of one connection, in bytes: those of all connections fit into
+/// the unit's memory.
 const WINDOW: u32 = 1 << 20;
 
 /// The pause before binding an address is retried.
@@ -86,8 +86,8 @@ fn secret(key: &PrivateKey) -> SecretKey {
     SecretKey::from_bytes(&seed)
 }
 
-/// Serves the objects at `at` with the current key, and passes the endpoint to `opened`; a new key makes a new
-/// endpoint. It runs forever.
+/// Serves the objects at `at` with the current key, and passes the endpoint to `opened`; a new key
+/// makes a new endpoint. It runs forever.
 pub async fn keep(
     mut certified: watch::Receiver<Option<Certified>>,
     at: Vec<SocketAddr>,

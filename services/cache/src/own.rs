@@ -1,4 +1,5 @@
-//! Follows other units in threads: `identity` for this service's key, `cluster` for the other nodes.
+//! Follows other units in threads: `identity` for this service's key, `cluster` for the other
+//! nodes.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,10 +19,11 @@ const STACK: usize = 128 << 10;
 /// The pause before `cluster` is called again.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// The key in `folder`, once `identity`, which listens in the folder `sockets`, has certified it.
+/// Loads the key from `folder`, and waits in a thread until `identity`, which listens in the folder
+/// `sockets`, has certified it.
 ///
 /// # Errors
-/// There are no threads to be had.
+/// No thread can be started.
 pub fn certified(
     folder: PathBuf,
     sockets: &Path,
@@ -44,10 +46,11 @@ pub fn certified(
     Ok(certified)
 }
 
-/// The nodes of the newest map that `cluster`, which listens in the folder `sockets`, has told.
+/// The nodes of the newest membership map that `cluster`, which listens in the folder `sockets`,
+/// has reported.
 ///
 /// # Errors
-/// There are no threads to be had.
+/// No thread can be started.
 pub fn peers(sockets: &Path) -> io::Result<watch::Receiver<Vec<PeerNode>>> {
     let (sender, all) = watch::channel(vec![]);
     let socket = sockets.join("cluster.sock");

@@ -1,4 +1,4 @@
-//! What `appliance.toml` says of objects.
+//! The objects' section of `appliance.toml`.
 
 use std::path::Path;
 
@@ -6,10 +6,11 @@ use octet_appliance::ObjectSettings;
 use octet_node::SettingsError;
 use octet_node::settings::{Settings, Which};
 
-/// What objects may take, from the socket of `config` in the folder `sockets`; nothing if nothing is said.
+/// The quota of objects in bytes, from `config`, which listens in the folder `sockets`; `None` if
+/// it is not set.
 ///
 /// # Errors
-/// `config` does not answer, or says what cannot be.
+/// `config` does not answer, or the section is invalid.
 pub fn quota(sockets: &Path, which: Which) -> Result<Option<u64>, SettingsError> {
     let said: ObjectSettings = Settings::read(sockets, which)?.section("cache")?;
     Ok(said.quota.map(octet_appliance::Bytes::get))

@@ -33,8 +33,8 @@ pub fn changed(old: &Map<String, Value>, new: &Map<String, Value>) -> Vec<Settin
     SettingsSection::ALL.into_iter().filter(differs).collect()
 }
 
-/// The changed sections in which a value differs that only an owner may change: operators' capabilities,
-/// trusted keys, boards' keys, and the coordinator.
+/// The changed sections in which a value differs that only an owner may change: operators'
+/// capabilities, trusted keys, boards' keys, and the coordinator.
 pub fn changed_of_owners(
     old: &Map<String, Value>,
     new: &Map<String, Value>,

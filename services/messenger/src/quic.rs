@@ -1,5 +1,5 @@
-//! The mailbox's QUIC endpoint, on iroh without its other features: no relays, no address lookup, no port
-//! mapping. The client is `octet_messages::quic`.
+//! The mailbox's QUIC endpoint, on iroh without its other features: no relays, no address lookup,
+//! no port mapping. The client is `octet_messages::quic`.
 
 mod server;
 

@@ -211,10 +211,11 @@ fn asked<T>(
     })
 }
 
-/// Serves the `callers` that connect to `listener`, with threads. Without what is `known` there is nothing but `status`.
+/// Serves the `callers` that connect to `listener`, in threads. Without `known` there is only
+/// `status`.
 ///
 /// # Errors
-/// There are no threads to be had.
+/// No thread can be started.
 pub fn keep(
     listener: UnixListener,
     callers: Callers,

@@ -2,8 +2,8 @@
 
 use octet_appliance::{BoardFile, BoardId};
 
-/// A file is refused with a place and with what to do, or it is of a node that a box can have, and the
-/// same after it is written anew.
+/// A file is refused with a position and a hint, or it describes a possible node of a box, and is
+/// the same after it was written again.
 pub fn board(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     match BoardFile::parse(text) {

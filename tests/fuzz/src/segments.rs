@@ -1,4 +1,4 @@
-//! `appliance.toml` of a box with a router: what comes of its lines, and the kernel's rules.
+//! `appliance.toml` of a box with a router: the resulting plan, and the rules for the kernel.
 
 use octet_appliance::{Appliance, Segments};
 use octet_netd::plugged::PortBindings;
@@ -7,8 +7,8 @@ use octet_netd::router::firewall::There;
 use octet_netd::router::plan::{RouterPlan, RuleSource};
 use octet_netd::rules::NodeTables;
 
-/// Whatever is taken: a plan comes of it, each line is explained by itself where it lets something, and the
-/// rules have no `$` of a template left and nothing but what nft's texts may have.
+/// Every accepted file results in a plan. The explanation of the first port of each allow rule
+/// names that rule. The ruleset contains no `$` of a template, and its quotes are paired.
 pub fn segments(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let Ok(appliance) = Appliance::parse("appliance.toml", text) else { return };

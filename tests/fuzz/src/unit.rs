@@ -2,8 +2,8 @@
 
 use octet_appliance::{Unit, UnitSource, start_order};
 
-/// A unit file is refused with a place and with what to do, or the unit is the same after its way
-/// to PID 1.
+/// A unit file is refused with a position and a hint, or the unit is the same after it was encoded
+/// for PID 1.
 pub fn unit(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let mut source = match UnitSource::parse("unit.toml".into(), text.to_owned()) {

@@ -2,8 +2,8 @@
 
 use octet_bundle::{BundleHead, EntryName, Manifest, ParsedEntry, SlotFile, settled};
 
-/// A head is what was put into it, a manifest is the same when it is read again and its parts lie one
-/// behind the other, and what an entry says is read from any text.
+/// A head decodes to what it was encoded from. A manifest is the same after encoding and decoding,
+/// and its chunks are contiguous. Entries are parsed from any text.
 pub fn update(bytes: &[u8]) {
     if let Ok(head) = BundleHead::parse(bytes) {
         assert!(bytes.starts_with(&head.render().expect("it was parsed")));

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The theoretical arrival time of each number (generic cell rate algorithm, ITU-T I.371), and whether the
-/// limit was reported. There are no more entries than boards.
+/// The theoretical arrival time of each number (generic cell rate algorithm, ITU-T I.371), and
+/// whether the limit was reported. There are no more entries than boards.
 #[derive(Debug)]
 pub struct RateLimiter {
     burst: u32,

@@ -1,4 +1,4 @@
-//! What config can be asked.
+//! The verbs of config.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +19,10 @@ use crate::keeper::Readers;
 use crate::settings::FILE;
 use crate::store::Folder;
 
-/// How long a change is tried without being confirmed, in seconds: unless said, at least, at most.
+/// The time until an unconfirmed change is undone, in seconds: default, minimum, maximum.
 pub const CONFIRM: (u64, u64, u64) = (120, 10, 3600);
 
-/// Every verb. An operator signs a change with the number of the next configuration.
+/// All verbs. An operator signs a change with the number of the next configuration.
 pub fn verbs<F, R>() -> Verbs<Arc<Config<F, R>>>
 where
     F: Folder + Send + 'static,
@@ -95,13 +95,13 @@ where
         )
 }
 
-/// What a person calls the file.
+/// The argument with the file's name.
 fn called() -> Takes<String> {
     option(CALLED, "The file's name for error messages; octetctl sends its path")
         .parse(|name| Ok(name.unwrap_or_else(|| FILE.to_owned())))
 }
 
-/// How long a change is tried.
+/// The argument with the time until an unconfirmed change is undone.
 fn confirm() -> Takes<Duration> {
     let (usual, least, most) = CONFIRM;
     let help = format!(

@@ -1,4 +1,4 @@
-//! What one mailbox takes from several at once.
+//! The throughput of one mailbox with concurrent senders.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Barrier;
@@ -19,8 +19,8 @@ use tokio::runtime::{Builder, Runtime};
 use super::Failed;
 use super::mailbox::Mailbox;
 
-/// How many write, each from an address and to somebody of its own: a mailbox takes so many letters of one address at
-/// once, and has so many for one person.
+/// The number of senders, each with an address and a receiver of its own, because a mailbox has
+/// rate limits per address and a limit of messages per person.
 pub const ADDRESSES: usize = 8;
 
 struct Writer {
@@ -55,7 +55,7 @@ impl Writer {
         Ok(Self { runtime, _endpoint: endpoint, connection, requests })
     }
 
-    /// Leaves all its letters, one after the other.
+    /// Deposits all its messages, one after the other.
     fn write(self) -> Result<(), String> {
         self.runtime.block_on(async {
             for request in &self.requests {
@@ -76,7 +76,7 @@ async fn ask(connection: &Connection, request: &[u8]) -> Result<Option<MailboxRe
     Ok(MailboxReply::from_bytes(&receive.read_to_end(1 << 20).await?))
 }
 
-/// How long it takes until the mailbox has `count` letters of each on its disk.
+/// The time until the mailbox has `count` messages of each sender on its disk.
 pub fn letters(mailbox: &Mailbox, count: usize) -> Result<Duration, Failed> {
     let mut writers = vec![];
     for number in 0..ADDRESSES {

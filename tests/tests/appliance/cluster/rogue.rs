@@ -1,4 +1,5 @@
-//! A rogue DHCP server and a rogue coordinator: who is plugged into one believes it, and nobody else hears of it.
+//! A rogue DHCP server and a rogue coordinator: only nodes that are connected to them directly are
+//! affected.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ const BOARDS: u8 = 4;
 /// The router's card for the owner's devices.
 const LAN: u8 = BOARDS + 1;
 
-/// It gives the address of board 3.
+/// It assigns the address of board 3.
 const SERVER: DhcpServer = DhcpServer {
     mac: Mac::number(210),
     address: Ipv4Addr::new(10, 20, 3, 1),
@@ -27,7 +28,7 @@ const SERVER: DhcpServer = DhcpServer {
     knows: false,
 };
 
-/// The server at work at the end of a wire. It counts who has asked it.
+/// Runs the server at the end of a wire. It counts the requests.
 fn serves(port: Port, other: Mac, asked: &Arc<AtomicUsize>) -> Peer {
     let asked = Arc::clone(asked);
     let on_frame = move |frame: &[u8]| {
@@ -43,7 +44,7 @@ fn serves(port: Port, other: Mac, asked: &Arc<AtomicUsize>) -> Peer {
     Peer::start(port, SERVER.mac, other, does)
 }
 
-/// What has been dropped at a port, whatever the reason.
+/// The drops at a port, for all reasons.
 fn dropped(site: &Site, port: u8) -> u64 {
     let shown = site.ask(Node::Router, "netd", "show", json!({}));
     let at = shown["drops"][format!("eth{port}")].clone();
@@ -61,8 +62,8 @@ fn own_key(site: &Site) -> Value {
     shown()
 }
 
-/// In the short tier `segments::attacks` has the router's ports against such a server, and `rogues.rs` of cluster's own
-/// tests a board's pin against such a coordinator.
+/// In the short tier `segments::attacks` tests the router's ports with such a server, and
+/// `rogues.rs` of cluster's own tests a board's pin with such a coordinator.
 #[test]
 #[ignore = "long: `cargo image test --soak`"]
 fn rogues_are_heard_by_nobody_who_is_not_plugged_into_them() {
@@ -75,7 +76,8 @@ fn rogues_are_heard_by_nobody_who_is_not_plugged_into_them() {
         of.power_on(node);
     }
 
-    // Both work: a board that is plugged into them has an address and a number by them, and such a coordinator.
+    // Both attacks work on a board that is connected to them: it gets an address and a number, and
+    // pins that coordinator.
     let asked = Arc::new(AtomicUsize::new(0));
     let port = site.cluster.be(4, Socket::Board(4)).unwrap();
     let server = serves(port, Mac::number(4), &asked);
@@ -92,7 +94,8 @@ fn rogues_are_heard_by_nobody_who_is_not_plugged_into_them() {
     assert_eq!(site.number(stray), Some(1));
     drop(wire);
 
-    // Now at two ports for boards and at the lan; the server speaks without being asked, too.
+    // Now they are at two ports for boards and at the lan; the server sends unrequested offers,
+    // too.
     site.wait_ready(Node::Router);
     let before = [2, 3].map(|port| dropped(&site, port));
     let port = site.cluster.be(2, Socket::Router(2)).unwrap();
@@ -111,7 +114,7 @@ fn rogues_are_heard_by_nobody_who_is_not_plugged_into_them() {
         let now = [2, 3].map(|port| dropped(&site, port));
         now[0] > before[0] && now[1] > before[1]
     });
-    // A blank board, which would believe anybody, and the one that was theirs.
+    // A blank board, which would pin any coordinator, and the one that has pinned the rogue.
     let board = Node::Board(1);
     site.power_on(board);
     site.cluster.plug(Socket::Router(4), Socket::Board(4)).unwrap();
@@ -123,7 +126,8 @@ fn rogues_are_heard_by_nobody_who_is_not_plugged_into_them() {
     assert_eq!(site.number(board), Some(1));
     assert_eq!(asked.load(Ordering::Relaxed), 0, "nobody asked the server");
 
-    // The stray one has its port's place, and says whom it believes; nobody else is troubled.
+    // The second one gets its port's address, and reports its pinned coordinator; no other node is
+    // affected.
     site.wait("it is board 4", || site.number(stray) == Some(4));
     site.wait("it does not follow another coordinator", || {
         let (coordinator, state) = coordinator(&site, 4);

@@ -1,4 +1,4 @@
-//! A device in the lan of the first box, which is the test.
+//! A device in the lan of the first box, which the test simulates.
 
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -15,10 +15,10 @@ use super::{BOARDS, NAME, NAMES, WORD};
 use crate::cluster::question;
 use crate::cluster::site::Site;
 
-/// One that was there, and answers nobody any more.
+/// A device that has disappeared.
 const GONE: Ipv4Addr = Ipv4Addr::new(10, 20, 250, 6);
 
-/// Its address, and the router as it knows it.
+/// Its address, and the router's address in its network.
 const OWN: Ipv4Addr = Ipv4Addr::new(10, 20, 250, 5);
 const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 20, 250, 1);
 
@@ -30,9 +30,9 @@ const CARD: u8 = BOARDS + 1;
 pub struct Device<'a> {
     home: &'a Site,
     peer: Peer,
-    /// Connections that somebody has taken up.
+    /// The connections that were accepted.
     taken_up: Receiver<Begun>,
-    /// How much it has said.
+    /// The number of messages that it has sent.
     count: AtomicU16,
 }
 
@@ -56,12 +56,12 @@ impl<'a> Device<'a> {
         self.count.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Says a word at some port. Returns the word, and whether it has come back.
+    /// Sends a text to some port. Returns the text, and whether it was echoed.
     pub fn says(&self, from: u16, to: (Ipv4Addr, u16), patience: Duration) -> (String, bool) {
         self.says_of(from, to, patience, 0)
     }
 
-    /// The same of a word that is at least as long as that.
+    /// The same with a text of this length at least.
     pub fn says_of(
         &self,
         from: u16,
@@ -76,7 +76,7 @@ impl<'a> Device<'a> {
         (word, self.peer.hear(Instant::now() + patience, is_it).is_some())
     }
 
-    /// Asks the router for a name. Returns the name, and what it comes to.
+    /// Resolves a new name at the router. Returns the name, and the result.
     pub fn asks(&self, patience: Duration) -> (String, Option<(u8, Option<Ipv4Addr>)>) {
         let number = self.next();
         let name = format!("{NAME}-{number:05}");
@@ -88,7 +88,7 @@ impl<'a> Device<'a> {
         (name, said.and_then(|said| question::told(&said.payload)))
     }
 
-    /// Somebody says a word, and is gone when the answer comes.
+    /// A device sends a text, and disappears before the answer.
     pub fn says_and_goes(&self, from: u16, to: (Ipv4Addr, u16)) {
         let ends = (GONE.into(), to.0.into());
         let says = format!("{WORD} {}.", self.next());
@@ -98,7 +98,7 @@ impl<'a> Device<'a> {
         self.home.cluster.forge(Socket::Other(CABLE), &frame);
     }
 
-    /// Begins a connection from a port of its own. Returns how long segments may be, if it is taken up.
+    /// Opens a connection from a port of its own. Returns the MSS, if it is accepted.
     pub fn begins(&self, to: (Ipv4Addr, u16), patience: Duration) -> Option<u16> {
         let from = (OWN, 20_000 + self.next());
         let asked = Begun { from, to, answers: false, longest: SAID };
