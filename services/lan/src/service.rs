@@ -1,4 +1,4 @@
-//! The service: where its facts come from, and what becomes of its end.
+//! The service: it takes sockets and configuration from PID 1, and starts the loop.
 
 use std::io;
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::daemon::{DaemonConfig, LanConfig, run};
 use crate::dns::prefix::IpPrefix;
 
-/// Serves until PID 1 ends it.
+/// Runs until PID 1 ends it.
 pub fn main() -> ExitCode {
     octet_node::run(|given| run(parts(given)?))
 }
@@ -51,13 +51,13 @@ pub fn told(which: Which) -> Result<LanConfig, SettingsError> {
     Ok(LanConfig { identity, network: section_in(sockets, "network", which)?, silent, whole, exit })
 }
 
-/// The networks of the box, as its segments are in them.
+/// The networks that contain all segments of the box.
 fn whole(cluster: &Cluster) -> Vec<IpPrefix> {
     let (four, six) = (cluster.network.host(0, 0), cluster.network6.host(0, 0));
     [IpPrefix::new(four.into(), 16), IpPrefix::new(six.into(), 48)].into_iter().flatten().collect()
 }
 
-/// A section that may not be there: of one an image without `config` says nothing at all.
+/// An optional section; an image without the unit `config` has an empty object for it.
 fn may_be<T: DeserializeOwned>(value: Value, section: &str) -> Result<Option<T>, SettingsError> {
     if value.as_object().is_some_and(serde_json::Map::is_empty) {
         return Ok(None);
