@@ -44,8 +44,8 @@ pub fn verbs() -> Verbs<Gate> {
             async |gate, call, command| run(gate, call, &command).await,
         )
         .with(
-            // Services that relay commands check a key before they spend resources on it; `show` lists all
-            // keys.
+            // Services that relay commands check a key before they spend resources on it; `show`
+            // lists all keys.
             Verb::new("check-key", Read, "Shows whether a key is an operator's"),
             text("key", "The key: did:key:z6Mk…").parse(key),
             async |gate, _, key| Ok(check_key(gate, &key)),

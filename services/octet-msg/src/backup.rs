@@ -43,7 +43,8 @@ pub fn read(path: &Path, passphrase: &[u8]) -> Result<Backup, CommandFailure> {
     open(&key, &bytes).ok_or_else(|| CommandFailure::Sealed(path.to_owned()))
 }
 
-/// The file: the derivation of the key (29 bytes), and the encoding of `backup` sealed with the key, about the former.
+/// The file: the derivation of the key (29 bytes), and the encoding of `backup` sealed with the
+/// key, about the former.
 fn seal(derivation: Derivation, key: &[u8; 32], backup: &Backup) -> Result<Vec<u8>, NoRandomness> {
     let head = derivation.to_bytes();
     let sealed = sealed::seal(key, &backup.to_bytes(), &head)?;

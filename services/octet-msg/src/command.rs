@@ -201,7 +201,8 @@ fn read_input() -> Result<String, CommandFailure> {
 }
 
 fn receive(courier: &mut Courier<MailboxClient>) -> Result<(), CommandFailure> {
-    // The mailboxes must know whose they are. What is left undone is tried again below, and said there.
+    // The mailboxes must know whose they are. What is left undone is tried again below, and said
+    // there.
     courier.deliver(now())?;
     let fetched = courier.fetch(now());
     if let Err(CourierError::Store(error)) = fetched {

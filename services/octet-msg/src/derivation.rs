@@ -35,7 +35,8 @@ impl Cost {
 
 /// What a key is made of beside the passphrase.
 ///
-/// Its one encoding (numbers are big-endian): version (1 byte, 1), memory in KiB (4), passes (4), lanes (4), salt (16).
+/// Its one encoding (numbers are big-endian): version (1 byte, 1), memory in KiB (4), passes (4),
+/// lanes (4), salt (16).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Derivation {
     cost: Cost,

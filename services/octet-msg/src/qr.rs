@@ -3,12 +3,14 @@
 use qrcode::render::unicode::Dense1x2;
 use qrcode::{EcLevel, QrCode};
 
-/// What has a terminal draw black on white (ECMA-48, SGR, with the bright colours that terminals have added).
+/// What has a terminal draw black on white (ECMA-48, SGR, with the bright colours that terminals
+/// have added).
 const BLACK_ON_WHITE: &str = "\x1b[30;107m";
 
 const AS_BEFORE: &str = "\x1b[0m";
 
-/// The code of `line`, two dots in each letter; `None` if it is too long. Black on white, whatever the terminal has.
+/// The code of `line`, two dots in each letter; `None` if it is too long. Black on white, whatever
+/// the terminal has.
 pub fn of(line: &str) -> Option<String> {
     let code = QrCode::with_error_correction_level(line, EcLevel::L).ok()?;
     let drawn =

@@ -49,7 +49,8 @@ impl RouterConfig {
     }
 }
 
-/// Checks that a plan can be made of the pending settings. Without a router with OpenWrt there is none to make.
+/// Checks that a plan can be made of the pending settings. Without a router with OpenWrt there is
+/// none to make.
 pub fn check(place: &NodeSockets) -> Result<(), Failure> {
     let which = Which::Next;
     let cluster = cluster::cluster(&place.sockets, which)?.filter(|it| !it.router.is_octet());

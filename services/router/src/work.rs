@@ -50,13 +50,13 @@ impl RouterService {
         Self { place, password, changes: Mutex::default(), router: RwLock::default() }
     }
 
-    /// Stores the password that `read` returns, for the router with the certificate that the owner names.
-    /// `read` is not called if the settings name another one: an operator who can change them could have named
-    /// a machine of their own.
+    /// Stores the password that `read` returns, for the router with the certificate that the owner
+    /// names. `read` is not called if the settings name another one: an operator who can change
+    /// them could have named a machine of their own.
     ///
     /// # Errors
-    /// This board is not the coordinator, the settings name another router, the password is invalid,
-    /// or writing fails.
+    /// This board is not the coordinator, the settings name another router, the password is
+    /// invalid, or writing fails.
     pub fn login(
         &self,
         router: Fingerprint,

@@ -19,7 +19,8 @@ impl Floor {
     /// The persisted floor; 0 if there is none.
     ///
     /// # Errors
-    /// The file cannot be read or parsed: the floor is unknown then, and no update may be installed.
+    /// The file cannot be read or parsed: the floor is unknown then, and no update may be
+    /// installed.
     pub fn read(&self) -> io::Result<u64> {
         let Some(path) = self.path() else { return Ok(0) };
         match fs::read_to_string(&path) {

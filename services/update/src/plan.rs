@@ -1,5 +1,5 @@
-//! Plans the installation of an update. Pure: from the existing slots and the offered update to a list of
-//! actions, or a refusal.
+//! Plans the installation of an update. Pure: from the existing slots and the offered update to a
+//! list of actions, or a refusal.
 
 use octet_bundle::Manifest;
 use octet_esp::plan::{EspPlan, place};

@@ -24,8 +24,8 @@ fn request(id: u64, verb: &str) -> Vec<u8> {
     frame(&ClientMessage::Request(request))
 }
 
-/// A thousand connections of 250 addresses that say nothing, or begin and do not go on: the oldest of
-/// them are dropped, the owner comes in beside them.
+/// A thousand connections of 250 addresses that say nothing, or begin and do not go on: the oldest
+/// of them are dropped, the owner comes in beside them.
 #[test]
 fn a_thousand_half_open() {
     let anna = PrivateKey::generate().unwrap();

@@ -36,7 +36,8 @@ pub struct Host {
     pub port: u16,
     /// Where the gates of boards listen.
     board_port: u16,
-    /// The limit of the gate's patience that a test is about, and its milliseconds: all others are long.
+    /// The limit of the gate's patience that a test is about, and its milliseconds: all others are
+    /// long.
     pub short: (&'static str, u64),
 }
 
@@ -48,8 +49,8 @@ impl Host {
         host
     }
 
-    /// The same, of a router: behind it are `boards`, number and node each, board N at 127.0.0.N, and
-    /// their gates listen at `port`.
+    /// The same, of a router: behind it are `boards`, number and node each, board N at 127.0.0.N,
+    /// and their gates listen at `port`.
     pub fn router(
         operators: &[(&str, &PrivateKey, &[&str])],
         boards: &[(u8, PublicKey)],

@@ -1,5 +1,5 @@
-//! The gate from end to end, over loopback: for each that is refused, what is allowed comes first, on
-//! the same gate; and afterwards it still answers.
+//! The gate from end to end, over loopback: for each that is refused, what is allowed comes first,
+//! on the same gate; and afterwards it still answers.
 
 #![cfg(test)]
 
@@ -74,7 +74,8 @@ fn whoever_knows_is_asked() {
     );
 }
 
-/// However much operators leave open at a unit, others reach it, and those with `own` have room of their own.
+/// However much operators leave open at a unit, others reach it, and those with `own` have room of
+/// their own.
 #[test]
 fn no_operator_keeps_others_from_a_unit() {
     let (anna, others) = (key(), [(); 4].map(|()| key()));
@@ -93,7 +94,8 @@ fn no_operator_keeps_others_from_a_unit() {
     assert_eq!(held.iter().map(Vec::len).collect::<Vec<_>>(), [3, 1, 0, 0]);
     assert_eq!(watch(&others[3]).unwrap_err(), FailureCode::Busy);
     assert_eq!(all(&anna).len(), 3);
-    // Another unit is another matter, and who leaves makes room; that the gate has seen it is waited for.
+    // Another unit is another matter, and who leaves makes room; that the gate has seen it is
+    // waited for.
     at.ask_unit(&others[3], "logd", "logs").unwrap();
     drop(held);
     until("there is room", || watch(&others[3]).is_ok());
@@ -124,8 +126,9 @@ fn ahead(client: &mut Raw<operator::Stream>, id: u64, wants: usize) {
     client.send(&ClientMessage::Request(Request { id, unit, verb, args, by: None }));
 }
 
-/// All that a unit may have in flight comes, though it reads nothing of it yet: more than sockets take. Other requests
-/// of the same connection are answered meanwhile, and the gate holds that much and no more.
+/// All that a unit may have in flight comes, though it reads nothing of it yet: more than sockets
+/// take. Other requests of the same connection are answered meanwhile, and the gate holds that much
+/// and no more.
 #[test]
 fn wants_in_flight_are_answered_though_the_unit_is_busy() {
     let anna = key();
@@ -151,8 +154,8 @@ fn wants_in_flight_are_answered_though_the_unit_is_busy() {
     assert_eq!(client.reply(), Reply { id: 2, body: ReplyBody::End(json!([length, 7 * length])) });
 }
 
-/// Pieces that the unit has not asked for do not reach it: whoever sends another one than the next is told so, and the
-/// connection goes on. So is whoever asks a unit that wants too much.
+/// Pieces that the unit has not asked for do not reach it: whoever sends another one than the next
+/// is told so, and the connection goes on. So is whoever asks a unit that wants too much.
 #[test]
 fn pieces_out_of_order_are_refused() {
     let anna = key();
@@ -267,7 +270,8 @@ fn each_may_what_it_may() {
     client.call("status", Map::new()).unwrap();
 }
 
-/// What PID 1's verbs need is asked each time: while a slot is on trial, who may only operate ends no trial.
+/// What PID 1's verbs need is asked each time: while a slot is on trial, who may only operate ends
+/// no trial.
 #[test]
 fn what_ends_a_trial_needs_update() {
     let (anna, ben) = (key(), key());

@@ -119,7 +119,8 @@ pub fn errors(bytes: &[u8]) -> Vec<String> {
         .collect()
 }
 
-/// TLS with `key` over `stream`, and that the gate of `node` is behind it; with the number of its key.
+/// TLS with `key` over `stream`, and that the gate of `node` is behind it; with the number of its
+/// key.
 fn greet<S: Read + Write>(
     stream: S,
     key: &PrivateKey,

@@ -15,7 +15,8 @@ use crate::key;
 use crate::operator::{denied, failure, object};
 use crate::settings::Config;
 
-/// What stands on the cable between the router's gate and those of boards: it hands on, and notes all.
+/// What stands on the cable between the router's gate and those of boards: it hands on, and notes
+/// all.
 struct Tap {
     port: u16,
     noted: Arc<Mutex<Vec<u8>>>,

@@ -110,7 +110,8 @@ fn a_signed_command_is_run_at_most_once() {
     assert_eq!(host.units.total(), asked + 1);
 }
 
-/// The gate goes by what an owner has stated, not by the clock; and an owner who was wrong by ten years says it again.
+/// The gate goes by what an owner has stated, not by the clock; and an owner who was wrong by ten
+/// years says it again.
 #[test]
 fn a_time_that_was_wrong_is_stated_again() {
     let anna = PrivateKey::generate().unwrap();
@@ -128,8 +129,8 @@ fn a_time_that_was_wrong_is_stated_again() {
     refused(&host, &sign(&late, &anna), "more than 24 hours ahead");
 }
 
-/// An operator who signs as much as he can keeps no other's commands out, and who asks what there is
-/// to be asked takes no room at all.
+/// An operator who signs as much as he can keeps no other's commands out, and who asks what there
+/// is to be asked takes no room at all.
 #[test]
 fn one_operator_takes_no_others_room() {
     let (anna, ben) = (PrivateKey::generate().unwrap(), PrivateKey::generate().unwrap());
@@ -228,7 +229,8 @@ fn killed_at_any_moment() {
     }
 }
 
-/// Who carries commands asks whose key has signed one. It changes nothing, however often it is asked.
+/// Who carries commands asks whose key has signed one. It changes nothing, however often it is
+/// asked.
 #[test]
 fn whose_key_it_is() {
     let [anna, stranger] = [(); 2].map(|()| PrivateKey::generate().unwrap());

@@ -286,8 +286,8 @@ fn certify(
     say(ReplyBody::End(json!({ "renew": true })))
 }
 
-/// cluster of the node that holds the map and is `number`: its `boards`, number and node each, board N at
-/// 127.0.0.N; the router is 0, and has no address.
+/// cluster of the node that holds the map and is `number`: its `boards`, number and node each,
+/// board N at 127.0.0.N; the router is 0, and has no address.
 pub fn cluster(folder: &Path, coordinator: &Identity, number: u8, boards: &[(u8, PublicKey)]) {
     let member = |number, node, addresses| {
         let (certificates, record) = (vec![], None);

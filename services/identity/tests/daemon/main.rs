@@ -56,7 +56,8 @@ fn one_key_of_a_service_counts() {
     assert!(matches!(error, CallError::Failure(failure) if failure.code == FailureCode::NotFound));
 }
 
-/// Who follows all certificates has them at once, and again when one is another; not at other requests.
+/// Who follows all certificates has them at once, and again when one is another; not at other
+/// requests.
 #[test]
 fn all_certificates_and_each_change() {
     let host = Host::new();

@@ -1,6 +1,6 @@
 //! identity as PID 1 runs it. The program that ships knows the users of services by their numbers,
-//! which a test does not have; so most tests run the same service in a process of this test program,
-//! where whoever runs the test is the service `gate`.
+//! which a test does not have; so most tests run the same service in a process of this test
+//! program, where whoever runs the test is the service `gate`.
 
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixDatagram, UnixListener};

@@ -4,15 +4,15 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// The dots of a letter's half, on each side: the reader does not find each code that is drawn as sharply as here, and
-/// does then at another size.
+/// The dots of a letter's half, on each side: the reader does not find each code that is drawn as
+/// sharply as here, and does then at another size.
 const DOTS: [usize; 4] = [4, 5, 6, 3];
 
 /// What there is of colours until something else is said: light on dark.
 const USUAL: (bool, bool) = (true, false);
 
-/// Of each line of letters two rows, whether their upper and lower halves are light. Of colours it knows those of a code
-/// (ECMA-48, SGR); they hold until others are said.
+/// Of each line of letters two rows, whether their upper and lower halves are light. Of colours it
+/// knows those of a code (ECMA-48, SGR); they hold until others are said.
 fn rows(coloured: &str) -> Vec<Vec<bool>> {
     let (mut front, mut back) = USUAL;
     let mut rows = vec![];

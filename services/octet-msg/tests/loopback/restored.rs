@@ -1,4 +1,5 @@
-//! Somebody backs up who they are, loses their folder, and goes on. What is refused leaves every file as it was.
+//! Somebody backs up who they are, loses their folder, and goes on. What is refused leaves every
+//! file as it was.
 
 use std::collections::BTreeMap;
 use std::fs;

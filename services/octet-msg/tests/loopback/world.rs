@@ -1,4 +1,5 @@
-//! A mailbox, and people who have files of their own. Each time that they run the command it is another process.
+//! A mailbox, and people who have files of their own. Each time that they run the command it is
+//! another process.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -77,7 +78,8 @@ impl Person {
         Self { folder: at.join(name), passphrase }
     }
 
-    /// Makes their keys. The mailbox takes them when its owner has said so, and not before. Returns their name.
+    /// Makes their keys. The mailbox takes them when its owner has said so, and not before. Returns
+    /// their name.
     pub fn join(&self, site: &Site) -> String {
         let output = self.run(&["init", "--mailbox", &site.name()]);
         let complaint = String::from_utf8(output.stderr).unwrap();

@@ -1,6 +1,6 @@
 //! Measures `octetctl cache add` through the gate, for `cargo image bench --only upload`, which
-//! compiles it like the shipped programs. Prints JSON: bytes per second, and the peak memory of gate
-//! and cache in bytes.
+//! compiles it like the shipped programs. Prints JSON: bytes per second, and the peak memory of
+//! gate and cache in bytes.
 //!
 //! ```text
 //! upload FOLDER BYTES MILLISECONDS

@@ -1,4 +1,5 @@
-//! A board with router in a process of its own between stand-ins for PID 1 and config, and a double of the box's router.
+//! A board with router in a process of its own between stand-ins for PID 1 and config, and a double
+//! of the box's router.
 
 use std::fs::File;
 use std::os::unix::net::{UnixDatagram, UnixListener};

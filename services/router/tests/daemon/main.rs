@@ -1,5 +1,5 @@
-//! router from end to end, with a double of a router with OpenWrt. For each that is refused, what is allowed comes first or
-//! after it, on the same host.
+//! router from end to end, with a double of a router with OpenWrt. For each that is refused, what
+//! is allowed comes first or after it, on the same host.
 
 #![cfg(test)]
 
@@ -41,7 +41,8 @@ fn there_and_back() {
     assert_eq!(host.report("verify"), [""; 0]);
     assert!(host.report("diff").iter().any(|it| it == "Nothing is to be changed"));
 
-    // The manager is where the plan says now, which lets it speak to the router's web server: other settings come by that.
+    // The manager is where the plan says now, which lets it speak to the router's web server: other
+    // settings come by that.
     let rule = format!("octet_board_2_router_tcp_{}", host.server.address().port());
     assert!(host.server.with(|router| router.file("firewall")).contains(&rule), "{rule}");
     let owners = host.server.with(|router| std::mem::replace(&mut router.port, "lan2".to_owned()));
@@ -218,7 +219,8 @@ fn one_change_at_a_time() {
     assert_eq!(host.ask("release").unwrap(), applied());
 }
 
-/// Who changes the router waits for those who look at it, who do not keep each other from it; and cannot be kept out by them.
+/// Who changes the router waits for those who look at it, who do not keep each other from it; and
+/// cannot be kept out by them.
 #[test]
 fn a_change_waits_for_who_looks() {
     let host = Host::start(MANAGER);

@@ -1,5 +1,5 @@
-//! PID 1 and config, as far as router sees them: threads at sockets of the same names. They answer what its unit file lets it
-//! ask.
+//! PID 1 and config, as far as router sees them: threads at sockets of the same names. They answer
+//! what its unit file lets it ask.
 
 use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};

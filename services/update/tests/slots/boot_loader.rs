@@ -1,5 +1,5 @@
-//! What systemd-boot and PID 1 do with a medium, worked out from their documents. Debian 12 has one release of
-//! systemd-boot alone, so what others do is a stand-in's.
+//! What systemd-boot and PID 1 do with a medium, worked out from their documents. Debian 12 has one
+//! release of systemd-boot alone, so what others do is a stand-in's.
 
 use octet_esp::medium::Medium;
 
@@ -19,7 +19,8 @@ pub struct Started {
 pub enum Counting {
     /// That of Debian 12, which ships.
     Systemd252,
-    /// It starts an entry that has no tries left, and goes on to count those done (systemd/systemd issue 40192).
+    /// It starts an entry that has no tries left, and goes on to count those done (systemd/systemd
+    /// issue 40192).
     Systemd258,
     /// It renames nothing (systemd/systemd issue 40405).
     Systemd259,

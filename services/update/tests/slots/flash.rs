@@ -1,5 +1,6 @@
-//! A medium that can lose its power. Until it is synced, any part of what was done may be lost, each
-//! for itself: FAT promises no order. Every byte of a file that was never written reads as zero.
+//! A medium that can lose its power. Until it is synced, any part of what was done may be lost,
+//! each for itself: FAT promises no order. Every byte of a file that was never written reads as
+//! zero.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -186,8 +187,9 @@ impl Medium for Flash {
         self.step(Step::Write(file, self.now.files[&file].len(), bytes.to_vec()))
     }
 
-    /// The parts of it are written in no certain order. The kernel first makes the new name as that of
-    /// an empty file (Linux, fs/fat: `vfat_rename`), and its folder may be written before it is more.
+    /// The parts of it are written in no certain order. The kernel first makes the new name as that
+    /// of an empty file (Linux, fs/fat: `vfat_rename`), and its folder may be written before it is
+    /// more.
     fn rename(&mut self, from: &str, to: &str) -> io::Result<()> {
         let file = self.file(from)?;
         self.create(to)?;

@@ -1,5 +1,6 @@
 //! Updates on a medium in memory: what is taken, what is refused, and what a power cut leaves after
-//! any step. What the boot loader would do with it is worked out here anew, not with update's own code.
+//! any step. What the boot loader would do with it is worked out here anew, not with update's own
+//! code.
 
 #![cfg(test)]
 

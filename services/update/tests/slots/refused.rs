@@ -1,5 +1,5 @@
-//! Updates that are refused: nothing changes. Each is shown to be taken but for the one thing that is
-//! wrong with it.
+//! Updates that are refused: nothing changes. Each is shown to be taken but for the one thing that
+//! is wrong with it.
 
 use octet_appliance::Trust;
 use octet_bundle::{BundleHead, Data};

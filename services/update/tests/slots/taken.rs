@@ -63,8 +63,9 @@ fn one_that_never_becomes_good_is_left_by_itself_and_replaced() {
     assert!(flash.contents().folders().all(|path| !path.contains(bad.name())));
 }
 
-/// Which boot loader ships is not indifferent: `cargo image lock --update` says that the tests of disks have to pass with
-/// another release, and these would not. The same slots are left by the release that ships.
+/// Which boot loader ships is not indifferent: `cargo image lock --update` says that the tests of
+/// disks have to pass with another release, and these would not. The same slots are left by the
+/// release that ships.
 #[test]
 fn a_boot_loader_that_counts_otherwise_never_leaves_a_bad_slot() {
     let (old, bad) = (Release::number(1), Release::number(2));
