@@ -4,7 +4,6 @@
 //! this process. They are split into [lines], [limited](limit) per unit, and wait in the [tail],
 //! from which the [keeper] writes them to the [store] on disk. The [server](serve) answers clients
 //! by means of a [reader](read) of tail and store.
-//! the [server](serve), which has a [reader](read) look in tail and store.
 
 pub mod clock;
 mod daemon;

@@ -3,7 +3,6 @@
 //!
 //! Each limit is the generic cell rate algorithm (ITU-T I.371): it has one number, the theoretical
 //! arrival time of what it has admitted, which may be ahead of the current time by the burst.
-//! that was let through would have come at the exact rate. It may run ahead of now by the burst.
 
 use std::time::Duration;
 

@@ -57,7 +57,6 @@ impl fmt::Display for BoardArgument {
 ///
 /// # Errors
 /// Verification fails, or the board is unreachable. No request was sent to it.
-/// It is not, or cannot be reached. Nothing was asked of it.
 pub fn connect(
     mut client: Client<RemoteStream>,
     of: PublicKey,

@@ -17,7 +17,6 @@ use crate::remote::{PromptAnswer, RemoteError, confirm, not_revoked};
 ///
 /// # Errors
 /// The node is not the expected one, or the box refuses the record.
-/// It is not the one that is meant, or the box does not take it.
 pub fn vouch<S: Read + Write>(
     client: &mut Client<S>,
     of: PublicKey,
