@@ -64,7 +64,7 @@ mod tests {
             floor.raise(raised).unwrap();
             assert_eq!(floor.read().unwrap(), read);
         }
-        // A leftover of a power cut changes nothing.
+        // A temporary file that a power failure has left changes nothing.
         fs::write(folder.path().join("floor.new"), "9").unwrap();
         assert_eq!(floor.read().unwrap(), 8);
         fs::write(folder.path().join("floor"), "").unwrap();
