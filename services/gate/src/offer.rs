@@ -39,7 +39,7 @@ impl Gate {
                 let _ = writeln!(lines, "{unit} {}: {}", with_args(verb), verb.help);
             }
         }
-        lines.pop(); // the last line break
+        lines.pop(); // the last newline
         Ok(lines)
     }
 }

@@ -97,7 +97,7 @@ async fn run(gate: &Gate, call: &mut Call<'_>, command: &str) -> Result<Value, F
         match running.next().await {
             ReplyBody::End(value) => return Ok(value),
             ReplyBody::Error(failure) => return Err(failure),
-            ReplyBody::Want(_) => {} // no command with a file is begun
+            ReplyBody::Want(_) => {} // signed commands carry no files
             ReplyBody::Item(item) => {
                 // The caller may have disconnected.
                 if call.peer.item(call.id, item).await.is_err() {

@@ -19,7 +19,7 @@ const MESSENGER: &str = "messenger";
 /// # Errors
 /// The operator's key is missing, or the command is invalid.
 pub fn sign(person: &Person, order: &BoxCommand) -> Result<String, CommandFailure> {
-    // The contact must exist only if the command is for the box itself, not for another board.
+    // Without `--board` the box itself runs the command.
     let target = order.board.map_or_else(|| find(person, &order.name), Ok)?;
     let usual = || Some(home::settings()?.join("key"));
     let path = order.key.clone().or_else(usual).ok_or(CommandFailure::Homeless)?;

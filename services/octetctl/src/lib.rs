@@ -140,7 +140,7 @@ fn run(line: CommandLine) -> Result<(), Problem> {
             Ok(())
         }
         Task::Vouch(board) => {
-            let Some(target) = line.target else { return Ok(()) }; // seen when it was parsed
+            let Some(target) = line.target else { return Ok(()) }; // checked by the parser
             let key = key::read(&key(line.key)?)?;
             let mut boxes = boxes()?;
             let (mut client, node) = remote::connect(&target, &key, &mut boxes)?;

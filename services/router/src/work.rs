@@ -1,4 +1,4 @@
-//! Operations on the router. Each reads all of its inputs anew.
+//! Operations on the router. Each reads all of its inputs again.
 
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 use std::thread;

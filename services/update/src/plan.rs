@@ -29,7 +29,7 @@ pub fn kept<'a>(
 /// Plans the installation of `update`.
 ///
 /// # Errors
-/// The update is refused; see [`Refusal`].
+/// The update is refused; see [`UpdateRefusal`].
 pub fn plan(
     present: &EspContents,
     this: This<'_>,

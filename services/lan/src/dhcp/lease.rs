@@ -88,7 +88,7 @@ impl Lease {
     pub fn ip(&self) -> Ipv4Addr {
         match self.address.address() {
             IpAddr::V4(address) => address,
-            IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED, // `new` makes none
+            IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED, // `new` sets IPv4 only
         }
     }
 

@@ -62,7 +62,7 @@ pub struct NtpSample {
 /// The next action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Todo {
-    /// Each of these servers must be asked ([`Client::ask`]).
+    /// Each of these servers must be asked ([`NtpClient::ask`]).
     Ask(Vec<IpAddr>),
     /// A round is over, with this offset.
     Off(NtpSample),

@@ -36,7 +36,7 @@ pub fn answer(tail: &Tail, request: Request, busy: bool) -> Result<LogReply, Fai
         }
         LOGS => LogReply::Reading(Box::new(logs(tail, &args, request.id)?)),
         "stats" => LogReply::Now(stats(tail)),
-        _ => LogReply::Now(json!(verbs)), // describe: the list has no other
+        _ => LogReply::Now(json!(verbs)), // `describe` is the only other one
     })
 }
 

@@ -140,7 +140,7 @@ impl LogStore {
             self.begin_segment()?;
         }
         let (Some(file), Some(last)) = (&self.file, self.segments.last_mut()) else {
-            return Ok(()); // a segment was begun
+            return Ok(()); // `begin_segment` has opened one
         };
         let offset = u32::try_from(last.bytes).map_err(io::Error::other)?;
         let (header, block) = block::encode(entries, place(last.number, offset), context);

@@ -122,7 +122,7 @@ impl Tail {
                 return false;
             }
             if state.ring.waiting_bytes() == 0 {
-                state.waiting_since = None; // what waited had to go
+                state.waiting_since = None; // all waiting entries were removed
             }
             let left = state.waiting_since.map(|since| TIMEOUT.saturating_sub(since.elapsed()));
             state = match left {

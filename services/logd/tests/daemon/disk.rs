@@ -156,7 +156,7 @@ fn keeps_the_newest_in_memory_without_a_folder() {
     logd.kill();
     let logd = host.start();
     let mut seen = logd.follow_until("one", "line 4999");
-    seen.retain(|text| !text.starts_with('-')); // how many are missing
+    seen.retain(|text| !text.starts_with('-')); // counts of missing lines
     assert!(seen.len() >= 100 && seen == numbered(5000)[5000 - seen.len()..], "{}", seen.len());
     assert!(logd.stop().success());
 }
