@@ -47,7 +47,8 @@ impl Reaching {
         self.link = None;
         for link in &links.links {
             match &link.leads_to {
-                // A board's link without carrier is not probed: no board is plugged in, or it is off.
+                // A board's link without carrier is not probed: no board is plugged in, or it is
+                // off.
                 LeadsTo::Board(_) if !link.carrier => {}
                 LeadsTo::Out { gateways, .. } => {
                     self.link = Some(link.index);
