@@ -8,11 +8,12 @@ use octet_node::limits::client;
 
 use crate::limits::GateLimits;
 
-/// The maximum number of remembered addresses. Above it, the address that has recovered most is forgotten.
+/// The maximum number of remembered addresses. Above it, the address that has recovered most is
+/// forgotten.
 const MAX_ADDRESSES: usize = 1024;
 
-/// The unit of rate limiting: an IPv4 address, or the /64 of an IPv6 address, the smallest network of one
-/// customer; link-local addresses count individually.
+/// The unit of rate limiting: an IPv4 address, or the /64 of an IPv6 address, the smallest network
+/// of one customer; link-local addresses count individually.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ClientNetwork(IpAddr);
 
@@ -33,8 +34,8 @@ pub enum RateDecision {
     Limited,
 }
 
-/// The recent clients, each with its theoretical arrival time (generic cell rate algorithm, ITU-T I.371), and
-/// whether the limit was reported.
+/// The recent clients, each with its theoretical arrival time (generic cell rate algorithm, ITU-T
+/// I.371), and whether the limit was reported.
 #[derive(Debug, Default)]
 pub struct RateLimiter(HashMap<ClientNetwork, (Duration, bool)>);
 
@@ -72,8 +73,8 @@ impl RateLimiter {
     }
 }
 
-/// The connection to drop if there is no room: the oldest of the address with the most. `under_way` is in order
-/// of arrival.
+/// The connection to drop if there is no room: the oldest of the address with the most. `under_way`
+/// is in order of arrival.
 pub fn to_go(under_way: &[ClientNetwork]) -> Option<usize> {
     let count = |origin: &ClientNetwork| under_way.iter().filter(|other| *other == origin).count();
     let most = under_way.iter().map(count).max()?;
@@ -134,7 +135,8 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
-        /// For any sequence of attempts, the table is bounded, and no client exceeds burst and rate.
+        /// For any sequence of attempts, the table is bounded, and no client exceeds burst and
+        /// rate.
         #[test]
         fn bounded(knocks in prop::collection::vec((any::<u16>(), 0u64..3), 1..3000)) {
             let (mut door, limits) = (RateLimiter::default(), GateLimits::default());

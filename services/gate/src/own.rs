@@ -44,8 +44,8 @@ pub fn verbs() -> Verbs<Gate> {
             async |gate, call, command| run(gate, call, &command).await,
         )
         .with(
-            // Services that relay commands check a key before they spend resources on it; `show` lists all
-            // keys.
+            // Services that relay commands check a key before they spend resources on it; `show`
+            // lists all keys.
             Verb::new("check-key", Read, "Shows whether a key is an operator's"),
             text("key", "The key: did:key:z6Mk…").parse(key),
             async |gate, _, key| Ok(check_key(gate, &key)),
@@ -97,7 +97,7 @@ async fn run(gate: &Gate, call: &mut Call<'_>, command: &str) -> Result<Value, F
         match running.next().await {
             ReplyBody::End(value) => return Ok(value),
             ReplyBody::Error(failure) => return Err(failure),
-            ReplyBody::Want(_) => {} // no command with a file is begun
+            ReplyBody::Want(_) => {} // signed commands carry no files
             ReplyBody::Item(item) => {
                 // The caller may have disconnected.
                 if call.peer.item(call.id, item).await.is_err() {

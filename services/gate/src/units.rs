@@ -1,5 +1,5 @@
-//! Connections to the units, PID 1 included. The gate calls each unit at its own socket and may impersonate
-//! operators.
+//! Connections to the units, PID 1 included. The gate calls each unit at its own socket and may
+//! impersonate operators.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -69,8 +69,9 @@ pub struct UnitRequest {
     pub answers: Answers,
 }
 
-/// The buffered pieces of a request's file. Data that the unit has asked for but does not read yet waits here,
-/// because the operator's connection carries other requests, too, and must not block on one unit.
+/// The buffered pieces of a request's file. Data that the unit has asked for but does not read yet
+/// waits here, because the operator's connection carries other requests, too, and must not block on
+/// one unit.
 pub struct Pieces {
     unit: UnitName,
     to: OwnedWriteHalf,
@@ -95,7 +96,8 @@ impl UnitVerbs {
         Ok(Self { init, sockets, verbs, places, held })
     }
 
-    /// Calls a unit on behalf of `operator`. Each request has its own connection, so that none blocks another.
+    /// Calls a unit on behalf of `operator`. Each request has its own connection, so that none
+    /// blocks another.
     ///
     /// # Errors
     /// The limit is reached, there is no such unit, or it does not accept the request.
@@ -147,8 +149,8 @@ impl UnitVerbs {
         Ok(UnitRequest { pieces, answers })
     }
 
-    /// The verb `name` of `unit`, by the unit's description. Descriptions do not change while the box runs, so
-    /// they are cached.
+    /// The verb `name` of `unit`, by the unit's description. Descriptions do not change while the
+    /// box runs, so they are cached.
     ///
     /// # Errors
     /// The unit does not exist, or does not answer, or has no such verb.
@@ -221,8 +223,8 @@ impl Pieces {
         Ok(())
     }
 
-    /// Forwards pieces as long as it is polled. A unit that stops reading is detected by the reader of its
-    /// answers.
+    /// Forwards pieces as long as it is polled. A unit that stops reading is detected by the reader
+    /// of its answers.
     pub async fn forward(&self) {
         while self.to.writable().await.is_ok() {
             match self.send() {

@@ -1,4 +1,4 @@
-//! What `netd` says of the links, and what it is told.
+//! The connection to `netd`: it reports the links, and receives leases and advertisements.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,23 +13,23 @@ use serde_json::{Map, Value, json};
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio::task::spawn_blocking;
 
-/// The pause after `netd` has ended, or is not there yet.
+/// The pause before reconnecting to `netd`.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
 
-/// How long `netd` may take for what it is told: it may have to wait for nft and a processor.
+/// The timeout of a call: `netd` may have to wait for nft and the CPU.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The way to `netd`.
+/// A client of `netd`.
 #[derive(Debug, Clone)]
 pub struct Netd(Arc<PathBuf>);
 
 impl Netd {
-    /// Whose socket is in the folder `sockets`.
+    /// A client of the `netd` whose socket is in the folder `sockets`.
     pub fn new(sockets: &Path) -> Self {
         Self(Arc::new(sockets.join("netd.sock")))
     }
 
-    /// The links, whenever they change, and anew from each `netd` that is started.
+    /// Subscribes to the links. They are sent again after each restart of `netd`.
     pub fn follow(&self) -> Receiver<Links> {
         let (sender, receiver) = channel(1);
         let socket = Arc::clone(&self.0);
@@ -53,7 +53,7 @@ impl Netd {
         receiver
     }
 
-    /// Tells that a server has given `lease` at `link`, or that there is none any more.
+    /// Reports that a server has assigned `lease` at `link`, or that the lease has ended.
     pub async fn leased(&self, link: &LinkName, lease: Option<LinkLease>) -> Result<(), CallError> {
         let mut args = Map::from_iter([("link".to_owned(), json!(link))]);
         if let Some(lease) = lease {
@@ -62,7 +62,7 @@ impl Netd {
         self.tell(LEASED, args).await
     }
 
-    /// Tells that a router has advertised `advert` at `link`, or that there is none any more.
+    /// Reports that a router has advertised `advert` at `link`, or that it has expired.
     pub async fn advertised(
         &self,
         link: &LinkName,
@@ -75,7 +75,7 @@ impl Netd {
         self.tell(ADVERTISED, args).await
     }
 
-    /// Tells that `mac` has asked for an address at `link`.
+    /// Reports that `mac` has requested an address at `link`.
     pub async fn plugged(&self, link: &LinkName, mac: Mac) -> Result<(), CallError> {
         let args = [("port".to_owned(), json!(link)), ("mac".to_owned(), json!(mac))];
         self.tell(PLUGGED, Map::from_iter(args)).await

@@ -1,4 +1,4 @@
-//! The service: where its facts come from, and what becomes of its end.
+//! The service: it takes sockets and configuration from PID 1, and starts the loop.
 
 use std::io;
 use std::net::IpAddr;
@@ -13,7 +13,7 @@ use octet_node::{UnitEnvironment, address};
 use crate::daemon::{DaemonConfig, LanConfig, run};
 use crate::dns::prefix::IpPrefix;
 
-/// Serves until PID 1 ends it.
+/// Runs until PID 1 ends it.
 pub fn main() -> ExitCode {
     octet_node::run(|given| run(parts(given)?))
 }
@@ -53,7 +53,7 @@ pub fn told(which: Which) -> Result<LanConfig, SettingsError> {
     })
 }
 
-/// The networks of the box, as its segments are in them.
+/// The networks that contain all segments of the box.
 fn whole(cluster: &Cluster) -> Vec<IpPrefix> {
     let (four, six) = (cluster.network.host(0, 0), cluster.network6.host(0, 0));
     [IpPrefix::new(four.into(), 16), IpPrefix::new(six.into(), 48)].into_iter().flatten().collect()

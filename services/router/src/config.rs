@@ -48,7 +48,8 @@ impl RouterConfig {
     }
 }
 
-/// Checks that a plan can be made of the pending settings. Without a router with OpenWrt there is none to make.
+/// Checks that a plan can be made of the pending settings. Without a router with OpenWrt there is
+/// none to make.
 pub fn check(node: &NodeSockets) -> Result<(), Failure> {
     let settings = Settings::read(&node.sockets, Which::Next)?.cluster_settings()?;
     if let Some(settings) = settings.filter(|it| !it.cluster.router.is_octet()) {

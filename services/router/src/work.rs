@@ -1,4 +1,4 @@
-//! Operations on the router. Each reads all of its inputs anew.
+//! Operations on the router. Each reads all of its inputs again.
 
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 use std::thread;
@@ -50,13 +50,13 @@ impl RouterService {
         Self { node, password, changes: Mutex::default(), router: RwLock::default() }
     }
 
-    /// Stores the password that `read` returns, for the router with the certificate that the owner names.
-    /// `read` is not called if the settings name another one: an operator who can change them could have named
-    /// a machine of their own.
+    /// Stores the password that `read` returns, for the router with the certificate that the owner
+    /// names. `read` is not called if the settings name another one: an operator who can change
+    /// them could have named a machine of their own.
     ///
     /// # Errors
-    /// This board is not the coordinator, the settings name another router, the password is invalid,
-    /// or writing fails.
+    /// This board is not the coordinator, the settings name another router, the password is
+    /// invalid, or writing fails.
     pub fn login(
         &self,
         router: Fingerprint,

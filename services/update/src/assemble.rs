@@ -11,7 +11,7 @@ use ruzstd::decoding::FrameDecoder;
 use crate::install::{InstallCounts, damaged, failed};
 use crate::source::BundleReader;
 
-/// The maximum window of a zstd frame, in bytes: the frame itself could claim more.
+/// The maximum window of a zstd frame, in bytes; the frame itself could claim more.
 const WINDOW: u64 = 128 << 10;
 
 /// The chunks on the box, with their places. Each is verified before it is used.

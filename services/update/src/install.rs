@@ -1,5 +1,5 @@
-//! Installs an update according to the plan; the boot entry is written last. At any failure, the running slot
-//! and the fallback slot stay intact.
+//! Installs an update according to the plan; the boot entry is written last. At any failure, the
+//! running slot and the fallback slot stay intact.
 
 use std::io;
 
@@ -129,8 +129,8 @@ fn carry_out(
     Ok(counts)
 }
 
-/// Makes a file by a patch, if there is one for a file on the box. Returns whether it succeeded: a patch with a
-/// wrong result only costs its bytes.
+/// Makes a file by a patch, if there is one for a file on the box. Returns whether it succeeded: a
+/// patch with a wrong result only costs its bytes.
 fn by_patch(
     medium: &mut impl Medium,
     source: &mut impl BundleReader,

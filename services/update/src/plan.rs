@@ -1,5 +1,5 @@
-//! Plans the installation of an update. Pure: from the existing slots and the offered update to a list of
-//! actions, or a refusal.
+//! Plans the installation of an update. Pure: from the existing slots and the offered update to a
+//! list of actions, or a refusal.
 
 use octet_bundle::Manifest;
 use octet_esp::plan::{EspPlan, place};
@@ -29,7 +29,7 @@ pub fn kept<'a>(
 /// Plans the installation of `update`.
 ///
 /// # Errors
-/// The update is refused; see [`Refusal`].
+/// The update is refused; see [`UpdateRefusal`].
 pub fn plan(
     present: &EspContents,
     this: This<'_>,

@@ -1,4 +1,4 @@
-//! Places of which each client has a part, and of which some are kept for who has none.
+//! Permits with a limit per client, some of which are reserved for clients that have none.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -6,12 +6,12 @@ use std::rc::Rc;
 
 use super::rates::ClientPrefix;
 
-/// How many places there are.
 #[derive(Debug, Clone, Copy)]
 pub struct QueryLimits {
     pub all: usize,
     pub of_one: usize,
-    /// Of all, those for clients that have none: a few that have taken all they may leave these.
+    /// The permits reserved for clients that have none, so that a few greedy clients cannot take
+    /// all.
     pub kept: usize,
 }
 
@@ -21,7 +21,7 @@ pub struct QueryLimit {
     taken: RefCell<HashMap<ClientPrefix, usize>>,
 }
 
-/// A place, for as long as it is held.
+/// A permit; it is returned when it is dropped.
 #[derive(Debug)]
 pub struct QueryPermit {
     places: Rc<QueryLimit>,
@@ -33,7 +33,7 @@ impl QueryLimit {
         Rc::new(Self { room, taken: RefCell::default() })
     }
 
-    /// One for `client`, if there is one.
+    /// A permit for `client`, if there is one.
     pub fn take(self: &Rc<Self>, client: ClientPrefix) -> Option<QueryPermit> {
         let mut taken = self.taken.borrow_mut();
         let all: usize = taken.values().sum();

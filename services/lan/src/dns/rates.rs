@@ -1,4 +1,4 @@
-//! How often a client may ask: a token bucket for each, before anything of what it says is read.
+//! The rate limit of queries: a token bucket per client, checked before anything is parsed.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -6,30 +6,31 @@ use std::time::Duration;
 
 use octet_node::limits::client;
 
-/// Questions of one client in a second, when it has used up its burst.
+/// The sustained rate of one client, in queries per second.
 pub const RATE: u32 = 400;
 
-/// Questions of one client at once.
+/// The burst of one client, in queries.
 pub const BURST: u32 = 800;
 
-/// Clients that are told apart at most. Behind the guard of the router's ports there are fewer.
+/// The maximum number of clients with a bucket of their own. The guard of the router's ports
+/// permits fewer addresses than that.
 pub const MAX_CLIENTS: usize = 1024;
 
-/// Between two looks for clients that have not asked for a while.
+/// The minimum interval of looking for idle clients.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// Who asks: an IPv4 address, or a network of IPv6 (whoever has one has all of its addresses).
+/// A client: an IPv4 address, or an IPv6 /64, within which a client can choose any address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ClientPrefix {
     network: IpAddr,
-    /// The link, for addresses that are the same on each.
+    /// The link, for link-local addresses.
     link: u32,
 }
 
 #[derive(Debug, Default)]
 pub struct ClientRates {
     of: HashMap<ClientPrefix, Bucket>,
-    /// Of those for whom there was no room: one for all of them.
+    /// The shared bucket of clients that have none of their own.
     others: Bucket,
     looked: Duration,
 }
@@ -60,7 +61,7 @@ impl Bucket {
     fn fill(&mut self, now: Duration) {
         let elapsed = now.saturating_sub(self.at).as_millis();
         let more = u64::try_from(elapsed).unwrap_or(u64::MAX).saturating_mul(RATE.into());
-        // Parts of a millisecond stay to be counted.
+        // Fractions of a millisecond are carried over.
         self.at += Duration::from_millis(u64::try_from(elapsed).unwrap_or(0));
         self.left = self.left.saturating_add(more).min(u64::from(BURST) * 1000);
     }
@@ -74,7 +75,7 @@ impl Bucket {
 }
 
 impl ClientRates {
-    /// Whether `client` may ask once more at `now`.
+    /// Whether `client` is within the limit at `now`.
     pub fn take(&mut self, now: Duration, client: ClientPrefix) -> bool {
         if !self.of.contains_key(&client) && !self.has_room(now) {
             return self.others.take(now);
@@ -83,7 +84,8 @@ impl ClientRates {
         self.of.entry(client).or_insert(new).take(now)
     }
 
-    /// Forgets who would have all its questions again, if there is no room.
+    /// Whether there is room for another client. If not, clients with a full bucket are removed
+    /// first.
     fn has_room(&mut self, now: Duration) -> bool {
         if self.of.len() >= MAX_CLIENTS && now.saturating_sub(self.looked) >= RETRY_DELAY {
             self.looked = now;
@@ -117,7 +119,7 @@ mod tests {
         assert_eq!(taken(&mut rates, second, one), 0);
         assert!((0..100).all(|_| rates.take(second, other)));
         assert_eq!(taken(&mut rates, 2 * second, one), RATE as usize);
-        // In steps that are no whole milliseconds it is the same.
+        // Steps of fractions of a millisecond have the same result.
         let steps = 0..10_000u32;
         let step = Duration::from_micros(100);
         let taken = steps.filter(|at| rates.take(2 * second + *at * step, one)).count();
@@ -144,7 +146,7 @@ mod tests {
         assert!(!rates.take(now, numbered(5001)));
         assert!(rates.take(now, numbered(3)));
         assert_eq!(rates.of.len(), MAX_CLIENTS);
-        // Who has not asked for a while makes room.
+        // An idle client is removed.
         assert!(rates.take(now + RETRY_DELAY, numbered(5001)));
         assert_eq!(rates.of.len(), 1);
     }

@@ -1,8 +1,8 @@
-//! What logd can be asked.
+//! The verbs of logd.
 
 use octet_node::control::{ColumnKind, DESCRIBE, Permission, Verb, logs_verb};
 
-/// Every verb; `describe` answers with this list.
+/// All verbs; `describe` returns this list.
 pub fn verbs() -> Vec<Verb> {
     use Permission::Read;
 

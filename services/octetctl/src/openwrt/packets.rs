@@ -1,5 +1,5 @@
-//! What boards of the box send each other, for `octetctl openwrt verify`: whoever runs Octet there is asked through the gate
-//! of the board that holds the map.
+//! Test packets between the boards of a box, for `octetctl openwrt verify`. Boards are reached
+//! through the gate of the coordinator.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,22 +20,23 @@ use crate::target::BoxAddress;
 
 const NETD: &str = "netd";
 
-/// As many kinds of flows are sent for one request (netd, `MAX`).
+/// The maximum number of flow kinds per request (netd, `MAX`).
 const AT_ONCE: usize = 200;
 
-/// How often is sent what the plan lets, and has not come: a packet may be lost.
+/// The number of rounds. Packets that should have arrived are sent again, because packets can be
+/// lost.
 const ROUNDS: usize = 3;
 
-/// A board, and to whom it sends.
+/// The sending board, and the destination.
 type Pair = (u8, Zone);
 
-/// Why boards cannot be asked.
+/// Why boards cannot be tested.
 #[derive(Debug, thiserror::Error)]
 pub enum PacketsError {
-    /// The board that holds the map cannot be.
+    /// The coordinator cannot be called.
     #[error(transparent)]
     Manager(RemoteError),
-    /// A board does not answer any more.
+    /// Another board cannot be called.
     #[error("board {0}: {1}")]
     Board(u8, RemoteError),
     #[error("board {0} answers something else: {1}")]
@@ -52,25 +53,25 @@ impl PacketsError {
 }
 
 pub struct PacketTest {
-    /// The box, by the address of the board that holds its map.
+    /// The box, by the address of its coordinator.
     pub target: BoxAddress,
     pub key: PrivateKey,
-    /// The boxes that are known.
+    /// The known boxes.
     pub boxes: Boxes,
 }
 
 #[derive(Debug, Default)]
 pub struct PacketReport {
-    /// How much has come, from whom to whom.
+    /// The number of received packets per pair.
     pub table: Vec<String>,
-    /// What is not as the plan says.
+    /// Deviations from the plan.
     pub found: Vec<String>,
-    /// What nothing is known of.
+    /// What could not be tested.
     pub unknown: Vec<String>,
 }
 
 enum Netd {
-    /// Of the board that holds the map.
+    /// A connection to the coordinator, which is this board.
     Manager(u8, Box<Client<RemoteStream>>),
     Other(u8, Box<Client<Through>>),
 }
@@ -104,7 +105,7 @@ impl PacketTest {
         Ok(Netd::Other(number, Box::new(client.to_unit(unit))))
     }
 
-    /// The boards that are connected to `manager`, with it, and the others, each with how it is.
+    /// The boards that `manager` reaches, itself included, and a line about each of the others.
     fn boards(
         &mut self,
         plan: &RouterPlan,
@@ -128,10 +129,10 @@ impl PacketTest {
         Ok((there, others))
     }
 
-    /// Has all boards send each other what is worth it, and says what has come.
+    /// Sends test packets between all boards, and reports which have arrived.
     ///
     /// # Errors
-    /// Nobody can be asked, or a board goes away meanwhile.
+    /// The coordinator cannot be called, or a board fails during the test.
     pub fn packets(
         &mut self,
         plan: &RouterPlan,
@@ -148,7 +149,7 @@ impl PacketTest {
         }
         let mut matrix = Matrix::new(plan, seats);
         let pairs = pairs(&matrix);
-        // Of a way by which the last one did not come back nothing is known.
+        // A pair whose last packet was not echoed by the router has no reliable result yet.
         let mut unechoed = pairs.clone();
         for round in 0..ROUNDS {
             let kinds = |pair: &Pair| match unechoed.contains(pair) {
@@ -170,8 +171,8 @@ impl PacketTest {
         Ok(PacketReport { table: matrix.table(), found, unknown })
     }
 
-    /// Has boards send what is `open`, and takes what comes; with `past` also past the router. Returns those pairs of which
-    /// the router has not echoed the last.
+    /// Sends the flows in `open`, and collects the received ones; with `past` it also tries to
+    /// bypass the router. Returns the pairs whose last packet the router has not echoed.
     fn round(
         &mut self,
         matrix: &mut Matrix<'_>,
@@ -213,7 +214,7 @@ impl PacketTest {
     }
 }
 
-/// All pairs of those who send, and to whom.
+/// All pairs of a sending board and a destination.
 fn pairs(matrix: &Matrix<'_>) -> BTreeSet<Pair> {
     let of = |number| matrix.targets(number).map(move |to| (number, to));
     matrix.seats().flat_map(|it| of(it.number)).collect()

@@ -69,7 +69,8 @@ pub fn verbs() -> Verbs<SharedState> {
             optional_text("name", "A component, for example busybox"),
             |_, _, name| licenses::show(Path::new(LICENSES), name.as_deref()),
         )
-        // Each update is verified with the active settings, so applying them only means reading them.
+        // Each update is verified with the active settings, so applying them only means reading
+        // them.
         .with_settings(
             |_| Ok(next_section::<Trust>("trust").map(drop)?),
             |_| Ok(section::<Trust>("trust").map(drop)?),
