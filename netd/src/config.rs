@@ -10,7 +10,7 @@ use octet_node::settings::{Settings, Which};
 use crate::host::Inbound;
 use crate::manager::Manager;
 use crate::paths::{self, PathAllows};
-use crate::plugged::PortBindings;
+use crate::port_bindings::PortBindings;
 use crate::router::plan::RouterPlan;
 use crate::rules::NodeTables;
 
@@ -124,7 +124,8 @@ impl NetworkConfig {
         match &self.router {
             Some(plan) => NodeTables::router(plan, &node.units, plugged, leased),
             None => {
-                let enrolment = self.manager.as_ref().map_or(&[][..], |it| it.takes_in(number));
+                let enrolment =
+                    self.manager.as_ref().map_or(&[][..], |it| it.enrolment_sources(number));
                 let (asks, policies) = ((leased, self.is_board), self.policies.to(number));
                 NodeTables::host(&Inbound::of(&node.units, asks, enrolment, policies))
             }

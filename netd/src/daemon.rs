@@ -109,14 +109,14 @@ async fn serve(
                     let _ = done.send(network.advert(&link, advert).await?);
                 }
                 NetdCommand::BindPort { device, mac, done } => {
-                    let _ = done.send(network.plug(&device, &mac).await?);
+                    let _ = done.send(network.bind_port(&device, &mac).await?);
                 }
             },
             changed = changed(&changes, pace.next()) => {
                 changed?;
                 let began = Instant::now();
                 network.settle().await?;
-                pace.looked(began, Instant::now());
+                pace.observed(began, Instant::now());
             }
             author = generations.next() => network.rules_changed(&author?).await,
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {

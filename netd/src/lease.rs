@@ -85,7 +85,7 @@ impl UplinkLease {
     }
 
     /// Remaining lifetime in seconds; `None`: unlimited.
-    pub fn left(&self, now: Duration) -> Option<u32> {
+    pub fn remaining(&self, now: Duration) -> Option<u32> {
         let left = self.until?.saturating_sub(now).as_secs();
         Some(u32::try_from(left).unwrap_or(u32::MAX - 1).min(u32::MAX - 1))
     }

@@ -29,7 +29,7 @@ pub mod on_board;
 pub mod pace;
 pub mod paths;
 pub mod plan;
-pub mod plugged;
+pub mod port_bindings;
 pub mod probe;
 pub mod router;
 pub mod rules;

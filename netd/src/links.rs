@@ -13,7 +13,7 @@ use crate::router;
 /// The present links, and the purpose of each.
 pub fn links(config: &NetworkConfig, observed: &Observed) -> Links {
     let name = plan::uplink(&config.network, config.router.as_ref());
-    let out = observed.uplink(name).map(|link| (link, leads_out(config, observed, link)));
+    let out = observed.uplink(name).map(|link| (link, uplink(config, observed, link)));
     let segments = config.router.iter().flat_map(router::plan::RouterPlan::segments);
     let segments = segments.filter_map(|segment| {
         let link = observed.links.iter().find(|link| link.name == segment.device.as_str())?;
@@ -30,7 +30,7 @@ pub fn links(config: &NetworkConfig, observed: &Observed) -> Links {
         Some((link, leads_to))
     });
     let links = out.into_iter().chain(segments);
-    let links = links.filter_map(|(link, leads_to)| told_of(link, leads_to)).collect();
+    let links = links.filter_map(|(link, leads_to)| reported(link, leads_to)).collect();
     Links { is_board: config.is_board, links }
 }
 
@@ -56,11 +56,7 @@ pub fn passed(links: &Links, observed: &Observed) -> Vec<Passed> {
     passed.collect()
 }
 
-fn leads_out(
-    config: &NetworkConfig,
-    observed: &Observed,
-    link: &observed::NetworkDevice,
-) -> LeadsTo {
+fn uplink(config: &NetworkConfig, observed: &Observed, link: &observed::NetworkDevice) -> LeadsTo {
     let own = observed.addresses.iter().filter(|it| it.link == link.index);
     let routes = observed.routes.iter().filter(|it| it.link == link.index && it.is_out());
     let is_of_link =
@@ -75,7 +71,7 @@ fn leads_out(
     }
 }
 
-fn told_of(link: &observed::NetworkDevice, leads_to: LeadsTo) -> Option<Link> {
+fn reported(link: &observed::NetworkDevice, leads_to: LeadsTo) -> Option<Link> {
     Some(Link {
         index: link.index,
         name: LinkName::try_from(link.name.clone()).ok()?,

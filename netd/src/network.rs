@@ -23,7 +23,7 @@ use crate::lease::{self, UplinkLease};
 use crate::links::links;
 use crate::observed::Observed;
 use crate::plan::{self, AdvertisementState, KernelPlan, PlanStep, UplinkLeaseState};
-use crate::plugged::{InvalidReport, PortBindings};
+use crate::port_bindings::{InvalidReport, PortBindings};
 use crate::router::flows::is_still_allowed;
 use crate::rules::NodeTables;
 use crate::serve::ServeState;
@@ -42,8 +42,8 @@ pub struct Network<B> {
     node: Arc<NodeFacts>,
     backend: B,
     shared: Rc<ServeState<B>>,
-    began: Instant,
-    plugged: PortBindings,
+    started: Instant,
+    bindings: PortBindings,
     /// The ruleset that the backend has loaded; `None` if unknown.
     rules: Option<NodeTables>,
     leased: UplinkLeaseState,
@@ -73,8 +73,8 @@ impl<B: Backend> Network<B> {
             node,
             backend,
             shared,
-            began: Instant::now(),
-            plugged: PortBindings::default(),
+            started: Instant::now(),
+            bindings: PortBindings::default(),
             rules: None,
             leased: UplinkLeaseState::Unknown,
             advertised: AdvertisementState::Unknown,
@@ -95,9 +95,9 @@ impl<B: Backend> Network<B> {
         self.backend.prepare(self.config.router.is_some());
         if self.config.router.is_some() {
             // Bindings of the previous netd process stay valid if the link was not down since.
-            self.plugged = self.backend.plugged().await;
+            self.bindings = self.backend.plugged().await;
             let observed = self.observe().await?;
-            self.plugged.forget(self.config.router.as_ref(), &observed);
+            self.bindings.forget(self.config.router.as_ref(), &observed);
         }
         if fault::is("reversed") {
             self.settle().await?;
@@ -149,21 +149,21 @@ impl<B: Backend> Network<B> {
     }
 
     /// Handles the report that `mac` has requested an address at `device`.
-    pub async fn plug(
+    pub async fn bind_port(
         &mut self,
         device: &str,
         mac: &str,
     ) -> Result<Result<(), PlugError>, NetdError> {
         let Some(plan) = &self.config.router else { return Ok(Err(PlugError::NoRouter)) };
         let observed = self.observe().await?;
-        let before = self.plugged.clone();
-        match self.plugged.report(plan, &observed, device, mac) {
+        let before = self.bindings.clone();
+        match self.bindings.report(plan, &observed, device, mac) {
             Ok(true) => {}
             Ok(false) => return Ok(Ok(())),
             Err(refused) => return Ok(Err(refused.into())),
         }
         if let Err(error) = self.load().await {
-            self.plugged = before;
+            self.bindings = before;
             return Ok(Err(error.into()));
         }
         say!("{mac} is at {device}");
@@ -193,7 +193,7 @@ impl<B: Backend> Network<B> {
 
     /// Replaces the ruleset atomically; only what differs from the loaded one is changed.
     async fn load(&mut self) -> Result<(), BackendError> {
-        let rules = self.config.rules(&self.node, self.number, &self.plugged);
+        let rules = self.config.rules(&self.node, self.number, &self.bindings);
         let before = self.rules.take();
         fault::at_step("the rules are loaded")?;
         if fault::is("bare") {
@@ -238,18 +238,18 @@ impl<B: Backend> Network<B> {
     }
 
     fn now(&self) -> Duration {
-        self.began.elapsed()
+        self.started.elapsed()
     }
 
     /// Changes the kernel's state until it matches the plan.
     pub async fn settle(&mut self) -> Result<(), NetdError> {
         let mut observed = self.observe().await?;
         for _ in 0..MAX_ROUNDS {
-            if self.plugged.forget(self.config.router.as_ref(), &observed) {
+            if self.bindings.forget(self.config.router.as_ref(), &observed) {
                 self.load_or_end().await?;
             }
             let NetworkConfig { network, router, .. } = &*self.config;
-            let router = router.as_ref().map(|router| (router, &self.plugged));
+            let router = router.as_ref().map(|router| (router, &self.bindings));
             let plan = KernelPlan::new(
                 network,
                 router,
@@ -293,7 +293,7 @@ impl<B: Backend> Network<B> {
         link: &str,
         reported: Option<reported::LinkLease>,
     ) -> Result<Result<(), lease::InvalidLease>, NetdError> {
-        if !self.asks_at(link).await? {
+        if !self.uses_dhcp(link).await? {
             return Ok(Err(lease::InvalidLease::NotAsked(link.to_owned())));
         }
         let router = self.config.router.as_ref();
@@ -310,7 +310,7 @@ impl<B: Backend> Network<B> {
         // A router has no board number, and the DHCP server of its uplink cannot assign one.
         if self.config.is_board && board.is_some() && board != self.board {
             self.board = board;
-            if tell_number(board).await {
+            if report_number(board).await {
                 self.number = board;
                 // A coordinator accepts enrolment, so its ruleset differs.
                 self.load_or_end().await?;
@@ -325,7 +325,7 @@ impl<B: Backend> Network<B> {
         link: &str,
         reported: Option<reported::RouterAdvertised>,
     ) -> Result<Result<(), lease::InvalidLease>, NetdError> {
-        if !self.asks_at(link).await? {
+        if !self.uses_dhcp(link).await? {
             return Ok(Err(lease::InvalidLease::NotAsked(link.to_owned())));
         }
         let router = self.config.router.as_ref();
@@ -341,7 +341,7 @@ impl<B: Backend> Network<B> {
     }
 
     /// Whether the link of this name uses DHCP.
-    async fn asks_at(&self, link: &str) -> Result<bool, NetdError> {
+    async fn uses_dhcp(&self, link: &str) -> Result<bool, NetdError> {
         let observed = self.observe().await?;
         let name = plan::uplink(&self.config.network, self.config.router.as_ref());
         let asked = observed.uplink(name).is_some_and(|it| it.name == link);
@@ -351,12 +351,12 @@ impl<B: Backend> Network<B> {
     /// When the next timed work is due: the end of a lease, or a repair of the ruleset.
     pub fn due(&self) -> Option<Instant> {
         let end = match &self.leased {
-            UplinkLeaseState::Lease(lease) => lease.until.map(|until| self.began + until),
+            UplinkLeaseState::Lease(lease) => lease.until.map(|until| self.started + until),
             UplinkLeaseState::Unknown | UplinkLeaseState::Nothing => None,
         };
         let advert = match &self.advertised {
             AdvertisementState::Router(advert) => {
-                advert.end(self.now()).map(|end| self.began + end)
+                advert.end(self.now()).map(|end| self.started + end)
             }
             AdvertisementState::Unknown | AdvertisementState::Nothing => None,
         };
@@ -398,12 +398,12 @@ impl<B: Backend> Network<B> {
             UplinkLeaseState::Lease(lease) => Some(json!({
                 "address": lease.address.to_string(),
                 "server": lease.server,
-                "seconds": lease.left(self.now()),
+                "seconds": lease.remaining(self.now()),
                 "board": self.board,
             })),
             UplinkLeaseState::Unknown | UplinkLeaseState::Nothing => None,
         };
-        self.shared.note(lease, &self.plugged, links(&self.config, observed));
+        self.shared.note(lease, &self.bindings, links(&self.config, observed));
     }
 }
 
@@ -421,7 +421,7 @@ pub enum PlugError {
 
 /// Reports the board number to PID 1. Returns whether PID 1 accepts it; if it has another number
 /// already, it logs that.
-async fn tell_number(board: Option<u8>) -> bool {
+async fn report_number(board: Option<u8>) -> bool {
     let call = move || {
         let mut client = Client::connect(&Path::new(SOCKETS).join(format!("{INIT}.sock")))?;
         client.call("board", Map::from_iter([("number".to_owned(), json!(board))]))

@@ -5,9 +5,9 @@ use octet_appliance::Unit;
 use crate::fault;
 use crate::host::Inbound;
 use crate::on_board::OnBoard;
-use crate::paths::{Lets, PathDevices};
-use crate::plugged::PortBindings;
-use crate::router::firewall::{self, There};
+use crate::paths::{BoardAllows, PathDevices};
+use crate::port_bindings::PortBindings;
+use crate::router::firewall::{self, LoadedChains};
 use crate::router::guard;
 use crate::router::plan::RouterPlan;
 use crate::router::table::NftTable;
@@ -30,7 +30,7 @@ impl NodeTables {
     /// The tables of a router with `units` and the port bindings `plugged`. `leased` says whether
     /// the uplink uses DHCP.
     pub fn router(plan: &RouterPlan, units: &[Unit], plugged: &PortBindings, leased: bool) -> Self {
-        let forward = PathDevices::of(units, Lets::default());
+        let forward = PathDevices::of(units, BoardAllows::default());
         Self {
             guard: Some(guard::table(plan, plugged, leased)),
             firewall: firewall::table(plan, &OnBoard::of(units), forward.as_ref(), leased),
@@ -46,7 +46,7 @@ impl NodeTables {
     /// rules or with half of them, and counters keep their values. On a node that is no router it
     /// removes the guard of one that was a router before, and any watch table: a netd that has just
     /// started records nothing.
-    pub fn whole(&self, there: &There) -> String {
+    pub fn whole(&self, there: &LoadedChains) -> String {
         let guard = match &self.guard {
             None => format!(
                 "table netdev {0} {{ }}\ndelete table netdev {0}\n{1}",
@@ -56,7 +56,7 @@ impl NodeTables {
             Some(_) if fault::is("unguarded") => String::new(),
             Some(guard) => guard.whole([].into_iter()),
         };
-        guard + &self.firewall.whole(there.gone(&self.firewall))
+        guard + &self.firewall.whole(there.removed(&self.firewall))
     }
 
     /// The transaction that changes the ruleset from `before` to this one; empty if they are equal.

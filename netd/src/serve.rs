@@ -30,7 +30,7 @@ use crate::config::{NetworkConfig, NodeFacts};
 use crate::generation::Author;
 use crate::lease;
 use crate::network::PlugError;
-use crate::plugged::PortBindings;
+use crate::port_bindings::PortBindings;
 use crate::router::kind::{FlowKind, InvalidKind};
 use crate::router::plan::RouterPlan;
 
@@ -203,7 +203,7 @@ pub fn verbs<B: Backend + Clone + 'static>() -> Verbs<ServeState<B>> {
                 "Shows the flows that have reached this board since `watch`, by sender",
             ),
             nothing(),
-            async |shared, _, ()| probing::came(shared).await,
+            async |shared, _, ()| probing::received(shared).await,
         )
         .with(
             Verb::new(PROBE, Operate, "Sends one packet of each kind to another board or the router")

@@ -11,7 +11,7 @@ use octet_appliance::{
 };
 use octet_evaluator as evaluator;
 use octet_netd::on_board::OnBoard;
-use octet_netd::paths::{Lets, PathDevices};
+use octet_netd::paths::{BoardAllows, PathDevices};
 use octet_netd::router::firewall;
 use octet_netd::router::kind::FlowKind;
 use octet_netd::router::plan::{Decision, RouterPlan};
@@ -246,7 +246,7 @@ fn policy((from, to, what, first, more): (u8, u8, u8, u16, u16)) -> String {
 /// In the rules for the kernel, no packet of the lan leaves by the uplink's device, and no packet
 /// of nodes that use this router as exit reaches the inside, whatever the policies.
 fn passes_nothing_by(plan: &RouterPlan, units: &[Unit]) {
-    let forward = PathDevices::of(units, Lets::default());
+    let forward = PathDevices::of(units, BoardAllows::default());
     let table = firewall::table(plan, &OnBoard::of(units), forward.as_ref(), false);
     let (lan, uplink) = ("\"eth5\"", "\"eth0\"");
     let maps = table.sets.iter().filter(|set| set.name.starts_with("forward_"));
@@ -335,7 +335,7 @@ proptest! {
         prop_assert!(differences.is_empty(), "{}\n{:#?}", text, differences);
         let zones = world.zones();
         for (from, to) in zones.iter().flat_map(|from| zones.iter().map(move |to| (*from, *to))) {
-            prop_assert_eq!(plan.way_out(zone(from), zone(to)), world.leaves_by(from, to));
+            prop_assert_eq!(plan.outgoing_device(zone(from), zone(to)), world.leaves_by(from, to));
         }
         passes_nothing_by(&plan, &units(&units_of));
     }

@@ -8,8 +8,8 @@ use std::path::Path;
 
 use octet_appliance::{Appliance, ExitNode, Segments, Unit, UnitSource, Vpn};
 use octet_netd::on_board::OnBoard;
-use octet_netd::paths::{Lets, PathDevices};
-use octet_netd::plugged::PortBindings;
+use octet_netd::paths::{BoardAllows, PathDevices};
+use octet_netd::port_bindings::PortBindings;
 use octet_netd::router::firewall;
 use octet_netd::router::guard;
 use octet_netd::router::plan::{RouterNeighbour, RouterPlan};
@@ -97,7 +97,7 @@ fn a_router_with_a_vpn() {
     settings.vpn = Some(Vpn { exit: ExitNode::Node("fc00::1".parse().unwrap()) });
     let units = with_forward();
     let plan = RouterPlan::new(&settings, &units).unwrap();
-    let forward = PathDevices::of(&units, Lets::default());
+    let forward = PathDevices::of(&units, BoardAllows::default());
     let table = firewall::table(&plan, &OnBoard::of(&units), forward.as_ref(), false);
     is_as_looked_at("vpn.fw.nft", &table.whole([].into_iter()));
     is_as_looked_at("vpn.plan", &(plan.report().join("\n") + "\n"));
@@ -116,7 +116,7 @@ fn a_router_with_neighbours() {
         at: at.map(|at| at.parse().unwrap()),
     };
     let known = [("hill", Some("203.0.113.7:51820")), ("lake", Some("198.51.100.9:4500"))];
-    let forward = PathDevices::of(&units, Lets::default());
+    let forward = PathDevices::of(&units, BoardAllows::default());
     for (file, neighbours) in [("neighbours", &known[..]), ("anybody", &[known[0], ("wood", None)])]
     {
         plan.neighbours = neighbours.iter().copied().map(neighbour).collect();

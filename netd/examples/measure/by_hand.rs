@@ -47,7 +47,7 @@ pub async fn apply(
 ) -> Result<Duration, Failed> {
     let rules = match before {
         Some(before) => difference(&before.plan, &site.plan)?,
-        None => site.rules().whole(&kernel.there().await),
+        None => site.rules().whole(&kernel.loaded_chains().await),
     };
     fs::write(NFT_FILE, rules)?;
     let names = names(kernel).await?;

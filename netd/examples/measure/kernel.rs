@@ -7,7 +7,7 @@ use octet_netd::backend::Backend;
 use octet_netd::kernel::NetKernel;
 use octet_netd::observed::{LinkKind, Observed};
 use octet_netd::plan::{AdvertisementState, KernelPlan, UplinkLeaseState};
-use octet_netd::plugged::PortBindings;
+use octet_netd::port_bindings::PortBindings;
 use octet_netd::router::flows::is_still_allowed;
 use octet_netd::rules::NodeTables;
 use rtnetlink::new_connection;

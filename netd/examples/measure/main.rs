@@ -21,8 +21,8 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use octet_appliance::{Appliance, Unit, UnitSource};
-use octet_netd::plugged::PortBindings;
-use octet_netd::router::firewall::There;
+use octet_netd::port_bindings::PortBindings;
+use octet_netd::router::firewall::LoadedChains;
 use octet_netd::router::plan::RouterPlan;
 use octet_netd::rules::NodeTables;
 use serde_json::{Value, json};
@@ -72,7 +72,7 @@ fn plan(file: &str, text: &str, units: &[Unit]) -> Result<Value, Failed> {
     let plan = RouterPlan::new(&settings, units)?;
     let planned = Instant::now();
     let rules = NodeTables::router(&plan, units, &PortBindings::default(), false);
-    let rules = rules.whole(&There::default());
+    let rules = rules.whole(&LoadedChains::default());
     let written = Instant::now();
     let bytes = black_box(rules).len();
     let ns = |from: Instant, to: Instant| (to - from).as_nanos() as u64;

@@ -3,7 +3,7 @@
 use std::fs;
 
 use octet_appliance::{Appliance, LinkName, NetworkSettings, Unit};
-use octet_netd::plugged::PortBindings;
+use octet_netd::port_bindings::PortBindings;
 use octet_netd::router::plan::RouterPlan;
 use octet_netd::rules::NodeTables;
 

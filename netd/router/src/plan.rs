@@ -235,7 +235,7 @@ impl RouterPlan {
     }
 
     /// The device by which packets from `from` to `to` leave.
-    pub fn way_out(&self, from: Zone, to: Zone) -> Option<&str> {
+    pub fn outgoing_device(&self, from: Zone, to: Zone) -> Option<&str> {
         if self.vpn && (from, to) == (Zone::Lan, Zone::Uplink) {
             return Some(VPN);
         }

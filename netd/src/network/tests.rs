@@ -12,7 +12,7 @@ use tokio::sync::mpsc::channel;
 use super::*;
 use crate::conntrack::{FlowEnds, TrackedFlow};
 use crate::paths::PathAllows;
-use crate::plugged::BoundNode;
+use crate::port_bindings::BoundNode;
 use crate::router::kind::FlowKind;
 use crate::serve::ServeState;
 use crate::serve::explain::explain;
@@ -268,14 +268,14 @@ fn a_report_that_is_refused_leaves_all_as_it_was() {
         let mut network = begun(&memory, config(WEB)).await;
         let before = memory.state();
         // There is no such port; and the kernel refuses the rules.
-        let report = network.plug("eth0", MAC).await.unwrap();
+        let report = network.bind_port("eth0", MAC).await.unwrap();
         assert!(matches!(report, Err(PlugError::Refused(InvalidReport::NoPort(_)))), "{report:?}");
         memory.refuse(0);
-        let report = network.plug("eth3", MAC).await.unwrap();
+        let report = network.bind_port("eth3", MAC).await.unwrap();
         assert!(matches!(report, Err(PlugError::Rules(_))), "{report:?}");
         assert_eq!(memory.state().kept(), before.kept());
         // The refused node is not bound: another one may be there.
-        network.plug("eth3", "02:00:00:00:00:09").await.unwrap().unwrap();
+        network.bind_port("eth3", "02:00:00:00:00:09").await.unwrap().unwrap();
         let after = memory.state();
         assert_ne!(after.rules, before.rules);
         assert_eq!(after.observed.neighbours.len(), 3);

@@ -1,10 +1,10 @@
 //! The table `octet_fw` of a router: which flows may begin.
 
-mod forwarded;
-mod leaving;
-mod line;
-mod source;
-mod standing;
+mod exit;
+mod fixed;
+mod nat_source;
+mod rule_chain;
+mod tunnels;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,9 +16,9 @@ use crate::paths::{self, PathDevices};
 use super::plan::{RouterPlan, RuleSource};
 use super::table::{NftTable, Set};
 use super::text::quoted;
-pub use line::ChainName;
-use standing::FRAME;
-pub use standing::{ERRORS, LONGEST_ERROR, NOBODY};
+use fixed::FRAME;
+pub use fixed::{ERRORS, LONGEST_ERROR, NOBODY};
+pub use rule_chain::ChainName;
 
 pub const TABLE: &str = "octet_fw";
 
@@ -28,11 +28,11 @@ const COUNTED: [&str; 3] = ["denied", "too_many", "icmp_error"];
 /// The chains that the kernel has in the table now. Each rule has a chain and a counter of the same
 /// name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct There(pub BTreeSet<String>);
+pub struct LoadedChains(pub BTreeSet<String>);
 
-impl There {
+impl LoadedChains {
     /// Chains of rules that do not exist any more.
-    pub fn gone<'a>(&'a self, table: &'a NftTable) -> impl Iterator<Item = &'a String> {
+    pub fn removed<'a>(&'a self, table: &'a NftTable) -> impl Iterator<Item = &'a String> {
         self.0.iter().filter(|name| ChainName::is_one(name) && table.chain(name).is_none())
     }
 }
@@ -77,15 +77,16 @@ pub fn table(
     sets.push(on_board.set());
     sets.extend(maps(plan));
 
-    let mut chains = standing::chains(plan, forward, leased);
+    let mut chains = fixed::chains(plan, forward, leased);
     chains.push(on_board::chain());
-    chains.extend(forward.map(|it| forwarded::chains(plan, it)).into_iter().flatten());
+    chains.extend(forward.map(|it| tunnels::chains(plan, it)).into_iter().flatten());
     let mut chains: BTreeMap<_, _> =
         chains.into_iter().map(|(name, chain)| (name.to_owned(), chain)).collect();
     // Policies with the same text are one rule.
     let lines: BTreeSet<RuleSource> = plan.allowed.entries().map(|(_, it)| it.rule).collect();
-    let lines =
-        lines.into_iter().map(|by| (ChainName::of(plan, by).to_string(), line::chain(plan, by)));
+    let lines = lines
+        .into_iter()
+        .map(|by| (ChainName::of(plan, by).to_string(), rule_chain::chain(plan, by)));
     let lines: BTreeMap<_, _> = lines.collect();
     let counters = lines.keys().cloned().collect();
     chains.extend(lines);
@@ -134,7 +135,7 @@ fn maps(plan: &RouterPlan) -> Vec<Set> {
                 Some(from) => (Direction::Input, quoted(from)),
                 None => continue,
             },
-            (from, to) => match (plan.device(from), plan.way_out(from, to)) {
+            (from, to) => match (plan.device(from), plan.outgoing_device(from, to)) {
                 (Some(from), Some(to)) => (Direction::Forward, format!("\"{from}\" . \"{to}\"")),
                 _ => continue,
             },

@@ -20,14 +20,14 @@ pub fn is_still_allowed(plan: &RouterPlan, flow: &TrackedFlow, own: &BTreeSet<Ip
         return true;
     }
     // Link-local traffic of the router is no forwarded flow.
-    if from == [Zone::Router] && is_of_link(original.to) {
+    if from == [Zone::Router] && is_link_scoped(original.to) {
         return true;
     }
     // The flow's destination was translated.
     if original.to != reply.from {
         return is_published(plan, original, reply);
     }
-    if takes_port(plan, flow, own) {
+    if uses_reserved_port(plan, flow, own) {
         return false;
     }
     let traffic = match protocol {
@@ -51,7 +51,7 @@ pub fn is_still_allowed(plan: &RouterPlan, flow: &TrackedFlow, own: &BTreeSet<Ip
 
 /// Whether a flow was masqueraded to a port of the uplink that is reserved for somebody else by
 /// now.
-fn takes_port(plan: &RouterPlan, flow: &TrackedFlow, own: &BTreeSet<IpAddr>) -> bool {
+fn uses_reserved_port(plan: &RouterPlan, flow: &TrackedFlow, own: &BTreeSet<IpAddr>) -> bool {
     let TrackedFlow { protocol, original, reply, .. } = flow;
     let protocol = match protocol {
         6 => Protocol::Tcp,
@@ -116,7 +116,7 @@ fn has(segment: &RouterSegment, address: IpAddr) -> bool {
 }
 
 /// Whether `address` is never forwarded: broadcast, multicast or link-local.
-fn is_of_link(address: IpAddr) -> bool {
+fn is_link_scoped(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => {
             address.is_broadcast() || address.is_multicast() || address.is_link_local()

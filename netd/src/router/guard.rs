@@ -12,7 +12,7 @@ use super::plan::{RouterPlan, RouterSegment};
 use super::table::{NftTable, Set};
 use super::text::{list, over, quoted};
 use crate::paths::NODES;
-use crate::plugged::PortBindings;
+use crate::port_bindings::PortBindings;
 
 pub const TABLE: &str = "octet_guard";
 

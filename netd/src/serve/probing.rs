@@ -54,8 +54,8 @@ pub(super) async fn watch<B: Backend + Clone + 'static>(
     Ok(json!(own.seat))
 }
 
-pub(super) async fn came<B: Backend>(shared: &ServeState<B>) -> Result<Value, Failure> {
-    let came = shared.backend.came().await.map_err(|error| {
+pub(super) async fn received<B: Backend>(shared: &ServeState<B>) -> Result<Value, Failure> {
+    let came = shared.backend.received().await.map_err(|error| {
         Failure::new(FailureCode::Failed, error.to_string(), "ask `watch` first")
     })?;
     Ok(json!(came))

@@ -9,7 +9,7 @@ use super::{ServeState, failed};
 use crate::backend::Backend;
 use crate::links;
 use crate::observed::{LinkKind, Observed};
-use crate::router::drawn::drawn;
+use crate::router::drawn::draw;
 
 /// Shows everything, or only what is known without running nft.
 pub async fn show<B: Backend>(shared: &ServeState<B>, only_links: bool) -> Result<Value, Failure> {
@@ -30,10 +30,10 @@ pub async fn show<B: Backend>(shared: &ServeState<B>, only_links: bool) -> Resul
     });
     if shared.node.is_router() {
         let drops = shared.backend.drops().await.map_err(|error| failed(error.to_string()))?;
-        answer["lines"] = json!(shared.backend.lines().await.unwrap_or_default());
+        answer["lines"] = json!(shared.backend.rule_counters().await.unwrap_or_default());
         answer["forwards"] = json!(observed.forwards);
         if let Some(plan) = config.plan() {
-            answer["box"] = json!(drawn(plan, &observed, &noted.plugged, &drops));
+            answer["box"] = json!(draw(plan, &observed, &noted.plugged, &drops));
         }
         answer["drops"] = json!(drops);
     }

@@ -2,7 +2,7 @@
 //! `cache` has signed.
 
 mod ask;
-mod kept;
+mod saved;
 mod record;
 
 pub use ask::{ALPN, Answering};

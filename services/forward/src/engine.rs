@@ -4,7 +4,7 @@
 mod action;
 mod carried;
 mod end;
-mod kept;
+mod saved;
 mod labels;
 mod limits;
 mod rate;

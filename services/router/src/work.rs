@@ -8,12 +8,12 @@ use octet_node::control::Failure;
 use octet_node::say;
 use octet_openwrt::adopt::LOGIN;
 use octet_openwrt::apply::{ApplyError, ApplyOutcome, apply};
+use octet_openwrt::desired::DesiredConfig;
 use octet_openwrt::diff::diff;
 use octet_openwrt::https::Https;
-use octet_openwrt::kept::SavedCopies;
+use octet_openwrt::saved::SavedCopies;
 use octet_openwrt::ubus::{Login, Ubus, UbusError};
 use octet_openwrt::verify::verify;
-use octet_openwrt::wanted::DesiredConfig;
 
 use crate::config::{NodeSockets, RouterConfig, check};
 use crate::fault::RouterFault;
@@ -113,7 +113,7 @@ impl RouterService {
             RouterGoal::Plan => DesiredConfig::Plan(&config.plan),
             RouterGoal::Nothing => DesiredConfig::Nothing,
         };
-        match apply(&mut ubus, &wanted, |state| kept.keep(state)).map_err(RouterFault::from)? {
+        match apply(&mut ubus, &wanted, |state| kept.save(state)).map_err(RouterFault::from)? {
             ApplyOutcome::Nothing => Ok(ChangeResult::Nothing),
             ApplyOutcome::Applied => {
                 say!("the router is changed, and that is confirmed");

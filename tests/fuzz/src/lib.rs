@@ -18,7 +18,7 @@ mod introduction;
 mod map;
 mod name;
 mod notify;
-mod plugged;
+mod port_bindings;
 mod ranges;
 mod report;
 mod segments;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use octet_appliance::{Appliance, Mac, Segments};
 use octet_netd::observed::{LinkCounters, LinkKind, NetworkDevice, Observed};
-use octet_netd::plugged::PortBindings;
+use octet_netd::port_bindings::PortBindings;
 use octet_netd::router::plan::RouterPlan;
 use octet_netd::{conntrack, generation};
 

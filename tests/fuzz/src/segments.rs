@@ -1,9 +1,9 @@
 //! `appliance.toml` of a box with a router: the resulting plan, and the rules for the kernel.
 
 use octet_appliance::{Appliance, Segments};
-use octet_netd::plugged::PortBindings;
+use octet_netd::port_bindings::PortBindings;
 use octet_netd::router::explain::Explanation;
-use octet_netd::router::firewall::There;
+use octet_netd::router::firewall::LoadedChains;
 use octet_netd::router::plan::{RouterPlan, RuleSource};
 use octet_netd::rules::NodeTables;
 
@@ -26,7 +26,7 @@ pub fn segments(bytes: &[u8]) {
         }
     }
     let rules =
-        NodeTables::router(&plan, &[], &PortBindings::default(), true).whole(&There::default());
+        NodeTables::router(&plan, &[], &PortBindings::default(), true).whole(&LoadedChains::default());
     assert!(!rules.contains('$'), "{rules}");
     let quotes = rules.matches('"').count();
     assert_eq!(quotes % 2, 0, "{rules}");

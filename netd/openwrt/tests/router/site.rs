@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use octet_appliance::{Appliance, Fingerprint, Segments};
+use octet_appliance::{Appliance, Fingerprint};
 use octet_openwrt::adopt;
 use octet_openwrt::https::Https;
 use octet_openwrt::ubus::{Login, Ubus};

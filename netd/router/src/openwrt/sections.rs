@@ -71,7 +71,7 @@ pub fn sections(plan: &RouterPlan, router: &OpenwrtRouter) -> Vec<UciSection> {
         );
     }
     for segment in plan.segments() {
-        sections.extend(found(segment, router));
+        sections.extend(addresses(segment, router));
     }
     sections.extend(plan.allowed.entries().filter_map(|(flow, it)| rule(plan, router, flow, it)));
     for it in &plan.published {
@@ -124,7 +124,7 @@ fn dhcp(segment: &RouterSegment) -> Vec<UciSection> {
 
 /// Rules that the plan does not contain, because every network needs them: neighbour discovery and
 /// DHCP.
-fn found(segment: &RouterSegment, router: &OpenwrtRouter) -> [UciSection; 3] {
+fn addresses(segment: &RouterSegment, router: &OpenwrtRouter) -> [UciSection; 3] {
     let rule = |what: &str| {
         UciSection::new("firewall", "rule", format!("{PREFIX}{what}_{}", segment.number))
             .with("name", format!("built-in {what}"))

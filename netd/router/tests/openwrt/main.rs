@@ -270,7 +270,7 @@ fn what_is_in_the_way_is_named() {
         assert_eq!(change.commands, [""; 0]);
     }
     // Rules of the owner's and of the maker's that affect our zones.
-    let lets = change(&ready(8), &plan).lets;
+    let lets = change(&ready(8), &plan).owner_rules;
     assert_eq!(lets.len(), 1, "{lets:#?}");
     assert!(lets[0].contains("Allow-ICMPv6-Forward"), "{lets:#?}");
     assert!(!change(&stock, &plan).conflicts.is_empty());

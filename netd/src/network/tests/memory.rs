@@ -13,7 +13,7 @@ use crate::observed::{
     LinkAddress, LinkCounters, LinkKind, NetworkDevice, Observed, StaticNeighbour,
 };
 use crate::plan::PlanStep;
-use crate::plugged::PortBindings;
+use crate::port_bindings::PortBindings;
 use crate::rules::NodeTables;
 
 /// All clones share the same state.
@@ -229,7 +229,7 @@ impl Backend for Memory {
         Ok(Drops::default())
     }
 
-    async fn lines(&self) -> Result<BTreeMap<String, u64>, BackendError> {
+    async fn rule_counters(&self) -> Result<BTreeMap<String, u64>, BackendError> {
         Ok(BTreeMap::default())
     }
 
@@ -243,12 +243,12 @@ impl Backend for Memory {
         Ok(())
     }
 
-    async fn came(&self) -> Result<ReceivedProbes, BackendError> {
+    async fn received(&self) -> Result<ReceivedProbes, BackendError> {
         let nothing = || BackendError("nothing is noted".into());
         self.0.borrow().came.clone().ok_or_else(nothing)
     }
 
-    async fn introduce(&self, _: &StaticNeighbour) -> Result<(), BackendError> {
+    async fn set_neighbour(&self, _: &StaticNeighbour) -> Result<(), BackendError> {
         Ok(())
     }
 }

@@ -8,7 +8,7 @@
 
 mod element;
 mod gate;
-pub mod kept;
+pub mod saved;
 
 pub use gate::GateChange;
 

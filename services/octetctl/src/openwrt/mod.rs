@@ -13,13 +13,13 @@ use octet_appliance::RouterContact;
 use octet_control::{lines, print as say};
 use octet_openwrt::adopt;
 use octet_openwrt::apply::{ApplyError, ApplyOutcome, apply};
+use octet_openwrt::desired::DesiredConfig;
 use octet_openwrt::diff::diff;
 use octet_openwrt::https::Https;
-use octet_openwrt::kept::SavedCopies;
+use octet_openwrt::saved::SavedCopies;
 use octet_openwrt::state::RouterState;
 use octet_openwrt::ubus::{Login, Ubus, UbusError};
 use octet_openwrt::verify::verify;
-use octet_openwrt::wanted::DesiredConfig;
 
 pub use line::OpenwrtLine;
 use line::{OpenwrtVerb, RouterOptions};
@@ -156,7 +156,7 @@ fn change(
 ) -> Result<(), OpenwrtError> {
     let kept = SavedCopies::new(folder, &contact.address);
     let keep = |state: &RouterState| {
-        kept.keep(state)?;
+        kept.save(state)?;
         let _ = say(&format!("What the router has now is kept in {}\n", kept.last.display()));
         Ok(())
     };

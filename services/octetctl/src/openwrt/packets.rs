@@ -160,7 +160,7 @@ impl PacketTest {
             let open = open.filter(|(_, kinds)| !kinds.is_empty()).collect();
             unechoed = self.round(&mut matrix, manager, &open, round == 0)?;
         }
-        let mut found = matrix.found();
+        let mut found = matrix.differences();
         found.extend(unechoed.iter().map(|(from, to)| {
             format!(
                 "the router does not answer what board-{from} says last: that something does not reach {to} from there \
@@ -181,7 +181,7 @@ impl PacketTest {
         past: bool,
     ) -> Result<BTreeSet<Pair>, PacketsError> {
         let mut unechoed = BTreeSet::new();
-        let seats: Vec<_> = matrix.seats().cloned().collect();
+        let seats: Vec<_> = matrix.boards().cloned().collect();
         for from in seats.iter().map(|it| it.number) {
             let mut own = open.iter().filter(|(pair, _)| pair.0 == from).peekable();
             if own.peek().is_none() {
@@ -197,7 +197,7 @@ impl PacketTest {
                         args["mac"] = json!(mac);
                     }
                     let sent: SentProbe = netd.call(PROBE, args)?;
-                    matrix.take_answers(from, sent.answers);
+                    matrix.add_answers(from, sent.answers);
                     if !sent.echoed {
                         unechoed.insert(*pair);
                     }
@@ -207,7 +207,7 @@ impl PacketTest {
         for at in seats.iter().map(|it| it.number) {
             if open.keys().any(|(_, to)| *to == Zone::Board(at)) {
                 let came: ReceivedProbes = self.netd(at, manager)?.call(CAME, json!({}))?;
-                matrix.take(at, came);
+                matrix.add_received(at, came);
             }
         }
         Ok(unechoed)
@@ -217,7 +217,7 @@ impl PacketTest {
 /// All pairs of a sending board and a destination.
 fn pairs(matrix: &Matrix<'_>) -> BTreeSet<Pair> {
     let of = |number| matrix.targets(number).map(move |to| (number, to));
-    matrix.seats().flat_map(|it| of(it.number)).collect()
+    matrix.boards().flat_map(|it| of(it.number)).collect()
 }
 
 fn list(kinds: &[FlowKind]) -> String {

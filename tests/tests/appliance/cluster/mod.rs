@@ -9,7 +9,7 @@ mod forward;
 mod guessed;
 mod guides;
 mod joined;
-mod kept;
+mod saved;
 mod letters;
 mod lossy;
 mod manager;

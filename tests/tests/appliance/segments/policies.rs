@@ -81,7 +81,7 @@ fn said_to_openwrt(site: &Site, boards: u8) {
         site.machine.send_file_with("netd", "openwrt", args, "router", &mut file)
     };
     let report = ask(&stock, false).unwrap();
-    assert!(report.to_string().contains("In the way, for you to change first"), "{report}");
+    assert!(report.to_string().contains("Conflicts, for you to resolve first"), "{report}");
     let refused = ask(&stock, true).unwrap_err().to_string();
     assert!(refused.contains("is on the whole switch"), "{refused}");
     let told = ask(&stock.replace("device 'br-lan'", "device 'br-lan.1'"), true).unwrap();

@@ -31,7 +31,7 @@ impl SavedCopies {
     ///
     /// # Errors
     /// The files cannot be written.
-    pub fn keep(&self, state: &RouterState) -> io::Result<()> {
+    pub fn save(&self, state: &RouterState) -> io::Result<()> {
         let text = state.export();
         match durable::write(&self.first, text.as_bytes(), ExistingFile::Keep, |_| Ok(())) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),

@@ -6,7 +6,7 @@ use octet_appliance::{Zone, places};
 use super::super::chain::{Declared, Hook, NftChain, NftRule, rules};
 use super::super::plan::RouterPlan;
 use super::super::text::{list, over, quoted};
-use super::{Direction, forwarded, leaving, source};
+use super::{Direction, exit, nat_source, tunnels};
 use crate::paths::{self, ENDS, NODES, PathDevices};
 
 /// New flows per second that a board may begin, whatever rule allows them: enough for a busy
@@ -159,18 +159,18 @@ pub(super) fn chains(
         rules![
             "oifname {uplink} ip daddr 255.255.255.255 udp sport 68 udp dport 67 ip saddr set 0.0.0.0 accept"
         ],
-        source::behind(plan, forwards),
+        nat_source::behind(plan, forwards),
     ];
     chains.extend([
         ("error_in", NftChain(error_in(plan, forward))),
         ("known_error", NftChain(known_error())),
         ("new", NftChain(new(plan, forward))),
-        ("next_hop", NftChain(near("iifname"))),
-        ("answer", NftChain(near("oifname"))),
+        ("next_hop", NftChain(limit_neighbours("iifname"))),
+        ("answer", NftChain(limit_neighbours("oifname"))),
         ("published", NftChain(published(plan))),
-        ("source", NftChain(source::chain(plan, forwards))),
+        ("source", NftChain(nat_source::chain(plan, forwards))),
         ("nobody", NftChain(nobody.concat())),
-        ("forward", NftChain(handed_on(plan, forward))),
+        ("forward", NftChain(forward_rules(plan, forward))),
         ("input", NftChain(input(plan, forward, leased))),
         ("output", NftChain(output(plan, forward))),
     ]);
@@ -178,7 +178,7 @@ pub(super) fn chains(
 }
 
 /// Appends the rules of the unit `forward`, if the image has it.
-fn with(
+fn if_forward(
     forward: Option<&PathDevices>,
     rules: impl FnOnce(&PathDevices) -> Vec<NftRule>,
 ) -> Vec<NftRule> {
@@ -190,7 +190,7 @@ fn boards(plan: &RouterPlan) -> String {
 }
 
 /// The devices behind which the nodes are not known from the configuration.
-fn others(plan: &RouterPlan) -> String {
+fn unknown_nodes(plan: &RouterPlan) -> String {
     list(plan.lan.iter().map(|lan| &lan.device).chain([&plan.uplink]).map(quoted))
 }
 
@@ -206,7 +206,7 @@ fn error_in(plan: &RouterPlan, forward: Option<&PathDevices>) -> Vec<NftRule> {
         ]
     });
     [
-        with(forward, |_| forwarded::error_of_links()),
+        if_forward(forward, |_| tunnels::error_of_links()),
         rules![
             "ct direction reply iifname . ct reply ip saddr @boards4 goto known_error",
             "ct direction original iifname . ct original ip saddr @boards4 goto known_error",
@@ -220,7 +220,7 @@ fn error_in(plan: &RouterPlan, forward: Option<&PathDevices>) -> Vec<NftRule> {
             "iifname {uplink} ct direction reply ct reply ip6 saddr != {{ {inside6}, {NODES}, fe80::/10 }} ct reply ip6 saddr != @own6 goto known_error",
             "iifname {uplink} ct direction original ct original ip6 saddr != {{ {inside6}, {NODES}, fe80::/10 }} ct original ip6 saddr != @own6 goto known_error",
         ],
-        with(forward, |_| leaving::errors(plan)),
+        if_forward(forward, |_| exit::errors(plan)),
         rules!["goto stray_error"],
     ]
     .concat()
@@ -237,18 +237,18 @@ fn known_error() -> Vec<NftRule> {
 }
 
 fn new(plan: &RouterPlan, forward: Option<&PathDevices>) -> Vec<NftRule> {
-    let (boards, others, flows) = (boards(plan), others(plan), over(NEW_FLOWS));
+    let (boards, others, flows) = (boards(plan), unknown_nodes(plan), over(NEW_FLOWS));
     let all = list(plan.devices().map(quoted));
     [
         rules!["iifname {{ {boards} }} update @new_flows {{ iifname {flows} }} goto too_many"],
-        with(forward, |_| leaving::new(plan)),
+        if_forward(forward, |_| exit::new(plan)),
         rules!["iifname {{ {all} }} oifname {{ {others} }} jump next_hop"],
     ]
     .concat()
 }
 
 /// Limits neighbour look-ups for packets that are received or sent on the device that `way` names.
-fn near(way: &str) -> Vec<NftRule> {
+fn limit_neighbours(way: &str) -> Vec<NftRule> {
     let next_hops = over(NEXT_HOPS);
     rules![
         "{way} . rt ip nexthop @near4 update @near4 {{ {way} . rt ip nexthop }} return",
@@ -293,7 +293,7 @@ fn never_outside(plan: &RouterPlan, refuse: &str) -> Vec<NftRule> {
     rules
 }
 
-fn handed_on(plan: &RouterPlan, forward: Option<&PathDevices>) -> Vec<NftRule> {
+fn forward_rules(plan: &RouterPlan, forward: Option<&PathDevices>) -> Vec<NftRule> {
     let (uplink, boards) = (quoted(&plan.uplink), boards(plan));
     let nobody_of_lan = plan.lan.iter().flat_map(|lan| {
         // Addresses of the owner's network that no device can have.
@@ -304,7 +304,7 @@ fn handed_on(plan: &RouterPlan, forward: Option<&PathDevices>) -> Vec<NftRule> {
         ]
     });
     [
-        leaving::handed_on(plan, forward.is_some()),
+        exit::forward(plan, forward.is_some()),
         never_outside(plan, "refuse"),
         rules![
             "ct state vmap {{ established : accept, related : goto error_in, invalid : goto invalid, untracked : drop }}",
@@ -319,7 +319,7 @@ fn handed_on(plan: &RouterPlan, forward: Option<&PathDevices>) -> Vec<NftRule> {
             "icmp type echo-request iifname . oifname vmap @forward_ping",
             "icmpv6 type echo-request iifname . oifname vmap @forward_ping",
         ],
-        forwarded::lines(plan, Direction::Forward),
+        tunnels::policies(plan, Direction::Forward),
         rules!["iifname {uplink} ct status dnat counter name published accept", "goto refuse"],
     ]
     .concat()
@@ -332,7 +332,7 @@ fn input(plan: &RouterPlan, forward: Option<&PathDevices>, leased: bool) -> Vec<
     let if_leased = |rules: Vec<NftRule>| if leased { rules } else { vec![] };
     [
         rules!["iifname lo accept"],
-        with(forward, |_| paths::input()),
+        if_forward(forward, |_| paths::input()),
         rules![
             "icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit }} ip6 hoplimit 255 counter name neighbours accept",
             "icmpv6 type mld-listener-query ip6 hoplimit 1 ip6 saddr fe80::/10 counter name neighbours accept",
@@ -352,7 +352,7 @@ fn input(plan: &RouterPlan, forward: Option<&PathDevices>, leased: bool) -> Vec<
             "icmp type echo-request iifname vmap @input_ping",
             "icmpv6 type echo-request iifname vmap @input_ping",
         ],
-        with(forward, |forward| forwarded::links_in(plan, forward)),
+        if_forward(forward, |forward| tunnels::links_in(plan, forward)),
         // Answers of a DHCP server to the router's own request, which the kernel does not match to
         // a flow: the request was a broadcast.
         if_leased(rules![
@@ -364,17 +364,17 @@ fn input(plan: &RouterPlan, forward: Option<&PathDevices>, leased: bool) -> Vec<
 }
 
 fn output(plan: &RouterPlan, forward: Option<&PathDevices>) -> Vec<NftRule> {
-    let others = others(plan);
+    let others = unknown_nodes(plan);
     [
-        with(forward, PathDevices::output),
+        if_forward(forward, PathDevices::output),
         rules![
             "oifname lo goto on_board",
             "icmpv6 type {{ nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, nd-router-advert, mld-listener-report, mld-listener-done, mld2-listener-report }} accept",
         ],
         // A separate chain checks what the router sends on these devices.
-        with(forward, |_| rules!["oifname \"f*\" goto to_forward"]),
+        if_forward(forward, |_| rules!["oifname \"f*\" goto to_forward"]),
         never_outside(plan, "refuse_own"),
-        leaving::own_errors(plan),
+        exit::own_errors(plan),
         rules![
             "oifname {{ {others} }} ct direction reply jump answer",
             "ct state vmap {{ established : accept, related : goto error, invalid : goto invalid, untracked : drop }}",
@@ -386,7 +386,7 @@ fn output(plan: &RouterPlan, forward: Option<&PathDevices>) -> Vec<NftRule> {
             "icmp type echo-request oifname vmap @output_ping",
             "icmpv6 type echo-request oifname vmap @output_ping",
         ],
-        with(forward, |forward| forwarded::links_out(plan, forward)),
+        if_forward(forward, |forward| tunnels::links_out(plan, forward)),
         rules!["goto refuse_own"],
     ]
     .concat()

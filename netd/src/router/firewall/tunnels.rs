@@ -8,9 +8,9 @@ use octet_appliance::{MPLS_IN_IP, TrafficKind, Zone};
 use super::super::chain::{NftChain, NftRule, rules};
 use super::super::plan::RouterPlan;
 use super::super::text::{list, over, quoted};
-use super::line::ChainName;
-use super::standing::NEW_FLOWS;
-use super::{Direction, leaving};
+use super::fixed::NEW_FLOWS;
+use super::rule_chain::ChainName;
+use super::{Direction, exit};
 use crate::paths::{END_PORTS, ENDS, LINKS, PathDevices};
 
 /// The WireGuard devices inside paths (docs/ARCHITECTURE.md lists the devices and their owners).
@@ -20,8 +20,8 @@ pub(super) const PATH: &str = "fp*";
 const OUT: &str = "fout";
 
 pub(super) fn chains(plan: &RouterPlan, forward: &PathDevices) -> Vec<(&'static str, NftChain)> {
-    let [mut tunnels_in, tunnels_out] = leaving::tunnels(plan);
-    tunnels_in.extend(lines(plan, Direction::Input));
+    let [mut tunnels_in, tunnels_out] = exit::tunnels(plan);
+    tunnels_in.extend(policies(plan, Direction::Input));
     let mut chains: Vec<_> = forward.chains(tunnels_in).into();
     chains.push(("to_forward", NftChain(to_forward(plan, forward, tunnels_out))));
     chains
@@ -42,7 +42,7 @@ fn to_forward(plan: &RouterPlan, forward: &PathDevices, tunnels: Vec<NftRule>) -
         rules!["oifname \"fl*\" ip daddr {ENDS} udp dport {END_PORTS} accept"],
         out("\"fp*\"", forward.path),
         tunnels,
-        lines(plan, Direction::Output),
+        policies(plan, Direction::Output),
         rules!["goto refuse_own"],
     ]
     .concat()
@@ -50,7 +50,7 @@ fn to_forward(plan: &RouterPlan, forward: &PathDevices, tunnels: Vec<NftRule>) -
 
 /// What policies allow between paths and the zones of `way`. The devices of paths are created and
 /// removed at run time, so these are rules and not map elements.
-pub(super) fn lines(plan: &RouterPlan, way: Direction) -> Vec<NftRule> {
+pub(super) fn policies(plan: &RouterPlan, way: Direction) -> Vec<NftRule> {
     let mut rules = vec![];
     for ((from, to, traffic), it) in plan.allowed.entries() {
         let devices: Vec<String> = match (way, from, to) {
@@ -61,7 +61,7 @@ pub(super) fn lines(plan: &RouterPlan, way: Direction) -> Vec<NftRule> {
             }
             (Direction::Forward, Zone::Path, to) if to != Zone::Router => {
                 // Nodes that use this router as exit come by a tunnel within paths.
-                let by = if to == Zone::Uplink { leaving::PLACES } else { PATH };
+                let by = if to == Zone::Uplink { exit::EXIT_TUNNELS } else { PATH };
                 let to = plan.device(to).map(quoted);
                 to.map(|to| format!("iifname \"{by}\" oifname {to} ")).into_iter().collect()
             }
@@ -138,7 +138,7 @@ mod tests {
     use octet_appliance::{Appliance, Unit, UnitSource};
 
     use crate::on_board::OnBoard;
-    use crate::paths::Lets;
+    use crate::paths::BoardAllows;
     use crate::router::firewall::table;
     use crate::router::plan::RouterNeighbour;
 
@@ -162,7 +162,7 @@ mod tests {
             at: at.map(|at| at.parse().unwrap()),
         };
         plan.neighbours = at.iter().map(neighbour).collect();
-        let forward = PathDevices::of(units, Lets::default());
+        let forward = PathDevices::of(units, BoardAllows::default());
         let chains = table(&plan, &OnBoard::of(units), forward.as_ref(), false).chains;
         chains.into_iter().map(|(name, chain)| (name, chain.to_string())).collect()
     }

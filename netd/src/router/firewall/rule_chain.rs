@@ -75,7 +75,7 @@ fn pings() -> NftRule {
 mod tests {
     use super::*;
     use crate::on_board::OnBoard;
-    use crate::router::firewall::{There, table};
+    use crate::router::firewall::{LoadedChains, table};
     use octet_appliance::Appliance;
 
     const BEGINS: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n[cluster]\nboards = 4\n";
@@ -129,8 +129,8 @@ mod tests {
     fn a_chain_goes_with_its_line() {
         let table = table(&plan(&[13094]), &OnBoard::default(), None, false);
         let names = ["input", "policy_cd0610f7", "policy_00000002", "built_in_none", "by_forward"];
-        let there = There(names.map(str::to_owned).into());
-        assert_eq!(there.gone(&table).collect::<Vec<_>>(), ["built_in_none", "policy_00000002"]);
+        let there = LoadedChains(names.map(str::to_owned).into());
+        assert_eq!(there.removed(&table).collect::<Vec<_>>(), ["built_in_none", "policy_00000002"]);
     }
 
     /// Policies with the same text are one rule.

@@ -6,7 +6,7 @@ use super::super::super::plan::RouterPlan;
 use super::super::super::table::NftTable;
 use super::super::table;
 use crate::on_board::OnBoard;
-use crate::paths::{Lets, PathDevices};
+use crate::paths::{BoardAllows, PathDevices};
 
 const BEGINS: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrivers = []\nmodules = []\nservices = []\n[cluster]\nboards = 4\n[lan]\n";
 
@@ -32,7 +32,7 @@ fn plan(lines: &str, vpn: bool, units: &[Unit]) -> RouterPlan {
 }
 
 fn made(lines: &str, vpn: bool, units: &[Unit]) -> NftTable {
-    let forward = PathDevices::of(units, Lets::default());
+    let forward = PathDevices::of(units, BoardAllows::default());
     table(&plan(lines, vpn, units), &OnBoard::of(units), forward.as_ref(), false)
 }
 

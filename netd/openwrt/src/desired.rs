@@ -25,7 +25,7 @@ impl DesiredConfig<'_> {
                 let router = OpenwrtRouter::of(state.model.clone(), state.sections.clone(), plan)?;
                 Ok((sections(plan, &router), UciChange::of(plan, &router)))
             }
-            Self::Nothing => Ok((vec![], UciChange::away(&state.sections))),
+            Self::Nothing => Ok((vec![], UciChange::removal(&state.sections))),
         }
     }
 }

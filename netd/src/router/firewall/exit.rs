@@ -8,12 +8,12 @@ use octet_appliance::places;
 use super::super::chain::{NftRule, rules};
 use super::super::plan::{RouterPlan, VPN};
 use super::super::text::{over, quoted};
-use super::forwarded::PATH;
-use super::standing::NEW_FLOWS;
+use super::fixed::NEW_FLOWS;
+use super::tunnels::PATH;
 use crate::paths::NODES;
 
 /// The devices of nodes that use this router as exit.
-pub(super) const PLACES: &str = "fx*";
+pub(super) const EXIT_TUNNELS: &str = "fx*";
 
 /// IPv4 in IP (RFC 2473): the protocol of such a tunnel within a path.
 const IP_IN_IP: u8 = 4;
@@ -33,7 +33,7 @@ const QUESTIONS: u32 = 1000;
 /// - Packets from the exit go only to the owner's devices, and must not have a source inside the box.
 /// - A node that uses this router as exit sends from its own address, reaches only the uplink, and
 ///   cannot be reached by anybody else.
-pub(super) fn handed_on(plan: &RouterPlan, forwards: bool) -> Vec<NftRule> {
+pub(super) fn forward(plan: &RouterPlan, forwards: bool) -> Vec<NftRule> {
     let (uplink, lan) = (quoted(&plan.uplink), plan.lan.as_ref().map(|lan| quoted(&lan.device)));
     let lan = lan.filter(|_| plan.vpn);
     let mut rules = vec![];
@@ -48,7 +48,7 @@ pub(super) fn handed_on(plan: &RouterPlan, forwards: bool) -> Vec<NftRule> {
     }
     let mut others = vec![PATH];
     others.extend(plan.vpn.then_some(VPN));
-    others.extend(plan.is_exit().then_some(PLACES));
+    others.extend(plan.is_exit().then_some(EXIT_TUNNELS));
     for (way, counter) in [("iifname", "denied_by_path"), ("oifname", "no_path")] {
         let others: String = others.iter().map(|it| format!(" {way} != \"{it}\"")).collect();
         rules.extend(rules!["{way} \"f*\"{others} counter name {counter} drop"]);
@@ -66,9 +66,9 @@ pub(super) fn handed_on(plan: &RouterPlan, forwards: bool) -> Vec<NftRule> {
     if plan.is_exit() {
         let places = places();
         rules.extend(rules![
-            "iifname \"{PLACES}\" oifname != {uplink} counter name denied_by_path drop",
-            "iifname \"{PLACES}\" fib saddr . iif oif missing counter name denied_by_path drop",
-            "oifname \"{PLACES}\" iifname != {uplink} counter name no_path drop",
+            "iifname \"{EXIT_TUNNELS}\" oifname != {uplink} counter name denied_by_path drop",
+            "iifname \"{EXIT_TUNNELS}\" fib saddr . iif oif missing counter name denied_by_path drop",
+            "oifname \"{EXIT_TUNNELS}\" iifname != {uplink} counter name no_path drop",
             "iifname {uplink} ip saddr {places} counter name denied_by_path drop",
         ]);
     }
@@ -82,8 +82,8 @@ pub(super) fn new(plan: &RouterPlan) -> Vec<NftRule> {
     }
     let limit = over(NEW_FLOWS);
     rules![
-        "iifname \"{PLACES}\" update @new_flows {{ iifname {limit} }} goto too_many",
-        "iifname \"{PLACES}\" jump next_hop",
+        "iifname \"{EXIT_TUNNELS}\" update @new_flows {{ iifname {limit} }} goto too_many",
+        "iifname \"{EXIT_TUNNELS}\" jump next_hop",
     ]
 }
 
@@ -104,7 +104,7 @@ pub(super) fn errors(plan: &RouterPlan) -> Vec<NftRule> {
         rules.extend(from(VPN, "reply", &end));
     }
     if plan.is_exit() {
-        rules.extend(from(PLACES, "original", &format!("ip saddr {}", places())));
+        rules.extend(from(EXIT_TUNNELS, "original", &format!("ip saddr {}", places())));
     }
     rules
 }

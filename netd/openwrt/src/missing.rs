@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use crate::state::LiveState;
 
 /// What differs from `wanted`, our desired sections, one a line.
-pub fn lacks(wanted: &[UciSection], live: &LiveState) -> Vec<String> {
+pub fn missing(wanted: &[UciSection], live: &LiveState) -> Vec<String> {
     let mut found = vec![];
     interfaces(wanted, live, &mut found);
     vlans(wanted, live, &mut found);
@@ -19,11 +19,11 @@ pub fn lacks(wanted: &[UciSection], live: &LiveState) -> Vec<String> {
 }
 
 fn of<'a>(
-    wanted: &'a [UciSection],
+    desired: &'a [UciSection],
     config: &str,
     kind: &str,
 ) -> impl Iterator<Item = &'a UciSection> {
-    wanted.iter().filter(move |it| (it.config.as_str(), it.kind.as_str()) == (config, kind))
+    desired.iter().filter(move |it| (it.config.as_str(), it.kind.as_str()) == (config, kind))
 }
 
 fn interfaces(wanted: &[UciSection], live: &LiveState, found: &mut Vec<String>) {
