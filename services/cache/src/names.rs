@@ -2,7 +2,7 @@
 //! `cache` has signed.
 
 mod ask;
-mod saved;
+mod kept;
 mod record;
 
 pub use ask::{ALPN, Answering};

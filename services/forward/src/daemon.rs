@@ -12,7 +12,7 @@ mod places;
 mod rates;
 mod records;
 mod requests;
-mod desired;
+mod wanted;
 mod ways;
 
 pub use metrics::MetricsClient;

@@ -4,7 +4,7 @@
 mod action;
 mod carried;
 mod end;
-mod saved;
+mod kept;
 mod labels;
 mod limits;
 mod rate;

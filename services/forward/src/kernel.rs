@@ -16,7 +16,7 @@ mod netlink;
 pub mod paths;
 pub mod tunnels;
 pub mod used;
-pub mod desired;
+pub mod wanted;
 mod wireguard;
 
 use std::fmt;

@@ -18,7 +18,7 @@ mod introduction;
 mod map;
 mod name;
 mod notify;
-mod port_bindings;
+mod plugged;
 mod ranges;
 mod report;
 mod segments;

@@ -25,8 +25,8 @@ pub fn segments(bytes: &[u8]) {
             assert!(matches!(answer, Explanation::Let { by, .. } if by == it.by), "{answer:?}");
         }
     }
-    let rules =
-        NodeTables::router(&plan, &[], &PortBindings::default(), true).whole(&LoadedChains::default());
+    let rules = NodeTables::router(&plan, &[], &PortBindings::default(), true)
+        .whole(&LoadedChains::default());
     assert!(!rules.contains('$'), "{rules}");
     let quotes = rules.matches('"').count();
     assert_eq!(quotes % 2, 0, "{rules}");

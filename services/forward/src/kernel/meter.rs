@@ -8,7 +8,7 @@
 
 mod element;
 mod gate;
-pub mod saved;
+pub mod kept;
 
 pub use gate::GateChange;
 

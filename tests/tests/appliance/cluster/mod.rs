@@ -9,7 +9,7 @@ mod forward;
 mod guessed;
 mod guides;
 mod joined;
-mod saved;
+mod kept;
 mod letters;
 mod lossy;
 mod manager;
