@@ -38,7 +38,7 @@ pub fn bundle(folder: &Path, disk: &Path, name: &SlotName, to: &Path) -> miette:
     }
     let bytes = head.render().map_err(|error| wrong(error.to_string()))?;
     let patches = read(&folder.join(PATCHES))?;
-    if head.place(&manifest, SlotFile::Linux) != (bytes.len() + patches.len()) as u64 {
+    if head.file_offset(&manifest, SlotFile::Linux) != (bytes.len() + patches.len()) as u64 {
         return Err(wrong("its patches are not those that were signed".into()).into());
     }
     file::write_with(to, |mut file| {

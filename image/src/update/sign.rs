@@ -93,5 +93,5 @@ fn released(
     }
     let sequence = release.sequence.unwrap_or(now.max(image.sequence + 1));
     let floor = release.floor.unwrap_or(image.floor);
-    Manifest { sequence, floor, ..image }.checked().map_err(wrong)
+    Manifest { sequence, floor, ..image }.validated().map_err(wrong)
 }

@@ -78,12 +78,12 @@ impl EspContents {
             let slot = slots.entry(name.slot.clone()).or_insert_with(|| PresentSlot {
                 name: name.slot,
                 entries: vec![],
-                standing: name.standing,
+                standing: name.state,
                 sequence: listed.sequence,
                 files: vec![],
                 manifest: None,
             });
-            if name.standing == SlotState::Good {
+            if name.state == SlotState::Good {
                 slot.standing = SlotState::Good;
             }
             slot.entries.push(path);

@@ -92,7 +92,7 @@ pub fn write_entry(
     let path = |kind| format!("/{}", plan.path(manifest, kind));
     let (linux, initrd) = (path(SlotFile::Linux), path(SlotFile::Initrd));
     let text = BootEntry { manifest, linux: &linux, initrd: &initrd, on_trial }.render();
-    let name = EntryName::tried(&manifest.slot, TRIES);
+    let name = EntryName::with_tries(&manifest.slot, TRIES);
     let staged = staged(&format!("{ENTRIES}/octet-{}", manifest.slot));
     write_whole(medium, &staged, text.as_bytes())?;
     medium.rename(&staged, &format!("{ENTRIES}/{name}"))?;
@@ -104,7 +104,7 @@ pub fn write_entry(
 /// The new name is on the medium before the old one is removed: a power cut leaves the slot as it
 /// was, or both names, of which the boot loader prefers the better one.
 pub fn set_tries(medium: &mut impl Medium, slot: &PresentSlot, left: u32) -> io::Result<()> {
-    let new = format!("{ENTRIES}/{}", EntryName::tried(&slot.name, left));
+    let new = format!("{ENTRIES}/{}", EntryName::with_tries(&slot.name, left));
     let staged = staged(&format!("{ENTRIES}/octet-{}", slot.name));
     let old: Vec<_> = slot.entries.iter().filter(|path| **path != new).collect();
     let Some(first) = old.first() else { return Ok(()) };

@@ -19,12 +19,12 @@ pub struct Managed {
     pub output: Output,
     pub sockets: Vec<(String, OwnedFd)>,
     /// Why its sockets could not be opened.
-    pub no_sockets: Option<String>,
+    pub socket_error: Option<String>,
     /// Its control group, once it was started for the first time.
     pub group: Option<Group>,
     pub process: Option<Process>,
     /// Its last status text (`STATUS=`).
-    pub said: Option<String>,
+    pub status_text: Option<String>,
 }
 
 /// The main process of a unit.
@@ -34,7 +34,7 @@ pub struct Process {
     /// Reports whether the program was executed, while that is not known.
     pub verdict: Option<VerdictSocket>,
     /// Why its program was not executed.
-    pub refused: Option<SpawnRefusal>,
+    pub spawn_refusal: Option<SpawnRefusal>,
 }
 
 impl Managed {
@@ -42,13 +42,13 @@ impl Managed {
         let output = Output::new()?;
         let (sockets, no_sockets) = (vec![], None);
         let (group, process, said) = (None, None, None);
-        Ok(Self { unit, operators, output, sockets, no_sockets, group, process, said })
+        Ok(Self { unit, operators, output, sockets, socket_error: no_sockets, group, process, status_text: said })
     }
 
     /// Opens its sockets, if they are not open.
     pub fn open_sockets(&mut self) {
         if self.sockets.is_empty() {
-            (self.sockets, self.no_sockets) = match sockets::open_all(&self.unit, self.operators) {
+            (self.sockets, self.socket_error) = match sockets::open_all(&self.unit, self.operators) {
                 Ok(sockets) => (sockets, None),
                 Err(problem) => (vec![], Some(problem)),
             };

@@ -3,14 +3,14 @@
 use octet_control::{ArgKind, ColumnKind, DESCRIBE, Permission, UNITS, Verb, logs_verb};
 
 /// Verbs that can keep a slot on trial from becoming good, and so undo an update.
-const UNDO_A_TRIAL: [&str; 5] = ["stop", "restart", "signal", "poweroff", "reboot"];
+const TRIAL_ENDING_VERBS: [&str; 5] = ["stop", "restart", "signal", "poweroff", "reboot"];
 
 /// Every verb; `describe` answers with this list, and nothing else knows it. While the slot is on
 /// trial (`on_trial`), verbs that can undo the update need the same permission as installing it.
 pub fn verbs(on_trial: bool) -> Vec<Verb> {
     let mut verbs = all();
     for verb in &mut verbs {
-        if on_trial && UNDO_A_TRIAL.contains(&verb.name.as_str()) {
+        if on_trial && TRIAL_ENDING_VERBS.contains(&verb.name.as_str()) {
             verb.capability = Permission::Update;
         }
     }
@@ -102,12 +102,12 @@ mod tests {
         let needs = |on_trial, name: &str| {
             verbs(on_trial).into_iter().find(|verb| verb.name == name).unwrap().capability
         };
-        for name in UNDO_A_TRIAL {
+        for name in TRIAL_ENDING_VERBS {
             let both = (needs(false, name), needs(true, name));
             assert_eq!(both, (Permission::Operate, Permission::Update), "{name}");
         }
         for verb in verbs(true) {
-            let changed = UNDO_A_TRIAL.contains(&verb.name.as_str());
+            let changed = TRIAL_ENDING_VERBS.contains(&verb.name.as_str());
             assert_eq!(needs(false, &verb.name) != verb.capability, changed, "{}", verb.name);
         }
     }

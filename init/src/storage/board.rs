@@ -15,8 +15,8 @@ use crate::facts;
 use crate::kernel_modules::{Afterwards, load_list};
 
 /// The modules that the unit `first-modules` loads, and those that a router needs besides.
-const FIRST: &str = "/usr/lib/octet/modules.first";
-const OF_ROUTER: &str = "/usr/lib/octet/modules.router";
+const FIRST_MODULES: &str = "/usr/lib/octet/modules.first";
+const ROUTER_MODULES: &str = "/usr/lib/octet/modules.router";
 
 /// Records the content of the file for PID 1. An invalid file is logged, and otherwise treated like
 /// a missing one: a board that does not know its number still starts.
@@ -39,7 +39,7 @@ pub fn record(esp: &MountedEsp) {
 /// error.
 fn become_router(board: BoardId) {
     if board == BoardId::ROUTER && matches!(command_line::value("board"), Ok(None)) {
-        for list in [FIRST, OF_ROUTER] {
+        for list in [FIRST_MODULES, ROUTER_MODULES] {
             for failure in load_list(list.as_ref(), Afterwards::Forget) {
                 eprintln!("{failure}");
             }

@@ -28,7 +28,7 @@ const ATTEMPTS: u32 = 100;
 const RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// Number of attempts after which the kernel is asked to read partition tables again.
-const LOOK_AGAIN: u32 = 20;
+const RESCAN_AFTER: u32 = 20;
 
 /// The disk with its two partitions, by their names under `/dev`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,22 +46,22 @@ impl Disk {
         let mut found = vec![];
         for turn in 0..ATTEMPTS {
             found = Self::all(Path::new(BLOCK))?;
-            let before = Self::said(&facts::read(facts::DISK));
+            let before = Self::from_fact(&facts::read(facts::DISK));
             let chosen = before.filter(|disk| found.iter().any(|(it, _)| it == disk));
             if let Some(disk) = chosen.or_else(|| choose(&found, started.as_deref())) {
-                facts::write(facts::DISK, &disk.fact());
+                facts::write(facts::DISK, &disk.to_fact());
                 return Ok(disk);
             }
             // Nothing that appears later can decide which one it is.
             if found.len() > 1 && started.is_none() {
                 break;
             }
-            if turn % LOOK_AGAIN == 0 {
-                look_again(Path::new(BLOCK));
+            if turn % RESCAN_AFTER == 0 {
+                rescan_partitions(Path::new(BLOCK));
             }
             std::thread::sleep(RETRY_DELAY);
         }
-        Err(unclear(&found, started.as_deref(), Path::new(BLOCK)))
+        Err(describe_ambiguity(&found, started.as_deref(), Path::new(BLOCK)))
     }
 
     /// All disks with both partitions, and the unique GUID of the EFI system partition of each.
@@ -80,11 +80,11 @@ impl Disk {
         Ok(found.collect())
     }
 
-    fn fact(&self) -> Value {
+    fn to_fact(&self) -> Value {
         json!({ "whole": self.whole, "esp": self.esp, "data": self.data })
     }
 
-    fn said(fact: &Value) -> Option<Self> {
+    fn from_fact(fact: &Value) -> Option<Self> {
         let name = |key: &str| fact[key].as_str().map(str::to_owned);
         Some(Self { whole: name("whole")?, esp: name("esp")?, data: name("data")? })
     }
@@ -109,12 +109,12 @@ impl Disk {
         disk.read_exact_at(&mut head, 0).map_err(at(&path))?;
         let tail_at = sectors.saturating_sub(TAIL) * SECTOR as u64;
         disk.read_exact_at(&mut tail, tail_at).map_err(at(&path))?;
-        let own = if first_boot { Some(draw()?) } else { None };
+        let own = if first_boot { Some(random_guid()?) } else { None };
         let plan = gpt::plan(&head, &tail, sectors, DATA, own.as_ref())
             .map_err(|problem| format!("{}: {problem}", path.display()))?;
         if first_boot && !plan.writes.is_empty() {
             let ends = (plan.data.first, plan.data.first + plan.data.sectors);
-            match genuine(&disk, ends) {
+            match check_genuine(&disk, ends) {
                 Err(problem @ counterfeit::MediumProblem::Counterfeit { .. }) => {
                     return Err(format!("{}: {problem}", path.display()));
                 }
@@ -142,7 +142,7 @@ impl Disk {
 
 /// Checks that `disk` keeps what is written between these sectors, of which the first is the data
 /// partition's.
-fn genuine(disk: &File, (first, end): (u64, u64)) -> Result<(), counterfeit::MediumProblem> {
+fn check_genuine(disk: &File, (first, end): (u64, u64)) -> Result<(), counterfeit::MediumProblem> {
     let mut seed = [0];
     getrandom(&mut seed, GetRandomFlags::empty()).map_err(io::Error::from)?;
     let write = |at, bytes: &[u8]| disk.write_all_at(bytes, at).and_then(|()| disk.sync_all());
@@ -152,7 +152,7 @@ fn genuine(disk: &File, (first, end): (u64, u64)) -> Result<(), counterfeit::Med
         disk.read_exact_at(into, at)
     };
     let bytes = |sector: u64| sector * SECTOR as u64;
-    counterfeit::look((bytes(first), bytes(end)), seed[0], write, read)
+    counterfeit::test((bytes(first), bytes(end)), seed[0], write, read)
 }
 
 /// Chooses the disk with the partition that the firmware has `started` from; the only one, if the
@@ -163,14 +163,14 @@ fn choose(found: &[(Disk, String)], started: Option<&str>) -> Option<Disk> {
     Some(only.0.clone())
 }
 
-fn unclear(found: &[(Disk, String)], started: Option<&str>, block: &Path) -> String {
+fn describe_ambiguity(found: &[(Disk, String)], started: Option<&str>, block: &Path) -> String {
     let names: Vec<_> = found.iter().map(|(disk, _)| disk.whole.as_str()).collect();
     let (names, count) = (names.join(" and "), names.len());
     let named = found.iter().filter(|(_, guid)| Some(guid.as_str()) == started).count();
     match started {
         _ if count == 0 => format!(
             "no disk has the partitions {ESP} and {DATA}: flash one with `cargo image flash` ({})",
-            seen(block)
+            describe_disks(block)
         ),
         None => format!(
             "{names} each carry an Octet image, and the firmware does not say which of them it has started from: take \
@@ -188,7 +188,7 @@ fn unclear(found: &[(Disk, String)], started: Option<&str>, block: &Path) -> Str
 }
 
 /// A random GUID (RFC 9562, version 4).
-fn draw() -> Result<[u8; 16], String> {
+fn random_guid() -> Result<[u8; 16], String> {
     let mut guid = [0; 16];
     getrandom(&mut guid, GetRandomFlags::empty()).map_err(|error| format!("getrandom: {error}"))?;
     // In a partition table the first three fields are little-endian, so the version is in the
@@ -236,7 +236,7 @@ impl Partition {
 
 /// Makes the kernel read all partition tables again. It reads them while a driver is loaded, in the
 /// process that loads it, and gives up permanently if that process is killed.
-fn look_again(block: &Path) {
+fn rescan_partitions(block: &Path) {
     for disk in disks(block) {
         // A disk whose partitions are in use need not be read again; that error is ignored.
         let _ = File::open(device(&disk)).and_then(|disk| read_partitions(&disk));
@@ -244,7 +244,7 @@ fn look_again(block: &Path) {
 }
 
 /// The present disks, in words.
-fn seen(block: &Path) -> String {
+fn describe_disks(block: &Path) -> String {
     let sectors = |disk: &String| number(&block.join(disk).join("size")).unwrap_or_default();
     let words = |disk: &String| format!("{disk}, {} MiB", sectors(disk) >> 11);
     let disks: Vec<String> = disks(block).iter().map(words).collect();
@@ -298,12 +298,12 @@ mod tests {
         add(folder.path(), "vda", "vda1", "octet-esp");
         add(folder.path(), "vdb", "vdb2", "octet-data");
         assert_eq!(Disk::all(&block), Ok(vec![]));
-        assert!(unclear(&[], None, &block).contains("flash one"));
+        assert!(describe_ambiguity(&[], None, &block).contains("flash one"));
         add(folder.path(), "vdb", "vdb1", "octet-esp");
         let found = Disk::all(&block).unwrap();
         let one = choose(&found, None).unwrap();
         assert_eq!((&*one.whole, &*one.esp, &*one.data), ("vdb", "vdb1", "vdb2"));
-        assert_eq!(Disk::said(&one.fact()), Some(one));
+        assert_eq!(Disk::from_fact(&one.to_fact()), Some(one));
     }
 
     /// On a box with Octet on its flash and on a card, the disk that the firmware has started from
@@ -322,7 +322,7 @@ mod tests {
         let (copied, drawn) = (Some(copied.as_str()), Some(drawn.as_str()));
         let whole = |found: &[_], started| choose(found, started).map(|disk| disk.whole);
         let says = |found: &[_], started, words: &[&str]| {
-            let text = unclear(found, started, &block);
+            let text = describe_ambiguity(found, started, &block);
             assert!(words.iter().all(|word| text.contains(word)), "{text}");
         };
 

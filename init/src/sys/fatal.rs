@@ -44,7 +44,7 @@ pub fn on_fatal_signal() -> io::Result<()> {
 /// Uses only system calls: the process's state is undefined here.
 extern "C" fn handler(signal: c_int) {
     let name = FATAL.iter().find(|(number, _)| *number == signal).map_or("?", |(_, name)| name);
-    crate::console::last_words(name);
+    crate::console::report_fatal_signal(name);
 }
 
 #[cfg(feature = "fault")]

@@ -57,10 +57,10 @@ impl OfferedUpdate {
         if let Some(size) = source.size().filter(|size| *size != wanted) {
             return Err(UpdateRefusal::Size { size, wanted }.into());
         }
-        let starts = SlotFile::ALL.map(|kind| (kind, head.place(&manifest, kind)));
+        let starts = SlotFile::ALL.map(|kind| (kind, head.file_offset(&manifest, kind)));
         let patches: Vec<u64> =
-            (0..manifest.patches.len()).map(|index| head.patch(&manifest, index)).collect();
-        Ok(Self { starts, patches, head: head.patch(&manifest, 0), manifest })
+            (0..manifest.patches.len()).map(|index| head.patch_offset(&manifest, index)).collect();
+        Ok(Self { starts, patches, head: head.patch_offset(&manifest, 0), manifest })
     }
 
     fn start(&self, kind: SlotFile) -> u64 {

@@ -40,7 +40,7 @@ fn settings(name: &str, needs: &[usize]) -> Settings {
 }
 
 fn refusal(may_pass: bool) -> SpawnRefusal {
-    SpawnRefusal { reason: "no such file".into(), may_pass }
+    SpawnRefusal { reason: "no such file".into(), transient: may_pass }
 }
 
 fn ms(ms: u64) -> Moment {

@@ -65,7 +65,7 @@ impl World {
                     Main { fate, spawned: false, said_ready: false, asked: false, killed: false };
                 self.processes[unit.0] = Processes { main: Some(new), ..Processes::default() };
             }
-            EdgeAction::Ask(unit) => {
+            EdgeAction::RequestStop(unit) => {
                 let main = self.processes[unit.0].main.as_mut();
                 main.expect("there is nobody to ask").asked = true;
             }

@@ -82,7 +82,7 @@ fn after_any_write_the_old_or_the_new_one_is_whole() {
     gone.put_on(&disk, SlotState::Trying { left: 0, done: 3 });
     // What a cut in the middle of a rollback leaves, if the kernel wrote the new name before it was
     // more than that of an empty file.
-    disk.esp_put(&format!("loader/entries/{}", EntryName::tried(old.slot(), 0)), b"");
+    disk.esp_put(&format!("loader/entries/{}", EntryName::with_tries(old.slot(), 0)), b"");
 
     let before = DiskFile::copy(&disk.path());
     let log = disk.beside("log");

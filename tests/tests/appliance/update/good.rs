@@ -123,7 +123,7 @@ fn one_that_is_good_those_that_are_refused_and_the_way_back() {
     refused(&machine, cut, "cut off");
     // A bit of a chunk that the box lacks, and so asks for.
     let known = [&first, &second].map(|it| &it.manifest.files.initrd.chunks);
-    let mut places = next.manifest.files.initrd.places();
+    let mut places = next.manifest.files.initrd.positions();
     let lacks = places.find(|it| !known.iter().any(|all| all.contains(&it.chunk))).unwrap().at;
     let mut flipped = next.signed(key());
     let at =
