@@ -22,7 +22,7 @@ use std::time::Duration;
 use octet_control::file::Relayed;
 use octet_control::{
     By, Client, ClientMessage, Connection, Decoder, Failure, FailureCode, FilePiece, INIT, PORT,
-    Reply, ReplyBody, Request, SOCKETS, STATUS, UnitName, encode, silent, why_not,
+    Reply, ReplyBody, Request, SOCKETS, STATUS, UnitName, encode, no_answer, connect_failure,
 };
 use rustix::event::{PollFd, PollFlags, epoll, poll};
 use rustix::net::sockopt::Timeout;
@@ -245,11 +245,11 @@ impl Port {
         let unit = request.take_unit();
         let unit = unit.as_ref().map_or(INIT, UnitName::as_str);
         request.by = Some(By::Port);
-        let broken = |error: io::Error| silent(unit, &error.to_string());
+        let broken = |error: io::Error| no_answer(unit, &error.to_string());
         let mut stream = match connect(&self.sockets.join(format!("{unit}.sock"))) {
             Ok(stream) => stream,
             Err(error) if unit == INIT => return Err(broken(error)),
-            Err(error) => return Err(why_not(unit, &self.status(), &error.to_string())),
+            Err(error) => return Err(connect_failure(unit, &self.status(), &error.to_string())),
         };
         {
             let mut shared = self.shared();
@@ -266,10 +266,10 @@ impl Port {
         let (mut decoder, mut buffer) = (Decoder::default(), [0; 16 << 10]);
         loop {
             while let Some(payload) =
-                decoder.next_payload().map_err(|error| silent(unit, &error.to_string()))?
+                decoder.next_payload().map_err(|error| no_answer(unit, &error.to_string()))?
             {
                 let reply: Reply = serde_json::from_slice(&payload)
-                    .map_err(|_| silent(unit, "it does not speak the control protocol"))?;
+                    .map_err(|_| no_answer(unit, "it does not speak the control protocol"))?;
                 // Replies to other requests are ignored.
                 if reply.id != ticket.id {
                     continue;
@@ -289,7 +289,7 @@ impl Port {
                 }
             }
             match stream.read(&mut buffer) {
-                Ok(0) => return Err(silent(unit, "it closed the connection")),
+                Ok(0) => return Err(no_answer(unit, "it closed the connection")),
                 Ok(count) => decoder.push(&buffer[..count]),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(broken(error)),

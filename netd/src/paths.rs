@@ -83,16 +83,16 @@ impl PathAllows {
         let mut boards = BTreeMap::<u8, Lets>::new();
         // A policy is about one protocol.
         let mut paths = BTreeMap::<(u8, usize), PathAllow>::new();
-        for ((from, to, traffic), lets) in &segments.lets {
+        for ((from, to, traffic), lets) in &segments.allows {
             match (from, to, traffic) {
                 (Zone::Board(from), Zone::Board(to), TrafficKind::Number(MPLS_IN_IP)) => {
                     boards.entry(*to).or_default().plain.push(cluster.addresses(*from).0);
                 }
                 (Zone::Path, Zone::Board(to), traffic) => {
                     for it in lets {
-                        let (traffic, rate) = (*traffic, segments.rates[it.line]);
+                        let (traffic, rate) = (*traffic, segments.rates[it.policy]);
                         let line = PathAllow { traffic, ports: vec![], rate };
-                        paths.entry((*to, it.line)).or_insert(line).ports.push(it.ports);
+                        paths.entry((*to, it.policy)).or_insert(line).ports.push(it.ports);
                     }
                 }
                 (_, Zone::Board(to), TrafficKind::Tcp | TrafficKind::Udp) => {
@@ -307,7 +307,7 @@ mod tests {
     fn lines_to_this_board_and_to_no_other() {
         let appliance = Appliance::parse("appliance.toml", LINES).unwrap();
         let settings = appliance.cluster_settings().unwrap();
-        let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", LINES)).unwrap();
+        let (segments, _) = Segments::evaluate(&settings, &[], ("appliance.toml", LINES)).unwrap();
         let lines = PathAllows::of(&settings.cluster, &segments);
         let to = |number| PathDevices { lets: lines.to(number), ..PathDevices::default() };
         let rules = |number| NftChain(to(number).lines());

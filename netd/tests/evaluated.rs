@@ -60,7 +60,7 @@ fn plan(text: &str, units_of: &[&str]) -> RouterPlan {
         Appliance::parse("appliance.toml", &text).unwrap_or_else(|error| panic!("{error}"));
     let settings = appliance.cluster_settings().unwrap();
     let units = units(units_of);
-    let segments = Segments::of(&settings, &units, ("appliance.toml", &text));
+    let segments = Segments::evaluate(&settings, &units, ("appliance.toml", &text));
     let (segments, _) = segments.unwrap_or_else(|error| panic!("{error}"));
     RouterPlan::new(&settings, &segments, &units)
 }

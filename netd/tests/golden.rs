@@ -48,7 +48,7 @@ fn boxes_of_every_size() {
             Appliance::parse("lines.toml", &text).unwrap_or_else(|error| panic!("{error}"));
         let settings = appliance.cluster_settings().unwrap();
         let (segments, warnings) =
-            Segments::of(&settings, &units(), ("lines.toml", &text)).unwrap();
+            Segments::evaluate(&settings, &units(), ("lines.toml", &text)).unwrap();
         assert!(warnings.is_empty(), "{warnings:?}");
         let plan = RouterPlan::new(&settings, &segments, &units());
         is_as_looked_at(&format!("{boards}.plan"), &(plan.lines_of_text().join("\n") + "\n"));
@@ -70,7 +70,7 @@ fn a_box_with_a_manager() {
     let text = text.replace("[lan]", "[[board]]\nnumber = 3\nrole = \"manager\"\n\n[lan]");
     let appliance = Appliance::parse("lines.toml", &text).unwrap_or_else(|error| panic!("{error}"));
     let settings = appliance.cluster_settings().unwrap();
-    let (segments, _) = Segments::of(&settings, &units(), ("lines.toml", &text)).unwrap();
+    let (segments, _) = Segments::evaluate(&settings, &units(), ("lines.toml", &text)).unwrap();
     let plan = RouterPlan::new(&settings, &segments, &units());
     is_as_looked_at("manager.plan", &(plan.lines_of_text().join("\n") + "\n"));
     is_as_looked_at(
@@ -98,7 +98,7 @@ fn a_router_with_a_vpn() {
     let mut settings = appliance.cluster_settings().unwrap();
     settings.vpn = Some(Vpn { exit: ExitNode::Node("fc00::1".parse().unwrap()) });
     let units = with_forward();
-    let (segments, _) = Segments::of(&settings, &units, ("lines.toml", &text)).unwrap();
+    let (segments, _) = Segments::evaluate(&settings, &units, ("lines.toml", &text)).unwrap();
     let plan = RouterPlan::new(&settings, &segments, &units);
     let forward = PathDevices::of(&units, Lets::default());
     let table = firewall::table(&plan, &OnBoard::of(&units), forward.as_ref(), false);
@@ -113,7 +113,7 @@ fn a_router_with_neighbours() {
     let appliance = Appliance::parse("lines.toml", &text).unwrap_or_else(|error| panic!("{error}"));
     let settings = appliance.cluster_settings().unwrap();
     let units = with_forward();
-    let (segments, _) = Segments::of(&settings, &units, ("lines.toml", &text)).unwrap();
+    let (segments, _) = Segments::evaluate(&settings, &units, ("lines.toml", &text)).unwrap();
     let mut plan = RouterPlan::new(&settings, &segments, &units);
     let neighbour = |(name, at): (&str, Option<&str>)| RouterNeighbour {
         name: name.to_owned(),

@@ -87,7 +87,7 @@ impl Control {
             Some(client) => client,
             None => connect(&self.path, deadline)?,
         };
-        let mut client = client.to_unit(unit.cloned());
+        let mut client = client.with_unit(unit.cloned());
         wait_until(client.stream(), deadline.min(Instant::now() + patience))?;
         let answer = client.call_with(verb, args, file, item);
         // What is late, or was given up, still comes, and is told apart by its number.

@@ -10,7 +10,7 @@ use clap::{Args as _, FromArgMatches};
 use miette::{Diagnostic, IntoDiagnostic};
 use octet_control::CallError;
 use octet_control::cli::{self, CliError};
-use octet_control::lines;
+use octet_control::escape_lines;
 use octet_machine::connect;
 
 use crate::output::locked::Locked;
@@ -127,8 +127,8 @@ pub fn run(Args { of, mut words }: Args) -> miette::Result<ExitCode> {
         }
         Err(error) => match error.help() {
             Some(help) => {
-                let help = lines(help);
-                Err(CtlError::Refused { message: lines(&error.to_string()), help }.into())
+                let help = escape_lines(help);
+                Err(CtlError::Refused { message: escape_lines(&error.to_string()), help }.into())
             }
             None => Err(error).into_diagnostic(),
         },

@@ -22,7 +22,7 @@ impl ImageFile {
 pub fn put(disk: &mut Sparse, board: BoardId) -> Result<(), String> {
     let range = gpt::find_esp(disk).ok_or("it has no EFI system partition of Octet's")?;
     let mut part = disk.part(range.clone()).map_err(|error| error.to_string())?;
-    let text = BoardFile { board }.text();
+    let text = BoardFile { board }.render();
     let place = BoardFile::PATH.split_once('/').unwrap_or_default();
     esp::add(&mut part, place, text.as_bytes())
         .map_err(|error| format!("{} cannot be put on it: {error}", BoardFile::PATH))?;

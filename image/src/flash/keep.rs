@@ -12,9 +12,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use octet_bundle::{Manifest, SlotFile, SlotName, SlotState, TRIES};
 use octet_esp::fat;
 use octet_esp::medium::{Medium, staged, write_whole};
-use octet_esp::plan::{EspPlan, clear, place};
-use octet_esp::present::{EspContents, PresentSlot};
-use octet_esp::steps::{NotThere, digest, finish, make_room, read_back, set_tries, write_entry};
+use octet_esp::plan::{EspPlan, plan_cleanup, plan_install};
+use octet_esp::contents::{EspContents, PresentSlot};
+use octet_esp::steps::{ReadBackError, digest, finish, make_room, read_back, set_tries, write_entry};
 
 use super::error::{FlashFault, Unkept};
 use super::slots::Slots;
@@ -83,7 +83,7 @@ pub fn keep(
         ..EspContents::default()
     };
     let work = match sound(&whole).next().filter(|slot| slot.name == manifest.slot) {
-        Some(slot) if matches!(slot.standing, SlotState::Trying { left: 0, .. }) => {
+        Some(slot) if matches!(slot.state, SlotState::Trying { left: 0, .. }) => {
             SlotWork::Again(Box::new(slot.clone()))
         }
         Some(_) => SlotWork::Nothing,
@@ -100,7 +100,7 @@ pub fn keep(
         if let Some(slot) = whole.iter().find(|slot| !reads_other(slot)) {
             return Err(Unkept::Data(slot.name.clone()));
         }
-        place(&present, &whole, &manifest).or_else(|_| {
+        plan_install(&present, &whole, &manifest).or_else(|_| {
             // Then as an update does.
             let there = sound(&whole);
             let next = there.next().map(|slot| slot.name.clone());
@@ -108,10 +108,10 @@ pub fn keep(
             whole.retain(|slot| {
                 Some(&slot.name) == next.as_ref() || back.is_some_and(|it| it.name == slot.name)
             });
-            place(&present, &whole, &manifest)
+            plan_install(&present, &whole, &manifest)
         })?
     } else {
-        clear(&present, &whole)
+        plan_cleanup(&present, &whole)
     };
     let is_other = |slot: &&PresentSlot| slot.name != manifest.slot;
     let others: Vec<_> = whole.iter().copied().filter(is_other).collect();
@@ -225,7 +225,7 @@ impl Keep {
         finish(slots, &written)?;
         slots.reopen()?;
         read_back(slots, manifest, &self.plan).map_err(|not_there| match not_there {
-            NotThere::Unread(_, error) => FlashFault::from(error),
+            ReadBackError::Unreadable(_, error) => FlashFault::from(error),
             differs => FlashFault::Esp(io::Error::other(differs)),
         })?;
         write_entry(slots, manifest, &self.plan, self.back.is_some())?;

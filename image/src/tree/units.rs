@@ -87,7 +87,7 @@ impl ImageUnits {
                 .map_err(|error| unreadable(&service.path, error))?;
             let file = service.unit.get_ref().display().to_string();
             let mut source = UnitSource::parse(file, text)?;
-            source.of_owner = true;
+            source.owner_supplied = true;
             let because = appliance.because(&span, "service", source.unit.name.as_str());
             let named = service.path.get_ref().display().to_string();
             all.push(ImageUnit { source, because, owner: Some(OwnerProgram { named, bytes }) });
@@ -149,7 +149,7 @@ impl ImageUnits {
         for ImageUnit { source, .. } in all {
             let unit = &source.unit;
             if !unit.config.is_empty() && !unit.after.contains(&config) {
-                source.come_after(config.clone());
+                source.add_after(config.clone());
             }
         }
     }
@@ -159,7 +159,7 @@ impl ImageUnits {
         let mut units = all.iter().map(|placed| &placed.source.unit.name);
         let Some(port) = units.find(|name| name.as_str() == PORT).cloned() else { return };
         for ImageUnit { source, .. } in all.iter_mut().filter(|it| it.source.unit.name != port) {
-            source.come_after(port.clone());
+            source.add_after(port.clone());
         }
     }
 
@@ -189,7 +189,7 @@ impl ImageUnits {
         }
         let slot = all.iter_mut().find(|unit| unit.source.unit.name.as_str() == SLOT);
         if let Some(slot) = slot {
-            needed.into_iter().for_each(|name| slot.source.need(name));
+            needed.into_iter().for_each(|name| slot.source.add_need(name));
         }
         Ok(())
     }

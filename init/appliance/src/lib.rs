@@ -56,7 +56,7 @@ pub use neighbour::{Endpoint, InvalidEndpoint, LINKS_PORT, Neighbour};
 pub use network::{Addressing, Cidr, InvalidNetwork, LinkName, NetworkSettings};
 pub use objects::ObjectSettings;
 pub use path::{ImagePath, InvalidPath, TreePath};
-pub use placement::{PlacedUnits, boards_in_words, placement};
+pub use placement::{PlacedUnits, format_boards, placement};
 pub use policy::{
     InvalidPolicy, MPLS_IN_IP, Policy, PolicyTraffic, PolicyZone, PortRange, Publish,
     PublishTarget, ServiceName,

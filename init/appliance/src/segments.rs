@@ -5,7 +5,7 @@ use std::fmt;
 use std::num::NonZeroU32;
 
 use crate::cluster::{Board, Cluster, Lan};
-use crate::document::place;
+use crate::document::span_of;
 use crate::file_error::{FileError, nearest};
 use crate::neighbour::{LINKS_PORT, Neighbour};
 use crate::policy::{
@@ -62,7 +62,7 @@ pub struct AllowRule {
     /// The ports; all, for protocols without ports.
     pub ports: PortRange,
     /// The policy, counted from 0.
-    pub line: usize,
+    pub policy: usize,
 }
 
 /// Source zone, destination zone and kind of flow.
@@ -73,7 +73,7 @@ pub type FlowKey = (Zone, Zone, TrafficKind);
 pub struct Segments {
     /// The allowed flows, in disjoint ranges ordered by port. Where two policies overlap, the
     /// earlier one counts.
-    pub lets: BTreeMap<FlowKey, Vec<AllowRule>>,
+    pub allows: BTreeMap<FlowKey, Vec<AllowRule>>,
     /// For each policy, the maximum number of new flows per second.
     pub rates: Vec<Option<NonZeroU32>>,
     /// Published ports of the router, and their destinations.
@@ -108,10 +108,10 @@ struct Mistake {
 }
 
 impl Mistake {
-    fn at(self, file: &str, text: &str) -> Box<FileError> {
+    fn into_file_error(self, file: &str, text: &str) -> Box<FileError> {
         let (index, item) = (self.index.to_string(), self.item.map(|item| item.to_string()));
         let keys = [self.section, &index, self.key].into_iter().chain(item.as_deref());
-        let at = place(text, &keys.collect::<Vec<_>>());
+        let at = span_of(text, &keys.collect::<Vec<_>>());
         // Settings from JSON have no lines: the policy is then identified by its number.
         let message = match text {
             "" => format!("{} {}: {}", self.section, self.index + 1, self.message),
@@ -127,35 +127,35 @@ impl Segments {
     ///
     /// # Errors
     /// The first mistake, with its line.
-    pub fn of(
+    pub fn evaluate(
         settings: &ClusterSettings,
         units: &[Unit],
         (file, text): (&str, &str),
     ) -> Result<(Self, Vec<FileError>), Box<FileError>> {
-        let mut reading = Reading { settings, units, segments: Self::default(), warnings: vec![] };
-        reading.read().map_err(|mistake| mistake.at(file, text))?;
-        let warnings = reading.warnings.into_iter().map(|mistake| *mistake.at(file, text));
+        let mut reading = Evaluation { settings, units, segments: Self::default(), warnings: vec![] };
+        reading.run().map_err(|mistake| mistake.into_file_error(file, text))?;
+        let warnings = reading.warnings.into_iter().map(|mistake| *mistake.into_file_error(file, text));
         Ok((reading.segments, warnings.collect()))
     }
 
     /// The policy that allows a flow to `port`; for protocols without ports any port will do.
-    pub fn line(&self, way: FlowKey, port: u16) -> Option<usize> {
-        let lets = self.lets.get(&way)?;
+    pub fn matching_policy(&self, way: FlowKey, port: u16) -> Option<usize> {
+        let lets = self.allows.get(&way)?;
         let found = lets.iter().find(|it| (it.ports.first..=it.ports.last).contains(&port));
-        found.map(|it| it.line)
+        found.map(|it| it.policy)
     }
 }
 
 /// The state of [`Segments::of`].
-struct Reading<'a> {
+struct Evaluation<'a> {
     settings: &'a ClusterSettings,
     units: &'a [Unit],
     segments: Segments,
     warnings: Vec<Mistake>,
 }
 
-impl Reading<'_> {
-    fn read(&mut self) -> Result<(), Mistake> {
+impl Evaluation<'_> {
+    fn run(&mut self) -> Result<(), Mistake> {
         let settings = self.settings;
         for (index, policy) in settings.policies.iter().enumerate() {
             let wrong = |key, (message, hint): (String, String)| Mistake {
@@ -170,7 +170,7 @@ impl Reading<'_> {
             self.segments.rates.push(policy.rate);
             let from = self.zones(&policy.from).map_err(|said| of_list("from", said))?;
             let to = self.zones(&policy.to).map_err(|said| of_list("to", said))?;
-            let what = self.what(&policy.what).map_err(|said| wrong("service", said))?;
+            let what = self.traffic(&policy.what).map_err(|said| wrong("service", said))?;
             for (list, zones, key) in [(&policy.from, &from, "from"), (&policy.to, &to, "to")] {
                 if zones.is_empty() {
                     let message = format!("no board has the role of {}", join(list));
@@ -195,7 +195,7 @@ impl Reading<'_> {
                 } else {
                     "ports"
                 };
-                masqueraded(&what).map_err(|said| wrong(key, said))?;
+                check_masquerade_ports(&what).map_err(|said| wrong(key, said))?;
             }
             let mut pairs = from.iter().flat_map(|from| to.iter().map(move |to| (*from, *to)));
             let mut pairs: Vec<_> = pairs.by_ref().filter(|(from, to)| from != to).collect();
@@ -210,7 +210,7 @@ impl Reading<'_> {
             for (from, to) in &pairs {
                 for (traffic, ports) in &what {
                     let way = (*from, *to, *traffic);
-                    adds |= self.add(way, *ports, index).map_err(|said| wrong("rate", said))?;
+                    adds |= self.allow(way, *ports, index).map_err(|said| wrong("rate", said))?;
                 }
             }
             if !adds && !pairs.is_empty() {
@@ -256,7 +256,7 @@ impl Reading<'_> {
         Ok(zones)
     }
 
-    fn what(
+    fn traffic(
         &self,
         what: &PolicyTraffic,
     ) -> Result<Vec<(TrafficKind, PortRange)>, (String, String)> {
@@ -297,22 +297,22 @@ impl Reading<'_> {
     }
 
     /// Allows what is not allowed already. Returns whether there was anything.
-    fn add(
+    fn allow(
         &mut self,
         way: FlowKey,
         ports: PortRange,
         line: usize,
     ) -> Result<bool, (String, String)> {
-        let lets = self.segments.lets.entry(way).or_default();
+        let lets = self.segments.allows.entry(way).or_default();
         let rates = &self.segments.rates;
         let mut free = vec![];
         let mut next = Some(ports.first);
         for other in
             lets.iter().filter(|it| it.ports.first <= ports.last && it.ports.last >= ports.first)
         {
-            if rates[other.line] != rates[line] {
+            if rates[other.policy] != rates[line] {
                 let message =
-                    format!("policy {} allows part of this at another rate", other.line + 1);
+                    format!("policy {} allows part of this at another rate", other.policy + 1);
                 return Err((message, "write the same rate in both, or make them disjoint".into()));
             }
             if let Some(first) = next.filter(|first| *first < other.ports.first) {
@@ -324,7 +324,7 @@ impl Reading<'_> {
             free.push(PortRange { first, last: ports.last });
         }
         let adds = !free.is_empty();
-        lets.extend(free.into_iter().map(|ports| AllowRule { ports, line }));
+        lets.extend(free.into_iter().map(|ports| AllowRule { ports, policy: line }));
         lets.sort_unstable_by_key(|it| it.ports);
         Ok(adds)
     }
@@ -357,14 +357,14 @@ impl Reading<'_> {
             return Err(wrong("port", message, "use the unit's protocol"));
         }
         let number = PortRange { first: port.number, last: port.number };
-        masqueraded(&[(port.protocol.into(), number)])
+        check_masquerade_ports(&[(port.protocol.into(), number)])
             .map_err(|(message, hint)| wrong("port", message, &hint))?;
         if self.segments.published.iter().any(|other| other.port == port) {
             let message = format!("{port} is published twice");
             return Err(wrong("port", message, "a port can be published once"));
         }
         let way = (Zone::Uplink, Zone::Router, port.protocol.into());
-        if let Some(line) = self.segments.line(way, port.number) {
+        if let Some(line) = self.segments.matching_policy(way, port.number) {
             let message = format!("policy {} opens {port} on the router itself", line + 1);
             return Err(wrong("port", message, "a port can be published once"));
         }
@@ -391,7 +391,7 @@ impl Reading<'_> {
         };
         let zone = Zone::Board(board);
         let goes =
-            |port| self.segments.line((zone, Zone::Uplink, TrafficKind::Udp), port).is_some();
+            |port| self.segments.matching_policy((zone, Zone::Uplink, TrafficKind::Udp), port).is_some();
         if at.is_some_and(|at| goes(at.socket().port()))
             || published.any(|it| it.board == board && it.target == LINKS)
         {
@@ -416,7 +416,7 @@ impl Reading<'_> {
 const LINKS: Port = Port { protocol: Protocol::Udp, number: LINKS_PORT };
 
 /// Rejects policies that allow inbound flows to [`MASQUERADE_PORTS`].
-fn masqueraded(what: &[(TrafficKind, PortRange)]) -> Result<(), (String, String)> {
+fn check_masquerade_ports(what: &[(TrafficKind, PortRange)]) -> Result<(), (String, String)> {
     let PortRange { first, last } = MASQUERADE_PORTS;
     let is_one = |(traffic, it): &&(TrafficKind, PortRange)| {
         matches!(traffic, TrafficKind::Tcp | TrafficKind::Udp)
@@ -453,7 +453,7 @@ impl std::str::FromStr for Zone {
             PolicyZone::Lan => Ok(Self::Lan),
             PolicyZone::Uplink => Ok(Self::Uplink),
             PolicyZone::Path => Ok(Self::Path),
-            PolicyZone::Boards | PolicyZone::Role(_) => Err(InvalidPolicy::Who(text.to_owned())),
+            PolicyZone::Boards | PolicyZone::Role(_) => Err(InvalidPolicy::Zone(text.to_owned())),
         }
     }
 }

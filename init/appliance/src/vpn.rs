@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use serde::{Deserialize, Serialize};
 
 use crate::cluster::{Cluster, Lan};
-use crate::document::place as place_of;
+use crate::document::span_of as place_of;
 use crate::file_error::{FileError, nearest};
 use crate::name::NeighbourName;
 use crate::neighbour::Neighbour;

@@ -63,7 +63,7 @@ impl<S: Read + Write> Client<S> {
 
     /// Sets the called unit, on a connection that reaches several.
     #[must_use]
-    pub fn to_unit(mut self, unit: Option<UnitName>) -> Self {
+    pub fn with_unit(mut self, unit: Option<UnitName>) -> Self {
         self.unit = unit;
         self
     }
@@ -71,13 +71,13 @@ impl<S: Read + Write> Client<S> {
     /// Sets the operator for whom it calls; only PID 1, and for PID 1 a unit that authenticates
     /// operators, may do that.
     #[must_use]
-    pub fn asks_for(mut self, by: By) -> Self {
+    pub fn on_behalf_of(mut self, by: By) -> Self {
         self.by = Some(by);
         self
     }
 
     /// Changes the called unit.
-    pub fn speak_to(&mut self, unit: Option<UnitName>) {
+    pub fn set_unit(&mut self, unit: Option<UnitName>) {
         self.unit = unit;
     }
 

@@ -21,14 +21,14 @@ mod print;
 mod render;
 pub mod settings;
 mod verb;
-mod way;
+mod dispatch;
 
 pub use client::{CallError, Client};
 #[cfg(feature = "cli")]
 pub use complete::complete;
 pub use connection::{Connection, Overflow};
 pub use frame::{Decoder, FrameError, HEADER, MAX_PAYLOAD, encode};
-pub use line::{lines, one_line};
+pub use line::{escape_lines, one_line};
 pub use logs::{LOGS, logs_verb};
 pub use message::{
     By, ClientMessage, Failure, FailureCode, FilePiece, PieceBody, Reply, ReplyBody, Request,
@@ -38,11 +38,11 @@ pub use octet_appliance::operator::{self, Permission};
 pub use octet_appliance::{CLUSTER, CONFIG, INIT, LOGGER, PublicKey, SETTINGS, SOCKETS, UnitName};
 pub use print::print;
 pub use verb::{Arg, ArgKind, Arguments, Column, ColumnKind, DESCRIBE, Signed, Verb};
-pub use way::{silent, why_not};
+pub use dispatch::{no_answer, connect_failure};
 
 /// The wildcard among the verbs that a unit may call: the unit authenticates operators, and calls
 /// on their behalf.
-pub const OF_OPERATORS: &str = "*";
+pub const ANY_VERB: &str = "*";
 
 /// The verb of PID 1 that reports the state of all units.
 pub const STATUS: &str = "status";

@@ -6,5 +6,5 @@
 pub mod fat;
 pub mod medium;
 pub mod plan;
-pub mod present;
+pub mod contents;
 pub mod steps;

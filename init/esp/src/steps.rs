@@ -10,15 +10,15 @@ use octet_bundle::{
 
 use crate::medium::{Medium, staged, write_whole};
 use crate::plan::EspPlan;
-use crate::present::{MAX_ENTRY, PresentSlot};
+use crate::contents::{MAX_ENTRY, PresentSlot};
 
 /// Written data cannot be read back.
 #[derive(Debug, thiserror::Error)]
-pub enum NotThere {
+pub enum ReadBackError {
     #[error("{0}: {1}")]
-    Unread(String, io::Error),
+    Unreadable(String, io::Error),
     #[error("{0} is not what it should be")]
-    Differs(String),
+    Mismatch(String),
 }
 
 /// Removes what is no longer needed. Entries are removed before the files that they name.
@@ -50,21 +50,21 @@ pub fn read_back(
     medium: &impl Medium,
     manifest: &Manifest,
     plan: &EspPlan,
-) -> Result<(), NotThere> {
+) -> Result<(), ReadBackError> {
     let unread = |path: &str| {
         let path = path.to_owned();
-        move |error| NotThere::Unread(path, error)
+        move |error| ReadBackError::Unreadable(path, error)
     };
     for kind in SlotFile::ALL {
         let (path, file) = (plan.path(manifest, kind), manifest.files.get(kind));
         if digest(medium, &path, file.size).map_err(unread(&path))? != file.sha256 {
-            return Err(NotThere::Differs(path));
+            return Err(ReadBackError::Mismatch(path));
         }
     }
     let path = manifest.slot.manifest();
     let bytes = manifest.render();
     let found = medium.read(&path, bytes.len() as u64 + 1).map_err(unread(&path))?;
-    if found == bytes { Ok(()) } else { Err(NotThere::Differs(path)) }
+    if found == bytes { Ok(()) } else { Err(ReadBackError::Mismatch(path)) }
 }
 
 /// The digest of the first `size` bytes of a file.

@@ -142,7 +142,7 @@ impl Edge {
 
     fn signal(&mut self, args: &Arguments) -> Result<(), Failure> {
         let unit = self.unit_argument(args)?;
-        let signal = octet_appliance::Signal::named(args.text("signal").unwrap_or_default())
+        let signal = octet_appliance::Signal::from_name(args.text("signal").unwrap_or_default())
             .ok_or_else(|| {
                 let help = "the signals are TERM, INT, QUIT, HUP and KILL";
                 Failure::new(FailureCode::BadArgument, "there is no such signal", help)

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use octet_appliance::{Unit, UnitName};
-use octet_control::settings::{OF_READERS, SECTION};
-use octet_control::{CONFIG, DESCRIBE, Failure, FailureCode, INIT, OF_OPERATORS};
+use octet_control::settings::{READER_VERBS, SECTION};
+use octet_control::{CONFIG, DESCRIBE, Failure, FailureCode, INIT, ANY_VERB};
 
 /// The peer of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,12 +73,12 @@ pub fn permitted_verbs(units: &[Unit]) -> HashMap<UnitName, String> {
     for reader in units.iter().filter(|unit| !unit.config.is_empty()) {
         if let Some(config) = config {
             allow(config, reader, &[SECTION]);
-            allow(reader, config, &OF_READERS);
+            allow(reader, config, &READER_VERBS);
         }
     }
     for unit in units.iter().filter(|unit| unit.sockets.values().any(|it| it.path.is_some())) {
         for brings in units.iter().filter(|unit| unit.operators) {
-            allow(unit, brings, &[OF_OPERATORS]);
+            allow(unit, brings, &[ANY_VERB]);
         }
     }
     for unit in units {

@@ -6,7 +6,7 @@ mod board;
 mod callers;
 mod client;
 mod clients;
-mod ends;
+mod reaper;
 mod logs;
 mod managed;
 mod notify;

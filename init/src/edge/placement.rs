@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use octet_appliance::{Unit, boards_in_words};
+use octet_appliance::{Unit, format_boards};
 use octet_control::{Arguments, Failure, FailureCode};
 
 use super::Edge;
@@ -49,7 +49,7 @@ impl BoardPlacement {
         let placed = |unit: &Unit| Placed {
             name: unit.name.to_string(),
             boards: unit.boards.clone(),
-            unplaceable_reason: unit.why_everywhere(),
+            unplaceable_reason: unit.unplaceable_reason(),
             held: None,
         };
         let mut placement = Self { units: units.iter().map(placed).collect(), assignment: None };
@@ -122,7 +122,7 @@ impl BoardPlacement {
         match board {
             None => Some(NUMBER_UNKNOWN.to_owned()),
             Some(board) if boards.contains(&board) => None,
-            Some(_) => Some(format!("is for {}", boards_in_words(boards))),
+            Some(_) => Some(format!("is for {}", format_boards(boards))),
         }
     }
 

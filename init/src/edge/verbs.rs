@@ -22,11 +22,11 @@ fn all() -> Vec<Verb> {
 
     let status = |name, help| {
         Verb::new(name, Read, help)
-            .shown(
+            .columns(
                 ColumnKind::Bytes,
                 &["total", "available", "init_rss", "memory", "received", "sent"],
             )
-            .shown(
+            .columns(
                 ColumnKind::Milliseconds,
                 &[
                     "uptime",
@@ -53,9 +53,9 @@ fn all() -> Vec<Verb> {
         status("watch", "Prints the state at every change"),
         Verb::new("boot", Read, "Shows slot, data partition and phases of the current boot")
             .optional("plot", ArgKind::Flag, "Draw the boot as SVG instead")
-            .shown(ColumnKind::Bytes, &["size", "free"])
-            .shown(ColumnKind::Milliseconds, &["start", "took", "ready_at"])
-            .shown(ColumnKind::Drawing, &["drawing"]),
+            .columns(ColumnKind::Bytes, &["size", "free"])
+            .columns(ColumnKind::Milliseconds, &["start", "took", "ready_at"])
+            .columns(ColumnKind::Drawing, &["drawing"]),
         Verb::new(
             "board",
             Own,

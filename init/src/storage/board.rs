@@ -54,7 +54,7 @@ fn read(path: &Path) -> Result<Option<BoardId>, String> {
         other => other.map_err(at(path))?,
     };
     let mut text = vec![];
-    file.take(BoardFile::MAX as u64 + 1).read_to_end(&mut text).map_err(at(path))?;
+    file.take(BoardFile::MAX_SIZE as u64 + 1).read_to_end(&mut text).map_err(at(path))?;
     let text = String::from_utf8(text).map_err(|_| {
         format!("{} is no text; write it anew, for instance `board = 3`", BoardFile::PATH)
     })?;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::counterfeit;
 use super::gpt::{self, HEAD, SECTOR, TAIL};
-use super::started;
+use super::loader_variable;
 use crate::facts;
 use crate::sys::{PartitionChange, change_partition, read_partitions};
 
@@ -42,7 +42,7 @@ impl Disk {
     /// Finds the disk that this boot is from, and waits for it up to five seconds. Once found, it
     /// stays the same until the machine restarts.
     pub fn find() -> Result<Self, String> {
-        let started = started::partition();
+        let started = loader_variable::partition();
         let mut found = vec![];
         for turn in 0..ATTEMPTS {
             found = Self::all(Path::new(BLOCK))?;

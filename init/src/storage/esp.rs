@@ -39,7 +39,7 @@ impl MountedEsp {
     /// Repairs what a power cut has left on the partition `name`. Returns what was done, in words.
     pub fn repair(name: &str, check: Check) -> Result<Option<String>, String> {
         unmount_leftovers();
-        fat::tidy(&device(name), check)
+        fat::repair(&device(name), check)
     }
 
     fn mount(name: &str, flags: MountFlags) -> Result<Self, String> {

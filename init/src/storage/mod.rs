@@ -15,7 +15,7 @@ pub mod esp;
 mod ext4;
 mod gpt;
 mod reset;
-mod started;
+mod loader_variable;
 mod superblock;
 
 use std::fs::{self, File};

@@ -19,7 +19,7 @@ mod action;
 mod backoff;
 mod deadlines;
 mod event;
-mod held;
+mod hold;
 mod jitter;
 mod operator;
 mod order;

@@ -69,7 +69,7 @@ fn plan(file: &str, text: &str, units: &[Unit]) -> Result<Value, Failed> {
     let began = Instant::now();
     let settings = Appliance::parse(file, text)?.cluster_settings().ok_or(site::NO_CLUSTER)?;
     let parsed = Instant::now();
-    let (segments, _) = Segments::of(&settings, units, (file, text))?;
+    let (segments, _) = Segments::evaluate(&settings, units, (file, text))?;
     let plan = RouterPlan::new(&settings, &segments, units);
     let planned = Instant::now();
     let rules = NodeTables::router(&plan, units, &PortBindings::default(), false);

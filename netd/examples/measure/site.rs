@@ -23,7 +23,7 @@ impl Site {
         let text = fs::read_to_string(file)?;
         let appliance = Appliance::parse(file, &text)?;
         let settings = appliance.cluster_settings().ok_or(NO_CLUSTER)?;
-        let (segments, _) = Segments::of(&settings, units, (file, &text))?;
+        let (segments, _) = Segments::evaluate(&settings, units, (file, &text))?;
         let plan = RouterPlan::new(&settings, &segments, units);
         Ok(Self { network: appliance.network, plan, units: units.to_vec() })
     }

@@ -140,10 +140,10 @@ impl RouterPlan {
             neighbours: neighbours.collect(),
             vpn: vpn.is_some(),
         };
-        for (way, lets) in &segments.lets {
+        for (way, lets) in &segments.allows {
             let lets = lets
                 .iter()
-                .map(|it| PlannedAllow { ports: it.ports, by: RuleSource::Policy(it.line) });
+                .map(|it| PlannedAllow { ports: it.ports, by: RuleSource::Policy(it.policy) });
             // By the VPN nobody outside can begin a flow.
             if !(plan.vpn && (way.0, way.1) == (Zone::Uplink, Zone::Lan)) {
                 plan.lets.insert(*way, lets.collect());

@@ -62,7 +62,7 @@ fn gate() -> Unit {
 fn plan() -> RouterPlan {
     let appliance = Appliance::parse("a.toml", BOX).unwrap_or_else(|error| panic!("{error}"));
     let settings = appliance.cluster_settings().unwrap();
-    let (segments, _) = Segments::of(&settings, &[gate()], ("a.toml", BOX)).unwrap();
+    let (segments, _) = Segments::evaluate(&settings, &[gate()], ("a.toml", BOX)).unwrap();
     RouterPlan::new(&settings, &segments, &[gate()])
 }
 

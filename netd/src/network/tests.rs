@@ -30,7 +30,7 @@ fn told(lines: &str) -> NetworkConfig {
     let text = format!("{BEGINS}{lines}");
     let appliance = Appliance::parse("appliance.toml", &text).unwrap();
     let settings = appliance.cluster_settings().unwrap();
-    let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", &text)).unwrap();
+    let (segments, _) = Segments::evaluate(&settings, &[], ("appliance.toml", &text)).unwrap();
     let router = Some(crate::router::plan::RouterPlan::new(&settings, &segments, &[]));
     let (network, lines) = (appliance.network, PathAllows::default());
     NetworkConfig { network, router, is_board: false, manager: None, lines }

@@ -8,7 +8,7 @@ const FILE: &str = "[appliance]\nname = \"octet\"\n[image]\npackages = []\ndrive
 fn plan() -> RouterPlan {
     let appliance = Appliance::parse("appliance.toml", FILE).unwrap();
     let settings = appliance.cluster_settings().unwrap();
-    let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", FILE)).unwrap();
+    let (segments, _) = Segments::evaluate(&settings, &[], ("appliance.toml", FILE)).unwrap();
     RouterPlan::new(&settings, &segments, &[])
 }
 

@@ -90,8 +90,8 @@ fn zones_of(plan: &RouterPlan, address: IpAddr, own: &BTreeSet<IpAddr>) -> Vec<Z
         return vec![segment.zone];
     }
     let is_inside = match address {
-        IpAddr::V4(address) => plan.network.has(address),
-        IpAddr::V6(address) => plan.network6.has(address),
+        IpAddr::V4(address) => plan.network.contains(address),
+        IpAddr::V6(address) => plan.network6.contains(address),
     };
     if is_inside {
         vec![]
@@ -151,7 +151,7 @@ mod tests {
     fn links_to_neighbours_go_on() {
         let appliance = Appliance::parse("appliance.toml", LINES).unwrap();
         let settings = appliance.cluster_settings().unwrap();
-        let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", LINES)).unwrap();
+        let (segments, _) = Segments::evaluate(&settings, &[], ("appliance.toml", LINES)).unwrap();
         let own = ["192.0.2.7"].map(|text| text.parse().unwrap()).into();
         let lets = |at: &[Option<&str>]| {
             let mut plan = RouterPlan::new(&settings, &segments, &[]);
@@ -187,7 +187,7 @@ mod tests {
     fn what_the_router_says_at_a_link_goes_on() {
         let appliance = Appliance::parse("appliance.toml", LINES).unwrap();
         let settings = appliance.cluster_settings().unwrap();
-        let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", LINES)).unwrap();
+        let (segments, _) = Segments::evaluate(&settings, &[], ("appliance.toml", LINES)).unwrap();
         let plan = RouterPlan::new(&settings, &segments, &[]);
         let own = ["10.20.1.1", "fe80::1"].map(|text| text.parse().unwrap()).into();
         let lets = |way: (&str, &str, u16)| still_lets(&plan, &flow(17, way, way.1), &own);
@@ -208,7 +208,7 @@ mod tests {
         let lines = LINES.replace("[443]", "[443]\n[[policy]]\nfrom = \"boards\"\nto = \"uplink\"\nprotocol = \"tcp\"\nports = [443]\n[[policy]]\nfrom = \"boards\"\nto = \"uplink\"\nprotocol = 47\n");
         let appliance = Appliance::parse("appliance.toml", &lines).unwrap();
         let settings = appliance.cluster_settings().unwrap();
-        let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", &lines)).unwrap();
+        let (segments, _) = Segments::evaluate(&settings, &[], ("appliance.toml", &lines)).unwrap();
         let plan = RouterPlan::new(&settings, &segments, &[]);
         let own = ["192.0.2.7", "10.20.1.1"].map(|text| text.parse().unwrap()).into();
         let left_by = |protocol, from: &str, seen: &str, port| {
@@ -238,7 +238,7 @@ mod tests {
             let lines = LINES.replace("to = \"uplink\"", &format!("to = \"{to}\""));
             let appliance = Appliance::parse("appliance.toml", &lines).unwrap();
             let settings = appliance.cluster_settings().unwrap();
-            let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", &lines)).unwrap();
+            let (segments, _) = Segments::evaluate(&settings, &[], ("appliance.toml", &lines)).unwrap();
             let plan = RouterPlan::new(&settings, &segments, &[]);
             ["fc00::9", "fd00::9"].map(|other| {
                 let ends = ("fd6f:6374:6574:1::2", other, 443);
@@ -263,7 +263,7 @@ mod tests {
         let lets = |lines: &str, vpn| {
             let appliance = Appliance::parse("appliance.toml", lines).unwrap();
             let settings = appliance.cluster_settings().unwrap();
-            let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", lines)).unwrap();
+            let (segments, _) = Segments::evaluate(&settings, &[], ("appliance.toml", lines)).unwrap();
             let plan = RouterPlan { vpn, ..RouterPlan::new(&settings, &segments, &[]) };
             let left_as = |from: &str, to: &str, port, seen: &str| {
                 let mut flow = flow(6, (from, to, port), to);
@@ -289,7 +289,7 @@ mod tests {
     fn a_flow_goes_on_as_long_as_a_line_lets_it() {
         let appliance = Appliance::parse("appliance.toml", LINES).unwrap();
         let settings = appliance.cluster_settings().unwrap();
-        let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", LINES)).unwrap();
+        let (segments, _) = Segments::evaluate(&settings, &[], ("appliance.toml", LINES)).unwrap();
         let plan = RouterPlan::new(&settings, &segments, &[]);
         let own = ["192.0.2.7", "10.20.1.1", "fd6f:6374:6574:1::1"];
         let own: BTreeSet<IpAddr> = own.iter().map(|text| text.parse().unwrap()).collect();

@@ -31,8 +31,8 @@ impl Plain {
             neighbours,
             vpn: None,
         };
-        let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", ""))?;
-        let lines = segments.lets.into_keys().filter_map(|way| match way {
+        let (segments, _) = Segments::evaluate(&settings, &[], ("appliance.toml", ""))?;
+        let lines = segments.allows.into_keys().filter_map(|way| match way {
             (Zone::Board(from), Zone::Board(to), TrafficKind::Number(MPLS_IN_IP)) => {
                 Some((from, to))
             }

@@ -20,7 +20,7 @@ pub fn plugged(bytes: &[u8]) {
     let _ = generation::EarlyNotice::default().take(bytes);
     let appliance = Appliance::parse("appliance.toml", FILE).expect("it is right");
     let settings = appliance.cluster_settings().expect("it has a cluster");
-    let (segments, _) = Segments::of(&settings, &[], ("", FILE)).expect("it has no lines");
+    let (segments, _) = Segments::evaluate(&settings, &[], ("", FILE)).expect("it has no lines");
     let plan = RouterPlan::new(&settings, &segments, &[]);
     let mut plugged = PortBindings::default();
     for line in String::from_utf8_lossy(bytes).lines().take(64) {

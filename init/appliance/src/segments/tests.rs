@@ -23,7 +23,7 @@ fn units() -> Vec<Unit> {
 fn read(lines: &str) -> Result<(Segments, Vec<FileError>), Box<FileError>> {
     let text = format!("{BOX}{lines}");
     let appliance = Appliance::parse("appliance.toml", &text)?;
-    Segments::of(&appliance.cluster_settings().unwrap(), &units(), ("appliance.toml", &text))
+    Segments::evaluate(&appliance.cluster_settings().unwrap(), &units(), ("appliance.toml", &text))
 }
 
 fn policy(from: &str, to: &str, what: &str) -> String {
@@ -35,7 +35,7 @@ fn a_line_stands_for_every_pair_of_its_zones() {
     let (segments, warnings) =
         read(&policy("boards", "role:cache", "service = \"gateway\"")).unwrap();
     assert!(warnings.is_empty());
-    let ways: Vec<_> = segments.lets.keys().map(|(from, to, _)| format!("{from} {to}")).collect();
+    let ways: Vec<_> = segments.allows.keys().map(|(from, to, _)| format!("{from} {to}")).collect();
     assert_eq!(
         ways,
         [
@@ -48,7 +48,7 @@ fn a_line_stands_for_every_pair_of_its_zones() {
         ]
     );
     let way = (Zone::Board(1), Zone::Board(2), TrafficKind::Tcp);
-    assert_eq!((segments.line(way, 8080), segments.line(way, 8081)), (Some(0), None));
+    assert_eq!((segments.matching_policy(way, 8080), segments.matching_policy(way, 8081)), (Some(0), None));
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn the_earlier_line_is_named() {
     let lines = [tcp("[\"20-30\", 40]"), tcp("\"10-50\""), tcp("[25, \"35-45\"]")].concat();
     let (segments, warnings) = read(&lines).unwrap();
     let way = (Zone::Lan, Zone::Board(1), TrafficKind::Tcp);
-    let line = |port| segments.line(way, port);
+    let line = |port| segments.matching_policy(way, port);
     assert_eq!(
         [9, 10, 19, 20, 30, 31, 39, 40, 41, 50, 51].map(line),
         [
@@ -100,7 +100,7 @@ fn mistakes_are_placed() {
     let plain = "protocol = \"mpls-in-ip\"";
     let (segments, _) = read(&policy("role:cache", "board-1", plain)).unwrap();
     let way = |from| (Zone::Board(from), Zone::Board(1), TrafficKind::Number(137));
-    assert_eq!((segments.line(way(2), 0), segments.line(way(4), 0)), (Some(0), None));
+    assert_eq!((segments.matching_policy(way(2), 0), segments.matching_policy(way(4), 0)), (Some(0), None));
     for other in ["lan", "uplink", "router", "path"] {
         for (from, to, line) in [(other, "boards", 18), ("boards", other, 19)] {
             let error = read(&policy(from, to, plain)).unwrap_err();
@@ -116,10 +116,10 @@ fn mistakes_are_placed() {
     let text = format!("{text}{}", policy("lan", "boards", tcp));
     let appliance = Appliance::parse("appliance.toml", &text).unwrap();
     let error =
-        Segments::of(&appliance.cluster_settings().unwrap(), &[], ("appliance.toml", &text))
+        Segments::evaluate(&appliance.cluster_settings().unwrap(), &[], ("appliance.toml", &text))
             .unwrap_err();
     assert!(error.message.contains("no `lan`"), "{error}");
-    let error = Segments::of(&appliance.cluster_settings().unwrap(), &[], ("appliance.toml", ""))
+    let error = Segments::evaluate(&appliance.cluster_settings().unwrap(), &[], ("appliance.toml", ""))
         .unwrap_err();
     assert!(error.message.starts_with("policy 1: "), "{error}");
 }
@@ -246,9 +246,9 @@ proptest! {
                 (*a, *b) == (from, to) && (*first..=first + more).contains(&port)
             });
             let way = (Zone::Board(from), Zone::Board(to), TrafficKind::Udp);
-            prop_assert_eq!(segments.line(way, port), expected);
+            prop_assert_eq!(segments.matching_policy(way, port), expected);
         } } }
-        for lets in segments.lets.values() {
+        for lets in segments.allows.values() {
             prop_assert!(lets.windows(2).all(|two| two[0].ports.last < two[1].ports.first));
         }
     }

@@ -35,7 +35,7 @@ pub fn plan_of(head: &str, lines: &str) -> RouterPlan {
     let text = format!("{head}{lines}");
     let appliance = Appliance::parse("a.toml", &text).unwrap_or_else(|error| panic!("{error}"));
     let settings = appliance.cluster_settings().unwrap();
-    let (segments, _) = Segments::of(&settings, &[], ("a.toml", &text)).unwrap();
+    let (segments, _) = Segments::evaluate(&settings, &[], ("a.toml", &text)).unwrap();
     RouterPlan::new(&settings, &segments, &[])
 }
 

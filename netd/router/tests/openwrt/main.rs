@@ -56,7 +56,7 @@ fn plan(text: &str, boards: u8) -> RouterPlan {
     let text = text.replace("[lan]", &format!("[lan]\nport = \"lan{}\"", boards + 1));
     let appliance = Appliance::parse("a.toml", &text).unwrap_or_else(|error| panic!("{error}"));
     let settings = appliance.cluster_settings().unwrap();
-    let (segments, _) = Segments::of(&settings, &units(), ("a.toml", &text)).unwrap();
+    let (segments, _) = Segments::evaluate(&settings, &units(), ("a.toml", &text)).unwrap();
     RouterPlan::new(&settings, &segments, &units())
 }
 

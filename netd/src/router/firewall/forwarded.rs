@@ -158,7 +158,7 @@ mod tests {
     fn chains(units: &[Unit], at: &[Option<&str>]) -> std::collections::BTreeMap<String, String> {
         let appliance = Appliance::parse("appliance.toml", LINES).unwrap();
         let settings = appliance.cluster_settings().unwrap();
-        let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", LINES)).unwrap();
+        let (segments, _) = Segments::evaluate(&settings, &[], ("appliance.toml", LINES)).unwrap();
         let mut plan = RouterPlan::new(&settings, &segments, units);
         let neighbour = |at: &Option<&str>| RouterNeighbour {
             name: "hill".into(),

@@ -89,7 +89,7 @@ mod tests {
         let text = BEGINS.to_owned() + &ports.iter().map(line).collect::<String>();
         let appliance = Appliance::parse("appliance.toml", &text).unwrap();
         let settings = appliance.cluster_settings().unwrap();
-        let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", &text)).unwrap();
+        let (segments, _) = Segments::evaluate(&settings, &[], ("appliance.toml", &text)).unwrap();
         RouterPlan::new(&settings, &segments, &[])
     }
 

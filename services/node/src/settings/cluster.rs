@@ -39,7 +39,7 @@ pub fn segments(
         neighbours: optional::<Vec<Neighbour>>(sockets, "neighbour", which)?.unwrap_or_default(),
         vpn: optional::<Vpn>(sockets, "vpn", which)?,
     };
-    let segments = Segments::of(&settings, units, ("appliance.toml", ""));
+    let segments = Segments::evaluate(&settings, units, ("appliance.toml", ""));
     let (segments, _) = segments
         .map_err(|mistake| Failure::new(FailureCode::BadArgument, mistake.message, mistake.hint))?;
     Ok((settings, segments))

@@ -90,7 +90,7 @@ pub fn read(of: &RouterOptions) -> Result<Settings, PlanError> {
     let contact = contact.ok_or_else(|| PlanError::NoContact(path.clone()))?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let units = units(&appliance, folder, of.octet.as_deref().unwrap_or(folder))?;
-    let (segments, _) = Segments::of(&settings, &units, (&file, &text))?;
+    let (segments, _) = Segments::evaluate(&settings, &units, (&file, &text))?;
     let plan = RouterPlan::new(&settings, &segments, &units);
     let manager = settings.cluster.manager(&settings.boards);
     Ok(Settings { path: path.clone(), plan, contact, manager })

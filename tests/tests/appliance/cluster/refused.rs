@@ -115,7 +115,7 @@ fn pinned(kept: &Kept, owner: &str) {
     let other = Owner::new().keygen("nobody");
     let apply = |boards: &str| {
         let text = text(4, &format!("{lines}{boards}"));
-        let mut file = LocalFile::Held(text.into_bytes());
+        let mut file = LocalFile::Memory(text.into_bytes());
         let machine = site.machine(Node::Router);
         machine.send_file_with("config", "apply", json!({}), "file", &mut file).unwrap();
         site.ask(Node::Router, "config", "confirm", json!({}));

@@ -64,7 +64,7 @@ fn unsigned(release: &Release) -> Bytes {
 fn trust_only(machine: &Machine, key: &SigningKey) {
     let shipped = std::fs::read_to_string(workspace().join("appliance.toml")).unwrap();
     let text = format!("{shipped}\n[trust]\nupdate_keys = [{:?}]\n", key.public());
-    let mut file = LocalFile::Held(text.into_bytes());
+    let mut file = LocalFile::Memory(text.into_bytes());
     machine.send_file_with("config", "apply", json!({}), "file", &mut file).unwrap();
     machine.call_unit("config", "confirm", json!({})).unwrap();
 }

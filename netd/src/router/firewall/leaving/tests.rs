@@ -28,7 +28,7 @@ fn plan(lines: &str, vpn: bool, units: &[Unit]) -> RouterPlan {
     let appliance = Appliance::parse("appliance.toml", &text).unwrap();
     let mut settings = appliance.cluster_settings().unwrap();
     settings.vpn = vpn.then(|| Vpn { exit: ExitNode::Node("fc00::1".parse().unwrap()) });
-    let (segments, _) = Segments::of(&settings, units, ("appliance.toml", &text)).unwrap();
+    let (segments, _) = Segments::evaluate(&settings, units, ("appliance.toml", &text)).unwrap();
     RouterPlan::new(&settings, &segments, units)
 }
 

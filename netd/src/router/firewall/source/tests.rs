@@ -19,7 +19,7 @@ fn plan(lines: &str) -> RouterPlan {
     let text = format!("{BEGINS}{lines}");
     let appliance = Appliance::parse("appliance.toml", &text).unwrap();
     let settings = appliance.cluster_settings().unwrap();
-    let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", &text)).unwrap();
+    let (segments, _) = Segments::evaluate(&settings, &[], ("appliance.toml", &text)).unwrap();
     RouterPlan::new(&settings, &segments, &[])
 }
 

@@ -23,7 +23,7 @@ fn config(machine: &Machine, verb: &str, args: Value) -> Value {
 
 /// Has the box be called that, until it is restarted or told to stay so.
 pub fn apply(machine: &Machine, new: &str) {
-    let mut file = LocalFile::Held(text(new).into_bytes());
+    let mut file = LocalFile::Memory(text(new).into_bytes());
     machine.send_file_with("config", "apply", json!({}), "file", &mut file).unwrap();
     assert_eq!(name(machine), new);
 }

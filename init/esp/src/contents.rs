@@ -32,7 +32,7 @@ pub struct PresentSlot {
     pub name: SlotName,
     /// Its entries, by path: one, or two after a power cut within a rename.
     pub entries: Vec<String>,
-    pub standing: SlotState,
+    pub state: SlotState,
     /// The sort key of the boot loader.
     pub sequence: u64,
     /// The files that its entries name.
@@ -50,7 +50,7 @@ impl PresentSlot {
 
     /// Whether it was good once.
     pub fn is_good(&self) -> bool {
-        self.standing == SlotState::Good
+        self.state == SlotState::Good
     }
 }
 
@@ -78,13 +78,13 @@ impl EspContents {
             let slot = slots.entry(name.slot.clone()).or_insert_with(|| PresentSlot {
                 name: name.slot,
                 entries: vec![],
-                standing: name.state,
+                state: name.state,
                 sequence: listed.sequence,
                 files: vec![],
                 manifest: None,
             });
             if name.state == SlotState::Good {
-                slot.standing = SlotState::Good;
+                slot.state = SlotState::Good;
             }
             slot.entries.push(path);
             slot.files.extend(listed.files);
@@ -123,7 +123,7 @@ impl EspContents {
     /// highest sequence comes first (systemd-boot(7), "Sorting").
     pub fn next(&self) -> Option<&PresentSlot> {
         let has_tries =
-            |slot: &PresentSlot| !matches!(slot.standing, SlotState::Trying { left: 0, .. });
+            |slot: &PresentSlot| !matches!(slot.state, SlotState::Trying { left: 0, .. });
         self.slots.iter().max_by_key(|slot| (has_tries(slot), slot.sequence))
     }
 
