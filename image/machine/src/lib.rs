@@ -8,7 +8,7 @@
 
 mod architecture;
 mod arguments;
-mod ask;
+mod call;
 mod builder;
 mod capture;
 mod cluster;
@@ -40,7 +40,7 @@ pub use exit::Exit;
 pub use log_line::LogLine;
 pub use machine::Machine;
 pub use memory::MemoryDump;
-pub use panel::{Fate, Mac, Port};
+pub use panel::{FrameAction, Mac, Port};
 pub use program::find_program;
 pub use qmp::Shutdown;
 pub use status::{

@@ -29,7 +29,7 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
         setup::require(&[&setup::VERIFY], args.setup)?;
     }
     let takes_others = args.verify.is_none();
-    let options = Options { takes_others, quick: args.quick, ..args.options };
+    let options = Options { share_programs: takes_others, quick: args.quick, ..args.options };
     let built = build(&options)?;
     let what = match args.verify {
         Some(extent) => verify(&options, &built, extent)?.text(&built),

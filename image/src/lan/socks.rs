@@ -51,7 +51,7 @@ pub fn serve(client: &TcpStream) -> io::Result<()> {
     match dialled {
         Ok(server) => {
             answer(client, Reply::Succeeded, server.local_addr()?)?;
-            relay::both_ways(client, &server, || relay::copy(client, &server))
+            relay::relay(client, &server, || relay::copy(client, &server))
         }
         Err(reply) => {
             answer(client, reply, (Ipv4Addr::UNSPECIFIED, 0).into())?;

@@ -15,7 +15,7 @@ const MAX_CLIENTS: usize = 64;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// No datagram is longer, in bytes.
-const LONGEST: usize = 65535;
+const MAX_DATAGRAM: usize = 65535;
 
 /// Datagrams that are read of one socket before the others have their turn.
 const BURST: usize = 32;
@@ -33,7 +33,7 @@ pub struct UdpForward<'a> {
 struct Client {
     address: SocketAddr,
     server: UdpSocket,
-    last: Instant,
+    last_active: Instant,
 }
 
 impl<'a> UdpForward<'a> {
@@ -45,7 +45,7 @@ impl<'a> UdpForward<'a> {
     /// Carries datagrams until the host refuses. What cannot be sent is lost, as anywhere.
     pub fn serve(&mut self) -> io::Result<()> {
         self.listener.set_nonblocking(true)?;
-        let mut buffer = vec![0; LONGEST];
+        let mut buffer = vec![0; MAX_DATAGRAM];
         loop {
             let (of_listener, of_servers) = self.wait()?;
             let now = Instant::now();
@@ -56,7 +56,7 @@ impl<'a> UdpForward<'a> {
             if of_listener {
                 self.upload(&mut buffer, now);
             }
-            self.clients.retain(|client| now < client.last + self.idle_timeout);
+            self.clients.retain(|client| now < client.last_active + self.idle_timeout);
         }
     }
 
@@ -64,7 +64,7 @@ impl<'a> UdpForward<'a> {
     fn wait(&self) -> io::Result<(bool, Vec<bool>)> {
         let sockets = [self.listener].into_iter().chain(self.clients.iter().map(|it| &it.server));
         let mut fds: Vec<_> = sockets.map(|socket| PollFd::new(socket, PollFlags::IN)).collect();
-        let idle = self.clients.iter().map(|client| client.last + self.idle_timeout).min();
+        let idle = self.clients.iter().map(|client| client.last_active + self.idle_timeout).min();
         let idle = idle.map(|idle| idle.saturating_duration_since(Instant::now()));
         let timeout = idle.and_then(|idle| Timespec::try_from(idle).ok());
         match poll(&mut fds, timeout.as_ref()) {
@@ -81,7 +81,7 @@ impl<'a> UdpForward<'a> {
             let Ok((count, address)) = self.listener.recv_from(buffer) else { return };
             match self.client(address, now) {
                 Ok(client) => {
-                    client.last = now;
+                    client.last_active = now;
                     let _ = client.server.send(&buffer[..count]);
                 }
                 Err(error) => {
@@ -100,11 +100,11 @@ impl<'a> UdpForward<'a> {
             None => {
                 let server = connect(self.host, self.port)?;
                 if self.clients.len() >= MAX_CLIENTS {
-                    let last = |at: &usize| self.clients[*at].last;
+                    let last = |at: &usize| self.clients[*at].last_active;
                     let oldest = (0..self.clients.len()).min_by_key(last).unwrap_or_default();
                     self.clients.swap_remove(oldest);
                 }
-                self.clients.push(Client { address, server, last: now });
+                self.clients.push(Client { address, server, last_active: now });
                 self.clients.len() - 1
             }
         };
@@ -118,7 +118,7 @@ impl Client {
         for _ in 0..BURST {
             match self.server.recv(buffer) {
                 Ok(count) => {
-                    self.last = now;
+                    self.last_active = now;
                     let _ = listener.send_to(&buffer[..count], self.address);
                 }
                 // Nobody listens there yet.

@@ -9,7 +9,7 @@ pub mod file;
 pub mod gpt;
 pub mod initrd;
 pub mod licenses;
-pub mod locked;
+pub mod file_lock;
 pub mod manifest;
 pub mod sbom;
 pub mod sparse;

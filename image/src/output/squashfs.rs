@@ -27,10 +27,10 @@ use crate::tree::{NodeContent, Tree};
 const BLOCK_SIZE: u32 = 128 * 1024;
 
 /// The slowest level that needs no more memory to read: for what is given to others.
-pub const SLOWEST: i32 = 19;
+pub const BEST_LEVEL: i32 = 19;
 
 /// The level of what is only tried here.
-pub const FASTEST: i32 = 1;
+pub const FAST_LEVEL: i32 = 1;
 
 /// The root file system cannot be made.
 #[derive(Debug, thiserror::Error, Diagnostic)]

@@ -34,10 +34,10 @@ pub fn wait(
     for (node, machine) in cluster.nodes() {
         loop {
             let status = machine.status().map_err(|error| miette!("{node}: {error}"))?;
-            let wrong = wrong(node, &status, boards);
+            let wrong = mismatches(node, &status, boards);
             if wrong.is_empty() {
                 progress.show(node, BootPhase::Done, "");
-                let services = wanted(node, boards).into_iter().collect();
+                let services = expected(node, boards).into_iter().collect();
                 rows.push(ServiceRow { node, status, services });
                 break;
             }
@@ -53,14 +53,14 @@ pub fn wait(
 }
 
 /// The services that the file puts on `node`.
-fn wanted(node: Node, boards: &[Board]) -> BTreeSet<String> {
+fn expected(node: Node, boards: &[Board]) -> BTreeSet<String> {
     let here = |board: &&Board| node == Node::Board(board.number);
     boards.iter().filter(here).flat_map(|board| &board.services).map(ToString::to_string).collect()
 }
 
 /// What runs and should not, or should and does not.
-fn wrong(node: Node, status: &Status, boards: &[Board]) -> Vec<String> {
-    let wanted = wanted(node, boards);
+fn mismatches(node: Node, status: &Status, boards: &[Board]) -> Vec<String> {
+    let wanted = expected(node, boards);
     let all: BTreeSet<String> =
         boards.iter().flat_map(|board| &board.services).map(ToString::to_string).collect();
     let is_wrong = |name: &String| {

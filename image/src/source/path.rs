@@ -14,15 +14,15 @@ impl PackageSource for PathSource<'_> {
         "path"
     }
 
-    fn doing(&self) -> String {
+    fn progress_text(&self) -> String {
         "programs of [[service]]".into()
     }
 
-    fn take(&self, tree: &mut Tree) -> miette::Result<Provided> {
+    fn add_to(&self, tree: &mut Tree) -> miette::Result<Provided> {
         let mut taken = Provided::default();
         for unit in &self.units.all {
             let (Some(owner), Some(exec)) = (&unit.owner, &unit.source.unit.exec) else { continue };
-            let origin = NodeOrigin::File { file: owner.named.clone() };
+            let origin = NodeOrigin::File { file: owner.file.clone() };
             let node = TreeNode::file(owner.bytes.clone(), 0o755, origin, unit.because.clone());
             tree.put(exec.as_str(), node)?;
             let sha256 = Sha256::of(&owner.bytes).to_string();
@@ -33,7 +33,7 @@ impl PackageSource for PathSource<'_> {
                 supplier: "the owner of the appliance",
                 license: None,
                 purl: None,
-                source: format!("known to the owner, who gave {}", owner.named),
+                source: format!("known to the owner, who gave {}", owner.file),
                 checksum: Some(Checksum::Sha256(sha256)),
                 common: vec![],
                 notices: vec![],

@@ -62,7 +62,7 @@ impl Apt {
     }
 
     /// What is offered of the package `name`.
-    pub fn offer(&self, name: &str) -> Result<AvailableVersions, AptError> {
+    pub fn policy(&self, name: &str) -> Result<AvailableVersions, AptError> {
         let output = self.run("apt-cache", &["policy", name], None)?;
         let offer = AvailableVersions::parse(&String::from_utf8_lossy(&output.stdout));
         if offer.candidate.is_none() {

@@ -22,7 +22,7 @@ use crate::target::Target;
 
 /// Numbers of calls from `setxattrat` on, as all architectures have them: younger than any that a
 /// group names. `clone3` is older, but no filter can see its flags.
-const YOUNG: std::ops::Range<u32> = 463..512;
+const UNIFIED_CALLS: std::ops::Range<u32> = 463..512;
 const CLONE3: u32 = 435;
 
 /// Flags of clone(2) that make namespaces (linux/sched.h): CLONE_NEWNS, NEWCGROUP, NEWUTS, NEWIPC,
@@ -104,7 +104,7 @@ fn filter(groups: &[CallGroup], target: Target) -> seccompiler::Result<BpfProgra
         .into_iter()
         .map(|(call, number)| (number, verdict(&call)))
         .collect();
-    verdicts.extend(YOUNG.chain([CLONE3]).map(|number| (number, Verdict::Refuse(ENOSYS))));
+    verdicts.extend(UNIFIED_CALLS.chain([CLONE3]).map(|number| (number, Verdict::Refuse(ENOSYS))));
 
     let otherwise = Verdict::Refuse(EPERM);
     let mut from = BTreeMap::from([(0, otherwise)]);

@@ -17,7 +17,7 @@ const LEVEL: i32 = 19;
 ///
 /// # Errors
 /// It cannot be read, or is no update.
-pub fn files_of(path: &Path) -> Result<(Manifest, Vec<Vec<u8>>), UpdateError> {
+pub fn read_update(path: &Path) -> Result<(Manifest, Vec<Vec<u8>>), UpdateError> {
     let help = "name a file that `cargo image bundle` has made";
     let unreadable = |why| UpdateError::Read { path: path.to_owned(), why, help };
     let wrong = |problem: String| unreadable(io::Error::other(problem));

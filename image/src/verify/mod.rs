@@ -9,11 +9,11 @@
 //! library does not have while rustc's allocator (jemalloc) holds its lock, the dynamic linker
 //! allocates for the error, and rustc waits for itself for ever.
 
-mod again;
+mod rebuild;
 mod compare;
 pub mod copy;
 mod other_host;
-mod place;
+mod scratch;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,14 +23,14 @@ use miette::{Diagnostic, IntoDiagnostic, WrapErr};
 use crate::build::{Built, Options, workspace};
 use crate::steps::Steps;
 use crate::store::InputStore;
-use crate::update::BY_SIGNING;
-use again::SecondBuild;
-use compare::{FileDifference, Same, compare};
+use crate::update::SIGNING_OUTPUTS;
+use rebuild::SecondBuild;
+use compare::{FileDifference, ComparedTotals, compare};
 use other_host::OtherHost;
-use place::ScratchFolders;
+use scratch::ScratchFolders;
 
 /// Of the paths in the image that differ, so many are shown.
-const SHOWN: usize = 12;
+const MAX_SHOWN: usize = 12;
 
 /// The second build is not what it has to be.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -83,9 +83,9 @@ pub enum VerifyExtent {
     Composition,
 }
 
-fn listed(paths: &[String]) -> String {
-    let more = paths.len().saturating_sub(SHOWN);
-    let mut text: String = paths.iter().take(SHOWN).map(|path| format!("\n  {path}")).collect();
+fn format_list(paths: &[String]) -> String {
+    let more = paths.len().saturating_sub(MAX_SHOWN);
+    let mut text: String = paths.iter().take(MAX_SHOWN).map(|path| format!("\n  {path}")).collect();
     if more > 0 {
         text += &format!("\n  and {more} more");
     }
@@ -94,16 +94,16 @@ fn listed(paths: &[String]) -> String {
 
 /// What is said of two builds that give the same bytes.
 pub struct Verified {
-    same: Same,
+    same: ComparedTotals,
     compiled: String,
     varied: Vec<String>,
-    not: Vec<String>,
+    unvaried: Vec<String>,
 }
 
 impl Verified {
     /// For a person: what was the same although something was different.
     pub fn text(&self, built: &Built) -> String {
-        let Same { files, bytes } = self.same;
+        let ComparedTotals { files, bytes } = self.same;
         let mut text = format!(
             "{}: {files} files, {bytes} bytes, the same in a second build ({})\n",
             built.folder.display(),
@@ -112,7 +112,7 @@ impl Verified {
         for line in &self.varied {
             text += &format!("  different there: {line}\n");
         }
-        for line in &self.not {
+        for line in &self.unvaried {
             text += &format!("  the same there: {line}\n");
         }
         text.trim_end().to_owned()
@@ -131,18 +131,18 @@ pub fn verify(options: &Options, built: &Built, extent: VerifyExtent) -> miette:
     if extent == VerifyExtent::Composition {
         place.take_compiled(&root).into_diagnostic().wrap_err("the programs cannot be copied")?;
     } else if !options.offline {
-        again::fetch(&place.copy, options.target.triple())?;
+        rebuild::fetch(&place.copy, options.target.triple())?;
     }
     let out = place.rest.path().join("out");
-    let said = match again::run(&there, &place, &out, &root, options, &steps)? {
-        SecondBuild::Well(said) => said,
-        SecondBuild::Badly => {
+    let said = match rebuild::run(&there, &place, &out, &root, options, &steps)? {
+        SecondBuild::Succeeded(said) => said,
+        SecondBuild::Failed => {
             let copy = place.copy.clone();
             place.keep();
             return Err(VerifyError::Failed { copy }.into());
         }
     };
-    let compiled = match (extent, again::compiled(&said)) {
+    let compiled = match (extent, rebuild::compile_summary(&said)) {
         (VerifyExtent::All, Some(compiled)) => compiled,
         (VerifyExtent::All, None) => return Err(VerifyError::NothingCompiled.into()),
         (VerifyExtent::Composition, None) => {
@@ -153,17 +153,17 @@ pub fn verify(options: &Options, built: &Built, extent: VerifyExtent) -> miette:
     let (first, second) = (built.folder.clone(), out.join(options.target.name()));
     let step = steps.start("compare", "both builds");
     // Whoever has signed the first one did so after it was built.
-    let difference = match compare(&first, &second, &BY_SIGNING).into_diagnostic()? {
+    let difference = match compare(&first, &second, &SIGNING_OUTPUTS).into_diagnostic()? {
         Ok(same) => {
             step.done(&format!("{} files, {} bytes: the same", same.files, same.bytes));
-            return Ok(Verified { same, compiled, varied, not });
+            return Ok(Verified { same, compiled, varied, unvaried: not });
         }
         Err(difference) => difference,
     };
     let manifest = |folder: &Path| fs::read(folder.join("manifest.json")).unwrap_or_default();
     let paths = compare::paths(&manifest(&first), &manifest(&second));
     place.keep();
-    Err(VerifyError::Differs { what: what(&difference), paths, first, second, varied }.into())
+    Err(VerifyError::Differs { what: describe(&difference), paths, first, second, varied }.into())
 }
 
 /// Makes the copy of the workspace at `root` and the other host; tells what is different there,
@@ -190,7 +190,7 @@ fn prepare(
     Ok((there, varied, not))
 }
 
-fn what(difference: &FileDifference) -> String {
+fn describe(difference: &FileDifference) -> String {
     match difference {
         FileDifference::Missing { file, in_first: true } => {
             format!("only the second one has {}", file.display())
@@ -212,7 +212,7 @@ mod tests {
     fn says_what_differs_and_where_it_is() {
         let content = FileDifference::Content { file: "boot/initrd".into(), at: 17 };
         let error = VerifyError::Differs {
-            what: what(&content),
+            what: describe(&content),
             paths: (0..20).map(|n| format!("root: /bin/{n}: sha256")).collect(),
             first: "/first".into(),
             second: "/second".into(),

@@ -26,7 +26,7 @@ pub struct DhcpServer {
     pub address: Ipv4Addr,
     pub mask: Ipv4Addr,
     /// The address that it gives.
-    pub gives: Ipv4Addr,
+    pub offered: Ipv4Addr,
     /// For how many seconds.
     pub seconds: u32,
     /// Whether it says that it answers questions about names and time, too.
@@ -93,7 +93,7 @@ impl DhcpServer {
             secs: 0,
             client_hardware_address: client,
             client_ip: question.client_ip,
-            your_ip: self.gives,
+            your_ip: self.offered,
             server_ip: self.address,
             router: Some(self.address),
             subnet_mask: Some(self.mask),

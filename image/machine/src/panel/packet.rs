@@ -176,7 +176,7 @@ pub fn neighbour(macs: (Mac, Mac), from: IpAddr, to: IpAddr, about: IpAddr, asks
 }
 
 /// Where everybody is asked who has the address `of` (RFC 4291, 2.7.1; RFC 2464, 7).
-pub fn everybody(of: IpAddr) -> (IpAddr, Mac) {
+pub fn solicitation_target(of: IpAddr) -> (IpAddr, Mac) {
     match of {
         IpAddr::V4(_) => (of, Mac([0xff; 6])),
         IpAddr::V6(address) => {
@@ -191,7 +191,7 @@ pub fn everybody(of: IpAddr) -> (IpAddr, Mac) {
 
 /// What `bytes`, a frame, says; `None` for all that nobody here listens to. The first address is the
 /// Ethernet address that it is for.
-pub fn read(bytes: &[u8]) -> Option<(Mac, Heard)> {
+pub fn parse(bytes: &[u8]) -> Option<(Mac, Heard)> {
     let frame = EthernetFrame::new_checked(bytes).ok()?;
     let to = Mac(frame.dst_addr().0);
     let from = Mac(frame.src_addr().0);
@@ -200,12 +200,12 @@ pub fn read(bytes: &[u8]) -> Option<(Mac, Heard)> {
         EthernetProtocol::Ipv4 => {
             let packet = Ipv4Packet::new_checked(frame.payload()).ok()?;
             let ends = (packet.src_addr().into(), packet.dst_addr().into());
-            above(packet.next_header(), ends, packet.payload(), from)?
+            parse_transport(packet.next_header(), ends, packet.payload(), from)?
         }
         EthernetProtocol::Ipv6 => {
             let packet = Ipv6Packet::new_checked(frame.payload()).ok()?;
             let ends = (packet.src_addr().into(), packet.dst_addr().into());
-            above(packet.next_header(), ends, packet.payload(), from)?
+            parse_transport(packet.next_header(), ends, packet.payload(), from)?
         }
         EthernetProtocol::Unknown(_) => return None,
     };
@@ -235,7 +235,7 @@ fn arp(bytes: &[u8]) -> Option<Heard> {
     }
 }
 
-fn above(
+fn parse_transport(
     protocol: IpProtocol,
     (source, destination): (IpAddr, IpAddr),
     bytes: &[u8],
@@ -312,20 +312,20 @@ mod tests {
         for (one, other) in ends() {
             for kind in [Kind::Syn, Kind::SynAck, Kind::Rst, Kind::Tcp] {
                 let segment = Segment { from: (one, 4000), to: (other, 80), kind };
-                let read = read(&tcp(MACS, &segment));
+                let read = parse(&tcp(MACS, &segment));
                 assert_eq!(read, Some((MACS.1, Heard::Segment(segment))));
             }
             let datagram = udp(MACS, (one, 4000), (other, 80), b"hello");
             let segment = Segment { from: (one, 4000), to: (other, 80), kind: Kind::Udp };
-            assert_eq!(read(&datagram), Some((MACS.1, Heard::Segment(segment))));
+            assert_eq!(parse(&datagram), Some((MACS.1, Heard::Segment(segment))));
             let asked = neighbour(MACS, one, other, other, true);
             let who = Heard::WhoHas { target: other, asker: one, asker_mac: MACS.0 };
-            assert_eq!(read(&asked), Some((MACS.1, who)));
+            assert_eq!(parse(&asked), Some((MACS.1, who)));
             let said = neighbour(MACS, one, other, one, false);
             let is_at = Heard::IsAt { address: one, mac: MACS.0, to: other };
-            assert_eq!(read(&said), Some((MACS.1, is_at)));
+            assert_eq!(parse(&said), Some((MACS.1, is_at)));
         }
-        assert_eq!(read(b"too short"), None);
+        assert_eq!(parse(b"too short"), None);
     }
 
     #[test]
@@ -342,7 +342,7 @@ mod tests {
                 bytes[8..].copy_from_slice(quoted);
             });
             let about = Segment { from: (one, 4000), to: (other, 80), kind: Kind::Unreachable };
-            assert_eq!(read(&error), Some((MACS.1, Heard::Segment(about))));
+            assert_eq!(parse(&error), Some((MACS.1, Heard::Segment(about))));
         }
     }
 }

@@ -50,7 +50,7 @@ pub struct Peer {
     ended: Arc<Mutex<bool>>,
 }
 
-pub struct Does {
+pub struct PeerBehaviour {
     /// Which addresses are its own.
     pub own: Own,
     /// What it says to a whole frame.
@@ -61,7 +61,7 @@ pub struct Does {
 
 impl Peer {
     /// At `port`, as `mac`, with somebody at the other end whose card is `other`.
-    pub fn start(port: Port, mac: Mac, other: Mac, does: Does) -> Self {
+    pub fn start(port: Port, mac: Mac, other: Mac, does: PeerBehaviour) -> Self {
         let (out, frames) = port.split();
         let (sender, datagrams) = channel();
         let ended = Arc::new(Mutex::new(false));
@@ -78,7 +78,7 @@ impl Peer {
                 answers.extend(echo(&frame, mac, does.own));
                 if let Some(datagram) = datagram(&frame) {
                     let said = (does.answer)(&datagram);
-                    answers.extend(said.iter().map(|it| built((mac, other), it)));
+                    answers.extend(said.iter().map(|it| build((mac, other), it)));
                     let _ = sender.send(datagram);
                 }
                 for answer in answers {
@@ -91,7 +91,7 @@ impl Peer {
     }
 
     pub fn send(&self, datagram: &Datagram) -> std::io::Result<()> {
-        self.out.send(&built((self.mac, self.other), datagram))
+        self.out.send(&build((self.mac, self.other), datagram))
     }
 
     /// Says something that is not a datagram.
@@ -100,13 +100,13 @@ impl Peer {
     }
 
     /// Says something, and waits for what is said to it in answer.
-    pub fn ask(&self, datagram: &Datagram, deadline: Instant) -> Option<Datagram> {
+    pub fn exchange(&self, datagram: &Datagram, deadline: Instant) -> Option<Datagram> {
         self.send(datagram).ok()?;
-        self.hear(deadline, |it| (it.from, it.to) == (datagram.to, datagram.from))
+        self.receive(deadline, |it| (it.from, it.to) == (datagram.to, datagram.from))
     }
 
     /// The next datagram that is `wanted`; others are passed over.
-    pub fn hear(&self, deadline: Instant, wanted: impl Fn(&Datagram) -> bool) -> Option<Datagram> {
+    pub fn receive(&self, deadline: Instant, wanted: impl Fn(&Datagram) -> bool) -> Option<Datagram> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let datagram = self.datagrams.recv_timeout(left).ok()?;
@@ -123,7 +123,7 @@ impl Drop for Peer {
     }
 }
 
-fn built(macs: (Mac, Mac), datagram: &Datagram) -> Vec<u8> {
+fn build(macs: (Mac, Mac), datagram: &Datagram) -> Vec<u8> {
     let end = |(address, port): (Ipv4Addr, u16)| (IpAddr::V4(address), port);
     packet::udp(macs, end(datagram.from), end(datagram.to), &datagram.payload)
 }
@@ -136,7 +136,7 @@ fn is_own(own: Own, address: Ipv4Addr) -> bool {
 }
 
 pub(super) fn neighbour(frame: &[u8], mac: Mac, own: Own) -> Option<Vec<u8>> {
-    let (_, Heard::WhoHas { target: IpAddr::V4(target), asker, asker_mac }) = packet::read(frame)?
+    let (_, Heard::WhoHas { target: IpAddr::V4(target), asker, asker_mac }) = packet::parse(frame)?
     else {
         return None;
     };
@@ -186,9 +186,9 @@ mod tests {
         let (one, other) = Port::pair().unwrap();
         let (macs, addresses) =
             ([1, 2].map(Mac::number), [1, 2].map(|it| Ipv4Addr::new(192, 0, 2, it)));
-        let quiet = |own| Does { own, on_frame: Box::new(|_| None), answer: Box::new(|_| vec![]) };
+        let quiet = |own| PeerBehaviour { own, on_frame: Box::new(|_| None), answer: Box::new(|_| vec![]) };
         let one = Peer::start(one, macs[0], macs[1], quiet(Own::One(addresses[0])));
-        let answers = Does {
+        let answers = PeerBehaviour {
             answer: Box::new(|asked| {
                 let payload = asked.payload.iter().rev().copied().collect();
                 vec![Datagram { from: asked.to, to: asked.from, payload }]
@@ -198,7 +198,7 @@ mod tests {
         let _other = Peer::start(other, macs[1], macs[0], answers);
         let (from, to) = ((addresses[0], 5000), (addresses[1], 7));
         let soon = Instant::now() + Duration::from_secs(60);
-        let said = one.ask(&Datagram { from, to, payload: b"abc".to_vec() }, soon).unwrap();
+        let said = one.exchange(&Datagram { from, to, payload: b"abc".to_vec() }, soon).unwrap();
         assert_eq!(said, Datagram { from: to, to: from, payload: b"cba".to_vec() });
     }
 }

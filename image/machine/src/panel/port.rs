@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// No frame is longer, in bytes: 1500 of payload, two VLAN tags, and some more.
-pub(super) const LONGEST: usize = 2048;
+pub(super) const MAX_FRAME: usize = 2048;
 
 /// How long a guest may leave frames unread before a further one is an error. A card that the guest
 /// has not switched on reads none.
@@ -95,7 +95,7 @@ impl Port {
         let (sender, frames) = channel();
         let reader = socket.try_clone()?;
         thread::spawn(move || {
-            let mut buffer = [0; LONGEST];
+            let mut buffer = [0; MAX_FRAME];
             // It ends when the port is dropped, which shuts the socket down.
             while let Ok(count @ 1..) = reader.recv(&mut buffer) {
                 if sender.send(buffer[..count].to_vec()).is_err() {

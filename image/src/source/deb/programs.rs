@@ -28,7 +28,7 @@ struct Found<'a> {
     package: &'a str,
     bytes: &'a [u8],
     /// The links that lead to it, and itself.
-    way: Vec<(String, &'a str, &'a DebFile)>,
+    chain: Vec<(String, &'a str, &'a DebFile)>,
 }
 
 impl<'a> Files<'a> {
@@ -43,7 +43,7 @@ impl<'a> Files<'a> {
             let (package, entry) = self.entry(&path)?;
             way.push((path.clone(), package, entry));
             match &entry.content {
-                DebFileContent::File(bytes) => return Some(Found { package, bytes, way }),
+                DebFileContent::File(bytes) => return Some(Found { package, bytes, chain: way }),
                 DebFileContent::Link(target) if target.starts_with('/') => path = normal(target),
                 DebFileContent::Link(target) => {
                     let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
@@ -76,7 +76,7 @@ pub fn gather(
         if gathered.nodes.contains_key(&path) {
             continue;
         }
-        for (path, package, entry) in &found.way {
+        for (path, package, entry) in &found.chain {
             put(&mut gathered, packages, path, package, entry, &because, handled)?;
         }
         let Some(program) = ElfFile::parse(found.bytes) else { continue };

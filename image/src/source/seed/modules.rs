@@ -1,14 +1,14 @@
 //! Kernel modules, unpacked, with a `modules.dep` of exactly those.
 
-mod choice;
+mod selection;
 
 use std::collections::BTreeMap;
 use std::io::Read;
 
 use flate2::read::GzDecoder;
 
-use self::choice::Choice;
-use super::{Gathered, MAX, NamedModule, SeedError, component, verified};
+use self::selection::ModuleSelection;
+use super::{Gathered, MAX_FILE, NamedModule, SeedError, component, read_verified};
 use crate::seed::{Installed, InstalledPackage, Modules, SeedDisk, file_name};
 use crate::target::Target;
 use crate::tree::{Because, NodeOrigin, TreeNode};
@@ -31,13 +31,13 @@ pub fn gather(
     };
     let folder = format!("/lib/modules/{release}");
     let package = owner(installed, &format!("{folder}/modules.builtin"))?;
-    let builtin = disk.text(&format!("{folder}/modules.builtin"), MAX)?;
+    let builtin = disk.text(&format!("{folder}/modules.builtin"), MAX_FILE)?;
     let modules = Modules::parse(
-        &disk.text(&format!("{folder}/modules.dep"), MAX)?,
+        &disk.text(&format!("{folder}/modules.dep"), MAX_FILE)?,
         &builtin,
-        &disk.text(&format!("{folder}/modules.softdep"), MAX)?,
+        &disk.text(&format!("{folder}/modules.softdep"), MAX_FILE)?,
     );
-    let choice = Choice::of(&modules, target, named, &mut gathered.taken.notes)?;
+    let choice = ModuleSelection::select(&modules, target, named, &mut gathered.taken.notes)?;
 
     let entries: BTreeMap<_, _> =
         package.files.iter().map(|entry| (entry.path.as_str(), entry)).collect();
@@ -49,7 +49,7 @@ pub fn gather(
         let entry = entries.get(packed.as_str()).ok_or_else(|| {
             SeedError::Modules(format!("{packed} belongs to no package, so it cannot be checked"))
         })?;
-        let bytes = unpack(verified(disk, package, entry)?, &packed)?;
+        let bytes = unpack(read_verified(disk, package, entry)?, &packed)?;
         let node = TreeNode::file(bytes, 0o644, origin(), choice.because(name));
         gathered.nodes.push((unpacked(name), node));
     }
@@ -85,7 +85,7 @@ fn unpack(bytes: Vec<u8>, path: &str) -> Result<Vec<u8>, SeedError> {
     }
     let mut unpacked = vec![];
     GzDecoder::new(&bytes[..])
-        .take(MAX)
+        .take(MAX_FILE)
         .read_to_end(&mut unpacked)
         .map_err(|error| SeedError::Modules(format!("{path}: {error}")))?;
     Ok(unpacked)

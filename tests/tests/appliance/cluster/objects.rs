@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use octet_machine::panel::Port;
 use octet_machine::panel::{Host, Mac};
-use octet_machine::{Fate, Node, Socket};
+use octet_machine::{FrameAction, Node, Socket};
 use octet_tests::{Bytes, seed};
 use serde_json::json;
 
@@ -74,10 +74,10 @@ pub fn count(site: &Site) -> (Seen, Port) {
     let sees = Arc::clone(&seen);
     site.cluster.watch(move |from, frame| {
         *sees.lock().unwrap().entry(from).or_default() += usize::from(is_of_objects(frame));
-        Fate::Goes
+        FrameAction::Forward
     });
     // Somebody at the uplink, who hears all and answers nothing.
-    (seen, site.cluster.be(0, Socket::Router(0)).unwrap())
+    (seen, site.cluster.attach(0, Socket::Router(0)).unwrap())
 }
 
 /// What one board had the others give when it is off. In the end board 1 is.
@@ -113,7 +113,7 @@ pub fn passes(site: &Site, seen: &Seen) {
     site.wait("board 2 knows the name", || resolve().is_ok_and(|it| it["hash"] == added["hash"]));
     site.cluster.cut_power(Node::Board(1)).unwrap();
 
-    let port = site.cluster.be(9, Socket::Router(LAN)).unwrap();
+    let port = site.cluster.attach(9, Socket::Router(LAN)).unwrap();
     let device = Host::start_behind(port, Mac::number(77), (DEVICE, 24), ROUTER);
     let mut found = (String::new(), vec![]);
     site.wait("the device has it from board 3", || {

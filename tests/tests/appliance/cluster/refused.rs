@@ -73,7 +73,7 @@ fn swapped(kept: &Kept) {
     }
     assert_eq!(site.wait_whole(&PLACES[2..])[&3], keys[&3], "the third is not touched");
     // Back at their own ports.
-    site.cluster.pull(Socket::Router(1)).unwrap();
+    site.cluster.unplug(Socket::Router(1)).unwrap();
     site.cluster.plug(Socket::Router(2), Socket::Board(2)).unwrap();
     site.cluster.plug(Socket::Router(1), Socket::Board(1)).unwrap();
     assert_eq!(site.wait_whole(&PLACES), keys);

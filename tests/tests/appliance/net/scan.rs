@@ -62,7 +62,7 @@ fn only_the_gate() -> Answers {
 /// times in turn, for the box has to ask first where somebody else is.
 fn forwarded(station: &mut Station, target: IpAddr) -> BTreeSet<(IpAddr, u16)> {
     let to = station.resolve(target).unwrap();
-    let from = station.address_like(target).unwrap();
+    let from = station.source_address(target).unwrap();
     let like = |other: &IpAddr| other.is_ipv4() == target.is_ipv4();
     let other = others().into_iter().find(like).unwrap();
     let probe = |port, kind| Segment { from: (from, 1234), to: (other, port), kind };
@@ -94,7 +94,7 @@ pub fn station(port: Port) -> Station {
 /// connections is asked `rounds` more times for the rest, or until something has come. [`LINKS`] is
 /// let in, whether or not somebody is there, and is not asked.
 pub fn datagrams_are_answered(station: &mut Station, target: IpAddr, rounds: usize) -> bool {
-    let (to, from) = (station.resolve(target).unwrap(), station.address_like(target).unwrap());
+    let (to, from) = (station.resolve(target).unwrap(), station.source_address(target).unwrap());
     let mut exchange = |ports: &[u16]| {
         let probe = |port| Segment { from: (from, 1234), to: (target, port), kind: Kind::Udp };
         let probes: Vec<_> = ports.iter().copied().map(probe).collect();
@@ -142,7 +142,7 @@ fn only_the_gate_answers_and_nothing_is_forwarded() {
 
 /// Knocks at both doors from before the box is up until the gate opens.
 fn knock(station: &mut Station) -> BTreeSet<u16> {
-    station.knock(BOX, (boxes()[0], GATE), &[WEB], READY).unwrap()
+    station.probe_tcp(BOX, (boxes()[0], GATE), &[WEB], READY).unwrap()
 }
 
 /// The doors alone: they are what would answer if there were a hole.

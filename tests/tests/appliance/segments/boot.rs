@@ -128,16 +128,16 @@ fn from_power_on(boards: u8, fault: Option<&str>) -> (Vec<String>, Vec<String>) 
             assert!(Instant::now() < deadline, "late: {}", site.machine.tail(30));
             sleep(RETRY_DELAY);
         }
-        let after = barrage.came(&site.panel.recorded()[ready..]);
+        let after = barrage.outcomes(&site.panel.recorded()[ready..]);
         let all_came = !sent.iter().zip(&after).any(|(sent, after)| is_missing(sent, after));
         if all_came || Instant::now() >= deadline {
             break;
         }
         rounds += 1;
     }
-    site.panel.cease(&mut barrage, &sentinels).unwrap();
+    site.panel.stop_barrage(&mut barrage, &sentinels).unwrap();
     let seen = site.panel.recorded();
-    let (all, after) = (barrage.came(seen), barrage.came(&seen[ready..]));
+    let (all, after) = (barrage.outcomes(seen), barrage.outcomes(&seen[ready..]));
     println!(
         "{} probes, at least {before} times before ready; {ready} frames came until then, {} later",
         sent.len(),
@@ -146,7 +146,7 @@ fn from_power_on(boards: u8, fault: Option<&str>) -> (Vec<String>, Vec<String>) 
     let (mut holes, mut missing) = (vec![], vec![]);
     for ((sent, all), after) in sent.iter().zip(all).zip(after) {
         let is_hole = match (&all, &sent.expected) {
-            (Came::Nowhere, _) => false,
+            (Came::Dropped, _) => false,
             (Came::Out(_), expected) => expected.as_ref() != Some(&all),
             // Until the router has all routes it says that it has none for IPv6.
             (Came::Answered, None) => sent.is_for_router,

@@ -59,7 +59,7 @@ impl Word {
 
     /// The legs at which it came out, wherever it was for.
     pub fn came_at(&self, seen: &[Seen]) -> impl Iterator<Item = usize> {
-        let carrying = seen.iter().filter(|seen| seen.carries(&self.mark));
+        let carrying = seen.iter().filter(|seen| seen.contains(&self.mark));
         carrying.map(|seen| seen.leg)
     }
 }
@@ -75,7 +75,7 @@ impl Flow {
         };
         let zone = world.reaches(from, to, traffic, version).expect("it is let");
         let probe = probe(panel, asked);
-        let own = panel.legs()[probe.from].test.address_like(probe.to);
+        let own = panel.legs()[probe.from].test.source_address(probe.to);
         let client_port = FIRST_PORT + (number % u32::from(PORTS)) as u16;
         let client = End {
             leg: probe.from,
@@ -159,7 +159,7 @@ impl Flow {
 
     /// The server answers as it was asked: the router may have changed addresses and ports.
     fn learn(&mut self, seen: &[Seen], word: &Word) {
-        let mut came = seen.iter().filter(|seen| seen.leg == word.to && seen.carries(&word.mark));
+        let mut came = seen.iter().filter(|seen| seen.leg == word.to && seen.contains(&word.mark));
         let seen = came.next().unwrap_or_else(|| panic!("{self:?} does not begin"));
         let (addresses, ports) = ends(&seen.frame, self.asked.3);
         self.server.addresses = (addresses.1, addresses.0);

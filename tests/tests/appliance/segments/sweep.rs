@@ -199,11 +199,11 @@ pub fn is_right(panel: &Switchboard, world: &World, asked: Asked, came: &Came) -
     match (expected(world, asked), came) {
         (Some(Zone::Router), Came::Answered) => true,
         // Nobody has to say anything to a datagram; the router counts it.
-        (Some(Zone::Router), Came::Nowhere) => {
+        (Some(Zone::Router), Came::Dropped) => {
             matches!(asked.2, Traffic::Udp(_) | Traffic::Protocol(_))
         }
         (Some(zone), Came::Out(leg)) => panel.leg(&zone.to_string()) == Some(*leg),
-        (None, Came::Nowhere) => true,
+        (None, Came::Dropped) => true,
         _ => false,
     }
 }

@@ -11,7 +11,7 @@ pub const ICMPV6: u8 = 58;
 /// A message of ICMP; `body` begins behind the checksum.
 pub fn v4(kind: u8, code: u8, body: &[u8]) -> Vec<u8> {
     let mut bytes = [&[kind, code, 0, 0], body].concat();
-    let checksum = checksum::plain(&bytes);
+    let checksum = checksum::internet(&bytes);
     bytes[2..4].copy_from_slice(&checksum.to_be_bytes());
     bytes
 }
@@ -19,7 +19,7 @@ pub fn v4(kind: u8, code: u8, body: &[u8]) -> Vec<u8> {
 /// A message of ICMPv6; `body` begins behind the checksum.
 pub fn v6(ends: (Ipv6Addr, Ipv6Addr), kind: u8, code: u8, body: &[u8]) -> Vec<u8> {
     let mut bytes = [&[kind, code, 0, 0], body].concat();
-    let checksum = checksum::above((ends.0.into(), ends.1.into()), ICMPV6, &bytes);
+    let checksum = checksum::transport((ends.0.into(), ends.1.into()), ICMPV6, &bytes);
     bytes[2..4].copy_from_slice(&checksum.to_be_bytes());
     bytes
 }

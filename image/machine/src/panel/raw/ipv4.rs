@@ -61,7 +61,7 @@ impl Ipv4 {
         bytes.extend(self.destination.octets());
         bytes.extend(&self.options);
         bytes.resize(header, 0);
-        let checksum = checksum::plain(&bytes);
+        let checksum = checksum::internet(&bytes);
         bytes[10..12].copy_from_slice(&checksum.to_be_bytes());
         bytes.extend(payload);
         bytes

@@ -43,15 +43,15 @@ impl Barrage {
     }
 
     /// Of each probe, in their order, what `seen` says became of it.
-    pub fn came(&self, seen: &[Seen]) -> Vec<Came> {
+    pub fn outcomes(&self, seen: &[Seen]) -> Vec<Came> {
         let mut watch = Watch::default();
         for (from, tag) in &self.tags {
             watch.add(*from, *tag);
         }
         for seen in seen {
-            watch.note(seen);
+            watch.record(seen);
         }
-        watch.came().collect()
+        watch.outcomes().collect()
     }
 }
 
@@ -89,13 +89,13 @@ impl Switchboard {
     }
 
     /// Ends a barrage, and returns when everything of it has come out, if it does at all.
-    pub fn cease(&mut self, barrage: &mut Barrage, sentinels: &[Sentinel]) -> io::Result<()> {
+    pub fn stop_barrage(&mut self, barrage: &mut Barrage, sentinels: &[Sentinel]) -> io::Result<()> {
         barrage.ended.store(true, Ordering::SeqCst);
         for sending in barrage.senders.drain(..) {
             sending.thread.join().map_err(|_| io::Error::other("a sender has panicked"))??;
         }
         self.check(barrage.sources.iter().copied(), sentinels)?;
-        self.settle(&barrage.sources, sentinels, &mut Watch::default())
+        self.drain(&barrage.sources, sentinels, &mut Watch::default())
     }
 }
 

@@ -41,7 +41,7 @@ impl Numbered {
 
 /// All that the log has of it.
 fn numbered(machine: &Machine) -> Vec<Numbered> {
-    machine.kept_logs("numbers").unwrap().iter().filter_map(Numbered::read).collect()
+    machine.all_logs("numbers").unwrap().iter().filter_map(Numbered::read).collect()
 }
 
 /// What was said in a run, and when how much was written.
@@ -123,7 +123,7 @@ impl Said {
         // It goes on: what the kernel has said in this boot is there, soon if not at once.
         let deadline = Instant::now() + SOON;
         while machine.logs("kernel").unwrap().is_empty() {
-            let (all, clock) = (machine.kept_logs("kernel"), machine.kept_logs("clock"));
+            let (all, clock) = (machine.all_logs("kernel"), machine.all_logs("clock"));
             let last = all.as_ref().map(|lines| lines.last());
             assert!(
                 Instant::now() < deadline,

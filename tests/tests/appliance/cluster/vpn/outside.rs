@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use octet_machine::Socket;
 use octet_machine::panel::Port;
-use octet_machine::panel::peer::{Datagram, Does, Own, Peer};
+use octet_machine::panel::peer::{Datagram, PeerBehaviour, Own, Peer};
 
 use super::begun::{Begun, SAID};
 use super::{
@@ -39,7 +39,7 @@ pub struct Outside {
 
 impl Outside {
     pub fn new(home: &Site, hill: &Site) -> Self {
-        let end = |site: &Site| site.cluster.be(0, Socket::Router(0)).unwrap();
+        let end = |site: &Site| site.cluster.attach(0, Socket::Router(0)).unwrap();
         let (server, port) = Port::pair().unwrap();
         let (heard, begun) = (Arc::default(), Arc::default());
         let outside = Self {
@@ -168,7 +168,7 @@ fn shorten(frame: &mut [u8]) {
 }
 
 /// What the server does: it answers questions for names, repeats words, and takes up connections.
-fn serves(heard: Arc<Mutex<Vec<Heard>>>, begun: Arc<Mutex<Vec<Begun>>>) -> Does {
+fn serves(heard: Arc<Mutex<Vec<Heard>>>, begun: Arc<Mutex<Vec<Begun>>>) -> PeerBehaviour {
     let answer = move |asked: &Datagram| {
         if asked.to.0 != SERVER {
             return vec![];
@@ -188,7 +188,7 @@ fn serves(heard: Arc<Mutex<Vec<Heard>>>, begun: Arc<Mutex<Vec<Begun>>>) -> Does 
         let said = Begun { from: asked.to, to: asked.from, answers: true, longest: SAID };
         Some(said.frame((SERVER_MAC, HOME_MAC)))
     };
-    Does { own: Own::One(SERVER), on_frame: Box::new(take_up), answer: Box::new(answer) }
+    PeerBehaviour { own: Own::One(SERVER), on_frame: Box::new(take_up), answer: Box::new(answer) }
 }
 
 /// The server says all to one Ethernet address: it is to go to whoever has the address of IPv4.

@@ -121,7 +121,7 @@ fn is_effect(seen: &Seen, attack: &[u8]) -> bool {
     }
     // Behind all headers, where nothing is changed under way.
     let body = attack.get(62..78).unwrap_or(&attack[attack.len() - 8..]);
-    seen.carries(MARK) || seen.carries(body) || is_reply || is_advert
+    seen.contains(MARK) || seen.contains(body) || is_reply || is_advert
 }
 
 /// One of the attacks of a group, at a port.
@@ -264,7 +264,7 @@ fn thousands_of_sources(site: &mut Site) {
     let frames: Vec<_> =
         (0..sources).map(|number| frames::stranger(&leg, &other, number)).collect();
     let seen = site.panel.exchange(from, &frames, &sentinels).unwrap();
-    assert!(!seen.iter().any(|seen| seen.carries(MARK)));
+    assert!(!seen.iter().any(|seen| seen.contains(MARK)));
     let count = |drops: &Drops| ["src-mac", "src-ip4", "src-ip6"].map(|it| drops["eth1"][it]);
     let (before, after) = (count(&before), count(&drops(site)));
     let counted: Vec<_> = after.iter().zip(before).map(|(after, before)| after - before).collect();

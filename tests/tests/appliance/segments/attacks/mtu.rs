@@ -64,7 +64,7 @@ impl Transfer<'_> {
         let frame = ethernet::ip((ends.test.mac, ends.router.mac), packet);
         let sentinels = self.site.sentinels();
         let seen = self.site.panel.exchange(leg, &[frame], &sentinels).unwrap();
-        let came = seen.into_iter().find(|seen| seen.leg == at && seen.carries(mark));
+        let came = seen.into_iter().find(|seen| seen.leg == at && seen.contains(mark));
         let Seen { frame, .. } = came.unwrap_or_else(|| panic!("{from} to {to}: nothing came"));
         frame
     }

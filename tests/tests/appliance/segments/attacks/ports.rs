@@ -67,7 +67,7 @@ fn all(site: &mut Site, frames: &[(usize, Vec<u8>)]) -> Vec<Seen> {
 /// The port by which what carries `says` has left by the uplink.
 fn left_by(site: &Site, seen: &[Seen], says: &[u8]) -> Option<u16> {
     let uplink = site.leg(Zone::Uplink);
-    let it = seen.iter().find(|it| it.leg == uplink && it.carries(says))?;
+    let it = seen.iter().find(|it| it.leg == uplink && it.contains(says))?;
     Some(u16::from_be_bytes([it.frame[34], it.frame[35]]))
 }
 
@@ -90,7 +90,7 @@ fn comes_out(site: &mut Site, port: u16) -> (Vec<String>, bool) {
     let sent = said(site, Zone::Uplink, [(SERVER, OUT), (router, port)], &says);
     let seen = all(site, &[sent]);
     let (errors, came): (Vec<_>, Vec<_>) =
-        seen.iter().filter(|it| it.carries(&says)).partition(|it| it.leg == uplink);
+        seen.iter().filter(|it| it.contains(&says)).partition(|it| it.leg == uplink);
     let is_error = |it: &&Seen| it.frame[23] == icmp::ICMP && it.frame[34..36] == [3, 3];
     let legs = came.iter().map(|it| site.panel.legs()[it.leg].zone.clone()).collect();
     (legs, errors.iter().any(is_error))

@@ -136,7 +136,7 @@ fn carrier(machine: &Machine, is_there: bool) {
 /// on what he says. `keys` are the boards'. Returns the box, as he names it.
 pub fn answer(owner: &Owner, device: &Host, keys: &[String; BOARDS.len()]) -> String {
     let [manager, ..] = BOARDS;
-    let gate = device.forward(SocketAddr::from((address(manager), GATE))).unwrap();
+    let gate = device.forward_tcp(SocketAddr::from((address(manager), GATE))).unwrap();
     let named = format!("{}@{gate}", keys[0]);
     for (number, key) in BOARDS.into_iter().zip(keys) {
         let board = format!("{number}={key}");

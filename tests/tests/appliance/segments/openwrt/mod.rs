@@ -294,7 +294,7 @@ impl Around {
         let is_there = |came: &Came| match came {
             Came::Out(leg) => *leg == fourth,
             Came::Several { out, .. } => out.contains(&fourth),
-            Came::Answered | Came::Nowhere => false,
+            Came::Answered | Came::Dropped => false,
         };
         assert!(!spoofed.iter().any(is_there), "{spoofed:?}");
     }
@@ -304,7 +304,7 @@ impl Around {
         let (leg, sentinels) = (self.leg(Zone::Board(1)), self.sentinels());
         let frames = past_the_router(self.panel.legs()[leg].router.mac);
         let seen = self.panel.exchange(leg, &frames, &sentinels).unwrap();
-        let seen: Vec<_> = seen.iter().filter(|it| it.carries(MARK)).collect();
+        let seen: Vec<_> = seen.iter().filter(|it| it.contains(MARK)).collect();
         assert!(seen.is_empty(), "{seen:?}");
     }
 }

@@ -61,7 +61,7 @@ impl Router {
         let console = RefCell::new(BufReader::new(console));
         let panel = Patch::default();
         for card in 0..CARDS.len() {
-            panel.put(Jack::Router(card), machine.port(card).unwrap());
+            panel.insert(Jack::Router(card), machine.port(card).unwrap());
             panel.plug(Jack::Router(card), Jack::Other(card));
         }
         let router = Self { is_double: false, machine, panel, console, _folder: folder };
@@ -105,7 +105,7 @@ impl Router {
 
     /// Plugs somebody into this card, in the place of who was there.
     pub fn plug(&self, card: &str, port: Port) {
-        self.panel.put(Jack::Other(index(card)), port);
+        self.panel.insert(Jack::Other(index(card)), port);
     }
 
     /// The Ethernet address of its switch, and that of the card that leads out.
@@ -117,7 +117,7 @@ impl Router {
     pub fn owner(&self, card: &str, own: Ipv4Addr, router: Ipv4Addr) -> (Host, SocketAddr) {
         let number = 220 + index(card) as u8;
         let host = Host::start(self.port(card), Mac::number(number), &[(own.into(), 24)]);
-        let web = host.forward((router, 443).into()).unwrap();
+        let web = host.forward_tcp((router, 443).into()).unwrap();
         (host, web)
     }
 

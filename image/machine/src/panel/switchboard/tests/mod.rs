@@ -105,7 +105,7 @@ fn all_pairs_come_out_where_the_table_says() {
             .iter()
             .map(|(probe, to)| match table().contains(&(probe.from, *to, probe.traffic)) {
                 true => Came::Out(*to),
-                false => Came::Nowhere,
+                false => Came::Dropped,
             })
             .collect();
         let probes: Vec<_> = probes.into_iter().map(|(probe, _)| probe).collect();
@@ -115,7 +115,7 @@ fn all_pairs_come_out_where_the_table_says() {
         for ((probe, expected), came) in probes.iter().zip(&expected).zip(&came) {
             assert_eq!(came, expected, "{probe:?}");
         }
-        assert_eq!(came.iter().filter(|came| **came != Came::Nowhere).count(), 2 * table().len());
+        assert_eq!(came.iter().filter(|came| **came != Came::Dropped).count(), 2 * table().len());
     }
 }
 
@@ -129,11 +129,11 @@ fn what_the_router_answers_is_told_from_silence() {
     let kinds: Vec<_> = kinds.chain([Traffic::Ping, Traffic::Protocol(99), silent]).collect();
     for address in [IpAddr::from(router.ipv4), router.ipv6.into()] {
         for says in [&b""[..], b"a question"] {
-            let probe = |kind: &Traffic| Probe::new(ONE, address, *kind).saying(says);
+            let probe = |kind: &Traffic| Probe::new(ONE, address, *kind).with_payload(says);
             let probes: Vec<_> = kinds.iter().map(probe).collect();
             let came = switchboard.sweep(&probes, &sentinels).unwrap();
             for (kind, came) in kinds.iter().zip(came) {
-                let expected = if *kind == silent { Came::Nowhere } else { Came::Answered };
+                let expected = if *kind == silent { Came::Dropped } else { Came::Answered };
                 assert_eq!(came, expected, "{kind:?} to {address}");
             }
         }
@@ -150,11 +150,11 @@ fn an_answer_for_somebody_else_comes_out_there() {
         Probe::new(ONE, two.router.ipv4.into(), Traffic::Ping).from_address(two.test.ipv4.into()),
         // To another device of the same leg, and with words of its own.
         Probe::new(ONE, lan.others[0], Traffic::Udp(9)),
-        Probe::new(ONE, lan.test.ipv6.into(), Traffic::Udp(9)).saying(b"words"),
+        Probe::new(ONE, lan.test.ipv6.into(), Traffic::Udp(9)).with_payload(b"words"),
     ];
     let came = switchboard.sweep(&probes, &sentinels).unwrap();
     assert_eq!(came, [Came::Out(TWO), Came::Out(LAN), Came::Out(LAN)]);
-    assert!(switchboard.recorded().iter().any(|seen| seen.leg == LAN && seen.carries(b"words")));
+    assert!(switchboard.recorded().iter().any(|seen| seen.leg == LAN && seen.contains(b"words")));
 }
 
 #[test]
@@ -175,10 +175,10 @@ fn what_comes_out_twice_is_not_taken_for_once() {
     let mut watch = Watch::default();
     watch.add(ONE, FIRST_TAG);
     let frame = flood.recv().unwrap();
-    watch.note(&Seen { leg: TWO, frame: frame.clone() });
-    watch.note(&Seen { leg: LAN, frame });
+    watch.record(&Seen { leg: TWO, frame: frame.clone() });
+    watch.record(&Seen { leg: LAN, frame });
     let several = Came::Several { out: vec![TWO, LAN], answered: false };
-    assert_eq!(watch.came().collect::<Vec<_>>(), [several]);
+    assert_eq!(watch.outcomes().collect::<Vec<_>>(), [several]);
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn without_its_sentinel_nothing_is_said() {
     // It is delivered.
     let allowed = Probe::new(ONE, to(TWO), Traffic::Tcp(80));
     let sentinels = [Sentinel::Probe(allowed.clone(), Came::Out(TWO))];
-    assert_eq!(switchboard.sweep(&probes, &sentinels).unwrap(), [Came::Nowhere]);
+    assert_eq!(switchboard.sweep(&probes, &sentinels).unwrap(), [Came::Dropped]);
     // It is not where it should be.
     let mut switchboard = switchboard.tries(2);
     let sentinels = [Sentinel::Probe(allowed, Came::Out(LAN))];
@@ -202,7 +202,7 @@ fn without_its_sentinel_nothing_is_said() {
         wires[lost].cut();
         let error = switchboard.sweep(&probes, &[Sentinel::Neighbour(ONE)]).unwrap_err();
         assert!(error.to_string().contains(&format!("say to {} that", legs[lost].zone)), "{error}");
-        wires[lost].mend();
+        wires[lost].restore();
     }
     // Probes would be sent to somebody else than the router.
     let right = std::mem::replace(&mut switchboard.legs[ONE].router.mac, Mac::number(99));
@@ -212,11 +212,11 @@ fn without_its_sentinel_nothing_is_said() {
     // There is none, or none that could tell anything.
     let none = switchboard.sweep(&probes, &[Sentinel::Neighbour(TWO)]).unwrap_err();
     assert_eq!(none.to_string(), "board-1 has no sentinel");
-    let sentinels = [Sentinel::Probe(probes[0].clone(), Came::Nowhere)];
+    let sentinels = [Sentinel::Probe(probes[0].clone(), Came::Dropped)];
     let idle = switchboard.sweep(&probes, &sentinels).unwrap_err();
     assert_eq!(idle.kind(), io::ErrorKind::InvalidInput);
-    let mut switchboard = switchboard.tries(TRIES);
-    assert_eq!(switchboard.sweep(&probes, &pings(&legs)).unwrap(), [Came::Nowhere]);
+    let mut switchboard = switchboard.tries(MAX_TRIES);
+    assert_eq!(switchboard.sweep(&probes, &pings(&legs)).unwrap(), [Came::Dropped]);
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn a_sentinel_that_is_lost_is_sent_again() {
     });
     let to = switchboard.legs()[LAN].test.ipv6;
     let probes = [Probe::new(ONE, to.into(), Traffic::Tcp(22))];
-    assert_eq!(switchboard.sweep(&probes, &sentinels).unwrap(), [Came::Nowhere]);
+    assert_eq!(switchboard.sweep(&probes, &sentinels).unwrap(), [Came::Dropped]);
     assert_eq!(wires[ONE].recorded().iter().filter(|it| it.verdict == Verdict::Drop).count(), 3);
 }
 
@@ -270,7 +270,7 @@ fn who_asks_for_the_test_is_told_and_raw_frames_are_followed() {
     };
     let sentinels = [Sentinel::Neighbour(ONE)];
     let seen = switchboard.exchange(ONE, &[frame(80), frame(22)], &sentinels).unwrap();
-    let out: Vec<_> = seen.iter().map(|seen| (seen.leg, seen.carries(b"raw"))).collect();
+    let out: Vec<_> = seen.iter().map(|seen| (seen.leg, seen.contains(b"raw"))).collect();
     assert_eq!(out, [(TWO, true)]);
     // A guest asks; nobody but the asker sees the answer.
     let ((test, leg), router) = (Port::pair().unwrap(), &legs[LAN].router);
@@ -280,11 +280,11 @@ fn who_asks_for_the_test_is_told_and_raw_frames_are_followed() {
     let own =
         [test.ipv4.into(), test.ipv6.into(), link_local(test.mac).into(), legs[LAN].others[0]];
     for target in own {
-        let (group, everybody) = packet::everybody(target);
-        let from = router.address_like(target);
+        let (group, everybody) = packet::solicitation_target(target);
+        let from = router.source_address(target);
         let macs = (router.mac, everybody);
         leg.send(&packet::neighbour(macs, from, group, target, true)).unwrap();
-        let answer = packet::read(&leg.receive(soon).unwrap());
+        let answer = packet::parse(&leg.receive(soon).unwrap());
         let is_at = Heard::IsAt { address: target, mac: test.mac, to: from };
         assert_eq!(answer, Some((router.mac, is_at)));
     }

@@ -19,10 +19,10 @@ pub struct BoardStatus {
     /// Its place in the map.
     state: String,
     /// The number of the map that it has.
-    has: Option<u64>,
+    map_sequence: Option<u64>,
     /// The address under its name.
     address: Option<String>,
-    answers: bool,
+    reachable: bool,
 }
 
 /// Waits until the box is whole.
@@ -37,13 +37,13 @@ pub fn wait(
 ) -> miette::Result<(u64, Vec<BoardStatus>)> {
     let router = cluster.node(Node::Router).ok_or_else(|| miette!("the router is off"))?;
     loop {
-        let (sequence, seen) = look(&router, boards)?;
+        let (sequence, seen) = query(&router, boards)?;
         let is_whole = |it: &BoardStatus| {
-            it.state == "enrolled" && it.has == Some(sequence) && it.address.is_some() && it.answers
+            it.state == "enrolled" && it.map_sequence == Some(sequence) && it.address.is_some() && it.reachable
         };
         for (it, number) in seen.iter().zip(1..) {
             let phase = if is_whole(it) { BootPhase::Services } else { BootPhase::Enrolment };
-            progress.show(Node::Board(number), phase, &it.missing(sequence));
+            progress.show(Node::Board(number), phase, &it.describe_missing(sequence));
         }
         if seen.iter().all(is_whole) {
             router.release_control();
@@ -65,21 +65,21 @@ pub fn wait(
 
 impl BoardStatus {
     /// What a board still lacks, for people.
-    fn missing(&self, sequence: u64) -> String {
+    fn describe_missing(&self, sequence: u64) -> String {
         let what = match self {
             Self { state, .. } if state != "enrolled" => "its key is not taken yet".to_owned(),
-            Self { has, .. } if *has != Some(sequence) => {
+            Self { map_sequence: has, .. } if *has != Some(sequence) => {
                 format!("it has not got map {sequence} yet")
             }
             Self { address: None, .. } => "its name is not known yet".to_owned(),
-            Self { answers: false, .. } => "it does not answer at its address yet".to_owned(),
+            Self { reachable: false, .. } => "it does not answer at its address yet".to_owned(),
             _ => return String::new(),
         };
         format!(": {what}")
     }
 }
 
-fn look(router: &Machine, boards: u8) -> miette::Result<(u64, Vec<BoardStatus>)> {
+fn query(router: &Machine, boards: u8) -> miette::Result<(u64, Vec<BoardStatus>)> {
     let ask = |unit, verb, args| router.call_unit(unit, verb, args).map_err(|it| miette!("{it}"));
     let (map, links) = (ask("cluster", "show", json!({}))?, ask("lan", "show", json!({}))?);
     let seen = (1..=boards).map(|number| {
@@ -91,8 +91,8 @@ fn look(router: &Machine, boards: u8) -> miette::Result<(u64, Vec<BoardStatus>)>
         let neighbour = find(&links["neighbours"], "address", &json!(address));
         BoardStatus {
             state: row["state"].as_str().unwrap_or("unknown").to_owned(),
-            has: row["has_map"].as_u64(),
-            answers: neighbour["answers"] == true,
+            map_sequence: row["has_map"].as_u64(),
+            reachable: neighbour["answers"] == true,
             address,
         }
     });
@@ -114,7 +114,7 @@ pub fn table(nodes: &[ServiceRow], sequence: u64, seen: &[BoardStatus]) -> Strin
             Node::Router => ("coordinator".to_owned(), sequence.to_string(), String::new()),
             Node::Board(number) => {
                 let seen = &seen[usize::from(*number) - 1];
-                let map = seen.has.map(|has| has.to_string()).unwrap_or_default();
+                let map = seen.map_sequence.map(|has| has.to_string()).unwrap_or_default();
                 (seen.state.clone(), map, seen.address.clone().unwrap_or_default())
             }
         };

@@ -12,14 +12,14 @@ use signal_hook::flag;
 
 use super::VerifyError;
 use super::other_host::OtherHost;
-use super::place::ScratchFolders;
+use super::scratch::ScratchFolders;
 use crate::build::Options;
 use crate::steps::Steps;
 
 pub enum SecondBuild {
     /// With an image; this is what the builder said.
-    Well(String),
-    Badly,
+    Succeeded(String),
+    Failed,
 }
 
 /// Sees that cargo has all crates: with a clock that is ahead, no server's certificate is valid.
@@ -82,14 +82,14 @@ pub fn run(
         return Err(VerifyError::Stopped.into());
     }
     if !status.success() {
-        return Ok(SecondBuild::Badly);
+        return Ok(SecondBuild::Failed);
     }
     step.done("built a second time");
-    Ok(SecondBuild::Well(said))
+    Ok(SecondBuild::Succeeded(said))
 }
 
 /// What the builder says of compiling, if it compiled anything: `45 crates compiled for …`.
-pub fn compiled(said: &str) -> Option<String> {
+pub fn compile_summary(said: &str) -> Option<String> {
     let line = said.lines().find_map(|line| line.strip_prefix("compile "))?.trim();
     let count: u32 = line.split(' ').next()?.parse().ok()?;
     (count > 0).then(|| line.split(" (").next().unwrap_or(line).to_owned())
@@ -102,8 +102,8 @@ mod tests {
     #[test]
     fn knows_whether_anything_was_compiled() {
         let said = "check      x (0.1 s)\ncompile    45 crates compiled for a-b-c (177.58 s)\n";
-        assert_eq!(compiled(said).as_deref(), Some("45 crates compiled for a-b-c"));
-        assert_eq!(compiled("compile    0 crates compiled for a-b-c (1.00 s)\n"), None);
-        assert_eq!(compiled("cargo      3 programs, 45 crates (0.01 s)\n"), None);
+        assert_eq!(compile_summary(said).as_deref(), Some("45 crates compiled for a-b-c"));
+        assert_eq!(compile_summary("compile    0 crates compiled for a-b-c (1.00 s)\n"), None);
+        assert_eq!(compile_summary("cargo      3 programs, 45 crates (0.01 s)\n"), None);
     }
 }

@@ -16,11 +16,11 @@ use crate::machine::{Machine, TAIL};
 use crate::status::{Boot, State, Status, UnitState};
 
 /// How long a verb may take: longer than any that ends by itself, which only a hang does not.
-const ANSWER: Duration = Duration::from_secs(300);
+const CALL_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// How long a watch goes on without news before it is asked for again: on a serial port a request
 /// can get lost (see [`connect`](crate::connect)).
-const WATCH: Duration = Duration::from_secs(5);
+const WATCH_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Machine {
     /// Waits until all base units are ready.
@@ -57,7 +57,7 @@ impl Machine {
                 ("watch", Map::new()),
                 None,
                 deadline,
-                WATCH,
+                WATCH_TIMEOUT,
                 |item| {
                     match Status::deserialize(item) {
                         Ok(status) if wanted(&status) => found = Some(status),
@@ -156,7 +156,7 @@ impl Machine {
     }
 
     /// Every line of `unit` that is kept, also of boots before this one.
-    pub fn kept_logs(&self, unit: &str) -> Result<Vec<LogLine>, MachineError> {
+    pub fn all_logs(&self, unit: &str) -> Result<Vec<LogLine>, MachineError> {
         self.lines(json!({ "unit": unit, "lines": u32::MAX, "fields": true }))
     }
 
@@ -184,7 +184,7 @@ impl Machine {
         file: Option<&mut dyn Source>,
         item: impl FnMut(&Value) -> bool,
     ) -> Result<Value, MachineError> {
-        self.request_within(ANSWER, unit, verb, args, file, item)
+        self.request_within(CALL_TIMEOUT, unit, verb, args, file, item)
     }
 
     fn request_within(
