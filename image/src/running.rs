@@ -1,15 +1,15 @@
 //! The machines that `cargo image run` boots, and as another shell finds them.
 
+pub mod cluster;
 mod disk;
 mod machines;
+pub mod membership;
 pub mod outside;
-mod registry;
 mod progress;
+mod registry;
 mod services;
 pub mod single;
 pub mod socket;
-pub mod cluster;
-pub mod membership;
 
 use std::path::{Path, PathBuf};
 
@@ -226,7 +226,8 @@ impl Hubs {
 
 /// The machine with this `number`, or the only one that runs from `out`.
 fn find(out: &Path, number: Option<u32>) -> Result<RunningMachines, NotFound> {
-    let mut all = registry::list(out).map_err(|why| NotFound::Folder { out: out.to_owned(), why })?;
+    let mut all =
+        registry::list(out).map_err(|why| NotFound::Folder { out: out.to_owned(), why })?;
     let at = match (number, &all[..]) {
         (_, []) => return Err(NotFound::None { out: out.to_owned() }),
         (None, [_]) => 0,

@@ -22,7 +22,7 @@ use std::time::Duration;
 use octet_control::file::Relayed;
 use octet_control::{
     By, Client, ClientMessage, Connection, Decoder, Failure, FailureCode, FilePiece, INIT, PORT,
-    Reply, ReplyBody, Request, SOCKETS, STATUS, UnitName, encode, no_answer, connect_failure,
+    Reply, ReplyBody, Request, SOCKETS, STATUS, UnitName, connect_failure, encode, no_answer,
 };
 use rustix::event::{PollFd, PollFlags, epoll, poll};
 use rustix::net::sockopt::Timeout;
@@ -231,7 +231,10 @@ impl Port {
         let port = Arc::clone(self);
         let work = move || {
             if let Err(failure) = port.relay_request(ticket, request) {
-                port.finish_request(ticket, &Reply { id: ticket.id, body: ReplyBody::Error(failure) });
+                port.finish_request(
+                    ticket,
+                    &Reply { id: ticket.id, body: ReplyBody::Error(failure) },
+                );
             }
         };
         if let Err(error) = thread::Builder::new().stack_size(STACK_SIZE).spawn(work) {

@@ -75,7 +75,8 @@ impl UplinkLease {
         if let Some(far) = reported.gateway.filter(|gateway| !address.is_valid_gateway(*gateway)) {
             return Err(InvalidLease::Gateway(far.into()));
         }
-        let is_inside = |gateway: &Ipv4Addr| router.is_some_and(|plan| plan.network.contains(*gateway));
+        let is_inside =
+            |gateway: &Ipv4Addr| router.is_some_and(|plan| plan.network.contains(*gateway));
         if let Some(inside) = reported.gateway.filter(is_inside) {
             return Err(InvalidLease::GatewayInside(inside));
         }

@@ -77,9 +77,8 @@ impl Cluster {
         builder: Builder,
     ) -> Result<Arc<Machine>, MachineError> {
         let builder = match node {
-            Node::Router => {
-                (1..=self.boards + 1).fold(builder.nic(number), |it, card| it.nic(router_card(card)))
-            }
+            Node::Router => (1..=self.boards + 1)
+                .fold(builder.nic(number), |it, card| it.nic(router_card(card))),
             Node::Board(_) => builder.nic(number),
         };
         let machine = Arc::new(builder.unlimited().start()?);

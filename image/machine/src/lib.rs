@@ -8,8 +8,8 @@
 
 mod architecture;
 mod arguments;
-mod call;
 mod builder;
+mod call;
 mod capture;
 mod cluster;
 mod control;

@@ -100,13 +100,19 @@ impl Options {
 
     /// The appliance's file, as short as the folder a person is in allows.
     pub fn appliance_file(&self, workspace: &Workspace) -> PathBuf {
-        self.appliance.clone().unwrap_or_else(|| relative_to_cwd(&workspace.root().join("appliance.toml")))
+        self.appliance
+            .clone()
+            .unwrap_or_else(|| relative_to_cwd(&workspace.root().join("appliance.toml")))
     }
 
     /// Its lock.
     pub fn lock_file(&self, workspace: &Workspace) -> PathBuf {
         let beside = self.appliance_file(workspace).with_extension("lock");
-        if beside.is_file() { beside } else { relative_to_cwd(&workspace.root().join("appliance.lock")) }
+        if beside.is_file() {
+            beside
+        } else {
+            relative_to_cwd(&workspace.root().join("appliance.lock"))
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::output::initrd::InitrdEntry;
 use crate::output::licenses::Licenses;
 use crate::output::manifest::{ImageManifest, ImageProperties};
 use crate::output::sparse::Sparse;
-use crate::output::squashfs::{FAST_LEVEL, BEST_LEVEL};
+use crate::output::squashfs::{BEST_LEVEL, FAST_LEVEL};
 use crate::output::{file, initrd, sbom, squashfs, sums};
 use crate::seed::unpack_kernel;
 use crate::steps::Steps;
@@ -132,7 +132,8 @@ fn pack_root(
     let step = steps.start("squashfs", "compressing");
     let squashfs = squashfs::build(&composed.tree, epoch, level, kept, &step)?;
     step.done(&megabytes(squashfs.len()));
-    let early: Vec<_> = composed.early.iter().filter_map(|path| find_module(composed, path)).collect();
+    let early: Vec<_> =
+        composed.early.iter().filter_map(|path| find_module(composed, path)).collect();
     let parts = initrd::InitrdContents { init: &composed.init, early: &early, squashfs: &squashfs };
     Ok(initrd::build(&parts))
 }

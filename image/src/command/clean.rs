@@ -37,8 +37,9 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     let root = build::workspace()?.root().to_owned();
     let mut folders: Vec<_> = CLONE_FOLDERS.map(|(name, lock)| (root.join(name), lock)).into();
     if args.cache {
-        folders
-            .extend(CACHE_FOLDERS.iter().filter_map(|name| Some((cache::folder(name)?, Some(".lock")))));
+        folders.extend(
+            CACHE_FOLDERS.iter().filter_map(|name| Some((cache::folder(name)?, Some(".lock")))),
+        );
     }
     for (folder, lock) in folders {
         if let Some(bytes) = remove(&folder, lock)? {

@@ -13,8 +13,8 @@ use signal_hook::flag;
 use crate::appliance_file::ApplianceFile;
 use crate::build::{self, workspace};
 use crate::flash::{
-    FlashError, FlashPhase, FlashReport, FlashTarget, Host, ImageFile, ALL_LOST, PathContent, SlotWork,
-    KeepDataError, Watch, confirm, flash, flash_slot, plan_keep_data, inspect,
+    ALL_LOST, FlashError, FlashPhase, FlashReport, FlashTarget, Host, ImageFile, KeepDataError,
+    PathContent, SlotWork, Watch, confirm, flash, flash_slot, inspect, plan_keep_data,
 };
 use crate::report;
 use crate::steps::{Step, Steps};
@@ -54,7 +54,10 @@ pub fn run(args: Args) -> miette::Result<ExitCode> {
     let file = match args.image {
         Some(file) => file,
         None => {
-            check_board(args.board, &ApplianceFile::read(&args.build.appliance_file(&workspace()?))?)?;
+            check_board(
+                args.board,
+                &ApplianceFile::read(&args.build.appliance_file(&workspace()?))?,
+            )?;
             build::build(&args.build)?.disk
         }
     };

@@ -15,9 +15,9 @@ use signal_hook::iterator::{Handle, Signals};
 
 use crate::build::{self, Built};
 use crate::report;
+use crate::running::cluster::{self, MachineSize};
 use crate::running::outside::OutsideName;
 use crate::running::single::BoardNetwork;
-use crate::running::cluster::{self, MachineSize};
 use crate::running::{self, ExistingDisk, Out, Registration};
 use crate::setup;
 

@@ -41,7 +41,10 @@ mod tests {
         let folder = esp::EspItem { path: "octet".into(), content: None };
         let mut disk = Sparse::new(gpt::DISK_SIZE);
         gpt::write(&mut disk).unwrap();
-        disk.write_part(gpt::ESP_START, esp::build(gpt::ESP_SIZE, 1_795_132_800, &[folder]).unwrap());
+        disk.write_part(
+            gpt::ESP_START,
+            esp::build(gpt::ESP_SIZE, 1_795_132_800, &[folder]).unwrap(),
+        );
         disk.seek(std::io::SeekFrom::Start(gpt::ESP_START + gpt::ESP_SIZE)).unwrap();
         disk.write_all(b"data").unwrap();
         disk.write_to(&std::fs::File::create(path).unwrap()).unwrap();

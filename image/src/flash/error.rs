@@ -164,7 +164,9 @@ impl KeepDataError {
                 "`fsck.vfat -a` on its first partition mends what can be mended; or flash it \
                  without --keep-data: then all that is on it is lost"
             }
-            Self::Unreadable(_) => "see that it is still plugged in, then run the same command again",
+            Self::Unreadable(_) => {
+                "see that it is still plugged in, then run the same command again"
+            }
             Self::OtherTarget { .. } => "build the image with --target for this kind of machine",
             Self::Data(_) => "go over in two steps: first to a version that reads both formats",
             Self::NoRoom(_) => {

@@ -10,11 +10,13 @@ use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use octet_bundle::{Manifest, SlotFile, SlotName, SlotState, TRIES};
+use octet_esp::contents::{EspContents, PresentSlot};
 use octet_esp::fat;
 use octet_esp::medium::{Medium, staged, write_whole};
 use octet_esp::plan::{EspPlan, plan_cleanup, plan_install};
-use octet_esp::contents::{EspContents, PresentSlot};
-use octet_esp::steps::{ReadBackError, digest, finish, make_room, read_back, set_tries, write_entry};
+use octet_esp::steps::{
+    ReadBackError, digest, finish, make_room, read_back, set_tries, write_entry,
+};
 
 use super::error::{FlashFault, KeepDataError};
 use super::slots::Slots;
@@ -55,11 +57,13 @@ pub fn plan_slot_update(
     disk: (&impl BlockDevice, Option<PartitionLayout>),
 ) -> Result<KeepDataPlan, KeepDataError> {
     let mut manifest = manifest(image)?;
-    let layout = disk.1.ok_or(KeepDataError::NoOctet("it has no EFI system partition of Octet's"))?;
+    let layout =
+        disk.1.ok_or(KeepDataError::NoOctet("it has no EFI system partition of Octet's"))?;
     if layout != *image.1 || layout.data.is_none() {
         return Err(KeepDataError::Layout);
     }
-    let (volume, mend) = FatVolume::open_repaired(disk.0, layout.esp.clone()).map_err(KeepDataError::Damaged)?;
+    let (volume, mend) =
+        FatVolume::open_repaired(disk.0, layout.esp.clone()).map_err(KeepDataError::Damaged)?;
     let slots = Slots::new(volume, 0);
     let present = EspContents::read(&slots).map_err(KeepDataError::Unreadable)?;
     for slot in &present.slots {
@@ -123,7 +127,9 @@ pub fn plan_slot_update(
 }
 
 /// What the one slot of an image is.
-fn manifest((image, layout): (&impl BlockDevice, &PartitionLayout)) -> Result<Manifest, KeepDataError> {
+fn manifest(
+    (image, layout): (&impl BlockDevice, &PartitionLayout),
+) -> Result<Manifest, KeepDataError> {
     let volume = FatVolume::open(image, layout.esp.clone());
     let slots = Slots::new(volume.map_err(|why| KeepDataError::Image(why.to_string()))?, 0);
     let present = EspContents::read(&slots).map_err(|why| KeepDataError::Image(why.to_string()))?;

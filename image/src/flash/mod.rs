@@ -36,6 +36,7 @@ mod block;
 pub mod board;
 mod buffer;
 mod check;
+mod confirm;
 mod data;
 mod error;
 mod extents;
@@ -44,14 +45,13 @@ mod in_use;
 mod keep_data;
 mod mounts;
 mod node_key;
+mod parallel;
 mod pieces;
 mod probe;
-mod confirm;
 mod slots;
 mod target;
 mod volume;
 mod watch;
-mod parallel;
 mod writer;
 
 use std::ops::Range;
@@ -60,18 +60,18 @@ use std::time::{Duration, Instant};
 
 pub use block::Host;
 pub use check::{PathContent, inspect};
+pub use confirm::{ALL_LOST, confirm};
 pub use error::{FlashError, KeepDataError};
 pub use image::ImageFile;
 pub use keep_data::{KeepDataPlan, SlotWork};
-pub use confirm::{ALL_LOST, confirm};
 pub use target::FlashTarget;
 pub use watch::{FlashPhase, Unwatched, Watch};
 
 use error::FlashFault;
+use parallel::{PieceBuffers, for_each};
 use pieces::{MediumPart, cut};
 use probe::CapacityProbe;
 use volume::BlockDevice;
-use parallel::{PieceBuffers, for_each};
 use writer::{HEAD, Writer};
 
 /// What was done. All but the times in bytes.
@@ -229,7 +229,11 @@ fn sync_and_verify(
 }
 
 /// Reads back what was written at `range`.
-fn verify(writer: &Writer<'_>, hands: &mut PieceBuffers, range: &Range<u64>) -> Result<(), FlashFault> {
+fn verify(
+    writer: &Writer<'_>,
+    hands: &mut PieceBuffers,
+    range: &Range<u64>,
+) -> Result<(), FlashFault> {
     let len = (range.end - range.start) as usize;
     let (ours, theirs) = (&mut hands.ours[..len], &mut hands.theirs[..len]);
     writer.image.read(range.start, ours)?;

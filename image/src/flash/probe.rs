@@ -66,7 +66,11 @@ impl<'a, S: BlockDevice> CapacityProbe<'a, S> {
             let mut there = Buffer::new(ALIGNMENT);
             self.disk.read(*at, &mut there)?;
             if *there != *probe_pattern(&self.seed, *at) {
-                return Err(FlashFault::Counterfeit { says: self.claimed_size, has: kept, lost: *at });
+                return Err(FlashFault::Counterfeit {
+                    says: self.claimed_size,
+                    has: kept,
+                    lost: *at,
+                });
             }
             kept = at + PAGE;
         }

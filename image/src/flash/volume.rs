@@ -66,7 +66,16 @@ impl<'a, S: BlockDevice> FatVolume<'a, S> {
         Part(store, range.start).read_at(&mut boot, 0).map_err(unread)?;
         let places = fat::VolumeGeometry::read(&boot)?;
         let (there, changed) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { store, range, places, medium: there, dirty: changed, at: 0, is_dirty: false, written: 0 })
+        Ok(Self {
+            store,
+            range,
+            places,
+            medium: there,
+            dirty: changed,
+            at: 0,
+            is_dirty: false,
+            written: 0,
+        })
     }
 
     /// The same as it is once what a cut has left there is mended; and how. Nothing is written.
@@ -211,7 +220,11 @@ impl<'a, S: BlockDevice> FatVolume<'a, S> {
             self.store.read(place(run), &mut theirs)?;
             if let Some(differ) = ours.iter().zip(&*theirs).position(|(a, b)| a != b) {
                 let at = place(run) + differ as u64;
-                return Err(FlashFault::Mismatch { at, ours: ours[differ], theirs: theirs[differ] });
+                return Err(FlashFault::Mismatch {
+                    at,
+                    ours: ours[differ],
+                    theirs: theirs[differ],
+                });
             }
         }
         self.written += pages.len() as u64 * PAGE;

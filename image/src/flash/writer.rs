@@ -7,9 +7,9 @@ use std::sync::{Mutex, PoisonError};
 use super::buffer::Buffer;
 use super::error::FlashFault;
 use super::image::ImageFile;
+use super::parallel::PieceBuffers;
 use super::pieces::{GRANULE, MediumPart, PIECE, differing};
 use super::target::FlashTarget;
-use super::parallel::PieceBuffers;
 
 /// The bytes that are read to guess whether all of a piece differs: one page.
 const PAGE: usize = 4096;
@@ -58,7 +58,11 @@ impl<'a> Writer<'a> {
     }
 
     /// Makes a piece behind the head what the image has there.
-    pub fn write_piece(&self, hands: &mut PieceBuffers, piece: &MediumPart) -> Result<(), FlashFault> {
+    pub fn write_piece(
+        &self,
+        hands: &mut PieceBuffers,
+        piece: &MediumPart,
+    ) -> Result<(), FlashFault> {
         let len = self.load(hands, piece)?;
         let runs = self.different(hands, piece.at.start, len)?;
         if !runs.is_empty() {
@@ -69,7 +73,11 @@ impl<'a> Writer<'a> {
 
     /// Makes a piece of the head what the image has there. Pages count here, so that taking the
     /// guard away again writes no more than that.
-    pub fn write_head(&self, hands: &mut PieceBuffers, piece: &MediumPart) -> Result<(), FlashFault> {
+    pub fn write_head(
+        &self,
+        hands: &mut PieceBuffers,
+        piece: &MediumPart,
+    ) -> Result<(), FlashFault> {
         let len = self.load(hands, piece)?;
         self.target.read(piece.at.start, &mut hands.theirs[..len])?;
         let mut runs = differing(&hands.ours[..len], &hands.theirs[..len], PAGE);
@@ -107,7 +115,12 @@ impl<'a> Writer<'a> {
         Ok(runs)
     }
 
-    fn page_ends_differ(&self, hands: &mut PieceBuffers, at: u64, len: usize) -> Result<bool, FlashFault> {
+    fn page_ends_differ(
+        &self,
+        hands: &mut PieceBuffers,
+        at: u64,
+        len: usize,
+    ) -> Result<bool, FlashFault> {
         let ends = [0..PAGE, len - PAGE..len];
         // Both at once, if the medium can.
         for end in &ends {

@@ -228,7 +228,8 @@ fn lease(card: &str, mac: Mac) -> Result<DeviceLease, LanError> {
     match dhcp::request_lease(&socket, mac, None, patient) {
         Err(error) if error.kind() == io::ErrorKind::TimedOut => {
             eprintln!("{card:10} waiting for an address of the box");
-            dhcp::request_lease(&socket, mac, None, Instant::now() + LEASE_TIMEOUT).map_err(LanError::NoLease)
+            dhcp::request_lease(&socket, mac, None, Instant::now() + LEASE_TIMEOUT)
+                .map_err(LanError::NoLease)
         }
         lease => lease.map_err(LanError::NoLease),
     }

@@ -16,10 +16,10 @@ use octet_machine::{Cluster, Machine, Node, Socket, State, Status};
 
 pub use super::machines::MachineSize;
 use super::machines::Machines;
+use super::membership::{self, BoardStatus};
 use super::outside::{OutsideName, OutsideSlot};
 use super::progress::{BootPhase, BootProgress};
 use super::services::{self, ServiceRow};
-use super::membership::{self, BoardStatus};
 use super::{ExistingDisk, Hubs, disk, folder_of, socket};
 use crate::appliance_file::ApplianceFile;
 use crate::build::{self, Built, Options};
@@ -111,10 +111,19 @@ pub fn start(
     }
     disk::make_config(built, has_disks, true, &config).into_diagnostic()?;
     wait_ready(cluster, began + READY_TIMEOUT, &progress)?;
-    let (sequence, seen) = membership::wait(cluster, size.boards, began + READY_TIMEOUT, &progress)?;
+    let (sequence, seen) =
+        membership::wait(cluster, size.boards, began + READY_TIMEOUT, &progress)?;
     let rows = services::wait(cluster, said, began + READY_TIMEOUT, &progress)?;
     socket::serve(&socket::path(&router), &machines).into_diagnostic()?;
-    Ok(RunningBox { machines, lan, outside, rows, sequence, board_status: seen, boot_time: began.elapsed() })
+    Ok(RunningBox {
+        machines,
+        lan,
+        outside,
+        rows,
+        sequence,
+        board_status: seen,
+        boot_time: began.elapsed(),
+    })
 }
 
 /// Waits for each machine to be ready, and each board to know which it is.

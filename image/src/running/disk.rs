@@ -181,7 +181,9 @@ mod tests {
         let one = build(out.path(), b"one");
         let of = |built: &Built, existing| WorkingDisk::of(built, None, existing);
         let first = of(&one, ExistingDisk::Keep).unwrap();
-        assert!(first.description.starts_with("a new copy") && !first.path.starts_with(&one.folder));
+        assert!(
+            first.description.starts_with("a new copy") && !first.path.starts_with(&one.folder)
+        );
         let open = || File::options().read(true).write(true).open(&first.path).unwrap();
         assert_eq!(open().metadata().unwrap().len(), DISK_SIZE);
         open().write_all_at(b"data", DATA).unwrap();

@@ -39,7 +39,10 @@ pub fn wait(
     loop {
         let (sequence, seen) = query(&router, boards)?;
         let is_whole = |it: &BoardStatus| {
-            it.state == "enrolled" && it.map_sequence == Some(sequence) && it.address.is_some() && it.reachable
+            it.state == "enrolled"
+                && it.map_sequence == Some(sequence)
+                && it.address.is_some()
+                && it.reachable
         };
         for (it, number) in seen.iter().zip(1..) {
             let phase = if is_whole(it) { BootPhase::Services } else { BootPhase::Enrolment };

@@ -69,7 +69,10 @@ fn survives(
     work: impl FnOnce() -> Result<usize, SeedDiskError> + Send + 'static,
 ) -> Result<(), TestCaseError> {
     let ended = run_with_timeout(DEADLINE, work);
-    prop_assert!(!matches!(ended, Err(GuardError::TimedOut(_) | GuardError::NoThread(_))), "{ended:?}");
+    prop_assert!(
+        !matches!(ended, Err(GuardError::TimedOut(_) | GuardError::NoThread(_))),
+        "{ended:?}"
+    );
     let memory = peak_memory();
     prop_assert!(memory < MAX_MEMORY, "{memory} kB");
     Ok(())
@@ -104,9 +107,10 @@ fn wrong_bytes(len: u64) -> impl Strategy<Value = BTreeMap<u64, u8>> {
 #[test]
 fn the_whole_seed_can_be_read() {
     let path = whole();
-    let read = run_with_timeout(DEADLINE, move || SeedDisk::open(&path).and_then(|disk| use_it(&disk)))
-        .unwrap()
-        .unwrap();
+    let read =
+        run_with_timeout(DEADLINE, move || SeedDisk::open(&path).and_then(|disk| use_it(&disk)))
+            .unwrap()
+            .unwrap();
     assert!(read > 1_000_000, "{read}");
 }
 

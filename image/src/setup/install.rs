@@ -70,7 +70,9 @@ pub fn install(needs: &[&Need]) -> Result<(), InstallError> {
     for need in needs {
         match need.source {
             ToolSource::Debian(_) => {}
-            ToolSource::Unpacked(packages) => unpack(packages, unpacked_folder(), host_architecture())?,
+            ToolSource::Unpacked(packages) => {
+                unpack(packages, unpacked_folder(), host_architecture())?
+            }
             ToolSource::Guests(packages) => unpack(packages, guests_folder(), "amd64")?,
             ToolSource::Rustup(target) => {
                 let rustup = client("rustup", target)?;

@@ -48,7 +48,11 @@ pub fn require(needs: &[&'static [Need]], setup: bool) -> miette::Result<()> {
     eprintln!("setup      installs what is missing:\n{}", list(&missing));
     install::install(&missing)?;
     let still = self::missing(needs);
-    if still.is_empty() { Ok(()) } else { Err(install::InstallError::StillMissing(list(&still)).into()) }
+    if still.is_empty() {
+        Ok(())
+    } else {
+        Err(install::InstallError::StillMissing(list(&still)).into())
+    }
 }
 
 fn missing(needs: &[&'static [Need]]) -> Vec<&'static Need> {

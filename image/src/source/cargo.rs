@@ -224,7 +224,12 @@ impl CargoSource<'_> {
     }
 
     /// Keeps programs for other clones of the user in the folder `others`.
-    fn share_with_clones(&self, built: &Compiled, others: &Path, fingerprint: &str) -> miette::Result<()> {
+    fn share_with_clones(
+        &self,
+        built: &Compiled,
+        others: &Path,
+        fingerprint: &str,
+    ) -> miette::Result<()> {
         let make = || DirBuilder::new().recursive(true).mode(0o700).create(others);
         make().map_err(WriteError::at(others))?;
         let _one_at_a_time = file::lock(&others.join(".lock"), self.steps)?;

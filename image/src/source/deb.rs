@@ -120,7 +120,8 @@ impl PackageSource for DebSource {
     }
 
     fn add_to(&self, tree: &mut Tree) -> miette::Result<Provided> {
-        let gathered = programs::gather(self.target, &self.packages, &self.requested, &self.handled)?;
+        let gathered =
+            programs::gather(self.target, &self.packages, &self.requested, &self.handled)?;
         let files = gathered.nodes.len();
         // The boot loader's package has no file in the root, so there is no record of it.
         let is_there = |(name, package): &&(String, DebPackage)| {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use miette::Diagnostic;
-pub use named::{NamedModule, LoadTime};
+pub use named::{LoadTime, NamedModule};
 use octet_appliance::FileError;
 use sha1::Digest as _;
 
@@ -99,8 +99,9 @@ impl PackageSource for SeedSource {
     fn add_to(&self, tree: &mut Tree) -> miette::Result<Provided> {
         let (qcow2, target, appliance) = (self.qcow2.clone(), self.target, self.appliance.clone());
         let (handled, modules) = (self.handled.clone(), self.modules.clone());
-        let gathered =
-            run_with_timeout(DEADLINE, move || gather(&qcow2, target, &appliance, &handled, &modules))??;
+        let gathered = run_with_timeout(DEADLINE, move || {
+            gather(&qcow2, target, &appliance, &handled, &modules)
+        })??;
         for (path, node) in gathered.nodes {
             tree.put(&path, node)?;
         }
@@ -134,7 +135,11 @@ fn gather(
 }
 
 /// The records of what was taken, in the order of the database.
-fn package_records(database: &str, installed: &Installed, taken: &[Component]) -> Vec<PackageRecord> {
+fn package_records(
+    database: &str,
+    installed: &Installed,
+    taken: &[Component],
+) -> Vec<PackageRecord> {
     let taken: BTreeSet<_> = taken.iter().map(|component| component.name.as_str()).collect();
     let kept = records(database).filter(|(name, _)| taken.contains(name));
     kept.filter_map(|(name, text)| {

@@ -124,7 +124,10 @@ fn command(root: &Path, args: &[&str]) -> Command {
     // What `cargo run` says of this program's package is in the way: crates whose build scripts look at it would be
     // compiled again whenever it is there or not.
     for (name, _) in env::vars_os() {
-        if name.to_str().is_some_and(|it| PACKAGE_VARIABLES.iter().any(|prefix| it.starts_with(prefix))) {
+        if name
+            .to_str()
+            .is_some_and(|it| PACKAGE_VARIABLES.iter().any(|prefix| it.starts_with(prefix)))
+        {
             command.env_remove(name);
         }
     }

@@ -67,7 +67,8 @@ impl Costs {
     pub fn replace_table(&self, text: &str) -> Option<String> {
         let (before, rest) = text.split_once(BEGIN)?;
         let (_, after) = rest.split_once(END)?;
-        let mut rows: Vec<_> = self.0.iter().filter(|(_, (_, took))| *took >= MIN_SECONDS).collect();
+        let mut rows: Vec<_> =
+            self.0.iter().filter(|(_, (_, took))| *took >= MIN_SECONDS).collect();
         rows.sort_by_key(|(_, (tier, took))| (*tier == Tier::Long, std::cmp::Reverse(*took)));
         let mut table = String::from("| test | tier | seconds |\n|---|---|---:|\n");
         for (name, (tier, took)) in rows {

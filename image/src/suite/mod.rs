@@ -210,7 +210,10 @@ impl Suite {
             );
         }
         if flaky.len() > MAX_TIMEOUT_RETRIES {
-            println!("{} tests were late at first: more than {MAX_TIMEOUT_RETRIES} are no chance", flaky.len());
+            println!(
+                "{} tests were late at first: more than {MAX_TIMEOUT_RETRIES} are no chance",
+                flaky.len()
+            );
         }
         let mut sum = [0; 3];
         for outcome in &outcomes {

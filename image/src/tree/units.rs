@@ -90,7 +90,11 @@ impl ImageUnits {
             source.owner_supplied = true;
             let because = appliance.because(&span, "service", source.unit.name.as_str());
             let named = service.path.get_ref().display().to_string();
-            all.push(ImageUnit { source, because, owner: Some(OwnerProgram { file: named, bytes }) });
+            all.push(ImageUnit {
+                source,
+                because,
+                owner: Some(OwnerProgram { file: named, bytes }),
+            });
         }
         Self::set_slot_needs(&mut all, appliance)?;
         Self::start_after_config(&mut all);
@@ -111,7 +115,10 @@ impl ImageUnits {
     }
 
     /// Units that boards name run there, and nowhere else.
-    fn apply_placement(all: &mut [ImageUnit], appliance: &ApplianceFile) -> Result<(), Box<FileError>> {
+    fn apply_placement(
+        all: &mut [ImageUnit],
+        appliance: &ApplianceFile,
+    ) -> Result<(), Box<FileError>> {
         let units = all.iter().map(|placed| &placed.source.unit);
         let said = (appliance.file.as_str(), appliance.text.as_str());
         let mut placement = placement(&appliance.appliance.board, units, said)?;

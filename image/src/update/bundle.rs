@@ -34,7 +34,9 @@ pub fn bundle(folder: &Path, disk: &Path, name: &SlotName, to: &Path) -> miette:
         .all(|kind| manifest.files.get(kind).sha256 == slot.manifest.files.get(kind).sha256);
     if manifest.slot != *name || !is_same {
         let (signed, built) = (manifest.slot.to_string(), name.to_string());
-        return Err(UpdateError::OtherImage { path: folder.join(SIGNED_MANIFEST), signed, built }.into());
+        return Err(
+            UpdateError::OtherImage { path: folder.join(SIGNED_MANIFEST), signed, built }.into()
+        );
     }
     let bytes = head.render().map_err(|error| wrong(error.to_string()))?;
     let patches = read(&folder.join(PATCHES))?;

@@ -33,7 +33,10 @@ pub fn make_key(path: &Path, password: bool) -> miette::Result<(PathBuf, String)
         help: "give the same password two times; --no-password makes a key without one",
     };
     if password {
-        check_terminal(path, "run this in a terminal; or --no-password makes a key without a password")?;
+        check_terminal(
+            path,
+            "run this in a terminal; or --no-password makes a key without a password",
+        )?;
     }
     let pair = match password {
         true => KeyPair::generate_encrypted_keypair(None),
@@ -66,7 +69,10 @@ pub fn secret_key(path: &Path) -> Result<SecretKey, UpdateError> {
     match SecretKey::from_unencrypted_box(parsed()?) {
         Ok(secret) => Ok(secret),
         Err(_) => {
-            check_terminal(path, "run this in a terminal; a key without a password is asked for none")?;
+            check_terminal(
+                path,
+                "run this in a terminal; a key without a password is asked for none",
+            )?;
             SecretKey::from_box(parsed()?, None).map_err(key)
         }
     }

@@ -9,10 +9,10 @@
 //! library does not have while rustc's allocator (jemalloc) holds its lock, the dynamic linker
 //! allocates for the error, and rustc waits for itself for ever.
 
-mod rebuild;
 mod compare;
 pub mod copy;
 mod other_host;
+mod rebuild;
 mod scratch;
 
 use std::fs;
@@ -24,9 +24,9 @@ use crate::build::{Built, Options, workspace};
 use crate::steps::Steps;
 use crate::store::InputStore;
 use crate::update::SIGNING_OUTPUTS;
-use rebuild::SecondBuild;
-use compare::{FileDifference, ComparedTotals, compare};
+use compare::{ComparedTotals, FileDifference, compare};
 use other_host::OtherHost;
+use rebuild::SecondBuild;
 use scratch::ScratchFolders;
 
 /// Of the paths in the image that differ, so many are shown.
@@ -36,7 +36,7 @@ const MAX_SHOWN: usize = 12;
 #[derive(Debug, thiserror::Error, Diagnostic)]
 pub enum VerifyError {
     /// It gave other bytes.
-    #[error("a second build gives other bytes: {what}{}", listed(paths))]
+    #[error("a second build gives other bytes: {what}{}", format_list(paths))]
     #[diagnostic(help(
         "both builds are kept: {} and {}; something in the build depends on one of:\n{}",
         first.display(), second.display(), varied.join("\n")

@@ -41,8 +41,10 @@ impl OtherHost {
         fs::create_dir_all(&tools)?;
         for name in COMPILERS {
             if let Some(program) = find_program(name) {
-                let text =
-                    format!("#!/bin/sh\nexec datefudge \"{CLOCK_OFFSET}\" {} \"$@\"\n", quoted(&program));
+                let text = format!(
+                    "#!/bin/sh\nexec datefudge \"{CLOCK_OFFSET}\" {} \"$@\"\n",
+                    quoted(&program)
+                );
                 fs::write(tools.join(name), text)?;
                 fs::set_permissions(tools.join(name), Permissions::from_mode(0o700))?;
             }

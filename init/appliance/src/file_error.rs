@@ -66,10 +66,7 @@ impl FileError {
         let wide = text[start..start + length].lines().next().map_or(0, |it| it.chars().count());
         let (number, mark) = (self.line, "^".repeat(wide.clamp(1, left.max(1))));
         let margin = " ".repeat(number.to_string().len());
-        format!(
-            "{self}\n{number} | {line}\n{margin} | {}{mark}",
-            " ".repeat(before.min(MAX_LINE))
-        )
+        format!("{self}\n{number} | {line}\n{margin} | {}{mark}", " ".repeat(before.min(MAX_LINE)))
     }
 }
 

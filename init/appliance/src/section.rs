@@ -108,7 +108,11 @@ const BUILD_SECTIONS: [&str; 3] = ["image", "service", "health"];
 
 /// Refuses `text`, the content of `file`, where it says something else than `shipped`, the text that
 /// the image was built from, about what only a build can use. What it does not say stays as it is.
-pub(crate) fn check_build_sections(file: &str, text: &str, shipped: &str) -> Result<(), Box<FileError>> {
+pub(crate) fn check_build_sections(
+    file: &str,
+    text: &str,
+    shipped: &str,
+) -> Result<(), Box<FileError>> {
     let sections = |text| toml::from_str::<toml::Table>(text).unwrap_or_default();
     let (said, built) = (sections(text), sections(shipped));
     for section in BUILD_SECTIONS {

@@ -132,9 +132,11 @@ impl Segments {
         units: &[Unit],
         (file, text): (&str, &str),
     ) -> Result<(Self, Vec<FileError>), Box<FileError>> {
-        let mut reading = Evaluation { settings, units, segments: Self::default(), warnings: vec![] };
+        let mut reading =
+            Evaluation { settings, units, segments: Self::default(), warnings: vec![] };
         reading.run().map_err(|mistake| mistake.into_file_error(file, text))?;
-        let warnings = reading.warnings.into_iter().map(|mistake| *mistake.into_file_error(file, text));
+        let warnings =
+            reading.warnings.into_iter().map(|mistake| *mistake.into_file_error(file, text));
         Ok((reading.segments, warnings.collect()))
     }
 
@@ -390,8 +392,9 @@ impl Evaluation<'_> {
             return wrong("name", message, hint);
         };
         let zone = Zone::Board(board);
-        let goes =
-            |port| self.segments.matching_policy((zone, Zone::Uplink, TrafficKind::Udp), port).is_some();
+        let goes = |port| {
+            self.segments.matching_policy((zone, Zone::Uplink, TrafficKind::Udp), port).is_some()
+        };
         if at.is_some_and(|at| goes(at.socket().port()))
             || published.any(|it| it.board == board && it.target == LINKS)
         {

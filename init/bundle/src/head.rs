@@ -67,7 +67,9 @@ impl Lengths {
         let lengths = Self { signature: number(8), manifest: number(12) };
         match lengths {
             Self { signature: 0, .. } => Err(HeadError::Unsigned),
-            Self { signature, manifest } if signature > MAX_SIGNATURE || manifest > MAX_MANIFEST => {
+            Self { signature, manifest }
+                if signature > MAX_SIGNATURE || manifest > MAX_MANIFEST =>
+            {
                 Err(HeadError::TooLong)
             }
             _ => Ok(lengths),

@@ -226,7 +226,9 @@ fn run_verb<S: Read + Write>(
     if let (Some(signed), Some((signer, unit))) = (verb.signed, signer) {
         args.entry("sequence").or_insert_with(|| signed.sequence.into());
         if let Some((name, file)) = &mut file {
-            let sha256 = Some(signer.sha256(file.read_into_memory(MAX_SIGNED_FILE).map_err(CliError::ReadFile)?));
+            let sha256 = Some(
+                signer.sha256(file.read_into_memory(MAX_SIGNED_FILE).map_err(CliError::ReadFile)?),
+            );
             args.insert(name.clone(), serde_json::json!(FileArg { sha256, ..file.describe() }));
         }
         let command = signer.sign(&unit, &verb.name, &args).map_err(CliError::Sign)?;
@@ -276,7 +278,8 @@ fn command(program: Program<'_>, verbs: &[Verb], units: &str) -> Command {
 }
 
 fn argument(arg: &Arg) -> clap::Arg {
-    let shown = clap::Arg::new(arg.name.clone()).help(escape_lines(&arg.help)).required(arg.required);
+    let shown =
+        clap::Arg::new(arg.name.clone()).help(escape_lines(&arg.help)).required(arg.required);
     let named = shown.clone().long(escape_lines(&arg.name)).short(arg.short);
     match arg.kind {
         ArgKind::Text => shown.value_name(escape_lines(&arg.name).to_uppercase()),

@@ -8,9 +8,9 @@ use octet_bundle::{
     BootEntry, Digest, ENTRIES, EntryName, Hasher, MAX_CHUNK, Manifest, SlotFile, TRIES,
 };
 
+use crate::contents::{MAX_ENTRY, PresentSlot};
 use crate::medium::{Medium, staged, write_whole};
 use crate::plan::EspPlan;
-use crate::contents::{MAX_ENTRY, PresentSlot};
 
 /// Written data cannot be read back.
 #[derive(Debug, thiserror::Error)]

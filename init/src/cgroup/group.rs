@@ -92,7 +92,12 @@ impl Group {
                 self.killed.set(Killed::Before);
             }
         }
-        Ok(ProcessGroup::Below(openat(&self.dir, RESPAWN_GROUP, super::DIRECTORY_FLAGS, Mode::empty())?))
+        Ok(ProcessGroup::Below(openat(
+            &self.dir,
+            RESPAWN_GROUP,
+            super::DIRECTORY_FLAGS,
+            Mode::empty(),
+        )?))
     }
 
     /// Kills every process in the group, including those that are just being made. An empty group

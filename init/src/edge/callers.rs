@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use octet_appliance::{Unit, UnitName};
 use octet_control::settings::{READER_VERBS, SECTION};
-use octet_control::{CONFIG, DESCRIBE, Failure, FailureCode, INIT, ANY_VERB};
+use octet_control::{ANY_VERB, CONFIG, DESCRIBE, Failure, FailureCode, INIT};
 
 /// The peer of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

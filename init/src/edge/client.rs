@@ -131,7 +131,9 @@ impl ControlClient {
                 }
                 Ok(count) => messages.extend(self.connection.received(&buffer[..count], closable)),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Received::Drained,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Received::Drained;
+                }
                 Err(_) => return Received::Disconnected,
             }
         }

@@ -207,7 +207,10 @@ mod tests {
     fn services_keep_no_operator_out() {
         let most = |caller| (0..).find(|&count| !has_room(count, caller)).unwrap();
         let (services, all) = (most(Caller::User(901)), most(Caller::Root));
-        assert_eq!((services, all - services), (MAX_CLIENTS - RESERVED_FOR_OPERATORS, RESERVED_FOR_OPERATORS));
+        assert_eq!(
+            (services, all - services),
+            (MAX_CLIENTS - RESERVED_FOR_OPERATORS, RESERVED_FOR_OPERATORS)
+        );
     }
 
     /// Connections beyond the limit of a turn keep waiting.

@@ -42,13 +42,23 @@ impl Managed {
         let output = Output::new()?;
         let (sockets, no_sockets) = (vec![], None);
         let (group, process, said) = (None, None, None);
-        Ok(Self { unit, operators, output, sockets, socket_error: no_sockets, group, process, status_text: said })
+        Ok(Self {
+            unit,
+            operators,
+            output,
+            sockets,
+            socket_error: no_sockets,
+            group,
+            process,
+            status_text: said,
+        })
     }
 
     /// Opens its sockets, if they are not open.
     pub fn open_sockets(&mut self) {
         if self.sockets.is_empty() {
-            (self.sockets, self.socket_error) = match sockets::open_all(&self.unit, self.operators) {
+            (self.sockets, self.socket_error) = match sockets::open_all(&self.unit, self.operators)
+            {
                 Ok(sockets) => (sockets, None),
                 Err(problem) => (vec![], Some(problem)),
             };

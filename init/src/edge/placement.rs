@@ -194,7 +194,9 @@ impl Edge {
     pub(super) fn check_placed_here(&self, id: UnitId) -> Result<(), Failure> {
         let Some(reason) = self.placement.held(id) else { return Ok(()) };
         let help = match reason {
-            NUMBER_UNKNOWN => "it starts once the number is known: by the board's port, or by its flash",
+            NUMBER_UNKNOWN => {
+                "it starts once the number is known: by the board's port, or by its flash"
+            }
             _ => "ask a board that it is for; `services` in [[board]] of appliance.toml says which",
         };
         let message = format!("unit `{}` {reason}", self.units[id.0].name());

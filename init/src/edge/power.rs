@@ -35,7 +35,11 @@ const POWER_BUTTON: i32 = 38;
 /// Writes a byte to `pipe` when a signal requests a shutdown: SIGTERM and the power button mean
 /// power-off, SIGINT (which the kernel sends for ctrl-alt-del) means restart.
 pub fn watch(pipe: &UnixStream) -> std::io::Result<()> {
-    for (signal, flag) in [(SIGTERM, &*POWEROFF_REQUESTED), (POWER_BUTTON, &*POWEROFF_REQUESTED), (SIGINT, &*REBOOT_REQUESTED)] {
+    for (signal, flag) in [
+        (SIGTERM, &*POWEROFF_REQUESTED),
+        (POWER_BUTTON, &*POWEROFF_REQUESTED),
+        (SIGINT, &*REBOOT_REQUESTED),
+    ] {
         signal_hook::flag::register(signal, Arc::clone(flag))?;
         signal_hook::low_level::pipe::register(signal, pipe.try_clone()?)?;
     }

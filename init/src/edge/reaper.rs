@@ -24,7 +24,9 @@ impl Edge {
         for (pid, notification) in notify.receive() {
             let Some(&unit) = self.processes.get(&pid) else {
                 self.unknown_senders += 1;
-                if self.unknown_senders <= MAX_LOGGED_UNKNOWN_SENDERS || self.unknown_senders.is_power_of_two() {
+                if self.unknown_senders <= MAX_LOGGED_UNKNOWN_SENDERS
+                    || self.unknown_senders.is_power_of_two()
+                {
                     let (count, pid) = (self.unknown_senders, pid.as_raw_nonzero());
                     self.logs.log(&format!(
                         "process {pid} is not the main process of a unit: what it notifies is not \
@@ -180,7 +182,15 @@ mod tests {
         };
         let turns = [turn(), turn(), turn(), turn()];
         let all = MAX_REAPS_PER_TURN * 2 + 3;
-        assert_eq!(turns, [(MAX_REAPS_PER_TURN, true), (MAX_REAPS_PER_TURN * 2, true), (all, false), (all, false)]);
+        assert_eq!(
+            turns,
+            [
+                (MAX_REAPS_PER_TURN, true),
+                (MAX_REAPS_PER_TURN * 2, true),
+                (all, false),
+                (all, false)
+            ]
+        );
         assert!(taken.into_iter().eq(0..all));
     }
 }

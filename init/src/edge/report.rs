@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::Edge;
 use crate::cgroup::Group;
-use crate::clock::{now, cpu_time};
+use crate::clock::{cpu_time, now};
 use crate::command_line;
 use crate::facts;
 use crate::supervisor::{BoxState, Moment, UnitId, UnitState};

@@ -56,8 +56,11 @@ impl Edge {
         let Some(cgroups) = &self.cgroups else { return Ok(()) };
         let unit = &mut self.units[id.0];
         if unit.group.is_none() {
-            unit.group =
-                Some(cgroups.unit(unit.unit.name.as_str(), &unit.unit.limits).map_err(transient_refusal)?);
+            unit.group = Some(
+                cgroups
+                    .unit(unit.unit.name.as_str(), &unit.unit.limits)
+                    .map_err(transient_refusal)?,
+            );
         }
         if let (Some(io), Some(group)) = (&unit.unit.limits.io_max, &unit.group)
             && let Some((major, minor)) = facts::data_disk()

@@ -81,7 +81,9 @@ impl Edge {
         if trial.due().is_none_or(|due| due > now()) {
             self.trial = Some(trial);
         } else if data == Some(UnitState::Failed) && is_lost() {
-            write_line("the new slot cannot become good without its disk; it is not given up for that");
+            write_line(
+                "the new slot cannot become good without its disk; it is not given up for that",
+            );
             trial.set_paused(true, now());
             self.trial = Some(trial);
         } else {

@@ -87,7 +87,11 @@ mod tests {
         let unknown = BoardNumber::default();
         let told = unknown.with_port(three).unwrap();
         assert_eq!((unknown.get(), told.get()), (None, Some(3)));
-        assert_eq!(told.with_port(four), Ok(BoardNumber::Assigned(four)), "it was plugged in elsewhere");
+        assert_eq!(
+            told.with_port(four),
+            Ok(BoardNumber::Assigned(four)),
+            "it was plugged in elsewhere"
+        );
         let flash = BoardNumber::Configured(BoardId::ROUTER, NumberSource::Flash);
         for before in [unknown, told, flash] {
             assert_eq!(before.with_flash(BoardId::ROUTER), flash);

@@ -4,7 +4,8 @@ use rustix::mount::{MountFlags, mount};
 
 use super::BootFacts;
 
-const RESTRICTED: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
+const RESTRICTED: MountFlags =
+    MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 
 /// Mounts /proc, /sys and /dev.
 pub fn run(_: &mut BootFacts) -> Result<(), String> {

@@ -102,7 +102,8 @@ fn session(_: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
 
 /// Gives the unit its own System V and POSIX queues and shared memory, which end with it.
 fn ipc(_: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
-    unshare(UnshareFlags::NEWIPC).map_err(SpawnFailure::context("enter an IPC namespace of its own"))
+    unshare(UnshareFlags::NEWIPC)
+        .map_err(SpawnFailure::context("enter an IPC namespace of its own"))
 }
 
 /// Comes after the last step that opens files of its own: the limit may be small.

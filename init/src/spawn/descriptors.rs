@@ -20,7 +20,8 @@ pub fn arrange(
     start: &mut ChildState<'_>,
     pipe: BorrowedFd<'_>,
 ) -> Result<BorrowedFd<'static>, SpawnFailure> {
-    let pipe = assign_numbers(start, pipe).map_err(SpawnFailure::context("arrange its descriptors"))?;
+    let pipe =
+        assign_numbers(start, pipe).map_err(SpawnFailure::context("arrange its descriptors"))?;
     let passed = &start.order.passed;
     if !passed.is_empty() {
         let names: Vec<&str> = passed.iter().map(|(name, _)| name.as_str()).collect();

@@ -43,7 +43,8 @@ pub fn set_up(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
             .map_err(SpawnFailure::context("mount a /tmp of its own"))?;
     }
     if sandbox.private_dev {
-        mount_bind(devices::FOLDER, c"/dev").map_err(SpawnFailure::context("mount a /dev of its own"))?;
+        mount_bind(devices::FOLDER, c"/dev")
+            .map_err(SpawnFailure::context("mount a /dev of its own"))?;
     }
     Ok(())
 }

@@ -67,8 +67,9 @@ pub fn grant(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
         return Ok(());
     }
     for capability in own {
-        configure_capability_in_ambient_set(bit(*capability), true)
-            .map_err(SpawnFailure::context(format_args!("give it the capability {capability:?}")))?;
+        configure_capability_in_ambient_set(bit(*capability), true).map_err(
+            SpawnFailure::context(format_args!("give it the capability {capability:?}")),
+        )?;
     }
     Ok(())
 }

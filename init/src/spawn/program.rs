@@ -11,7 +11,8 @@ use crate::sys;
 /// Reads the filters while the whole file system is visible.
 pub fn read_filters(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
     for path in &start.order.filters {
-        let filter = std::fs::read(path).map_err(SpawnFailure::context(format_args!("read {path}")))?;
+        let filter =
+            std::fs::read(path).map_err(SpawnFailure::context(format_args!("read {path}")))?;
         start.filters.push(filter);
     }
     Ok(())

@@ -14,8 +14,8 @@ pub mod disk;
 pub mod esp;
 mod ext4;
 mod gpt;
-mod reset;
 mod loader_variable;
+mod reset;
 mod superblock;
 
 use std::fs::{self, File};

@@ -27,7 +27,12 @@ impl Backoff {
     ///
     /// The delay is `delay`, doubled with every consecutive failure, at most `max_delay`; `chance`
     /// scales it to between 3/4 and 5/4, again at most `max_delay`.
-    pub fn next_delay(&mut self, settings: &Settings, chance: u64, now: Moment) -> Option<Duration> {
+    pub fn next_delay(
+        &mut self,
+        settings: &Settings,
+        chance: u64,
+        now: Moment,
+    ) -> Option<Duration> {
         while self.granted.front().is_some_and(|&then| then.saturating_add(settings.window) < now) {
             self.granted.pop_front();
         }

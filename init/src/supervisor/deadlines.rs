@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::reason::UnitReason;
-use super::{EdgeAction, Moment, State, Outcome, UnitId, UnitState};
+use super::{EdgeAction, Moment, Outcome, State, UnitId, UnitState};
 
 /// At most one deadline per unit, the earliest first.
 #[derive(Debug, Clone, Default)]
@@ -47,12 +47,19 @@ impl State {
             // A unit that is to be stopped need not become ready; it keeps its turn in the stop
             // order.
             UnitState::Starting { .. } if slot.stop_pending.is_none() => {
-                self.request_stop(unit, Outcome::Fail, Some(UnitReason::StartTimeout), now, actions);
+                self.request_stop(
+                    unit,
+                    Outcome::Fail,
+                    Some(UnitReason::StartTimeout),
+                    now,
+                    actions,
+                );
             }
             // The process hangs, so it would not handle a signal either.
             UnitState::Ready => {
-                let (then, why) =
-                    slot.intended_outcome().unwrap_or((Outcome::Fail, Some(UnitReason::WatchdogTimeout)));
+                let (then, why) = slot
+                    .intended_outcome()
+                    .unwrap_or((Outcome::Fail, Some(UnitReason::WatchdogTimeout)));
                 self.enter(unit, UnitState::Stopping { kill_at: None, then }, why, now);
                 actions.push(EdgeAction::Kill(unit));
             }

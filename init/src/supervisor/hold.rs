@@ -2,7 +2,7 @@
 //! released.
 
 use super::reason::UnitReason;
-use super::{Moment, State, Outcome, UnitId};
+use super::{Moment, Outcome, State, UnitId};
 
 impl State {
     /// Stops a unit, after those that need it, and keeps it from being started. For a unit that is

@@ -4,7 +4,7 @@ use octet_appliance::UnitType;
 
 use super::backoff::Backoff;
 use super::reason::UnitReason;
-use super::{Moment, State, Outcome, UnitId, UnitState};
+use super::{Moment, Outcome, State, UnitId, UnitState};
 
 impl State {
     /// Starts a unit and what it needs, whatever state they are in. Running units are not touched;

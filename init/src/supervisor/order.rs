@@ -10,7 +10,7 @@ use std::collections::BinaryHeap;
 use octet_appliance::UnitType;
 
 use super::reason::UnitReason;
-use super::{EdgeAction, Moment, Slot, State, Outcome, UnitId, UnitState};
+use super::{EdgeAction, Moment, Outcome, Slot, State, UnitId, UnitState};
 
 /// Units to examine before the step ends. A unit that is listed twice is examined twice, which is
 /// harmless.

@@ -5,7 +5,9 @@ use std::time::Duration;
 use octet_appliance::{Readiness, RestartPolicy, UnitType};
 
 use super::reason::UnitReason;
-use super::{EdgeAction, Moment, ProcessExit, Slot, SpawnRefusal, State, Outcome, UnitId, UnitState};
+use super::{
+    EdgeAction, Moment, Outcome, ProcessExit, Slot, SpawnRefusal, State, UnitId, UnitState,
+};
 
 /// Maximum start time of a unit that keeps asking for more, in multiples of its `start.timeout`:
 /// for a timeout of three minutes that is an hour.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use octet_appliance::Readiness;
 
-use super::{ProcessExit, Settings, State, Outcome, UnitId, UnitState};
+use super::{Outcome, ProcessExit, Settings, State, UnitId, UnitState};
 
 /// Why a unit is not running as it should.
 #[derive(Debug, Clone)]
@@ -80,7 +80,8 @@ impl State {
         let mut root = nearest;
         // The number of units bounds the loop, even for a cycle, which the builder rejects.
         for _ in 0..self.units.len() {
-            let next = self.unmet_dependency(root).filter(|_| self.state_of(root) == UnitState::Waiting);
+            let next =
+                self.unmet_dependency(root).filter(|_| self.state_of(root) == UnitState::Waiting);
             root = next.unwrap_or(root);
         }
         let name = |id: UnitId| &self.units[id.0].settings.name;

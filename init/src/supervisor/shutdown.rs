@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{EdgeAction, Moment, ShutdownGoal, State, Outcome, UnitId, UnitState};
+use super::{EdgeAction, Moment, Outcome, ShutdownGoal, State, UnitId, UnitState};
 
 /// How long a shutdown may take before everything that is left is killed.
 pub const SHUTDOWN_LIMIT: Duration = Duration::from_secs(15);

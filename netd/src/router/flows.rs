@@ -238,7 +238,8 @@ mod tests {
             let lines = LINES.replace("to = \"uplink\"", &format!("to = \"{to}\""));
             let appliance = Appliance::parse("appliance.toml", &lines).unwrap();
             let settings = appliance.cluster_settings().unwrap();
-            let (segments, _) = Segments::evaluate(&settings, &[], ("appliance.toml", &lines)).unwrap();
+            let (segments, _) =
+                Segments::evaluate(&settings, &[], ("appliance.toml", &lines)).unwrap();
             let plan = RouterPlan::new(&settings, &segments, &[]);
             ["fc00::9", "fd00::9"].map(|other| {
                 let ends = ("fd6f:6374:6574:1::2", other, 443);
@@ -263,7 +264,8 @@ mod tests {
         let lets = |lines: &str, vpn| {
             let appliance = Appliance::parse("appliance.toml", lines).unwrap();
             let settings = appliance.cluster_settings().unwrap();
-            let (segments, _) = Segments::evaluate(&settings, &[], ("appliance.toml", lines)).unwrap();
+            let (segments, _) =
+                Segments::evaluate(&settings, &[], ("appliance.toml", lines)).unwrap();
             let plan = RouterPlan { vpn, ..RouterPlan::new(&settings, &segments, &[]) };
             let left_as = |from: &str, to: &str, port, seen: &str| {
                 let mut flow = flow(6, (from, to, port), to);

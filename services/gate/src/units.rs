@@ -15,7 +15,7 @@ use octet_node::control::file::Relayed;
 use octet_node::control::operator::OperatorKey;
 use octet_node::control::{
     By, ClientMessage, DESCRIBE, Failure, FailureCode, FilePiece, INIT, MAX_PAYLOAD, Reply,
-    ReplyBody, Request, STATUS, UnitName, Verb, encode, no_answer, connect_failure,
+    ReplyBody, Request, STATUS, UnitName, Verb, connect_failure, encode, no_answer,
 };
 use octet_node::frames::{FOR_EVER, Frames, reply};
 use serde::Deserialize;

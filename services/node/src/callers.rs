@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 use octet_appliance::USERS;
-use octet_control::{By, DESCRIBE, Failure, FailureCode, ANY_VERB, UnitName};
+use octet_control::{ANY_VERB, By, DESCRIBE, Failure, FailureCode, UnitName};
 
 /// The user of PID 1, which calls for itself and for operators.
 pub const PID_1: u32 = 0;

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use octet_bundle::{ChunkPosition, ChunkedFile, Digest, FileChunk, Hasher, MAX_CHUNK, SlotFile};
-use octet_esp::medium::Medium;
 use octet_esp::contents::EspContents;
+use octet_esp::medium::Medium;
 use octet_node::control::Failure;
 use ruzstd::decoding::FrameDecoder;
 

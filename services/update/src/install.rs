@@ -5,9 +5,9 @@ use std::io;
 
 use octet_appliance::Trust;
 use octet_bundle::{ChunkedFile, ENTRIES, Manifest, SlotFile};
+use octet_esp::contents::EspContents;
 use octet_esp::medium::{Medium, staged, write_whole};
 use octet_esp::plan::{EspPlan, plan_cleanup};
-use octet_esp::contents::EspContents;
 use octet_esp::steps::{ReadBackError, finish, make_room, read_back, write_entry};
 use octet_node::control::{Failure, FailureCode};
 use octet_node::say;

@@ -2,8 +2,8 @@
 //! actions, or a refusal.
 
 use octet_bundle::Manifest;
-use octet_esp::plan::{EspPlan, plan_install};
 use octet_esp::contents::{EspContents, PresentSlot};
+use octet_esp::plan::{EspPlan, plan_install};
 
 use crate::refusal::UpdateRefusal;
 

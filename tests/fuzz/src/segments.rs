@@ -13,7 +13,9 @@ pub fn segments(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let Ok(appliance) = Appliance::parse("appliance.toml", text) else { return };
     let Some(settings) = appliance.cluster_settings() else { return };
-    let Ok((segments, _)) = Segments::evaluate(&settings, &[], ("appliance.toml", text)) else { return };
+    let Ok((segments, _)) = Segments::evaluate(&settings, &[], ("appliance.toml", text)) else {
+        return;
+    };
     let plan = RouterPlan::new(&settings, &segments, &[]);
     for ((from, to, traffic), lets) in &plan.lets {
         assert_ne!(from, to);

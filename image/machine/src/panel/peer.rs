@@ -106,7 +106,11 @@ impl Peer {
     }
 
     /// The next datagram that is `wanted`; others are passed over.
-    pub fn receive(&self, deadline: Instant, wanted: impl Fn(&Datagram) -> bool) -> Option<Datagram> {
+    pub fn receive(
+        &self,
+        deadline: Instant,
+        wanted: impl Fn(&Datagram) -> bool,
+    ) -> Option<Datagram> {
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let datagram = self.datagrams.recv_timeout(left).ok()?;
@@ -186,7 +190,8 @@ mod tests {
         let (one, other) = Port::pair().unwrap();
         let (macs, addresses) =
             ([1, 2].map(Mac::number), [1, 2].map(|it| Ipv4Addr::new(192, 0, 2, it)));
-        let quiet = |own| PeerBehaviour { own, on_frame: Box::new(|_| None), answer: Box::new(|_| vec![]) };
+        let quiet =
+            |own| PeerBehaviour { own, on_frame: Box::new(|_| None), answer: Box::new(|_| vec![]) };
         let one = Peer::start(one, macs[0], macs[1], quiet(Own::One(addresses[0])));
         let answers = PeerBehaviour {
             answer: Box::new(|asked| {

@@ -121,7 +121,9 @@ impl Station {
         let mut said = BTreeSet::new();
         while !said.contains(&sentinel) {
             if Instant::now() >= deadline {
-                return Err(timed_out(format!("{target} port {sentinel} has not answered in time")));
+                return Err(timed_out(format!(
+                    "{target} port {sentinel} has not answered in time"
+                )));
             }
             for port in ports.iter().chain([&sentinel]) {
                 let from = (own, self.next_port());
@@ -181,7 +183,10 @@ impl Station {
                 }
             }
         }
-        Err(timed_out(format!("{} port {} does not answer, though it should", asked.to.0, asked.to.1)))
+        Err(timed_out(format!(
+            "{} port {} does not answer, though it should",
+            asked.to.0, asked.to.1
+        )))
     }
 
     /// Sends a frame as it is.

@@ -158,8 +158,11 @@ mod tests {
         assert_eq!(right.receive(soon()).as_deref(), Some(&b"ping"[..]));
         right.send(b"pong").unwrap();
         assert_eq!(left.receive(soon()).as_deref(), Some(&b"pong"[..]));
-        let passed =
-            |from, frame: &[u8]| RecordedFrame { from, frame: frame.into(), verdict: Verdict::Pass };
+        let passed = |from, frame: &[u8]| RecordedFrame {
+            from,
+            frame: frame.into(),
+            verdict: Verdict::Pass,
+        };
         assert_eq!(wire.recorded(), [passed(End::A, b"ping"), passed(End::B, b"pong")]);
     }
 

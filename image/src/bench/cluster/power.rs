@@ -8,8 +8,8 @@ use octet_machine::{Cluster, Node};
 
 use super::BOARDS;
 use crate::build::{self, Built, Options};
-use crate::running::machine;
 use crate::running::cluster::{self, MachineSize};
+use crate::running::machine;
 
 /// MiB of each machine, as `cargo image run` gives them.
 const MEMORY: u32 = 256;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::wire;
 use crate::bench::altered::{PROGRAMS, change, put};
 use crate::bench::guest::of_guests;
-use crate::build::{self, Options, CustomInitrd};
+use crate::build::{self, CustomInitrd, Options};
 
 pub struct KnownHost {
     /// Its operator, who may do everything.

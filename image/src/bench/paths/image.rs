@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::bench::altered::{PROGRAMS, change, put};
 use crate::bench::{guest, packages};
-use crate::build::{self, Options, CustomInitrd};
+use crate::build::{self, CustomInitrd, Options};
 use crate::tree::{ElfFile, Libc, Tree, TreeNode};
 
 /// The example of forward, and the unit that it is.

@@ -81,7 +81,8 @@ mod tests {
                 let appliance =
                     Appliance::parse("a", &text).unwrap_or_else(|error| panic!("{error}"));
                 let settings = appliance.cluster_settings().unwrap();
-                let (segments, warnings) = Segments::evaluate(&settings, &[], ("a", &text)).unwrap();
+                let (segments, warnings) =
+                    Segments::evaluate(&settings, &[], ("a", &text)).unwrap();
                 assert!(warnings.is_empty(), "{warnings:?}");
                 assert_eq!(settings.cluster.boards, size.boards);
                 assert_eq!(settings.policies.len(), usize::from(size.policies));

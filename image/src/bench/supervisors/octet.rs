@@ -3,7 +3,7 @@
 use octet_appliance::{FileError, UNITS, UnitSource};
 
 use super::programs::Programs;
-use crate::build::{self, Options, CustomInitrd};
+use crate::build::{self, CustomInitrd, Options};
 use crate::tree::{Because, ImageUnits, NodeOrigin, TreeNode};
 
 pub fn build(options: &Options, programs: &Programs, units: u32) -> miette::Result<CustomInitrd> {

@@ -8,11 +8,11 @@ use octet_appliance::Board;
 use octet_machine::Node;
 use signal_hook::iterator::Signals;
 
-use super::{END_SIGNALS, POWER_OFF_TIMEOUT, register, print_line, unit_failed};
+use super::{END_SIGNALS, POWER_OFF_TIMEOUT, print_line, register, unit_failed};
 use crate::build::Built;
 use crate::report;
-use crate::running::outside::OutsideName;
 use crate::running::cluster::{self, MachineSize, RunningBox};
+use crate::running::outside::OutsideName;
 use crate::running::{ExistingDisk, Out, SOCKETS, folder_of, membership};
 
 /// Boots a box as it is `said`, each machine from a disk of its own, if they have one, in the `network` of other boxes, if
@@ -30,8 +30,15 @@ pub fn run(
     let router = folder_of(folder.path(), Node::Router);
     let what = format!("{}, a router and {} boards", built.target.name(), size.boards);
     let _place = register(built, &what, &router);
-    let RunningBox { machines, lan: _lan, outside: _outside, rows, sequence, board_status: seen, boot_time: took } =
-        cluster::start(built, size, configured, disks, network, folder.path())?;
+    let RunningBox {
+        machines,
+        lan: _lan,
+        outside: _outside,
+        rows,
+        sequence,
+        board_status: seen,
+        boot_time: took,
+    } = cluster::start(built, size, configured, disks, network, folder.path())?;
     let (table, took) = (membership::table(&rows, sequence, &seen), took.as_secs_f64());
     report::print(&format!(
         "{table}{} machines are one box {took:.3} s after the first one's start\n",

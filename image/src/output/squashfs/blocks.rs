@@ -155,7 +155,7 @@ fn checksum(body: &[u8], level: i32) -> Sha256 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::squashfs::{FAST_LEVEL, BEST_LEVEL};
+    use crate::output::squashfs::{BEST_LEVEL, FAST_LEVEL};
     use proptest::prelude::*;
 
     proptest! {

@@ -220,8 +220,10 @@ impl<'a> Compiler<'a> {
             step.advance();
         })?;
         let root = self.source.root;
-        let also =
-            fingerprint::extra_files(self.source, &self.folder.join(self.triple).join("appliance"))?;
+        let also = fingerprint::extra_files(
+            self.source,
+            &self.folder.join(self.triple).join("appliance"),
+        )?;
         let musl = bundled::musl(&self.sysroot, self.triple)?;
         let compiled = Compiled { also, ..artifacts.finish(root, musl)? };
         if is_first {
@@ -237,7 +239,8 @@ impl<'a> Compiler<'a> {
 /// piece. All others' crates stay as the image has them: both kinds of images share those.
 fn quick(own: impl Iterator<Item = String>) -> impl Iterator<Item = String> {
     let profile = |name| format!("profile.appliance.package.{name}");
-    let lines = |it: String| [format!("{it}.opt-level=0"), format!("{it}.codegen-units={CODEGEN_UNITS}")];
+    let lines =
+        |it: String| [format!("{it}.opt-level=0"), format!("{it}.codegen-units={CODEGEN_UNITS}")];
     own.flat_map(move |name| lines(profile(name))).flat_map(|line| ["--config".to_owned(), line])
 }
 

@@ -43,7 +43,10 @@ pub fn compute(source: &CargoSource<'_>) -> Result<String, CargoError> {
 
 /// What the programs in `folder` are made of besides, by cargo's word: files in no folder of theirs, which a crate
 /// includes. Their paths are from the workspace's folder, as long as they are in it.
-pub fn extra_files(source: &CargoSource<'_>, folder: &Path) -> Result<Vec<(PathBuf, Sha256)>, CargoError> {
+pub fn extra_files(
+    source: &CargoSource<'_>,
+    folder: &Path,
+) -> Result<Vec<(PathBuf, Sha256)>, CargoError> {
     let looked_at = packages(source.root, &source.services())?;
     let is_looked_at = |path: &PathBuf| {
         let inside = looked_at.keys().find_map(|folder| path.strip_prefix(folder).ok());

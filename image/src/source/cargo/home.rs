@@ -218,7 +218,8 @@ mod tests {
                 command.arg(work.join("Cargo.toml")).output().unwrap()
             };
             let mut cargo = Command::new("cargo");
-            let home = check(clean(&mut cargo).current_dir(WORKING_DIRECTORY).env("CARGO_HOME", &user));
+            let home =
+                check(clean(&mut cargo).current_dir(WORKING_DIRECTORY).env("CARGO_HOME", &user));
             let mut cargo = Command::new("cargo");
             let above = check(clean(&mut cargo).current_dir(&work).env("CARGO_HOME", &own));
             let ours = check(run_with(&own, Command::new("cargo").current_dir(&work)));

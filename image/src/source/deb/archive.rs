@@ -62,7 +62,9 @@ impl DebPackage {
     /// Unpacks the package `deb`; an error says what is wrong with it.
     pub fn read(deb: &[u8]) -> io::Result<Self> {
         let members = members(deb)?;
-        let [(first, version), rest @ ..] = &members[..] else { return invalid_data("it is empty") };
+        let [(first, version), rest @ ..] = &members[..] else {
+            return invalid_data("it is empty");
+        };
         if first != "debian-binary" || !version.starts_with(b"2.") {
             return invalid_data("it is no Debian package of format 2");
         }
@@ -70,7 +72,9 @@ impl DebPackage {
             let found = rest.iter().find(|(name, _)| name.starts_with(kind));
             found.map(|(name, bytes)| unpack(&name[kind.len()..], bytes))
         };
-        let Some(control) = member("control.tar") else { return invalid_data("it has no control.tar") };
+        let Some(control) = member("control.tar") else {
+            return invalid_data("it has no control.tar");
+        };
         let control = files(control?)?;
         let scripts =
             SCRIPTS.into_iter().filter(|name| control.contains_key(&format!("/{name}"))).collect();
@@ -204,7 +208,11 @@ fn files(tar: Box<dyn Read + '_>) -> io::Result<BTreeMap<String, DebFile>> {
                 DebFileContent::File(content)
             }
             EntryType::Symlink => DebFileContent::Link(target(entry.link_name_bytes().as_deref())?),
-            _ => return invalid_data("it has a file that is neither regular, nor a folder, nor a link"),
+            _ => {
+                return invalid_data(
+                    "it has a file that is neither regular, nor a folder, nor a link",
+                );
+            }
         };
         let header = entry.header();
         let number = |number: io::Result<u64>| {

@@ -43,7 +43,8 @@ impl NamedModule {
             text: appliance.text.clone(),
             at: name.span(),
         };
-        let drivers = image.drivers.iter().map(|name| in_appliance("drivers", LoadTime::Later, name));
+        let drivers =
+            image.drivers.iter().map(|name| in_appliance("drivers", LoadTime::Later, name));
         let of_units = units.all.iter().flat_map(|unit| {
             let when = if unit.source.unit.base { LoadTime::First } else { LoadTime::Later };
             let always = unit.source.modules().map(move |(name, at)| (name, at, when));
@@ -58,7 +59,8 @@ impl NamedModule {
                 at,
             })
         });
-        let further = image.modules.iter().map(|name| in_appliance("modules", LoadTime::OnDemand, name));
+        let further =
+            image.modules.iter().map(|name| in_appliance("modules", LoadTime::OnDemand, name));
         drivers.chain(of_units).chain(further).collect()
     }
 

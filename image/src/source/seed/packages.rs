@@ -105,9 +105,12 @@ fn take(
                 check_checksum(package, file, target.as_bytes())?;
                 TreeNode::link(target, origin(), because.clone())
             }
-            None => {
-                TreeNode::file(read_verified(disk, package, file)?, file.mode, origin(), because.clone())
-            }
+            None => TreeNode::file(
+                read_verified(disk, package, file)?,
+                file.mode,
+                origin(),
+                because.clone(),
+            ),
         };
         gathered.nodes.push((file.path.clone(), node.owned(file.uid, file.gid)));
     }

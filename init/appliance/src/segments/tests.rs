@@ -48,7 +48,10 @@ fn a_line_stands_for_every_pair_of_its_zones() {
         ]
     );
     let way = (Zone::Board(1), Zone::Board(2), TrafficKind::Tcp);
-    assert_eq!((segments.matching_policy(way, 8080), segments.matching_policy(way, 8081)), (Some(0), None));
+    assert_eq!(
+        (segments.matching_policy(way, 8080), segments.matching_policy(way, 8081)),
+        (Some(0), None)
+    );
 }
 
 #[test]
@@ -100,7 +103,10 @@ fn mistakes_are_placed() {
     let plain = "protocol = \"mpls-in-ip\"";
     let (segments, _) = read(&policy("role:cache", "board-1", plain)).unwrap();
     let way = |from| (Zone::Board(from), Zone::Board(1), TrafficKind::Number(137));
-    assert_eq!((segments.matching_policy(way(2), 0), segments.matching_policy(way(4), 0)), (Some(0), None));
+    assert_eq!(
+        (segments.matching_policy(way(2), 0), segments.matching_policy(way(4), 0)),
+        (Some(0), None)
+    );
     for other in ["lan", "uplink", "router", "path"] {
         for (from, to, line) in [(other, "boards", 18), ("boards", other, 19)] {
             let error = read(&policy(from, to, plain)).unwrap_err();
@@ -119,8 +125,9 @@ fn mistakes_are_placed() {
         Segments::evaluate(&appliance.cluster_settings().unwrap(), &[], ("appliance.toml", &text))
             .unwrap_err();
     assert!(error.message.contains("no `lan`"), "{error}");
-    let error = Segments::evaluate(&appliance.cluster_settings().unwrap(), &[], ("appliance.toml", ""))
-        .unwrap_err();
+    let error =
+        Segments::evaluate(&appliance.cluster_settings().unwrap(), &[], ("appliance.toml", ""))
+            .unwrap_err();
     assert!(error.message.starts_with("policy 1: "), "{error}");
 }
 

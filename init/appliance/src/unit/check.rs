@@ -136,7 +136,11 @@ fn check_lifecycle(unit: &Unit, text: &str) -> Result<(), UnitMistake> {
             "`max_delay` is {}, shorter than `delay`, {}",
             unit.restart.max_delay, unit.restart.delay
         );
-        return Err(UnitMistake::new(&["restart", key], message, "make `max_delay` the longer one"));
+        return Err(UnitMistake::new(
+            &["restart", key],
+            message,
+            "make `max_delay` the longer one",
+        ));
     }
     Ok(())
 }
@@ -166,8 +170,9 @@ fn check_limits(unit: &Unit) -> Result<(), UnitMistake> {
 fn check_sandbox(unit: &Unit) -> Result<(), UnitMistake> {
     let sandbox = &unit.sandbox;
     let calls = &sandbox.system_calls;
-    let wrong =
-        |message: String, hint: &str| Err(UnitMistake::new(&["sandbox", "system_calls"], message, hint));
+    let wrong = |message: String, hint: &str| {
+        Err(UnitMistake::new(&["sandbox", "system_calls"], message, hint))
+    };
     let mut seen = HashSet::new();
     if let Some(group) = calls.iter().find(|group| !seen.insert(group.name())) {
         return wrong(format!("`{}` is there twice", group.name()), "remove one of them");
@@ -183,7 +188,11 @@ fn check_sandbox(unit: &Unit) -> Result<(), UnitMistake> {
     for capability in &sandbox.capabilities {
         if seen.contains(capability) {
             let keys = ["sandbox", "capabilities"];
-            return Err(UnitMistake::new(&keys, "a capability is there twice", "remove one of them"));
+            return Err(UnitMistake::new(
+                &keys,
+                "a capability is there twice",
+                "remove one of them",
+            ));
         }
         seen.push(*capability);
     }

@@ -45,7 +45,9 @@ impl InFlight {
         };
         if chunk.at != want.at {
             let (came, next) = (chunk.at, want.at);
-            return Err(invalid_chunk(format!("byte {came} of the file came where byte {next} was next")));
+            return Err(invalid_chunk(format!(
+                "byte {came} of the file came where byte {next} was next"
+            )));
         }
         // A chunk is never that long.
         let count = u32::try_from(chunk.bytes.len()).unwrap_or(u32::MAX);

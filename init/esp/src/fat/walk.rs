@@ -184,7 +184,8 @@ impl<'a> TreeWalk<'a> {
     /// Whether this file was being made.
     fn is_new(&self, entry: &DirectoryEntry) -> bool {
         let has_clusters = entry.first != 0
-            && !(self.volume.contains(entry.first) && self.table.link(entry.first) == ClusterLink::Free);
+            && !(self.volume.contains(entry.first)
+                && self.table.link(entry.first) == ClusterLink::Free);
         !entry.is_folder && (!has_clusters || is_unfinished(&entry.name))
     }
 

@@ -58,7 +58,10 @@ fn it_follows_the_number() {
 fn what_it_is_told_ranks_above_the_list() {
     let mut placement = BoardPlacement::new(&units(), Some(3));
     placement.assign("web", None).unwrap();
-    assert_eq!(placement.reconcile(Some(3)), [hold(CACHE, ELSEWHERE), SupervisorEvent::Release(WEB)]);
+    assert_eq!(
+        placement.reconcile(Some(3)),
+        [hold(CACHE, ELSEWHERE), SupervisorEvent::Release(WEB)]
+    );
     placement.assign("", None).unwrap();
     assert_eq!(placement.reconcile(Some(4)), [hold(WEB, ELSEWHERE)]);
     placement.assign(" cache , web,", None).unwrap();

@@ -266,8 +266,14 @@ fn the_one_that_hears_the_others_stops_after_them() {
         [EdgeAction::RequestStop(C)]
     );
     assert_eq!(ends(&mut state, C, ProcessExit::Status(0), ms(2)), [EdgeAction::RequestStop(B)]);
-    assert_eq!(ends(&mut state, B, ProcessExit::Status(0), ms(3)), [EdgeAction::RequestStop(UnitId(3))]);
-    assert_eq!(ends(&mut state, UnitId(3), ProcessExit::Status(0), ms(4)), [EdgeAction::RequestStop(A)]);
+    assert_eq!(
+        ends(&mut state, B, ProcessExit::Status(0), ms(3)),
+        [EdgeAction::RequestStop(UnitId(3))]
+    );
+    assert_eq!(
+        ends(&mut state, UnitId(3), ProcessExit::Status(0), ms(4)),
+        [EdgeAction::RequestStop(A)]
+    );
     assert_eq!(
         ends(&mut state, A, ProcessExit::Status(0), ms(5)),
         [EdgeAction::Finish(ShutdownGoal::PowerOff)]

@@ -144,6 +144,12 @@ fn who_is_to_be_stopped_need_not_get_ready_in_time() {
     assert_eq!(state.step(SupervisorEvent::Tick, ms(200)), [EdgeAction::Start(A)]);
     assert_eq!(state.step(SupervisorEvent::Stop(A), ms(10_000)), [EdgeAction::RequestStop(C)]);
     assert_eq!(state.step(SupervisorEvent::Tick, ms(10_200)), [], "c and b are first");
-    assert_eq!(ends(&mut state, C, ProcessExit::Status(0), ms(10_300)), [EdgeAction::RequestStop(B)]);
-    assert_eq!(ends(&mut state, B, ProcessExit::Status(0), ms(10_300)), [EdgeAction::RequestStop(A)]);
+    assert_eq!(
+        ends(&mut state, C, ProcessExit::Status(0), ms(10_300)),
+        [EdgeAction::RequestStop(B)]
+    );
+    assert_eq!(
+        ends(&mut state, B, ProcessExit::Status(0), ms(10_300)),
+        [EdgeAction::RequestStop(A)]
+    );
 }

@@ -132,7 +132,8 @@ impl Rules {
 
     fn check_ask(&self, state: &State, world: &[Processes], unit: UnitId) {
         let again = matches!(self.event, Some(SupervisorEvent::Spawned(_)));
-        let late = matches!(state_of(state, unit.0), UnitState::Stopping { then: Outcome::Fail, .. });
+        let late =
+            matches!(state_of(state, unit.0), UnitState::Stopping { then: Outcome::Fail, .. });
         if again || late {
             return;
         }

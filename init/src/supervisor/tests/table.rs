@@ -53,8 +53,12 @@ impl Row {
     /// Why no unit is ever seen there.
     fn impossible(self) -> Option<&'static str> {
         match (self.kind, self.then, self.down) {
-            (StateKind::Stopping, Some(Outcome::Done), _) => Some("who is stopped has not finished"),
-            (StateKind::Stopping | StateKind::Clearing, Some(then), true) if then != Outcome::Stop => {
+            (StateKind::Stopping, Some(Outcome::Done), _) => {
+                Some("who is stopped has not finished")
+            }
+            (StateKind::Stopping | StateKind::Clearing, Some(then), true)
+                if then != Outcome::Stop =>
+            {
                 Some("on the way down every end is for good")
             }
             _ => None,

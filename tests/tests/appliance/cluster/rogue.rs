@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use octet_machine::panel::peer::{PeerBehaviour, Own, Peer};
+use octet_machine::panel::peer::{Own, Peer, PeerBehaviour};
 use octet_machine::panel::{DhcpServer, Mac, Port, raw};
 use octet_machine::{Cluster, Node, Socket, router_card};
 use serde_json::{Value, json};

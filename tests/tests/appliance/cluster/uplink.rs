@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use octet_machine::panel::peer::{Datagram, PeerBehaviour, Own, Peer};
+use octet_machine::panel::peer::{Datagram, Own, Peer, PeerBehaviour};
 use octet_machine::panel::raw::nd;
 use octet_machine::panel::{DhcpServer, Mac, raw};
 use octet_machine::{Node, Socket, router_card};
@@ -160,8 +160,11 @@ pub fn newcomer(site: &Site, card: u8, own: Ipv4Addr) -> (Peer, Ipv4Addr) {
     let discover = raw::dhcp::discover(mac);
     let ends = (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::BROADCAST.into());
     let packet = raw::packet(ends, 17, &raw::transport::udp(ends, (68, 67), &discover));
-    let does =
-        PeerBehaviour { own: Own::One(own), on_frame: Box::new(|_| None), answer: Box::new(|_| vec![]) };
+    let does = PeerBehaviour {
+        own: Own::One(own),
+        on_frame: Box::new(|_| None),
+        answer: Box::new(|_| vec![]),
+    };
     let peer = Peer::start(port, mac, router_card(card), does);
     let mut offered = None;
     // As a client does that hears nothing (RFC 2131, 4.1): the port's rules may not know yet that it is there.

@@ -65,7 +65,11 @@ impl Wires {
         let wires = Self::default();
         let Self { frames, rule } = wires.clone();
         cluster.watch(move |from, frame| {
-            let fate = rule.lock().unwrap().as_mut().map_or(FrameAction::Forward, |rule| rule(from, frame));
+            let fate = rule
+                .lock()
+                .unwrap()
+                .as_mut()
+                .map_or(FrameAction::Forward, |rule| rule(from, frame));
             if fate != FrameAction::Drop || matches!(from, Socket::Board(_)) {
                 frames.lock().unwrap().push((from, frame.to_vec()));
             }

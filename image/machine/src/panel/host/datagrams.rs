@@ -40,8 +40,12 @@ impl Datagrams {
         let mut bytes = [0; MAX_DATAGRAM];
         while let Ok((count, from)) = self.program.recv_from(&mut bytes) {
             let handle = *self.ports.entry(from).or_insert_with(|| {
-                let buffer =
-                    || PacketBuffer::new(vec![PacketMetadata::EMPTY; MAX_QUEUED], vec![0; MAX_QUEUED_BYTES]);
+                let buffer = || {
+                    PacketBuffer::new(
+                        vec![PacketMetadata::EMPTY; MAX_QUEUED],
+                        vec![0; MAX_QUEUED_BYTES],
+                    )
+                };
                 let mut socket = Socket::new(buffer(), buffer());
                 socket.bind(port()).expect("a port of a new socket");
                 sockets.add(socket)

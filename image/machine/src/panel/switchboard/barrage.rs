@@ -89,7 +89,11 @@ impl Switchboard {
     }
 
     /// Ends a barrage, and returns when everything of it has come out, if it does at all.
-    pub fn stop_barrage(&mut self, barrage: &mut Barrage, sentinels: &[Sentinel]) -> io::Result<()> {
+    pub fn stop_barrage(
+        &mut self,
+        barrage: &mut Barrage,
+        sentinels: &[Sentinel],
+    ) -> io::Result<()> {
         barrage.ended.store(true, Ordering::SeqCst);
         for sending in barrage.senders.drain(..) {
             sending.thread.join().map_err(|_| io::Error::other("a sender has panicked"))??;

@@ -1,10 +1,10 @@
 //! A board at every port of a router at once, and everybody else: which packets come out where.
 
 mod barrage;
+mod classify;
 mod leg;
 mod probe;
 mod sentinel;
-mod classify;
 mod storm;
 mod watch;
 

@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::Seen;
-use super::probe::own_port;
 use super::classify::{Match, classify};
+use super::probe::own_port;
 
 /// What became of a probe.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

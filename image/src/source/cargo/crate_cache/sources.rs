@@ -65,7 +65,10 @@ impl<'a> Sources<'a> {
             }
         }
         let digest = self.digest(&paths)?;
-        paths.iter().all(|path| path.starts_with(REGISTRY_SOURCES)).then_some(SourceFiles { paths, digest })
+        paths
+            .iter()
+            .all(|path| path.starts_with(REGISTRY_SOURCES))
+            .then_some(SourceFiles { paths, digest })
     }
 
     /// Whether they are still as they were.
@@ -75,9 +78,11 @@ impl<'a> Sources<'a> {
 
     /// The folder of the unit's crate, from the home.
     fn package(&self, unit: &CrateUnit) -> Option<PathBuf> {
-        let registries = fs::read_dir(self.home.join(REGISTRY_SOURCES)).ok()?.filter_map(Result::ok);
+        let registries =
+            fs::read_dir(self.home.join(REGISTRY_SOURCES)).ok()?.filter_map(Result::ok);
         let name = format!("{}-{}", unit.name, unit.version);
-        let mut folders = registries.map(|it| Path::new(REGISTRY_SOURCES).join(it.file_name()).join(&name));
+        let mut folders =
+            registries.map(|it| Path::new(REGISTRY_SOURCES).join(it.file_name()).join(&name));
         folders.find(|folder| self.home.join(folder).is_dir())
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use octet_appliance::nearest;
 
-use super::super::{NamedModule, SeedError, LoadTime};
+use super::super::{LoadTime, NamedModule, SeedError};
 use crate::appliance_file::nearest_hint;
 use crate::seed::Modules;
 use crate::target::Target;
@@ -16,7 +16,8 @@ const EARLY_MODULES: [&str; 2] = ["loop", "squashfs"];
 /// What PID 1 needs to mount the flash: ext4 for data; FAT for the slots, with the character sets
 /// of its short names (the kernel's defaults, CONFIG_FAT_DEFAULT_*) and of its long ones; and the firmware's variables,
 /// of which one says which flash it is.
-const FLASH_MODULES: [&str; 6] = ["ext4", "vfat", "nls_cp437", "nls_iso8859_1", "nls_utf8", "efivarfs"];
+const FLASH_MODULES: [&str; 6] =
+    ["ext4", "vfat", "nls_cp437", "nls_iso8859_1", "nls_utf8", "efivarfs"];
 
 /// Modules by name, each list in the order in which it is loaded.
 #[derive(Debug, Default)]
@@ -149,7 +150,8 @@ mod tests {
     fn the_flash_has_a_list_of_its_own() {
         let builtin = "kernel/nls_iso8859_1.ko\n";
         let modules = Modules::parse(DEP, builtin, "softdep ext4 pre: crc\n");
-        let choice = ModuleSelection::select(&modules, Target::QemuX86_64, &[], &mut vec![]).unwrap();
+        let choice =
+            ModuleSelection::select(&modules, Target::QemuX86_64, &[], &mut vec![]).unwrap();
         assert_eq!(choice.early, ["loop", "xxhash", "squashfs"]);
         let disk = ["i6300esb", "virtio_blk", "crc", "mbcache", "jbd2", "ext4", "fat", "vfat"];
         assert_eq!(choice.disk[..8], disk);
@@ -157,7 +159,8 @@ mod tests {
         assert_eq!(choice.loaded, ["i6300esb", "tiny_power_button"]);
         assert_eq!(choice.because("jbd2").chain, "PID 1 needs it to use the flash -> jbd2");
         let modules = Modules::parse(DEP, "", "");
-        let error = ModuleSelection::select(&modules, Target::QemuX86_64, &[], &mut vec![]).unwrap_err();
+        let error =
+            ModuleSelection::select(&modules, Target::QemuX86_64, &[], &mut vec![]).unwrap_err();
         assert!(error.to_string().contains("`nls_iso8859_1`"), "{error}");
     }
 }

@@ -70,7 +70,11 @@ pub(super) fn check_sockets(unit: &Unit) -> Result<(), UnitMistake> {
             }
             (Some(_), Some(_)) => {
                 let message = "the socket has a `path` and a `port`";
-                return Err(UnitMistake::new(&at, message, "remove one of them, or make it two sockets"));
+                return Err(UnitMistake::new(
+                    &at,
+                    message,
+                    "remove one of them, or make it two sockets",
+                ));
             }
         }
     }
@@ -99,8 +103,9 @@ fn is_word(text: &str) -> bool {
 /// Checks the units that it may call.
 pub(super) fn check_calls(unit: &Unit) -> Result<(), UnitMistake> {
     for (whom, verbs) in &unit.talks {
-        let wrong =
-            |message: String, hint: &str| Err(UnitMistake::new(&["talks", whom.as_str()], message, hint));
+        let wrong = |message: String, hint: &str| {
+            Err(UnitMistake::new(&["talks", whom.as_str()], message, hint))
+        };
         if verbs.is_empty() {
             return wrong(format!("no verb of `{whom}` is named"), "name some, or remove the line");
         }

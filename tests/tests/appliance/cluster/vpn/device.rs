@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use octet_machine::panel::Mac;
-use octet_machine::panel::peer::{Datagram, PeerBehaviour, Own, Peer};
+use octet_machine::panel::peer::{Datagram, Own, Peer, PeerBehaviour};
 use octet_machine::panel::raw::{self, transport};
 use octet_machine::{Socket, router_card};
 
@@ -46,8 +46,11 @@ impl<'a> Device<'a> {
             }
             None
         };
-        let does =
-            PeerBehaviour { own: Own::One(OWN), on_frame: Box::new(on_frame), answer: Box::new(|_| vec![]) };
+        let does = PeerBehaviour {
+            own: Own::One(OWN),
+            on_frame: Box::new(on_frame),
+            answer: Box::new(|_| vec![]),
+        };
         let peer = Peer::start(port, MAC, router_card(CARD), does);
         Self { home, peer, taken_up, count: AtomicU16::new(0) }
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use octet_machine::Socket;
 use octet_machine::panel::Port;
-use octet_machine::panel::peer::{Datagram, PeerBehaviour, Own, Peer};
+use octet_machine::panel::peer::{Datagram, Own, Peer, PeerBehaviour};
 
 use super::begun::{Begun, SAID};
 use super::{
