@@ -51,7 +51,7 @@ pub enum SlotWork {
 /// is written.
 ///
 /// # Errors
-/// It cannot be done, see [`Unkept`].
+/// It cannot be done, see [`KeepDataError`].
 pub fn plan_slot_update(
     image: (&impl BlockDevice, &PartitionLayout),
     disk: (&impl BlockDevice, Option<PartitionLayout>),

@@ -29,7 +29,7 @@
 //! not mixed with writing: cards and sticks do one thing at a time, and on the disk this was
 //! measured on the mixture was slower than one after the other.
 //!
-//! **What is kept.** With `--keep-data` none of this: see [`keep`]. There a medium that is pulled out
+//! **What is kept.** With `--keep-data` none of this: see [`keep_data`]. There a medium that is pulled out
 //! half-way starts what it started before, or the new slot.
 
 mod block;

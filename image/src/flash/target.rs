@@ -46,7 +46,7 @@ fn check_not_locked(file: &File, path: &Path) -> Result<(), FlashError> {
 }
 
 impl Drop for FlashTarget {
-    /// As a [`Locked`](crate::output::locked::Locked) file does.
+    /// As a [`FileLock`](crate::output::file_lock::FileLock) file does.
     fn drop(&mut self) {
         let _ = self.file.unlock();
     }

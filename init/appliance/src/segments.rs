@@ -148,7 +148,7 @@ impl Segments {
     }
 }
 
-/// The state of [`Segments::of`].
+/// The state of [`Segments::evaluate`].
 struct Evaluation<'a> {
     settings: &'a ClusterSettings,
     units: &'a [Unit],

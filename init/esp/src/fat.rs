@@ -1,5 +1,5 @@
 //! Repairs a FAT32 volume after a power cut (Microsoft's "FAT32 File System Specification" 1.03;
-//! kernel: fs/fat): what is to be written, and in which order. Only [`tidy`] accesses a device.
+//! kernel: fs/fat): what is to be written, and in which order. Only [`repair`] accesses a device.
 //!
 //! A power cut loses no file that was on the medium before. It leaves lost clusters, entries of
 //! files and folders without their content, a second entry of a file that was being renamed, tables

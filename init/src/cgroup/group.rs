@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::settings::io_limit;
 
-/// The sub-folder for processes that start after a kill; see `Group::place`.
+/// The sub-folder for processes that start after a kill; see `Group::process_group`.
 const RESPAWN_GROUP: &str = "again";
 
 /// The control group of one unit. It holds one descriptor; files are opened when needed.

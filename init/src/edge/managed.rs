@@ -40,18 +40,9 @@ pub struct Process {
 impl Managed {
     pub fn new(unit: Unit, operators: Option<u32>) -> io::Result<Self> {
         let output = Output::new()?;
-        let (sockets, no_sockets) = (vec![], None);
-        let (group, process, said) = (None, None, None);
-        Ok(Self {
-            unit,
-            operators,
-            output,
-            sockets,
-            socket_error: no_sockets,
-            group,
-            process,
-            status_text: said,
-        })
+        let (sockets, socket_error) = (vec![], None);
+        let (group, process, status_text) = (None, None, None);
+        Ok(Self { unit, operators, output, sockets, socket_error, group, process, status_text })
     }
 
     /// Opens its sockets, if they are not open.

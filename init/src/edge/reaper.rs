@@ -161,7 +161,7 @@ impl Edge {
     }
 }
 
-/// Passes what `next` returns to `take`, at most [`AT_ONCE`] times. Returns whether there may be
+/// Passes what `next` returns to `take`, at most [`MAX_REAPS_PER_TURN`] times. Returns whether there may be
 /// more.
 fn take_batch<T>(next: impl FnMut() -> Option<T>, take: impl FnMut(T)) -> bool {
     let taken = iter::from_fn(next).take(MAX_REAPS_PER_TURN).map(take).count();

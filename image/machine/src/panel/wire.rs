@@ -72,7 +72,7 @@ impl Wire {
         *lock(&self.0.rule) = Box::new(rule);
     }
 
-    /// Cuts it: nothing passes until it is [mended](Self::mend).
+    /// Cuts it: nothing passes until it is [restored](Self::restore).
     pub fn cut(&self) {
         self.0.cut.store(true, Ordering::SeqCst);
     }

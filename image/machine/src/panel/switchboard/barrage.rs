@@ -18,7 +18,7 @@ use crate::panel::port::Out;
 /// is no frame, and how much that is depends on how busy the host is.
 const PACE: Duration = Duration::from_millis(10);
 
-/// Probes under way without a pause, until [`Switchboard::cease`].
+/// Probes under way without a pause, until [`Switchboard::stop_barrage`].
 #[derive(Debug)]
 pub struct Barrage {
     /// Of each probe, with the leg that it is sent on.
