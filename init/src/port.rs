@@ -136,8 +136,8 @@ fn serve(file: File, sockets: &Path) -> io::Result<()> {
     epoll::add(&wait, &asked_to_stop, epoll::EventData::new_u64(1), epoll::EventFlags::IN)?;
     let mut reader = file.try_clone()?;
     let shared = Shared { file, user: 0, request_count: 0, pending: BTreeMap::new() };
-    let (sockets, held, shared) = (sockets.to_owned(), Arc::default(), Mutex::new(shared));
-    let port = Arc::new(Port { sockets, epoll: wait, buffered: held, shared });
+    let (sockets, buffered, shared) = (sockets.to_owned(), Arc::default(), Mutex::new(shared));
+    let port = Arc::new(Port { sockets, epoll: wait, buffered, shared });
     let (mut connection, mut buffer) = (Connection::default(), [0; 16 << 10]);
     loop {
         match reader.read(&mut buffer) {
@@ -180,8 +180,8 @@ impl Port {
     fn reset(&self) {
         let mut shared = self.shared();
         shared.user += 1;
-        while let Some((_, asked)) = shared.pending.pop_first() {
-            asked.shut_down();
+        while let Some((_, pending)) = shared.pending.pop_first() {
+            pending.shut_down();
         }
     }
 
@@ -190,7 +190,7 @@ impl Port {
     fn stop(&self) {
         // PID 1 answers a request to shut down, and then ends this unit: that answer may not have
         // been relayed yet.
-        let answered = || self.shared().pending.values().all(|asked| asked.watches);
+        let answered = || self.shared().pending.values().all(|pending| pending.watches);
         for _ in 0..DRAIN_ATTEMPTS {
             if answered() {
                 break;
@@ -201,7 +201,7 @@ impl Port {
             let mut shared = self.shared();
             (shared.user, std::mem::take(&mut shared.pending))
         };
-        for PendingRequest { id, .. } in open.into_values().filter(|asked| !asked.watches) {
+        for PendingRequest { id, .. } in open.into_values().filter(|it| !it.watches) {
             let help = "ask again: PID 1 is at the port now, or the unit is again";
             let failure = Failure::new(FailureCode::Failed, "the control port is stopped", help);
             let reply = Reply { id, body: ReplyBody::Error(failure) };
@@ -215,36 +215,33 @@ impl Port {
         let mut shared = self.shared();
         let is_init = request.unit.as_ref().is_none_or(|unit| unit.as_str() == INIT);
         let watches = is_init && request.verb == WATCH_VERB;
-        let given_up = |it: &PendingRequest| it.id == request.id || watches && it.watches;
-        shared.pending.retain(|_, it| !given_up(it) || it.shut_down());
+        let is_replaced = |it: &PendingRequest| it.id == request.id || watches && it.watches;
+        shared.pending.retain(|_, it| !is_replaced(it) || it.shut_down());
         if shared.pending.len() >= MAX_PENDING
             && let Some((_, oldest)) = shared.pending.pop_first()
         {
             oldest.shut_down();
         }
         shared.request_count += 1;
-        let ticket = RequestKey { user: shared.user, number: shared.request_count, id: request.id };
+        let key = RequestKey { user: shared.user, number: shared.request_count, id: request.id };
         let relayed = Relayed::new(&self.buffered);
-        let asked = PendingRequest { id: request.id, stream: None, relayed, watches };
-        shared.pending.insert(ticket.number, asked);
+        let pending = PendingRequest { id: request.id, stream: None, relayed, watches };
+        shared.pending.insert(key.number, pending);
         drop(shared);
         let port = Arc::clone(self);
         let work = move || {
-            if let Err(failure) = port.relay_request(ticket, request) {
-                port.finish_request(
-                    ticket,
-                    &Reply { id: ticket.id, body: ReplyBody::Error(failure) },
-                );
+            if let Err(failure) = port.relay_request(key, request) {
+                port.finish_request(key, &Reply { id: key.id, body: ReplyBody::Error(failure) });
             }
         };
         if let Err(error) = thread::Builder::new().stack_size(STACK_SIZE).spawn(work) {
             eprintln!("a request finds no thread: {error}");
-            self.shared().pending.remove(&ticket.number);
+            self.shared().pending.remove(&key.number);
         }
     }
 
     /// Sends the request to the unit, and relays its answer to the end.
-    fn relay_request(&self, ticket: RequestKey, mut request: Request) -> Result<(), Failure> {
+    fn relay_request(&self, key: RequestKey, mut request: Request) -> Result<(), Failure> {
         let unit = request.take_unit();
         let unit = unit.as_ref().map_or(INIT, UnitName::as_str);
         request.by = Some(By::Port);
@@ -257,8 +254,8 @@ impl Port {
         {
             let mut shared = self.shared();
             // The request may have been dropped meanwhile.
-            let Some(asked) = shared.pending.get_mut(&ticket.number) else { return Ok(()) };
-            let to_unit = asked.stream.insert(stream.try_clone().map_err(broken)?);
+            let Some(pending) = shared.pending.get_mut(&key.number) else { return Ok(()) };
+            let to_unit = pending.stream.insert(stream.try_clone().map_err(broken)?);
             // Edge-triggered: reported once each time there is room again, and ignored as long as
             // no data waits.
             let flags = epoll::EventFlags::OUT | epoll::EventFlags::ET;
@@ -274,20 +271,20 @@ impl Port {
                 let reply: Reply = serde_json::from_slice(&payload)
                     .map_err(|_| no_answer(unit, "it does not speak the control protocol"))?;
                 // Replies to other requests are ignored.
-                if reply.id != ticket.id {
+                if reply.id != key.id {
                     continue;
                 }
                 if let ReplyBody::Want(want) = reply.body {
                     // The request may have been dropped meanwhile.
                     let mut shared = self.shared();
-                    let Some(asked) = shared.pending.get_mut(&ticket.number) else { return Ok(()) };
-                    asked.relayed.want(want)?;
+                    let Some(pending) = shared.pending.get_mut(&key.number) else { return Ok(()) };
+                    pending.relayed.want(want)?;
                 }
                 if reply.body.is_last() {
-                    self.finish_request(ticket, &reply);
+                    self.finish_request(key, &reply);
                     return Ok(());
                 }
-                if self.send_to_user(ticket.user, &to_frame(serde_json::to_vec(&reply))).is_err() {
+                if self.send_to_user(key.user, &to_frame(serde_json::to_vec(&reply))).is_err() {
                     return Ok(());
                 }
             }
@@ -313,15 +310,15 @@ impl Port {
     fn forward_piece(&self, piece: FilePiece) {
         let mut shared = self.shared();
         let (id, user) = (piece.id, shared.user);
-        let asked = shared.pending.iter_mut().find(|(_, asked)| asked.id == id);
-        let Some((&number, asked)) = asked else { return };
-        match asked.relayed.take(piece) {
-            Ok(()) => asked.send_buffered(),
+        let pending = shared.pending.iter_mut().find(|(_, pending)| pending.id == id);
+        let Some((&number, pending)) = pending else { return };
+        match pending.relayed.take(piece) {
+            Ok(()) => pending.send_buffered(),
             Err(failure) => {
                 // The request is removed before its connection ends, or the unit's thread would
                 // answer first that the unit has closed it.
-                if let Some(asked) = shared.pending.remove(&number) {
-                    asked.shut_down();
+                if let Some(pending) = shared.pending.remove(&number) {
+                    pending.shut_down();
                 }
                 drop(shared);
                 let reply = Reply { id, body: ReplyBody::Error(failure) };
@@ -332,10 +329,10 @@ impl Port {
     }
 
     /// Sends the last reply to a request, if it is still pending.
-    fn finish_request(&self, ticket: RequestKey, reply: &Reply) {
-        if self.shared().pending.remove(&ticket.number).is_some() {
+    fn finish_request(&self, key: RequestKey, reply: &Reply) {
+        if self.shared().pending.remove(&key.number).is_some() {
             // The user may have disconnected.
-            let _ = self.send_to_user(ticket.user, &to_frame(serde_json::to_vec(reply)));
+            let _ = self.send_to_user(key.user, &to_frame(serde_json::to_vec(reply)));
         }
     }
 

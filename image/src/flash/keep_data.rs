@@ -62,7 +62,7 @@ pub fn plan_slot_update(
     if layout != *image.1 || layout.data.is_none() {
         return Err(KeepDataError::Layout);
     }
-    let (volume, mend) =
+    let (volume, repair) =
         FatVolume::open_repaired(disk.0, layout.esp.clone()).map_err(KeepDataError::Damaged)?;
     let slots = Slots::new(volume, 0);
     let present = EspContents::read(&slots).map_err(KeepDataError::Unreadable)?;
@@ -108,9 +108,9 @@ pub fn plan_slot_update(
             // Then as an update does.
             let there = sound(&whole);
             let next = there.next().map(|slot| slot.name.clone());
-            let back = next.as_ref().and_then(|next| there.last_good(next.as_str()));
+            let fallback = next.as_ref().and_then(|next| there.last_good(next.as_str()));
             whole.retain(|slot| {
-                Some(&slot.name) == next.as_ref() || back.is_some_and(|it| it.name == slot.name)
+                Some(&slot.name) == next.as_ref() || fallback.is_some_and(|it| it.name == slot.name)
             });
             plan_install(&present, &whole, &manifest)
         })?
@@ -119,11 +119,11 @@ pub fn plan_slot_update(
     };
     let is_other = |slot: &&PresentSlot| slot.name != manifest.slot;
     let others: Vec<_> = whole.iter().copied().filter(is_other).collect();
-    let back = sound(&others).last_good("").map(|slot| slot.name.clone());
+    let fallback = sound(&others).last_good("").map(|slot| slot.name.clone());
     let is_gone = |slot: &&PresentSlot| others.iter().all(|other| other.name != slot.name);
-    let gone = present.slots.iter().filter(is_other).filter(is_gone);
-    let gone = gone.map(|slot| slot.name.clone()).collect();
-    Ok(KeepDataPlan { manifest, work, removed: gone, fallback: back, layout, plan, repair: mend })
+    let removed = present.slots.iter().filter(is_other).filter(is_gone);
+    let removed = removed.map(|slot| slot.name.clone()).collect();
+    Ok(KeepDataPlan { manifest, work, removed, fallback, layout, plan, repair })
 }
 
 /// What the one slot of an image is.

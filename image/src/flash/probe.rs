@@ -33,12 +33,12 @@ pub struct CapacityProbe<'a, S> {
 impl<'a, S: BlockDevice> CapacityProbe<'a, S> {
     /// Writes the pages to `disk`, which `says` how many bytes it has, behind the first `image` bytes; sees that they are
     /// there. They are different in each run, so none is there already.
-    pub fn begin(disk: &'a S, image: u64, says: u64) -> Result<Self, FlashFault> {
+    pub fn begin(disk: &'a S, image: u64, claimed_size: u64) -> Result<Self, FlashFault> {
         let mut seed = [0; 32];
         let drawn = getrandom(&mut seed, GetRandomFlags::empty());
         drawn.map_err(|why| FlashFault::Write { at: image, why: why.into() })?;
-        let mut probe = Self { disk, claimed_size: says, pages: vec![], seed };
-        for at in probe_offsets(image, says) {
+        let mut probe = Self { disk, claimed_size, pages: vec![], seed };
+        for at in probe_offsets(image, claimed_size) {
             let mut before = Buffer::new(ALIGNMENT);
             disk.read(at, &mut before)?;
             probe.pages.push((at, before));
@@ -88,10 +88,11 @@ impl<'a, S: BlockDevice> CapacityProbe<'a, S> {
 
 /// Where pages are written. Of two that follow one another, one comes to be behind the head of the image and before its
 /// end, wherever between them the disk begins anew. The head is written when all is proved.
-fn probe_offsets(image: u64, says: u64) -> impl Iterator<Item = u64> {
-    let Range { start, end } = image.next_multiple_of(PAGE)..(says / PAGE * PAGE).max(PAGE) - PAGE;
+fn probe_offsets(image: u64, claimed_size: u64) -> impl Iterator<Item = u64> {
+    let Range { start, end } =
+        image.next_multiple_of(PAGE)..(claimed_size / PAGE * PAGE).max(PAGE) - PAGE;
     let apart = (image.saturating_sub(HEAD + PAGE) / PAGE * PAGE).max(PAGE);
-    let apart = apart.max((says / MAX_PAGES).next_multiple_of(PAGE));
+    let apart = apart.max((claimed_size / MAX_PAGES).next_multiple_of(PAGE));
     let between = (start..end).step_by(usize::try_from(apart).unwrap_or(usize::MAX));
     between.chain((start..=end).contains(&end).then_some(end))
 }

@@ -65,17 +65,8 @@ impl<'a, S: BlockDevice> FatVolume<'a, S> {
         let mut boot = [0; SECTOR];
         Part(store, range.start).read_at(&mut boot, 0).map_err(unread)?;
         let places = fat::VolumeGeometry::read(&boot)?;
-        let (there, changed) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self {
-            store,
-            range,
-            places,
-            medium: there,
-            dirty: changed,
-            at: 0,
-            is_dirty: false,
-            written: 0,
-        })
+        let (medium, dirty) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { store, range, places, medium, dirty, at: 0, is_dirty: false, written: 0 })
     }
 
     /// The same as it is once what a cut has left there is mended; and how. Nothing is written.
@@ -296,8 +287,8 @@ impl<S: BlockDevice> Write for FatVolume<'_, S> {
         let (page, part) = self.locate(from.len())?;
         let size = part.len();
         if size > 0 {
-            let there = &self.medium;
-            let bytes = self.dirty.entry(page).or_insert_with(|| there[&page].clone());
+            let medium = &self.medium;
+            let bytes = self.dirty.entry(page).or_insert_with(|| medium[&page].clone());
             bytes[part].copy_from_slice(&from[..size]);
             self.at += size as u64;
         }

@@ -28,8 +28,8 @@ pub struct Edit {
 impl Edit {
     /// Nothing is changed yet in `text`, the content of `file`.
     pub fn new(file: &str, text: &str) -> Result<Self, Box<FileError>> {
-        let places = parse(file, text)?;
-        Ok(Self { text: text.to_owned(), spans: places, changes: vec![] })
+        let spans = parse(file, text)?;
+        Ok(Self { text: text.to_owned(), spans, changes: vec![] })
     }
 
     pub fn epoch(&mut self, epoch: u32) {

@@ -72,14 +72,14 @@ pub struct RunningBox {
 }
 
 /// Boots a box, each machine from a disk of its own, if they have one; what they need is in `folder`. Its uplink is in a
-/// network of its own, unless a `network` is named. It is one when what `said` puts on single boards runs there, too.
+/// network of its own, unless a `network` is named. It is one when what `boards` puts on single boards runs there, too.
 ///
 /// # Errors
 /// It does not become one in time.
 pub fn start(
     built: &Built,
     size: MachineSize,
-    said: &[Board],
+    boards: &[Board],
     disks: Option<ExistingDisk>,
     network: Option<&OutsideName>,
     folder: &Path,
@@ -111,9 +111,9 @@ pub fn start(
     }
     disk::make_config(built, has_disks, true, &config).into_diagnostic()?;
     wait_ready(cluster, began + READY_TIMEOUT, &progress)?;
-    let (sequence, seen) =
+    let (sequence, board_status) =
         membership::wait(cluster, size.boards, began + READY_TIMEOUT, &progress)?;
-    let rows = services::wait(cluster, said, began + READY_TIMEOUT, &progress)?;
+    let rows = services::wait(cluster, boards, began + READY_TIMEOUT, &progress)?;
     socket::serve(&socket::path(&router), &machines).into_diagnostic()?;
     Ok(RunningBox {
         machines,
@@ -121,7 +121,7 @@ pub fn start(
         outside,
         rows,
         sequence,
-        board_status: seen,
+        board_status,
         boot_time: began.elapsed(),
     })
 }

@@ -54,12 +54,12 @@ impl WorkingDisk {
         }
         // Not while a machine runs from it.
         let target = FlashTarget::open(&path, &Host::here())?;
-        let is = match existing {
+        let description = match existing {
             ExistingDisk::Replace => return Self::new(built, node, path),
             ExistingDisk::Keep => keep_existing(built, &target)?,
             ExistingDisk::Install => install(built, &target)?,
         };
-        Ok(Self { path, description: is })
+        Ok(Self { path, description })
     }
 
     fn new(built: &Built, node: Option<Node>, path: PathBuf) -> miette::Result<Self> {
@@ -196,11 +196,11 @@ mod tests {
 
         let two = build(out.path(), b"two");
         for existing in [ExistingDisk::Keep, ExistingDisk::Keep] {
-            let is = of(&two, existing).unwrap().description;
-            assert!(is.contains("--install") && is.contains("--fresh"), "{is}");
+            let text = of(&two, existing).unwrap().description;
+            assert!(text.contains("--install") && text.contains("--fresh"), "{text}");
         }
-        let is = of(&two, ExistingDisk::Install).unwrap().description;
-        assert!(is.contains("is tried now") && is.contains("starts again"), "{is}");
+        let text = of(&two, ExistingDisk::Install).unwrap().description;
+        assert!(text.contains("is tried now") && text.contains("starts again"), "{text}");
         assert_eq!(of(&two, ExistingDisk::Keep).unwrap().description, "with the data it has");
         assert_eq!(&data(), b"data");
         // The first one is there still, and now it is the one that is not what was built.

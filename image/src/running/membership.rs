@@ -37,23 +37,23 @@ pub fn wait(
 ) -> miette::Result<(u64, Vec<BoardStatus>)> {
     let router = cluster.node(Node::Router).ok_or_else(|| miette!("the router is off"))?;
     loop {
-        let (sequence, seen) = query(&router, boards)?;
+        let (sequence, statuses) = query(&router, boards)?;
         let is_whole = |it: &BoardStatus| {
             it.state == "enrolled"
                 && it.map_sequence == Some(sequence)
                 && it.address.is_some()
                 && it.reachable
         };
-        for (it, number) in seen.iter().zip(1..) {
+        for (it, number) in statuses.iter().zip(1..) {
             let phase = if is_whole(it) { BootPhase::Services } else { BootPhase::Enrolment };
             progress.show(Node::Board(number), phase, &it.describe_missing(sequence));
         }
-        if seen.iter().all(is_whole) {
+        if statuses.iter().all(is_whole) {
             router.release_control();
-            return Ok((sequence, seen));
+            return Ok((sequence, statuses));
         }
         if Instant::now() >= deadline {
-            let missing = seen.iter().zip(1..).filter(|(it, _)| !is_whole(it));
+            let missing = statuses.iter().zip(1..).filter(|(it, _)| !is_whole(it));
             let missing: Vec<String> =
                 missing.map(|(it, number)| format!("board-{number}: {it:?}")).collect();
             return Err(miette!(
@@ -85,7 +85,7 @@ impl BoardStatus {
 fn query(router: &Machine, boards: u8) -> miette::Result<(u64, Vec<BoardStatus>)> {
     let ask = |unit, verb, args| router.call_unit(unit, verb, args).map_err(|it| miette!("{it}"));
     let (map, links) = (ask("cluster", "show", json!({}))?, ask("lan", "show", json!({}))?);
-    let seen = (1..=boards).map(|number| {
+    let statuses = (1..=boards).map(|number| {
         let row = find(&map["boards"], "board", &json!(number));
         let name = json!({ "name": format!("board-{number}") });
         // Without a name it is asked again.
@@ -99,7 +99,7 @@ fn query(router: &Machine, boards: u8) -> miette::Result<(u64, Vec<BoardStatus>)
             address,
         }
     });
-    Ok((map["sequence"].as_u64().unwrap_or_default(), seen.collect()))
+    Ok((map["sequence"].as_u64().unwrap_or_default(), statuses.collect()))
 }
 
 fn find(rows: &Value, key: &str, wanted: &Value) -> Value {

@@ -78,13 +78,14 @@ impl OutsideSlot {
         make_private(&all, user)?;
         let folder = all.join(&name.0);
         make_private(&folder, user)?;
-        let place = Registration::register(&folder, &name.0, sockets);
-        let place = place.map_err(|why| OutsideError::Folder { folder: folder.clone(), why })?;
-        let number = u8::try_from(place.number).ok();
+        let registration = Registration::register(&folder, &name.0, sockets);
+        let registration =
+            registration.map_err(|why| OutsideError::Folder { folder: folder.clone(), why })?;
+        let number = u8::try_from(registration.number).ok();
         let number = number.filter(|it| outside::address(outside::uplink(*it)).is_some());
-        let full = || OutsideError::Full(place.number - 1, name.0.clone());
+        let full = || OutsideError::Full(registration.number - 1, name.0.clone());
         let number = number.ok_or_else(full)?;
-        Ok(Self { number, wire: folder.join("wire"), _registration: place })
+        Ok(Self { number, wire: folder.join("wire"), _registration: registration })
     }
 }
 

@@ -25,11 +25,11 @@ impl BoardNetwork {
         let path = options.appliance_file(&build::workspace()?);
         let ApplianceFile { appliance, .. } = ApplianceFile::read(&path)?;
         let cluster = appliance.cluster.as_ref();
-        let within = cluster.map_or(DEFAULT_PREFIX, |cluster| {
+        let prefix = cluster.map_or(DEFAULT_PREFIX, |cluster| {
             let [a, b, ..] = cluster.network.host(0, 0).octets();
             [a, b]
         });
-        Ok(Self { prefix: within, is_numbered: cluster.is_some() })
+        Ok(Self { prefix, is_numbered: cluster.is_some() })
     }
 
     /// Plugs in `machine`, which has the card [`BOARD`](octet_machine::panel::router::BOARD).

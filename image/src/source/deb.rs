@@ -91,12 +91,12 @@ impl DebSource {
     pub fn read(
         target: Target,
         inputs: &[(&Input, PathBuf)],
-        wanted: Vec<NamedProgram>,
+        requested: Vec<NamedProgram>,
         handled: Handled,
     ) -> Result<Self, DebError> {
         let read = |(input, path): &(&Input, PathBuf)| package(target, input, path);
         let packages = inputs.iter().map(read).collect::<Result<_, _>>()?;
-        Ok(Self { target, packages, requested: wanted, handled })
+        Ok(Self { target, packages, requested, handled })
     }
 
     /// The program that firmware starts, and whose it is.

@@ -89,12 +89,8 @@ impl ImageUnits {
             let mut source = UnitSource::parse(file, text)?;
             source.owner_supplied = true;
             let because = appliance.because(&span, "service", source.unit.name.as_str());
-            let named = service.path.get_ref().display().to_string();
-            all.push(ImageUnit {
-                source,
-                because,
-                owner: Some(OwnerProgram { file: named, bytes }),
-            });
+            let file = service.path.get_ref().display().to_string();
+            all.push(ImageUnit { source, because, owner: Some(OwnerProgram { file, bytes }) });
         }
         Self::set_slot_needs(&mut all, appliance)?;
         Self::start_after_config(&mut all);

@@ -127,7 +127,7 @@ pub fn verify(options: &Options, built: &Built, extent: VerifyExtent) -> miette:
     let root = workspace()?.root().to_owned();
     let steps = Steps::new();
     let place = ScratchFolders::new().into_diagnostic().wrap_err("there is no place for a copy")?;
-    let (there, varied, not) = prepare(&root, &place, &steps)?;
+    let (there, varied, unvaried) = prepare(&root, &place, &steps)?;
     if extent == VerifyExtent::Composition {
         place.take_compiled(&root).into_diagnostic().wrap_err("the programs cannot be copied")?;
     } else if !options.offline {
@@ -156,7 +156,7 @@ pub fn verify(options: &Options, built: &Built, extent: VerifyExtent) -> miette:
     let difference = match compare(&first, &second, &SIGNING_OUTPUTS).into_diagnostic()? {
         Ok(same) => {
             step.done(&format!("{} files, {} bytes: the same", same.files, same.bytes));
-            return Ok(Verified { same, compiled, varied, unvaried: not });
+            return Ok(Verified { same, compiled, varied, unvaried });
         }
         Err(difference) => difference,
     };
@@ -177,17 +177,17 @@ fn prepare(
     let copied = place.fill(root).into_diagnostic().wrap_err("the workspace cannot be copied")?;
     let store = InputStore::open(true)?;
     let there = OtherHost::new(&place.rest.path().join("host"), store.root()).into_diagnostic()?;
-    let (mut varied, mut not) = there
+    let (mut varied, mut unvaried) = there
         .differences()
         .into_diagnostic()
         .wrap_err("no program can be run as on another host")?;
     varied.insert(0, format!("path: {}, not {}", place.copy.display(), root.display()));
     let (folders, reordered) = copy::reordered(root, &place.copy, &copied);
     let order = format!("order of directory entries: in {reordered} of {folders} folders");
-    let list = if reordered > 0 { &mut varied } else { &mut not };
+    let list = if reordered > 0 { &mut varied } else { &mut unvaried };
     list.push(order);
     step.done(&format!("{} files to {}", copied.len(), place.copy.display()));
-    Ok((there, varied, not))
+    Ok((there, varied, unvaried))
 }
 
 fn describe(difference: &FileDifference) -> String {

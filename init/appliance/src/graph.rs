@@ -27,8 +27,8 @@ pub struct UnitSource {
 impl UnitSource {
     /// Parses `text`, the content of `file`.
     pub fn parse(file: String, text: String) -> Result<Self, Box<FileError>> {
-        let (unit, places) = Unit::parse(&file, &text)?;
-        Ok(Self { file, text, unit, owner_supplied: false, spans: places })
+        let (unit, spans) = Unit::parse(&file, &text)?;
+        Ok(Self { file, text, unit, owner_supplied: false, spans })
     }
 
     /// Adds a need to those of the file.
@@ -56,8 +56,8 @@ impl UnitSource {
 
     /// Every kernel module that the unit uses only on a router, with its position in the text.
     pub fn router_modules(&self) -> impl Iterator<Item = (&ModuleName, Range<usize>)> {
-        let places = self.spans.modules.iter().skip(self.unit.modules.len());
-        self.unit.router_modules.iter().zip(places.cloned())
+        let spans = self.spans.modules.iter().skip(self.unit.modules.len());
+        self.unit.router_modules.iter().zip(spans.cloned())
     }
 
     /// A mistake at the value of the last of `keys`, each of which is in the table before it.

@@ -132,18 +132,18 @@ impl Segments {
         units: &[Unit],
         (file, text): (&str, &str),
     ) -> Result<(Self, Vec<FileError>), Box<FileError>> {
-        let mut reading =
+        let mut evaluation =
             Evaluation { settings, units, segments: Self::default(), warnings: vec![] };
-        reading.run().map_err(|mistake| mistake.into_file_error(file, text))?;
+        evaluation.run().map_err(|mistake| mistake.into_file_error(file, text))?;
         let warnings =
-            reading.warnings.into_iter().map(|mistake| *mistake.into_file_error(file, text));
-        Ok((reading.segments, warnings.collect()))
+            evaluation.warnings.into_iter().map(|mistake| *mistake.into_file_error(file, text));
+        Ok((evaluation.segments, warnings.collect()))
     }
 
     /// The policy that allows a flow to `port`; for protocols without ports any port will do.
-    pub fn matching_policy(&self, way: FlowKey, port: u16) -> Option<usize> {
-        let lets = self.allows.get(&way)?;
-        let found = lets.iter().find(|it| (it.ports.first..=it.ports.last).contains(&port));
+    pub fn matching_policy(&self, flow: FlowKey, port: u16) -> Option<usize> {
+        let rules = self.allows.get(&flow)?;
+        let found = rules.iter().find(|it| (it.ports.first..=it.ports.last).contains(&port));
         found.map(|it| it.policy)
     }
 }
@@ -168,11 +168,11 @@ impl Evaluation<'_> {
                 message,
                 hint,
             };
-            let of_list = |key, (item, said)| Mistake { item: Some(item), ..wrong(key, said) };
+            let of_list = |key, (item, reason)| Mistake { item: Some(item), ..wrong(key, reason) };
             self.segments.rates.push(policy.rate);
-            let from = self.zones(&policy.from).map_err(|said| of_list("from", said))?;
-            let to = self.zones(&policy.to).map_err(|said| of_list("to", said))?;
-            let what = self.traffic(&policy.what).map_err(|said| wrong("service", said))?;
+            let from = self.zones(&policy.from).map_err(|reason| of_list("from", reason))?;
+            let to = self.zones(&policy.to).map_err(|reason| of_list("to", reason))?;
+            let what = self.traffic(&policy.what).map_err(|reason| wrong("service", reason))?;
             for (list, zones, key) in [(&policy.from, &from, "from"), (&policy.to, &to, "to")] {
                 if zones.is_empty() {
                     let message = format!("no board has the role of {}", join(list));
@@ -197,7 +197,7 @@ impl Evaluation<'_> {
                 } else {
                     "ports"
                 };
-                check_masquerade_ports(&what).map_err(|said| wrong(key, said))?;
+                check_masquerade_ports(&what).map_err(|reason| wrong(key, reason))?;
             }
             let mut pairs = from.iter().flat_map(|from| to.iter().map(move |to| (*from, *to)));
             let mut pairs: Vec<_> = pairs.by_ref().filter(|(from, to)| from != to).collect();
@@ -211,8 +211,9 @@ impl Evaluation<'_> {
             let mut adds = false;
             for (from, to) in &pairs {
                 for (traffic, ports) in &what {
-                    let way = (*from, *to, *traffic);
-                    adds |= self.allow(way, *ports, index).map_err(|said| wrong("rate", said))?;
+                    let flow = (*from, *to, *traffic);
+                    adds |=
+                        self.allow(flow, *ports, index).map_err(|reason| wrong("rate", reason))?;
                 }
             }
             if !adds && !pairs.is_empty() {
@@ -248,7 +249,7 @@ impl Evaluation<'_> {
                 PolicyZone::Lan if self.settings.lan.is_some() => zones.push(Zone::Lan),
                 PolicyZone::Lan => {
                     let said = ("the box has no `lan`".into(), "add a section [lan]".into());
-                    return Err((index, said));
+                    return Err((index, reason));
                 }
                 PolicyZone::Path => zones.push(Zone::Path),
             }
@@ -301,18 +302,18 @@ impl Evaluation<'_> {
     /// Allows what is not allowed already. Returns whether there was anything.
     fn allow(
         &mut self,
-        way: FlowKey,
+        flow: FlowKey,
         ports: PortRange,
-        line: usize,
+        policy: usize,
     ) -> Result<bool, (String, String)> {
-        let lets = self.segments.allows.entry(way).or_default();
+        let rules = self.segments.allows.entry(flow).or_default();
         let rates = &self.segments.rates;
         let mut free = vec![];
         let mut next = Some(ports.first);
         for other in
-            lets.iter().filter(|it| it.ports.first <= ports.last && it.ports.last >= ports.first)
+            rules.iter().filter(|it| it.ports.first <= ports.last && it.ports.last >= ports.first)
         {
-            if rates[other.policy] != rates[line] {
+            if rates[other.policy] != rates[policy] {
                 let message =
                     format!("policy {} allows part of this at another rate", other.policy + 1);
                 return Err((message, "write the same rate in both, or make them disjoint".into()));
@@ -326,8 +327,8 @@ impl Evaluation<'_> {
             free.push(PortRange { first, last: ports.last });
         }
         let adds = !free.is_empty();
-        lets.extend(free.into_iter().map(|ports| AllowRule { ports, policy: line }));
-        lets.sort_unstable_by_key(|it| it.ports);
+        rules.extend(free.into_iter().map(|ports| AllowRule { ports, policy }));
+        rules.sort_unstable_by_key(|it| it.ports);
         Ok(adds)
     }
 
@@ -365,9 +366,9 @@ impl Evaluation<'_> {
             let message = format!("{port} is published twice");
             return Err(wrong("port", message, "a port can be published once"));
         }
-        let way = (Zone::Uplink, Zone::Router, port.protocol.into());
-        if let Some(line) = self.segments.matching_policy(way, port.number) {
-            let message = format!("policy {} opens {port} on the router itself", line + 1);
+        let flow = (Zone::Uplink, Zone::Router, port.protocol.into());
+        if let Some(policy) = self.segments.matching_policy(flow, port.number) {
+            let message = format!("policy {} opens {port} on the router itself", policy + 1);
             return Err(wrong("port", message, "a port can be published once"));
         }
         self.segments.published.push(Published { port, board: publish.board, target });

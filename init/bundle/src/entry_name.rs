@@ -44,14 +44,14 @@ impl EntryName {
             Some((slot, counter)) => (slot, Some(counter)),
             None => (rest, None),
         };
-        let standing = match counter {
+        let state = match counter {
             None => SlotState::Good,
             Some(counter) => {
                 let (left, done) = counter.split_once('-').unwrap_or((counter, "0"));
                 SlotState::Trying { left: number(left)?, done: number(done)? }
             }
         };
-        Some(Self { slot: slot.parse().ok()?, state: standing })
+        Some(Self { slot: slot.parse().ok()?, state })
     }
 }
 
@@ -107,7 +107,7 @@ mod tests {
         fn any_name_is_read_or_refused(name in "\\PC{0,40}", left: u32, done: u32) {
             let _ = EntryName::parse(&name);
             let _ = EntryName::parse(&format!("octet-{name}.conf"));
-            let standing = SlotState::Trying { left, done };
+            let state = SlotState::Trying { left, done };
             let name = EntryName { slot: "1".parse().unwrap(), state };
             prop_assert_eq!(EntryName::parse(&name.to_string()), Some(name));
         }

@@ -111,8 +111,8 @@ impl BoardPlacement {
 
     fn hold_reason(&self, unit: UnitId, board: Option<u8>) -> Option<String> {
         let by_list = self.listed_hold_reason(unit, board);
-        let Some(told) = &self.assignment else { return by_list };
-        let elsewhere = told.placed.contains(&unit) && !told.here.contains(&unit);
+        let Some(assignment) = &self.assignment else { return by_list };
+        let elsewhere = assignment.placed.contains(&unit) && !assignment.here.contains(&unit);
         // Where both give a reason, the one from the list is more precise.
         elsewhere.then(|| by_list.unwrap_or_else(|| ELSEWHERE.to_owned()))
     }

@@ -51,10 +51,10 @@ impl SlotTrial {
     }
 
     /// Stops or resumes counting the time, from `now` on.
-    fn set_paused(&mut self, is_held: bool, now: Moment) {
+    fn set_paused(&mut self, pause: bool, now: Moment) {
         match self.paused_since {
-            None if is_held => self.paused_since = Some(now),
-            Some(since) if !is_held => {
+            None if pause => self.paused_since = Some(now),
+            Some(since) if !pause => {
                 self.end += now.saturating_sub(since);
                 self.paused_since = None;
             }

@@ -52,8 +52,8 @@ struct Found {
 impl BootCounter for EspCounter<'_> {
     fn state(&self) -> Result<Option<SlotState>, String> {
         let entries = self.entries()?;
-        let standings = || entries.iter().filter(|it| !it.is_empty).map(|it| it.state);
-        Ok(standings().find(|it| *it != SlotState::Good).or_else(|| standings().next()))
+        let states = || entries.iter().filter(|it| !it.is_empty).map(|it| it.state);
+        Ok(states().find(|it| *it != SlotState::Good).or_else(|| states().next()))
     }
 
     fn is_marked_good(&self) -> Result<bool, String> {

@@ -32,8 +32,8 @@ pub trait BootCounter {
 /// Records the state of the booted slot for the verb `boot`.
 pub fn record(esp: &MountedEsp) -> Result<(), String> {
     let Some(version) = command_line::value("slot")? else { return Ok(()) };
-    let standing = EspCounter::new(esp, &version).state()?;
-    facts::write(facts::SLOT, &describe(&version, standing));
+    let state = EspCounter::new(esp, &version).state()?;
+    facts::write(facts::SLOT, &describe(&version, state));
     Ok(())
 }
 
@@ -55,8 +55,8 @@ pub fn run() -> Result<(), String> {
     Ok(())
 }
 
-fn describe(version: &str, standing: Option<SlotState>) -> Value {
-    let (left, done, verdict) = match standing {
+fn describe(version: &str, state: Option<SlotState>) -> Value {
+    let (left, done, verdict) = match state {
         Some(SlotState::Good) => (None, None, "good"),
         Some(SlotState::Trying { left: 0, done }) => (Some(0), Some(done), "no tries left"),
         Some(SlotState::Trying { left, done }) => (Some(left), Some(done), "trying"),

@@ -63,11 +63,11 @@ mod tests {
 
     #[test]
     fn survives_the_pipe() {
-        for (error, may_pass) in [(Errno::NOENT, false), (Errno::AGAIN, true)] {
+        for (error, transient) in [(Errno::NOENT, false), (Errno::AGAIN, true)] {
             let failure = SpawnFailure::new("execute /x", error);
             let read = SpawnFailure::from_bytes(&failure.to_bytes()).refusal();
             assert_eq!(read, failure.refusal());
-            assert_eq!(read.transient, may_pass);
+            assert_eq!(read.transient, transient);
             assert!(read.reason.starts_with("cannot execute /x: "), "{}", read.reason);
         }
     }

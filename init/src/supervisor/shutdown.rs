@@ -46,8 +46,8 @@ impl State {
         if self.shutdown.is_some() {
             return;
         }
-        let patience = ShutdownStage::StoppingUntil(now.saturating_add(SHUTDOWN_LIMIT));
-        self.shutdown = Some(Shutdown { goal, total: self.counts.running, stage: patience });
+        let stage = ShutdownStage::StoppingUntil(now.saturating_add(SHUTDOWN_LIMIT));
+        self.shutdown = Some(Shutdown { goal, total: self.counts.running, stage });
         for index in 0..self.units.len() {
             let slot = &mut self.units[index];
             let then = Outcome::Stop;
@@ -72,8 +72,8 @@ impl State {
             self.kill_all(now, actions);
             down.stage = ShutdownStage::KilledUntil(now.saturating_add(KILL_LIMIT));
         }
-        let given_up = matches!(down.stage, ShutdownStage::KilledUntil(until) if until <= now);
-        if self.counts.running == 0 || given_up {
+        let timed_out = matches!(down.stage, ShutdownStage::KilledUntil(until) if until <= now);
+        if self.counts.running == 0 || timed_out {
             down.stage = ShutdownStage::Over;
             actions.push(EdgeAction::Finish(down.goal));
         }

@@ -48,10 +48,10 @@ pub struct Router {
 impl Router {
     /// With a board at `port`, and a hub for the owner's devices at `path`. The networks are in the first 16 bits
     /// `within`. The board is told that it is the first one of a box, if `is_numbered`.
-    pub fn start(port: Port, path: &Path, within: [u8; 2], is_numbered: bool) -> io::Result<Self> {
+    pub fn start(port: Port, path: &Path, prefix: [u8; 2], is_numbered: bool) -> io::Result<Self> {
         let (hub, lan) = Hub::listen(path)?;
-        let board = Segment { prefix: within, number: BOARD_SEGMENT, is_numbered };
-        let devices = Segment { prefix: within, number: LAN_SEGMENT, is_numbered: false };
+        let board = Segment { prefix, number: BOARD_SEGMENT, is_numbered };
+        let devices = Segment { prefix, number: LAN_SEGMENT, is_numbered: false };
         let ((to_board, from_board), (to_lan, from_lan)) = (port.split(), lan.split());
         let (to_board_too, to_lan_too) = (Arc::clone(&to_board), Arc::clone(&to_lan));
         thread::spawn(move || carry((board, &from_board, &to_board), (devices, &to_lan)));

@@ -35,10 +35,10 @@ impl NamedModule {
     /// Every module that an image is to have, those that are loaded first.
     pub fn all(appliance: &ApplianceFile, units: &ImageUnits) -> Vec<Self> {
         let image = &appliance.appliance.image;
-        let in_appliance = |key: &str, when: LoadTime, name: &Spanned<ModuleName>| Self {
+        let in_appliance = |key: &str, load_time: LoadTime, name: &Spanned<ModuleName>| Self {
             name: name.get_ref().canonical(),
             because: appliance.because(&name.span(), key, name.get_ref().as_str()),
-            load_time: when,
+            load_time,
             file: appliance.file.clone(),
             text: appliance.text.clone(),
             at: name.span(),
@@ -46,14 +46,14 @@ impl NamedModule {
         let drivers =
             image.drivers.iter().map(|name| in_appliance("drivers", LoadTime::Later, name));
         let of_units = units.all.iter().flat_map(|unit| {
-            let when = if unit.source.unit.base { LoadTime::First } else { LoadTime::Later };
-            let always = unit.source.modules().map(move |(name, at)| (name, at, when));
+            let load_time = if unit.source.unit.base { LoadTime::First } else { LoadTime::Later };
+            let always = unit.source.modules().map(move |(name, at)| (name, at, load_time));
             let router = unit.source.router_modules();
             let all = always.chain(router.map(|(name, at)| (name, at, LoadTime::OnRouter)));
-            all.map(|(name, at, when)| Self {
+            all.map(|(name, at, load_time)| Self {
                 name: name.canonical(),
                 because: unit.because.then(name.as_str()),
-                load_time: when,
+                load_time,
                 file: unit.source.file.clone(),
                 text: unit.source.text.clone(),
                 at,
