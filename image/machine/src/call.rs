@@ -108,7 +108,7 @@ impl Machine {
     /// # Errors
     /// PID 1 or the unit refuses, the machine ends, or there is no answer.
     pub fn call_unit(&self, unit: &str, verb: &str, args: Value) -> Result<Value, MachineError> {
-        self.request(Some(&named(unit)?), verb, args, None, |_| true)
+        self.request(Some(&unit_name(unit)?), verb, args, None, |_| true)
     }
 
     /// Asks `unit`, through PID 1, and sends it what it wants of the file that is the argument `name`.
@@ -132,7 +132,7 @@ impl Machine {
         file: &mut dyn Source,
     ) -> Result<Value, MachineError> {
         args[name] = json!(file.describe());
-        self.request(Some(&named(unit)?), verb, args, Some(file), |_| true)
+        self.request(Some(&unit_name(unit)?), verb, args, Some(file), |_| true)
     }
 
     /// Does as [`send_file_with`](Self::send_file_with), but gives up after `patience` without a word, so
@@ -146,7 +146,7 @@ impl Machine {
         file: &mut dyn Source,
     ) -> Result<Value, MachineError> {
         let args = json!({ name: file.describe() });
-        self.request_within(patience, Some(&named(unit)?), verb, args, Some(file), |_| true)
+        self.request_within(patience, Some(&unit_name(unit)?), verb, args, Some(file), |_| true)
     }
 
     /// Every line that `unit` has said in this boot. A unit that has never said anything has none.
@@ -240,7 +240,7 @@ impl Machine {
     }
 }
 
-fn named(unit: &str) -> Result<UnitName, MachineError> {
+fn unit_name(unit: &str) -> Result<UnitName, MachineError> {
     UnitName::try_from(unit.to_owned()).map_err(|error| MachineError::Host {
         what: format!("unit `{unit}`"),
         source: io::Error::other(error),

@@ -163,10 +163,10 @@ impl Cluster {
     ///
     /// # Errors
     /// The host refuses, or a machine does not take it.
-    pub fn attach(&self, own: u8, at: Socket) -> Result<Port, MachineError> {
+    pub fn attach(&self, number: u8, at: Socket) -> Result<Port, MachineError> {
         let (end, port) = Port::pair().map_err(MachineError::host("cannot make a wire"))?;
-        self.panel.insert(Socket::Other(own), port);
-        self.plug(Socket::Other(own), at)?;
+        self.panel.insert(Socket::Other(number), port);
+        self.plug(Socket::Other(number), at)?;
         Ok(end)
     }
 
@@ -175,12 +175,12 @@ impl Cluster {
     ///
     /// # Errors
     /// The host refuses, or a machine does not take it.
-    pub fn attach_hub(&self, own: u8, at: Socket, path: &Path) -> Result<Hub, MachineError> {
+    pub fn attach_hub(&self, number: u8, at: Socket, path: &Path) -> Result<Hub, MachineError> {
         let listening = Hub::listen(path);
         let cannot = || format!("cannot listen at {}", path.display());
         let (hub, port) = listening.map_err(MachineError::host(cannot()))?;
-        self.panel.insert(Socket::Other(own), port);
-        self.plug(Socket::Other(own), at)?;
+        self.panel.insert(Socket::Other(number), port);
+        self.plug(Socket::Other(number), at)?;
         Ok(hub)
     }
 

@@ -29,12 +29,12 @@ pub fn write(
     inputs: &BuildInputs,
     composed: &Composed,
     folder: &Path,
-    kept: &Path,
+    cache_file: &Path,
     steps: &Steps,
 ) -> miette::Result<Sha256> {
     let (target, epoch) = (inputs.target, inputs.lock.content.epoch);
     let version = env!("CARGO_PKG_VERSION");
-    let (initrd, entries) = pack_root(composed, epoch, kept, BEST_LEVEL, steps)?;
+    let (initrd, entries) = pack_root(composed, epoch, cache_file, BEST_LEVEL, steps)?;
 
     let step = steps.start("disk", "partitions and slot");
     let (sequence, trial) = (epoch.into(), inputs.appliance.appliance.health.within.seconds());
@@ -79,10 +79,10 @@ pub fn quick(
     inputs: &BuildInputs,
     composed: &Composed,
     folder: &Path,
-    kept: &Path,
+    cache_file: &Path,
     steps: &Steps,
 ) -> miette::Result<()> {
-    let initrd = initrd(composed, inputs.lock.content.epoch, kept, FAST_LEVEL, steps)?;
+    let initrd = initrd(composed, inputs.lock.content.epoch, cache_file, FAST_LEVEL, steps)?;
     let step = steps.start("image", "writing");
     let size = megabytes(initrd.len());
     let linux = unpack_kernel(&composed.linux)?.into_owned();
@@ -114,23 +114,23 @@ fn write_files(
 pub fn initrd(
     composed: &Composed,
     epoch: u32,
-    kept: &Path,
+    cache_file: &Path,
     level: i32,
     steps: &Steps,
 ) -> miette::Result<Vec<u8>> {
-    Ok(pack_root(composed, epoch, kept, level, steps)?.0)
+    Ok(pack_root(composed, epoch, cache_file, level, steps)?.0)
 }
 
 /// The initramfs, and a list of what is in it.
 fn pack_root(
     composed: &Composed,
     epoch: u32,
-    kept: &Path,
+    cache_file: &Path,
     level: i32,
     steps: &Steps,
 ) -> miette::Result<(Vec<u8>, Vec<InitrdEntry>)> {
     let step = steps.start("squashfs", "compressing");
-    let squashfs = squashfs::build(&composed.tree, epoch, level, kept, &step)?;
+    let squashfs = squashfs::build(&composed.tree, epoch, level, cache_file, &step)?;
     step.done(&megabytes(squashfs.len()));
     let early: Vec<_> =
         composed.early.iter().filter_map(|path| find_module(composed, path)).collect();

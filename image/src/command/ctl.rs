@@ -24,7 +24,7 @@ const FIRST_REPLY_TIMEOUT: Duration = Duration::from_secs(60);
 #[command(disable_help_flag = true)]
 pub struct Args {
     #[command(flatten)]
-    of: TargetOptions,
+    target: TargetOptions,
     /// UNIT VERB and its arguments, or a verb of PID 1; without any it lists units and verbs
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "VERB")]
     words: Vec<String>,
@@ -94,7 +94,7 @@ enum CtlError {
 }
 
 /// Runs the subcommand.
-pub fn run(Args { of, mut words }: Args) -> miette::Result<ExitCode> {
+pub fn run(Args { target: of, mut words }: Args) -> miette::Result<ExitCode> {
     let of = match of.merge_from(&mut words) {
         Ok(of) => of,
         Err(usage) => return print_usage(&usage),
@@ -192,7 +192,7 @@ mod tests {
             let command = Args::augment_args(clap::Command::new(PROGRAM));
             let words = [PROGRAM].into_iter().chain(line.split(' '));
             let matches = command.try_get_matches_from(words).unwrap();
-            let Args { of, mut words } = Args::from_arg_matches(&matches).unwrap();
+            let Args { target: of, mut words } = Args::from_arg_matches(&matches).unwrap();
             let of = of.merge_from(&mut words).unwrap();
             assert_eq!(of.out.folder().unwrap(), Path::new("/tmp/other"), "{line}");
             assert_eq!((of.board, words), (Some(3), vec!["status".to_owned()]), "{line}");

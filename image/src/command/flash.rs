@@ -44,7 +44,7 @@ pub struct Args {
 
 /// Runs the subcommand.
 pub fn run(args: Args) -> miette::Result<ExitCode> {
-    let host = Host::here();
+    let host = Host::local();
     // First of all: nobody waits for a build to be told of a slip of the finger.
     let found = inspect(&args.to, &host)?;
     if args.keep_data && matches!(found, PathContent::Nothing) {

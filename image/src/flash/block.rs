@@ -15,7 +15,7 @@ pub struct Host {
 }
 
 impl Host {
-    pub fn here() -> Self {
+    pub fn local() -> Self {
         Self { sys: "/sys".into(), proc: "/proc".into() }
     }
 

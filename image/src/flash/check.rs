@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn no_file_is_made_among_devices() {
-        let host = Host::here();
+        let host = Host::local();
         let folder = tempfile::tempdir().unwrap();
         assert!(matches!(inspect(&folder.path().join("new"), &host), Ok(PathContent::Nothing)));
         let typo = inspect(Path::new("/dev/sdnone"), &host);

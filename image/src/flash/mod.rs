@@ -231,11 +231,11 @@ fn sync_and_verify(
 /// Reads back what was written at `range`.
 fn verify(
     writer: &Writer<'_>,
-    hands: &mut PieceBuffers,
+    buffers: &mut PieceBuffers,
     range: &Range<u64>,
 ) -> Result<(), FlashFault> {
     let len = (range.end - range.start) as usize;
-    let (ours, theirs) = (&mut hands.ours[..len], &mut hands.theirs[..len]);
+    let (ours, theirs) = (&mut buffers.ours[..len], &mut buffers.theirs[..len]);
     writer.image.read(range.start, ours)?;
     writer.target.read_medium(range.start, theirs)?;
     if ours != theirs {

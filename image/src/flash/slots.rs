@@ -70,10 +70,10 @@ impl<S: BlockDevice> Medium for Slots<'_, S> {
         })
     }
 
-    fn read(&self, path: &str, most: u64) -> io::Result<Vec<u8>> {
+    fn read(&self, path: &str, limit: u64) -> io::Result<Vec<u8>> {
         self.in_root(|root| {
             let mut bytes = vec![];
-            root.open_file(path)?.take(most).read_to_end(&mut bytes)?;
+            root.open_file(path)?.take(limit).read_to_end(&mut bytes)?;
             Ok(bytes)
         })
     }

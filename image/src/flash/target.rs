@@ -260,7 +260,7 @@ mod tests {
     #[test]
     fn a_child_that_is_being_started_keeps_no_file_busy() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let open = || FlashTarget::open(file.path(), &Host::here());
+        let open = || FlashTarget::open(file.path(), &Host::local());
         let first = open().unwrap();
         // What such a child has.
         let _same = first.file.try_clone().unwrap();

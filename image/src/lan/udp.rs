@@ -168,7 +168,7 @@ mod tests {
     }
 
     /// Who has sent `what` to the server.
-    fn heard(server: &UdpSocket, what: &[u8]) -> SocketAddr {
+    fn received_from(server: &UdpSocket, what: &[u8]) -> SocketAddr {
         let mut buffer = [0; 100];
         let (count, from) = server.recv_from(&mut buffer).unwrap();
         assert_eq!(&buffer[..count], what);
@@ -187,37 +187,37 @@ mod tests {
         let two = socket();
         two.connect(at).unwrap();
         one.send(b"one").unwrap();
-        let first = heard(&server, b"one");
+        let first = received_from(&server, b"one");
         two.send(b"two").unwrap();
-        let second = heard(&server, b"two");
+        let second = received_from(&server, b"two");
         assert_ne!(first, second);
         // In the other order.
         server.send_to(b"to two", second).unwrap();
         server.send_to(b"to one", first).unwrap();
         assert_eq!([receive(&one), receive(&two)], [b"to one", b"to two"]);
         one.send(b"again").unwrap();
-        assert_eq!(heard(&server, b"again"), first);
+        assert_eq!(received_from(&server, b"again"), first);
     }
 
     #[test]
     fn of_too_many_clients_the_one_that_is_idle_goes() {
         let (server, at, first) = forwarded(IDLE_TIMEOUT);
         first.send(b"first").unwrap();
-        let before = heard(&server, b"first");
+        let before = received_from(&server, b"first");
         let others: Vec<_> = (0..MAX_CLIENTS)
             .map(|_| {
                 let other = socket();
                 other.send_to(b"other", at).unwrap();
-                (heard(&server, b"other"), other)
+                (received_from(&server, b"other"), other)
             })
             .collect();
         // The last of these is known still; the first of all is not.
         let (known, last) = others.last().unwrap();
         last.send_to(b"last", at).unwrap();
-        assert_eq!(heard(&server, b"last"), *known);
+        assert_eq!(received_from(&server, b"last"), *known);
         server.send_to(b"lost", before).unwrap();
         first.send(b"again").unwrap();
-        let after = heard(&server, b"again");
+        let after = received_from(&server, b"again");
         server.send_to(b"found", after).unwrap();
         assert_eq!(receive(&first), b"found");
     }
@@ -226,7 +226,7 @@ mod tests {
     fn a_client_that_is_idle_ends() {
         let (server, _, client) = forwarded(Duration::ZERO);
         client.send(b"first").unwrap();
-        let before = heard(&server, b"first");
+        let before = received_from(&server, b"first");
         // Its socket goes with it, which the server is told of.
         server.connect(before).unwrap();
         let deadline = Instant::now() + Duration::from_secs(60);

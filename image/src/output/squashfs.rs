@@ -50,13 +50,13 @@ pub fn build(
     tree: &Tree,
     epoch: u32,
     level: i32,
-    kept: &Path,
+    cache_file: &Path,
     step: &Step,
 ) -> Result<Vec<u8>, SquashfsError> {
     // The library wants its compressor to live for ever; there is one per build.
     let blocks: &'static Blocks = Box::leak(Box::new(Blocks::new(level)));
     write(tree, epoch, blocks)?;
-    blocks.compress(kept, step)?;
+    blocks.compress(cache_file, step)?;
     write(tree, epoch, blocks)
 }
 

@@ -53,7 +53,7 @@ impl WorkingDisk {
             return Self::new(built, node, path);
         }
         // Not while a machine runs from it.
-        let target = FlashTarget::open(&path, &Host::here())?;
+        let target = FlashTarget::open(&path, &Host::local())?;
         let description = match existing {
             ExistingDisk::Replace => return Self::new(built, node, path),
             ExistingDisk::Keep => keep_existing(built, &target)?,
@@ -217,7 +217,7 @@ mod tests {
         let out = tempfile::tempdir().unwrap();
         let built = build(out.path(), b"one");
         let disk = WorkingDisk::of(&built, None, ExistingDisk::Keep).unwrap();
-        let runs = FlashTarget::open(&disk.path, &Host::here()).unwrap();
+        let runs = FlashTarget::open(&disk.path, &Host::local()).unwrap();
         for existing in [ExistingDisk::Keep, ExistingDisk::Install, ExistingDisk::Replace] {
             let error = WorkingDisk::of(&built, None, existing).unwrap_err().to_string();
             assert!(error.contains("in use"), "{error}");

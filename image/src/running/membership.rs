@@ -86,12 +86,12 @@ fn query(router: &Machine, boards: u8) -> miette::Result<(u64, Vec<BoardStatus>)
     let ask = |unit, verb, args| router.call_unit(unit, verb, args).map_err(|it| miette!("{it}"));
     let (map, links) = (ask("cluster", "show", json!({}))?, ask("lan", "show", json!({}))?);
     let statuses = (1..=boards).map(|number| {
-        let row = find(&map["boards"], "board", &json!(number));
+        let row = find_row(&map["boards"], "board", &json!(number));
         let name = json!({ "name": format!("board-{number}") });
         // Without a name it is asked again.
         let found = router.call_unit("lan", "lookup", name).unwrap_or_default();
         let address = found["addresses"][0].as_str().map(str::to_owned);
-        let neighbour = find(&links["neighbours"], "address", &json!(address));
+        let neighbour = find_row(&links["neighbours"], "address", &json!(address));
         BoardStatus {
             state: row["state"].as_str().unwrap_or("unknown").to_owned(),
             map_sequence: row["has_map"].as_u64(),
@@ -102,13 +102,13 @@ fn query(router: &Machine, boards: u8) -> miette::Result<(u64, Vec<BoardStatus>)
     Ok((map["sequence"].as_u64().unwrap_or_default(), statuses.collect()))
 }
 
-fn find(rows: &Value, key: &str, wanted: &Value) -> Value {
+fn find_row(rows: &Value, key: &str, wanted: &Value) -> Value {
     let rows = rows.as_array().into_iter().flatten();
     { rows }.find(|row| row[key] == *wanted).cloned().unwrap_or_default()
 }
 
 /// One line per machine, with the services that run on it and not on all.
-pub fn table(nodes: &[ServiceRow], sequence: u64, seen: &[BoardStatus]) -> String {
+pub fn table(nodes: &[ServiceRow], sequence: u64, statuses: &[BoardStatus]) -> String {
     let rows = nodes.iter().map(|ServiceRow { node, status, services }| {
         let ready = status.ready_at.map_or_else(|| "?".to_owned(), report::seconds);
         let is_running = |unit: &&UnitStatus| unit.state == UnitState::Ready && unit.pid.is_some();
@@ -116,7 +116,7 @@ pub fn table(nodes: &[ServiceRow], sequence: u64, seen: &[BoardStatus]) -> Strin
         let (state, map, address) = match node {
             Node::Router => ("coordinator".to_owned(), sequence.to_string(), String::new()),
             Node::Board(number) => {
-                let seen = &seen[usize::from(*number) - 1];
+                let seen = &statuses[usize::from(*number) - 1];
                 let map = seen.map_sequence.map(|has| has.to_string()).unwrap_or_default();
                 (seen.state.clone(), map, seen.address.clone().unwrap_or_default())
             }

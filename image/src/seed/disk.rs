@@ -125,8 +125,8 @@ impl SeedDisk {
     }
 
     /// The content of the text file at `path`, which may have `most` bytes.
-    pub fn text(&self, path: &str, most: u64) -> Result<String, SeedDiskError> {
-        String::from_utf8(self.read(path, most)?)
+    pub fn text(&self, path: &str, limit: u64) -> Result<String, SeedDiskError> {
+        String::from_utf8(self.read(path, limit)?)
             .map_err(|_| SeedDiskError::NotText(path.to_owned()))
     }
 

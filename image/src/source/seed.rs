@@ -84,7 +84,7 @@ pub enum SeedError {
 struct Gathered {
     release: String,
     nodes: Vec<(String, TreeNode)>,
-    taken: Provided,
+    provided: Provided,
 }
 
 impl PackageSource for SeedSource {
@@ -105,7 +105,7 @@ impl PackageSource for SeedSource {
         for (path, node) in gathered.nodes {
             tree.put(&path, node)?;
         }
-        Ok(gathered.taken)
+        Ok(gathered.provided)
     }
 }
 
@@ -114,7 +114,7 @@ fn gather(
     target: Target,
     appliance: &ApplianceFile,
     handled: &Handled,
-    named: &[NamedModule],
+    requested: &[NamedModule],
 ) -> Result<Gathered, SeedError> {
     let disk = SeedDisk::open(qcow2)?;
     let database = disk.text("/lib/apk/db/installed", MAX_FILE)?;
@@ -122,10 +122,10 @@ fn gather(
     let release = disk.text("/etc/alpine-release", 1 << 10)?.trim().to_owned();
     let mut gathered = Gathered { release, ..Gathered::default() };
     packages::gather(&disk, &installed, appliance, handled, &mut gathered)?;
-    let packages = gathered.taken.components.len();
-    modules::gather(&disk, &installed, target, named, &mut gathered)?;
+    let packages = gathered.provided.components.len();
+    modules::gather(&disk, &installed, target, requested, &mut gathered)?;
     let modules = gathered.nodes.iter().filter(|(path, _)| path.ends_with(".ko")).count();
-    let taken = &mut gathered.taken;
+    let taken = &mut gathered.provided;
     taken.records = package_records(&database, &installed, &taken.components);
     let loaded: BTreeSet<_> = taken.early.iter().chain(&taken.modules).chain(&taken.disk).collect();
     let loaded = loaded.len();

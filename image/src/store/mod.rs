@@ -285,12 +285,12 @@ impl InputStore {
 fn choose_version(
     input: &Input,
     offer: &AvailableVersions,
-    wanted: Option<&str>,
+    requested: Option<&str>,
 ) -> Result<String, InputStoreError> {
     let name = input.name.get_ref();
     let candidate =
         offer.candidate.as_ref().ok_or_else(|| AptError::Unknown { name: name.clone() })?;
-    match wanted {
+    match requested {
         None => Ok(candidate.clone()),
         Some(wanted) if offer.versions.iter().any(|version| version == wanted) => {
             Ok(wanted.to_owned())

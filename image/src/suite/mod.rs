@@ -73,19 +73,19 @@ struct Suite {
 ///
 /// # Errors
 /// Something cannot be made or started, or no test is called like that.
-pub fn run(options: &Options, wanted: &Selection) -> miette::Result<bool> {
+pub fn run(options: &Options, selection: &Selection) -> miette::Result<bool> {
     let root = build::workspace()?.root().to_owned();
     let file = root.join(COSTS);
     let text = fs::read_to_string(&file).into_diagnostic().wrap_err(COSTS)?;
     let mut costs = Costs::read(&text);
-    let mut suite = Suite::new(wanted)?;
+    let mut suite = Suite::new(selection)?;
     let mut outcomes = vec![];
     // Two compilations side by side: each has times at which it uses one processor.
     let (jobs, left) = thread::scope(|scope| -> miette::Result<_> {
-        let images = scope.spawn(|| images(options, &compile::programs(&root), wanted.soak));
-        let made = CompiledTests::compile(&root, wanted.soak)?;
+        let images = scope.spawn(|| images(options, &compile::programs(&root), selection.soak));
+        let made = CompiledTests::compile(&root, selection.soak)?;
         suite.programs = made.programs;
-        let (mut jobs, left) = select(made.tests, wanted, &mut costs)?;
+        let (mut jobs, left) = select(made.tests, selection, &mut costs)?;
         // The image's end, the link of its programs, is such a time.
         while !images.is_finished()
             && let Some(at) = jobs.iter().rposition(|job| !job.needs_image())
@@ -104,7 +104,7 @@ pub fn run(options: &Options, wanted: &Selection) -> miette::Result<bool> {
         costs.record(&job.name, job.tier, *took);
     }
     let passed = suite.report(outcomes, left)?;
-    if wanted.write_costs {
+    if selection.write_costs {
         let text = costs.replace_table(&text).ok_or(NoTable)?;
         fs::write(&file, text).into_diagnostic().wrap_err(COSTS)?;
     }
@@ -114,15 +114,15 @@ pub fn run(options: &Options, wanted: &Selection) -> miette::Result<bool> {
 /// What of `programs` is run, that which takes longest first, and how much is left to the long tier.
 fn select(
     programs: Vec<TestProgram>,
-    wanted: &Selection,
+    selection: &Selection,
     costs: &mut Costs,
 ) -> miette::Result<(Vec<TestJob>, usize)> {
     let jobs: Vec<Vec<TestJob>> =
         programs.into_iter().map(TestJob::of).collect::<Result<_, _>>()?;
     let (mut jobs, left): (Vec<TestJob>, Vec<TestJob>) =
-        jobs.into_iter().flatten().partition(|job| wanted.soak || job.tier == Tier::Short);
+        jobs.into_iter().flatten().partition(|job| selection.soak || job.tier == Tier::Short);
     costs.retain(|name| jobs.iter().chain(&left).find(|job| job.name == name).map(|job| job.tier));
-    if let Some(filter) = &wanted.filter {
+    if let Some(filter) = &selection.filter {
         jobs.retain(|job| job.name.contains(filter));
         if jobs.is_empty() {
             return Err(NoTest(filter.clone()).into());
@@ -146,9 +146,9 @@ fn images(options: &Options, programs: &Path, soak: bool) -> miette::Result<Buil
 
 impl Suite {
     /// One for which nothing is made yet.
-    fn new(wanted: &Selection) -> miette::Result<Self> {
+    fn new(selection: &Selection) -> miette::Result<Self> {
         let shared = tempfile::tempdir().into_diagnostic()?;
-        let (soak, openwrt) = (wanted.soak, wanted.openwrt.clone());
+        let (soak, openwrt) = (selection.soak, selection.openwrt.clone());
         Ok(Self { built: None, programs: PathBuf::new(), shared, soak, openwrt })
     }
 

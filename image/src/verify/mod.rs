@@ -170,23 +170,23 @@ pub fn verify(options: &Options, built: &Built, extent: VerifyExtent) -> miette:
 /// and what is not.
 fn prepare(
     root: &Path,
-    place: &ScratchFolders,
+    scratch: &ScratchFolders,
     steps: &Steps,
 ) -> miette::Result<(OtherHost, Vec<String>, Vec<String>)> {
     let step = steps.start("copy", "the workspace");
-    let copied = place.fill(root).into_diagnostic().wrap_err("the workspace cannot be copied")?;
+    let copied = scratch.fill(root).into_diagnostic().wrap_err("the workspace cannot be copied")?;
     let store = InputStore::open(true)?;
-    let there = OtherHost::new(&place.rest.path().join("host"), store.root()).into_diagnostic()?;
+    let there = OtherHost::new(&scratch.rest.path().join("host"), store.root()).into_diagnostic()?;
     let (mut varied, mut unvaried) = there
         .differences()
         .into_diagnostic()
         .wrap_err("no program can be run as on another host")?;
-    varied.insert(0, format!("path: {}, not {}", place.copy.display(), root.display()));
-    let (folders, reordered) = copy::reordered(root, &place.copy, &copied);
+    varied.insert(0, format!("path: {}, not {}", scratch.copy.display(), root.display()));
+    let (folders, reordered) = copy::reordered(root, &scratch.copy, &copied);
     let order = format!("order of directory entries: in {reordered} of {folders} folders");
     let list = if reordered > 0 { &mut varied } else { &mut unvaried };
     list.push(order);
-    step.done(&format!("{} files to {}", copied.len(), place.copy.display()));
+    step.done(&format!("{} files to {}", copied.len(), scratch.copy.display()));
     Ok((there, varied, unvaried))
 }
 

@@ -41,8 +41,8 @@ pub fn fetch(copy: &Path, triple: &str) -> miette::Result<()> {
 
 /// Builds in the copy of the workspace at `root`, into the folder `out`.
 pub fn run(
-    there: &OtherHost,
-    place: &ScratchFolders,
+    host: &OtherHost,
+    scratch: &ScratchFolders,
     out: &Path,
     root: &Path,
     options: &Options,
@@ -52,8 +52,8 @@ pub fn run(
     let stop = Arc::new(AtomicBool::new(false));
     flag::register(SIGINT, Arc::clone(&stop)).into_diagnostic()?;
     let step = steps.start("verify", "building a second time; this takes minutes");
-    let mut command = there.command(&place.builder());
-    command.current_dir(&place.copy);
+    let mut command = host.command(&scratch.builder());
+    command.current_dir(&scratch.copy);
     command.args(["build", "--offline", "--target", options.target.name(), "--out"]).arg(out);
     if let Some(appliance) = &options.appliance {
         let path = std::path::absolute(appliance).into_diagnostic()?;

@@ -115,4 +115,4 @@ pub use unit::{
     Unit, UnitSocket, UnitType,
 };
 pub use user::{USERS, UnknownUser, User, UserName};
-pub use vpn::{ExitNode, InvalidExit, MAX_PLACES, VPN_TABLE, Vpn, is_place, place, places};
+pub use vpn::{ExitNode, InvalidExit, MAX_EXIT_ADDRESSES, VPN_TABLE, Vpn, is_exit_address, exit_address, exit_addresses};

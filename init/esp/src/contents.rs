@@ -135,12 +135,12 @@ impl EspContents {
 
     /// The file of some slot with this digest, according to the slot's manifest, and its size; not
     /// one of `gone`.
-    pub fn file(&self, sha256: Digest, gone: &[String]) -> Option<(&str, u64)> {
+    pub fn file(&self, sha256: Digest, removed: &[String]) -> Option<(&str, u64)> {
         self.slots.iter().find_map(|slot| {
             let manifest = slot.manifest.as_ref()?;
             SlotFile::ALL.into_iter().find_map(|kind| {
                 let file = manifest.files.get(kind);
-                let path = slot.path(kind).filter(|path| !gone.contains(path))?;
+                let path = slot.path(kind).filter(|path| !removed.contains(path))?;
                 let is_it = file.sha256 == sha256 && self.files.get(path) == Some(&file.size);
                 is_it.then_some((path.as_str(), file.size))
             })
@@ -163,7 +163,7 @@ impl EspContents {
     }
 
     /// Folders that are empty once unneeded files are removed.
-    pub fn emptied<'a>(&'a self, kept: &'a [&PresentSlot]) -> impl Iterator<Item = &'a str> {
+    pub fn emptied_folders<'a>(&'a self, kept: &'a [&PresentSlot]) -> impl Iterator<Item = &'a str> {
         let gone: Vec<&str> = self.unneeded(kept).map(|(path, _)| path).collect();
         let stays = move |folder: &str| {
             let mut files = self

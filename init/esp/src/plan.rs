@@ -77,7 +77,7 @@ pub fn plan_cleanup(present: &EspContents, kept: &[&PresentSlot]) -> EspPlan {
     EspPlan {
         entries: entries.cloned().collect(),
         files: present.unneeded(kept).map(|(path, _)| path.to_owned()).collect(),
-        folders: present.emptied(kept).map(str::to_owned).collect(),
+        folders: present.emptied_folders(kept).map(str::to_owned).collect(),
         ..EspPlan::default()
     }
 }

@@ -252,7 +252,7 @@ impl Edge {
                 self.logs.drain(unit.name(), &unit.output);
             }
             EventSource::OwnOutput => self.logs.drain_own(),
-            EventSource::Verdict(unit) => self.take_verdict(unit),
+            EventSource::Verdict(unit) => self.handle_exec_verdict(unit),
             EventSource::Notify => self.take_notifications(),
             EventSource::Listener => self.clients.accept(&self.poll),
             EventSource::Client(token) => self.serve_client(token),

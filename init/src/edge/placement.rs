@@ -40,7 +40,7 @@ struct Assignment {
     /// Units that run on some boards only.
     placed: BTreeSet<UnitId>,
     /// Those of them that run here.
-    here: BTreeSet<UnitId>,
+    local: BTreeSet<UnitId>,
 }
 
 impl BoardPlacement {
@@ -90,7 +90,7 @@ impl BoardPlacement {
             };
             return Err(bad_argument(message, &help));
         }
-        self.assignment = Some(Assignment { placed, here });
+        self.assignment = Some(Assignment { placed, local: here });
         Ok(())
     }
 
@@ -112,7 +112,7 @@ impl BoardPlacement {
     fn hold_reason(&self, unit: UnitId, board: Option<u8>) -> Option<String> {
         let by_list = self.listed_hold_reason(unit, board);
         let Some(assignment) = &self.assignment else { return by_list };
-        let elsewhere = assignment.placed.contains(&unit) && !assignment.here.contains(&unit);
+        let elsewhere = assignment.placed.contains(&unit) && !assignment.local.contains(&unit);
         // Where both give a reason, the one from the list is more precise.
         elsewhere.then(|| by_list.unwrap_or_else(|| ELSEWHERE.to_owned()))
     }

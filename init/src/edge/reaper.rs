@@ -41,7 +41,7 @@ impl Edge {
             }
             if notification.ready {
                 // That the program runs must be known before it is ready.
-                self.take_verdict(unit);
+                self.handle_exec_verdict(unit);
                 self.step(SupervisorEvent::Ready(unit));
                 let name = self.units[unit.0].name();
                 self.logs.log(&format!("unit {name} is ready"));
@@ -72,7 +72,7 @@ impl Edge {
     }
 
     fn main_process_ended(&mut self, id: UnitId, exit: ProcessExit) {
-        self.take_verdict(id);
+        self.handle_exec_verdict(id);
         let unit = &mut self.units[id.0];
         let Some(mut process) = unit.process.take() else { return };
         if let Some(verdict) = process.verdict.take() {
@@ -146,11 +146,11 @@ impl Edge {
     }
 
     /// Shows the progress of a shutdown on the screen.
-    pub(super) fn show_shutdown_progress(&mut self, asked: UnitId) {
+    pub(super) fn show_shutdown_progress(&mut self, stopping: UnitId) {
         if self.state.box_state() != BoxState::Stopping {
             return;
         }
-        let name = self.units[asked.0].name();
+        let name = self.units[stopping.0].name();
         let progress = self.state.shutdown_progress();
         let line = progress.map_or_else(
             || format!("stopping {name}"),

@@ -110,7 +110,7 @@ impl Edge {
     }
 
     /// It is known whether the program of `id` was executed.
-    pub(super) fn take_verdict(&mut self, id: UnitId) {
+    pub(super) fn handle_exec_verdict(&mut self, id: UnitId) {
         let Some(process) = &mut self.units[id.0].process else { return };
         let Some(result) = process.verdict.as_ref().and_then(spawn::VerdictSocket::read) else {
             return;

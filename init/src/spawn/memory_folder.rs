@@ -20,14 +20,14 @@ pub fn make(start: &mut ChildState<'_>) -> Result<(), SpawnFailure> {
         return Ok(());
     }
     let path = format!("{PARENT}/{}", unit.name);
-    own(&path, unit.user.user().uid)
+    mount_tmpfs(&path, unit.user.user().uid)
         .map_err(SpawnFailure::context(format_args!("make its folder in memory {path}")))?;
     start.environment.push(("RUNTIME_DIRECTORY".into(), path.clone()));
     start.folders.push(path);
     Ok(())
 }
 
-fn own(path: &str, uid: u32) -> io::Result<()> {
+fn mount_tmpfs(path: &str, uid: u32) -> io::Result<()> {
     for (folder, mode) in [(PARENT, 0o755), (path, 0o700)] {
         match mkdir(folder, Mode::from_raw_mode(mode)) {
             Ok(()) | Err(Errno::EXIST) => {}

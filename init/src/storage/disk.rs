@@ -33,7 +33,7 @@ const RESCAN_AFTER: u32 = 20;
 /// The disk with its two partitions, by their names under `/dev`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disk {
-    pub whole: String,
+    pub disk: String,
     pub esp: String,
     pub data: String,
 }
@@ -72,29 +72,29 @@ impl Disk {
         partitions.sort();
         let named = |name: &'static str| partitions.iter().filter(move |it| it.label == name);
         let found = named(DATA).filter_map(|data| {
-            let esp = named(ESP).find(|esp| esp.whole == data.whole)?;
+            let esp = named(ESP).find(|esp| esp.disk == data.disk)?;
             let name = |partition: &Partition| partition.name.clone();
-            let disk = Self { whole: data.whole.clone(), esp: name(esp), data: name(data) };
+            let disk = Self { disk: data.disk.clone(), esp: name(esp), data: name(data) };
             Some((disk, esp.guid.clone()))
         });
         Ok(found.collect())
     }
 
     fn to_fact(&self) -> Value {
-        json!({ "whole": self.whole, "esp": self.esp, "data": self.data })
+        json!({ "whole": self.disk, "esp": self.esp, "data": self.data })
     }
 
     fn from_fact(fact: &Value) -> Option<Self> {
         let name = |key: &str| fact[key].as_str().map(str::to_owned);
-        Some(Self { whole: name("whole")?, esp: name("esp")?, data: name("data")? })
+        Some(Self { disk: name("whole")?, esp: name("esp")?, data: name("data")? })
     }
 
     /// Grows the data partition to the end of the disk, in the table and in the kernel. The first
     /// boot also gives the EFI system partition a unique GUID, which distinguishes two disks.
     /// Returns whether anything was written.
     pub fn grow(&self, first_boot: bool) -> Result<bool, String> {
-        let path = device(&self.whole);
-        let size = number(&Path::new(BLOCK).join(&self.whole).join("queue/logical_block_size"));
+        let path = device(&self.disk);
+        let size = number(&Path::new(BLOCK).join(&self.disk).join("queue/logical_block_size"));
         if size.is_some_and(|size| size != SECTOR as u64) {
             return Err(format!(
                 "{}: its sectors have {} bytes; the image is made for sectors of {SECTOR}",
@@ -102,7 +102,7 @@ impl Disk {
                 size.unwrap_or_default()
             ));
         }
-        let sectors = sectors(&self.whole)?;
+        let sectors = sectors(&self.disk)?;
         let disk = File::options().read(true).write(true).open(&path).map_err(at(&path))?;
         let mut head = vec![0; HEAD as usize * SECTOR];
         let mut tail = vec![0; TAIL as usize * SECTOR];
@@ -164,7 +164,7 @@ fn choose(found: &[(Disk, String)], started: Option<&str>) -> Option<Disk> {
 }
 
 fn describe_ambiguity(found: &[(Disk, String)], started: Option<&str>, block: &Path) -> String {
-    let names: Vec<_> = found.iter().map(|(disk, _)| disk.whole.as_str()).collect();
+    let names: Vec<_> = found.iter().map(|(disk, _)| disk.disk.as_str()).collect();
     let (names, count) = (names.join(" and "), names.len());
     let named = found.iter().filter(|(_, guid)| Some(guid.as_str()) == started).count();
     match started {
@@ -213,7 +213,7 @@ fn sectors(name: &str) -> Result<u64, String> {
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Partition {
     /// The disk that it is on.
-    whole: String,
+    disk: String,
     /// Its name in the partition table.
     label: String,
     /// Its GUID in lower case.
@@ -230,7 +230,7 @@ impl Partition {
         let guid = value("PARTUUID").unwrap_or_default().to_ascii_lowercase();
         let real = fs::canonicalize(folder).ok()?;
         let text = |part: &Path| part.file_name()?.to_str().map(str::to_owned);
-        Some(Self { whole: text(real.parent()?)?, label, guid, name: text(&real)? })
+        Some(Self { disk: text(real.parent()?)?, label, guid, name: text(&real)? })
     }
 }
 
@@ -302,7 +302,7 @@ mod tests {
         add(folder.path(), "vdb", "vdb1", "octet-esp");
         let found = Disk::all(&block).unwrap();
         let one = choose(&found, None).unwrap();
-        assert_eq!((&*one.whole, &*one.esp, &*one.data), ("vdb", "vdb1", "vdb2"));
+        assert_eq!((&*one.disk, &*one.esp, &*one.data), ("vdb", "vdb1", "vdb2"));
         assert_eq!(Disk::from_fact(&one.to_fact()), Some(one));
     }
 
@@ -320,7 +320,7 @@ mod tests {
         };
         let [copied, drawn] = GUIDS.map(str::to_lowercase);
         let (copied, drawn) = (Some(copied.as_str()), Some(drawn.as_str()));
-        let whole = |found: &[_], started| choose(found, started).map(|disk| disk.whole);
+        let whole = |found: &[_], started| choose(found, started).map(|disk| disk.disk);
         let says = |found: &[_], started, words: &[&str]| {
             let text = describe_ambiguity(found, started, &block);
             assert!(words.iter().all(|word| text.contains(word)), "{text}");

@@ -91,7 +91,7 @@ pub fn plan(
     tail: &[u8],
     sectors: u64,
     name: &str,
-    own: Option<&[u8; 16]>,
+    new_guid: Option<&[u8; 16]>,
 ) -> Result<GrowthPlan, TableProblem> {
     if sectors < HEAD + TAIL {
         return Err(TableProblem::NoTable);
@@ -117,7 +117,7 @@ pub fn plan(
 
     let mut entries = source.entries.to_vec();
     entries[index * ENTRY + 40..index * ENTRY + 48].copy_from_slice(&(end - 1).to_le_bytes());
-    if let Some(own) = own {
+    if let Some(own) = new_guid {
         let mut guids = entries.chunks_exact_mut(ENTRY).map(|entry| &mut entry[GUID]);
         if let Some(common) = guids.find(|guid| **guid == COMMON) {
             common.copy_from_slice(own);

@@ -65,7 +65,7 @@ pub fn run() -> Result<(), String> {
     };
     let first_boot = keep(read_esp(&disk));
     if keep(disk.grow(first_boot)) {
-        println!("{} now reaches the end of {}", disk.data, disk.whole);
+        println!("{} now reaches the end of {}", disk.data, disk.disk);
     }
     let note = if first_boot {
         format_on_first_boot(&disk, problems.first())?
@@ -94,7 +94,7 @@ fn read_esp(disk: &Disk) -> Result<bool, String> {
     let marker = esp.path(FIRST_BOOT);
     let first_boot = fs::exists(&marker).map_err(at(&marker))?;
     // Firmware renames a counted entry at each start without marking the file system dirty.
-    if first_boot || has_counted_entry(&esp) {
+    if first_boot || has_boot_counter(&esp) {
         drop(esp);
         repair_esp(disk, Check::Always);
         esp = MountedEsp::mount_read_only(&disk.esp)?;
@@ -115,7 +115,7 @@ fn repair_esp(disk: &Disk, check: Check) {
 }
 
 /// Whether firmware counts tries; assumed if it cannot be read.
-fn has_counted_entry(esp: &MountedEsp) -> bool {
+fn has_boot_counter(esp: &MountedEsp) -> bool {
     let counted = |entry: fs::DirEntry| entry.file_name().to_string_lossy().contains(COUNTER_MARK);
     fs::read_dir(esp.path(ENTRIES)).map_or(true, |entries| entries.flatten().any(counted))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use octet_appliance::{Port, Protocol, TrafficKind, Zone, is_place};
+use octet_appliance::{Port, Protocol, TrafficKind, Zone, is_exit_address};
 
 use super::plan::{RouterPlan, RouterSegment};
 use crate::conntrack::{FlowEnds, TrackedFlow};
@@ -42,7 +42,7 @@ pub fn still_lets(plan: &RouterPlan, flow: &TrackedFlow, own: &BTreeSet<IpAddr>)
         let way = (from, to, traffic);
         let line = plan.lets.get(&way).into_iter().flatten();
         let outside = if to == Zone::Router { original.from } else { original.to };
-        if plan.vpn && (from, to) == (Zone::Lan, Zone::Uplink) && !is_place(reply.to) {
+        if plan.vpn && (from, to) == (Zone::Lan, Zone::Uplink) && !is_exit_address(reply.to) {
             return false;
         }
         { line }.any(|it| (it.ports.first..=it.ports.last).contains(&port))
@@ -61,7 +61,7 @@ fn takes_port(plan: &RouterPlan, flow: &TrackedFlow, own: &BTreeSet<IpAddr>) -> 
     };
     // Nobody outside can begin a flow by the VPN, so addresses of the exit have no reserved ports.
     let is_masqueraded = original.from != reply.to && own.contains(&reply.to);
-    let Some(port) = reply.port.filter(|_| is_masqueraded && !is_place(reply.to)) else {
+    let Some(port) = reply.port.filter(|_| is_masqueraded && !is_exit_address(reply.to)) else {
         return false;
     };
     let mut published =
@@ -95,7 +95,7 @@ fn zones_of(plan: &RouterPlan, address: IpAddr, own: &BTreeSet<IpAddr>) -> Vec<Z
     };
     if is_inside {
         vec![]
-    } else if is_place(address) || is_node(address) {
+    } else if is_exit_address(address) || is_node(address) {
         // Nodes, and those that use this router as exit, are reached only by paths.
         vec![Zone::Path]
     } else {

@@ -178,11 +178,11 @@ impl Stack {
     }
 
     /// Runs until nobody can want anything any more.
-    fn run(mut self, wanted: &Receiver<Order>) {
+    fn run(mut self, orders: &Receiver<Order>) {
         loop {
             loop {
-                match wanted.try_recv() {
-                    Ok(Order::Connect { from, to, answer }) => self.begin(from, to, answer),
+                match orders.try_recv() {
+                    Ok(Order::Connect { from, to, answer }) => self.start_connection(from, to, answer),
                     Ok(Order::ForwardUdp(datagrams)) => self.datagrams.push(datagrams),
                     Err(TryRecvError::Empty) => break,
                     Err(TryRecvError::Disconnected) if self.connections.is_empty() => return,
@@ -207,7 +207,7 @@ impl Stack {
         }
     }
 
-    fn begin(
+    fn start_connection(
         &mut self,
         from: Option<Ipv4Addr>,
         to: SocketAddr,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use smoltcp::wire::{EthernetFrame, EthernetProtocol, IpProtocol, Ipv4Packet, UdpPacket};
 
-use super::packet::{self, Heard};
+use super::packet::{self, ReceivedPacket};
 use super::port::{Mac, Out, Port};
 use super::raw;
 
@@ -34,7 +34,7 @@ type OnFrame = Box<dyn FnMut(&[u8]) -> Option<Vec<u8>> + Send>;
 
 /// Which addresses a peer says are its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Own {
+pub enum OwnAddresses {
     One(Ipv4Addr),
     /// All but this one: everybody else is behind it.
     AllBut(Ipv4Addr),
@@ -52,7 +52,7 @@ pub struct Peer {
 
 pub struct PeerBehaviour {
     /// Which addresses are its own.
-    pub own: Own,
+    pub own: OwnAddresses,
     /// What it says to a whole frame.
     pub on_frame: OnFrame,
     /// What it says to a datagram.
@@ -132,15 +132,15 @@ fn build(macs: (Mac, Mac), datagram: &Datagram) -> Vec<u8> {
     packet::udp(macs, end(datagram.from), end(datagram.to), &datagram.payload)
 }
 
-fn is_own(own: Own, address: Ipv4Addr) -> bool {
+fn is_own(own: OwnAddresses, address: Ipv4Addr) -> bool {
     match own {
-        Own::One(one) => address == one,
-        Own::AllBut(other) => address != other,
+        OwnAddresses::One(one) => address == one,
+        OwnAddresses::AllBut(other) => address != other,
     }
 }
 
-pub(super) fn neighbour(frame: &[u8], mac: Mac, own: Own) -> Option<Vec<u8>> {
-    let (_, Heard::WhoHas { target: IpAddr::V4(target), asker, asker_mac }) = packet::parse(frame)?
+pub(super) fn neighbour(frame: &[u8], mac: Mac, own: OwnAddresses) -> Option<Vec<u8>> {
+    let (_, ReceivedPacket::WhoHas { target: IpAddr::V4(target), asker, asker_mac }) = packet::parse(frame)?
     else {
         return None;
     };
@@ -148,7 +148,7 @@ pub(super) fn neighbour(frame: &[u8], mac: Mac, own: Own) -> Option<Vec<u8>> {
         .then(|| packet::neighbour((mac, asker_mac), target.into(), asker, target.into(), false))
 }
 
-pub(super) fn echo(bytes: &[u8], mac: Mac, own: Own) -> Option<Vec<u8>> {
+pub(super) fn echo(bytes: &[u8], mac: Mac, own: OwnAddresses) -> Option<Vec<u8>> {
     let frame = EthernetFrame::new_checked(bytes).ok()?;
     let ip = Ipv4Packet::new_checked(frame.payload()).ok()?;
     let is_echo = frame.ethertype() == EthernetProtocol::Ipv4
@@ -192,13 +192,13 @@ mod tests {
             ([1, 2].map(Mac::number), [1, 2].map(|it| Ipv4Addr::new(192, 0, 2, it)));
         let quiet =
             |own| PeerBehaviour { own, on_frame: Box::new(|_| None), answer: Box::new(|_| vec![]) };
-        let one = Peer::start(one, macs[0], macs[1], quiet(Own::One(addresses[0])));
+        let one = Peer::start(one, macs[0], macs[1], quiet(OwnAddresses::One(addresses[0])));
         let answers = PeerBehaviour {
             answer: Box::new(|asked| {
                 let payload = asked.payload.iter().rev().copied().collect();
                 vec![Datagram { from: asked.to, to: asked.from, payload }]
             }),
-            ..quiet(Own::One(addresses[1]))
+            ..quiet(OwnAddresses::One(addresses[1]))
         };
         let _other = Peer::start(other, macs[1], macs[0], answers);
         let (from, to) = ((addresses[0], 5000), (addresses[1], 7));

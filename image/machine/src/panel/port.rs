@@ -73,7 +73,7 @@ pub struct Port {
 pub(super) struct Out {
     socket: UnixDatagram,
     /// The other end; none if the sockets are connected.
-    far: Option<PathBuf>,
+    peer: Option<PathBuf>,
 }
 
 impl Port {
@@ -90,7 +90,7 @@ impl Port {
 
     /// Frames are taken as they come, whether or not somebody asks: a guest whose frames nobody took
     /// would be another guest.
-    fn start(socket: UnixDatagram, far: Option<PathBuf>) -> io::Result<Self> {
+    fn start(socket: UnixDatagram, peer: Option<PathBuf>) -> io::Result<Self> {
         socket.set_write_timeout(Some(TIMEOUT))?;
         let (sender, frames) = channel();
         let reader = socket.try_clone()?;
@@ -103,7 +103,7 @@ impl Port {
                 }
             }
         });
-        Ok(Self { out: Arc::new(Out { socket, far }), frames })
+        Ok(Self { out: Arc::new(Out { socket, peer }), frames })
     }
 
     /// Sends a frame: from the destination's address on, without a checksum.
@@ -127,7 +127,7 @@ impl Port {
 
 impl Out {
     pub(super) fn send(&self, frame: &[u8]) -> io::Result<()> {
-        match &self.far {
+        match &self.peer {
             Some(far) => self.socket.send_to(frame, far),
             None => self.socket.send(frame),
         }

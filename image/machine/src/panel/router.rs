@@ -14,7 +14,7 @@ use smoltcp::wire::{DhcpOption, EthernetAddress, EthernetFrame, EthernetProtocol
 
 use super::dhcp::DhcpServer;
 use super::hub::Hub;
-use super::peer::{self, Own};
+use super::peer::{self, OwnAddresses};
 use super::port::{Mac, Out, Port};
 
 /// The card of the board.
@@ -111,7 +111,7 @@ impl Segment {
 
     /// What the router itself says to `frame`.
     fn answer(self, frame: &[u8]) -> Option<Vec<u8>> {
-        let (mac, own) = (self.mac(), Own::One(self.host(ROUTER)));
+        let (mac, own) = (self.mac(), OwnAddresses::One(self.host(ROUTER)));
         peer::neighbour(frame, mac, own)
             .or_else(|| peer::echo(frame, mac, own))
             .or_else(|| self.lease(frame))

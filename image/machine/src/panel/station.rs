@@ -5,7 +5,7 @@ use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::packet::{self, Heard, Kind, Segment};
+use super::packet::{self, ReceivedPacket, Kind, Segment};
 use super::port::{Mac, Port};
 
 /// How long an answer that must come may take; long, because the host may be busy.
@@ -70,7 +70,7 @@ impl Station {
             let again = deadline.min(Instant::now() + RETRY_DELAY);
             while let Some(heard) = self.receive(again)? {
                 match heard {
-                    Heard::IsAt { address, mac, .. } if address == target => return Ok(mac),
+                    ReceivedPacket::IsAt { address, mac, .. } if address == target => return Ok(mac),
                     _ => {}
                 }
             }
@@ -136,7 +136,7 @@ impl Station {
             }
             let turn = Instant::now() + TURN_DELAY;
             while let Some(heard) = self.receive(turn)? {
-                if let Heard::Segment(segment) = heard
+                if let ReceivedPacket::Segment(segment) = heard
                     && segment.from.0 == target
                 {
                     said.insert(segment.from.1);
@@ -171,21 +171,21 @@ impl Station {
     ///
     /// # Errors
     /// It is not answered within three minutes, or the guest is gone.
-    pub fn request(&self, to: Mac, asked: &Segment) -> io::Result<()> {
-        let answer = Segment { from: asked.to, to: asked.from, kind: asked.kind };
+    pub fn request(&self, to: Mac, datagram: &Segment) -> io::Result<()> {
+        let answer = Segment { from: datagram.to, to: datagram.from, kind: datagram.kind };
         let deadline = Instant::now() + TIMEOUT;
         while Instant::now() < deadline {
-            self.send_segment((self.mac, to), asked)?;
+            self.send_segment((self.mac, to), datagram)?;
             let again = deadline.min(Instant::now() + RETRY_DELAY);
             while let Some(heard) = self.receive(again)? {
-                if matches!(heard, Heard::Segment(heard) if heard == answer) {
+                if matches!(heard, ReceivedPacket::Segment(heard) if heard == answer) {
                     return Ok(());
                 }
             }
         }
         Err(timed_out(format!(
             "{} port {} does not answer, though it should",
-            asked.to.0, asked.to.1
+            datagram.to.0, datagram.to.1
         )))
     }
 
@@ -263,7 +263,7 @@ impl Station {
             let answered = if kind == Kind::Udp { Kind::Udp } else { Kind::SynAck };
             let again = deadline.min(Instant::now() + RETRY_DELAY);
             while let Some(heard) = self.receive(again)? {
-                let Heard::Segment(segment) = heard else { continue };
+                let ReceivedPacket::Segment(segment) = heard else { continue };
                 if segment == (Segment { from: target, to: from, kind: answered }) {
                     return match kind {
                         Kind::Udp => Ok(()),
@@ -283,10 +283,10 @@ impl Station {
     }
 
     /// What is heard next before `deadline`. Who asks for one of its addresses is answered.
-    fn receive(&self, deadline: Instant) -> io::Result<Option<Heard>> {
+    fn receive(&self, deadline: Instant) -> io::Result<Option<ReceivedPacket>> {
         while let Some(frame) = self.port.receive(deadline) {
             match packet::parse(&frame) {
-                Some((_, Heard::WhoHas { target, asker, asker_mac }))
+                Some((_, ReceivedPacket::WhoHas { target, asker, asker_mac }))
                     if self.addresses.contains(&target) =>
                 {
                     let macs = (self.mac, asker_mac);

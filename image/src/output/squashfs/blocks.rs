@@ -25,14 +25,14 @@ pub struct Blocks {
 
 struct State {
     /// Blocks to compress; `None` once that is done.
-    wanted: Option<BTreeMap<Sha256, Vec<u8>>>,
+    pending: Option<BTreeMap<Sha256, Vec<u8>>>,
     compressed: BTreeMap<Sha256, Vec<u8>>,
 }
 
 impl Blocks {
     /// None yet; they will be compressed at zstd's `level`.
     pub fn new(level: i32) -> Self {
-        let state = State { wanted: Some(BTreeMap::new()), compressed: BTreeMap::new() };
+        let state = State { pending: Some(BTreeMap::new()), compressed: BTreeMap::new() };
         Self { level, state: Mutex::new(state) }
     }
 
@@ -42,9 +42,9 @@ impl Blocks {
 
     /// Compresses what was collected, except what the file `kept` has from before, and keeps the
     /// answers there.
-    pub fn compress(&self, kept: &Path, step: &Step) -> Result<(), SquashfsError> {
-        let wanted = self.state().wanted.take().unwrap_or_default();
-        let mut compressed = read(kept, self.level).unwrap_or_default();
+    pub fn compress(&self, cache_file: &Path, step: &Step) -> Result<(), SquashfsError> {
+        let wanted = self.state().pending.take().unwrap_or_default();
+        let mut compressed = read(cache_file, self.level).unwrap_or_default();
         compressed.retain(|key, _| wanted.contains_key(key));
         let missing: Vec<_> =
             wanted.iter().filter(|(key, _)| !compressed.contains_key(*key)).collect();
@@ -68,7 +68,7 @@ impl Blocks {
             compressed.extend(result.map_err(ended)??);
         }
         if !missing.is_empty() {
-            file::write(kept, &render(&compressed, self.level))?;
+            file::write(cache_file, &render(&compressed, self.level))?;
         }
         self.state().compressed = compressed;
         Ok(())
@@ -102,7 +102,7 @@ impl CompressionAction for Blocks {
         if let Some(compressed) = state.compressed.get(&key) {
             return Ok(compressed.clone());
         }
-        if let Some(wanted) = &mut state.wanted {
+        if let Some(wanted) = &mut state.pending {
             wanted.entry(key).or_insert_with(|| bytes.to_vec());
             return Ok(bytes.to_vec());
         }

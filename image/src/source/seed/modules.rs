@@ -19,7 +19,7 @@ pub fn gather(
     disk: &SeedDisk,
     installed: &Installed,
     target: Target,
-    named: &[NamedModule],
+    requested: &[NamedModule],
     gathered: &mut Gathered,
 ) -> Result<(), SeedError> {
     let releases = disk.names("/lib/modules")?;
@@ -37,7 +37,7 @@ pub fn gather(
         &builtin,
         &disk.text(&format!("{folder}/modules.softdep"), MAX_FILE)?,
     );
-    let choice = ModuleSelection::select(&modules, target, named, &mut gathered.taken.notes)?;
+    let choice = ModuleSelection::select(&modules, target, requested, &mut gathered.provided.notes)?;
 
     let entries: BTreeMap<_, _> =
         package.files.iter().map(|entry| (entry.path.as_str(), entry)).collect();
@@ -54,11 +54,11 @@ pub fn gather(
         gathered.nodes.push((unpacked(name), node));
     }
     let paths = |names: &[String]| names.iter().map(|name| unpacked(name)).collect();
-    gathered.taken.early = paths(&choice.early);
-    gathered.taken.first = paths(&choice.first);
-    gathered.taken.router = paths(&choice.router);
-    gathered.taken.modules = paths(&choice.loaded);
-    gathered.taken.disk = paths(&choice.disk);
+    gathered.provided.early = paths(&choice.early);
+    gathered.provided.first = paths(&choice.first);
+    gathered.provided.router = paths(&choice.router);
+    gathered.provided.modules = paths(&choice.loaded);
+    gathered.provided.disk = paths(&choice.disk);
 
     let always = || Because::always("loading modules needs it");
     let dep = modules.dep_file(&choice.all).into_bytes();
@@ -66,7 +66,7 @@ pub fn gather(
     gathered.nodes.push((format!("{folder}/modules.dep"), dep));
     let builtin = TreeNode::file(builtin.into_bytes(), 0o644, origin(), always());
     gathered.nodes.push((format!("{folder}/modules.builtin"), builtin));
-    gathered.taken.components.push(component(package, &gathered.release, vec![]));
+    gathered.provided.components.push(component(package, &gathered.release, vec![]));
     Ok(())
 }
 

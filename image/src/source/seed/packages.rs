@@ -62,7 +62,7 @@ pub fn gather(
         uses.sort();
         uses.dedup();
         take(disk, package, &because, gathered)?;
-        gathered.taken.components.push(component(package, &gathered.release, uses));
+        gathered.provided.components.push(component(package, &gathered.release, uses));
         chosen.insert(&package.name, because);
     }
     for (package, need, provider) in others {
@@ -71,7 +71,7 @@ pub fn gather(
         {
             let note =
                 format!("package {} would bring {need}; only libraries are followed", package.name);
-            gathered.taken.notes.push(note);
+            gathered.provided.notes.push(note);
         }
     }
     Ok(())

@@ -149,7 +149,7 @@ fn steps(program: &[sock_filter], number: u32) -> usize {
 #[test]
 fn jumps_reach_however_far() {
     let verdict =
-        |number: u32| if number.is_multiple_of(2) { Verdict::Allow } else { Verdict::Clone };
+        |number: u32| if number.is_multiple_of(2) { CallAction::Allow } else { CallAction::Clone };
     let ranges: Vec<_> = (0..700).map(|number| (number, verdict(number))).collect();
     let mut program = vec![bpf::load(bpf::NUMBER)];
     program.extend(search(&ranges));

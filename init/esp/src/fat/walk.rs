@@ -39,7 +39,7 @@ struct Folder {
 struct Chain {
     clusters: Vec<u32>,
     /// Whether its chain has an end; otherwise it continues at a free cluster.
-    whole: bool,
+    is_terminated: bool,
 }
 
 /// What is done with a file.
@@ -151,7 +151,7 @@ impl<'a> TreeWalk<'a> {
         if !entry.is_folder {
             return self.file(entry).map_err(at(path));
         }
-        if self.is_unmade(device, entry.first)? {
+        if self.is_incomplete(device, entry.first)? {
             self.owners[entry.first as usize] = Owner::Released;
             return Ok(FileAction::Discard);
         }
@@ -161,7 +161,7 @@ impl<'a> TreeWalk<'a> {
 
     /// Whether the folder at `first` was being made: its only cluster was never written, or is free
     /// in the table and has no file that existed before.
-    fn is_unmade(&self, device: &impl ReadAt, first: u32) -> Result<bool, FatProblem> {
+    fn is_incomplete(&self, device: &impl ReadAt, first: u32) -> Result<bool, FatProblem> {
         if !self.volume.contains(first) || self.owners[first as usize] != Owner::Unclaimed {
             return Ok(false);
         }
@@ -191,7 +191,7 @@ impl<'a> TreeWalk<'a> {
 
     /// Claims the clusters of a folder, and queues it.
     fn folder(&mut self, path: String, depth: usize, first: u32) -> Result<(), FatFault> {
-        let Chain { clusters, whole } = self.follow(first)?;
+        let Chain { clusters, is_terminated: whole } = self.follow(first)?;
         if !whole {
             return Err(FatFault::NotWhole);
         }
@@ -216,7 +216,7 @@ impl<'a> TreeWalk<'a> {
         if needed > 0 && self.sizes.get(first as usize) == Some(&size) {
             return Ok(FileAction::Remove);
         }
-        let Chain { clusters, whole } = self.follow(first)?;
+        let Chain { clusters, is_terminated: whole } = self.follow(first)?;
         let kept = if clusters.len() < needed { 0 } else { needed };
         if kept == 0 {
             check_truncatable(entry)?;
@@ -244,7 +244,7 @@ impl<'a> TreeWalk<'a> {
             }
             let link = self.table.link(cluster);
             match link {
-                ClusterLink::Free => return Ok(Chain { clusters, whole: false }),
+                ClusterLink::Free => return Ok(Chain { clusters, is_terminated: false }),
                 ClusterLink::Bad => return Err(FatFault::Bad(cluster)),
                 ClusterLink::Next(_) | ClusterLink::End => {}
             }
@@ -254,7 +254,7 @@ impl<'a> TreeWalk<'a> {
             }
             *owner = Owner::InUse;
             clusters.push(cluster);
-            let ClusterLink::Next(next) = link else { return Ok(Chain { clusters, whole: true }) };
+            let ClusterLink::Next(next) = link else { return Ok(Chain { clusters, is_terminated: true }) };
             cluster = next;
         }
     }

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use octet_machine::panel::peer::{Own, Peer, PeerBehaviour};
+use octet_machine::panel::peer::{OwnAddresses, Peer, PeerBehaviour};
 use octet_machine::panel::{DhcpServer, Mac, Port, raw};
 use octet_machine::{Cluster, Node, Socket, router_card};
 use serde_json::{Value, json};
@@ -36,7 +36,7 @@ fn serves(port: Port, other: Mac, asked: &Arc<AtomicUsize>) -> Peer {
         reply
     };
     let does = PeerBehaviour {
-        own: Own::One(SERVER.address),
+        own: OwnAddresses::One(SERVER.address),
         on_frame: Box::new(on_frame),
         answer: Box::new(|_| vec![]),
     };

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use octet_machine::panel::peer::{Datagram, Own, Peer, PeerBehaviour};
+use octet_machine::panel::peer::{Datagram, OwnAddresses, Peer, PeerBehaviour};
 use octet_machine::panel::raw::nd;
 use octet_machine::panel::{DhcpServer, Mac, raw};
 use octet_machine::{Node, Socket, router_card};
@@ -122,7 +122,7 @@ fn outside(site: &Site) -> Outside {
         payload.map(said).into_iter().collect()
     };
     let does = PeerBehaviour {
-        own: Own::AllBut(GIVEN),
+        own: OwnAddresses::AllBut(GIVEN),
         on_frame: Box::new(move |frame| match dhcp.answer(frame) {
             Some((_, reply)) => reply,
             None => advertised(frame),
@@ -161,7 +161,7 @@ pub fn newcomer(site: &Site, card: u8, own: Ipv4Addr) -> (Peer, Ipv4Addr) {
     let ends = (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::BROADCAST.into());
     let packet = raw::packet(ends, 17, &raw::transport::udp(ends, (68, 67), &discover));
     let does = PeerBehaviour {
-        own: Own::One(own),
+        own: OwnAddresses::One(own),
         on_frame: Box::new(|_| None),
         answer: Box::new(|_| vec![]),
     };

@@ -4,7 +4,7 @@ use std::thread::sleep;
 use std::time::Instant;
 
 use octet_evaluator::{Traffic, Zone};
-use octet_machine::panel::switchboard::{Came, Probe, Traffic as Kind};
+use octet_machine::panel::switchboard::{ProbeOutcome, Probe, Traffic as Kind};
 use octet_tests::{RETRY_DELAY, SOON, soak};
 
 use crate::segments::attacks::NODE;
@@ -36,7 +36,7 @@ struct Sent {
     probe: Probe,
     is_for_router: bool,
     /// Where it comes out, if it may. The router is known to take what is for it by its answer.
-    expected: Option<Came>,
+    expected: Option<ProbeOutcome>,
 }
 
 /// From every zone to every other one and to the router, what some line lets and what none does.
@@ -48,8 +48,8 @@ fn honest(site: &Site) -> Vec<Sent> {
     asked.retain(|(_, to, what, _)| *to != Zone::Router || *what != Traffic::Ping);
     let sent = |(from, to, what, version)| {
         let expected = match site.world.reaches(from, to, what, version) {
-            Some(Zone::Router) => Some(Came::Answered),
-            Some(zone) => Some(Came::Out(site.leg(zone))),
+            Some(Zone::Router) => Some(ProbeOutcome::Answered),
+            Some(zone) => Some(ProbeOutcome::Out(site.leg(zone))),
             None => None,
         };
         let name = format!("{from} to {to}, {what} of {version}");
@@ -117,8 +117,8 @@ fn from_power_on(boards: u8, fault: Option<&str>) -> (Vec<String>, Vec<String>) 
     let (ready, before) = (site.panel.recorded().len(), barrage.rounds());
     let deadline = Instant::now() + SOON;
     // Not every leg has its addresses at the same time, and who is asked for his on a busy host may be late.
-    let is_missing = |sent: &Sent, after: &Came| match (after, &sent.expected) {
-        (Came::Several { out, .. }, Some(Came::Out(leg))) => out != &[*leg],
+    let is_missing = |sent: &Sent, after: &ProbeOutcome| match (after, &sent.expected) {
+        (ProbeOutcome::Several { out, .. }, Some(ProbeOutcome::Out(leg))) => out != &[*leg],
         (after, Some(expected)) => after != expected,
         (_, None) => false,
     };
@@ -146,13 +146,13 @@ fn from_power_on(boards: u8, fault: Option<&str>) -> (Vec<String>, Vec<String>) 
     let (mut holes, mut missing) = (vec![], vec![]);
     for ((sent, all), after) in sent.iter().zip(all).zip(after) {
         let is_hole = match (&all, &sent.expected) {
-            (Came::Dropped, _) => false,
-            (Came::Out(_), expected) => expected.as_ref() != Some(&all),
+            (ProbeOutcome::Dropped, _) => false,
+            (ProbeOutcome::Out(_), expected) => expected.as_ref() != Some(&all),
             // Until the router has all routes it says that it has none for IPv6.
-            (Came::Answered, None) => sent.is_for_router,
-            (Came::Answered, Some(_)) => false,
-            (Came::Several { out, .. }, Some(Came::Out(leg))) => out != &[*leg],
-            (Came::Several { .. }, _) => true,
+            (ProbeOutcome::Answered, None) => sent.is_for_router,
+            (ProbeOutcome::Answered, Some(_)) => false,
+            (ProbeOutcome::Several { out, .. }, Some(ProbeOutcome::Out(leg))) => out != &[*leg],
+            (ProbeOutcome::Several { .. }, _) => true,
         };
         if is_hole {
             holes.push(format!("{all:?}: {}", sent.name));

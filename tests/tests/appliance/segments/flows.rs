@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use octet_evaluator::{Probe as Asked, Traffic, Version, World};
 use octet_machine::panel::raw::transport::{self, TCP, UDP, flags};
 use octet_machine::panel::raw::{self, ethernet};
-use octet_machine::panel::switchboard::{Leg, Seen, Sentinel, Switchboard};
+use octet_machine::panel::switchboard::{Leg, CapturedFrame, Sentinel, Switchboard};
 
 use crate::segments::site::probe;
 
@@ -53,12 +53,12 @@ pub struct Word {
 
 impl Word {
     /// Whether it is among what came out where it is for.
-    pub fn came(&self, seen: &[Seen]) -> bool {
+    pub fn came(&self, seen: &[CapturedFrame]) -> bool {
         self.came_at(seen).any(|leg| leg == self.to)
     }
 
     /// The legs at which it came out, wherever it was for.
-    pub fn came_at(&self, seen: &[Seen]) -> impl Iterator<Item = usize> {
+    pub fn came_at(&self, seen: &[CapturedFrame]) -> impl Iterator<Item = usize> {
         let carrying = seen.iter().filter(|seen| seen.contains(&self.mark));
         carrying.map(|seen| seen.leg)
     }
@@ -158,7 +158,7 @@ impl Flow {
     }
 
     /// The server answers as it was asked: the router may have changed addresses and ports.
-    fn learn(&mut self, seen: &[Seen], word: &Word) {
+    fn learn(&mut self, seen: &[CapturedFrame], word: &Word) {
         let mut came = seen.iter().filter(|seen| seen.leg == word.to && seen.contains(&word.mark));
         let seen = came.next().unwrap_or_else(|| panic!("{self:?} does not begin"));
         let (addresses, ports) = ends(&seen.frame, self.asked.3);

@@ -31,15 +31,15 @@ pub fn v6(ends: (Ipv6Addr, Ipv6Addr), kind: u8, code: u8, body: &[u8]) -> Vec<u8
 /// The two ends are of different versions of IP.
 pub fn echo(
     ends: (IpAddr, IpAddr),
-    asks: bool,
+    is_request: bool,
     (id, sequence): (u16, u16),
     payload: &[u8],
 ) -> Vec<u8> {
     let body = [&id.to_be_bytes(), &sequence.to_be_bytes(), payload].concat();
     match ends {
-        (IpAddr::V4(_), IpAddr::V4(_)) => v4(if asks { 8 } else { 0 }, 0, &body),
+        (IpAddr::V4(_), IpAddr::V4(_)) => v4(if is_request { 8 } else { 0 }, 0, &body),
         (IpAddr::V6(from), IpAddr::V6(to)) => {
-            v6((from, to), if asks { 128 } else { 129 }, 0, &body)
+            v6((from, to), if is_request { 128 } else { 129 }, 0, &body)
         }
         (from, to) => panic!("{from} and {to} are of two versions"),
     }

@@ -42,8 +42,8 @@ pub fn tcp(
 ///
 /// # Panics
 /// The two ends are of different versions of IP.
-pub fn syn(ends: (IpAddr, IpAddr), ports: (u16, u16), more: u8, longest: u16) -> Vec<u8> {
-    let [high, low] = longest.to_be_bytes();
+pub fn syn(ends: (IpAddr, IpAddr), ports: (u16, u16), more: u8, mss: u16) -> Vec<u8> {
+    let [high, low] = mss.to_be_bytes();
     let answers = u32::from(more & flags::ACK != 0);
     segment(ends, ports, flags::SYN | more, (0, answers), (&[2, 4, high, low], &[]))
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use super::probe::Probe;
 use super::sentinel::Sentinel;
-use super::watch::{Came, Watch};
-use super::{Seen, Switchboard};
+use super::watch::{ProbeOutcome, Watch};
+use super::{CapturedFrame, Switchboard};
 use crate::panel::port::Out;
 
 /// Between two frames on one leg: a router without a processor of its own is to have time left for what
@@ -43,12 +43,12 @@ impl Barrage {
     }
 
     /// Of each probe, in their order, what `seen` says became of it.
-    pub fn outcomes(&self, seen: &[Seen]) -> Vec<Came> {
+    pub fn outcomes(&self, captured: &[CapturedFrame]) -> Vec<ProbeOutcome> {
         let mut watch = Watch::default();
         for (from, tag) in &self.tags {
             watch.add(*from, *tag);
         }
-        for seen in seen {
+        for seen in captured {
             watch.record(seen);
         }
         watch.outcomes().collect()

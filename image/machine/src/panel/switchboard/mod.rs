@@ -23,9 +23,9 @@ pub use leg::{End, Leg, link_local};
 pub use probe::{Probe, Traffic};
 pub use sentinel::Sentinel;
 pub use storm::Storm;
-pub use watch::Came;
+pub use watch::ProbeOutcome;
 
-use super::packet::{self, Heard};
+use super::packet::{self, ReceivedPacket};
 use super::port::{Out, Port};
 use classify::Match;
 use watch::Watch;
@@ -48,8 +48,8 @@ const FIRST_TAG: u32 = 0x0c7e_7000;
 pub struct Switchboard {
     legs: Vec<Leg>,
     outs: Vec<Arc<Out>>,
-    captured: Receiver<Seen>,
-    recorded: Vec<Seen>,
+    captured: Receiver<CapturedFrame>,
+    recorded: Vec<CapturedFrame>,
     quiet: BTreeSet<usize>,
     next_tag: u32,
     tries: u32,
@@ -57,14 +57,14 @@ pub struct Switchboard {
 
 /// A frame that came out of the router.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
+pub struct CapturedFrame {
     /// The leg at which it did, by its index.
     pub leg: usize,
     /// Its bytes.
     pub frame: Vec<u8>,
 }
 
-impl Seen {
+impl CapturedFrame {
     /// Whether `bytes` are anywhere in it.
     pub fn contains(&self, bytes: &[u8]) -> bool {
         self.frame.windows(bytes.len().max(1)).any(|window| window == bytes)
@@ -123,7 +123,7 @@ impl Switchboard {
     /// # Errors
     /// A leg that probes come from has no sentinel, or one is not delivered, so that nothing can be
     /// said about the probes; or the guest is gone.
-    pub fn sweep(&mut self, probes: &[Probe], sentinels: &[Sentinel]) -> io::Result<Vec<Came>> {
+    pub fn sweep(&mut self, probes: &[Probe], sentinels: &[Sentinel]) -> io::Result<Vec<ProbeOutcome>> {
         self.check(probes.iter().map(|probe| probe.from), sentinels)?;
         let mut watch = Watch::default();
         for some in probes.chunks(MAX_IN_FLIGHT) {
@@ -143,7 +143,7 @@ impl Switchboard {
         from: usize,
         frames: &[Vec<u8>],
         sentinels: &[Sentinel],
-    ) -> io::Result<Vec<Seen>> {
+    ) -> io::Result<Vec<CapturedFrame>> {
         let frames: Vec<_> = frames.iter().map(|frame| (from, frame.clone())).collect();
         self.exchange_all(&frames, sentinels)
     }
@@ -153,7 +153,7 @@ impl Switchboard {
         &mut self,
         frames: &[(usize, Vec<u8>)],
         sentinels: &[Sentinel],
-    ) -> io::Result<Vec<Seen>> {
+    ) -> io::Result<Vec<CapturedFrame>> {
         self.check(frames.iter().map(|(from, _)| *from), sentinels)?;
         let before = self.recorded().len();
         for some in frames.chunks(MAX_IN_FLIGHT) {
@@ -167,14 +167,14 @@ impl Switchboard {
     }
 
     /// Forgets what has come out until now, and returns it.
-    pub fn take_recorded(&mut self) -> Vec<Seen> {
+    pub fn take_recorded(&mut self) -> Vec<CapturedFrame> {
         self.recorded();
         std::mem::take(&mut self.recorded)
     }
 
     /// Everything that has come out until now, but questions for the test's addresses and what answered
     /// sentinels.
-    pub fn recorded(&mut self) -> &[Seen] {
+    pub fn recorded(&mut self) -> &[CapturedFrame] {
         while let Ok(seen) = self.captured.try_recv() {
             if !self.is_late_answer(&seen) {
                 self.recorded.push(seen);
@@ -192,7 +192,7 @@ impl Switchboard {
     }
 
     /// What comes next before `deadline`. A connection that a probe was granted is refused.
-    fn next(&self, deadline: Instant) -> io::Result<Option<Seen>> {
+    fn next(&self, deadline: Instant) -> io::Result<Option<CapturedFrame>> {
         let rest = deadline.saturating_duration_since(Instant::now());
         let Ok(seen) = self.captured.recv_timeout(rest) else { return Ok(None) };
         if let Some(Match::Answer(tag)) = classify::classify(&seen.frame)
@@ -212,7 +212,7 @@ impl Switchboard {
     ) -> io::Result<()> {
         let wrong = |message| Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         if let Some(Sentinel::Probe(probe, comes)) = sentinels.iter().find(|sentinel| {
-            matches!(sentinel, Sentinel::Probe(_, Came::Dropped | Came::Several { .. }))
+            matches!(sentinel, Sentinel::Probe(_, ProbeOutcome::Dropped | ProbeOutcome::Several { .. }))
         }) {
             return wrong(format!("that {probe:?} comes {comes:?} shows nothing"));
         }
@@ -231,12 +231,12 @@ fn serve_leg(
     leg: &Leg,
     frames: &Receiver<Vec<u8>>,
     answers: &Weak<Out>,
-    others: &Sender<Seen>,
+    others: &Sender<CapturedFrame>,
 ) {
     while let Ok(frame) = frames.recv() {
         match packet::parse(&frame) {
             // Who has no address yet asks whether it may have this one, and is not told where it is.
-            Some((_, Heard::WhoHas { target, asker, asker_mac }))
+            Some((_, ReceivedPacket::WhoHas { target, asker, asker_mac }))
                 if leg.answers_for(target) && !asker.is_unspecified() =>
             {
                 let macs = (leg.test.mac, asker_mac);
@@ -246,7 +246,7 @@ fn serve_leg(
                 let _ = out.send(&said);
             }
             _ => {
-                if others.send(Seen { leg: index, frame }).is_err() {
+                if others.send(CapturedFrame { leg: index, frame }).is_err() {
                     return;
                 }
             }

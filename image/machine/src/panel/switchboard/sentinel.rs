@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use super::probe::Probe;
-use super::watch::{Came, Watch};
-use super::{Seen, Switchboard};
-use crate::panel::packet::{self, Heard};
+use super::watch::{ProbeOutcome, Watch};
+use super::{CapturedFrame, Switchboard};
+use crate::panel::packet::{self, ReceivedPacket};
 use crate::panel::port::Mac;
 
 /// How long a sentinel may be under way before the next one is sent.
@@ -22,7 +22,7 @@ pub enum Sentinel {
     /// that it passes packets on.
     Neighbour(usize),
     /// A probe, and what becomes of it.
-    Probe(Probe, Came),
+    Probe(Probe, ProbeOutcome),
 }
 
 impl Sentinel {
@@ -38,7 +38,7 @@ impl Sentinel {
 #[derive(Debug)]
 enum Wait<'a> {
     Where { leg: usize, router: IpAddr, at: Mac, asker: IpAddr },
-    Probe { probe: &'a Probe, comes: &'a Came, sent: Watch },
+    Probe { probe: &'a Probe, comes: &'a ProbeOutcome, sent: Watch },
 }
 
 impl Switchboard {
@@ -105,7 +105,7 @@ impl Switchboard {
 
     /// Whether it answers one of the questions: one of a slow router's, which was asked again meanwhile, so
     /// that it has nothing to do with what was sent since.
-    pub(super) fn is_late_answer(&self, seen: &Seen) -> bool {
+    pub(super) fn is_late_answer(&self, seen: &CapturedFrame) -> bool {
         let ipv4 = self.questions(|leg| leg.router.ipv4.into());
         let mut both = ipv4.chain(self.questions(|leg| leg.router.ipv6.into()));
         both.any(|mut question| question.delivered(seen))
@@ -125,11 +125,11 @@ impl Switchboard {
 }
 
 impl Wait<'_> {
-    fn delivered(&mut self, seen: &Seen) -> bool {
+    fn delivered(&mut self, seen: &CapturedFrame) -> bool {
         match self {
             // Also that it is where probes are sent to: they would else get lost without a word.
             Self::Where { leg, router, at, asker } => {
-                let is_at = Heard::IsAt { address: *router, mac: *at, to: *asker };
+                let is_at = ReceivedPacket::IsAt { address: *router, mac: *at, to: *asker };
                 let said = || packet::parse(&seen.frame).map(|(_, heard)| heard);
                 seen.leg == *leg && said() == Some(is_at)
             }
@@ -148,7 +148,7 @@ impl Wait<'_> {
             }
             Self::Probe { probe, comes, sent } => {
                 let zone = &switchboard.legs[probe.from].zone;
-                let came: Vec<_> = sent.outcomes().filter(|came| *came != Came::Dropped).collect();
+                let came: Vec<_> = sent.outcomes().filter(|came| *came != ProbeOutcome::Dropped).collect();
                 format!(
                     "{:?} from {zone} to {}: not {comes:?} but {came:?}",
                     probe.traffic, probe.to

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use super::Seen;
+use super::CapturedFrame;
 use super::classify::{Match, classify};
 use super::probe::own_port;
 
 /// What became of a probe.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Came {
+pub enum ProbeOutcome {
     /// It came out at the leg with this index, and nowhere else.
     Out(usize),
     /// The router itself said something to it: that somebody is there, or that nobody is.
@@ -50,7 +50,7 @@ impl Watch {
     }
 
     /// Notes what is seen, if it has to do with any of them.
-    pub fn record(&mut self, seen: &Seen) {
+    pub fn record(&mut self, seen: &CapturedFrame) {
         let Some((index, answers)) =
             classify(&seen.frame).and_then(|sight| self.find(sight, seen.leg))
         else {
@@ -89,14 +89,14 @@ impl Watch {
     }
 
     /// What became of each, in the order in which they were added.
-    pub fn outcomes(&self) -> impl Iterator<Item = Came> {
+    pub fn outcomes(&self) -> impl Iterator<Item = ProbeOutcome> {
         self.sent.iter().map(|sent| {
             let mut out = sent.out.iter().copied();
             match (out.next(), out.next(), sent.answered) {
-                (None, _, true) => Came::Answered,
-                (None, _, false) => Came::Dropped,
-                (Some(leg), None, false) => Came::Out(leg),
-                _ => Came::Several {
+                (None, _, true) => ProbeOutcome::Answered,
+                (None, _, false) => ProbeOutcome::Dropped,
+                (Some(leg), None, false) => ProbeOutcome::Out(leg),
+                _ => ProbeOutcome::Several {
                     out: sent.out.iter().copied().collect(),
                     answered: sent.answered,
                 },

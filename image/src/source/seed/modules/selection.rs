@@ -57,7 +57,7 @@ impl ModuleSelection {
         let because = Because::always(format!("a device of {target}"));
         choice.loaded = choice.required(modules, target.drivers(), &because)?;
         for named in named {
-            choice.named(modules, named, notes)?;
+            choice.add_requested(modules, named, notes)?;
         }
         let Self { early, disk, first, router, loaded, .. } = &mut choice;
         for list in [disk, &mut *first, &mut *router, &mut *loaded] {
@@ -92,7 +92,7 @@ impl ModuleSelection {
         Ok(list)
     }
 
-    fn named(
+    fn add_requested(
         &mut self,
         modules: &Modules,
         named: &NamedModule,

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use octet_machine::panel::Mac;
-use octet_machine::panel::peer::{Datagram, Own, Peer, PeerBehaviour};
+use octet_machine::panel::peer::{Datagram, OwnAddresses, Peer, PeerBehaviour};
 use octet_machine::panel::raw::{self, transport};
 use octet_machine::{Socket, router_card};
 
@@ -47,7 +47,7 @@ impl<'a> Device<'a> {
             None
         };
         let does = PeerBehaviour {
-            own: Own::One(OWN),
+            own: OwnAddresses::One(OWN),
             on_frame: Box::new(on_frame),
             answer: Box::new(|_| vec![]),
         };

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use octet_machine::Socket;
 use octet_machine::panel::Port;
-use octet_machine::panel::peer::{Datagram, Own, Peer, PeerBehaviour};
+use octet_machine::panel::peer::{Datagram, OwnAddresses, Peer, PeerBehaviour};
 
 use super::begun::{Begun, SAID};
 use super::{
@@ -188,7 +188,7 @@ fn serves(heard: Arc<Mutex<Vec<Heard>>>, begun: Arc<Mutex<Vec<Begun>>>) -> PeerB
         let said = Begun { from: asked.to, to: asked.from, answers: true, longest: SAID };
         Some(said.frame((SERVER_MAC, HOME_MAC)))
     };
-    PeerBehaviour { own: Own::One(SERVER), on_frame: Box::new(take_up), answer: Box::new(answer) }
+    PeerBehaviour { own: OwnAddresses::One(SERVER), on_frame: Box::new(take_up), answer: Box::new(answer) }
 }
 
 /// The server says all to one Ethernet address: it is to go to whoever has the address of IPv4.

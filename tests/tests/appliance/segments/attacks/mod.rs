@@ -15,7 +15,7 @@ use std::ops::Range;
 
 use octet_evaluator::Zone;
 use octet_machine::panel::raw::{ethernet, icmp};
-use octet_machine::panel::switchboard::Seen;
+use octet_machine::panel::switchboard::CapturedFrame;
 use octet_tests::soak;
 use serde_json::json;
 
@@ -101,7 +101,7 @@ fn reason(attack: &Attack, zone: Zone) -> Option<&'static str> {
 }
 
 /// Whether a frame that came out did so by `attack`: it carries what that one did, or answers it.
-fn is_effect(seen: &Seen, attack: &[u8]) -> bool {
+fn is_effect(seen: &CapturedFrame, attack: &[u8]) -> bool {
     let is_reply = seen.frame.get(12..14) == Some(&ethernet::ARP.to_be_bytes())
         && seen.frame.get(20..22) == Some(&[0, 2]);
     let is_advert = seen.frame.get(12..14) == Some(&ethernet::IPV6.to_be_bytes())

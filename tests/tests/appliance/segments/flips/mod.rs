@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use octet_evaluator::{Probe as Asked, World, Zone};
-use octet_machine::panel::switchboard::Came;
+use octet_machine::panel::switchboard::ProbeOutcome;
 use octet_tests::{RETRY_DELAY, seed, soak};
 
 use crate::segments::change::{change, quiet};
@@ -146,14 +146,14 @@ impl Flips {
         }
         for (asked, came) in some.into_iter().zip(came) {
             self.tally.probes += 1;
-            self.tally.arrived += usize::from(came != Came::Dropped);
+            self.tally.arrived += usize::from(came != ProbeOutcome::Dropped);
             let panel = &self.site.panel;
             let mut all = worlds.iter().map(|index| &self.files[*index].world);
             if all.any(|world| is_right(panel, world, asked, &came)) {
                 continue;
             }
             let mut lines = worlds.iter().map(|index| line(&self.files[*index].world, asked));
-            if came == Came::Dropped && worlds.len() > 1 && lines.any(|line| !is_kept(line)) {
+            if came == ProbeOutcome::Dropped && worlds.len() > 1 && lines.any(|line| !is_kept(line)) {
                 self.tally.between += 1;
             } else {
                 let (before, now) = (self.before, self.now);

@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use octet_evaluator::{Traffic, World, Zone};
 use octet_machine::panel::raw::ethernet;
-use octet_machine::panel::switchboard::{Came, Leg, Probe, Sentinel, Switchboard, Traffic as Sent};
+use octet_machine::panel::switchboard::{ProbeOutcome, Leg, Probe, Sentinel, Switchboard, Traffic as Sent};
 use octet_machine::panel::{Host, Mac, Port};
 use octet_tests::{Output, Owner, RETRY_DELAY, SOON, run, workspace};
 
@@ -254,10 +254,10 @@ impl Around {
             // On OpenWrt what is published is taken whatever address of the box it is sent to.
             let is_published = asked.0 == Zone::Uplink && asked.2 == PUBLISHED;
             let is_right = match is_published {
-                true => came == Came::Out(published),
+                true => came == ProbeOutcome::Out(published),
                 // Nor does it drop what it does not let, but refuses it.
                 false => {
-                    let refused = came == Came::Answered && expected(&self.world, *asked).is_none();
+                    let refused = came == ProbeOutcome::Answered && expected(&self.world, *asked).is_none();
                     refused || is_right(&self.panel, &self.world, *asked, &came)
                 }
             };
@@ -289,12 +289,12 @@ impl Around {
         let sentinels = self.sentinels();
         let came = self.panel.sweep(&probes, &sentinels).unwrap();
         let (let_in, spoofed) = came.split_at(2);
-        assert_eq!(let_in, [Came::Out(fourth), Came::Out(fourth)]);
+        assert_eq!(let_in, [ProbeOutcome::Out(fourth), ProbeOutcome::Out(fourth)]);
         // Whom it says to be is told that it is refused.
-        let is_there = |came: &Came| match came {
-            Came::Out(leg) => *leg == fourth,
-            Came::Several { out, .. } => out.contains(&fourth),
-            Came::Answered | Came::Dropped => false,
+        let is_there = |came: &ProbeOutcome| match came {
+            ProbeOutcome::Out(leg) => *leg == fourth,
+            ProbeOutcome::Several { out, .. } => out.contains(&fourth),
+            ProbeOutcome::Answered | ProbeOutcome::Dropped => false,
         };
         assert!(!spoofed.iter().any(is_there), "{spoofed:?}");
     }
