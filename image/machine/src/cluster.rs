@@ -62,24 +62,24 @@ impl Cluster {
 
     /// Gives `builder` the cards of `node`, and powers it on.
     pub fn power_on(&self, node: Node, builder: Builder) -> Result<Arc<Machine>, MachineError> {
-        let own = match node {
+        let mac = match node {
             Node::Router => router_card(0),
             Node::Board(number) => Mac::number(number),
         };
-        self.power_on_as(node, own, builder)
+        self.power_on_as(node, mac, builder)
     }
 
     /// The same with another Ethernet address of a board's card, or of the router's card that leads out.
     pub fn power_on_as(
         &self,
         node: Node,
-        number: Mac,
+        mac: Mac,
         builder: Builder,
     ) -> Result<Arc<Machine>, MachineError> {
         let builder = match node {
             Node::Router => (1..=self.boards + 1)
-                .fold(builder.nic(number), |it, card| it.nic(router_card(card))),
-            Node::Board(_) => builder.nic(number),
+                .fold(builder.nic(mac), |it, card| it.nic(router_card(card))),
+            Node::Board(_) => builder.nic(mac),
         };
         let machine = Arc::new(builder.unlimited().start()?);
         for (card, socket) in self.sockets(node).into_iter().enumerate() {
@@ -159,7 +159,7 @@ impl Cluster {
         self.panel.other_end(socket)
     }
 
-    /// Plugs what the test is itself into a socket of the router's or a board's, by the number `own`.
+    /// Plugs what the test is itself into a socket of the router's or a board's, by the number `number`.
     ///
     /// # Errors
     /// The host refuses, or a machine does not take it.
@@ -170,7 +170,7 @@ impl Cluster {
         Ok(end)
     }
 
-    /// Plugs a hub, by the number `own`, into a socket of the router's or a board's: programs of this host that
+    /// Plugs a hub, by the number `number`, into a socket of the router's or a board's: programs of this host that
     /// [join](crate::panel::hub::join) it at `path` are devices there, until the value goes.
     ///
     /// # Errors

@@ -94,13 +94,13 @@ enum CtlError {
 }
 
 /// Runs the subcommand.
-pub fn run(Args { target: of, mut words }: Args) -> miette::Result<ExitCode> {
-    let of = match of.merge_from(&mut words) {
-        Ok(of) => of,
+pub fn run(Args { target, mut words }: Args) -> miette::Result<ExitCode> {
+    let target = match target.merge_from(&mut words) {
+        Ok(target) => target,
         Err(usage) => return print_usage(&usage),
     };
     let options = cli::options_of(&TargetOptions::augment_args(clap::Command::new(PROGRAM)));
-    let port = match running::control_port(&of.out.folder()?, of.machine, of.board) {
+    let port = match running::control_port(&target.out.folder()?, target.machine, target.board) {
         Ok(port) => port,
         // Without an appliance there is nobody who could say what there is to ask.
         Err(_) if asks_for_help(&words) => {
@@ -177,25 +177,25 @@ mod tests {
 
     #[test]
     fn a_board_is_named_before_a_verb_or_after_it() {
-        let of = |of: TargetOptions, line: &str| {
+        let parse = |options: TargetOptions, line: &str| {
             let mut words: Vec<_> = line.split(' ').map(str::to_owned).collect();
-            let of = of.merge_from(&mut words).map_err(|error| error.to_string())?;
-            Ok::<_, String>((of.machine, of.board, words.join(" ")))
+            let options = options.merge_from(&mut words).map_err(|error| error.to_string())?;
+            Ok::<_, String>((options.machine, options.board, words.join(" ")))
         };
-        let after = of(TargetOptions::default(), "forward ping --board 1 --machine=2 --path 3");
+        let after = parse(TargetOptions::default(), "forward ping --board 1 --machine=2 --path 3");
         assert_eq!(after.unwrap(), (Some(2), Some(1), "forward ping --path 3".to_owned()));
         let before = TargetOptions { board: Some(3), ..TargetOptions::default() };
-        assert_eq!(of(before, "status").unwrap(), (None, Some(3), "status".to_owned()));
-        assert!(of(TargetOptions::default(), "status --board 33").is_err());
+        assert_eq!(parse(before, "status").unwrap(), (None, Some(3), "status".to_owned()));
+        assert!(parse(TargetOptions::default(), "status --board 33").is_err());
         // The folder of what runs, too.
         for line in ["--out /tmp/other --board 3 status", "status --board 3 --out=/tmp/other"] {
             let command = Args::augment_args(clap::Command::new(PROGRAM));
             let words = [PROGRAM].into_iter().chain(line.split(' '));
             let matches = command.try_get_matches_from(words).unwrap();
-            let Args { target: of, mut words } = Args::from_arg_matches(&matches).unwrap();
-            let of = of.merge_from(&mut words).unwrap();
-            assert_eq!(of.out.folder().unwrap(), Path::new("/tmp/other"), "{line}");
-            assert_eq!((of.board, words), (Some(3), vec!["status".to_owned()]), "{line}");
+            let Args { target: options, mut words } = Args::from_arg_matches(&matches).unwrap();
+            let options = options.merge_from(&mut words).unwrap();
+            assert_eq!(options.out.folder().unwrap(), Path::new("/tmp/other"), "{line}");
+            assert_eq!((options.board, words), (Some(3), vec!["status".to_owned()]), "{line}");
         }
         let help = cli::options_of(&TargetOptions::augment_args(clap::Command::new(PROGRAM)));
         assert!(help.contains("--machine <N>") && help.contains("--board <N>"), "{help}");

@@ -116,9 +116,9 @@ pub fn table(nodes: &[ServiceRow], sequence: u64, statuses: &[BoardStatus]) -> S
         let (state, map, address) = match node {
             Node::Router => ("coordinator".to_owned(), sequence.to_string(), String::new()),
             Node::Board(number) => {
-                let seen = &statuses[usize::from(*number) - 1];
-                let map = seen.map_sequence.map(|has| has.to_string()).unwrap_or_default();
-                (seen.state.clone(), map, seen.address.clone().unwrap_or_default())
+                let status = &statuses[usize::from(*number) - 1];
+                let map = status.map_sequence.map(|number| number.to_string()).unwrap_or_default();
+                (status.state.clone(), map, status.address.clone().unwrap_or_default())
             }
         };
         let services = services.join(", ");

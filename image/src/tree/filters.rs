@@ -104,7 +104,8 @@ fn filter(groups: &[CallGroup], target: Target) -> seccompiler::Result<BpfProgra
         .into_iter()
         .map(|(call, number)| (number, verdict(&call)))
         .collect();
-    verdicts.extend(UNIFIED_CALLS.chain([CLONE3]).map(|number| (number, CallAction::Refuse(ENOSYS))));
+    verdicts
+        .extend(UNIFIED_CALLS.chain([CLONE3]).map(|number| (number, CallAction::Refuse(ENOSYS))));
 
     let otherwise = CallAction::Refuse(EPERM);
     let mut from = BTreeMap::from([(0, otherwise)]);

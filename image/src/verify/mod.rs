@@ -126,19 +126,19 @@ impl Verified {
 pub fn verify(options: &Options, built: &Built, extent: VerifyExtent) -> miette::Result<Verified> {
     let root = workspace()?.root().to_owned();
     let steps = Steps::new();
-    let place = ScratchFolders::new().into_diagnostic().wrap_err("there is no place for a copy")?;
-    let (there, varied, unvaried) = prepare(&root, &place, &steps)?;
+    let scratch = ScratchFolders::new().into_diagnostic().wrap_err("there is no place for a copy")?;
+    let (host, varied, unvaried) = prepare(&root, &scratch, &steps)?;
     if extent == VerifyExtent::Composition {
-        place.take_compiled(&root).into_diagnostic().wrap_err("the programs cannot be copied")?;
+        scratch.take_compiled(&root).into_diagnostic().wrap_err("the programs cannot be copied")?;
     } else if !options.offline {
-        rebuild::fetch(&place.copy, options.target.triple())?;
+        rebuild::fetch(&scratch.copy, options.target.triple())?;
     }
-    let out = place.rest.path().join("out");
-    let said = match rebuild::run(&there, &place, &out, &root, options, &steps)? {
+    let out = scratch.rest.path().join("out");
+    let said = match rebuild::run(&host, &scratch, &out, &root, options, &steps)? {
         SecondBuild::Succeeded(said) => said,
         SecondBuild::Failed => {
-            let copy = place.copy.clone();
-            place.keep();
+            let copy = scratch.copy.clone();
+            scratch.keep();
             return Err(VerifyError::Failed { copy }.into());
         }
     };
@@ -162,7 +162,7 @@ pub fn verify(options: &Options, built: &Built, extent: VerifyExtent) -> miette:
     };
     let manifest = |folder: &Path| fs::read(folder.join("manifest.json")).unwrap_or_default();
     let paths = compare::paths(&manifest(&first), &manifest(&second));
-    place.keep();
+    scratch.keep();
     Err(VerifyError::Differs { what: describe(&difference), paths, first, second, varied }.into())
 }
 
@@ -176,7 +176,8 @@ fn prepare(
     let step = steps.start("copy", "the workspace");
     let copied = scratch.fill(root).into_diagnostic().wrap_err("the workspace cannot be copied")?;
     let store = InputStore::open(true)?;
-    let there = OtherHost::new(&scratch.rest.path().join("host"), store.root()).into_diagnostic()?;
+    let there =
+        OtherHost::new(&scratch.rest.path().join("host"), store.root()).into_diagnostic()?;
     let (mut varied, mut unvaried) = there
         .differences()
         .into_diagnostic()

@@ -115,4 +115,7 @@ pub use unit::{
     Unit, UnitSocket, UnitType,
 };
 pub use user::{USERS, UnknownUser, User, UserName};
-pub use vpn::{ExitNode, InvalidExit, MAX_EXIT_ADDRESSES, VPN_TABLE, Vpn, is_exit_address, exit_address, exit_addresses};
+pub use vpn::{
+    ExitNode, InvalidExit, MAX_EXIT_ADDRESSES, VPN_TABLE, Vpn, exit_address, exit_addresses,
+    is_exit_address,
+};

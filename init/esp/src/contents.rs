@@ -163,7 +163,10 @@ impl EspContents {
     }
 
     /// Folders that are empty once unneeded files are removed.
-    pub fn emptied_folders<'a>(&'a self, kept: &'a [&PresentSlot]) -> impl Iterator<Item = &'a str> {
+    pub fn emptied_folders<'a>(
+        &'a self,
+        kept: &'a [&PresentSlot],
+    ) -> impl Iterator<Item = &'a str> {
         let gone: Vec<&str> = self.unneeded(kept).map(|(path, _)| path).collect();
         let stays = move |folder: &str| {
             let mut files = self

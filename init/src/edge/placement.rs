@@ -67,7 +67,7 @@ impl BoardPlacement {
     ///
     /// # Errors
     /// A name is not valid here. Nothing has changed.
-    pub fn assign(&mut self, here: &str, placed: Option<&str>) -> Result<(), Failure> {
+    pub fn assign(&mut self, local: &str, placed: Option<&str>) -> Result<(), Failure> {
         let placed = match placed {
             None => self.ids(|unit| unit.boards.is_some()),
             Some(names) => {
@@ -80,8 +80,8 @@ impl BoardPlacement {
                 placed
             }
         };
-        let here = self.parse_units(here)?;
-        if let Some(id) = here.iter().find(|id| !placed.contains(id)) {
+        let local = self.parse_units(local)?;
+        if let Some(id) = local.iter().find(|id| !placed.contains(id)) {
             let message = format!("unit `{}` is not one of some boards", self.units[id.0].name);
             let known: Vec<&str> = placed.iter().map(|id| self.units[id.0].name.as_str()).collect();
             let help = match known.is_empty() {
@@ -90,7 +90,7 @@ impl BoardPlacement {
             };
             return Err(bad_argument(message, &help));
         }
-        self.assignment = Some(Assignment { placed, local: here });
+        self.assignment = Some(Assignment { placed, local });
         Ok(())
     }
 
@@ -151,8 +151,8 @@ fn bad_argument(message: String, help: &str) -> Failure {
 impl Edge {
     /// Handles `place`: which of the placed units run here.
     pub(super) fn place(&mut self, args: &Arguments) -> Result<(), Failure> {
-        let here = args.text("units").unwrap_or_default();
-        self.placement.assign(here, args.text("of"))?;
+        let local = args.text("units").unwrap_or_default();
+        self.placement.assign(local, args.text("of"))?;
         self.reconcile_placement();
         Ok(())
     }

@@ -193,7 +193,8 @@ impl Inner {
             6 => rest.is_empty().then_some(Self::Leave),
             7 => {
                 let address = Ipv4Addr::from(<[u8; 4]>::try_from(rest).ok()?);
-                let is_one = is_exit_address(address.into()) && !matches!(address.octets()[3], 0 | 255);
+                let is_one =
+                    is_exit_address(address.into()) && !matches!(address.octets()[3], 0 | 255);
                 is_one.then_some(Self::Place(address))
             }
             8 => {

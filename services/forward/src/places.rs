@@ -24,7 +24,8 @@ impl NumberPool {
         is_taken: impl Fn(Ipv4Addr) -> bool,
     ) -> Option<(u8, bool)> {
         let known = self.of(client);
-        let is_free = |number: &u8| !self.0.contains_key(number) && !is_taken(exit_address(*number));
+        let is_free =
+            |number: &u8| !self.0.contains_key(number) && !is_taken(exit_address(*number));
         let number = known.or_else(|| (1..=MAX_EXIT_ADDRESSES).find(is_free))?;
         self.0.insert(number, (client, now));
         Some((number, known.is_none()))

@@ -182,7 +182,9 @@ impl Stack {
         loop {
             loop {
                 match orders.try_recv() {
-                    Ok(Order::Connect { from, to, answer }) => self.start_connection(from, to, answer),
+                    Ok(Order::Connect { from, to, answer }) => {
+                        self.start_connection(from, to, answer)
+                    }
                     Ok(Order::ForwardUdp(datagrams)) => self.datagrams.push(datagrams),
                     Err(TryRecvError::Empty) => break,
                     Err(TryRecvError::Disconnected) if self.connections.is_empty() => return,

@@ -142,11 +142,21 @@ pub fn udp(macs: (Mac, Mac), from: (IpAddr, u16), to: (IpAddr, u16), payload: &[
 }
 
 /// A frame that says or asks which Ethernet address `about` has.
-pub fn neighbour(macs: (Mac, Mac), from: IpAddr, to: IpAddr, about: IpAddr, is_solicitation: bool) -> Vec<u8> {
+pub fn neighbour(
+    macs: (Mac, Mac),
+    from: IpAddr,
+    to: IpAddr,
+    about: IpAddr,
+    is_solicitation: bool,
+) -> Vec<u8> {
     match (from, to, about) {
         (IpAddr::V4(from), IpAddr::V4(to), _) => {
             let repr = ArpRepr::EthernetIpv4 {
-                operation: if is_solicitation { ArpOperation::Request } else { ArpOperation::Reply },
+                operation: if is_solicitation {
+                    ArpOperation::Request
+                } else {
+                    ArpOperation::Reply
+                },
                 source_hardware_addr: ethernet(macs.0),
                 source_protocol_addr: from,
                 target_hardware_addr: ethernet(if is_solicitation { Mac([0; 6]) } else { macs.1 }),
@@ -229,7 +239,9 @@ fn arp(bytes: &[u8]) -> Option<ReceivedPacket> {
     };
     let (mac, source, target) = (Mac(mac.0), IpAddr::V4(source), IpAddr::V4(target));
     match operation {
-        ArpOperation::Request => Some(ReceivedPacket::WhoHas { target, asker: source, asker_mac: mac }),
+        ArpOperation::Request => {
+            Some(ReceivedPacket::WhoHas { target, asker: source, asker_mac: mac })
+        }
         ArpOperation::Reply => Some(ReceivedPacket::IsAt { address: source, mac, to: target }),
         ArpOperation::Unknown(_) => None,
     }
@@ -273,7 +285,11 @@ fn parse_transport(
     }
 }
 
-fn icmpv6((source, destination): (IpAddr, IpAddr), bytes: &[u8], mac: Mac) -> Option<ReceivedPacket> {
+fn icmpv6(
+    (source, destination): (IpAddr, IpAddr),
+    bytes: &[u8],
+    mac: Mac,
+) -> Option<ReceivedPacket> {
     let address = |bytes: &[u8], at: usize| {
         let sixteen = <[u8; 16]>::try_from(bytes.get(at..at + 16)?).ok()?;
         Some(IpAddr::V6(Ipv6Addr::from(sixteen)))
@@ -283,7 +299,11 @@ fn icmpv6((source, destination): (IpAddr, IpAddr), bytes: &[u8], mac: Mac) -> Op
             let inner = bytes.get(8..)?;
             unreachable(address(inner, 8)?, address(inner, 24)?, inner.get(40..)?)
         }
-        135 => Some(ReceivedPacket::WhoHas { target: address(bytes, 8)?, asker: source, asker_mac: mac }),
+        135 => Some(ReceivedPacket::WhoHas {
+            target: address(bytes, 8)?,
+            asker: source,
+            asker_mac: mac,
+        }),
         136 => Some(ReceivedPacket::IsAt { address: address(bytes, 8)?, mac, to: destination }),
         _ => None,
     }

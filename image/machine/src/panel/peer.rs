@@ -140,7 +140,8 @@ fn is_own(own: OwnAddresses, address: Ipv4Addr) -> bool {
 }
 
 pub(super) fn neighbour(frame: &[u8], mac: Mac, own: OwnAddresses) -> Option<Vec<u8>> {
-    let (_, ReceivedPacket::WhoHas { target: IpAddr::V4(target), asker, asker_mac }) = packet::parse(frame)?
+    let (_, ReceivedPacket::WhoHas { target: IpAddr::V4(target), asker, asker_mac }) =
+        packet::parse(frame)?
     else {
         return None;
     };

@@ -5,7 +5,7 @@ use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::packet::{self, ReceivedPacket, Kind, Segment};
+use super::packet::{self, Kind, ReceivedPacket, Segment};
 use super::port::{Mac, Port};
 
 /// How long an answer that must come may take; long, because the host may be busy.
@@ -70,7 +70,9 @@ impl Station {
             let again = deadline.min(Instant::now() + RETRY_DELAY);
             while let Some(heard) = self.receive(again)? {
                 match heard {
-                    ReceivedPacket::IsAt { address, mac, .. } if address == target => return Ok(mac),
+                    ReceivedPacket::IsAt { address, mac, .. } if address == target => {
+                        return Ok(mac);
+                    }
                     _ => {}
                 }
             }

@@ -36,10 +36,10 @@ pub fn run(
         outside: _outside,
         rows,
         sequence,
-        board_status: seen,
+        board_status,
         boot_time: took,
     } = cluster::start(built, size, configured, disks, network, folder.path())?;
-    let (table, took) = (membership::table(&rows, sequence, &seen), took.as_secs_f64());
+    let (table, took) = (membership::table(&rows, sequence, &board_status), took.as_secs_f64());
     report::print(&format!(
         "{table}{} machines are one box {took:.3} s after the first one's start\n",
         rows.len()

@@ -37,7 +37,8 @@ pub fn gather(
         &builtin,
         &disk.text(&format!("{folder}/modules.softdep"), MAX_FILE)?,
     );
-    let choice = ModuleSelection::select(&modules, target, requested, &mut gathered.provided.notes)?;
+    let choice =
+        ModuleSelection::select(&modules, target, requested, &mut gathered.provided.notes)?;
 
     let entries: BTreeMap<_, _> =
         package.files.iter().map(|entry| (entry.path.as_str(), entry)).collect();

@@ -191,8 +191,8 @@ impl<'a> TreeWalk<'a> {
 
     /// Claims the clusters of a folder, and queues it.
     fn folder(&mut self, path: String, depth: usize, first: u32) -> Result<(), FatFault> {
-        let Chain { clusters, is_terminated: whole } = self.follow(first)?;
-        if !whole {
+        let Chain { clusters, is_terminated } = self.follow(first)?;
+        if !is_terminated {
             return Err(FatFault::NotWhole);
         }
         self.slots += clusters.len() * self.volume.cluster_bytes() as usize / SLOT;
@@ -216,7 +216,7 @@ impl<'a> TreeWalk<'a> {
         if needed > 0 && self.sizes.get(first as usize) == Some(&size) {
             return Ok(FileAction::Remove);
         }
-        let Chain { clusters, is_terminated: whole } = self.follow(first)?;
+        let Chain { clusters, is_terminated } = self.follow(first)?;
         let kept = if clusters.len() < needed { 0 } else { needed };
         if kept == 0 {
             check_truncatable(entry)?;
@@ -227,7 +227,7 @@ impl<'a> TreeWalk<'a> {
         if kept == 0 {
             return Ok(FileAction::Truncate);
         }
-        if kept < clusters.len() || !whole {
+        if kept < clusters.len() || !is_terminated {
             self.ends.push(clusters[kept - 1]);
         }
         self.sizes[first as usize] = size;
@@ -254,7 +254,9 @@ impl<'a> TreeWalk<'a> {
             }
             *owner = Owner::InUse;
             clusters.push(cluster);
-            let ClusterLink::Next(next) = link else { return Ok(Chain { clusters, is_terminated: true }) };
+            let ClusterLink::Next(next) = link else {
+                return Ok(Chain { clusters, is_terminated: true });
+            };
             cluster = next;
         }
     }

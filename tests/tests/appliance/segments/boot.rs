@@ -4,7 +4,7 @@ use std::thread::sleep;
 use std::time::Instant;
 
 use octet_evaluator::{Traffic, Zone};
-use octet_machine::panel::switchboard::{ProbeOutcome, Probe, Traffic as Kind};
+use octet_machine::panel::switchboard::{Probe, ProbeOutcome, Traffic as Kind};
 use octet_tests::{RETRY_DELAY, SOON, soak};
 
 use crate::segments::attacks::NODE;

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use octet_evaluator::{Probe as Asked, Traffic, Version, World};
 use octet_machine::panel::raw::transport::{self, TCP, UDP, flags};
 use octet_machine::panel::raw::{self, ethernet};
-use octet_machine::panel::switchboard::{Leg, CapturedFrame, Sentinel, Switchboard};
+use octet_machine::panel::switchboard::{CapturedFrame, Leg, Sentinel, Switchboard};
 
 use crate::segments::site::probe;
 

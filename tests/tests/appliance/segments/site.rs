@@ -7,7 +7,7 @@ use std::sync::Arc;
 use octet_appliance::{Appliance, SETTINGS};
 use octet_evaluator::{Probe as Asked, Version, World, Zone};
 use octet_machine::panel::Mac;
-use octet_machine::panel::switchboard::{ProbeOutcome, Leg, Probe, Sentinel, Switchboard, Traffic};
+use octet_machine::panel::switchboard::{Leg, Probe, ProbeOutcome, Sentinel, Switchboard, Traffic};
 use octet_machine::{Builder, Disk, Machine, Status, UnitState};
 use octet_tests::{Image, READY, Remake, fault_netd, guest, shipped, workspace};
 use serde_json::json;

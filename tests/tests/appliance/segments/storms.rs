@@ -12,7 +12,7 @@ use octet_evaluator::Zone;
 use octet_machine::panel::Mac;
 use octet_machine::panel::raw::transport::{self, TCP, UDP, flags};
 use octet_machine::panel::raw::{self, arp, ethernet, nd};
-use octet_machine::panel::switchboard::{ProbeOutcome, Leg, Probe, Storm, Traffic};
+use octet_machine::panel::switchboard::{Leg, Probe, ProbeOutcome, Storm, Traffic};
 use octet_tests::{RETRY_DELAY, SOON};
 use serde_json::json;
 
@@ -208,7 +208,10 @@ fn flows(site: &Site, zone: Zone, unmet: &mut Unmet) -> Vec<(Probe, ProbeOutcome
     let (from, board) = (at(Zone::Board(2)), at(Zone::Board(3)));
     let router = legs[from].router.ipv4.into();
     let mut flows = vec![
-        (Probe::new(from, legs[board].test.ipv6.into(), Traffic::Udp(7000)), ProbeOutcome::Out(board)),
+        (
+            Probe::new(from, legs[board].test.ipv6.into(), Traffic::Udp(7000)),
+            ProbeOutcome::Out(board),
+        ),
         (Probe::new(from, router, Traffic::Tcp(53)), ProbeOutcome::Answered),
     ];
     for other in [Zone::Lan, Zone::Uplink].into_iter().filter(|other| *other != zone) {

@@ -51,7 +51,9 @@ impl Ipv4 {
         assert!(options <= 40 && self.offset < 1 << 13, "{self:?}");
         let header = 20 + options;
         let length = u16::try_from(header + payload.len()).expect("a packet of up to 65535 bytes");
-        let part = u16::from(self.dont_fragment) << 14 | u16::from(self.more_fragments) << 13 | self.offset;
+        let part = u16::from(self.dont_fragment) << 14
+            | u16::from(self.more_fragments) << 13
+            | self.offset;
         let mut bytes = vec![0x40 | (header / 4) as u8, 0];
         for word in [length, self.id, part] {
             bytes.extend(word.to_be_bytes());
@@ -74,8 +76,8 @@ impl Ipv4 {
     pub fn fragment(&self, payload: &[u8], range: Range<usize>) -> Vec<u8> {
         assert!(range.start.is_multiple_of(8), "a fragment at {}", range.start);
         let offset = u16::try_from(range.start / 8).expect("an offset of 13 bits");
-        let more = range.end < payload.len();
-        Self { more_fragments: more, offset, ..self.clone() }.packet(&payload[range])
+        let more_fragments = range.end < payload.len();
+        Self { more_fragments, offset, ..self.clone() }.packet(&payload[range])
     }
 }
 

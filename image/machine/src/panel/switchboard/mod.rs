@@ -123,7 +123,11 @@ impl Switchboard {
     /// # Errors
     /// A leg that probes come from has no sentinel, or one is not delivered, so that nothing can be
     /// said about the probes; or the guest is gone.
-    pub fn sweep(&mut self, probes: &[Probe], sentinels: &[Sentinel]) -> io::Result<Vec<ProbeOutcome>> {
+    pub fn sweep(
+        &mut self,
+        probes: &[Probe],
+        sentinels: &[Sentinel],
+    ) -> io::Result<Vec<ProbeOutcome>> {
         self.check(probes.iter().map(|probe| probe.from), sentinels)?;
         let mut watch = Watch::default();
         for some in probes.chunks(MAX_IN_FLIGHT) {
@@ -212,7 +216,10 @@ impl Switchboard {
     ) -> io::Result<()> {
         let wrong = |message| Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         if let Some(Sentinel::Probe(probe, comes)) = sentinels.iter().find(|sentinel| {
-            matches!(sentinel, Sentinel::Probe(_, ProbeOutcome::Dropped | ProbeOutcome::Several { .. }))
+            matches!(
+                sentinel,
+                Sentinel::Probe(_, ProbeOutcome::Dropped | ProbeOutcome::Several { .. })
+            )
         }) {
             return wrong(format!("that {probe:?} comes {comes:?} shows nothing"));
         }

@@ -148,7 +148,8 @@ impl Wait<'_> {
             }
             Self::Probe { probe, comes, sent } => {
                 let zone = &switchboard.legs[probe.from].zone;
-                let came: Vec<_> = sent.outcomes().filter(|came| *came != ProbeOutcome::Dropped).collect();
+                let came: Vec<_> =
+                    sent.outcomes().filter(|came| *came != ProbeOutcome::Dropped).collect();
                 format!(
                     "{:?} from {zone} to {}: not {comes:?} but {came:?}",
                     probe.traffic, probe.to

@@ -188,7 +188,11 @@ fn serves(heard: Arc<Mutex<Vec<Heard>>>, begun: Arc<Mutex<Vec<Begun>>>) -> PeerB
         let said = Begun { from: asked.to, to: asked.from, answers: true, longest: SAID };
         Some(said.frame((SERVER_MAC, HOME_MAC)))
     };
-    PeerBehaviour { own: OwnAddresses::One(SERVER), on_frame: Box::new(take_up), answer: Box::new(answer) }
+    PeerBehaviour {
+        own: OwnAddresses::One(SERVER),
+        on_frame: Box::new(take_up),
+        answer: Box::new(answer),
+    }
 }
 
 /// The server says all to one Ethernet address: it is to go to whoever has the address of IPv4.

@@ -65,7 +65,8 @@ impl Transfer<'_> {
         let sentinels = self.site.sentinels();
         let seen = self.site.panel.exchange(leg, &[frame], &sentinels).unwrap();
         let came = seen.into_iter().find(|seen| seen.leg == at && seen.contains(mark));
-        let CapturedFrame { frame, .. } = came.unwrap_or_else(|| panic!("{from} to {to}: nothing came"));
+        let CapturedFrame { frame, .. } =
+            came.unwrap_or_else(|| panic!("{from} to {to}: nothing came"));
         frame
     }
 

@@ -153,7 +153,8 @@ impl Flips {
                 continue;
             }
             let mut lines = worlds.iter().map(|index| line(&self.files[*index].world, asked));
-            if came == ProbeOutcome::Dropped && worlds.len() > 1 && lines.any(|line| !is_kept(line)) {
+            if came == ProbeOutcome::Dropped && worlds.len() > 1 && lines.any(|line| !is_kept(line))
+            {
                 self.tally.between += 1;
             } else {
                 let (before, now) = (self.before, self.now);

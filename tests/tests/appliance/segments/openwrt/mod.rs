@@ -16,7 +16,9 @@ use std::time::Instant;
 
 use octet_evaluator::{Traffic, World, Zone};
 use octet_machine::panel::raw::ethernet;
-use octet_machine::panel::switchboard::{ProbeOutcome, Leg, Probe, Sentinel, Switchboard, Traffic as Sent};
+use octet_machine::panel::switchboard::{
+    Leg, Probe, ProbeOutcome, Sentinel, Switchboard, Traffic as Sent,
+};
 use octet_machine::panel::{Host, Mac, Port};
 use octet_tests::{Output, Owner, RETRY_DELAY, SOON, run, workspace};
 
@@ -257,7 +259,8 @@ impl Around {
                 true => came == ProbeOutcome::Out(published),
                 // Nor does it drop what it does not let, but refuses it.
                 false => {
-                    let refused = came == ProbeOutcome::Answered && expected(&self.world, *asked).is_none();
+                    let refused =
+                        came == ProbeOutcome::Answered && expected(&self.world, *asked).is_none();
                     refused || is_right(&self.panel, &self.world, *asked, &came)
                 }
             };

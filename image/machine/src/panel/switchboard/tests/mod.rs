@@ -115,7 +115,10 @@ fn all_pairs_come_out_where_the_table_says() {
         for ((probe, expected), came) in probes.iter().zip(&expected).zip(&came) {
             assert_eq!(came, expected, "{probe:?}");
         }
-        assert_eq!(came.iter().filter(|came| **came != ProbeOutcome::Dropped).count(), 2 * table().len());
+        assert_eq!(
+            came.iter().filter(|came| **came != ProbeOutcome::Dropped).count(),
+            2 * table().len()
+        );
     }
 }
 
@@ -133,7 +136,8 @@ fn what_the_router_answers_is_told_from_silence() {
             let probes: Vec<_> = kinds.iter().map(probe).collect();
             let came = switchboard.sweep(&probes, &sentinels).unwrap();
             for (kind, came) in kinds.iter().zip(came) {
-                let expected = if *kind == silent { ProbeOutcome::Dropped } else { ProbeOutcome::Answered };
+                let expected =
+                    if *kind == silent { ProbeOutcome::Dropped } else { ProbeOutcome::Answered };
                 assert_eq!(came, expected, "{kind:?} to {address}");
             }
         }

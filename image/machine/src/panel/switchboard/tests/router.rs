@@ -111,7 +111,8 @@ impl Router {
                 .iter()
                 .any(|leg| [leg.router.ipv4.into(), leg.router.ipv6.into()].contains(&address))
         };
-        if let Some((_, ReceivedPacket::WhoHas { target, asker, asker_mac })) = packet::parse(frame) {
+        if let Some((_, ReceivedPacket::WhoHas { target, asker, asker_mac })) = packet::parse(frame)
+        {
             if own(target) {
                 let macs = (leg.router.mac, asker_mac);
                 self.send(from, &packet::neighbour(macs, target, asker, target, false));
