@@ -183,10 +183,10 @@ mod tests {
             client.read_to_string(&mut text).unwrap();
             write!(client, "{text} and back").unwrap();
         });
-        let relay = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut client = TcpStream::connect(relay.local_addr().unwrap()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         client.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        accept(relay, &Arc::default(), move |client| {
+        accept(listener, &Arc::default(), move |client| {
             let server = dial("127.0.0.1", there.port())?;
             relay(client, &server, || copy(client, &server))
         });
