@@ -306,7 +306,7 @@ fn not_started(process: &Process, errors: &Capture, reason: &str) -> MachineErro
         _ => "it still runs".to_owned(),
     };
     errors.wait_end(soon);
-    let said = errors.tail(10);
-    let said = if said.is_empty() { reason.to_owned() } else { said };
-    MachineError::NotStarted { exit, said }
+    let output = errors.tail(10);
+    let output = if output.is_empty() { reason.to_owned() } else { output };
+    MachineError::NotStarted { exit, output }
 }

@@ -37,7 +37,7 @@ impl Machine {
         Ok(status)
     }
 
-    /// Waits until the status is as `wanted` says; `what` names that for errors.
+    /// Waits until the status is as `is_wanted` says; `what` names that for errors.
     ///
     /// # Errors
     /// The machine ends, or `within` passes first.
@@ -45,7 +45,7 @@ impl Machine {
         &self,
         what: &str,
         within: Duration,
-        mut wanted: impl FnMut(&Status) -> bool,
+        mut is_wanted: impl FnMut(&Status) -> bool,
     ) -> Result<Status, MachineError> {
         let deadline = Instant::now() + within;
         loop {
@@ -60,7 +60,7 @@ impl Machine {
                 WATCH_TIMEOUT,
                 |item| {
                     match Status::deserialize(item) {
-                        Ok(status) if wanted(&status) => found = Some(status),
+                        Ok(status) if is_wanted(&status) => found = Some(status),
                         Ok(_) => {}
                         Err(error) => unreadable = Some(error),
                     }

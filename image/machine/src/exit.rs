@@ -25,8 +25,8 @@ impl Exit {
     }
 
     fn has_reason(&self, reason: &str) -> bool {
-        let said = self.shutdown.as_ref().is_some_and(|s| s.guest && s.reason == reason);
-        said && self.status.success() && !self.panicked
+        let is_reason = self.shutdown.as_ref().is_some_and(|s| s.guest && s.reason == reason);
+        is_reason && self.status.success() && !self.panicked
     }
 }
 

@@ -94,10 +94,10 @@ impl Machine {
 
     /// The console's last lines, and what QEMU itself complained about.
     pub fn tail(&self, lines: usize) -> Tail {
-        let said = self.errors.tail(lines);
+        let errors = self.errors.tail(lines);
         let console = self.console.tail(lines);
         Tail(
-            [console, said]
+            [console, errors]
                 .into_iter()
                 .filter(|text| !text.is_empty())
                 .collect::<Vec<_>>()

@@ -57,16 +57,16 @@ pub fn compose(inputs: &BuildInputs, version: &str, steps: &Steps) -> miette::Re
     let sources: [&dyn PackageSource; 4] = [&packages, &debian, &owner, &cargo];
     for source in sources {
         let step = steps.start(source.name(), &source.progress_text());
-        let taken = source.add_to(&mut tree)?;
-        step.done(&taken.summary);
-        taken.notes.iter().for_each(|note| steps.note(note));
-        all.components.extend(taken.components);
-        all.records.extend(taken.records);
-        all.early.extend(taken.early);
-        all.first.extend(taken.first);
-        all.router.extend(taken.router);
-        all.modules.extend(taken.modules);
-        all.disk.extend(taken.disk);
+        let provided = source.add_to(&mut tree)?;
+        step.done(&provided.summary);
+        provided.notes.iter().for_each(|note| steps.note(note));
+        all.components.extend(provided.components);
+        all.records.extend(provided.records);
+        all.early.extend(provided.early);
+        all.first.extend(provided.first);
+        all.router.extend(provided.router);
+        all.modules.extend(provided.modules);
+        all.disk.extend(provided.disk);
     }
     let step = steps.start("compose", "overlays, units, generated files");
     for (path, modules, because) in [

@@ -115,12 +115,12 @@ impl BuildInputs {
         for input in self.lock.debs(self.target) {
             files.push((input, self.store.verified(&self.lock, input, steps)?));
         }
-        let wanted = self.appliance.appliance.image.debian.iter().map(|path| WantedProgram {
+        let requested = self.appliance.appliance.image.debian.iter().map(|path| WantedProgram {
             path: path.get_ref().to_string(),
             because: self.appliance.because(&path.span(), "debian", path.get_ref().as_str()),
         });
         let handled = self.overlays.handled.clone();
-        Ok(DebSource::read(self.target, &files, wanted.collect(), handled)?)
+        Ok(DebSource::read(self.target, &files, requested.collect(), handled)?)
     }
 
     /// The folder with `linux`, `initrd` and `qcow2`: the seed as its publisher boots it.

@@ -172,12 +172,12 @@ pub fn build(options: &Options) -> miette::Result<Built> {
     }
 
     let composed = compose::compose(&inputs, &options.version(), &steps)?;
-    let kept = cache.join(format!("{}.blocks", options.name()));
+    let cache_file = cache.join(format!("{}.blocks", options.name()));
     let disk = if options.quick {
-        write::quick(&inputs, &composed, &folder, &kept, &steps)?;
+        write::quick(&inputs, &composed, &folder, &cache_file, &steps)?;
         String::new()
     } else {
-        write::write(&inputs, &composed, &folder, &kept, &steps)?.to_string()
+        write::write(&inputs, &composed, &folder, &cache_file, &steps)?.to_string()
     };
     let key = format!("{}\n{disk}", inputs.key(composed.programs));
     file::write(&key_file, key.as_bytes())?;
@@ -240,8 +240,9 @@ pub fn initrd_with(
     let mut composed = compose::compose(&inputs, &options.version(), &steps)?;
     change(&mut composed.tree)?;
     // Blocks of its own: the image's are not to be compressed anew because of this one.
-    let kept = options.out_folder(&workspace).join("cache/other.blocks");
-    let initrd = write::initrd(&composed, inputs.lock.content.epoch, &kept, BEST_LEVEL, &steps)?;
+    let cache_file = options.out_folder(&workspace).join("cache/other.blocks");
+    let initrd =
+        write::initrd(&composed, inputs.lock.content.epoch, &cache_file, BEST_LEVEL, &steps)?;
     let init = composed.init.bytes().map_or(0, <[u8]>::len);
     Ok(CustomInitrd { linux: composed.linux, initrd, init })
 }

@@ -46,12 +46,12 @@ struct TargetOptions {
 impl TargetOptions {
     /// With what of it stands among `words`, which is taken out of them.
     fn merge_from(self, words: &mut Vec<String>) -> Result<Self, clap::Error> {
-        let asked = [
+        let options = [
             ("--machine", self.machine.is_none()),
             ("--board", self.board.is_none()),
             ("--out", self.out.out.is_none()),
         ];
-        let names: Vec<_> = asked.into_iter().filter(|it| it.1).map(|it| it.0).collect();
+        let names: Vec<_> = options.into_iter().filter(|it| it.1).map(|it| it.0).collect();
         let taken = cli::take_options(words, &names);
         let command = Self::augment_args(clap::Command::new(PROGRAM));
         let matches =

@@ -136,10 +136,10 @@ fn wait_or_power_off<T>(machine: &Machine, mut signals: Signals, wait: impl FnOn
         // A panic of `wait` does not leave the thread waiting for a signal.
         let _closed = CloseOnDrop(handle);
         scope.spawn(|| {
-            let mut asked = false;
+            let mut is_requested = false;
             for signal in signals.forever() {
-                if !asked {
-                    asked = true;
+                if !is_requested {
+                    is_requested = true;
                     print_line("\nThe appliance is asked to power off; ctrl-C again kills it.");
                     scope.spawn(move || match machine.power_off(POWER_OFF_TIMEOUT) {
                         // Nobody is left to press it.

@@ -41,8 +41,8 @@ fn data_start(file: &File) -> io::Result<Option<u64>> {
     let name: Vec<u8> = DATA_NAME.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let mut entries = entries.chunks_exact(ENTRY);
     let Some(entry) = entries.find(|entry| {
-        let (said, rest) = entry[NAME_AT..].split_at(name.len());
-        said == name && rest.starts_with(&[0, 0])
+        let (found, rest) = entry[NAME_AT..].split_at(name.len());
+        found == name && rest.starts_with(&[0, 0])
     }) else {
         return Ok(None);
     };

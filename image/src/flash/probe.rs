@@ -61,18 +61,18 @@ impl<'a, S: BlockDevice> CapacityProbe<'a, S> {
     /// # Errors
     /// One is not: the disk has less than it says. It can also not be read.
     pub fn check(&self) -> Result<(), FlashFault> {
-        let mut kept = 0;
+        let mut kept_pages = 0;
         for (at, _) in &self.pages {
             let mut there = Buffer::new(ALIGNMENT);
             self.disk.read(*at, &mut there)?;
             if *there != *probe_pattern(&self.seed, *at) {
                 return Err(FlashFault::Counterfeit {
                     says: self.claimed_size,
-                    has: kept,
+                    has: kept_pages,
                     lost: *at,
                 });
             }
-            kept = at + PAGE;
+            kept_pages = at + PAGE;
         }
         Ok(())
     }

@@ -154,13 +154,13 @@ pub fn run(
     std::thread::spawn(move || {
         // The box has gone, or the wire was taken away in here: both are a cable that is pulled.
         let _ = wire::forward(&socket, &wire);
-        let gone = match side {
+        let unreachable = match side {
             PlugPoint::Lan => "the box has been turned off",
             PlugPoint::Outside => {
                 "the box that has made this network has been turned off: start again"
             }
         };
-        eprintln!("\n{card:10} {gone}");
+        eprintln!("\n{card:10} {unreachable}");
         let _ = ip(&["link", "set", WIRE, "down"]);
         let _ = box_ended.send(());
     });

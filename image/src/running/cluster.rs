@@ -44,13 +44,13 @@ enum NoCluster {
 /// How many boards the appliance's file says there are, and what it says of single ones.
 ///
 /// # Errors
-/// The file is wrong, or has fewer than `wanted`.
-pub fn configured_boards(options: &Options, wanted: u8) -> miette::Result<(u8, Vec<Board>)> {
+/// The file is wrong, or has fewer than `boards`.
+pub fn configured_boards(options: &Options, boards: u8) -> miette::Result<(u8, Vec<Board>)> {
     let path = options.appliance_file(&build::workspace()?);
     let ApplianceFile { file, appliance, .. } = ApplianceFile::read(&path)?;
     let cluster = appliance.cluster.ok_or_else(|| NoCluster::OneBoard(file.clone()))?;
-    if cluster.boards < wanted {
-        return Err(NoCluster::TooMany { file, there: cluster.boards, wanted }.into());
+    if cluster.boards < boards {
+        return Err(NoCluster::TooMany { file, there: cluster.boards, wanted: boards }.into());
     }
     Ok((cluster.boards, appliance.board))
 }

@@ -132,9 +132,9 @@ pub fn make_config(built: &Built, has_disks: bool, is_box: bool, config: &Path) 
     if !has_disks {
         return fs::create_dir(config);
     }
-    let kept = kept_config(&built.folder, is_box);
-    fs::create_dir_all(&kept)?;
-    symlink(kept, config)
+    let stored = kept_config(&built.folder, is_box);
+    fs::create_dir_all(&stored)?;
+    symlink(stored, config)
 }
 
 fn kept_config(folder: &Path, is_box: bool) -> PathBuf {

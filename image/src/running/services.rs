@@ -60,15 +60,16 @@ fn expected(node: Node, boards: &[Board]) -> BTreeSet<String> {
 
 /// What runs and should not, or should and does not.
 fn mismatches(node: Node, status: &Status, boards: &[Board]) -> Vec<String> {
-    let wanted = expected(node, boards);
+    let expected_units = expected(node, boards);
     let all: BTreeSet<String> =
         boards.iter().flat_map(|board| &board.services).map(ToString::to_string).collect();
     let is_wrong = |name: &String| {
         let state = status.unit(name).map(|unit| unit.state);
         let is_there = matches!(state, Some(UnitState::Ready | UnitState::Exited));
         let is_off = matches!(state, None | Some(UnitState::Stopped));
-        let right = if wanted.contains(name) { is_there } else { is_off };
-        (!right).then(|| format!("{name}: {state:?}, wanted here: {}", wanted.contains(name)))
+        let right = if expected_units.contains(name) { is_there } else { is_off };
+        (!right)
+            .then(|| format!("{name}: {state:?}, wanted here: {}", expected_units.contains(name)))
     };
     all.iter().filter_map(is_wrong).collect()
 }

@@ -19,14 +19,14 @@ impl PackageSource for PathSource<'_> {
     }
 
     fn add_to(&self, tree: &mut Tree) -> miette::Result<Provided> {
-        let mut taken = Provided::default();
+        let mut provided = Provided::default();
         for unit in &self.units.all {
             let (Some(owner), Some(exec)) = (&unit.owner, &unit.source.unit.exec) else { continue };
             let origin = NodeOrigin::File { file: owner.file.clone() };
             let node = TreeNode::file(owner.bytes.clone(), 0o755, origin, unit.because.clone());
             tree.put(exec.as_str(), node)?;
             let sha256 = Sha256::of(&owner.bytes).to_string();
-            taken.components.push(Component {
+            provided.components.push(Component {
                 kind: ComponentKind::File,
                 name: unit.source.unit.name.to_string(),
                 version: sha256[..12].to_owned(),
@@ -40,7 +40,7 @@ impl PackageSource for PathSource<'_> {
                 uses: vec![],
             });
         }
-        taken.summary = format!("{} programs of [[service]]", taken.components.len());
-        Ok(taken)
+        provided.summary = format!("{} programs of [[service]]", provided.components.len());
+        Ok(provided)
     }
 }

@@ -73,10 +73,10 @@ impl Apt {
 
     /// Downloads a package into the empty folder `into` and returns its path.
     pub fn download(&self, name: &str, version: &str, into: &Path) -> Result<PathBuf, AptError> {
-        let wanted = format!("{name}={version}");
-        self.run("apt-get", &["--quiet", "download", &wanted], Some(into))?;
+        let package = format!("{name}={version}");
+        self.run("apt-get", &["--quiet", "download", &package], Some(into))?;
         let failed = |reason: String| AptError::Failed {
-            what: format!("apt-get download {wanted}"),
+            what: format!("apt-get download {package}"),
             reason,
         };
         let mut files = fs::read_dir(into)

@@ -114,13 +114,13 @@ impl TestJob {
         let began = Instant::now();
         let status = command.status().into_diagnostic().wrap_err_with(|| self.name.clone())?;
         let took = began.elapsed();
-        let mut said = vec![];
-        output.rewind().and_then(|()| output.read_to_end(&mut said)).into_diagnostic()?;
-        let mut said = String::from_utf8_lossy(&said).into_owned();
+        let mut bytes = vec![];
+        output.rewind().and_then(|()| output.read_to_end(&mut bytes)).into_diagnostic()?;
+        let mut text = String::from_utf8_lossy(&bytes).into_owned();
         if let Some(why) = describe_signal(status) {
-            said += &why;
+            text += &why;
         }
-        Ok(JobOutcome { job: self, took, output: said, passed: status.success() })
+        Ok(JobOutcome { job: self, took, output: text, passed: status.success() })
     }
 }
 

@@ -116,8 +116,8 @@ impl ImageUnits {
         appliance: &ApplianceFile,
     ) -> Result<(), Box<FileError>> {
         let units = all.iter().map(|placed| &placed.source.unit);
-        let said = (appliance.file.as_str(), appliance.text.as_str());
-        let mut placement = placement(&appliance.appliance.board, units, said)?;
+        let source = (appliance.file.as_str(), appliance.text.as_str());
+        let mut placement = placement(&appliance.appliance.board, units, source)?;
         for ImageUnit { source, .. } in all {
             source.unit.boards = placement.remove(&source.unit.name);
         }

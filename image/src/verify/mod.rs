@@ -126,7 +126,8 @@ impl Verified {
 pub fn verify(options: &Options, built: &Built, extent: VerifyExtent) -> miette::Result<Verified> {
     let root = workspace()?.root().to_owned();
     let steps = Steps::new();
-    let scratch = ScratchFolders::new().into_diagnostic().wrap_err("there is no place for a copy")?;
+    let scratch =
+        ScratchFolders::new().into_diagnostic().wrap_err("there is no place for a copy")?;
     let (host, varied, unvaried) = prepare(&root, &scratch, &steps)?;
     if extent == VerifyExtent::Composition {
         scratch.take_compiled(&root).into_diagnostic().wrap_err("the programs cannot be copied")?;
@@ -134,15 +135,15 @@ pub fn verify(options: &Options, built: &Built, extent: VerifyExtent) -> miette:
         rebuild::fetch(&scratch.copy, options.target.triple())?;
     }
     let out = scratch.rest.path().join("out");
-    let said = match rebuild::run(&host, &scratch, &out, &root, options, &steps)? {
-        SecondBuild::Succeeded(said) => said,
+    let output = match rebuild::run(&host, &scratch, &out, &root, options, &steps)? {
+        SecondBuild::Succeeded(output) => output,
         SecondBuild::Failed => {
             let copy = scratch.copy.clone();
             scratch.keep();
             return Err(VerifyError::Failed { copy }.into());
         }
     };
-    let compiled = match (extent, rebuild::compile_summary(&said)) {
+    let compiled = match (extent, rebuild::compile_summary(&output)) {
         (VerifyExtent::All, Some(compiled)) => compiled,
         (VerifyExtent::All, None) => return Err(VerifyError::NothingCompiled.into()),
         (VerifyExtent::Composition, None) => {

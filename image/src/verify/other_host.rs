@@ -128,8 +128,8 @@ fn probe(command: &mut Command) -> io::Result<Vec<String>> {
     let output = command.args(["-c", PROBE]).stdin(Stdio::null()).output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     let lines: Vec<_> = text.lines().map(str::to_owned).collect();
-    let said = || io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned());
-    if lines.len() == FACTS.len() { Ok(lines) } else { Err(said()) }
+    let stderr = || io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned());
+    if lines.len() == FACTS.len() { Ok(lines) } else { Err(stderr()) }
 }
 
 /// Whether unshare(1) with these options lets us rename the host.

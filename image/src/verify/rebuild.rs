@@ -69,13 +69,13 @@ pub fn run(
         .stderr(Stdio::piped())
         .spawn()
         .into_diagnostic()?;
-    let mut said = String::new();
+    let mut output = String::new();
     for line in child.stderr.take().into_iter().flat_map(|it| BufReader::new(it).split(b'\n')) {
         let line = line.into_diagnostic()?;
         let line = String::from_utf8_lossy(&line);
         steps.quote(&line);
-        said += &line;
-        said.push('\n');
+        output += &line;
+        output.push('\n');
     }
     let status = child.wait().into_diagnostic()?;
     if stop.load(Ordering::Relaxed) {
@@ -85,12 +85,12 @@ pub fn run(
         return Ok(SecondBuild::Failed);
     }
     step.done("built a second time");
-    Ok(SecondBuild::Succeeded(said))
+    Ok(SecondBuild::Succeeded(output))
 }
 
 /// What the builder says of compiling, if it compiled anything: `45 crates compiled for …`.
-pub fn compile_summary(said: &str) -> Option<String> {
-    let line = said.lines().find_map(|line| line.strip_prefix("compile "))?.trim();
+pub fn compile_summary(output: &str) -> Option<String> {
+    let line = output.lines().find_map(|line| line.strip_prefix("compile "))?.trim();
     let count: u32 = line.split(' ').next()?.parse().ok()?;
     (count > 0).then(|| line.split(" (").next().unwrap_or(line).to_owned())
 }

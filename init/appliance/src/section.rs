@@ -113,10 +113,10 @@ pub(crate) fn check_build_sections(
     text: &str,
     shipped: &str,
 ) -> Result<(), Box<FileError>> {
-    let sections = |text| toml::from_str::<toml::Table>(text).unwrap_or_default();
-    let (said, built) = (sections(text), sections(shipped));
+    let parse = |text| toml::from_str::<toml::Table>(text).unwrap_or_default();
+    let (sections, built) = (parse(text), parse(shipped));
     for section in BUILD_SECTIONS {
-        let Some(value) = said.get(section) else { continue };
+        let Some(value) = sections.get(section) else { continue };
         if let Some(rest) = difference(value, built.get(section)) {
             let all: Vec<&str> =
                 [section].into_iter().chain(rest.iter().map(String::as_str)).collect();

@@ -248,7 +248,7 @@ impl Evaluation<'_> {
                 PolicyZone::Router => zones.push(Zone::Router),
                 PolicyZone::Lan if self.settings.lan.is_some() => zones.push(Zone::Lan),
                 PolicyZone::Lan => {
-                    let said = ("the box has no `lan`".into(), "add a section [lan]".into());
+                    let reason = ("the box has no `lan`".into(), "add a section [lan]".into());
                     return Err((index, reason));
                 }
                 PolicyZone::Path => zones.push(Zone::Path),

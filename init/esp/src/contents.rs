@@ -167,13 +167,13 @@ impl EspContents {
         &'a self,
         kept: &'a [&PresentSlot],
     ) -> impl Iterator<Item = &'a str> {
-        let gone: Vec<&str> = self.unneeded(kept).map(|(path, _)| path).collect();
+        let removed: Vec<&str> = self.unneeded(kept).map(|(path, _)| path).collect();
         let stays = move |folder: &str| {
             let mut files = self
                 .files
                 .keys()
                 .filter(|path| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')));
-            files.any(|path| !gone.contains(&path.as_str()))
+            files.any(|path| !removed.contains(&path.as_str()))
         };
         self.folders.iter().map(String::as_str).filter(move |folder| !stays(folder))
     }

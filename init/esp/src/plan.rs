@@ -50,17 +50,17 @@ pub fn plan_install(
     let mut plan = plan_cleanup(present, kept);
     let mut needed = OVERHEAD;
     for kind in SlotFile::ALL {
-        let wanted = new.files.get(kind);
+        let file = new.files.get(kind);
         let same = kept.iter().find_map(|slot| {
             let has = slot.manifest.as_ref()?.files.get(kind);
             let path = slot.path(kind)?;
-            let is_same = has.sha256 == wanted.sha256 && has.size == wanted.size;
-            (is_same && present.files.get(path) == Some(&wanted.size)).then(|| path.clone())
+            let is_same = has.sha256 == file.sha256 && has.size == file.size;
+            (is_same && present.files.get(path) == Some(&file.size)).then(|| path.clone())
         });
         match same {
             Some(path) => plan.shared.push((kind, path)),
             None => {
-                needed += wanted.size;
+                needed += file.size;
                 plan.written.push(kind);
             }
         }
@@ -72,8 +72,9 @@ pub fn plan_install(
 
 /// The removals that leave only `kept`.
 pub fn plan_cleanup(present: &EspContents, kept: &[&PresentSlot]) -> EspPlan {
-    let gone = present.slots.iter().filter(|slot| kept.iter().all(|kept| kept.name != slot.name));
-    let entries = gone.flat_map(|slot| &slot.entries).chain(&present.unfinished);
+    let removed =
+        present.slots.iter().filter(|slot| kept.iter().all(|kept| kept.name != slot.name));
+    let entries = removed.flat_map(|slot| &slot.entries).chain(&present.unfinished);
     EspPlan {
         entries: entries.cloned().collect(),
         files: present.unneeded(kept).map(|(path, _)| path.to_owned()).collect(),

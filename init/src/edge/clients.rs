@@ -195,8 +195,8 @@ impl ControlClients {
 
 /// Whether there is room for `caller` besides `count` others.
 fn has_room(count: usize, caller: Caller) -> bool {
-    let kept = if caller.is_operator() { 0 } else { RESERVED_FOR_OPERATORS };
-    count + kept < MAX_CLIENTS
+    let reserved = if caller.is_operator() { 0 } else { RESERVED_FOR_OPERATORS };
+    count + reserved < MAX_CLIENTS
 }
 
 #[cfg(test)]

@@ -93,18 +93,21 @@ impl Logs {
         units: impl Iterator<Item = (UnitId, &'a Output)>,
         poll: &Poll,
     ) {
-        let gone =
+        let is_logger_down =
             logger.is_none_or(|state| matches!(state, UnitState::Failed | UnitState::Stopped));
-        if gone == self.drained_here {
+        if is_logger_down == self.drained_here {
             return;
         }
-        self.drained_here = gone;
+        self.drained_here = is_logger_down;
         let own = (EventSource::OwnOutput, &self.own);
         let outputs = units.map(|(unit, output)| (EventSource::Output(unit), output));
         for (source, output) in std::iter::once(own).chain(outputs) {
             // If a pipe cannot be polled, only its own unit blocks.
-            let _ =
-                if gone { poll.add(output.reader(), source) } else { poll.remove(output.reader()) };
+            let _ = if is_logger_down {
+                poll.add(output.reader(), source)
+            } else {
+                poll.remove(output.reader())
+            };
         }
     }
 

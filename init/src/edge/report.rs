@@ -75,10 +75,10 @@ fn state(edge: &Edge, id: UnitId) -> UnitState {
 /// Why a unit is in its state: its own status text says more than its exit status.
 fn unit_reason(edge: &Edge, id: UnitId) -> Option<String> {
     let reason = edge.state.reason(id);
-    let said = edge.units[id.0].status_text.clone();
+    let status_text = edge.units[id.0].status_text.clone();
     match edge.state.status(id).state {
-        UnitState::Failed | UnitState::Backoff { .. } => said.or(reason),
-        _ => reason.or(said),
+        UnitState::Failed | UnitState::Backoff { .. } => status_text.or(reason),
+        _ => reason.or(status_text),
     }
 }
 

@@ -51,10 +51,10 @@ pub fn test(
     let mut has = first;
     for at in test_offsets(first, end) {
         write(at, &test_pattern(seed, at))?;
-        let kept = is_there(at, &test_pattern(seed, at))?
+        let is_kept = is_there(at, &test_pattern(seed, at))?
             && is_there(first, &test_pattern(seed, first))?
             && is_there(0, &head)?;
-        if !kept {
+        if !is_kept {
             return Err(MediumProblem::Counterfeit { says: end, has, lost: at });
         }
         has = at + PAGE as u64;

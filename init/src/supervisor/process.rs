@@ -154,7 +154,7 @@ impl Slot {
         }
         let early = !one_shot && self.state() != UnitState::Ready;
         let why = if early { UnitReason::ExitedEarly(exit) } else { UnitReason::Exited(exit) };
-        let wanted = exit.success() && self.settings.policy != RestartPolicy::Always;
-        (if wanted { Outcome::Stop } else { Outcome::Fail }, Some(why))
+        let expected = exit.success() && self.settings.policy != RestartPolicy::Always;
+        (if expected { Outcome::Stop } else { Outcome::Fail }, Some(why))
     }
 }

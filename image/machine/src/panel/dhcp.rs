@@ -40,18 +40,21 @@ impl DhcpServer {
     /// Nobody asks within two minutes, or the guest is gone.
     pub fn serve(&self, port: &Port) -> io::Result<Vec<DhcpMessageType>> {
         let deadline = Instant::now() + TIMEOUT;
-        let mut asked = vec![];
+        let mut requests = vec![];
         while let Some(frame) = port.receive(deadline) {
             let Some((kind, reply)) = self.answer(&frame) else { continue };
-            asked.push(kind);
+            requests.push(kind);
             if let Some(reply) = reply {
                 port.send(&reply)?;
             }
             if kind == DhcpMessageType::Request {
-                return Ok(asked);
+                return Ok(requests);
             }
         }
-        Err(io::Error::new(io::ErrorKind::TimedOut, format!("no DHCP request came, but {asked:?}")))
+        Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("no DHCP request came, but {requests:?}"),
+        ))
     }
 
     /// What the client asks in `frame`, and the frame with the answer.

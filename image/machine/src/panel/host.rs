@@ -51,23 +51,23 @@ enum Order {
 impl Host {
     /// At `port`, with an Ethernet address and IP addresses, each with the length of its prefix.
     pub fn start(port: Port, mac: Mac, addresses: &[(IpAddr, u8)]) -> Self {
-        let (orders, wanted) = channel();
+        let (orders, receiver) = channel();
         let addresses: Vec<_> = addresses
             .iter()
             .map(|(address, prefix)| IpCidr::new((*address).into(), *prefix))
             .collect();
-        thread::spawn(move || Stack::new(port, mac, &addresses).run(&wanted));
+        thread::spawn(move || Stack::new(port, mac, &addresses).run(&receiver));
         Self { orders }
     }
 
     /// The same, with a router on its wire by which it reaches other networks of IPv4.
     pub fn start_behind(port: Port, mac: Mac, address: (Ipv4Addr, u8), router: Ipv4Addr) -> Self {
-        let (orders, wanted) = channel();
+        let (orders, receiver) = channel();
         thread::spawn(move || {
             let own = IpCidr::new(IpAddr::V4(address.0).into(), address.1);
             let mut stack = Stack::new(port, mac, &[own]);
             stack.set_gateway(router);
-            stack.run(&wanted);
+            stack.run(&receiver);
         });
         Self { orders }
     }

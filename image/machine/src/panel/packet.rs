@@ -205,7 +205,7 @@ pub fn parse(bytes: &[u8]) -> Option<(Mac, ReceivedPacket)> {
     let frame = EthernetFrame::new_checked(bytes).ok()?;
     let to = Mac(frame.dst_addr().0);
     let from = Mac(frame.src_addr().0);
-    let heard = match frame.ethertype() {
+    let packet = match frame.ethertype() {
         EthernetProtocol::Arp => arp(frame.payload())?,
         EthernetProtocol::Ipv4 => {
             let packet = Ipv4Packet::new_checked(frame.payload()).ok()?;
@@ -219,7 +219,7 @@ pub fn parse(bytes: &[u8]) -> Option<(Mac, ReceivedPacket)> {
         }
         EthernetProtocol::Unknown(_) => return None,
     };
-    Some((to, heard))
+    Some((to, packet))
 }
 
 fn arp(bytes: &[u8]) -> Option<ReceivedPacket> {

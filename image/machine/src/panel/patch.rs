@@ -85,9 +85,9 @@ impl<J: Jack> Patch<J> {
 
     /// Has `frame` go by as if it had come from what is in `jack`.
     pub fn inject(&self, jack: J, frame: &[u8]) {
-        let way = self.lock().route(jack, frame);
+        let route = self.lock().route(jack, frame);
         // A guest that is gone takes nothing.
-        way.map(|(way, _)| way.send(frame));
+        route.map(|(route, _)| route.send(frame));
     }
 
     /// Has `watch` see every frame, and say what becomes of it.
@@ -119,16 +119,16 @@ impl<J: Jack> Shared<J> {
 fn carry<J: Jack>(jack: J, number: u64, frames: &Receiver<Vec<u8>>, panel: &Mutex<Shared<J>>) {
     let lock = || panel.lock().unwrap_or_else(PoisonError::into_inner);
     // A guest that is gone takes nothing.
-    let send = |(way, frame): (Arc<Out>, Vec<u8>)| drop(way.send(&frame));
+    let send = |(route, frame): (Arc<Out>, Vec<u8>)| drop(route.send(&frame));
     let mut late = None;
     loop {
         match frames.recv_timeout(TICK) {
             Ok(frame) => {
-                let way = lock().route(jack, &frame);
-                match way {
-                    Some((way, true)) => late.replace((way, frame)).into_iter().for_each(send),
-                    Some((way, false)) => {
-                        send((way, frame));
+                let route = lock().route(jack, &frame);
+                match route {
+                    Some((route, true)) => late.replace((route, frame)).into_iter().for_each(send),
+                    Some((route, false)) => {
+                        send((route, frame));
                         late.take().into_iter().for_each(send);
                     }
                     None => {}

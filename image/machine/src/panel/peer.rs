@@ -65,7 +65,7 @@ impl Peer {
         let (out, frames) = port.split();
         let (sender, datagrams) = channel();
         let ended = Arc::new(Mutex::new(false));
-        let (way, end, mut does) = (Arc::clone(&out), Arc::clone(&ended), does);
+        let (wire, end, mut does) = (Arc::clone(&out), Arc::clone(&ended), does);
         thread::spawn(move || {
             while !*end.lock().unwrap_or_else(PoisonError::into_inner) {
                 let frame = match frames.recv_timeout(TICK) {
@@ -77,13 +77,13 @@ impl Peer {
                 answers.extend(neighbour(&frame, mac, does.own));
                 answers.extend(echo(&frame, mac, does.own));
                 if let Some(datagram) = datagram(&frame) {
-                    let said = (does.answer)(&datagram);
-                    answers.extend(said.iter().map(|it| build((mac, other), it)));
+                    let replies = (does.answer)(&datagram);
+                    answers.extend(replies.iter().map(|it| build((mac, other), it)));
                     let _ = sender.send(datagram);
                 }
                 for answer in answers {
                     // A guest that is gone takes nothing.
-                    let _ = way.send(&answer);
+                    let _ = wire.send(&answer);
                 }
             }
         });
@@ -158,10 +158,10 @@ pub(super) fn echo(bytes: &[u8], mac: Mac, own: OwnAddresses) -> Option<Vec<u8>>
     if !is_echo || !is_own(own, ip.dst_addr()) {
         return None;
     }
-    let said = raw::icmp::v4(ECHO_REPLY, 0, ip.payload().get(4..)?);
+    let reply = raw::icmp::v4(ECHO_REPLY, 0, ip.payload().get(4..)?);
     let ends = (IpAddr::V4(ip.dst_addr()), IpAddr::V4(ip.src_addr()));
     let macs = (mac, Mac(frame.src_addr().0));
-    Some(raw::ethernet::ip(macs, &raw::packet(ends, 1, &said)))
+    Some(raw::ethernet::ip(macs, &raw::packet(ends, 1, &reply)))
 }
 
 /// The datagram in a frame, if there is one.

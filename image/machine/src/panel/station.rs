@@ -65,8 +65,8 @@ impl Station {
         let deadline = Instant::now() + TIMEOUT;
         while Instant::now() < deadline {
             let (group, everybody) = packet::solicitation_target(target);
-            let asked = packet::neighbour((self.mac, everybody), own, group, target, true);
-            self.port.send(&asked)?;
+            let solicitation = packet::neighbour((self.mac, everybody), own, group, target, true);
+            self.port.send(&solicitation)?;
             let again = deadline.min(Instant::now() + RETRY_DELAY);
             while let Some(heard) = self.receive(again)? {
                 match heard {
@@ -120,8 +120,8 @@ impl Station {
     ) -> io::Result<BTreeSet<u16>> {
         let own = self.source_address(target)?;
         let deadline = Instant::now() + within;
-        let mut said = BTreeSet::new();
-        while !said.contains(&sentinel) {
+        let mut answered = BTreeSet::new();
+        while !answered.contains(&sentinel) {
             if Instant::now() >= deadline {
                 return Err(timed_out(format!(
                     "{target} port {sentinel} has not answered in time"
@@ -141,12 +141,12 @@ impl Station {
                 if let ReceivedPacket::Segment(segment) = heard
                     && segment.from.0 == target
                 {
-                    said.insert(segment.from.1);
+                    answered.insert(segment.from.1);
                 }
             }
         }
-        said.extend(self.scan_tcp(target, ports.iter().copied(), sentinel)?.keys());
-        Ok(said)
+        answered.extend(self.scan_tcp(target, ports.iter().copied(), sentinel)?.keys());
+        Ok(answered)
     }
 
     /// Sends `packets` to the Ethernet address `to`, then probes the `sentinel` until it answers, and
@@ -163,9 +163,9 @@ impl Station {
         for segment in packets {
             self.send_segment((self.mac, to), segment)?;
         }
-        let mut heard = vec![];
-        self.sentinel(to, sentinel, Kind::Syn, |segment| heard.push(segment))?;
-        Ok(heard)
+        let mut received = vec![];
+        self.sentinel(to, sentinel, Kind::Syn, |segment| received.push(segment))?;
+        Ok(received)
     }
 
     /// Sends the datagram `asked` to the Ethernet address `to`, again and again until it is answered: a program does

@@ -43,11 +43,11 @@ impl Blocks {
     /// Compresses what was collected, except what the file `kept` has from before, and keeps the
     /// answers there.
     pub fn compress(&self, cache_file: &Path, step: &Step) -> Result<(), SquashfsError> {
-        let wanted = self.state().pending.take().unwrap_or_default();
+        let pending = self.state().pending.take().unwrap_or_default();
         let mut compressed = read(cache_file, self.level).unwrap_or_default();
-        compressed.retain(|key, _| wanted.contains_key(key));
+        compressed.retain(|key, _| pending.contains_key(key));
         let missing: Vec<_> =
-            wanted.iter().filter(|(key, _)| !compressed.contains_key(*key)).collect();
+            pending.iter().filter(|(key, _)| !compressed.contains_key(*key)).collect();
         step.total(missing.len() as u64);
         let next = AtomicUsize::new(0);
         let work = || -> Result<Vec<(Sha256, Vec<u8>)>, BackhandError> {

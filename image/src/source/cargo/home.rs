@@ -66,13 +66,13 @@ pub fn make(folder: &Path, user: &Path) -> Result<(), CargoError> {
         link(&user.join(name), &folder.join(name)).map_err(failed(folder))?;
     }
     let config = CONFIGS.map(|name| user.join(name)).into_iter().find(|path| path.is_file());
-    let said = config.map(|path| registry_config(&path)).transpose()?.unwrap_or_default();
-    let (config, said) = (folder.join("config.toml"), said.to_string());
+    let settings = config.map(|path| registry_config(&path)).transpose()?.unwrap_or_default();
+    let (config, settings) = (folder.join("config.toml"), settings.to_string());
     // Another clone's build may read it right now.
-    if fs::read_to_string(&config).is_ok_and(|there| there == said) {
+    if fs::read_to_string(&config).is_ok_and(|there| there == settings) {
         return Ok(());
     }
-    Ok(file::write(&config, said.as_bytes())?)
+    Ok(file::write(&config, settings.as_bytes())?)
 }
 
 /// Has `command`, which is cargo or calls it, run with the home `own`, and with no configuration of the user's but that.

@@ -130,8 +130,8 @@ fn check_lifecycle(unit: &Unit, text: &str) -> Result<(), UnitMistake> {
     }
     if unit.restart.max_delay < unit.restart.delay {
         // Of the two, the one that the file names.
-        let said = !span_of(text, &["restart", "max_delay"]).is_empty();
-        let key = if said { "max_delay" } else { "delay" };
+        let has_max_delay = !span_of(text, &["restart", "max_delay"]).is_empty();
+        let key = if has_max_delay { "max_delay" } else { "delay" };
         let message = format!(
             "`max_delay` is {}, shorter than `delay`, {}",
             unit.restart.max_delay, unit.restart.delay

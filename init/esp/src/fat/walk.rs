@@ -217,18 +217,18 @@ impl<'a> TreeWalk<'a> {
             return Ok(FileAction::Remove);
         }
         let Chain { clusters, is_terminated } = self.follow(first)?;
-        let kept = if clusters.len() < needed { 0 } else { needed };
-        if kept == 0 {
+        let length = if clusters.len() < needed { 0 } else { needed };
+        if length == 0 {
             check_truncatable(entry)?;
         }
-        for cluster in &clusters[kept..] {
+        for cluster in &clusters[length..] {
             self.owners[*cluster as usize] = Owner::Released;
         }
-        if kept == 0 {
+        if length == 0 {
             return Ok(FileAction::Truncate);
         }
-        if kept < clusters.len() || !is_terminated {
-            self.ends.push(clusters[kept - 1]);
+        if length < clusters.len() || !is_terminated {
+            self.ends.push(clusters[length - 1]);
         }
         self.sizes[first as usize] = size;
         Ok(FileAction::Keep)

@@ -247,10 +247,10 @@ fn serve_leg(
                 if leg.answers_for(target) && !asker.is_unspecified() =>
             {
                 let macs = (leg.test.mac, asker_mac);
-                let said = packet::neighbour(macs, target, asker, target, false);
+                let advertisement = packet::neighbour(macs, target, asker, target, false);
                 let Some(out) = answers.upgrade() else { return };
                 // A guest that is gone asks no more.
-                let _ = out.send(&said);
+                let _ = out.send(&advertisement);
             }
             _ => {
                 if others.send(CapturedFrame { leg: index, frame }).is_err() {
