@@ -31,7 +31,7 @@ pub struct CapacityProbe<'a, S> {
 }
 
 impl<'a, S: BlockDevice> CapacityProbe<'a, S> {
-    /// Writes the pages to `disk`, which `says` how many bytes it has, behind the first `image` bytes; sees that they are
+    /// Writes the pages to `disk`, which claims to have `claimed_size` bytes, behind the first `image` bytes; sees that they are
     /// there. They are different in each run, so none is there already.
     pub fn begin(disk: &'a S, image: u64, claimed_size: u64) -> Result<Self, FlashFault> {
         let mut seed = [0; 32];

@@ -44,7 +44,7 @@ pub enum SquashfsError {
     Write(#[from] WriteError),
 }
 
-/// The root file system of `tree`, every time in it being `epoch`, compressed at zstd's `level`. `kept` is the file in
+/// The root file system of `tree`, every time in it being `epoch`, compressed at zstd's `level`. `cache_file` is the file in
 /// which compressed blocks are kept from one build of that level to the next.
 pub fn build(
     tree: &Tree,

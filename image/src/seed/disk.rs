@@ -102,7 +102,7 @@ impl SeedDisk {
         Ok(Self { fs, budget: Cell::new(READ_BUDGET), walked: RefCell::default() })
     }
 
-    /// The content of the file at `path`, which may have `most` bytes.
+    /// The content of the file at `path`, which may have `limit` bytes.
     pub fn read(&self, path: &str, limit: u64) -> Result<Vec<u8>, SeedDiskError> {
         self.walk(path)?;
         let mut file = self.fs.open(path).map_err(at(path))?;
@@ -124,7 +124,7 @@ impl SeedDisk {
         Ok(content)
     }
 
-    /// The content of the text file at `path`, which may have `most` bytes.
+    /// The content of the text file at `path`, which may have `limit` bytes.
     pub fn text(&self, path: &str, limit: u64) -> Result<String, SeedDiskError> {
         String::from_utf8(self.read(path, limit)?)
             .map_err(|_| SeedDiskError::NotText(path.to_owned()))

@@ -86,7 +86,7 @@ pub enum DebError {
 
 impl DebSource {
     /// Reads the packages that are locked for `target`, each from a file that was compared with
-    /// the lock. The programs that are `wanted` will be taken out of them, if the scripts of their
+    /// the lock. The programs that are `requested` will be taken out of them, if the scripts of their
     /// packages are `handled`.
     pub fn read(
         target: Target,

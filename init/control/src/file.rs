@@ -161,7 +161,7 @@ impl LocalFile {
     /// later.
     ///
     /// # Errors
-    /// It cannot be read, or is longer than `longest` bytes.
+    /// It cannot be read, or is longer than `max` bytes.
     pub fn read_into_memory(&mut self, max: usize) -> io::Result<&[u8]> {
         let mut bytes = vec![0; max + 1];
         let count = self.read_at(0, &mut bytes)?;

@@ -134,7 +134,7 @@ impl EspContents {
     }
 
     /// The file of some slot with this digest, according to the slot's manifest, and its size; not
-    /// one of `gone`.
+    /// one of `removed`.
     pub fn file(&self, sha256: Digest, removed: &[String]) -> Option<(&str, u64)> {
         self.slots.iter().find_map(|slot| {
             let manifest = slot.manifest.as_ref()?;

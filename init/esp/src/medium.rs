@@ -22,7 +22,7 @@ pub trait Medium {
     /// The medium refuses, as with all other operations.
     fn list(&self, folder: &str) -> io::Result<Vec<FolderItem>>;
 
-    /// Reads a small file: of a longer one, the first `most` bytes.
+    /// Reads a small file: of a longer one, the first `limit` bytes.
     fn read(&self, path: &str, limit: u64) -> io::Result<Vec<u8>>;
 
     /// Fills `bytes` from the offset `at` of the file on.

@@ -101,7 +101,7 @@ impl Group {
     }
 
     /// Kills every process in the group, including those that are just being made. An empty group
-    /// is not killed, so that it can be used again (see `place`): between the two checks only the
+    /// is not killed, so that it can be used again (see `process_group`): between the two checks only the
     /// caller could add a process. Returns whether it was not empty.
     ///
     /// # Errors

@@ -112,7 +112,7 @@ impl Edge {
         self.find(args.text("unit").unwrap_or_default())
     }
 
-    /// As `named`, if the unit is placed on this node.
+    /// As `unit_argument`, if the unit is placed on this node.
     fn placed_unit_argument(&self, args: &Arguments) -> Result<UnitId, Failure> {
         let unit = self.unit_argument(args)?;
         self.check_placed_here(unit).map(|()| unit)

@@ -85,7 +85,7 @@ struct Table<'a> {
 
 /// Plans for a disk of `sectors` sectors, of which `head` are the first [`HEAD`] and `tail` the
 /// last [`TAIL`]; the partition named `name` grows. A partition that still has the builder's GUID
-/// gets `own`.
+/// gets `new_guid`.
 pub fn plan(
     head: &[u8],
     tail: &[u8],

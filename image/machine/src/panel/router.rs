@@ -47,7 +47,7 @@ pub struct Router {
 
 impl Router {
     /// With a board at `port`, and a hub for the owner's devices at `path`. The networks are in the first 16 bits
-    /// `within`. The board is told that it is the first one of a box, if `is_numbered`.
+    /// `prefix`. The board is told that it is the first one of a box, if `is_numbered`.
     pub fn start(port: Port, path: &Path, prefix: [u8; 2], is_numbered: bool) -> io::Result<Self> {
         let (hub, lan) = Hub::listen(path)?;
         let board = Segment { prefix, number: BOARD_SEGMENT, is_numbered };

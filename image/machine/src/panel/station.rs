@@ -168,7 +168,7 @@ impl Station {
         Ok(received)
     }
 
-    /// Sends the datagram `asked` to the Ethernet address `to`, again and again until it is answered: a program does
+    /// Sends `datagram` to the Ethernet address `to`, again and again until it is answered: a program does
     /// that, in its own time.
     ///
     /// # Errors

@@ -15,8 +15,8 @@ use crate::running::cluster::{self, MachineSize, RunningBox};
 use crate::running::outside::OutsideName;
 use crate::running::{ExistingDisk, Out, SOCKETS, folder_of, membership};
 
-/// Boots a box as it is `said`, each machine from a disk of its own, if they have one, in the `network` of other boxes, if
-/// one is named.
+/// Boots a box of the `configured` boards, each machine from a disk of its own, if they have one, in the `network` of
+/// other boxes, if one is named.
 pub fn run(
     built: &Built,
     size: MachineSize,

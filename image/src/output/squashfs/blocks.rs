@@ -40,7 +40,7 @@ impl Blocks {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Compresses what was collected, except what the file `kept` has from before, and keeps the
+    /// Compresses what was collected, except what the file `cache_file` has from before, and keeps the
     /// answers there.
     pub fn compress(&self, cache_file: &Path, step: &Step) -> Result<(), SquashfsError> {
         let pending = self.state().pending.take().unwrap_or_default();

@@ -55,7 +55,7 @@ impl<'a> Files<'a> {
     }
 }
 
-/// Takes the programs that are `wanted` out of `packages`.
+/// Takes the programs that are `requested` out of `packages`.
 pub fn gather(
     target: Target,
     packages: &[(String, DebPackage)],

@@ -13,7 +13,7 @@ use crate::seed::{Installed, InstalledPackage, Modules, SeedDisk, file_name};
 use crate::target::Target;
 use crate::tree::{Because, NodeOrigin, TreeNode};
 
-/// Takes the modules that are `named`, those before the root, those of the flash, and what all of
+/// Takes the modules that are `requested`, those before the root, those of the flash, and what all of
 /// them need.
 pub fn gather(
     disk: &SeedDisk,

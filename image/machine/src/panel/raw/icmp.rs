@@ -24,7 +24,7 @@ pub fn v6(ends: (Ipv6Addr, Ipv6Addr), kind: u8, code: u8, body: &[u8]) -> Vec<u8
     bytes
 }
 
-/// An echo request or, if not `asks`, a reply, of the version of the two ends, with its identifier and
+/// An echo request or, if not `is_request`, a reply, of the version of the two ends, with its identifier and
 /// sequence number.
 ///
 /// # Panics

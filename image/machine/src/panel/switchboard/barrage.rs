@@ -42,7 +42,7 @@ impl Barrage {
         rounds.min().unwrap_or(0)
     }
 
-    /// Of each probe, in their order, what `seen` says became of it.
+    /// Of each probe, in their order, what `captured` says became of it.
     pub fn outcomes(&self, captured: &[CapturedFrame]) -> Vec<ProbeOutcome> {
         let mut watch = Watch::default();
         for (from, tag) in &self.tags {
