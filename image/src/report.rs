@@ -45,10 +45,10 @@ pub fn units(status: &Status) -> String {
 pub fn failed(status: &Status) -> Option<String> {
     let failed = status.units.iter();
     let failed = failed.filter(|unit| matches!(unit.state, UnitState::Failed | UnitState::Backoff));
-    let told: Vec<_> = failed
+    let lines: Vec<_> = failed
         .map(|unit| format!("{}: {}", unit.name, unit.reason.as_deref().unwrap_or("no reason")))
         .collect();
-    (!told.is_empty()).then(|| told.join("; "))
+    (!lines.is_empty()).then(|| lines.join("; "))
 }
 
 /// One line per phase of the boot, then the whole, in the guest's time and in the host's.

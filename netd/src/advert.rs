@@ -35,7 +35,7 @@ impl AdvertisedAddress {
                 return Err(InvalidLease::Version(address));
             };
             let is_inside = |plan: &RouterPlan| {
-                plan.network6.has(ip) || address.reaches(plan.network6.host(0, 1).into())
+                plan.network6.contains(ip) || address.is_on_link(plan.network6.host(0, 1).into())
             };
             if router.is_some_and(is_inside) {
                 return Err(InvalidLease::Inside(address));

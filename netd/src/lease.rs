@@ -67,15 +67,16 @@ impl UplinkLease {
         let IpAddr::V4(ip) = address.address() else { return Err(InvalidLease::Version(address)) };
         let overlaps = |plan: &&RouterPlan| {
             let own = plan.network.host(0, 1);
-            plan.network.has(ip) || address.reaches(IpAddr::V4(own))
+            plan.network.contains(ip) || address.is_on_link(IpAddr::V4(own))
         };
         if router.is_some_and(|plan| overlaps(&plan)) {
             return Err(InvalidLease::Inside(address));
         }
-        if let Some(far) = reported.gateway.filter(|gateway| !address.has_router(*gateway)) {
+        if let Some(far) = reported.gateway.filter(|gateway| !address.is_valid_gateway(*gateway)) {
             return Err(InvalidLease::Gateway(far.into()));
         }
-        let is_inside = |gateway: &Ipv4Addr| router.is_some_and(|plan| plan.network.has(*gateway));
+        let is_inside =
+            |gateway: &Ipv4Addr| router.is_some_and(|plan| plan.network.contains(*gateway));
         if let Some(inside) = reported.gateway.filter(is_inside) {
             return Err(InvalidLease::GatewayInside(inside));
         }

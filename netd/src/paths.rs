@@ -84,7 +84,7 @@ impl PathAllows {
     /// # Errors
     /// The first mistake in the policies.
     pub fn of(settings: &ClusterSettings, units: &[Unit]) -> Result<Self, Box<FileError>> {
-        let (segments, _) = Segments::of(settings, units, ("appliance.toml", ""))?;
+        let (segments, _) = Segments::evaluate(settings, units, ("appliance.toml", ""))?;
         let cluster = &settings.cluster;
         let mut boards = BTreeMap::<u8, BoardAllows>::new();
         // A policy is about one protocol.

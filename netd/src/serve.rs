@@ -158,13 +158,13 @@ pub fn verbs<B: Backend + Clone + 'static>() -> Verbs<ServeState<B>> {
                 Read,
                 "Shows ports, links, addresses, routes, and the nftables rules with counters",
             )
-            .shown(ColumnKind::Lines, &["box", "rules"]),
+            .columns(ColumnKind::Lines, &["box", "rules"]),
             flag("links", "Only links, addresses and routes (does not run nft)"),
             async |shared, _, links| show::show(shared, links).await,
         )
         .with(
             Verb::new("plan", Read, "Lists the segments and allow rules that appliance.toml results in")
-                .shown(ColumnKind::Lines, &["plan"]),
+                .columns(ColumnKind::Lines, &["plan"]),
             nothing(),
             async |shared, _, ()| Ok(json!({ "plan": plan(&shared.applied())?.report() })),
         )
@@ -174,7 +174,7 @@ pub fn verbs<B: Backend + Clone + 'static>() -> Verbs<ServeState<B>> {
                 Read,
                 "Shows whether a flow is allowed and by which rule (`logs kernel` shows dropped packets)",
             )
-            .shown(ColumnKind::Lines, &["policy"]),
+            .columns(ColumnKind::Lines, &["policy"]),
             text("from", "The zone that opens the connection: board-3, lan, uplink, router or path")
                 .parse(zone)
                 .and(text("to", "The zone that it goes to").parse(zone))
@@ -186,7 +186,7 @@ pub fn verbs<B: Backend + Clone + 'static>() -> Verbs<ServeState<B>> {
         )
         .with(
             Verb::new("openwrt", Read, "Compares an OpenWrt router's exported configuration with the plan")
-                .shown(ColumnKind::Lines, &["report", "commands"]),
+                .columns(ColumnKind::Lines, &["report", "commands"]),
             file("router", "A file with its `uci export` and /etc/board.json")
                 .and(flag("commands", "Print only the commands for `uci batch`")),
             openwrt,
@@ -207,7 +207,7 @@ pub fn verbs<B: Backend + Clone + 'static>() -> Verbs<ServeState<B>> {
         )
         .with(
             Verb::new(PROBE, Operate, "Sends one packet of each kind to another board or the router")
-                .shown(ColumnKind::Lines, &["notes"]),
+                .columns(ColumnKind::Lines, &["notes"]),
             text("to", "board-N or router")
                 .parse(zone)
                 .and(text("what", "Kinds of flows, for example tcp/80,udp/53,icmp").parse(probing::kinds))
@@ -224,7 +224,7 @@ pub fn verbs<B: Backend + Clone + 'static>() -> Verbs<ServeState<B>> {
         )
         .with(
             Verb::new(TRAFFIC, Read, "Shows the traffic counters and the state of each link")
-                .shown(ColumnKind::Bytes, &["received_bytes", "sent_bytes"]),
+                .columns(ColumnKind::Bytes, &["received_bytes", "sent_bytes"]),
             nothing(),
             async |shared, _, ()| show::traffic(shared).await,
         )

@@ -47,7 +47,7 @@ fn boxes_of_every_size() {
         let appliance =
             Appliance::parse("lines.toml", &text).unwrap_or_else(|error| panic!("{error}"));
         let settings = appliance.cluster_settings().unwrap();
-        let (_, warnings) = Segments::of(&settings, &units(), ("lines.toml", &text)).unwrap();
+        let (_, warnings) = Segments::evaluate(&settings, &units(), ("lines.toml", &text)).unwrap();
         assert!(warnings.is_empty(), "{warnings:?}");
         let plan = RouterPlan::new(&settings, &units()).unwrap();
         is_as_looked_at(&format!("{boards}.plan"), &(plan.report().join("\n") + "\n"));

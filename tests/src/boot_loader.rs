@@ -44,7 +44,7 @@ impl Counting {
             Some((EntryName::parse(name)?, String::from_utf8(text).expect("text")))
         });
         let rank = |(name, text): &(EntryName, String)| {
-            let has_tries = !matches!(name.standing, SlotState::Trying { left: 0, .. });
+            let has_tries = !matches!(name.state, SlotState::Trying { left: 0, .. });
             let version = field(text, "version")
                 .split('-')
                 .next()
@@ -54,8 +54,8 @@ impl Counting {
             (has_tries || self == Self::Systemd258, version)
         };
         let (name, text) = entries.max_by_key(rank).expect("an entry");
-        let started = EntryName { standing: self.started(name.standing), ..name.clone() };
-        if started.standing != name.standing {
+        let started = EntryName { state: self.started(name.state), ..name.clone() };
+        if started.state != name.state {
             disk.esp_put(&format!("{ENTRIES}/{started}"), text.as_bytes());
             disk.esp_remove(&format!("{ENTRIES}/{name}"));
         }

@@ -78,7 +78,7 @@ impl Release {
             files: SlotFiles { linux: file(&linux), initrd: file(&initrd) },
             patches: vec![],
         };
-        Self { manifest: manifest.checked().expect("a manifest"), linux, initrd }
+        Self { manifest: manifest.validated().expect("a manifest"), linux, initrd }
     }
 
     /// The same release with another kernel.
@@ -136,7 +136,7 @@ impl Release {
         let on_trial = standing != SlotState::Good;
         let entry =
             BootEntry { manifest: &self.manifest, linux: &linux, initrd: &initrd, on_trial };
-        let name = EntryName { slot: slot.clone(), standing };
+        let name = EntryName { slot: slot.clone(), state: standing };
         disk.esp_put(&format!("loader/entries/{name}"), entry.render().as_bytes());
     }
 }

@@ -68,7 +68,7 @@ pub fn measure(runs: usize) -> miette::Result<Flashes> {
 }
 
 fn write(image: &Path, target: &Path) -> miette::Result<flash::FlashReport> {
-    let (image, target) = (ImageFile::open(image)?, FlashTarget::open(target, &Host::here())?);
+    let (image, target) = (ImageFile::open(image)?, FlashTarget::open(target, &Host::local())?);
     Ok(flash::flash(&image, &target, &Unwatched)?)
 }
 

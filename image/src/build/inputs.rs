@@ -27,7 +27,7 @@ pub struct BuildInputs {
     pub overlays: Overlays,
     pub store: InputStore,
     /// Whether programs that another clone has compiled will do.
-    takes_others: bool,
+    share_programs: bool,
     /// Whether the image is a quick one ([`Options::quick`]).
     quick: bool,
 }
@@ -40,7 +40,7 @@ impl BuildInputs {
         let lock = Lock::read(&options.lock_file(workspace))?;
         let units = ImageUnits::load(&root, &appliance).map_err(Mistake::from)?;
         let overlays = Overlays::load(&root, options.target)?;
-        let toolchain = Toolchain::here(&lock.tool("ziglang")?.version)?;
+        let toolchain = Toolchain::detect(&lock.tool("ziglang")?.version)?;
         let store = InputStore::open(options.offline)?;
         Ok(Self {
             root,
@@ -52,7 +52,7 @@ impl BuildInputs {
             overlays,
             store,
             // What CI builds was compiled there.
-            takes_others: options.takes_others && std::env::var_os("CI").is_none(),
+            share_programs: options.share_programs && std::env::var_os("CI").is_none(),
             quick: options.quick,
         })
     }
@@ -82,7 +82,7 @@ impl BuildInputs {
             units: &self.units,
             tools: Tools { rustc: self.toolchain.rustc.clone(), digests },
             unpack,
-            takes_others: self.takes_others,
+            share_programs: self.share_programs,
             quick: self.quick,
             offline: self.store.offline(),
             steps,
@@ -115,12 +115,12 @@ impl BuildInputs {
         for input in self.lock.debs(self.target) {
             files.push((input, self.store.verified(&self.lock, input, steps)?));
         }
-        let wanted = self.appliance.appliance.image.debian.iter().map(|path| WantedProgram {
+        let requested = self.appliance.appliance.image.debian.iter().map(|path| WantedProgram {
             path: path.get_ref().to_string(),
             because: self.appliance.because(&path.span(), "debian", path.get_ref().as_str()),
         });
         let handled = self.overlays.handled.clone();
-        Ok(DebSource::read(self.target, &files, wanted.collect(), handled)?)
+        Ok(DebSource::read(self.target, &files, requested.collect(), handled)?)
     }
 
     /// The folder with `linux`, `initrd` and `qcow2`: the seed as its publisher boots it.

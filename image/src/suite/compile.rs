@@ -28,7 +28,7 @@ const FAULTS_OF_NETD: [&str; 6] =
     ["--package", "octet-netd", "--bin", "octet-netd", "--features", "octet-netd/fault"];
 
 /// Beginnings of variables that cargo sets for a package's programs (the Cargo Book, "Environment Variables").
-const OF_PACKAGE: [&str; 2] = ["CARGO_PKG_", "CARGO_MANIFEST_"];
+const PACKAGE_VARIABLES: [&str; 2] = ["CARGO_PKG_", "CARGO_MANIFEST_"];
 
 /// The tests, or what they need, cannot be compiled.
 #[derive(Debug, thiserror::Error, Diagnostic)]
@@ -36,7 +36,7 @@ const OF_PACKAGE: [&str; 2] = ["CARGO_PKG_", "CARGO_MANIFEST_"];
 #[diagnostic(help("mend what the compiler complains about above"))]
 struct Failed(String);
 
-pub struct Made {
+pub struct CompiledTests {
     /// A folder with links to all programs that tests start.
     pub programs: PathBuf,
     /// The programs that are tests.
@@ -52,7 +52,7 @@ pub struct TestProgram {
     pub package: PathBuf,
 }
 
-impl Made {
+impl CompiledTests {
     /// Compiles for the workspace at `root` what runs on this machine; what only the long tier compiles, if `soak`.
     pub fn compile(root: &Path, soak: bool) -> miette::Result<Self> {
         let programs = programs(root);
@@ -62,7 +62,7 @@ impl Made {
         // By a binary's name cargo chooses the features of all crates, as for the tests: nothing is compiled twice.
         let mut args = vec!["build", "--bin", "octetctl", "--bin", "octet-msg"];
         // Guests run others of these, made for them; these are made so that whoever wraps the compiler to lint sees them.
-        let guests = of_guests(root)?;
+        let guests = guest_programs(root)?;
         args.extend(guests.iter().flat_map(|name| ["--bin", name]));
         let made = cargo(root, &args)?;
         let people = made.iter().filter(|artifact| !guests.contains(&artifact.target.name));
@@ -82,7 +82,7 @@ impl Made {
 }
 
 /// The programs of `tests/guests`.
-fn of_guests(root: &Path) -> miette::Result<Vec<String>> {
+fn guest_programs(root: &Path) -> miette::Result<Vec<String>> {
     let folder = root.join("tests/guests/src/bin");
     let mut names = vec![];
     for entry in fs::read_dir(&folder).into_diagnostic().wrap_err(folder.display().to_string())? {
@@ -124,7 +124,10 @@ fn command(root: &Path, args: &[&str]) -> Command {
     // What `cargo run` says of this program's package is in the way: crates whose build scripts look at it would be
     // compiled again whenever it is there or not.
     for (name, _) in env::vars_os() {
-        if name.to_str().is_some_and(|it| OF_PACKAGE.iter().any(|prefix| it.starts_with(prefix))) {
+        if name
+            .to_str()
+            .is_some_and(|it| PACKAGE_VARIABLES.iter().any(|prefix| it.starts_with(prefix)))
+        {
             command.env_remove(name);
         }
     }

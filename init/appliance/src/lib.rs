@@ -58,7 +58,7 @@ pub use neighbour::{Endpoint, InvalidEndpoint, LINKS_PORT, Neighbour};
 pub use network::{Addressing, Cidr, InvalidNetwork, LinkName, NetworkSettings};
 pub use objects::ObjectSettings;
 pub use path::{ImagePath, InvalidPath, TreePath};
-pub use placement::{PlacedUnits, boards_in_words, placement};
+pub use placement::{PlacedUnits, format_boards, placement};
 pub use policy::{
     InvalidPolicy, MPLS_IN_IP, Policy, PolicyTraffic, PolicyZone, PortRange, Publish,
     PublishTarget, ServiceName,
@@ -116,4 +116,7 @@ pub use unit::{
     Unit, UnitSocket, UnitType,
 };
 pub use user::{USERS, UnknownUser, User, UserName};
-pub use vpn::{ExitNode, InvalidExit, MAX_PLACES, VPN_TABLE, Vpn, is_place, place, places};
+pub use vpn::{
+    ExitNode, InvalidExit, MAX_EXIT_ADDRESSES, VPN_TABLE, Vpn, exit_address, exit_addresses,
+    is_exit_address,
+};

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 
 use crate::allow_table::AllowTable;
 use crate::cluster::{Board, Cluster, Lan};
-use crate::document::place;
+use crate::document::span_of;
 use crate::file_error::{FileError, nearest};
 use crate::neighbour::{LINKS_PORT, Neighbour};
 use crate::policy::{
@@ -99,10 +99,10 @@ struct Mistake {
 }
 
 impl Mistake {
-    fn at(self, file: &str, text: &str) -> Box<FileError> {
+    fn into_file_error(self, file: &str, text: &str) -> Box<FileError> {
         let (index, item) = (self.index.to_string(), self.item.map(|item| item.to_string()));
         let keys = [self.section, &index, self.key].into_iter().chain(item.as_deref());
-        let at = place(text, &keys.collect::<Vec<_>>());
+        let at = span_of(text, &keys.collect::<Vec<_>>());
         // Settings from JSON have no lines: the policy is then identified by its number.
         let message = match text {
             "" => format!("{} {}: {}", self.section, self.index + 1, self.message),
@@ -118,28 +118,30 @@ impl Segments {
     ///
     /// # Errors
     /// The first mistake, with its line.
-    pub fn of(
+    pub fn evaluate(
         settings: &ClusterSettings,
         units: &[Unit],
         (file, text): (&str, &str),
     ) -> Result<(Self, Vec<FileError>), Box<FileError>> {
-        let mut reading = Reading { settings, units, segments: Self::default(), warnings: vec![] };
-        reading.read().map_err(|mistake| mistake.at(file, text))?;
-        let warnings = reading.warnings.into_iter().map(|mistake| *mistake.at(file, text));
-        Ok((reading.segments, warnings.collect()))
+        let mut evaluation =
+            Evaluation { settings, units, segments: Self::default(), warnings: vec![] };
+        evaluation.run().map_err(|mistake| mistake.into_file_error(file, text))?;
+        let warnings =
+            evaluation.warnings.into_iter().map(|mistake| *mistake.into_file_error(file, text));
+        Ok((evaluation.segments, warnings.collect()))
     }
 }
 
-/// The state of [`Segments::of`].
-struct Reading<'a> {
+/// The state of [`Segments::evaluate`].
+struct Evaluation<'a> {
     settings: &'a ClusterSettings,
     units: &'a [Unit],
     segments: Segments,
     warnings: Vec<Mistake>,
 }
 
-impl Reading<'_> {
-    fn read(&mut self) -> Result<(), Mistake> {
+impl Evaluation<'_> {
+    fn run(&mut self) -> Result<(), Mistake> {
         let settings = self.settings;
         for (index, policy) in settings.policies.iter().enumerate() {
             let wrong = |key, (message, hint): (String, String)| Mistake {
@@ -150,11 +152,11 @@ impl Reading<'_> {
                 message,
                 hint,
             };
-            let of_list = |key, (item, said)| Mistake { item: Some(item), ..wrong(key, said) };
+            let of_list = |key, (item, reason)| Mistake { item: Some(item), ..wrong(key, reason) };
             self.segments.rates.push(policy.rate);
-            let from = self.zones(&policy.from).map_err(|said| of_list("from", said))?;
-            let to = self.zones(&policy.to).map_err(|said| of_list("to", said))?;
-            let what = self.what(&policy.what).map_err(|said| wrong("service", said))?;
+            let from = self.zones(&policy.from).map_err(|reason| of_list("from", reason))?;
+            let to = self.zones(&policy.to).map_err(|reason| of_list("to", reason))?;
+            let what = self.traffic(&policy.what).map_err(|reason| wrong("service", reason))?;
             for (list, zones, key) in [(&policy.from, &from, "from"), (&policy.to, &to, "to")] {
                 if zones.is_empty() {
                     let message = format!("no board has the role of {}", join(list));
@@ -179,7 +181,7 @@ impl Reading<'_> {
                 } else {
                     "ports"
                 };
-                masqueraded(&what).map_err(|said| wrong(key, said))?;
+                check_masquerade_ports(&what).map_err(|reason| wrong(key, reason))?;
             }
             let mut pairs = from.iter().flat_map(|from| to.iter().map(move |to| (*from, *to)));
             let mut pairs: Vec<_> = pairs.by_ref().filter(|(from, to)| from != to).collect();
@@ -194,7 +196,7 @@ impl Reading<'_> {
             for (from, to) in &pairs {
                 for (traffic, ports) in &what {
                     let flow = (*from, *to, *traffic);
-                    adds |= self.add(flow, *ports, index).map_err(|said| wrong("rate", said))?;
+                    adds |= self.allow(flow, *ports, index).map_err(|said| wrong("rate", said))?;
                 }
             }
             if !adds && !pairs.is_empty() {
@@ -229,8 +231,8 @@ impl Reading<'_> {
                 PolicyZone::Router => zones.push(Zone::Router),
                 PolicyZone::Lan if self.settings.lan.is_some() => zones.push(Zone::Lan),
                 PolicyZone::Lan => {
-                    let said = ("the box has no `lan`".into(), "add a section [lan]".into());
-                    return Err((index, said));
+                    let reason = ("the box has no `lan`".into(), "add a section [lan]".into());
+                    return Err((index, reason));
                 }
                 PolicyZone::Path => zones.push(Zone::Path),
             }
@@ -240,7 +242,7 @@ impl Reading<'_> {
         Ok(zones)
     }
 
-    fn what(
+    fn traffic(
         &self,
         what: &PolicyTraffic,
     ) -> Result<Vec<(TrafficKind, PortRange)>, (String, String)> {
@@ -281,7 +283,7 @@ impl Reading<'_> {
     }
 
     /// Allows what is not allowed already. Returns whether there was anything.
-    fn add(
+    fn allow(
         &mut self,
         flow: FlowKey,
         ports: PortRange,
@@ -324,7 +326,7 @@ impl Reading<'_> {
             return Err(wrong("port", message, "use the unit's protocol"));
         }
         let number = PortRange::one(port.number);
-        masqueraded(&[(port.protocol.into(), number)])
+        check_masquerade_ports(&[(port.protocol.into(), number)])
             .map_err(|(message, hint)| wrong("port", message, &hint))?;
         if self.segments.published.iter().any(|other| other.port == port) {
             let message = format!("{port} is published twice");
@@ -383,7 +385,7 @@ impl Reading<'_> {
 const LINKS: Port = Port { protocol: Protocol::Udp, number: LINKS_PORT };
 
 /// Rejects policies that allow inbound flows to [`MASQUERADE_PORTS`].
-fn masqueraded(what: &[(TrafficKind, PortRange)]) -> Result<(), (String, String)> {
+fn check_masquerade_ports(what: &[(TrafficKind, PortRange)]) -> Result<(), (String, String)> {
     let PortRange { first, last } = MASQUERADE_PORTS;
     let is_one = |(traffic, it): &&(TrafficKind, PortRange)| {
         matches!(traffic, TrafficKind::Tcp | TrafficKind::Udp)
@@ -420,7 +422,7 @@ impl std::str::FromStr for Zone {
             PolicyZone::Lan => Ok(Self::Lan),
             PolicyZone::Uplink => Ok(Self::Uplink),
             PolicyZone::Path => Ok(Self::Path),
-            PolicyZone::Boards | PolicyZone::Role(_) => Err(InvalidPolicy::Who(text.to_owned())),
+            PolicyZone::Boards | PolicyZone::Role(_) => Err(InvalidPolicy::Zone(text.to_owned())),
         }
     }
 }

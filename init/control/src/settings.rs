@@ -18,4 +18,4 @@ pub const CHECK: &str = "config-check";
 pub const APPLY: &str = "config-apply";
 
 /// The verbs that `config` may call of the units that read settings.
-pub const OF_READERS: [&str; 2] = [CHECK, APPLY];
+pub const READER_VERBS: [&str; 2] = [CHECK, APPLY];

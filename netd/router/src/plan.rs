@@ -134,7 +134,7 @@ impl RouterPlan {
         units: &[Unit],
         file: (&str, &str),
     ) -> Result<Self, Box<FileError>> {
-        let (segments, _) = Segments::of(settings, units, file)?;
+        let (segments, _) = Segments::evaluate(settings, units, file)?;
         let ClusterSettings { cluster, boards, lan, policies, neighbours, vpn, .. } = settings;
         let forwards = units.iter().any(|unit| unit.name.as_str() == FORWARD);
         let own = neighbours.iter().filter(|it| forwards && it.board.is_none());

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use octet_appliance::{Port, Protocol, TrafficKind, Zone, is_place};
+use octet_appliance::{Port, Protocol, TrafficKind, Zone, is_exit_address};
 
 use super::plan::{Decision, RouterPlan, RouterSegment};
 use crate::conntrack::{FlowEnds, TrackedFlow};
@@ -40,7 +40,7 @@ pub fn is_still_allowed(plan: &RouterPlan, flow: &TrackedFlow, own: &BTreeSet<Ip
     let mut pairs = from.iter().flat_map(|from| to.iter().map(move |to| (*from, *to)));
     pairs.any(|(from, to)| {
         let outside = if to == Zone::Router { original.from } else { original.to };
-        if plan.vpn && (from, to) == (Zone::Lan, Zone::Uplink) && !is_place(reply.to) {
+        if plan.vpn && (from, to) == (Zone::Lan, Zone::Uplink) && !is_exit_address(reply.to) {
             return false;
         }
         let decision = plan.decide((from, to, traffic), port, Some(outside));
@@ -60,7 +60,7 @@ fn uses_reserved_port(plan: &RouterPlan, flow: &TrackedFlow, own: &BTreeSet<IpAd
     };
     // Nobody outside can begin a flow by the VPN, so addresses of the exit have no reserved ports.
     let is_masqueraded = original.from != reply.to && own.contains(&reply.to);
-    let Some(port) = reply.port.filter(|_| is_masqueraded && !is_place(reply.to)) else {
+    let Some(port) = reply.port.filter(|_| is_masqueraded && !is_exit_address(reply.to)) else {
         return false;
     };
     let mut published =
@@ -89,12 +89,12 @@ fn zones_of(plan: &RouterPlan, address: IpAddr, own: &BTreeSet<IpAddr>) -> Vec<Z
         return vec![segment.zone];
     }
     let is_inside = match address {
-        IpAddr::V4(address) => plan.network.has(address),
-        IpAddr::V6(address) => plan.network6.has(address),
+        IpAddr::V4(address) => plan.network.contains(address),
+        IpAddr::V6(address) => plan.network6.contains(address),
     };
     if is_inside {
         vec![]
-    } else if is_place(address) || is_node(address) {
+    } else if is_exit_address(address) || is_node(address) {
         // Nodes, and those that use this router as exit, are reached only by paths.
         vec![Zone::Path]
     } else {

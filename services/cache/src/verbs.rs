@@ -50,8 +50,8 @@ pub fn verbs() -> Verbs<CacheVerbs> {
     use Permission::{Operate, Read};
 
     let object = || text("hash", "The object's hash: 64 hexadecimal digits").parse(hash);
-    let bytes = |verb: Verb, fields: &[&str]| verb.shown(ColumnKind::Bytes, fields);
-    let expires = |verb: Verb| verb.shown(ColumnKind::Date, &["expires"]);
+    let bytes = |verb: Verb, fields: &[&str]| verb.columns(ColumnKind::Bytes, fields);
+    let expires = |verb: Verb| verb.columns(ColumnKind::Date, &["expires"]);
     Verbs::default()
         .with(
             bytes(Verb::new("add", Operate, "Stores a file as an object and prints its hash"), &["size"]),

@@ -36,7 +36,7 @@ impl Settings {
 /// The owners: `own` is granted for the whole box, so it is the same for each unit.
 fn owners(operator: &Operator) -> Vec<PublicKey> {
     let Ok(unit) = UnitName::try_from(octet_node::map::CLUSTER.to_owned()) else { return vec![] };
-    let own = operator.keys.iter().filter(|key| key.may(Permission::Own, &unit));
+    let own = operator.keys.iter().filter(|key| key.permits(Permission::Own, &unit));
     own.map(|operator| operator.key).collect()
 }
 

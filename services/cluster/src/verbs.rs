@@ -39,8 +39,8 @@ pub fn verbs() -> Verbs<ClusterNode> {
                 Read,
                 "Shows state, load and update of each node; for people `status --box`",
             )
-            .shown(ColumnKind::Bytes, &["received", "sent", "memory", "total"])
-            .shown(ColumnKind::Milliseconds, &["uptime"]),
+            .columns(ColumnKind::Bytes, &["received", "sent", "memory", "total"])
+            .columns(ColumnKind::Milliseconds, &["uptime"]),
             nothing(),
             async |node, _, ()| status(node).await,
         )

@@ -39,7 +39,7 @@ pub fn changed_of_owners(
     old: &Map<String, Value>,
     new: &Map<String, Value>,
 ) -> Vec<SettingsSection> {
-    let whole = |section: &SettingsSection| section.is_owners();
+    let whole = |section: &SettingsSection| section.requires_own();
     let part = |section: &SettingsSection| match section {
         SettingsSection::Cluster => enrol(old) != enrol(new) || router(old) != router(new),
         SettingsSection::Board => keys(old) != keys(new) || manager(old) != manager(new),

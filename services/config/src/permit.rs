@@ -116,7 +116,7 @@ fn check(signer: &PublicKey, now: &Operator, owned: &[SettingsSection]) -> Resul
     let operator = operator.ok_or(Denied::Unknown(*signer))?;
     let name = || operator.name.to_string();
     let config = UnitName::try_from(octet_appliance::CONFIG.to_owned());
-    if !config.is_ok_and(|config| operator.may(Permission::Configure, &config)) {
+    if !config.is_ok_and(|config| operator.permits(Permission::Configure, &config)) {
         return Err(Denied::MayNot(name()));
     }
     match owned.first() {
@@ -129,7 +129,7 @@ fn check(signer: &PublicKey, now: &Operator, owned: &[SettingsSection]) -> Resul
 /// unit.
 fn owns(operator: &OperatorKey) -> bool {
     let init = UnitName::try_from(octet_appliance::INIT.to_owned());
-    init.is_ok_and(|init| operator.may(Permission::Own, &init))
+    init.is_ok_and(|init| operator.permits(Permission::Own, &init))
 }
 
 #[cfg(test)]

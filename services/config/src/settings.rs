@@ -38,7 +38,7 @@ impl Settings {
     /// The first conflict of policies, with its line and column.
     pub fn useless(&self, file: &str, units: &[Unit]) -> Result<Vec<String>, Box<FileError>> {
         let Some(settings) = self.appliance.cluster_settings() else { return Ok(vec![]) };
-        let (_, lines) = Segments::of(&settings, units, (file, &self.text))?;
+        let (_, lines) = Segments::evaluate(&settings, units, (file, &self.text))?;
         Ok(lines.iter().map(|line| format!("{line}; {}", line.hint)).collect())
     }
 

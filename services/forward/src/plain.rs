@@ -31,7 +31,7 @@ impl Plain {
             neighbours,
             vpn: None,
         };
-        let (segments, _) = Segments::of(&settings, &[], ("appliance.toml", ""))?;
+        let (segments, _) = Segments::evaluate(&settings, &[], ("appliance.toml", ""))?;
         let lines = segments.allowed.entries().filter_map(|(flow, _)| match flow {
             (Zone::Board(from), Zone::Board(to), TrafficKind::Number(MPLS_IN_IP)) => {
                 Some((from, to))

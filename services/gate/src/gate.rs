@@ -102,7 +102,7 @@ impl Gate {
             return Ok(());
         }
         let verb = self.units.verb(unit, verb).await?;
-        if operator.may(verb.capability, unit) {
+        if operator.permits(verb.capability, unit) {
             return Ok(());
         }
         let needed = verb.capability.name();

@@ -30,7 +30,7 @@ impl Gate {
             let may = |verb: &&Verb| {
                 // At the gate, every operator may list the verbs.
                 let is_open = unit.as_str() == GATE && verb.name == VERBS;
-                is_open || operator.is_none_or(|operator| operator.may(verb.capability, &unit))
+                is_open || operator.is_none_or(|operator| operator.permits(verb.capability, &unit))
             };
             let verbs =
                 verbs.iter().filter(|verb| verb.name != DESCRIBE && !verb.internal).filter(may);

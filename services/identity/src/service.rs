@@ -46,7 +46,7 @@ pub fn verbs() -> Verbs<IdentityService> {
                 Read,
                 "Shows the node's public key (a did:key) and the keys of its services",
             )
-            .shown(ColumnKind::Date, &["issued"]),
+            .columns(ColumnKind::Date, &["issued"]),
             nothing(),
             async |identity: &IdentityService, _, ()| Ok(identity.show()),
         )

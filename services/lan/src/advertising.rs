@@ -387,7 +387,7 @@ mod tests {
     /// A board with this link, after this number of carrier losses.
     fn board(downs: u32) -> Links {
         let leads_to = LeadsTo::Out { asks: true, addresses: vec![], gateways: vec![] };
-        let (mac, name) = (Mac::new([2, 0, 0, 0, 0, 7]).unwrap(), LinkName::numbered(0));
+        let (mac, name) = (Mac::new([2, 0, 0, 0, 0, 7]).unwrap(), LinkName::ethernet(0));
         let link = Link { index: 2, name, mac, carrier: true, downs, leads_to };
         Links { is_board: true, links: vec![link] }
     }
@@ -470,9 +470,9 @@ mod tests {
             let addresses = addresses.iter().map(|it| Cidr::try_from((*it).to_owned()).unwrap());
             let gateways = gateways.iter().map(|it| it.parse().unwrap()).collect();
             let leads_to = LeadsTo::Out { asks: true, addresses: addresses.collect(), gateways };
-            let (mac, name) = (Mac::new([2, 0, 0, 0, 0, 7]).unwrap(), LinkName::numbered(0));
+            let (mac, name) = (Mac::new([2, 0, 0, 0, 0, 7]).unwrap(), LinkName::ethernet(0));
             let out = Link { index: 2, name, mac, carrier: true, downs: 0, leads_to };
-            let name = LinkName::numbered(1);
+            let name = LinkName::ethernet(1);
             let leads_to = LeadsTo::Board(segment());
             let board = Link { index: 3, name, leads_to, ..out.clone() };
             Links { is_board: false, links: vec![out, board] }

@@ -39,7 +39,7 @@ pub fn verbs() -> Verbs<MessengerVerbs> {
         )
         .with(
             Verb::new("mailboxes", Read, "Lists the mailboxes here, and what is stored in each")
-                .shown(ColumnKind::Bytes, &["bytes"]),
+                .columns(ColumnKind::Bytes, &["bytes"]),
             nothing(),
             |desk, _, ()| mailboxes(&*desk.mailbox()?),
         )

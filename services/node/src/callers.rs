@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 use octet_appliance::USERS;
-use octet_control::{By, DESCRIBE, Failure, FailureCode, OF_OPERATORS, UnitName};
+use octet_control::{ANY_VERB, By, DESCRIBE, Failure, FailureCode, UnitName};
 
 /// The user of PID 1, which calls for itself and for operators.
 pub const PID_1: u32 = 0;
@@ -66,7 +66,7 @@ impl Callers {
 
     /// Whether user `uid` may impersonate operators.
     pub fn brings(&self, uid: u32) -> bool {
-        self.verbs.get(&uid).is_some_and(|verbs| verbs.contains(OF_OPERATORS))
+        self.verbs.get(&uid).is_some_and(|verbs| verbs.contains(ANY_VERB))
     }
 
     /// Whether user `uid` may use `verb`. Every listed user may also list the verbs.

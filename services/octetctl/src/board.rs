@@ -67,7 +67,7 @@ pub fn connect(
     let number = board.number;
     let mut args = Map::new();
     args.insert("board".to_owned(), number.into());
-    client.speak_to(GATE.parse().ok());
+    client.set_unit(GATE.parse().ok());
     let entry = client.call("relay", args)?;
     let no_gate = |problem: String| RemoteError::NoGate(format!("board {number}"), problem);
     let stream = client.into_stream().ok_or_else(|| no_gate("it spoke too soon".into()))?;

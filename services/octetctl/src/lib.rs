@@ -22,7 +22,7 @@ use std::process::ExitCode;
 
 use octet_control::cli::{self, CliError, Program};
 use octet_control::{Client, INIT, SOCKETS};
-use octet_control::{complete, lines};
+use octet_control::{complete, escape_lines};
 
 use crate::board::BoardArgument;
 use crate::boxes::Boxes;
@@ -98,9 +98,9 @@ pub fn main() -> ExitCode {
         }
         Err(error) => {
             // The message may contain text of another machine, so it is escaped.
-            eprintln!("octetctl: {}", lines(&error.to_string()));
+            eprintln!("octetctl: {}", escape_lines(&error.to_string()));
             if let Some(help) = error.help() {
-                eprintln!("  help: {}", lines(&help));
+                eprintln!("  help: {}", escape_lines(&help));
             }
             ExitCode::FAILURE
         }

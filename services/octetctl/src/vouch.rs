@@ -25,7 +25,7 @@ pub fn vouch<S: Read + Write>(
     boxes: &mut Boxes,
 ) -> Result<PublicKey, RemoteError> {
     let number = board.number;
-    client.speak_to(CLUSTER.parse().ok());
+    client.set_unit(CLUSTER.parse().ok());
     let shown = client.call("show", object(json!({ "number": number.to_string() })))?;
     let (node, verb) = there(&shown).ok_or(RemoteError::Nobody(number))?;
     not_revoked(boxes, node)?;

@@ -12,8 +12,9 @@ use crate::work::{ChangeResult, RouterGoal, RouterService};
 
 pub fn verbs() -> Verbs<RouterService> {
     let verb = Verb::new;
-    let report_verb =
-        |name, help| Verb::new(name, Permission::Read, help).shown(ColumnKind::Lines, &["report"]);
+    let report_verb = |name, help| {
+        Verb::new(name, Permission::Read, help).columns(ColumnKind::Lines, &["report"])
+    };
     Verbs::default()
         .with(
             verb("login", Permission::Own, "Stores the password of the router's user `octet`"),

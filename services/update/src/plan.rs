@@ -2,8 +2,8 @@
 //! list of actions, or a refusal.
 
 use octet_bundle::Manifest;
-use octet_esp::plan::{EspPlan, place};
-use octet_esp::present::{EspContents, PresentSlot};
+use octet_esp::contents::{EspContents, PresentSlot};
+use octet_esp::plan::{EspPlan, plan_install};
 
 use crate::refusal::UpdateRefusal;
 
@@ -42,7 +42,7 @@ pub fn plan(
     if kept.iter().any(|slot| slot.name == update.slot) {
         return Err(UpdateRefusal::InUse(update.slot.to_string()));
     }
-    Ok(place(present, &kept, update)?)
+    Ok(plan_install(present, &kept, update)?)
 }
 
 /// Checks that `update` may follow `running`.

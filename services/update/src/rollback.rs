@@ -1,8 +1,8 @@
 //! Rolls back to the previous slot.
 
 use octet_bundle::{ENTRIES, SlotName};
+use octet_esp::contents::EspContents;
 use octet_esp::medium::Medium;
-use octet_esp::present::EspContents;
 use octet_esp::steps::set_tries;
 use octet_node::control::Failure;
 

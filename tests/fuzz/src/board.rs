@@ -8,8 +8,8 @@ pub fn board(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     match BoardFile::parse(text) {
         Ok(file) => {
-            assert!(text.len() <= BoardFile::MAX && file.board.number() <= BoardId::MAX);
-            assert_eq!(BoardFile::parse(&file.text()).expect("our own text"), file);
+            assert!(text.len() <= BoardFile::MAX_SIZE && file.board.number() <= BoardId::MAX);
+            assert_eq!(BoardFile::parse(&file.render()).expect("our own text"), file);
         }
         Err(error) => {
             assert!(error.line >= 1 && error.line <= text.lines().count() + 1, "{error}");

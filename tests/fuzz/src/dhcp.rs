@@ -49,7 +49,7 @@ fn holds(answer: &ServerMessage, lease: &Lease) {
     assert_eq!(address, answer.address);
     assert!(!address.is_unspecified() && !address.is_loopback() && !address.is_multicast());
     assert!((1..=32).contains(&lease.address.prefix()));
-    assert!(lease.gateway.is_none_or(|it| lease.address.reaches(IpAddr::V4(it))));
+    assert!(lease.gateway.is_none_or(|it| lease.address.is_on_link(IpAddr::V4(it))));
     let seconds = answer.seconds.expect("without a time there is no lease");
     let left = lease.left(ASKED);
     assert_eq!(left, (seconds != u32::MAX).then_some(seconds));

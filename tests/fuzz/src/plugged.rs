@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use octet_appliance::{Appliance, Mac, Segments};
+use octet_appliance::{Appliance, Mac};
 use octet_netd::observed::{LinkCounters, LinkKind, NetworkDevice, Observed};
 use octet_netd::port_bindings::PortBindings;
 use octet_netd::router::plan::RouterPlan;
@@ -22,8 +22,7 @@ pub fn plugged(bytes: &[u8]) {
     let _ = generation::EarlyNotice::default().take(bytes);
     let appliance = Appliance::parse("appliance.toml", FILE).expect("it is right");
     let settings = appliance.cluster_settings().expect("it has a cluster");
-    let (segments, _) = Segments::of(&settings, &[], ("", FILE)).expect("it has no lines");
-    let plan = RouterPlan::new(&settings, &segments, &[]);
+    let plan = RouterPlan::new(&settings, &[]).expect("it has no policies");
     let mut plugged = PortBindings::default();
     for line in String::from_utf8_lossy(bytes).lines().take(64) {
         let mut words = line.split(' ');

@@ -18,7 +18,7 @@ pub fn unit(bytes: &[u8]) {
     let back: Unit = serde_json::from_str(&json).expect("PID 1 reads what the builder writes");
     assert_eq!(json, serde_json::to_string(&back).expect("a unit is JSON"));
     let _ = start_order(std::slice::from_ref(&source));
-    source.of_owner = true;
+    source.owner_supplied = true;
     if start_order(std::slice::from_ref(&source)).is_ok() {
         assert!((901..=908).contains(&source.unit.user.user().uid), "{text}");
     }

@@ -8,8 +8,8 @@ use octet_machine::{Cluster, Node};
 
 use super::BOARDS;
 use crate::build::{self, Built, Options};
+use crate::running::cluster::{self, MachineSize};
 use crate::running::machine;
-use crate::running::together::{self, MachineSize};
 
 /// MiB of each machine, as `cargo image run` gives them.
 const MEMORY: u32 = 256;
@@ -26,7 +26,7 @@ pub struct Power {
 
 impl Power {
     pub fn new(options: &Options) -> miette::Result<Self> {
-        let (ports, said) = together::said(options, BOARDS)?;
+        let (ports, said) = cluster::configured_boards(options, BOARDS)?;
         Ok(Self { built: build::build(options)?, ports, said })
     }
 
@@ -44,6 +44,6 @@ impl Power {
     pub fn whole(&self) -> miette::Result<Duration> {
         let folder = tempfile::Builder::new().prefix("octet-").tempdir().into_diagnostic()?;
         let size = MachineSize { ports: self.ports, boards: BOARDS, memory: MEMORY };
-        Ok(together::start(&self.built, size, &self.said, None, None, folder.path())?.took)
+        Ok(cluster::start(&self.built, size, &self.said, None, None, folder.path())?.boot_time)
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::wire;
 use crate::bench::altered::{PROGRAMS, change, put};
 use crate::bench::guest::of_guests;
-use crate::build::{self, Options, Other};
+use crate::build::{self, CustomInitrd, Options};
 
 pub struct KnownHost {
     /// Its operator, who may do everything.
@@ -17,7 +17,7 @@ pub struct KnownHost {
 }
 
 /// A box with one operator, and with `motd` in it: so one of another motd is a small update.
-pub fn of_box(options: &Options, known: &KnownHost, motd: &str) -> miette::Result<Other> {
+pub fn of_box(options: &Options, known: &KnownHost, motd: &str) -> miette::Result<CustomInitrd> {
     let program = of_guests(options.target, "yardstick")?;
     let unit = include_str!("yardstick.toml").to_owned();
     let unit = UnitSource::parse("yardstick.toml".into(), unit).map_err(|error| *error)?.unit;
@@ -39,7 +39,7 @@ pub fn of_box(options: &Options, known: &KnownHost, motd: &str) -> miette::Resul
 }
 
 /// The same network, and in the gate's place a program that greets and says what it hears.
-pub fn of_echo(options: &Options) -> miette::Result<Other> {
+pub fn of_echo(options: &Options) -> miette::Result<CustomInitrd> {
     let program = of_guests(options.target, "listener")?;
     build::initrd_with(options, |tree| {
         put(tree, &format!("{PROGRAMS}/listener"), 0o755, program)?;

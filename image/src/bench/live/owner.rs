@@ -78,7 +78,8 @@ impl BenchOwner {
             std::fs::create_dir_all(folder).into_diagnostic()?;
         }
         std::fs::write(clone.join("Cargo.toml"), "").into_diagnostic()?;
-        let place = Registration::take(&out, target.name(), machine.folder()).into_diagnostic()?;
+        let place =
+            Registration::register(&out, target.name(), machine.folder()).into_diagnostic()?;
         let (program, first) = (self.builder.clone(), vec!["ctl".into()]);
         Ok(ClientProgram { program, first, folder: clone, _place: Some(place), ..self.nothing() })
     }

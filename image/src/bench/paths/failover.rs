@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use miette::{IntoDiagnostic, miette};
-use octet_machine::{Cluster, Fate, Socket};
+use octet_machine::{Cluster, FrameAction, Socket};
 use serde_json::{Value, json};
 
 use super::Failovers;
@@ -83,11 +83,11 @@ fn drop_all(site: &Site) -> miette::Result<()> {
 
 fn begin(cluster: &Cluster, fault: Fault, relay: u8) -> miette::Result<()> {
     match fault {
-        Fault::Pulled => cluster.pull(Socket::Board(relay)).into_diagnostic(),
+        Fault::Pulled => cluster.unplug(Socket::Board(relay)).into_diagnostic(),
         Fault::Mute => {
             cluster.watch(move |from, _| match from == Socket::Board(relay) {
-                true => Fate::Lost,
-                false => Fate::Goes,
+                true => FrameAction::Drop,
+                false => FrameAction::Forward,
             });
             Ok(())
         }
@@ -100,7 +100,7 @@ fn end(cluster: &Cluster, fault: Fault, relay: u8) -> miette::Result<()> {
             cluster.plug(Socket::Router(relay), Socket::Board(relay)).into_diagnostic()
         }
         Fault::Mute => {
-            cluster.watch(|_, _| Fate::Goes);
+            cluster.watch(|_, _| FrameAction::Forward);
             Ok(())
         }
     }

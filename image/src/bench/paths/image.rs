@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::bench::altered::{PROGRAMS, change, put};
 use crate::bench::{guest, packages};
-use crate::build::{self, Options, Other};
+use crate::build::{self, CustomInitrd, Options};
 use crate::tree::{ElfFile, Libc, Tree, TreeNode};
 
 /// The example of forward, and the unit that it is.
@@ -33,7 +33,7 @@ struct Missing {
     folder: PathBuf,
 }
 
-pub fn build(options: &Options) -> miette::Result<Other> {
+pub fn build(options: &Options) -> miette::Result<CustomInitrd> {
     let of = ["--package", "octet-forward", "--example", CHAIN];
     let program = std::fs::read(guest::compile(options.target, &of)?).into_diagnostic()?;
     let unit = include_str!("chain.toml").to_owned();

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::build::{self, Options};
-use crate::running::together::{self, MachineSize, Together};
+use crate::running::cluster::{self, MachineSize, RunningBox};
 
 /// Boards that are on: the source, the end, and three relays.
 pub const BOARDS: u8 = 5;
@@ -39,7 +39,7 @@ struct NoNeighbours {
 }
 
 pub struct Site {
-    together: Together,
+    together: RunningBox,
     // The machines' sockets are in it.
     _folder: TempDir,
 }
@@ -47,11 +47,11 @@ pub struct Site {
 impl Site {
     /// Powers it on, and waits until each board has links to all others and knows them.
     pub fn start(options: &Options) -> miette::Result<Self> {
-        let (ports, said) = together::said(options, BOARDS)?;
+        let (ports, said) = cluster::configured_boards(options, BOARDS)?;
         let built = build::build(options)?;
         let folder = tempfile::Builder::new().prefix("octet-").tempdir().into_diagnostic()?;
         let size = MachineSize { ports, boards: BOARDS, memory: MEMORY };
-        let together = together::start(&built, size, &said, None, None, folder.path())?;
+        let together = cluster::start(&built, size, &said, None, None, folder.path())?;
         let site = Self { together, _folder: folder };
         site.wait_linked()?;
         Ok(site)

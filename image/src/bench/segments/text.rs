@@ -81,11 +81,12 @@ mod tests {
                 let appliance =
                     Appliance::parse("a", &text).unwrap_or_else(|error| panic!("{error}"));
                 let settings = appliance.cluster_settings().unwrap();
-                let (segments, warnings) = Segments::of(&settings, &[], ("a", &text)).unwrap();
+                let (segments, warnings) =
+                    Segments::evaluate(&settings, &[], ("a", &text)).unwrap();
                 assert!(warnings.is_empty(), "{warnings:?}");
                 assert_eq!(settings.cluster.boards, size.boards);
                 assert_eq!(settings.policies.len(), usize::from(size.policies));
-                (settings.policies, segments.lets.len())
+                (settings.policies, segments.allowed.entries().count())
             });
             let pairs = before.0.iter().zip(&after.0);
             assert_eq!(pairs.filter(|(before, after)| before != after).count(), 1);

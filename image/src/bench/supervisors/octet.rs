@@ -3,10 +3,10 @@
 use octet_appliance::{FileError, UNITS, UnitSource};
 
 use super::programs::Programs;
-use crate::build::{self, Options, Other};
+use crate::build::{self, CustomInitrd, Options};
 use crate::tree::{Because, ImageUnits, NodeOrigin, TreeNode};
 
-pub fn build(options: &Options, programs: &Programs, units: u32) -> miette::Result<Other> {
+pub fn build(options: &Options, programs: &Programs, units: u32) -> miette::Result<CustomInitrd> {
     let list = sources(units).map_err(|error| *error)?;
     build::initrd_with(options, |tree| {
         for (path, program) in
@@ -16,7 +16,7 @@ pub fn build(options: &Options, programs: &Programs, units: u32) -> miette::Resu
             tree.put(path, TreeNode::file(program.clone(), 0o755, NodeOrigin::Generated, because))?;
         }
         tree.take(UNITS);
-        Ok(ImageUnits::of(list).put_list(tree)?)
+        Ok(ImageUnits::from_sources(list).put_list(tree)?)
     })
 }
 

@@ -24,7 +24,7 @@ fn units() -> Vec<Unit> {
 fn read(lines: &str) -> Result<(Segments, Vec<FileError>), Box<FileError>> {
     let text = format!("{BOX}{lines}");
     let appliance = Appliance::parse("appliance.toml", &text)?;
-    Segments::of(&appliance.cluster_settings().unwrap(), &units(), ("appliance.toml", &text))
+    Segments::evaluate(&appliance.cluster_settings().unwrap(), &units(), ("appliance.toml", &text))
 }
 
 fn policy(from: &str, to: &str, what: &str) -> String {
@@ -124,11 +124,12 @@ fn mistakes_are_placed() {
     let text = format!("{text}{}", policy("lan", "boards", tcp));
     let appliance = Appliance::parse("appliance.toml", &text).unwrap();
     let error =
-        Segments::of(&appliance.cluster_settings().unwrap(), &[], ("appliance.toml", &text))
+        Segments::evaluate(&appliance.cluster_settings().unwrap(), &[], ("appliance.toml", &text))
             .unwrap_err();
     assert!(error.message.contains("no `lan`"), "{error}");
-    let error = Segments::of(&appliance.cluster_settings().unwrap(), &[], ("appliance.toml", ""))
-        .unwrap_err();
+    let error =
+        Segments::evaluate(&appliance.cluster_settings().unwrap(), &[], ("appliance.toml", ""))
+            .unwrap_err();
     assert!(error.message.starts_with("policy 1: "), "{error}");
 }
 

@@ -227,8 +227,8 @@ fn conflicts(plan: &RouterPlan, router: &OpenwrtRouter) -> Vec<String> {
         for address in interface.all("ipaddr").chain(interface.all("ip6addr")) {
             let ip = address.split('/').next().and_then(|ip| ip.parse().ok());
             let is_ours = ip.is_some_and(|ip| match ip {
-                IpAddr::V4(ip) => plan.network.has(ip),
-                IpAddr::V6(ip) => plan.network6.has(ip),
+                IpAddr::V4(ip) => plan.network.contains(ip),
+                IpAddr::V6(ip) => plan.network6.contains(ip),
             });
             if is_ours {
                 found.push(format!(

@@ -3,7 +3,7 @@
 //! makes the devices: one for the exit, and one for each of those nodes. The rules here hold
 //! whatever the unit does, and also while it does not run.
 
-use octet_appliance::places;
+use octet_appliance::exit_addresses;
 
 use super::super::chain::{NftRule, rules};
 use super::super::plan::{RouterPlan, VPN};
@@ -64,7 +64,7 @@ pub(super) fn forward(plan: &RouterPlan, forwards: bool) -> Vec<NftRule> {
         ]);
     }
     if plan.is_exit() {
-        let places = places();
+        let places = exit_addresses();
         rules.extend(rules![
             "iifname \"{EXIT_TUNNELS}\" oifname != {uplink} counter name denied_by_path drop",
             "iifname \"{EXIT_TUNNELS}\" fib saddr . iif oif missing counter name denied_by_path drop",
@@ -104,7 +104,7 @@ pub(super) fn errors(plan: &RouterPlan) -> Vec<NftRule> {
         rules.extend(from(VPN, "reply", &end));
     }
     if plan.is_exit() {
-        rules.extend(from(EXIT_TUNNELS, "original", &format!("ip saddr {}", places())));
+        rules.extend(from(EXIT_TUNNELS, "original", &format!("ip saddr {}", exit_addresses())));
     }
     rules
 }

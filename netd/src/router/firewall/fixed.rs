@@ -1,7 +1,7 @@
 //! The fixed part of the table, which does not depend on policies: the chains of the kernel's
 //! hooks.
 
-use octet_appliance::{Zone, places};
+use octet_appliance::{Zone, exit_addresses};
 
 use super::super::chain::{Declared, Hook, NftChain, NftRule, rules};
 use super::super::plan::RouterPlan;
@@ -287,7 +287,7 @@ fn never_outside(plan: &RouterPlan, refuse: &str) -> Vec<NftRule> {
         "oifname {uplink} ip6 daddr {{ {inside6}, {NODES} }} goto {refuse}",
     ];
     if plan.is_exit() {
-        let places = places();
+        let places = exit_addresses();
         rules.extend(rules!["oifname {uplink} ip daddr {places} goto {refuse}"]);
     }
     rules

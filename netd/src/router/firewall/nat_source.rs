@@ -5,7 +5,7 @@
 //! them from a peer of a flow that uses it would be taken for an answer, and bypass the rules of
 //! that port. Therefore only the board that owns a reserved port uses it as source port.
 
-use octet_appliance::{MASQUERADE_PORTS, Protocol, Zone, places};
+use octet_appliance::{MASQUERADE_PORTS, Protocol, Zone, exit_addresses};
 
 use super::super::chain::{NftRule, rules};
 use super::super::plan::{RouterPlan, VPN};
@@ -14,7 +14,7 @@ use super::super::text::{list, quoted};
 /// Sources that are masqueraded on the uplink: those inside, and nodes that use this router as
 /// exit.
 fn senders(plan: &RouterPlan, forwards: bool) -> Vec<String> {
-    let nodes = (forwards && plan.is_exit()).then(places);
+    let nodes = (forwards && plan.is_exit()).then(exit_addresses);
     [plan.network.to_string()].into_iter().chain(nodes).collect()
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use octet_appliance::SettingsSection;
-use octet_node::control::file::CALLED;
+use octet_node::control::file::FILE_NAME;
 use octet_node::control::settings::SECTIONS;
 use octet_node::control::{ColumnKind, Failure, FailureCode, Permission, Verb};
 use octet_node::serve::threads::Verbs;
@@ -34,7 +34,7 @@ where
     Verbs::default()
         .with(
             Verb::new("show", Read, "Shows the active settings and their source")
-                .shown(ColumnKind::Lines, &["text"]),
+                .columns(ColumnKind::Lines, &["text"]),
             option("section", "One section only, with the defaults filled in")
                 .parse(|name| name.map(named).transpose()),
             |config: &Arc<Config<F, R>>, _, section| config.show(section),
@@ -53,7 +53,7 @@ where
                 Configure,
                 "Applies a file; it is rolled back unless `config confirm` follows in time",
             )
-            .shown(ColumnKind::Lines, &["new_keys", "warnings"]),
+            .columns(ColumnKind::Lines, &["new_keys", "warnings"]),
             file("file", "A complete appliance.toml").and(called()).and(confirm()),
             |config, call, ((file, called), confirm)| config.apply(call, (&file, &called), confirm),
         )
@@ -97,7 +97,7 @@ where
 
 /// The argument with the file's name.
 fn called() -> Takes<String> {
-    option(CALLED, "The file's name for error messages; octetctl sends its path")
+    option(FILE_NAME, "The file's name for error messages; octetctl sends its path")
         .parse(|name| Ok(name.unwrap_or_else(|| FILE.to_owned())))
 }
 
@@ -121,7 +121,7 @@ fn number(text: String) -> Result<u64, Failure> {
 }
 
 fn named(name: String) -> Result<SettingsSection, Failure> {
-    SettingsSection::named(&name).ok_or_else(|| {
+    SettingsSection::from_name(&name).ok_or_else(|| {
         let known = SettingsSection::ALL.map(SettingsSection::name).join(", ");
         let message = format!("there is no section `{name}` that a box can be given");
         Failure::new(FailureCode::NotFound, message, format!("the sections are: {known}"))

@@ -247,7 +247,7 @@ impl Config<'_> {
     }
 
     pub fn call(&self, by: By, verb: &str, args: Value) -> Result<Value, CallError> {
-        self.connect().asks_for(by).call(verb, object(args))
+        self.connect().on_behalf_of(by).call(verb, object(args))
     }
 
     pub fn text(&self) -> String {
@@ -260,7 +260,7 @@ impl Config<'_> {
         let mut args = object(args);
         let mut file = MemoryFile(text.as_bytes().to_vec());
         args.entry("file").or_insert_with(|| json!(file.describe()));
-        self.connect().asks_for(by).call_with(verb, args, Some(&mut file), |_| true)
+        self.connect().on_behalf_of(by).call_with(verb, args, Some(&mut file), |_| true)
     }
 
     pub fn apply(&self, by: By, text: &str, args: Value) -> Result<Value, CallError> {

@@ -5,7 +5,7 @@
 use std::net::Ipv4Addr;
 use std::time::Instant;
 
-use octet_appliance::place;
+use octet_appliance::exit_address;
 use octet_node::address::NodeAddress;
 use octet_node::say;
 
@@ -59,9 +59,9 @@ impl Daemon {
                 say!("{error}");
                 ExitRefusal::Failed
             })?;
-            say!("{} leaves by this node as {}", self.called(client), place(number));
+            say!("{} leaves by this node as {}", self.called(client), exit_address(number));
         }
-        Ok(place(number))
+        Ok(exit_address(number))
     }
 
     /// The slot is persisted first: a device whose client is unknown could be given to another node after a
@@ -70,7 +70,7 @@ impl Daemon {
         let Some(own) = self.node() else { return Ok(()) };
         self.remember(&name(number), &client.octets())?;
         let ends = (NodeAddress::of(&own).ip(), client.ip());
-        self.kernel.place(number, ends, self.mtu_to(client), place(number)).await
+        self.kernel.place(number, ends, self.mtu_to(client), exit_address(number)).await
     }
 
     /// Ends slots whose clients have gone silent, and all slots once this node is no exit.
@@ -87,7 +87,7 @@ impl Daemon {
 
     /// Ends the slot with this address, if it is in use.
     pub(super) async fn end_place_at(&mut self, address: Ipv4Addr) {
-        let number = self.places.numbers().find(|number| place(*number) == address);
+        let number = self.places.numbers().find(|number| exit_address(*number) == address);
         if let Some(number) = number {
             self.end_place(number).await;
         }

@@ -61,7 +61,7 @@ fn whoever_knows_is_asked() {
     let at = host.at();
     assert_eq!(at.ask(&anna, "logs", json!({})).unwrap()["unit"], "logd");
     assert_eq!((host.units.count("logd logs"), host.units.count("init logs")), (1, 0));
-    let mut client = at.client(&anna).unwrap().to_unit(Some("cache".parse().unwrap()));
+    let mut client = at.client(&anna).unwrap().with_unit(Some("cache".parse().unwrap()));
     let gone = failure(client.call("leave", Map::new()));
     assert_eq!(gone.message, "unit `cache` does not answer: it closed the connection");
     assert!(host.has_logged(&["cache leave {}", "failed: unit `cache` does not answer"]));
@@ -84,7 +84,7 @@ fn no_operator_keeps_others_from_a_unit() {
     let host = Host::new(&operators);
     let at = host.at();
     let watch = |key: &PrivateKey| {
-        let mut client = at.client(key).unwrap().to_unit(Some("cache".parse().unwrap()));
+        let mut client = at.client(key).unwrap().with_unit(Some("cache".parse().unwrap()));
         let watched = client.call_each("watch", Map::new(), |_| false);
         watched.map(|_| client).map_err(|error| failure(Err(error)).code)
     };
@@ -109,7 +109,7 @@ fn a_file_goes_through() {
     let before = host.peak_memory();
     let bytes: Vec<u8> = (0..5_000_000u32).map(|number| (number % 253) as u8).collect();
     let sum: u64 = bytes.iter().map(|&byte| u64::from(byte)).sum();
-    let mut client = host.at().client(&anna).unwrap().to_unit(Some("update".parse().unwrap()));
+    let mut client = host.at().client(&anna).unwrap().with_unit(Some("update".parse().unwrap()));
     let mut file = MemoryFile(bytes);
     let args = object(json!({ "file": file.describe() }));
     let end = client.call_with("install", args, Some(&mut file), |_| true).unwrap();

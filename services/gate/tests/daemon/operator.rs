@@ -43,7 +43,7 @@ impl At {
 
     /// A connection that the gate relays to board `number`, before TLS.
     pub fn handed_on(&self, key: &PrivateKey, number: u64) -> Result<Stream, CallError> {
-        let mut client = self.client(key)?.to_unit(Some("gate".parse().unwrap()));
+        let mut client = self.client(key)?.with_unit(Some("gate".parse().unwrap()));
         client.call("relay", object(serde_json::json!({ "board": number })))?;
         Ok(client.into_stream().unwrap())
     }
@@ -70,7 +70,7 @@ impl At {
     /// Calls a verb of `unit` on a new connection.
     pub fn ask_unit(&self, key: &PrivateKey, unit: &str, verb: &str) -> Result<Value, CallError> {
         let unit: UnitName = unit.parse().unwrap();
-        self.client(key)?.to_unit(Some(unit)).call(verb, Map::new())
+        self.client(key)?.with_unit(Some(unit)).call(verb, Map::new())
     }
 }
 

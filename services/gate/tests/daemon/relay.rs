@@ -61,7 +61,7 @@ impl Tap {
 fn has_the_map(host: &Host, operator: &PrivateKey) {
     // All calls use one connection, so that the tests' counts of connections are exact.
     let client = host.at().client(operator).unwrap();
-    let mut client = client.to_unit(Some("gate".parse().unwrap()));
+    let mut client = client.with_unit(Some("gate".parse().unwrap()));
     // The number is no board's, so that nothing is relayed.
     let mut ask = || failure(client.call("relay", object(json!({ "board": 99 }))));
     until("it has the map", || ask().code == FailureCode::NotFound);
@@ -138,10 +138,10 @@ fn only_boards_of_the_map() {
     // A connection with another pending request cannot be relayed.
     let mut client = at.client(&anna).unwrap();
     client.call_each("watch", Map::new(), |_| false).unwrap();
-    client.speak_to(Some("gate".parse().unwrap()));
+    client.set_unit(Some("gate".parse().unwrap()));
     let busy = client.call("relay", object(json!({ "board": 3 })));
     assert_eq!(failure(busy).code, FailureCode::Busy);
-    client.speak_to(None);
+    client.set_unit(None);
     client.call("status", Map::new()).unwrap();
     // A node that is not the coordinator has no boards.
     let problem = failure(board.at().handed_on(&anna, 3).map(|_| Value::Null));

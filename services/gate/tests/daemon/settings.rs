@@ -81,6 +81,6 @@ fn units_are_told_who_asks() {
     assert_eq!(asked["by"], public);
     let client = host.at().client(&anna).unwrap();
     let args = object(json!({ "unit": "cache" }));
-    let asked = client.asks_for(By::Root).call("restart", args).unwrap();
+    let asked = client.on_behalf_of(By::Root).call("restart", args).unwrap();
     assert_eq!(asked["by"], public);
 }

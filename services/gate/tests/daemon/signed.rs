@@ -53,7 +53,7 @@ fn a_signed_command_is_run_at_most_once() {
     let state = |key: &PrivateKey| {
         let client = host.at().client(key).unwrap();
         client
-            .to_unit(Some("gate".parse().unwrap()))
+            .with_unit(Some("gate".parse().unwrap()))
             .call("trust-time", time.as_object().unwrap().clone())
     };
     denied(state(&ben), "needs `own`");

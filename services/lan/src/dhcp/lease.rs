@@ -68,7 +68,7 @@ impl Lease {
         Ok(Self {
             address,
             // A gateway outside of the network is ignored.
-            gateway: answer.router.filter(|router| address.has_router(*router)),
+            gateway: answer.router.filter(|router| address.is_valid_gateway(*router)),
             server,
             until: time.map(|time| asked + time),
             renew_at: again.map(|(renew, _)| asked + renew),

@@ -10,6 +10,6 @@ pub fn verbs() -> Vec<Verb> {
         Verb::new(DESCRIBE, Read, "Lists these verbs, for programs").internal(),
         logs_verb(),
         Verb::new("stats", Read, "Shows how much log is stored, and how much was lost")
-            .shown(ColumnKind::Bytes, &["stored", "waiting", "torn", "bytes", "lost"]),
+            .columns(ColumnKind::Bytes, &["stored", "waiting", "torn", "bytes", "lost"]),
     ]
 }

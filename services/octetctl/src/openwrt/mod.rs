@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use octet_appliance::RouterContact;
-use octet_control::{lines, print as say};
+use octet_control::{escape_lines, print as say};
 use octet_openwrt::adopt;
 use octet_openwrt::apply::{ApplyError, ApplyOutcome, apply};
 use octet_openwrt::desired::DesiredConfig;
@@ -146,7 +146,7 @@ pub fn run(line: OpenwrtLine, folder: &Path, asks: Option<PacketTest>) -> Result
 
 /// Prints one line per item, escaped, because it can contain text of the router.
 fn print(said: &[String]) -> Result<(), OpenwrtError> {
-    Ok(said.iter().try_for_each(|line| say(&format!("{}\n", lines(line))))?)
+    Ok(said.iter().try_for_each(|line| say(&format!("{}\n", escape_lines(line))))?)
 }
 
 fn change(

@@ -97,12 +97,12 @@ impl PacketTest {
         let (client, node) = self.manager().map_err(PacketsError::Manager)?;
         let unit: Option<UnitName> = NETD.parse().ok();
         if number == manager {
-            return Ok(Netd::Manager(number, Box::new(client.to_unit(unit))));
+            return Ok(Netd::Manager(number, Box::new(client.with_unit(unit))));
         }
         let board = BoardArgument { number, key: None };
         let through = board::connect(client, node, board, &self.key, &mut self.boxes);
         let (client, _) = through.map_err(|error| PacketsError::Board(number, error))?;
-        Ok(Netd::Other(number, Box::new(client.to_unit(unit))))
+        Ok(Netd::Other(number, Box::new(client.with_unit(unit))))
     }
 
     /// The boards that `manager` reaches, itself included, and a line about each of the others.
@@ -112,7 +112,7 @@ impl PacketTest {
         manager: u8,
     ) -> Result<(Vec<u8>, Vec<String>), PacketsError> {
         let (mut client, _) = self.manager().map_err(PacketsError::Manager)?;
-        client.speak_to(CLUSTER.parse().ok());
+        client.set_unit(CLUSTER.parse().ok());
         let shown = client.call("show", Map::new());
         let shown = shown.map_err(|error| PacketsError::Manager(error.into()))?;
         let rows = shown["boards"].as_array().cloned().unwrap_or_default();

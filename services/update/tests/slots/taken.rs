@@ -1,7 +1,7 @@
 //! Updates that are installed one after the other.
 
+use octet_esp::contents::EspContents;
 use octet_esp::medium::Medium;
-use octet_esp::present::EspContents;
 use octet_update::install::tidy;
 use octet_update::plan::This;
 use octet_update::rollback::rollback;

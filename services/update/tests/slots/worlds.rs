@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use octet_esp::present::EspContents;
+use octet_esp::contents::EspContents;
 use octet_update::plan::{This, plan};
 use proptest::prelude::*;
 

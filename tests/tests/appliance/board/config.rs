@@ -45,7 +45,7 @@ fn config(machine: &Machine, verb: &str) -> Value {
 fn apply(machine: &Machine, text: &str, args: Value) -> Result<Value, String> {
     let deadline = Instant::now() + SOON;
     loop {
-        let mut file = LocalFile::Held(text.as_bytes().to_vec());
+        let mut file = LocalFile::Memory(text.as_bytes().to_vec());
         let answer = machine.send_file_with("config", "apply", args.clone(), "file", &mut file);
         match answer.map_err(|error| error.to_string()) {
             Err(why)

@@ -1,6 +1,6 @@
 //! A path fails, and packets take another one: a connection continues without losing a byte.
 
-use octet_machine::{Fate, Node, Socket};
+use octet_machine::{FrameAction, Node, Socket};
 use serde_json::{Value, json};
 
 use crate::cluster::adopted::{drop_way, path_add};
@@ -125,10 +125,10 @@ pub fn passes(site: &Site, wires: &Wires, to: &str, faults: &[Fault]) {
         let board: u8 = relay.strip_prefix("board-").unwrap().parse().unwrap();
         last = Some((board, *fault));
         match fault {
-            Fault::Wire => site.cluster.pull(Socket::Board(board)).unwrap(),
+            Fault::Wire => site.cluster.unplug(Socket::Board(board)).unwrap(),
             Fault::Mute => wires.disturb(move |from, _| match from == Socket::Board(board) {
-                true => Fate::Lost,
-                false => Fate::Goes,
+                true => FrameAction::Drop,
+                false => FrameAction::Forward,
             }),
             Fault::Power => site.cluster.cut_power(Node::Board(board)).unwrap(),
         }

@@ -83,7 +83,7 @@ pub fn passes(site: &Site, wires: &Wires) {
 
     // The source's own label is accepted, and the packet is forwarded to the end.
     let (had, passed) = (packets(&into), on_wire());
-    site.cluster.forge(Socket::Board(source), &frame(own));
+    site.cluster.inject(Socket::Board(source), &frame(own));
     site.wait("the label that was given to it passes", || {
         packets(&into) == had + 1 && on_wire() == passed + 1
     });
@@ -108,13 +108,13 @@ pub fn passes(site: &Site, wires: &Wires) {
     let restarts = daemon().restarts;
     for some in guesses.chunks(AT_ONCE) {
         for label in some {
-            site.cluster.forge(Socket::Board(source), &frame(*label));
+            site.cluster.inject(Socket::Board(source), &frame(*label));
         }
         std::thread::sleep(RETRY_DELAY);
     }
     let sent = u64::try_from(guesses.len()).unwrap();
     site.wait("all have come to the relay", || received(site) >= came + sent);
-    site.cluster.forge(Socket::Board(source), &frame(own));
+    site.cluster.inject(Socket::Board(source), &frame(own));
     site.wait("its own label passes still", || {
         packets(&into) == had + 2 && on_wire() == passed + 2
     });

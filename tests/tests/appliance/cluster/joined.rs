@@ -28,7 +28,7 @@ impl Joined {
                 Socket::Router(card) => card,
                 Socket::Board(board) | Socket::Other(board) => number + board,
             };
-            site.cluster.be(own, socket).unwrap()
+            site.cluster.attach(own, socket).unwrap()
         };
         let ends = [end(one), end(other)];
         let mtu = Arc::new(AtomicUsize::new(usize::MAX - ETHERNET));

@@ -302,7 +302,7 @@ fn ask(site: &Site, board: u8, verb: &str, args: Value) -> Value {
 /// The whole test: messages arrive once and in order even if a board is off. `disks` are the disks
 /// of the boards [`BOARDS`].
 pub fn passes(site: &Site, disks: &[(Node, DiskFile); 2], keys: &Keys) {
-    let port = site.cluster.be(9, Socket::Router(LAN)).unwrap();
+    let port = site.cluster.attach(9, Socket::Router(LAN)).unwrap();
     let device = Host::start_behind(port, Mac::number(77), (DEVICE, 24), ROUTER);
     let mailboxes = BOARDS.map(|board| {
         let mut shown = json!({});
@@ -311,7 +311,7 @@ pub fn passes(site: &Site, disks: &[(Node, DiskFile); 2], keys: &Keys) {
             !shown["mailbox"].is_null()
         });
         let at = SocketAddr::new(IpAddr::V4(address(board)), LETTERS);
-        let at = device.hand_on(at).unwrap();
+        let at = device.forward_udp(at).unwrap();
         format!("{}@{at}", shown["mailbox"].as_str().unwrap())
     });
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use octet_machine::{Fate, Node, Socket};
+use octet_machine::{FrameAction, Node, Socket};
 use serde_json::json;
 
 use crate::cluster::adopted::path_add;
@@ -44,14 +44,14 @@ fn disturbed(
     let lost = Arc::new(Mutex::new((0, Lost::new())));
     let counts = Arc::clone(&lost);
     wires.disturb(move |_: Socket, frame| {
-        let Some(ends) = ends(frame) else { return Fate::Goes };
+        let Some(ends) = ends(frame) else { return FrameAction::Forward };
         let (seen, lost) = &mut *counts.lock().unwrap();
         *seen += 1;
         if *seen % LOST == 0 {
             *lost.entry(ends).or_default() += 1;
-            return Fate::Lost;
+            return FrameAction::Drop;
         }
-        if *seen % LATE == 0 { Fate::Late } else { Fate::Goes }
+        if *seen % LATE == 0 { FrameAction::Delay } else { FrameAction::Forward }
     });
     talk();
     // Delayed frames are delivered soon.

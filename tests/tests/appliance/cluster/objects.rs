@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use octet_machine::panel::Port;
 use octet_machine::panel::{Host, Mac};
-use octet_machine::{Fate, Node, Socket};
+use octet_machine::{FrameAction, Node, Socket};
 use octet_tests::{Bytes, seed};
 use serde_json::json;
 
@@ -75,10 +75,10 @@ pub fn count(site: &Site) -> (Seen, Port) {
     let sees = Arc::clone(&seen);
     site.cluster.watch(move |from, frame| {
         *sees.lock().unwrap().entry(from).or_default() += usize::from(is_of_objects(frame));
-        Fate::Goes
+        FrameAction::Forward
     });
     // A silent listener at the uplink.
-    (seen, site.cluster.be(0, Socket::Router(0)).unwrap())
+    (seen, site.cluster.attach(0, Socket::Router(0)).unwrap())
 }
 
 /// Objects of a board that is off are available from the others. At the end board 1 is off.
@@ -114,7 +114,7 @@ pub fn passes(site: &Site, seen: &Seen) {
     site.wait("board 2 knows the name", || resolve().is_ok_and(|it| it["hash"] == added["hash"]));
     site.cluster.cut_power(Node::Board(1)).unwrap();
 
-    let port = site.cluster.be(9, Socket::Router(LAN)).unwrap();
+    let port = site.cluster.attach(9, Socket::Router(LAN)).unwrap();
     let device = Host::start_behind(port, Mac::number(77), (DEVICE, 24), ROUTER);
     let mut found = (String::new(), vec![]);
     site.wait("the device has it from board 3", || {

@@ -104,7 +104,7 @@ fn is_moved(site: &Site, boards: u8) {
     // The boards are moved back, and one is without a cable for a while.
     site.cluster.plug(Socket::Router(1), Socket::Board(1)).unwrap();
     site.cluster.plug(Socket::Router(2), Socket::Board(2)).unwrap();
-    site.cluster.pull(Socket::Board(3)).unwrap();
+    site.cluster.unplug(Socket::Board(3)).unwrap();
     site.wait("without a cable there is no address", || {
         !site.addresses(Node::Board(3), "eth0").contains(&format!("{}/24", address(3)))
     });

@@ -74,7 +74,7 @@ fn swapped(kept: &Kept) {
     }
     assert_eq!(site.wait_whole(&PLACES[2..])[&3], keys[&3], "the third is not touched");
     // Back at their own ports.
-    site.cluster.pull(Socket::Router(1)).unwrap();
+    site.cluster.unplug(Socket::Router(1)).unwrap();
     site.cluster.plug(Socket::Router(2), Socket::Board(2)).unwrap();
     site.cluster.plug(Socket::Router(1), Socket::Board(1)).unwrap();
     assert_eq!(site.wait_whole(&PLACES), keys);
@@ -117,7 +117,7 @@ fn pinned(kept: &Kept, owner: &str) {
     let other = Owner::new().keygen("nobody");
     let apply = |boards: &str| {
         let text = text(4, &format!("{lines}{boards}"));
-        let mut file = LocalFile::Held(text.into_bytes());
+        let mut file = LocalFile::Memory(text.into_bytes());
         let machine = site.machine(Node::Router);
         machine.send_file_with("config", "apply", json!({}), "file", &mut file).unwrap();
         site.ask(Node::Router, "config", "confirm", json!({}));

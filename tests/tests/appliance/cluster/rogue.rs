@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use octet_machine::panel::peer::{Does, Own, Peer};
+use octet_machine::panel::peer::{OwnAddresses, Peer, PeerBehaviour};
 use octet_machine::panel::{DhcpServer, Mac, Port, raw};
 use octet_machine::{Cluster, Node, Socket, router_card};
 use serde_json::{Value, json};
@@ -23,7 +23,7 @@ const SERVER: DhcpServer = DhcpServer {
     mac: Mac::number(210),
     address: Ipv4Addr::new(10, 20, 3, 1),
     mask: Ipv4Addr::new(255, 255, 255, 0),
-    gives: Ipv4Addr::new(10, 20, 3, 2),
+    offered: Ipv4Addr::new(10, 20, 3, 2),
     seconds: 3600,
     knows: false,
 };
@@ -36,8 +36,8 @@ fn serves(port: Port, other: Mac, asked: &Arc<AtomicUsize>) -> Peer {
         asked.fetch_add(1, Ordering::Relaxed);
         reply
     };
-    let does = Does {
-        own: Own::One(SERVER.address),
+    let does = PeerBehaviour {
+        own: OwnAddresses::One(SERVER.address),
         on_frame: Box::new(on_frame),
         answer: Box::new(|_| vec![]),
     };
@@ -71,7 +71,7 @@ fn rogues_are_heard_by_nobody_who_is_not_plugged_into_them() {
     let site = Site::of(BOARDS, image.clone());
     let rogue = Site { cluster: Cluster::new(BOARDS, false).unwrap(), image };
     let stray = Node::Board(4);
-    site.cluster.pull(Socket::Board(4)).unwrap();
+    site.cluster.unplug(Socket::Board(4)).unwrap();
     for (of, node) in [(&site, Node::Router), (&site, stray), (&rogue, Node::Router)] {
         of.power_on(node);
     }
@@ -79,9 +79,9 @@ fn rogues_are_heard_by_nobody_who_is_not_plugged_into_them() {
     // Both attacks work on a board that is connected to them: it gets an address and a number, and
     // pins that coordinator.
     let asked = Arc::new(AtomicUsize::new(0));
-    let port = site.cluster.be(4, Socket::Board(4)).unwrap();
+    let port = site.cluster.attach(4, Socket::Board(4)).unwrap();
     let server = serves(port, Mac::number(4), &asked);
-    let given = format!("{}/24", SERVER.gives);
+    let given = format!("{}/24", SERVER.offered);
     site.wait("the server is believed", || site.addresses(stray, "eth0").contains(&given));
     assert!(asked.swap(0, Ordering::Relaxed) > 0);
     drop(server);
@@ -98,7 +98,7 @@ fn rogues_are_heard_by_nobody_who_is_not_plugged_into_them() {
     // too.
     site.wait_ready(Node::Router);
     let before = [2, 3].map(|port| dropped(&site, port));
-    let port = site.cluster.be(2, Socket::Router(2)).unwrap();
+    let port = site.cluster.attach(2, Socket::Router(2)).unwrap();
     let ends = (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::BROADCAST.into());
     let discover = raw::transport::udp(ends, (68, 67), &raw::dhcp::discover(Mac::number(1)));
     let discover =

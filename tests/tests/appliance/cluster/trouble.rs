@@ -63,7 +63,7 @@ pub fn disk_of_now(kept: &Kept) -> DiskFile {
 
 fn cable(kept: &Kept, number: u8) {
     let own = format!("{}/24", address(number));
-    kept.site.cluster.pull(Socket::Router(number)).unwrap();
+    kept.site.cluster.unplug(Socket::Router(number)).unwrap();
     kept.site.wait("without a cable there is no address", || {
         !kept.site.addresses(Node::Board(number), "eth0").contains(&own)
     });

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use octet_machine::panel::peer::{Datagram, Does, Own, Peer};
+use octet_machine::panel::peer::{Datagram, OwnAddresses, Peer, PeerBehaviour};
 use octet_machine::panel::raw::nd;
 use octet_machine::panel::{DhcpServer, Mac, raw};
 use octet_machine::{Node, Socket, router_card};
@@ -92,7 +92,7 @@ fn outside(site: &Site) -> Outside {
         mac: GATEWAY_MAC,
         address: GATEWAY,
         mask: Ipv4Addr::new(255, 255, 255, 0),
-        gives: GIVEN,
+        offered: GIVEN,
         seconds: 3600,
         knows: true,
     };
@@ -121,15 +121,15 @@ fn outside(site: &Site) -> Outside {
         let said = |payload| Datagram { from: asked.to, to: asked.from, payload };
         payload.map(said).into_iter().collect()
     };
-    let does = Does {
-        own: Own::AllBut(GIVEN),
+    let does = PeerBehaviour {
+        own: OwnAddresses::AllBut(GIVEN),
         on_frame: Box::new(move |frame| match dhcp.answer(frame) {
             Some((_, reply)) => reply,
             None => advertised(frame),
         }),
         answer: Box::new(answer),
     };
-    let port = site.cluster.be(0, Socket::Router(0)).unwrap();
+    let port = site.cluster.attach(0, Socket::Router(0)).unwrap();
     let peer = Peer::start(port, GATEWAY_MAC, router_card(0), does);
     Outside { heard, time, _peer: peer }
 }
@@ -158,19 +158,22 @@ fn our_board(site: &Site) -> Peer {
 /// offered address.
 pub fn newcomer(site: &Site, card: u8, own: Ipv4Addr) -> (Peer, Ipv4Addr) {
     let mac = Mac::number(card);
-    let port = site.cluster.be(card, Socket::Router(card)).unwrap();
+    let port = site.cluster.attach(card, Socket::Router(card)).unwrap();
     let discover = raw::dhcp::discover(mac);
     let ends = (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::BROADCAST.into());
     let packet = raw::packet(ends, 17, &raw::transport::udp(ends, (68, 67), &discover));
-    let does =
-        Does { own: Own::One(own), on_frame: Box::new(|_| None), answer: Box::new(|_| vec![]) };
+    let does = PeerBehaviour {
+        own: OwnAddresses::One(own),
+        on_frame: Box::new(|_| None),
+        answer: Box::new(|_| vec![]),
+    };
     let peer = Peer::start(port, mac, router_card(card), does);
     let mut offered = None;
     // The request is repeated like by a client without an answer (RFC 2131, 4.1): the port's rules
     // may not be updated yet.
     site.wait("an address is offered", || {
         peer.send_frame(&raw::ethernet::ip((mac, Mac([0xff; 6])), &packet)).unwrap();
-        offered = peer.hear(Instant::now() + Duration::from_secs(1), |it| it.to.1 == 68);
+        offered = peer.receive(Instant::now() + Duration::from_secs(1), |it| it.to.1 == 68);
         offered.is_some()
     });
     let offered = offered.unwrap();
@@ -195,7 +198,7 @@ pub fn resolve(peer: &Peer, name: &str) -> (u8, Option<Ipv4Addr>) {
     let is_it = |it: &Datagram| it.to == from && it.payload.starts_with(&id.to_be_bytes());
     for _ in 0..30 {
         peer.send(&Datagram { from, to, payload: payload.clone() }).unwrap();
-        if let Some(said) = peer.hear(Instant::now() + Duration::from_secs(6), is_it) {
+        if let Some(said) = peer.receive(Instant::now() + Duration::from_secs(6), is_it) {
             return question::told(&said.payload).unwrap();
         }
     }
@@ -288,7 +291,7 @@ pub fn passes(site: &Site, board: Node) {
     assert!(last.iter().all(|it| (told..told + 3600).contains(it)), "{last:?}, {told} was told");
 
     // The uplink is lost and returns; internally nothing changes.
-    site.cluster.pull(Socket::Router(0)).unwrap();
+    site.cluster.unplug(Socket::Router(0)).unwrap();
     site.wait("its loss is noticed", || answers(site) == Some(false));
     assert_eq!(resolve(&peer, "board-1.octet.internal").0, 0);
     site.cluster.plug(Socket::Other(0), Socket::Router(0)).unwrap();
@@ -303,7 +306,7 @@ fn a_flow_outlives_netd(site: &Site, peer: &Peer, outside: &Outside) {
         let (from, to) = ((address(OURS), 6000), (ELSEWHERE, ECHO));
         let word = Datagram { from, to, payload: nth.to_be_bytes().to_vec() };
         // Shorter than the kernel's timeout of a new UDP flow (30 s; nf_conntrack_proto_udp.c).
-        let answer = peer.ask(&word, Instant::now() + Duration::from_secs(20));
+        let answer = peer.exchange(&word, Instant::now() + Duration::from_secs(20));
         answer.is_some_and(|it| it.payload == word.payload)
     };
     assert!(says(0), "the policy lets it");

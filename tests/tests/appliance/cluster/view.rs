@@ -67,9 +67,9 @@ pub fn passes(site: &Site, owner: &Owner, keys: &Keys) {
     drop(device);
 
     // An operator in the lan reaches a board through the router.
-    let port = site.cluster.be(9, Socket::Router(LAN)).unwrap();
+    let port = site.cluster.attach(9, Socket::Router(LAN)).unwrap();
     let host = Host::start(port, Mac::number(77), &[(DEVICE, 24)]);
-    let address = host.forward(SocketAddr::new(ROUTER, 4040)).unwrap().to_string();
+    let address = host.forward_tcp(SocketAddr::new(ROUTER, 4040)).unwrap().to_string();
     let router = site.ask(Node::Router, "identity", "show", json!({}))["node"].clone();
     let named = format!("{}@{address}", router.as_str().unwrap());
     let at = |board: &str, words: &[&str]| {

@@ -102,7 +102,7 @@ fn descriptor(site: &Site) -> String {
 
 /// Applies the settings `text`, and confirms them.
 fn apply(site: &Site, text: String) {
-    let mut file = LocalFile::Held(text.into_bytes());
+    let mut file = LocalFile::Memory(text.into_bytes());
     let machine = site.machine(Node::Router);
     machine.send_file_with("config", "apply", json!({}), "file", &mut file).unwrap();
     site.ask(Node::Router, "config", "confirm", json!({}));

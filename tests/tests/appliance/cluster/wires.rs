@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use memchr::memmem::Finder;
-use octet_machine::{Cluster, Fate, Socket};
+use octet_machine::{Cluster, FrameAction, Socket};
 
 use crate::cluster::metering::{self, Place};
 
@@ -22,7 +22,7 @@ pub const LINK_PORTS: [u8; 4] = [0xca, 0x6c, 0xca, 0x6c];
 type Frame = (Socket, Vec<u8>);
 
 /// Decides what happens to a frame.
-type Rule = Box<dyn FnMut(Socket, &[u8]) -> Fate + Send>;
+type Rule = Box<dyn FnMut(Socket, &[u8]) -> FrameAction + Send>;
 
 #[derive(Clone, Default)]
 pub struct Wires {
@@ -66,8 +66,12 @@ impl Wires {
         let wires = Self::default();
         let Self { frames, rule } = wires.clone();
         cluster.watch(move |from, frame| {
-            let fate = rule.lock().unwrap().as_mut().map_or(Fate::Goes, |rule| rule(from, frame));
-            if fate != Fate::Lost || matches!(from, Socket::Board(_)) {
+            let fate = rule
+                .lock()
+                .unwrap()
+                .as_mut()
+                .map_or(FrameAction::Forward, |rule| rule(from, frame));
+            if fate != FrameAction::Drop || matches!(from, Socket::Board(_)) {
                 frames.lock().unwrap().push((from, frame.to_vec()));
             }
             fate
@@ -76,7 +80,7 @@ impl Wires {
     }
 
     /// Makes `rule` decide what happens to each frame.
-    pub fn disturb(&self, rule: impl FnMut(Socket, &[u8]) -> Fate + Send + 'static) {
+    pub fn disturb(&self, rule: impl FnMut(Socket, &[u8]) -> FrameAction + Send + 'static) {
         *self.rule.lock().unwrap() = Some(Box::new(rule));
     }
 

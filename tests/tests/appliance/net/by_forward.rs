@@ -80,10 +80,10 @@ fn refused(machine: &Machine) -> u64 {
 /// and errors above the maximum size are dropped.
 fn errors_that_are_taken(machine: &Machine, mut station: Station) {
     let target: IpAddr = BOX_LINK.parse().unwrap();
-    let own = station.address_like(target).unwrap();
+    let own = station.source_address(target).unwrap();
     let (to, ports) = (station.resolve(target).unwrap(), (7000, LINKS));
     let asks = Segment { from: (own, ports.0), to: (target, ports.1), kind: Kind::Udp };
-    station.ask(to, &asks).unwrap();
+    station.request(to, &asks).unwrap();
     let said = transport::udp((target, own), (ports.1, ports.0), b"octet");
     let said = raw::packet((target, own), transport::UDP, &said);
     let error = |kind, length| {

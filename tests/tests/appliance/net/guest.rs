@@ -109,7 +109,7 @@ pub const OURS: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// A server that assigns [`GIVEN`].
 pub fn server() -> DhcpServer {
     let mask = Ipv4Addr::new(255, 255, 255, 0);
-    DhcpServer { mac: TEST, address: OURS, mask, gives: GIVEN, seconds: 3600, knows: false }
+    DhcpServer { mac: TEST, address: OURS, mask, offered: GIVEN, seconds: 3600, knows: false }
 }
 
 pub fn show(machine: &Machine) -> Value {

@@ -64,7 +64,7 @@ fn an_operator_is_let_in_and_a_stranger_is_not() {
     let ours = ours.map(|(address, prefix)| (address.parse::<IpAddr>().unwrap(), prefix));
     let host = Host::start(station.into_port(), TEST, &ours);
     for target in ["192.0.2.7", BOX_LINK] {
-        let address = host.forward(gate(target.parse().unwrap())).unwrap();
+        let address = host.forward_tcp(gate(target.parse().unwrap())).unwrap();
         let named = format!("{node}@{address}");
         let status = owner.ask("anna", &["--box", &named, "status"]);
         assert_eq!(status.status, Some(0), "{target}: {}", status.stderr);
@@ -83,7 +83,7 @@ fn an_operator_is_let_in_and_a_stranger_is_not() {
         assert!(another.status == Some(1) && another.stderr.contains(&node), "{}", another.stderr);
     }
     // The box is blocked: it is not contacted any more, at any address and by any name.
-    let address = host.forward(gate("192.0.2.7".parse().unwrap())).unwrap();
+    let address = host.forward_tcp(gate("192.0.2.7".parse().unwrap())).unwrap();
     let named = format!("{node}@{address}");
     assert_eq!(owner.ask("anna", &["--box", &named, "status"]).status, Some(0));
     assert_eq!(owner.ask("anna", &["revoke", &address.to_string()]).status, Some(0));
@@ -114,7 +114,7 @@ fn the_same_on_arm() {
     let (anna, stranger) = (owner.keygen("anna"), owner.keygen("stranger"));
     let (machine, port) = boot(with_anna(&shipped_for(AARCH64), &anna));
     let host = Host::start(port, TEST, &[("192.0.2.1".parse().unwrap(), 24)]);
-    let address = host.forward(gate("192.0.2.7".parse().unwrap())).unwrap();
+    let address = host.forward_tcp(gate("192.0.2.7".parse().unwrap())).unwrap();
     let named = format!("{}@{address}", node(&machine));
     let status = owner.ask("anna", &["--box", &named, "status"]);
     assert!(status.status == Some(0) && status.stdout.contains("identity"), "{}", status.stderr);

@@ -62,7 +62,7 @@ fn only_the_gate() -> Answers {
 /// repeated, because the box has to resolve the other host's MAC address first.
 fn forwarded(station: &mut Station, target: IpAddr) -> BTreeSet<(IpAddr, u16)> {
     let to = station.resolve(target).unwrap();
-    let from = station.address_like(target).unwrap();
+    let from = station.source_address(target).unwrap();
     let like = |other: &IpAddr| other.is_ipv4() == target.is_ipv4();
     let other = others().into_iter().find(like).unwrap();
     let probe = |port, kind| Segment { from: (from, 1234), to: (other, port), kind };
@@ -94,7 +94,7 @@ pub fn station(port: Port) -> Station {
 /// connections is polled `rounds` more times, or until there is a reaction. [`LINKS`] is open
 /// whether there is a listener or not, and is not probed.
 pub fn datagrams_are_answered(station: &mut Station, target: IpAddr, rounds: usize) -> bool {
-    let (to, from) = (station.resolve(target).unwrap(), station.address_like(target).unwrap());
+    let (to, from) = (station.resolve(target).unwrap(), station.source_address(target).unwrap());
     let mut exchange = |ports: &[u16]| {
         let probe = |port| Segment { from: (from, 1234), to: (target, port), kind: Kind::Udp };
         let probes: Vec<_> = ports.iter().copied().map(probe).collect();
@@ -143,7 +143,7 @@ fn only_the_gate_answers_and_nothing_is_forwarded() {
 
 /// Probes both ports from before the boot until the gate's is open.
 fn knock(station: &mut Station) -> BTreeSet<u16> {
-    station.knock(BOX, (boxes()[0], GATE), &[WEB], READY).unwrap()
+    station.probe_tcp(BOX, (boxes()[0], GATE), &[WEB], READY).unwrap()
 }
 
 /// Scans the ports with listeners only: they would answer through a hole.

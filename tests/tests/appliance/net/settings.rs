@@ -25,7 +25,7 @@ fn text(network: &str) -> String {
 }
 
 fn apply(machine: &Machine, network: &str, args: Value) -> Result<Value, String> {
-    let mut file = LocalFile::Held(text(network).into_bytes());
+    let mut file = LocalFile::Memory(text(network).into_bytes());
     let answer = machine.send_file_with("config", "apply", args, "file", &mut file);
     answer.map_err(|error| error.to_string())
 }

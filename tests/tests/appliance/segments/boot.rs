@@ -4,7 +4,7 @@ use std::thread::sleep;
 use std::time::Instant;
 
 use octet_evaluator::{Traffic, Zone};
-use octet_machine::panel::switchboard::{Came, Probe, Traffic as Kind};
+use octet_machine::panel::switchboard::{Probe, ProbeOutcome, Traffic as Kind};
 use octet_tests::{RETRY_DELAY, SOON, soak};
 
 use crate::segments::attacks::NODE;
@@ -37,7 +37,7 @@ struct Sent {
     is_for_router: bool,
     /// The expected result, if it may pass. Whether the router accepts a packet is visible by its
     /// answer.
-    expected: Option<Came>,
+    expected: Option<ProbeOutcome>,
 }
 
 /// From every zone to every other one and to the router: allowed and denied probes.
@@ -49,8 +49,8 @@ fn honest(site: &Site) -> Vec<Sent> {
     asked.retain(|(_, to, what, _)| *to != Zone::Router || *what != Traffic::Ping);
     let sent = |(from, to, what, version)| {
         let expected = match site.world.reaches(from, to, what, version) {
-            Some(Zone::Router) => Some(Came::Answered),
-            Some(zone) => Some(Came::Out(site.leg(zone))),
+            Some(Zone::Router) => Some(ProbeOutcome::Answered),
+            Some(zone) => Some(ProbeOutcome::Out(site.leg(zone))),
             None => None,
         };
         let name = format!("{from} to {to}, {what} of {version}");
@@ -119,8 +119,8 @@ fn from_power_on(boards: u8, fault: Option<&str>) -> (Vec<String>, Vec<String>) 
     let (ready, before) = (site.panel.recorded().len(), barrage.rounds());
     let deadline = Instant::now() + SOON;
     // The legs get their addresses at different times, and on a busy host the answers may be late.
-    let is_missing = |sent: &Sent, after: &Came| match (after, &sent.expected) {
-        (Came::Several { out, .. }, Some(Came::Out(leg))) => out != &[*leg],
+    let is_missing = |sent: &Sent, after: &ProbeOutcome| match (after, &sent.expected) {
+        (ProbeOutcome::Several { out, .. }, Some(ProbeOutcome::Out(leg))) => out != &[*leg],
         (after, Some(expected)) => after != expected,
         (_, None) => false,
     };
@@ -130,16 +130,16 @@ fn from_power_on(boards: u8, fault: Option<&str>) -> (Vec<String>, Vec<String>) 
             assert!(Instant::now() < deadline, "late: {}", site.machine.tail(30));
             sleep(RETRY_DELAY);
         }
-        let after = barrage.came(&site.panel.recorded()[ready..]);
+        let after = barrage.outcomes(&site.panel.recorded()[ready..]);
         let all_came = !sent.iter().zip(&after).any(|(sent, after)| is_missing(sent, after));
         if all_came || Instant::now() >= deadline {
             break;
         }
         rounds += 1;
     }
-    site.panel.cease(&mut barrage, &sentinels).unwrap();
+    site.panel.stop_barrage(&mut barrage, &sentinels).unwrap();
     let seen = site.panel.recorded();
-    let (all, after) = (barrage.came(seen), barrage.came(&seen[ready..]));
+    let (all, after) = (barrage.outcomes(seen), barrage.outcomes(&seen[ready..]));
     println!(
         "{} probes, at least {before} times before ready; {ready} frames came until then, {} later",
         sent.len(),
@@ -148,13 +148,13 @@ fn from_power_on(boards: u8, fault: Option<&str>) -> (Vec<String>, Vec<String>) 
     let (mut holes, mut missing) = (vec![], vec![]);
     for ((sent, all), after) in sent.iter().zip(all).zip(after) {
         let is_hole = match (&all, &sent.expected) {
-            (Came::Nowhere, _) => false,
-            (Came::Out(_), expected) => expected.as_ref() != Some(&all),
+            (ProbeOutcome::Dropped, _) => false,
+            (ProbeOutcome::Out(_), expected) => expected.as_ref() != Some(&all),
             // Until the router has all routes, it sends ICMP errors for IPv6.
-            (Came::Answered, None) => sent.is_for_router,
-            (Came::Answered, Some(_)) => false,
-            (Came::Several { out, .. }, Some(Came::Out(leg))) => out != &[*leg],
-            (Came::Several { .. }, _) => true,
+            (ProbeOutcome::Answered, None) => sent.is_for_router,
+            (ProbeOutcome::Answered, Some(_)) => false,
+            (ProbeOutcome::Several { out, .. }, Some(ProbeOutcome::Out(leg))) => out != &[*leg],
+            (ProbeOutcome::Several { .. }, _) => true,
         };
         if is_hole {
             holes.push(format!("{all:?}: {}", sent.name));

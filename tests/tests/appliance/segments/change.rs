@@ -28,7 +28,7 @@ impl Site {
 
 /// Applies `text` to the router on `machine`, pending confirmation.
 pub fn apply(machine: &Machine, text: &str) -> Result<Value, MachineError> {
-    let mut file = LocalFile::Held(text.as_bytes().to_vec());
+    let mut file = LocalFile::Memory(text.as_bytes().to_vec());
     machine.send_file_with("config", "apply", json!({}), "file", &mut file)
 }
 

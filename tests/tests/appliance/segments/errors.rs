@@ -107,7 +107,7 @@ fn begin(site: &mut Site, number: usize, wanted: Wanted, is_v4: bool) -> Flow {
         Zone::Router => here,
         to => {
             let at = site.leg(to);
-            let came = seen.iter().find(|seen| seen.leg == at && seen.carries(&says));
+            let came = seen.iter().find(|seen| seen.leg == at && seen.contains(&says));
             let came = came.unwrap_or_else(|| panic!("{from} to {to}: nothing came of {says:?}"));
             [sender(&came.frame[14..], is_v4), (address(site, to, is_v4), port)]
         }
@@ -175,7 +175,7 @@ pub fn only_so_many(site: &mut Site, wanted: Wanted) {
     let before = counted(&site.shown(), TOO_MANY);
     let seen = site.panel.exchange(from, &vec![frame; MANY], &sentinels).unwrap();
     let after = counted(&site.shown(), TOO_MANY);
-    let came = seen.iter().filter(|seen| seen.leg == at && seen.carries(says)).count();
+    let came = seen.iter().filter(|seen| seen.leg == at && seen.contains(says)).count();
     let device = site.world.device(by).unwrap();
     let dropped = after.get(device).unwrap_or(&0) - before.get(device).unwrap_or(&0);
     println!("of {MANY} errors {came} come, and {dropped} are {TOO_MANY}");
@@ -227,7 +227,7 @@ pub fn only_by_those_on_the_way(site: &mut Site, flows: &[Wanted], much: Much) -
     let mut wrong = vec![];
     let mut meant: BTreeMap<String, u64> = BTreeMap::new();
     for it in &all {
-        let came: Vec<_> = seen.iter().filter(|seen| seen.carries(&it.mark)).collect();
+        let came: Vec<_> = seen.iter().filter(|seen| seen.contains(&it.mark)).collect();
         let at = (it.is_let && it.told != Zone::Router).then(|| site.leg(it.told));
         if came.iter().map(|seen| seen.leg).ne(at) {
             wrong.push(format!("{}: meant for leg {at:?}, came {came:?}", it.what));

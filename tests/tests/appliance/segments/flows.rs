@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use octet_evaluator::{Probe as Asked, Traffic, Version, World};
 use octet_machine::panel::raw::transport::{self, TCP, UDP, flags};
 use octet_machine::panel::raw::{self, ethernet};
-use octet_machine::panel::switchboard::{Leg, Seen, Sentinel, Switchboard};
+use octet_machine::panel::switchboard::{CapturedFrame, Leg, Sentinel, Switchboard};
 
 use crate::segments::site::probe;
 
@@ -54,13 +54,13 @@ pub struct Word {
 
 impl Word {
     /// Whether it has arrived at its destination.
-    pub fn came(&self, seen: &[Seen]) -> bool {
+    pub fn came(&self, seen: &[CapturedFrame]) -> bool {
         self.came_at(seen).any(|leg| leg == self.to)
     }
 
     /// The legs at which it has arrived.
-    pub fn came_at(&self, seen: &[Seen]) -> impl Iterator<Item = usize> {
-        let carrying = seen.iter().filter(|seen| seen.carries(&self.mark));
+    pub fn came_at(&self, seen: &[CapturedFrame]) -> impl Iterator<Item = usize> {
+        let carrying = seen.iter().filter(|seen| seen.contains(&self.mark));
         carrying.map(|seen| seen.leg)
     }
 }
@@ -76,7 +76,7 @@ impl Flow {
         };
         let zone = world.reaches(from, to, traffic, version).expect("it is let");
         let probe = probe(panel, asked);
-        let own = panel.legs()[probe.from].test.address_like(probe.to);
+        let own = panel.legs()[probe.from].test.source_address(probe.to);
         let client_port = FIRST_PORT + (number % u32::from(PORTS)) as u16;
         let client = End {
             leg: probe.from,
@@ -161,8 +161,8 @@ impl Flow {
 
     /// The server answers to the source address and port that it sees, which the router may have
     /// translated.
-    fn learn(&mut self, seen: &[Seen], word: &Word) {
-        let mut came = seen.iter().filter(|seen| seen.leg == word.to && seen.carries(&word.mark));
+    fn learn(&mut self, seen: &[CapturedFrame], word: &Word) {
+        let mut came = seen.iter().filter(|seen| seen.leg == word.to && seen.contains(&word.mark));
         let seen = came.next().unwrap_or_else(|| panic!("{self:?} does not begin"));
         let (addresses, ports) = ends(&seen.frame, self.asked.3);
         self.server.addresses = (addresses.1, addresses.0);

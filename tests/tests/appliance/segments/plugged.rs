@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use octet_evaluator::{Probe as Asked, Traffic, Version, Zone};
 use octet_machine::MachineError;
-use octet_machine::panel::switchboard::Came;
+use octet_machine::panel::switchboard::ProbeOutcome;
 use octet_tests::SOON;
 use serde_json::{Value, json};
 
@@ -55,11 +55,11 @@ impl Site {
         let sentinels = self.sentinels();
         let came = self.panel.sweep(&probes, &sentinels).unwrap();
         let (of_strangers, of_known) = came.split_at(from.len());
-        assert!(of_strangers.iter().all(|came| *came == Came::Nowhere), "{of_strangers:?}");
+        assert!(of_strangers.iter().all(|came| *came == ProbeOutcome::Dropped), "{of_strangers:?}");
         let mut arrived = 0;
         for (asked, came) in known.iter().zip(of_known) {
             let to = expected(&self.world, *asked).map(|zone| self.leg(zone));
-            let out = to.map_or(Came::Nowhere, Came::Out);
+            let out = to.map_or(ProbeOutcome::Dropped, ProbeOutcome::Out);
             assert_eq!(*came, out, "{asked:?}");
             arrived += usize::from(to.is_some());
         }
@@ -143,7 +143,7 @@ fn who_has_asked_at_a_port() {
         .quiet((0..site.panel.legs().len()).filter(|it| *it != site.leg(Zone::Uplink)).collect());
     let sentinels = site.sentinels();
     let came = site.panel.sweep(&probes, &sentinels).unwrap();
-    assert!(came.iter().all(|came| *came == Came::Nowhere), "{came:?}");
+    assert!(came.iter().all(|came| *came == ProbeOutcome::Dropped), "{came:?}");
     assert!(outside.iter().any(|it| it.3 == Version::V6));
     site.change(&text);
     site.knows_all_but(&[], &asked);

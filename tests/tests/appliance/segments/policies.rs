@@ -76,7 +76,7 @@ fn said_to_openwrt(site: &Site, boards: u8) {
     let ports: String = (1..=boards + 2).map(|n| format!("\tlist ports 'eth{n}'\n")).collect();
     let stock = stock.replace("\tlist ports @all\n", &ports).replace("'wan'", "'eth0'");
     let ask = |text: &str, commands: bool| {
-        let mut file = LocalFile::Held(text.as_bytes().to_vec());
+        let mut file = LocalFile::Memory(text.as_bytes().to_vec());
         let args = json!({ "commands": commands });
         site.machine.send_file_with("netd", "openwrt", args, "router", &mut file)
     };

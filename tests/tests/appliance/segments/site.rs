@@ -7,7 +7,7 @@ use std::sync::Arc;
 use octet_appliance::{Appliance, SETTINGS};
 use octet_evaluator::{Probe as Asked, Version, World, Zone};
 use octet_machine::panel::Mac;
-use octet_machine::panel::switchboard::{Came, Leg, Probe, Sentinel, Switchboard, Traffic};
+use octet_machine::panel::switchboard::{Leg, Probe, ProbeOutcome, Sentinel, Switchboard, Traffic};
 use octet_machine::{Builder, Disk, Machine, Status, UnitState};
 use octet_tests::{Image, READY, Remake, fault_netd, guest, shipped, workspace};
 use serde_json::json;
@@ -219,7 +219,7 @@ pub fn sentinels(panel: &Switchboard) -> Vec<Sentinel> {
         "uplink" => Sentinel::Neighbour(index),
         _ => {
             let probe = Probe::new(index, leg.router.ipv4.into(), Traffic::Tcp(53));
-            Sentinel::Probe(probe, Came::Answered)
+            Sentinel::Probe(probe, ProbeOutcome::Answered)
         }
     };
     panel.legs().iter().enumerate().map(sentinel).collect()

@@ -89,7 +89,7 @@ fn steps(image: &octet_tests::Image, asked: &[Asked]) -> Vec<String> {
     site.wait_ready();
     is_as(&mut site, &old(), asked);
     // It is not confirmed.
-    let mut file = LocalFile::Held(new().into_bytes());
+    let mut file = LocalFile::Memory(new().into_bytes());
     let args = json!({ "confirm": 10 });
     site.machine.send_file_with("config", "apply", args, "file", &mut file).unwrap();
     let words = log(&site);
@@ -153,7 +153,7 @@ fn one(image: &octet_tests::Image, fault: Fault, step: usize, asked: &[Asked]) {
     is_as(&mut site, &old(), asked);
     if fault == Fault::Cut {
         // The call does not wait for its answer, because it would block other calls.
-        let mut file = LocalFile::Held(new().into_bytes());
+        let mut file = LocalFile::Memory(new().into_bytes());
         let asked = site.machine.send_file_within(STILL, "config", "apply", "file", &mut file);
         assert!(matches!(asked, Err(MachineError::Late { .. })), "{asked:?}");
         wait_for(&site, &format!("stall at step {step}"));

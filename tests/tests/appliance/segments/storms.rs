@@ -12,7 +12,7 @@ use octet_evaluator::Zone;
 use octet_machine::panel::Mac;
 use octet_machine::panel::raw::transport::{self, TCP, UDP, flags};
 use octet_machine::panel::raw::{self, arp, ethernet, nd};
-use octet_machine::panel::switchboard::{Came, Leg, Probe, Storm, Traffic};
+use octet_machine::panel::switchboard::{Leg, Probe, ProbeOutcome, Storm, Traffic};
 use octet_tests::{RETRY_DELAY, SOON};
 use serde_json::json;
 
@@ -203,24 +203,27 @@ type Unmet = BTreeMap<usize, Vec<IpAddr>>;
 
 /// Flows that board 2 starts meanwhile: to another board, to the router, and to an unmet device of
 /// each zone other than `zone`.
-fn flows(site: &Site, zone: Zone, unmet: &mut Unmet) -> Vec<(Probe, Came)> {
+fn flows(site: &Site, zone: Zone, unmet: &mut Unmet) -> Vec<(Probe, ProbeOutcome)> {
     let at = |zone| site.leg(zone);
     let legs = site.panel.legs();
     let (from, board) = (at(Zone::Board(2)), at(Zone::Board(3)));
     let router = legs[from].router.ipv4.into();
     let mut flows = vec![
-        (Probe::new(from, legs[board].test.ipv6.into(), Traffic::Udp(7000)), Came::Out(board)),
-        (Probe::new(from, router, Traffic::Tcp(53)), Came::Answered),
+        (
+            Probe::new(from, legs[board].test.ipv6.into(), Traffic::Udp(7000)),
+            ProbeOutcome::Out(board),
+        ),
+        (Probe::new(from, router, Traffic::Tcp(53)), ProbeOutcome::Answered),
     ];
     for other in [Zone::Lan, Zone::Uplink].into_iter().filter(|other| *other != zone) {
         let new = unmet.get_mut(&at(other)).unwrap().pop().expect("enough devices");
-        flows.push((Probe::new(from, new, Traffic::Udp(7000)), Came::Out(at(other))));
+        flows.push((Probe::new(from, new, Traffic::Udp(7000)), ProbeOutcome::Out(at(other))));
     }
     flows
 }
 
 /// Starts each of `flows`. Returns the number of retries: a packet to a busy router may be lost.
-fn serve(site: &mut Site, flows: Vec<(Probe, Came)>) -> usize {
+fn serve(site: &mut Site, flows: Vec<(Probe, ProbeOutcome)>) -> usize {
     let (sentinels, deadline) = (site.sentinels(), Instant::now() + SOON);
     let (mut left, mut again) = (flows, 0);
     loop {
@@ -274,7 +277,7 @@ fn one(site: &mut Site, kind: Kind, zone: Zone, unmet: &mut Unmet) {
     // The hosts at that port are served again as well.
     site.panel.quiet([].into());
     let router = site.panel.legs()[at].router.ipv4.into();
-    serve(site, vec![(Probe::new(at, router, Traffic::Tcp(53)), Came::Answered)]);
+    serve(site, vec![(Probe::new(at, router, Traffic::Tcp(53)), ProbeOutcome::Answered)]);
     site.panel.take_recorded();
 }
 

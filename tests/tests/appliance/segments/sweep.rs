@@ -5,7 +5,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use octet_evaluator::{By, Probe as Asked, Traffic, Verdict, Version, World, Zone};
-use octet_machine::panel::switchboard::{Came, Switchboard};
+use octet_machine::panel::switchboard::{ProbeOutcome, Switchboard};
 use serde_json::{Value, json};
 
 use crate::segments::site::{Site, probe};
@@ -197,15 +197,15 @@ impl Site {
 }
 
 /// Whether a probe may have this result in the box of `world`.
-pub fn is_right(panel: &Switchboard, world: &World, asked: Asked, came: &Came) -> bool {
+pub fn is_right(panel: &Switchboard, world: &World, asked: Asked, came: &ProbeOutcome) -> bool {
     match (expected(world, asked), came) {
-        (Some(Zone::Router), Came::Answered) => true,
+        (Some(Zone::Router), ProbeOutcome::Answered) => true,
         // A datagram need not be answered; the router counts it.
-        (Some(Zone::Router), Came::Nowhere) => {
+        (Some(Zone::Router), ProbeOutcome::Dropped) => {
             matches!(asked.2, Traffic::Udp(_) | Traffic::Protocol(_))
         }
-        (Some(zone), Came::Out(leg)) => panel.leg(&zone.to_string()) == Some(*leg),
-        (None, Came::Nowhere) => true,
+        (Some(zone), ProbeOutcome::Out(leg)) => panel.leg(&zone.to_string()) == Some(*leg),
+        (None, ProbeOutcome::Dropped) => true,
         _ => false,
     }
 }

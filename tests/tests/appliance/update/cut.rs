@@ -83,7 +83,7 @@ fn after_any_write_the_old_or_the_new_one_is_whole() {
     gone.put_on(&disk, SlotState::Trying { left: 0, done: 3 });
     // The result of a power cut during a rollback, if the kernel has written the new name before
     // the file's content.
-    disk.esp_put(&format!("loader/entries/{}", EntryName::tried(old.slot(), 0)), b"");
+    disk.esp_put(&format!("loader/entries/{}", EntryName::with_tries(old.slot(), 0)), b"");
 
     let before = DiskFile::copy(&disk.path());
     let log = disk.beside("log");

@@ -65,7 +65,7 @@ fn unsigned(release: &Release) -> Bytes {
 fn trust_only(machine: &Machine, key: &SigningKey) {
     let shipped = std::fs::read_to_string(workspace().join("appliance.toml")).unwrap();
     let text = format!("{shipped}\n[trust]\nupdate_keys = [{:?}]\n", key.public());
-    let mut file = LocalFile::Held(text.into_bytes());
+    let mut file = LocalFile::Memory(text.into_bytes());
     machine.send_file_with("config", "apply", json!({}), "file", &mut file).unwrap();
     machine.call_unit("config", "confirm", json!({})).unwrap();
 }
@@ -124,7 +124,7 @@ fn one_that_is_good_those_that_are_refused_and_the_way_back() {
     refused(&machine, cut, "cut off");
     // One bit of a chunk that the box lacks, and therefore requests.
     let known = [&first, &second].map(|it| &it.manifest.files.initrd.chunks);
-    let mut places = next.manifest.files.initrd.places();
+    let mut places = next.manifest.files.initrd.positions();
     let lacks = places.find(|it| !known.iter().any(|all| all.contains(&it.chunk))).unwrap().at;
     let mut flipped = next.signed(key());
     let at =

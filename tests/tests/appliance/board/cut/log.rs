@@ -42,7 +42,7 @@ impl Numbered {
 
 /// The unit's lines in the stored log.
 fn numbered(machine: &Machine) -> Vec<Numbered> {
-    machine.kept_logs("numbers").unwrap().iter().filter_map(Numbered::read).collect()
+    machine.all_logs("numbers").unwrap().iter().filter_map(Numbered::read).collect()
 }
 
 /// The lines of a run, and the number of writes over time.
@@ -125,7 +125,7 @@ impl Said {
         // Logging continues: the kernel's messages of this boot appear, perhaps with a delay.
         let deadline = Instant::now() + SOON;
         while machine.logs("kernel").unwrap().is_empty() {
-            let (all, clock) = (machine.kept_logs("kernel"), machine.kept_logs("clock"));
+            let (all, clock) = (machine.all_logs("kernel"), machine.all_logs("clock"));
             let last = all.as_ref().map(|lines| lines.last());
             assert!(
                 Instant::now() < deadline,

@@ -24,7 +24,7 @@ fn config(machine: &Machine, verb: &str, args: Value) -> Value {
 
 /// Applies the name `new`, until a restart or a confirmation.
 pub fn apply(machine: &Machine, new: &str) {
-    let mut file = LocalFile::Held(text(new).into_bytes());
+    let mut file = LocalFile::Memory(text(new).into_bytes());
     machine.send_file_with("config", "apply", json!({}), "file", &mut file).unwrap();
     assert_eq!(name(machine), new);
 }

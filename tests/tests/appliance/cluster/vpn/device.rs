@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use octet_machine::panel::Mac;
-use octet_machine::panel::peer::{Datagram, Does, Own, Peer};
+use octet_machine::panel::peer::{Datagram, OwnAddresses, Peer, PeerBehaviour};
 use octet_machine::panel::raw::{self, transport};
 use octet_machine::{Socket, router_card};
 
@@ -38,7 +38,7 @@ pub struct Device<'a> {
 
 impl<'a> Device<'a> {
     pub fn new(home: &'a Site) -> Self {
-        let port = home.cluster.be(CABLE, Socket::Router(CARD)).unwrap();
+        let port = home.cluster.attach(CABLE, Socket::Router(CARD)).unwrap();
         let (hears, taken_up) = channel();
         let on_frame = move |frame: &[u8]| {
             if let Some(begun) = Begun::read(frame).filter(|it| it.answers) {
@@ -46,8 +46,11 @@ impl<'a> Device<'a> {
             }
             None
         };
-        let does =
-            Does { own: Own::One(OWN), on_frame: Box::new(on_frame), answer: Box::new(|_| vec![]) };
+        let does = PeerBehaviour {
+            own: OwnAddresses::One(OWN),
+            on_frame: Box::new(on_frame),
+            answer: Box::new(|_| vec![]),
+        };
         let peer = Peer::start(port, MAC, router_card(CARD), does);
         Self { home, peer, taken_up, count: AtomicU16::new(0) }
     }
@@ -73,7 +76,7 @@ impl<'a> Device<'a> {
         let said = Datagram { from: (OWN, from), to, payload: word.clone().into_bytes() };
         self.peer.send(&said).unwrap();
         let is_it = |it: &Datagram| it.from == said.to && it.payload == said.payload;
-        (word, self.peer.hear(Instant::now() + patience, is_it).is_some())
+        (word, self.peer.receive(Instant::now() + patience, is_it).is_some())
     }
 
     /// Resolves a new name at the router. Returns the name, and the result.
@@ -84,7 +87,7 @@ impl<'a> Device<'a> {
         let asked = Datagram { from: (OWN, 5353), to: (ROUTER, NAMES), payload };
         self.peer.send(&asked).unwrap();
         let is_it = |it: &Datagram| it.from == asked.to && it.payload[..2] == asked.payload[..2];
-        let said = self.peer.hear(Instant::now() + patience, is_it);
+        let said = self.peer.receive(Instant::now() + patience, is_it);
         (name, said.and_then(|said| question::told(&said.payload)))
     }
 
@@ -95,14 +98,14 @@ impl<'a> Device<'a> {
         let datagram = transport::udp(ends, (from, to.1), says.as_bytes());
         let packet = raw::packet(ends, transport::UDP, &datagram);
         let frame = raw::ethernet::ip((MAC, router_card(CARD)), &packet);
-        self.home.cluster.forge(Socket::Other(CABLE), &frame);
+        self.home.cluster.inject(Socket::Other(CABLE), &frame);
     }
 
     /// Opens a connection from a port of its own. Returns the MSS, if it is accepted.
     pub fn begins(&self, to: (Ipv4Addr, u16), patience: Duration) -> Option<u16> {
         let from = (OWN, 20_000 + self.next());
         let asked = Begun { from, to, answers: false, longest: SAID };
-        self.home.cluster.forge(Socket::Other(CABLE), &asked.frame((MAC, router_card(CARD))));
+        self.home.cluster.inject(Socket::Other(CABLE), &asked.frame((MAC, router_card(CARD))));
         let deadline = Instant::now() + patience;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use octet_machine::Socket;
 use octet_machine::panel::Port;
-use octet_machine::panel::peer::{Datagram, Does, Own, Peer};
+use octet_machine::panel::peer::{Datagram, OwnAddresses, Peer, PeerBehaviour};
 
 use super::begun::{Begun, SAID};
 use super::{
@@ -41,7 +41,7 @@ pub struct Outside {
 
 impl Outside {
     pub fn new(home: &Site, hill: &Site) -> Self {
-        let end = |site: &Site| site.cluster.be(0, Socket::Router(0)).unwrap();
+        let end = |site: &Site| site.cluster.attach(0, Socket::Router(0)).unwrap();
         let (server, port) = Port::pair().unwrap();
         let (heard, begun) = (Arc::default(), Arc::default());
         let outside = Self {
@@ -169,7 +169,7 @@ fn shorten(frame: &mut [u8]) {
 }
 
 /// The server answers DNS queries, echoes datagrams, and accepts connections.
-fn serves(heard: Arc<Mutex<Vec<Heard>>>, begun: Arc<Mutex<Vec<Begun>>>) -> Does {
+fn serves(heard: Arc<Mutex<Vec<Heard>>>, begun: Arc<Mutex<Vec<Begun>>>) -> PeerBehaviour {
     let answer = move |asked: &Datagram| {
         if asked.to.0 != SERVER {
             return vec![];
@@ -189,7 +189,11 @@ fn serves(heard: Arc<Mutex<Vec<Heard>>>, begun: Arc<Mutex<Vec<Begun>>>) -> Does 
         let said = Begun { from: asked.to, to: asked.from, answers: true, longest: SAID };
         Some(said.frame((SERVER_MAC, HOME_MAC)))
     };
-    Does { own: Own::One(SERVER), on_frame: Box::new(take_up), answer: Box::new(answer) }
+    PeerBehaviour {
+        own: OwnAddresses::One(SERVER),
+        on_frame: Box::new(take_up),
+        answer: Box::new(answer),
+    }
 }
 
 /// The server sends all frames to one MAC address; this sets the one of the box with the IPv4

@@ -109,7 +109,7 @@ impl<'a> Site<'a> {
         let host = Host::start(machine.port(0).unwrap(), TEST, &[(IpAddr::V4(OURS), 24)]);
         let shown = machine.call_unit("identity", "show", json!({})).unwrap();
         let node = shown["node"].as_str().unwrap().to_owned();
-        let address = host.forward(gate(GIVEN.into())).unwrap().to_string();
+        let address = host.forward_tcp(gate(GIVEN.into())).unwrap().to_string();
         let named = format!("{node}@{address}");
         Self { people, machine, host, node, address, named }
     }

@@ -54,7 +54,7 @@ pub fn past_pid_1(site: &Site<'_>) {
         (unit(name) + unit("gate"), status.init_cpu, status.memory.init_rss)
     };
     let mut client = Client::new(as_operator(site, FROM, "anna"));
-    client = client.to_unit(Some("mirror".parse().unwrap()));
+    client = client.with_unit(Some("mirror".parse().unwrap()));
     let mut give = |size| {
         let (mut file, mut at) = (Pattern { size }, 0);
         let args = json!({ "file": file.describe() });

@@ -15,7 +15,7 @@ use std::ops::Range;
 
 use octet_evaluator::Zone;
 use octet_machine::panel::raw::{ethernet, icmp};
-use octet_machine::panel::switchboard::Seen;
+use octet_machine::panel::switchboard::CapturedFrame;
 use octet_tests::soak;
 use serde_json::json;
 
@@ -101,7 +101,7 @@ fn reason(attack: &Attack, zone: Zone) -> Option<&'static str> {
 }
 
 /// Whether a frame was caused by `attack`: it has its payload, or answers it.
-fn is_effect(seen: &Seen, attack: &[u8]) -> bool {
+fn is_effect(seen: &CapturedFrame, attack: &[u8]) -> bool {
     let is_reply = seen.frame.get(12..14) == Some(&ethernet::ARP.to_be_bytes())
         && seen.frame.get(20..22) == Some(&[0, 2]);
     let is_advert = seen.frame.get(12..14) == Some(&ethernet::IPV6.to_be_bytes())
@@ -121,7 +121,7 @@ fn is_effect(seen: &Seen, attack: &[u8]) -> bool {
     }
     // The part after all headers, which is not changed in transit.
     let body = attack.get(62..78).unwrap_or(&attack[attack.len() - 8..]);
-    seen.carries(MARK) || seen.carries(body) || is_reply || is_advert
+    seen.contains(MARK) || seen.contains(body) || is_reply || is_advert
 }
 
 /// One of the attacks of a group, at a port.
@@ -266,7 +266,7 @@ fn thousands_of_sources(site: &mut Site) {
     let frames: Vec<_> =
         (0..sources).map(|number| frames::stranger(&leg, &other, number)).collect();
     let seen = site.panel.exchange(from, &frames, &sentinels).unwrap();
-    assert!(!seen.iter().any(|seen| seen.carries(MARK)));
+    assert!(!seen.iter().any(|seen| seen.contains(MARK)));
     let count = |drops: &Drops| ["src-mac", "src-ip4", "src-ip6"].map(|it| drops["eth1"][it]);
     let (before, after) = (count(&before), count(&drops(site)));
     let counted: Vec<_> = after.iter().zip(before).map(|(after, before)| after - before).collect();

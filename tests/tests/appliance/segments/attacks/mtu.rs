@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use octet_evaluator::Zone;
 use octet_machine::panel::raw::transport::{self, TCP, flags};
 use octet_machine::panel::raw::{self, Ipv4, ethernet, icmp};
-use octet_machine::panel::switchboard::Seen;
+use octet_machine::panel::switchboard::CapturedFrame;
 
 use crate::segments::errors::ON_THE_WAY;
 use crate::segments::site::Site;
@@ -64,8 +64,9 @@ impl Transfer<'_> {
         let frame = ethernet::ip((ends.test.mac, ends.router.mac), packet);
         let sentinels = self.site.sentinels();
         let seen = self.site.panel.exchange(leg, &[frame], &sentinels).unwrap();
-        let came = seen.into_iter().find(|seen| seen.leg == at && seen.carries(mark));
-        let Seen { frame, .. } = came.unwrap_or_else(|| panic!("{from} to {to}: nothing came"));
+        let came = seen.into_iter().find(|seen| seen.leg == at && seen.contains(mark));
+        let CapturedFrame { frame, .. } =
+            came.unwrap_or_else(|| panic!("{from} to {to}: nothing came"));
         frame
     }
 
@@ -74,7 +75,7 @@ impl Transfer<'_> {
         let segment = transport::tcp(self.ends, PORTS, flags, numbers, payload);
         let packet = match self.ends {
             (IpAddr::V4(from), IpAddr::V4(to)) => {
-                Ipv4 { whole: true, ..Ipv4::new(from, to, TCP) }.packet(&segment)
+                Ipv4 { dont_fragment: true, ..Ipv4::new(from, to, TCP) }.packet(&segment)
             }
             ends => raw::packet(ends, TCP, &segment),
         };

@@ -44,7 +44,7 @@ const LIMITED: [(&str, &str); 5] = [
 const ASKERS: u128 = 0x2000;
 
 fn datagram(leg: &Leg, to: IpAddr, port: u16, says: &[u8]) -> Vec<u8> {
-    let ends = (leg.test.address_like(to), to);
+    let ends = (leg.test.source_address(to), to);
     let datagram = transport::udp(ends, (5600, port), says);
     ethernet::ip((leg.test.mac, leg.router.mac), &raw::packet(ends, transport::UDP, &datagram))
 }
@@ -75,12 +75,12 @@ fn nobody_is_looked_for_where_nobody_can_be(site: &mut Site) {
         there.iter().chain(&absent).map(|to| datagram(&leg, *to, 5000, b"octet whom")).collect();
     let (sentinels, before) = (site.sentinels(), drops(site));
     let seen = site.panel.exchange(site.leg(Zone::Board(1)), &frames, &sentinels).unwrap();
-    let came = seen.iter().filter(|seen| seen.leg == at && seen.carries(b"octet whom")).count();
+    let came = seen.iter().filter(|seen| seen.leg == at && seen.contains(b"octet whom")).count();
     assert_eq!(came, there.len(), "the board itself is reached");
     let asked = seen.iter().find(|seen| {
         absent.iter().any(|it| match it {
-            IpAddr::V4(it) => seen.carries(&it.octets()),
-            IpAddr::V6(it) => seen.carries(&it.octets()),
+            IpAddr::V4(it) => seen.contains(&it.octets()),
+            IpAddr::V6(it) => seen.contains(&it.octets()),
         })
     });
     assert_eq!(asked, None);
@@ -147,7 +147,7 @@ fn no_port_fills_the_table(site: &mut Site) {
         let own = site.panel.legs()[at].test.ipv6;
         let is_looked_for = |number: &u128| {
             let asker = one_of_many(own, ASKERS + number).octets();
-            seen.iter().any(|seen| seen.leg == at && seen.carries(&asker))
+            seen.iter().any(|seen| seen.leg == at && seen.contains(&asker))
         };
         let (looked_for, counted) = (
             (0..MANY).filter(is_looked_for).count() as u128,
@@ -156,7 +156,7 @@ fn no_port_fills_the_table(site: &mut Site) {
         println!("{zone}: of {MANY} who ask {looked_for} are looked for, {counted} are too-many");
         assert!(looked_for > 0 && looked_for < MANY && counted > 0, "{zone}: {looked_for}");
     }
-    let served = seen.iter().any(|seen| seen.leg == lan && seen.carries(b"octet present"));
+    let served = seen.iter().any(|seen| seen.leg == lan && seen.contains(b"octet present"));
     assert!(served, "another board reaches nobody");
 }
 
@@ -171,7 +171,7 @@ fn who_asks_for_an_address_is_heard(site: &mut Site) {
     let sentinels = site.sentinels();
     let seen = site.panel.exchange(lan, &[frame], &sentinels).unwrap();
     let told = arp::Arp::reply((leg.router.mac, leg.router.ipv4), (leg.test.mac, nobody));
-    assert!(seen.iter().any(|seen| seen.leg == lan && seen.carries(&told.packet())), "{seen:?}");
+    assert!(seen.iter().any(|seen| seen.leg == lan && seen.contains(&told.packet())), "{seen:?}");
 
     let asked = |site: &Site| site.shown()["lines"]["built_in_dhcp"].as_u64().unwrap();
     let before = asked(site);

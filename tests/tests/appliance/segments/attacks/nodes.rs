@@ -35,7 +35,7 @@ fn leaves(site: &mut Site, to: Ipv6Addr, sentinels: &[Sentinel]) -> [bool; 2] {
         let frame = ethernet::ip((leg.test.mac, leg.router.mac), &packet);
         let (from, uplink) = (site.leg(zone), site.leg(Zone::Uplink));
         let seen = site.panel.exchange(from, &[frame], sentinels).unwrap();
-        seen.iter().any(|seen| seen.leg == uplink && seen.carries(&says))
+        seen.iter().any(|seen| seen.leg == uplink && seen.contains(&says))
     })
 }
 

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use octet_appliance::PeerDescriptor;
 use octet_evaluator::Zone;
 use octet_machine::panel::raw::{self, ethernet, icmp, transport};
-use octet_machine::panel::switchboard::Seen;
+use octet_machine::panel::switchboard::CapturedFrame;
 
 use crate::segments::site::Site;
 
@@ -60,15 +60,15 @@ fn own(site: &Site, zone: Zone) -> Ipv4Addr {
     site.panel.legs()[site.leg(zone)].test.ipv4
 }
 
-fn all(site: &mut Site, frames: &[(usize, Vec<u8>)]) -> Vec<Seen> {
+fn all(site: &mut Site, frames: &[(usize, Vec<u8>)]) -> Vec<CapturedFrame> {
     let sentinels = site.sentinels();
     site.panel.exchange_all(frames, &sentinels).unwrap()
 }
 
 /// The source port with which the packet with `says` has left by the uplink.
-fn left_by(site: &Site, seen: &[Seen], says: &[u8]) -> Option<u16> {
+fn left_by(site: &Site, seen: &[CapturedFrame], says: &[u8]) -> Option<u16> {
     let uplink = site.leg(Zone::Uplink);
-    let it = seen.iter().find(|it| it.leg == uplink && it.carries(says))?;
+    let it = seen.iter().find(|it| it.leg == uplink && it.contains(says))?;
     Some(u16::from_be_bytes([it.frame[34], it.frame[35]]))
 }
 
@@ -91,8 +91,8 @@ fn comes_out(site: &mut Site, port: u16) -> (Vec<String>, bool) {
     let sent = said(site, Zone::Uplink, [(SERVER, OUT), (router, port)], &says);
     let seen = all(site, &[sent]);
     let (errors, came): (Vec<_>, Vec<_>) =
-        seen.iter().filter(|it| it.carries(&says)).partition(|it| it.leg == uplink);
-    let is_error = |it: &&Seen| it.frame[23] == icmp::ICMP && it.frame[34..36] == [3, 3];
+        seen.iter().filter(|it| it.contains(&says)).partition(|it| it.leg == uplink);
+    let is_error = |it: &&CapturedFrame| it.frame[23] == icmp::ICMP && it.frame[34..36] == [3, 3];
     let legs = came.iter().map(|it| site.panel.legs()[it.leg].zone.clone()).collect();
     (legs, errors.iter().any(is_error))
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use octet_evaluator::{Probe as Asked, World, Zone};
-use octet_machine::panel::switchboard::Came;
+use octet_machine::panel::switchboard::ProbeOutcome;
 use octet_tests::{RETRY_DELAY, seed, soak};
 
 use crate::segments::change::{change, quiet};
@@ -148,14 +148,15 @@ impl Flips {
         }
         for (asked, came) in some.into_iter().zip(came) {
             self.tally.probes += 1;
-            self.tally.arrived += usize::from(came != Came::Nowhere);
+            self.tally.arrived += usize::from(came != ProbeOutcome::Dropped);
             let panel = &self.site.panel;
             let mut all = worlds.iter().map(|index| &self.files[*index].world);
             if all.any(|world| is_right(panel, world, asked, &came)) {
                 continue;
             }
             let mut lines = worlds.iter().map(|index| line(&self.files[*index].world, asked));
-            if came == Came::Nowhere && worlds.len() > 1 && lines.any(|line| !is_kept(line)) {
+            if came == ProbeOutcome::Dropped && worlds.len() > 1 && lines.any(|line| !is_kept(line))
+            {
                 self.tally.between += 1;
             } else {
                 let (before, now) = (self.before, self.now);
@@ -194,7 +195,7 @@ impl Flips {
         }
         self.site.panel.quiet(quiet(&self.site.panel, &worlds[1]));
         self.piece(&[next]);
-        self.site.panel.cease(&mut barrage, &sentinels).unwrap();
+        self.site.panel.stop_barrage(&mut barrage, &sentinels).unwrap();
         let seen = self.site.panel.take_recorded();
         self.site.lives_by(worlds[1].clone());
         self.tally.ended += removed.len();

@@ -139,7 +139,7 @@ fn carrier(machine: &Machine, is_there: bool) {
 /// relays the others. `keys` are the boards' keys. Returns the name of the box for `octetctl`.
 pub fn answer(owner: &Owner, device: &Host, keys: &[String; BOARDS.len()]) -> String {
     let [manager, ..] = BOARDS;
-    let gate = device.forward(SocketAddr::from((address(manager), GATE))).unwrap();
+    let gate = device.forward_tcp(SocketAddr::from((address(manager), GATE))).unwrap();
     let named = format!("{}@{gate}", keys[0]);
     for (number, key) in BOARDS.into_iter().zip(keys) {
         let board = format!("{number}={key}");

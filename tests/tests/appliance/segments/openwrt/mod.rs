@@ -18,7 +18,9 @@ use std::time::Instant;
 
 use octet_evaluator::{Traffic, World, Zone};
 use octet_machine::panel::raw::ethernet;
-use octet_machine::panel::switchboard::{Came, Leg, Probe, Sentinel, Switchboard, Traffic as Sent};
+use octet_machine::panel::switchboard::{
+    Leg, Probe, ProbeOutcome, Sentinel, Switchboard, Traffic as Sent,
+};
 use octet_machine::panel::{Host, Mac, Port};
 use octet_tests::{Output, Owner, RETRY_DELAY, SOON, run, workspace};
 
@@ -260,10 +262,11 @@ impl Around {
             // On OpenWrt a published port is forwarded at every address of the box.
             let is_published = asked.0 == Zone::Uplink && asked.2 == PUBLISHED;
             let is_right = match is_published {
-                true => came == Came::Out(published),
+                true => came == ProbeOutcome::Out(published),
                 // It rejects denied packets with an ICMP error instead of dropping them.
                 false => {
-                    let refused = came == Came::Answered && expected(&self.world, *asked).is_none();
+                    let refused =
+                        came == ProbeOutcome::Answered && expected(&self.world, *asked).is_none();
                     refused || is_right(&self.panel, &self.world, *asked, &came)
                 }
             };
@@ -295,12 +298,12 @@ impl Around {
         let sentinels = self.sentinels();
         let came = self.panel.sweep(&probes, &sentinels).unwrap();
         let (let_in, spoofed) = came.split_at(2);
-        assert_eq!(let_in, [Came::Out(fourth), Came::Out(fourth)]);
+        assert_eq!(let_in, [ProbeOutcome::Out(fourth), ProbeOutcome::Out(fourth)]);
         // The host with that address gets the rejections.
-        let is_there = |came: &Came| match came {
-            Came::Out(leg) => *leg == fourth,
-            Came::Several { out, .. } => out.contains(&fourth),
-            Came::Answered | Came::Nowhere => false,
+        let is_there = |came: &ProbeOutcome| match came {
+            ProbeOutcome::Out(leg) => *leg == fourth,
+            ProbeOutcome::Several { out, .. } => out.contains(&fourth),
+            ProbeOutcome::Answered | ProbeOutcome::Dropped => false,
         };
         assert!(!spoofed.iter().any(is_there), "{spoofed:?}");
     }
@@ -310,7 +313,7 @@ impl Around {
         let (leg, sentinels) = (self.leg(Zone::Board(1)), self.sentinels());
         let frames = past_the_router(self.panel.legs()[leg].router.mac);
         let seen = self.panel.exchange(leg, &frames, &sentinels).unwrap();
-        let seen: Vec<_> = seen.iter().filter(|it| it.carries(MARK)).collect();
+        let seen: Vec<_> = seen.iter().filter(|it| it.contains(MARK)).collect();
         assert!(seen.is_empty(), "{seen:?}");
     }
 }

@@ -62,7 +62,7 @@ impl Router {
         let console = RefCell::new(BufReader::new(console));
         let panel = Patch::default();
         for card in 0..CARDS.len() {
-            panel.put(Jack::Router(card), machine.port(card).unwrap());
+            panel.insert(Jack::Router(card), machine.port(card).unwrap());
             panel.plug(Jack::Router(card), Jack::Other(card));
         }
         let router = Self { is_double: false, machine, panel, console, _folder: folder };
@@ -106,7 +106,7 @@ impl Router {
 
     /// Connects a host to this card, in place of the previous one.
     pub fn plug(&self, card: &str, port: Port) {
-        self.panel.put(Jack::Other(index(card)), port);
+        self.panel.insert(Jack::Other(index(card)), port);
     }
 
     /// The MAC addresses of its switch and of the uplink's card.
@@ -119,7 +119,7 @@ impl Router {
     pub fn owner(&self, card: &str, own: Ipv4Addr, router: Ipv4Addr) -> (Host, SocketAddr) {
         let number = 220 + index(card) as u8;
         let host = Host::start(self.port(card), Mac::number(number), &[(own.into(), 24)]);
-        let web = host.forward((router, 443).into()).unwrap();
+        let web = host.forward_tcp((router, 443).into()).unwrap();
         (host, web)
     }
 

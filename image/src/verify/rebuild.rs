@@ -12,14 +12,14 @@ use signal_hook::flag;
 
 use super::VerifyError;
 use super::other_host::OtherHost;
-use super::place::ScratchFolders;
+use super::scratch::ScratchFolders;
 use crate::build::Options;
 use crate::steps::Steps;
 
 pub enum SecondBuild {
     /// With an image; this is what the builder said.
-    Well(String),
-    Badly,
+    Succeeded(String),
+    Failed,
 }
 
 /// Sees that cargo has all crates: with a clock that is ahead, no server's certificate is valid.
@@ -41,8 +41,8 @@ pub fn fetch(copy: &Path, triple: &str) -> miette::Result<()> {
 
 /// Builds in the copy of the workspace at `root`, into the folder `out`.
 pub fn run(
-    there: &OtherHost,
-    place: &ScratchFolders,
+    host: &OtherHost,
+    scratch: &ScratchFolders,
     out: &Path,
     root: &Path,
     options: &Options,
@@ -52,8 +52,8 @@ pub fn run(
     let stop = Arc::new(AtomicBool::new(false));
     flag::register(SIGINT, Arc::clone(&stop)).into_diagnostic()?;
     let step = steps.start("verify", "building a second time; this takes minutes");
-    let mut command = there.command(&place.builder());
-    command.current_dir(&place.copy);
+    let mut command = host.command(&scratch.builder());
+    command.current_dir(&scratch.copy);
     command.args(["build", "--offline", "--target", options.target.name(), "--out"]).arg(out);
     if let Some(appliance) = &options.appliance {
         let path = std::path::absolute(appliance).into_diagnostic()?;
@@ -69,28 +69,28 @@ pub fn run(
         .stderr(Stdio::piped())
         .spawn()
         .into_diagnostic()?;
-    let mut said = String::new();
+    let mut output = String::new();
     for line in child.stderr.take().into_iter().flat_map(|it| BufReader::new(it).split(b'\n')) {
         let line = line.into_diagnostic()?;
         let line = String::from_utf8_lossy(&line);
         steps.quote(&line);
-        said += &line;
-        said.push('\n');
+        output += &line;
+        output.push('\n');
     }
     let status = child.wait().into_diagnostic()?;
     if stop.load(Ordering::Relaxed) {
         return Err(VerifyError::Stopped.into());
     }
     if !status.success() {
-        return Ok(SecondBuild::Badly);
+        return Ok(SecondBuild::Failed);
     }
     step.done("built a second time");
-    Ok(SecondBuild::Well(said))
+    Ok(SecondBuild::Succeeded(output))
 }
 
 /// What the builder says of compiling, if it compiled anything: `45 crates compiled for …`.
-pub fn compiled(said: &str) -> Option<String> {
-    let line = said.lines().find_map(|line| line.strip_prefix("compile "))?.trim();
+pub fn compile_summary(output: &str) -> Option<String> {
+    let line = output.lines().find_map(|line| line.strip_prefix("compile "))?.trim();
     let count: u32 = line.split(' ').next()?.parse().ok()?;
     (count > 0).then(|| line.split(" (").next().unwrap_or(line).to_owned())
 }
@@ -102,8 +102,8 @@ mod tests {
     #[test]
     fn knows_whether_anything_was_compiled() {
         let said = "check      x (0.1 s)\ncompile    45 crates compiled for a-b-c (177.58 s)\n";
-        assert_eq!(compiled(said).as_deref(), Some("45 crates compiled for a-b-c"));
-        assert_eq!(compiled("compile    0 crates compiled for a-b-c (1.00 s)\n"), None);
-        assert_eq!(compiled("cargo      3 programs, 45 crates (0.01 s)\n"), None);
+        assert_eq!(compile_summary(said).as_deref(), Some("45 crates compiled for a-b-c"));
+        assert_eq!(compile_summary("compile    0 crates compiled for a-b-c (1.00 s)\n"), None);
+        assert_eq!(compile_summary("cargo      3 programs, 45 crates (0.01 s)\n"), None);
     }
 }

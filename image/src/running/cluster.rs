@@ -16,16 +16,16 @@ use octet_machine::{Cluster, Machine, Node, Socket, State, Status};
 
 pub use super::machines::MachineSize;
 use super::machines::Machines;
+use super::membership::{self, BoardStatus};
 use super::outside::{OutsideName, OutsideSlot};
 use super::progress::{BootPhase, BootProgress};
 use super::services::{self, ServiceRow};
-use super::whole::{self, BoardStatus};
 use super::{ExistingDisk, Hubs, disk, folder_of, socket};
 use crate::appliance_file::ApplianceFile;
 use crate::build::{self, Built, Options};
 
 /// From QEMU's start until a machine of many is ready: they share the host's processors.
-const READY: Duration = Duration::from_secs(300);
+const READY_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// At the patch panel: the hub of the lan, and the network outside.
 const LAN: u8 = 0;
@@ -44,19 +44,19 @@ enum NoCluster {
 /// How many boards the appliance's file says there are, and what it says of single ones.
 ///
 /// # Errors
-/// The file is wrong, or has fewer than `wanted`.
-pub fn said(options: &Options, wanted: u8) -> miette::Result<(u8, Vec<Board>)> {
+/// The file is wrong, or has fewer than `boards`.
+pub fn configured_boards(options: &Options, boards: u8) -> miette::Result<(u8, Vec<Board>)> {
     let path = options.appliance_file(&build::workspace()?);
     let ApplianceFile { file, appliance, .. } = ApplianceFile::read(&path)?;
     let cluster = appliance.cluster.ok_or_else(|| NoCluster::OneBoard(file.clone()))?;
-    if cluster.boards < wanted {
-        return Err(NoCluster::TooMany { file, there: cluster.boards, wanted }.into());
+    if cluster.boards < boards {
+        return Err(NoCluster::TooMany { file, there: cluster.boards, wanted: boards }.into());
     }
     Ok((cluster.boards, appliance.board))
 }
 
 /// A box that is whole. Its machines end with the value.
-pub struct Together {
+pub struct RunningBox {
     pub machines: Arc<Machines>,
     /// Where devices of the lan are plugged in.
     pub lan: Hub,
@@ -66,24 +66,24 @@ pub struct Together {
     /// The number of the map that all have.
     pub sequence: u64,
     /// What the router says of each board.
-    pub seen: Vec<BoardStatus>,
+    pub board_status: Vec<BoardStatus>,
     /// From the first one's start.
-    pub took: Duration,
+    pub boot_time: Duration,
 }
 
 /// Boots a box, each machine from a disk of its own, if they have one; what they need is in `folder`. Its uplink is in a
-/// network of its own, unless a `network` is named. It is one when what `said` puts on single boards runs there, too.
+/// network of its own, unless a `network` is named. It is one when what `boards` puts on single boards runs there, too.
 ///
 /// # Errors
 /// It does not become one in time.
 pub fn start(
     built: &Built,
     size: MachineSize,
-    said: &[Board],
+    boards: &[Board],
     disks: Option<ExistingDisk>,
     network: Option<&OutsideName>,
     folder: &Path,
-) -> miette::Result<Together> {
+) -> miette::Result<RunningBox> {
     let has_disks = disks.is_some();
     let router = folder_of(folder, Node::Router);
     let shared = network.map(|name| OutsideSlot::join(name, &router)).transpose()?;
@@ -95,13 +95,13 @@ pub fn start(
     fs::create_dir(&router).into_diagnostic()?;
     let Hubs { lan, outside, config } = Hubs::of(&router);
     let cluster = &machines.cluster;
-    let lan = cluster.open(LAN, Socket::Router(size.ports + 1), &lan).into_diagnostic()?;
+    let lan = cluster.attach_hub(LAN, Socket::Router(size.ports + 1), &lan).into_diagnostic()?;
     if let (Some(name), Some(shared)) = (network, &shared) {
         symlink(&shared.wire, &outside).into_diagnostic()?;
         let address = outside::address(uplink).unwrap_or(Ipv4Addr::UNSPECIFIED);
         eprintln!("{:10} {address} in the network `{name}`", "outside");
     }
-    let port = cluster.be(OUTSIDE, Socket::Router(0)).into_diagnostic()?;
+    let port = cluster.attach(OUTSIDE, Socket::Router(0)).into_diagnostic()?;
     let lost = |error| eprintln!("The router's uplink leads nowhere any more: {error}");
     let wire = shared.as_ref().map_or(&outside, |shared| &shared.wire);
     let outside = (Outside::join(wire, port, lost).into_diagnostic()?, shared);
@@ -110,11 +110,20 @@ pub fn start(
         progress.show(node, BootPhase::Kernel, "");
     }
     disk::make_config(built, has_disks, true, &config).into_diagnostic()?;
-    wait_ready(cluster, began + READY, &progress)?;
-    let (sequence, seen) = whole::wait(cluster, size.boards, began + READY, &progress)?;
-    let rows = services::wait(cluster, said, began + READY, &progress)?;
+    wait_ready(cluster, began + READY_TIMEOUT, &progress)?;
+    let (sequence, board_status) =
+        membership::wait(cluster, size.boards, began + READY_TIMEOUT, &progress)?;
+    let rows = services::wait(cluster, boards, began + READY_TIMEOUT, &progress)?;
     socket::serve(&socket::path(&router), &machines).into_diagnostic()?;
-    Ok(Together { machines, lan, outside, rows, sequence, seen, took: began.elapsed() })
+    Ok(RunningBox {
+        machines,
+        lan,
+        outside,
+        rows,
+        sequence,
+        board_status,
+        boot_time: began.elapsed(),
+    })
 }
 
 /// Waits for each machine to be ready, and each board to know which it is.

@@ -9,11 +9,11 @@ use crate::{CLUSTER, Failure, FailureCode, INIT, LOGGER, LOGS, Request, STATUS, 
 /// The needed part of PID 1's answer to `status`.
 #[derive(Deserialize)]
 struct Status {
-    units: Vec<Listed>,
+    units: Vec<ListedUnit>,
 }
 
 #[derive(Deserialize)]
-struct Listed {
+struct ListedUnit {
     name: UnitName,
     #[serde(default)]
     reason: Option<String>,
@@ -40,11 +40,11 @@ impl Request {
 
 /// Explains why connecting to the socket of `unit` failed with `error`; `status` is PID 1's report
 /// of all units.
-pub fn why_not(unit: &str, status: &Value, error: &str) -> Failure {
+pub fn connect_failure(unit: &str, status: &Value, error: &str) -> Failure {
     let listed = Status::deserialize(status).map(|status| status.units).unwrap_or_default();
     let help = "`status` shows where it is and how it is";
     match listed.iter().find(|it| it.name.as_str() == unit) {
-        Some(Listed { reason: Some(reason), .. }) => {
+        Some(ListedUnit { reason: Some(reason), .. }) => {
             Failure::new(FailureCode::Denied, format!("unit `{unit}` {reason}"), help)
         }
         None if !listed.is_empty() => {
@@ -52,12 +52,12 @@ pub fn why_not(unit: &str, status: &Value, error: &str) -> Failure {
             let help = format!("the units are: {names}");
             Failure::new(FailureCode::NotFound, format!("there is no unit `{unit}`"), help)
         }
-        _ => silent(unit, error),
+        _ => no_answer(unit, error),
     }
 }
 
 /// The failure that `unit` does not answer, for this reason.
-pub fn silent(unit: &str, why: &str) -> Failure {
+pub fn no_answer(unit: &str, why: &str) -> Failure {
     let message = format!("unit `{unit}` does not answer: {why}");
     Failure::new(FailureCode::Failed, message, "`status` shows how it is")
 }
@@ -95,7 +95,7 @@ mod tests {
             { "name": "store", "reason": "is for other boards" },
         ]});
         let why = |unit: &str, status: &Value| {
-            let failure = why_not(unit, status, "refused");
+            let failure = connect_failure(unit, status, "refused");
             (failure.code, failure.message)
         };
         let cache = (FailureCode::Failed, "unit `cache` does not answer: refused".to_owned());

@@ -5,8 +5,8 @@ use octet_bundle::Data;
 use super::*;
 
 /// Decides, and sees that nothing was written.
-fn refused(image: &Power, disk: &Power, layout_of_disk: Option<PartitionLayout>) -> Unkept {
-    let why = keep((image, &layout()), (disk, layout_of_disk)).unwrap_err();
+fn refused(image: &Power, disk: &Power, layout_of_disk: Option<PartitionLayout>) -> KeepDataError {
+    let why = plan_slot_update((image, &layout()), (disk, layout_of_disk)).unwrap_err();
     assert_eq!(disk.changes.get(), 0);
     why
 }
@@ -16,13 +16,13 @@ fn what_is_not_this_octet() {
     let [running, new] = [1, 2].map(Release::number);
     let (with, image) = (disk(&[(&running, "")]), image(&new));
     assert_eq!(decide(&image, &with).unwrap().work, SlotWork::Write);
-    assert!(matches!(refused(&image, &with, None), Unkept::NoOctet(_)));
+    assert!(matches!(refused(&image, &with, None), KeepDataError::NoOctet(_)));
     for other in [
         PartitionLayout { data: Some(SIZE + 512), ..layout() },
         PartitionLayout { data: None, ..layout() },
         PartitionLayout { esp: 0..SIZE - 4096, ..layout() },
     ] {
-        assert!(matches!(refused(&image, &with, Some(other)), Unkept::Layout));
+        assert!(matches!(refused(&image, &with, Some(other)), KeepDataError::Layout));
     }
     let arm = Release::of(1, Target::QemuAarch64, noise(1, 9_000), noise(101, 9_000));
     let why = refused(&image, &disk(&[(&arm, "")]), Some(layout()));
@@ -32,10 +32,10 @@ fn what_is_not_this_octet() {
     files.remove(&running.name().manifest());
     for files in [files, besides()] {
         let why = refused(&image, &Power::new(volume(&files)), Some(layout()));
-        assert!(matches!(why, Unkept::NoOctet(_)), "{why}");
+        assert!(matches!(why, KeepDataError::NoOctet(_)), "{why}");
     }
     let why = refused(&Power::new(volume(&besides())), &with, Some(layout()));
-    assert!(matches!(why, Unkept::Image(_)), "{why}");
+    assert!(matches!(why, KeepDataError::Image(_)), "{why}");
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn data_that_one_of_both_could_not_read() {
     assert_eq!(decide(&image(&new), &with).unwrap().work, SlotWork::Write);
     new.manifest.data = Data { reads: (1, 2), writes: 2 };
     let why = refused(&image(&new), &with, Some(layout()));
-    assert!(matches!(&why, Unkept::Data(slot) if slot == running.name()), "{why}");
+    assert!(matches!(&why, KeepDataError::Data(slot) if slot == running.name()), "{why}");
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn files_that_nobody_can_trust() {
     with.sync().unwrap();
     with.changes.set(0);
     let why = refused(&image, &with, Some(layout()));
-    assert!(matches!(why, Unkept::Damaged(_)), "{why}");
+    assert!(matches!(why, KeepDataError::Damaged(_)), "{why}");
 }
 
 #[test]
@@ -87,13 +87,13 @@ fn without_room_slots_go_as_in_an_update() {
     };
     let slots = [(&older, ""), (&old, ""), (&running, ""), (&failed, "+0-3")];
     let image = image(&new);
-    assert_eq!(decide(&image, &made(&slots, None)).unwrap().gone, []);
+    assert_eq!(decide(&image, &made(&slots, None)).unwrap().removed, []);
 
     let full = made(&slots, Some(100_000));
     let keep = decide(&image, &full).unwrap();
-    assert_eq!(keep.gone, [&older, &failed].map(|release| release.name().clone()));
-    assert!(keep.fate().ends_with(&format!("goes: {}, {}.", older.name(), failed.name())));
-    keep.carry_out((&image, &layout()), &full).unwrap();
+    assert_eq!(keep.removed, [&older, &failed].map(|release| release.name().clone()));
+    assert!(keep.describe().ends_with(&format!("goes: {}, {}.", older.name(), failed.name())));
+    keep.apply((&image, &layout()), &full).unwrap();
     let (tree, found) = full.look(full.scratch().path());
     assert_eq!(found, None);
     assert!(is(&starts(&tree), &new) && holds(&tree, &running.files("")));
@@ -103,6 +103,6 @@ fn without_room_slots_go_as_in_an_update() {
 
     // The one that starts and the one to go back to stay.
     let why = refused(&image, &made(&slots[1..3], Some(100_000)), Some(layout()));
-    let Unkept::NoRoom(room) = why else { panic!("{why}") };
+    let KeepDataError::NoRoom(room) = why else { panic!("{why}") };
     assert!(room.needed > 900_000 && room.free < 100_000, "{room:?}");
 }

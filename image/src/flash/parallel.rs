@@ -12,7 +12,7 @@ use super::watch::Watch;
 const THREADS: usize = 4;
 
 /// What one thread works with.
-pub struct Hands {
+pub struct PieceBuffers {
     /// Room for a piece of the image.
     pub ours: Buffer,
     /// Room for the same piece of the target.
@@ -23,17 +23,17 @@ pub struct Hands {
 
 /// Does `work` on each of `items`, by several threads, about in order. It ends early at the first
 /// fault, or when `watch` says so; no thread is left behind.
-pub fn each<T: Sync>(
+pub fn for_each<T: Sync>(
     items: &[T],
     watch: &dyn Watch,
-    work: impl Fn(&mut Hands, &T) -> Result<(), FlashFault> + Sync,
+    work: impl Fn(&mut PieceBuffers, &T) -> Result<(), FlashFault> + Sync,
 ) -> Result<(), FlashFault> {
     let next = AtomicUsize::new(0);
     let over = AtomicBool::new(false);
     let faults = Mutex::new(vec![]);
     let one = || {
         let room = || Buffer::new(PIECE as usize);
-        let mut hands = Hands { ours: room(), theirs: room(), all_differed: false };
+        let mut hands = PieceBuffers { ours: room(), theirs: room(), all_differed: false };
         while !over.load(Ordering::Relaxed) {
             let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
             let done =
@@ -58,9 +58,9 @@ mod tests {
     use super::super::watch::Unwatched;
     use super::*;
 
-    struct Until(AtomicUsize);
+    struct StopAfter(AtomicUsize);
 
-    impl Watch for Until {
+    impl Watch for StopAfter {
         fn stopped(&self) -> bool {
             self.0.fetch_add(1, Ordering::Relaxed) >= 5
         }
@@ -70,14 +70,14 @@ mod tests {
     fn does_all_once_or_stops() {
         let items: Vec<usize> = (0..1000).collect();
         let done: Vec<AtomicUsize> = items.iter().map(|_| AtomicUsize::new(0)).collect();
-        let work = |_: &mut Hands, item: &usize| {
+        let work = |_: &mut PieceBuffers, item: &usize| {
             done[*item].fetch_add(1, Ordering::Relaxed);
             Ok(())
         };
-        each(&items, &Unwatched, work).unwrap();
+        for_each(&items, &Unwatched, work).unwrap();
         assert!(done.iter().all(|count| count.load(Ordering::Relaxed) == 1));
 
-        let stopped = each(&items, &Until(AtomicUsize::new(0)), work);
+        let stopped = for_each(&items, &StopAfter(AtomicUsize::new(0)), work);
         assert!(matches!(stopped, Err(FlashFault::Stopped)));
         assert_eq!(done.iter().filter(|count| count.load(Ordering::Relaxed) == 2).count(), 5);
     }
@@ -86,15 +86,15 @@ mod tests {
     fn tells_the_first_fault_and_ends() {
         let items: Vec<u64> = (0..100_000).collect();
         let done = AtomicUsize::new(0);
-        let result = each(&items, &Unwatched, |_, item| {
+        let result = for_each(&items, &Unwatched, |_, item| {
             done.fetch_add(1, Ordering::Relaxed);
             if *item >= 10 {
-                Err(FlashFault::Differs { at: *item, ours: 0, theirs: 1 })
+                Err(FlashFault::Mismatch { at: *item, ours: 0, theirs: 1 })
             } else {
                 Ok(())
             }
         });
-        assert!(matches!(result, Err(FlashFault::Differs { at: 10, .. })), "{result:?}");
+        assert!(matches!(result, Err(FlashFault::Mismatch { at: 10, .. })), "{result:?}");
         assert!(done.load(Ordering::Relaxed) < 100);
     }
 }

@@ -19,7 +19,7 @@ const ERRORS: ([u8; 3], [u8; 4]) = ([3, 11, 12], [1, 2, 3, 4]);
 const ERROR: usize = 8;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sight {
+pub enum Match {
     /// The probe with this tag.
     Itself(u32),
     /// What somebody says to the probe with this tag.
@@ -29,7 +29,7 @@ pub enum Sight {
 }
 
 /// What a frame is, if it may have to do with a probe.
-pub fn sight(frame: &[u8]) -> Option<Sight> {
+pub fn classify(frame: &[u8]) -> Option<Match> {
     let frame = EthernetFrame::new_checked(frame).ok()?;
     match frame.ethertype() {
         EthernetProtocol::Ipv4 => {
@@ -44,7 +44,7 @@ pub fn sight(frame: &[u8]) -> Option<Sight> {
                         Some((protocol, quoted.get(header..)?))
                     })
                 }
-                _ => plain(protocol, above),
+                _ => transport(protocol, above),
             }
         }
         EthernetProtocol::Ipv6 => {
@@ -54,7 +54,7 @@ pub fn sight(frame: &[u8]) -> Option<Sight> {
                 IpProtocol::Icmpv6 => icmp(above, (128, 129), &ERRORS.1, |quoted| {
                     Some((IpProtocol::from(*quoted.get(6)?), quoted.get(40..)?))
                 }),
-                _ => plain(protocol, above),
+                _ => transport(protocol, above),
             }
         }
         _ => None,
@@ -67,54 +67,54 @@ fn icmp(
     (request, reply): (u8, u8),
     errors: &[u8],
     inner: impl Fn(&[u8]) -> Option<(IpProtocol, &[u8])>,
-) -> Option<Sight> {
+) -> Option<Match> {
     let kind = *bytes.first()?;
     match kind {
-        _ if kind == request => Some(Sight::Itself(tag(bytes)?)),
-        _ if kind == reply => Some(Sight::Answer(tag(bytes)?)),
+        _ if kind == request => Some(Match::Itself(tag(bytes)?)),
+        _ if kind == reply => Some(Match::Answer(tag(bytes)?)),
         _ if errors.contains(&kind) => {
             let (protocol, quoted) = inner(bytes.get(ERROR..)?)?;
             match protocol {
                 IpProtocol::Icmp | IpProtocol::Icmpv6 if *quoted.first()? == request => {
-                    Some(Sight::Answer(tag(quoted)?))
+                    Some(Match::Answer(tag(quoted)?))
                 }
                 IpProtocol::Icmp | IpProtocol::Icmpv6 => None,
                 // What is long is cut off: the first eight bytes of it are always there.
-                IpProtocol::Tcp => Some(Sight::Answer(number(quoted, 4)?)),
+                IpProtocol::Tcp => Some(Match::Answer(number(quoted, 4)?)),
                 IpProtocol::Udp => match tag(quoted) {
-                    Some(tag) => Some(Sight::Answer(tag)),
+                    Some(tag) => Some(Match::Answer(tag)),
                     None => {
                         let port = |at| Some((number(quoted, at)? >> 16) as u16);
                         let (from, to) = (port(0)?, (number(quoted, 0)? & 0xffff) as u16);
                         // Seen from who is answered.
-                        Some(Sight::Datagram { tag: None, from: to, to: from })
+                        Some(Match::Datagram { tag: None, from: to, to: from })
                     }
                 },
-                _ => Some(Sight::Answer(tag(quoted)?)),
+                _ => Some(Match::Answer(tag(quoted)?)),
             }
         }
         _ => None,
     }
 }
 
-fn plain(protocol: IpProtocol, bytes: &[u8]) -> Option<Sight> {
+fn transport(protocol: IpProtocol, bytes: &[u8]) -> Option<Match> {
     match protocol {
         IpProtocol::Tcp => {
             let packet = TcpPacket::new_checked(bytes).ok()?;
             // A SYN takes one number, and carries nothing.
             let before = packet.ack_number().0.wrapping_sub(1) as u32;
             match (packet.syn(), packet.ack(), packet.rst()) {
-                (true, false, false) => Some(Sight::Itself(packet.seq_number().0 as u32)),
-                (_, true, true) | (true, true, _) => Some(Sight::Answer(before)),
+                (true, false, false) => Some(Match::Itself(packet.seq_number().0 as u32)),
+                (_, true, true) | (true, true, _) => Some(Match::Answer(before)),
                 _ => None,
             }
         }
         IpProtocol::Udp => {
             let packet = UdpPacket::new_checked(bytes).ok()?;
             let (from, to) = (packet.src_port(), packet.dst_port());
-            Some(Sight::Datagram { tag: tag(packet.payload()), from, to })
+            Some(Match::Datagram { tag: tag(packet.payload()), from, to })
         }
-        _ => Some(Sight::Itself(tag(bytes)?)),
+        _ => Some(Match::Itself(tag(bytes)?)),
     }
 }
 
@@ -195,13 +195,13 @@ mod tests {
         let kinds = [Traffic::Tcp(80), Traffic::Ping, Traffic::Protocol(47)];
         for to in targets() {
             for kind in kinds {
-                let frame = Probe::new(0, to, kind).saying(b"hi").frame(&leg(), TAG);
-                assert_eq!(sight(&frame), Some(Sight::Itself(TAG)), "{kind:?}");
-                assert_eq!(sight(&error(&frame, 1000)), Some(Sight::Answer(TAG)), "{kind:?}");
+                let frame = Probe::new(0, to, kind).with_payload(b"hi").frame(&leg(), TAG);
+                assert_eq!(classify(&frame), Some(Match::Itself(TAG)), "{kind:?}");
+                assert_eq!(classify(&error(&frame, 1000)), Some(Match::Answer(TAG)), "{kind:?}");
             }
             let frame = Probe::new(0, to, kinds[0]).frame(&leg(), TAG);
             let first_eight = if to.is_ipv4() { 28 } else { 48 };
-            assert_eq!(sight(&error(&frame, first_eight)), Some(Sight::Answer(TAG)));
+            assert_eq!(classify(&error(&frame, first_eight)), Some(Match::Answer(TAG)));
         }
     }
 
@@ -210,15 +210,15 @@ mod tests {
         for to in targets() {
             let own = super::super::probe::own_port(TAG);
             let tagged = Probe::new(0, to, Traffic::Udp(9));
-            let worded = tagged.clone().saying(b"words");
+            let worded = tagged.clone().with_payload(b"words");
             for (probe, tag) in [(tagged, Some(TAG)), (worded, None)] {
                 let frame = probe.frame(&leg(), TAG);
-                assert_eq!(sight(&frame), Some(Sight::Datagram { tag, from: own, to: 9 }));
+                assert_eq!(classify(&frame), Some(Match::Datagram { tag, from: own, to: 9 }));
                 let answer = match tag {
-                    Some(tag) => Sight::Answer(tag),
-                    None => Sight::Datagram { tag, from: 9, to: own },
+                    Some(tag) => Match::Answer(tag),
+                    None => Match::Datagram { tag, from: 9, to: own },
                 };
-                assert_eq!(sight(&error(&frame, 1000)), Some(answer));
+                assert_eq!(classify(&error(&frame, 1000)), Some(answer));
             }
         }
     }
@@ -230,11 +230,11 @@ mod tests {
             let segment = transport::tcp(ends, (1, 2), flags, (3, 4), b"data");
             ethernet::ip((Mac::number(1), Mac::number(2)), &raw::packet(ends, TCP, &segment))
         };
-        assert_eq!(sight(&tcp(flags::ACK)), None);
-        assert_eq!(sight(&tcp(flags::RST)), None);
-        assert_eq!(sight(&tcp(flags::SYN | flags::ACK)), Some(Sight::Answer(3)));
-        assert_eq!(sight(&ethernet::lldp(Mac::number(1))), None);
-        assert_eq!(sight(b"short"), None);
+        assert_eq!(classify(&tcp(flags::ACK)), None);
+        assert_eq!(classify(&tcp(flags::RST)), None);
+        assert_eq!(classify(&tcp(flags::SYN | flags::ACK)), Some(Match::Answer(3)));
+        assert_eq!(classify(&ethernet::lldp(Mac::number(1))), None);
+        assert_eq!(classify(b"short"), None);
         // Only who agrees to a connection is told that it is not wanted.
         assert_eq!(refusal(&tcp(flags::RST | flags::ACK)), None);
         let reset = refusal(&tcp(flags::SYN | flags::ACK)).unwrap();

@@ -2,17 +2,17 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::Wrong;
+use super::UnitMistake;
 use crate::SOCKETS;
 use crate::unit::{NetworkAccess, Unit, UnitType};
 
 /// Checks its ports and sockets.
-pub(super) fn sockets(unit: &Unit) -> Result<(), Wrong> {
+pub(super) fn check_sockets(unit: &Unit) -> Result<(), UnitMistake> {
     let mut ports = BTreeSet::new();
     for (name, port) in &unit.ports {
         if !ports.insert(port) {
             let message = format!("{port} is there twice");
-            return Err(Wrong::new(&["ports", name.as_str()], message, "remove one of them"));
+            return Err(UnitMistake::new(&["ports", name.as_str()], message, "remove one of them"));
         }
     }
     let mut paths = HashSet::new();
@@ -22,47 +22,47 @@ pub(super) fn sockets(unit: &Unit) -> Result<(), Wrong> {
         let key = |key| ["sockets", name.as_str(), key];
         if socket.ipv4_only && socket.port.is_none() {
             let message = "`ipv4_only` is about a `port`";
-            return Err(Wrong::new(&key("ipv4_only"), message, "remove `ipv4_only`"));
+            return Err(UnitMistake::new(&key("ipv4_only"), message, "remove `ipv4_only`"));
         }
         if socket.raw.is_some() {
             if socket.path.is_some() || socket.port.is_some() || socket.open {
                 let message =
                     "a `raw` socket has neither `path` nor `port`, and nobody connects to it";
                 let hint = "make it two sockets, or remove what is not meant";
-                return Err(Wrong::new(&at, message, hint));
+                return Err(UnitMistake::new(&at, message, hint));
             }
             continue;
         }
         match (&socket.path, &socket.port) {
             (Some(path), None) => {
-                if !own_path(unit, path.as_str()) {
+                if !is_own_path(unit, path.as_str()) {
                     let message = format!("{path} is no place for a socket of this unit");
                     let name = &unit.name;
                     let hint = format!("use {SOCKETS}/{name}.sock or {SOCKETS}/{name}.NAME.sock");
-                    return Err(Wrong::new(&key("path"), message, hint));
+                    return Err(UnitMistake::new(&key("path"), message, hint));
                 }
                 if !paths.insert(path) {
                     let message = format!("{path} is there twice");
-                    return Err(Wrong::new(&key("path"), message, "remove one of them"));
+                    return Err(UnitMistake::new(&key("path"), message, "remove one of them"));
                 }
             }
             (None, Some(port)) => {
                 if socket.open {
                     let message = "`open` is about a `path`; who reaches a port is not its matter";
-                    return Err(Wrong::new(&key("open"), message, "remove `open`"));
+                    return Err(UnitMistake::new(&key("open"), message, "remove `open`"));
                 }
                 if !unit.ports.contains_key(port) {
                     let message = format!("`{port}` is not one of the unit's `ports`");
                     let hint = format!("add it: `[ports]`, `{port} = \"tcp/…\"`");
-                    return Err(Wrong::new(&key("port"), message, hint));
+                    return Err(UnitMistake::new(&key("port"), message, hint));
                 }
                 if !listening.insert(port) {
                     let message = format!("port `{port}` has two sockets");
-                    return Err(Wrong::new(&key("port"), message, "remove one of them"));
+                    return Err(UnitMistake::new(&key("port"), message, "remove one of them"));
                 }
             }
             (None, None) => {
-                return Err(Wrong::new(
+                return Err(UnitMistake::new(
                     &at,
                     "the socket has no address",
                     "add `path`, `port` or `raw`",
@@ -70,7 +70,11 @@ pub(super) fn sockets(unit: &Unit) -> Result<(), Wrong> {
             }
             (Some(_), Some(_)) => {
                 let message = "the socket has a `path` and a `port`";
-                return Err(Wrong::new(&at, message, "remove one of them, or make it two sockets"));
+                return Err(UnitMistake::new(
+                    &at,
+                    message,
+                    "remove one of them, or make it two sockets",
+                ));
             }
         }
     }
@@ -79,7 +83,7 @@ pub(super) fn sockets(unit: &Unit) -> Result<(), Wrong> {
 
 /// Whether `path` is directly in the folder of sockets and begins with the unit's name: a unit
 /// cannot take a path that others would take for another unit's.
-fn own_path(unit: &Unit, path: &str) -> bool {
+fn is_own_path(unit: &Unit, path: &str) -> bool {
     let rest = path
         .strip_prefix(SOCKETS)
         .and_then(|rest| rest.strip_prefix('/'))
@@ -97,10 +101,11 @@ fn is_word(text: &str) -> bool {
 }
 
 /// Checks the units that it may call.
-pub(super) fn talks(unit: &Unit) -> Result<(), Wrong> {
+pub(super) fn check_calls(unit: &Unit) -> Result<(), UnitMistake> {
     for (whom, verbs) in &unit.talks {
-        let wrong =
-            |message: String, hint: &str| Err(Wrong::new(&["talks", whom.as_str()], message, hint));
+        let wrong = |message: String, hint: &str| {
+            Err(UnitMistake::new(&["talks", whom.as_str()], message, hint))
+        };
         if verbs.is_empty() {
             return wrong(format!("no verb of `{whom}` is named"), "name some, or remove the line");
         }
@@ -116,10 +121,10 @@ pub(super) fn talks(unit: &Unit) -> Result<(), Wrong> {
 }
 
 /// Checks which ports it may reach.
-pub(super) fn reaches(unit: &Unit) -> Result<(), Wrong> {
+pub(super) fn check_ports(unit: &Unit) -> Result<(), UnitMistake> {
     for (whom, ports) in &unit.reaches {
         let wrong = |message: String, hint: &str| {
-            Err(Wrong::new(&["reaches", whom.as_str()], message, hint))
+            Err(UnitMistake::new(&["reaches", whom.as_str()], message, hint))
         };
         if ports.is_empty() {
             return wrong(format!("no port of `{whom}` is named"), "name some, or remove the line");
@@ -137,8 +142,8 @@ pub(super) fn reaches(unit: &Unit) -> Result<(), Wrong> {
 }
 
 /// Checks which settings it reads, and that it can be notified of a change.
-pub(super) fn config(unit: &Unit) -> Result<(), Wrong> {
-    let wrong = |message: String, hint: &str| Err(Wrong::new(&["config"], message, hint));
+pub(super) fn check_config(unit: &Unit) -> Result<(), UnitMistake> {
+    let wrong = |message: String, hint: &str| Err(UnitMistake::new(&["config"], message, hint));
     let mut seen = HashSet::new();
     if let Some(section) = unit.config.iter().find(|section| !seen.insert(section.name())) {
         return wrong(format!("`{section}` is there twice"), "remove one of them");

@@ -16,7 +16,7 @@ const FILE: &str = "octet/node.pub";
 const MAX: u64 = 128;
 
 /// The key on the disk `file`, if it was started and has said it.
-pub fn of(file: &File) -> Option<PublicKey> {
+pub fn read(file: &File) -> Option<PublicKey> {
     // Not a copy of it: when that is closed the kernel takes our locks away.
     let mut file = file;
     let esp = gpt::find_esp(&mut file)?;
@@ -40,7 +40,7 @@ mod tests {
         items.extend(said.map(|said| EspItem { path: FILE.into(), content: Some(said) }));
         let mut disk = Sparse::new(gpt::DISK_SIZE);
         gpt::write(&mut disk).unwrap();
-        disk.put(gpt::ESP_START, build(gpt::ESP_SIZE, 1_795_132_800, &items).unwrap());
+        disk.write_part(gpt::ESP_START, build(gpt::ESP_SIZE, 1_795_132_800, &items).unwrap());
         let file = tempfile::tempfile().unwrap();
         disk.write_to(&file).unwrap();
         file
@@ -48,12 +48,12 @@ mod tests {
 
     #[test]
     fn a_disk_that_was_started_says_whose_it_is() {
-        let key = of(&disk(Some(format!("{KEY}\n").as_bytes()))).unwrap();
+        let key = read(&disk(Some(format!("{KEY}\n").as_bytes()))).unwrap();
         assert_eq!(key.to_string(), KEY);
-        assert_eq!(of(&disk(None)), None);
+        assert_eq!(read(&disk(None)), None);
         for wrong in [&b""[..], b"\x1b[31mnobody", &[b'A'; 4096]] {
-            assert_eq!(of(&disk(Some(wrong))), None);
+            assert_eq!(read(&disk(Some(wrong))), None);
         }
-        assert_eq!(of(&tempfile::tempfile().unwrap()), None);
+        assert_eq!(read(&tempfile::tempfile().unwrap()), None);
     }
 }

@@ -6,9 +6,9 @@ use std::ops::Deref;
 
 /// A file, locked until the value is dropped.
 #[derive(Debug)]
-pub struct Locked(File);
+pub struct FileLock(File);
 
-impl Locked {
+impl FileLock {
     /// Locks `file`, which nobody else may have locked.
     ///
     /// # Errors
@@ -28,7 +28,7 @@ impl Locked {
     }
 }
 
-impl Deref for Locked {
+impl Deref for FileLock {
     type Target = File;
 
     fn deref(&self) -> &File {
@@ -36,7 +36,7 @@ impl Deref for Locked {
     }
 }
 
-impl Drop for Locked {
+impl Drop for FileLock {
     /// Closing the file is not enough: a child that another thread is just starting has it open, too, until it has
     /// become another program, and the lock would last as long.
     fn drop(&mut self) {
@@ -52,11 +52,11 @@ mod tests {
     fn a_child_that_is_being_started_keeps_no_lock() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let open = || File::open(file.path()).unwrap();
-        let locked = Locked::try_new(open()).unwrap();
+        let locked = FileLock::try_new(open()).unwrap();
         // What such a child has.
         let _same = locked.try_clone().unwrap();
-        assert!(matches!(Locked::try_new(open()), Err(TryLockError::WouldBlock)));
+        assert!(matches!(FileLock::try_new(open()), Err(TryLockError::WouldBlock)));
         drop(locked);
-        Locked::try_new(open()).unwrap();
+        FileLock::try_new(open()).unwrap();
     }
 }

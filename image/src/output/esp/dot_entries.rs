@@ -23,7 +23,7 @@ const DOT: &[u8] = b".          ";
 const DOT_DOT: &[u8] = b"..         ";
 
 /// The deepest folder of an image is far above this.
-const DEEPEST: u32 = 16;
+const MAX_DEPTH: u32 = 16;
 
 /// A volume, and where its clusters are.
 struct Volume<'a, D> {
@@ -37,7 +37,7 @@ struct Volume<'a, D> {
 /// Mends every folder of the FAT32 volume `disk` that fatfs has made. Of others it changes nothing.
 /// What there is to mend is at a folder's beginning, so only its first cluster is looked at, which a
 /// new one must not have left.
-pub fn mend(disk: &mut (impl Read + Write + Seek)) -> io::Result<()> {
+pub fn repair(disk: &mut (impl Read + Write + Seek)) -> io::Result<()> {
     let mut boot = [0; 512];
     disk.seek(SeekFrom::Start(0))?;
     disk.read_exact(&mut boot)?;
@@ -49,30 +49,30 @@ pub fn mend(disk: &mut (impl Read + Write + Seek)) -> io::Result<()> {
     let root = le(&boot[44..48]) as u32;
     let data = (reserved + tables) * sector;
     let mut volume = Volume { disk, cluster: cluster as usize, data, root };
-    volume.mend(root, 0)
+    volume.repair_folder(root, 0)
 }
 
 impl<D: Read + Write + Seek> Volume<'_, D> {
     /// Mends the folder at `cluster`, and those below it.
-    fn mend(&mut self, cluster: u32, depth: u32) -> io::Result<()> {
-        if cluster < 2 || depth > DEEPEST {
+    fn repair_folder(&mut self, cluster: u32, depth: u32) -> io::Result<()> {
+        if cluster < 2 || depth > MAX_DEPTH {
             return Err(io::Error::other("the folders of a new FAT volume are not as expected"));
         }
         let at = self.data + u64::from(cluster - 2) * self.cluster as u64;
         let mut bytes = vec![0; self.cluster];
         self.disk.seek(SeekFrom::Start(at))?;
         self.disk.read_exact(&mut bytes)?;
-        let (mended, folders) = mended(&bytes, self.root);
+        let (mended, folders) = repaired(&bytes, self.root);
         if mended != bytes {
             self.disk.seek(SeekFrom::Start(at))?;
             self.disk.write_all(&mended)?;
         }
-        folders.into_iter().try_for_each(|folder| self.mend(folder, depth + 1))
+        folders.into_iter().try_for_each(|folder| self.repair_folder(folder, depth + 1))
     }
 }
 
 /// The content of a folder as it should be, and the first clusters of the folders in it.
-fn mended(bytes: &[u8], root: u32) -> (Vec<u8>, Vec<u32>) {
+fn repaired(bytes: &[u8], root: u32) -> (Vec<u8>, Vec<u32>) {
     let entries: Vec<&[u8]> = bytes.chunks_exact(ENTRY).collect();
     let mut mended = vec![];
     let mut folders = vec![];
@@ -141,7 +141,7 @@ mod tests {
 
         let before = dots(&mut disk, data, 512);
         assert!(before[0].0.len() > 3 && before[0].1 == 2, "fatfs is mended by itself: {before:?}");
-        mend(&mut disk).unwrap();
+        repair(&mut disk).unwrap();
         let after = dots(&mut disk, data, 512);
         assert_eq!(after.len(), 3);
         for (names, _) in &after {

@@ -2,7 +2,7 @@
 //! released.
 
 use super::reason::UnitReason;
-use super::{Moment, State, Then, UnitId};
+use super::{Moment, Outcome, State, UnitId};
 
 impl State {
     /// Stops a unit, after those that need it, and keeps it from being started. For a unit that is
@@ -11,11 +11,11 @@ impl State {
         let slot = &mut self.units[unit.0];
         let why = Some(UnitReason::Held(reason));
         if std::mem::replace(&mut slot.held, true) {
-            slot.why = why;
+            slot.reason = why;
             return;
         }
-        self.dismiss_those_that_need(unit);
-        self.dismiss(unit, Then::Stop, why, now);
+        self.schedule_stop_of_dependents(unit);
+        self.schedule_stop(unit, Outcome::Stop, why, now);
     }
 
     /// Lets a held unit start as at boot, whatever an operator has requested for it before. Units

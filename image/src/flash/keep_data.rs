@@ -10,38 +10,40 @@ use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use octet_bundle::{Manifest, SlotFile, SlotName, SlotState, TRIES};
+use octet_esp::contents::{EspContents, PresentSlot};
 use octet_esp::fat;
 use octet_esp::medium::{Medium, staged, write_whole};
-use octet_esp::plan::{EspPlan, clear, place};
-use octet_esp::present::{EspContents, PresentSlot};
-use octet_esp::steps::{NotThere, digest, finish, make_room, read_back, set_tries, write_entry};
+use octet_esp::plan::{EspPlan, plan_cleanup, plan_install};
+use octet_esp::steps::{
+    ReadBackError, digest, finish, make_room, read_back, set_tries, write_entry,
+};
 
-use super::error::{FlashFault, Unkept};
+use super::error::{FlashFault, KeepDataError};
 use super::slots::Slots;
 use super::volume::{BlockDevice, FatVolume};
 use crate::output::gpt::PartitionLayout;
 
 /// What is going to be done.
 #[derive(Debug)]
-pub struct Keep {
+pub struct KeepDataPlan {
     /// What the slot of the image is, with the sequence that it gets.
     pub manifest: Manifest,
     pub work: SlotWork,
-    pub gone: Vec<SlotName>,
+    pub removed: Vec<SlotName>,
     /// The slot that starts again if the new one does not become good.
-    pub back: Option<SlotName>,
+    pub fallback: Option<SlotName>,
     layout: PartitionLayout,
     plan: EspPlan,
-    mend: fat::RepairPlan,
+    repair: fat::RepairPlan,
 }
 
 /// What becomes of a slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SlotWork {
     /// It is there, and starts next.
-    Nothing,
+    Unchanged,
     /// It is there, and gets its tries back.
-    Again(Box<PresentSlot>),
+    ResetTries(Box<PresentSlot>),
     Write,
 }
 
@@ -49,32 +51,34 @@ pub enum SlotWork {
 /// is written.
 ///
 /// # Errors
-/// It cannot be done, see [`Unkept`].
-pub fn keep(
+/// It cannot be done, see [`KeepDataError`].
+pub fn plan_slot_update(
     image: (&impl BlockDevice, &PartitionLayout),
     disk: (&impl BlockDevice, Option<PartitionLayout>),
-) -> Result<Keep, Unkept> {
+) -> Result<KeepDataPlan, KeepDataError> {
     let mut manifest = manifest(image)?;
-    let layout = disk.1.ok_or(Unkept::NoOctet("it has no EFI system partition of Octet's"))?;
+    let layout =
+        disk.1.ok_or(KeepDataError::NoOctet("it has no EFI system partition of Octet's"))?;
     if layout != *image.1 || layout.data.is_none() {
-        return Err(Unkept::Layout);
+        return Err(KeepDataError::Layout);
     }
-    let (volume, mend) = FatVolume::mended(disk.0, layout.esp.clone()).map_err(Unkept::Damaged)?;
+    let (volume, repair) =
+        FatVolume::open_repaired(disk.0, layout.esp.clone()).map_err(KeepDataError::Damaged)?;
     let slots = Slots::new(volume, 0);
-    let present = EspContents::read(&slots).map_err(Unkept::Unread)?;
+    let present = EspContents::read(&slots).map_err(KeepDataError::Unreadable)?;
     for slot in &present.slots {
         let Some(has) = &slot.manifest else { continue };
         if has.target != manifest.target {
             let [this, image] = [&has.target, &manifest.target].map(ToString::to_string);
-            return Err(Unkept::OtherTarget { this, image });
+            return Err(KeepDataError::OtherTarget { this, image });
         }
     }
     if present.slots.iter().all(|slot| slot.manifest.is_none()) {
-        return Err(Unkept::NoOctet("no slot on it says what machine it is for"));
+        return Err(KeepDataError::NoOctet("no slot on it says what machine it is for"));
     }
     let mut whole: Vec<&PresentSlot> = vec![];
     for slot in &present.slots {
-        if is_whole(&slots, &present, slot).map_err(Unkept::Unread)? {
+        if is_whole(&slots, &present, slot).map_err(KeepDataError::Unreadable)? {
             whole.push(slot);
         }
     }
@@ -83,10 +87,10 @@ pub fn keep(
         ..EspContents::default()
     };
     let work = match sound(&whole).next().filter(|slot| slot.name == manifest.slot) {
-        Some(slot) if matches!(slot.standing, SlotState::Trying { left: 0, .. }) => {
-            SlotWork::Again(Box::new(slot.clone()))
+        Some(slot) if matches!(slot.state, SlotState::Trying { left: 0, .. }) => {
+            SlotWork::ResetTries(Box::new(slot.clone()))
         }
-        Some(_) => SlotWork::Nothing,
+        Some(_) => SlotWork::Unchanged,
         None => SlotWork::Write,
     };
     let plan = if work == SlotWork::Write {
@@ -98,37 +102,39 @@ pub fn keep(
             slot.manifest.as_ref().is_none_or(|other| manifest.data.can_follow(&other.data))
         };
         if let Some(slot) = whole.iter().find(|slot| !reads_other(slot)) {
-            return Err(Unkept::Data(slot.name.clone()));
+            return Err(KeepDataError::Data(slot.name.clone()));
         }
-        place(&present, &whole, &manifest).or_else(|_| {
+        plan_install(&present, &whole, &manifest).or_else(|_| {
             // Then as an update does.
             let there = sound(&whole);
             let next = there.next().map(|slot| slot.name.clone());
-            let back = next.as_ref().and_then(|next| there.last_good(next.as_str()));
+            let fallback = next.as_ref().and_then(|next| there.last_good(next.as_str()));
             whole.retain(|slot| {
-                Some(&slot.name) == next.as_ref() || back.is_some_and(|it| it.name == slot.name)
+                Some(&slot.name) == next.as_ref() || fallback.is_some_and(|it| it.name == slot.name)
             });
-            place(&present, &whole, &manifest)
+            plan_install(&present, &whole, &manifest)
         })?
     } else {
-        clear(&present, &whole)
+        plan_cleanup(&present, &whole)
     };
     let is_other = |slot: &&PresentSlot| slot.name != manifest.slot;
     let others: Vec<_> = whole.iter().copied().filter(is_other).collect();
-    let back = sound(&others).last_good("").map(|slot| slot.name.clone());
+    let fallback = sound(&others).last_good("").map(|slot| slot.name.clone());
     let is_gone = |slot: &&PresentSlot| others.iter().all(|other| other.name != slot.name);
-    let gone = present.slots.iter().filter(is_other).filter(is_gone);
-    let gone = gone.map(|slot| slot.name.clone()).collect();
-    Ok(Keep { manifest, work, gone, back, layout, plan, mend })
+    let removed = present.slots.iter().filter(is_other).filter(is_gone);
+    let removed = removed.map(|slot| slot.name.clone()).collect();
+    Ok(KeepDataPlan { manifest, work, removed, fallback, layout, plan, repair })
 }
 
 /// What the one slot of an image is.
-fn manifest((image, layout): (&impl BlockDevice, &PartitionLayout)) -> Result<Manifest, Unkept> {
+fn manifest(
+    (image, layout): (&impl BlockDevice, &PartitionLayout),
+) -> Result<Manifest, KeepDataError> {
     let volume = FatVolume::open(image, layout.esp.clone());
-    let slots = Slots::new(volume.map_err(|why| Unkept::Image(why.to_string()))?, 0);
-    let present = EspContents::read(&slots).map_err(|why| Unkept::Image(why.to_string()))?;
+    let slots = Slots::new(volume.map_err(|why| KeepDataError::Image(why.to_string()))?, 0);
+    let present = EspContents::read(&slots).map_err(|why| KeepDataError::Image(why.to_string()))?;
     let manifest = present.slots.into_iter().find_map(|slot| slot.manifest);
-    manifest.ok_or_else(|| Unkept::Image("it has no manifest".into()))
+    manifest.ok_or_else(|| KeepDataError::Image("it has no manifest".into()))
 }
 
 /// Whether the files that a slot starts from are there and what its manifest says.
@@ -151,11 +157,11 @@ fn is_whole(slots: &impl Medium, present: &EspContents, slot: &PresentSlot) -> i
     Ok(true)
 }
 
-impl Keep {
+impl KeepDataPlan {
     /// Whether the disk is as it has to be.
     pub fn is_done(&self) -> bool {
-        let is_tidy = self.plan == EspPlan::default() && self.mend.stages.is_empty();
-        self.work == SlotWork::Nothing && is_tidy
+        let is_tidy = self.plan == EspPlan::default() && self.repair.stages.is_empty();
+        self.work == SlotWork::Unchanged && is_tidy
     }
 
     /// Bytes of the files that are written.
@@ -164,14 +170,14 @@ impl Keep {
     }
 
     /// What becomes of the disk and of what is on it.
-    pub fn fate(&self) -> String {
+    pub fn describe(&self) -> String {
         let slot = &self.manifest.slot;
         let what = match self.work {
             SlotWork::Write => format!("slot {slot} and its boot entry are written"),
-            SlotWork::Again(_) => format!("slot {slot} is there, and is tried again"),
-            SlotWork::Nothing => format!("slot {slot} is there, and starts next"),
+            SlotWork::ResetTries(_) => format!("slot {slot} is there, and is tried again"),
+            SlotWork::Unchanged => format!("slot {slot} is there, and starts next"),
         };
-        let names: Vec<_> = self.gone.iter().map(SlotName::as_str).collect();
+        let names: Vec<_> = self.removed.iter().map(SlotName::as_str).collect();
         let gone = match &names[..] {
             [] => String::new(),
             names => format!(" In its place goes: {}.", names.join(", ")),
@@ -183,22 +189,22 @@ impl Keep {
     ///
     /// # Errors
     /// The disk or the image fails. What starts then is what started before, or the new slot.
-    pub fn carry_out(
+    pub fn apply(
         &self,
         (image, of_image): (&impl BlockDevice, &PartitionLayout),
         disk: &impl BlockDevice,
     ) -> Result<u64, FlashFault> {
         let open = |error: fat::FatProblem| FlashFault::Esp(io::Error::other(error.to_string()));
         let mut volume = FatVolume::open(disk, self.layout.esp.clone()).map_err(open)?;
-        volume.mend(&self.mend)?;
+        volume.repair(&self.repair)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let mut slots = Slots::new(volume, u32::try_from(now).unwrap_or(u32::MAX));
         if self.plan != EspPlan::default() {
             make_room(&mut slots, &self.plan)?;
         }
         match &self.work {
-            SlotWork::Nothing => {}
-            SlotWork::Again(slot) => set_tries(&mut slots, slot, TRIES)?,
+            SlotWork::Unchanged => {}
+            SlotWork::ResetTries(slot) => set_tries(&mut slots, slot, TRIES)?,
             SlotWork::Write => {
                 let image = FatVolume::open(image, of_image.esp.clone()).map_err(open)?;
                 self.write(&Slots::new(image, 0), &mut slots)?;
@@ -225,10 +231,10 @@ impl Keep {
         finish(slots, &written)?;
         slots.reopen()?;
         read_back(slots, manifest, &self.plan).map_err(|not_there| match not_there {
-            NotThere::Unread(_, error) => FlashFault::from(error),
+            ReadBackError::Unreadable(_, error) => FlashFault::from(error),
             differs => FlashFault::Esp(io::Error::other(differs)),
         })?;
-        write_entry(slots, manifest, &self.plan, self.back.is_some())?;
+        write_entry(slots, manifest, &self.plan, self.fallback.is_some())?;
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::output::locked::Locked;
+use crate::output::file_lock::FileLock;
 
 /// How the name of a folder of sockets begins.
 pub const SOCKETS: &str = "octet-";
@@ -30,17 +30,17 @@ pub struct RunningMachines {
 pub struct Registration {
     pub number: u32,
     path: PathBuf,
-    _file: Locked,
+    _file: FileLock,
 }
 
 impl Registration {
     /// Takes the first free place in `out`, and clears those that were left.
-    pub fn take(out: &Path, what: &str, sockets: &Path) -> io::Result<Self> {
+    pub fn register(out: &Path, what: &str, sockets: &Path) -> io::Result<Self> {
         let folder = folder(out);
         fs::create_dir_all(&folder)?;
-        for (_, path) in numbered(&folder)? {
-            if let Some(file) = alone(&path)? {
-                clear(&path, file)?;
+        for (_, path) in entries(&folder)? {
+            if let Some(file) = try_lock(&path)? {
+                remove_stale(&path, file)?;
             }
         }
         for number in 1.. {
@@ -50,7 +50,7 @@ impl Registration {
                 made => made?,
             };
             // Another one may have taken it for one that was left, before it was locked.
-            let Ok(file) = Locked::try_new(file) else { continue };
+            let Ok(file) = FileLock::try_new(file) else { continue };
             if !is_at(&file, &path) {
                 continue;
             }
@@ -68,10 +68,10 @@ impl Drop for Registration {
 }
 
 /// The machines that run, by their numbers.
-pub fn all(out: &Path) -> io::Result<Vec<RunningMachines>> {
+pub fn list(out: &Path) -> io::Result<Vec<RunningMachines>> {
     let mut all = vec![];
-    for (number, path) in numbered(&folder(out))? {
-        if alone(&path)?.is_some() {
+    for (number, path) in entries(&folder(out))? {
+        if try_lock(&path)?.is_some() {
             continue;
         }
         // One that has just begun has not said it yet, and one that has just ended is gone.
@@ -89,7 +89,7 @@ fn folder(out: &Path) -> PathBuf {
 }
 
 /// The files of places, in any order.
-fn numbered(folder: &Path) -> io::Result<Vec<(u32, PathBuf)>> {
+fn entries(folder: &Path) -> io::Result<Vec<(u32, PathBuf)>> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
         entries => entries?,
@@ -105,12 +105,12 @@ fn numbered(folder: &Path) -> io::Result<Vec<(u32, PathBuf)>> {
 }
 
 /// The file at `path`, locked, if nobody else has locked it and it is there.
-fn alone(path: &Path) -> io::Result<Option<Locked>> {
+fn try_lock(path: &Path) -> io::Result<Option<FileLock>> {
     let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => file?,
     };
-    match Locked::try_new(file) {
+    match FileLock::try_new(file) {
         Ok(file) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) => Err(error),
@@ -123,7 +123,7 @@ fn is_at(file: &File, path: &Path) -> bool {
 }
 
 /// Removes what a process that was killed has left.
-fn clear(path: &Path, file: Locked) -> io::Result<()> {
+fn remove_stale(path: &Path, file: FileLock) -> io::Result<()> {
     let mut text = String::new();
     (&*file).read_to_string(&mut text)?;
     let sockets = text.split_once('\n').map(|(_, sockets)| PathBuf::from(sockets));
@@ -152,23 +152,23 @@ mod tests {
     fn each_machine_has_a_place_of_its_own() {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("out");
-        assert_eq!(all(&out).unwrap(), []);
+        assert_eq!(list(&out).unwrap(), []);
         let [a, b, c] = ["octet-a", "octet-b", "octet-c"].map(|name| sockets(folder.path(), name));
-        let first = Registration::take(&out, "one", &a).unwrap();
-        let second = Registration::take(&out, "two", &b).unwrap();
+        let first = Registration::register(&out, "one", &a).unwrap();
+        let second = Registration::register(&out, "two", &b).unwrap();
         assert_eq!([first.number, second.number], [1, 2]);
         let of = |number, what: &str, sockets: &Path| RunningMachines {
             number,
             what: what.to_owned(),
             sockets: sockets.to_owned(),
         };
-        assert_eq!(all(&out).unwrap(), [of(1, "one", &a), of(2, "two", &b)]);
+        assert_eq!(list(&out).unwrap(), [of(1, "one", &a), of(2, "two", &b)]);
         drop(first);
-        assert_eq!(all(&out).unwrap(), [of(2, "two", &b)]);
-        let third = Registration::take(&out, "three", &c).unwrap();
-        assert_eq!(all(&out).unwrap(), [of(1, "three", &c), of(2, "two", &b)]);
+        assert_eq!(list(&out).unwrap(), [of(2, "two", &b)]);
+        let third = Registration::register(&out, "three", &c).unwrap();
+        assert_eq!(list(&out).unwrap(), [of(1, "three", &c), of(2, "two", &b)]);
         drop((second, third));
-        assert_eq!(all(&out).unwrap(), []);
+        assert_eq!(list(&out).unwrap(), []);
         // Whoever ends by himself leaves his sockets to who has made them.
         assert!(a.is_dir() && b.is_dir() && c.is_dir());
     }
@@ -186,9 +186,9 @@ mod tests {
             let text = format!("left\n{}", sockets.display());
             fs::write(machines.join(number.to_string()), text).unwrap();
         }
-        assert_eq!(all(&out).unwrap(), []);
+        assert_eq!(list(&out).unwrap(), []);
         let here = sockets(folder.path(), "octet-here");
-        let place = Registration::take(&out, "here", &here).unwrap();
+        let place = Registration::register(&out, "here", &here).unwrap();
         assert_eq!(place.number, 1);
         assert_eq!(fs::read_dir(&machines).unwrap().count(), 1);
         assert!(!one.exists() && !folder.path().join("octet-box").exists());

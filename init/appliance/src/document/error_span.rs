@@ -8,10 +8,10 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer, Error};
 
 /// The position in `text`, which is not a valid `T`, of the value that `error` is about.
-pub(super) fn place<T: DeserializeOwned>(text: &str, error: &Error) -> Range<usize> {
+pub(super) fn locate<T: DeserializeOwned>(text: &str, error: &Error) -> Range<usize> {
     let Ok(mut document) = DeTable::parse(text) else { return error.span().unwrap_or(0..0) };
     let Some(at) = error.span() else {
-        return named(document.get_ref(), error.message()).unwrap_or(0..0);
+        return named_key(document.get_ref(), error.message()).unwrap_or(0..0);
     };
     let Some(value) = value_at(document.get_mut(), &at) else { return at };
     let DeValue::Array(list) = value else { return within(value, at, error.message()) };
@@ -52,13 +52,13 @@ fn inside<'a, 'i>(
 
 /// The position of `value`, which is at `at`; for a table that of the key which `message` names.
 fn within(value: &DeValue<'_>, at: Range<usize>, message: &str) -> Range<usize> {
-    let key = value.as_table().and_then(|table| named(table, message));
+    let key = value.as_table().and_then(|table| named_key(table, message));
     key.unwrap_or(at)
 }
 
 /// The value of the first key of `table` that `message` names, as `key` or `key = …`; if that is a
 /// list, the last item that it mentions.
-fn named(table: &DeTable<'_>, message: &str) -> Option<Range<usize>> {
+fn named_key(table: &DeTable<'_>, message: &str) -> Option<Range<usize>> {
     let quoted = message.split('`').skip(1).step_by(2);
     let mut names = quoted.filter_map(|text| text.split([' ', '=']).next());
     let value = names.find_map(|name| {

@@ -4,23 +4,24 @@ use std::collections::BTreeMap;
 
 use octet_appliance::nearest;
 
-use super::super::{NamedModule, SeedError, When};
+use super::super::{LoadTime, NamedModule, SeedError};
 use crate::appliance_file::nearest_hint;
 use crate::seed::Modules;
 use crate::target::Target;
 use crate::tree::Because;
 
 /// What PID 1 needs before there is a root file system.
-const EARLY: [&str; 2] = ["loop", "squashfs"];
+const EARLY_MODULES: [&str; 2] = ["loop", "squashfs"];
 
 /// What PID 1 needs to mount the flash: ext4 for data; FAT for the slots, with the character sets
 /// of its short names (the kernel's defaults, CONFIG_FAT_DEFAULT_*) and of its long ones; and the firmware's variables,
 /// of which one says which flash it is.
-const FLASH: [&str; 6] = ["ext4", "vfat", "nls_cp437", "nls_iso8859_1", "nls_utf8", "efivarfs"];
+const FLASH_MODULES: [&str; 6] =
+    ["ext4", "vfat", "nls_cp437", "nls_iso8859_1", "nls_utf8", "efivarfs"];
 
 /// Modules by name, each list in the order in which it is loaded.
 #[derive(Debug, Default)]
-pub struct Choice {
+pub struct ModuleSelection {
     /// Every module of the image.
     pub all: Vec<String>,
     /// Those that load before the root is there.
@@ -36,9 +37,9 @@ pub struct Choice {
     reasons: BTreeMap<String, Because>,
 }
 
-impl Choice {
+impl ModuleSelection {
     /// The modules that starting needs, that the flash of `target` needs, and that are `named`.
-    pub fn of(
+    pub fn select(
         modules: &Modules,
         target: Target,
         named: &[NamedModule],
@@ -46,17 +47,17 @@ impl Choice {
     ) -> Result<Self, SeedError> {
         let mut choice = Self::default();
         let because = Because::always("the root file system needs it");
-        choice.early = choice.required(modules, &EARLY, &because)?;
+        choice.early = choice.required(modules, &EARLY_MODULES, &because)?;
         let because = Because::always("PID 1 feeds it");
         choice.disk = choice.required(modules, target.watchdog_modules(), &because)?;
         let because = Because::always("PID 1 needs it to use the flash");
-        let flash = [target.disk_modules(), &FLASH].concat();
+        let flash = [target.disk_modules(), &FLASH_MODULES].concat();
         let flash = choice.required(modules, &flash, &because)?;
         choice.disk.extend(flash);
         let because = Because::always(format!("a device of {target}"));
         choice.loaded = choice.required(modules, target.drivers(), &because)?;
         for named in named {
-            choice.named(modules, named, notes)?;
+            choice.add_requested(modules, named, notes)?;
         }
         let Self { early, disk, first, router, loaded, .. } = &mut choice;
         for list in [disk, &mut *first, &mut *router, &mut *loaded] {
@@ -91,7 +92,7 @@ impl Choice {
         Ok(list)
     }
 
-    fn named(
+    fn add_requested(
         &mut self,
         modules: &Modules,
         named: &NamedModule,
@@ -108,11 +109,11 @@ impl Choice {
             return Err(named.error(format!("there is no kernel module `{name}`"), hint).into());
         }
         self.add(modules, name, &named.because);
-        match named.when {
-            When::First => modules.load(name, &mut self.first, &mut |_, _| {}),
-            When::Later => modules.load(name, &mut self.loaded, &mut |_, _| {}),
-            When::OnRouter => modules.load(name, &mut self.router, &mut |_, _| {}),
-            When::AtHand => {}
+        match named.load_time {
+            LoadTime::First => modules.load(name, &mut self.first, &mut |_, _| {}),
+            LoadTime::Later => modules.load(name, &mut self.loaded, &mut |_, _| {}),
+            LoadTime::OnRouter => modules.load(name, &mut self.router, &mut |_, _| {}),
+            LoadTime::OnDemand => {}
         }
         Ok(())
     }
@@ -149,7 +150,8 @@ mod tests {
     fn the_flash_has_a_list_of_its_own() {
         let builtin = "kernel/nls_iso8859_1.ko\n";
         let modules = Modules::parse(DEP, builtin, "softdep ext4 pre: crc\n");
-        let choice = Choice::of(&modules, Target::QemuX86_64, &[], &mut vec![]).unwrap();
+        let choice =
+            ModuleSelection::select(&modules, Target::QemuX86_64, &[], &mut vec![]).unwrap();
         assert_eq!(choice.early, ["loop", "xxhash", "squashfs"]);
         let disk = ["i6300esb", "virtio_blk", "crc", "mbcache", "jbd2", "ext4", "fat", "vfat"];
         assert_eq!(choice.disk[..8], disk);
@@ -157,7 +159,8 @@ mod tests {
         assert_eq!(choice.loaded, ["i6300esb", "tiny_power_button"]);
         assert_eq!(choice.because("jbd2").chain, "PID 1 needs it to use the flash -> jbd2");
         let modules = Modules::parse(DEP, "", "");
-        let error = Choice::of(&modules, Target::QemuX86_64, &[], &mut vec![]).unwrap_err();
+        let error =
+            ModuleSelection::select(&modules, Target::QemuX86_64, &[], &mut vec![]).unwrap_err();
         assert!(error.to_string().contains("`nls_iso8859_1`"), "{error}");
     }
 }

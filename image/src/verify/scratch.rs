@@ -11,10 +11,10 @@ use super::copy;
 use crate::source::programs;
 
 /// A file system in memory. It lists a folder in the order in which the files were made.
-const IN_MEMORY: &str = "/dev/shm";
+const SHM: &str = "/dev/shm";
 
 /// What has to be free there.
-const ROOM: u64 = 64_000_000;
+const REQUIRED_SPACE: u64 = 64_000_000;
 
 /// Two folders, of which neither is near the first build.
 pub struct ScratchFolders {
@@ -29,9 +29,9 @@ impl ScratchFolders {
     pub fn new() -> io::Result<Self> {
         let new = || tempfile::Builder::new().prefix("octet-verify-").to_owned();
         let rest = new().tempdir()?;
-        let has_room = rustix::fs::statvfs(IN_MEMORY)
-            .is_ok_and(|it| it.f_bavail.saturating_mul(it.f_frsize) >= ROOM);
-        let in_memory = has_room.then(|| new().tempdir_in(IN_MEMORY).ok()).flatten();
+        let has_room = rustix::fs::statvfs(SHM)
+            .is_ok_and(|it| it.f_bavail.saturating_mul(it.f_frsize) >= REQUIRED_SPACE);
+        let in_memory = has_room.then(|| new().tempdir_in(SHM).ok()).flatten();
         let sources = match in_memory {
             Some(folder) => folder,
             None => new().tempdir()?,

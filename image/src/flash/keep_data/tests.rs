@@ -116,13 +116,13 @@ fn image(release: &Release) -> Power {
     Power::new(volume(&release.files("+3")))
 }
 
-fn decide(image: &Power, disk: &Power) -> Result<Keep, Unkept> {
-    keep((image, &layout()), (disk, Some(layout())))
+fn decide(image: &Power, disk: &Power) -> Result<KeepDataPlan, KeepDataError> {
+    plan_slot_update((image, &layout()), (disk, Some(layout())))
 }
 
 fn flash(image: &Power, disk: &Power) -> Result<u64, FlashFault> {
     let keep = decide(image, disk).unwrap();
-    keep.carry_out((image, &layout()), disk)
+    keep.apply((image, &layout()), disk)
 }
 
 /// The files that start next: one without tries only if there is no other, then the highest version.
@@ -169,10 +169,10 @@ fn only_the_slot_and_its_entry_come() {
 
     let keep = decide(&image(&new), &disk).unwrap();
     assert_eq!(
-        (&keep.work, &keep.gone, keep.back.as_ref()),
+        (&keep.work, &keep.removed, keep.fallback.as_ref()),
         (&SlotWork::Write, &vec![], Some(running.name()))
     );
-    keep.carry_out((&image(&new), &layout()), &disk).unwrap();
+    keep.apply((&image(&new), &layout()), &disk).unwrap();
     let (mut after, found) = disk.look(scratch.path());
     assert_eq!(found, None);
     assert!(is(&starts(&after), &new));
@@ -186,9 +186,9 @@ fn only_the_slot_and_its_entry_come() {
 
     // Once more there is nothing to do.
     let keep = decide(&image(&new), &disk).unwrap();
-    assert!(keep.is_done() && keep.work == SlotWork::Nothing, "{keep:?}");
+    assert!(keep.is_done() && keep.work == SlotWork::Unchanged, "{keep:?}");
     let changes = disk.changes.get();
-    assert_eq!(keep.carry_out((&image(&new), &layout()), &disk).unwrap(), 0);
+    assert_eq!(keep.apply((&image(&new), &layout()), &disk).unwrap(), 0);
     assert_eq!(disk.changes.get(), changes);
 }
 
@@ -258,8 +258,8 @@ fn a_slot_that_failed_is_tried_again() {
     let [only, other] = [1, 2].map(Release::number);
     let with = disk(&[(&only, "+0-3")]);
     let keep = decide(&image(&only), &with).unwrap();
-    assert!(matches!(keep.work, SlotWork::Again(_)) && keep.gone.is_empty(), "{keep:?}");
-    keep.carry_out((&image(&only), &layout()), &with).unwrap();
+    assert!(matches!(keep.work, SlotWork::ResetTries(_)) && keep.removed.is_empty(), "{keep:?}");
+    keep.apply((&image(&only), &layout()), &with).unwrap();
     let (tree, found) = with.look(with.scratch().path());
     assert_eq!(found, None);
     assert_eq!(tree, besides().into_iter().chain(only.files("+3")).collect());
@@ -277,8 +277,8 @@ fn an_older_slot_that_is_there_is_written_anew() {
     let [older, running] = [1, 2].map(Release::number);
     let with = disk(&[(&older, ""), (&running, "")]);
     let keep = decide(&image(&older), &with).unwrap();
-    assert_eq!((&keep.work, keep.back.as_ref()), (&SlotWork::Write, Some(running.name())));
-    keep.carry_out((&image(&older), &layout()), &with).unwrap();
+    assert_eq!((&keep.work, keep.fallback.as_ref()), (&SlotWork::Write, Some(running.name())));
+    keep.apply((&image(&older), &layout()), &with).unwrap();
     let (tree, found) = with.look(with.scratch().path());
     assert_eq!(found, None);
     assert!(is(&starts(&tree), &older) && holds(&tree, &running.files("")));
@@ -296,10 +296,10 @@ fn nothing_is_taken_from_a_slot_that_is_damaged() {
     let with = Power::new(volume(&files));
     let keep = decide(&image(&new), &with).unwrap();
     assert_eq!(
-        (&keep.gone[..], keep.back.as_ref()),
+        (&keep.removed[..], keep.fallback.as_ref()),
         (&[running.name().clone()][..], Some(older.name()))
     );
-    keep.carry_out((&image(&new), &layout()), &with).unwrap();
+    keep.apply((&image(&new), &layout()), &with).unwrap();
     let (tree, found) = with.look(with.scratch().path());
     assert_eq!(found, None);
     assert!(is(&starts(&tree), &new) && holds(&tree, &older.files("")));

@@ -98,7 +98,7 @@ pub enum Signal {
 
 impl Signal {
     /// The signal that is called `name`, without `SIG`.
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         use serde::de::IntoDeserializer;
         use serde::de::value::{Error, StrDeserializer};
 

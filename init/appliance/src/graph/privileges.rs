@@ -9,27 +9,27 @@ use crate::unit::{Unit, UnitType};
 use crate::user::USERS;
 
 /// The first of the users for the owner's services.
-const EXTRA: &str = "extra-";
+const EXTRA_USER_PREFIX: &str = "extra-";
 
 /// Rejects a unit with more rights than its author may give it.
 pub(super) fn check(source: &UnitSource) -> Result<(), Box<FileError>> {
     let unit = &source.unit;
-    if source.of_owner {
-        return of_owner(source);
+    if source.owner_supplied {
+        return check_owner_unit(source);
     }
     let program = unit.unit_type != UnitType::Target;
-    if program && unit.user.user().uid == 0 && !is_pid_1s(unit) {
+    if program && unit.user.user().uid == 0 && !is_init_unit(unit) {
         let message = format!("unit `{}` is not PID 1's own, so it cannot be root", unit.name);
         return Err(source.error_at(&["user"], message, "remove `user`"));
     }
     Ok(())
 }
 
-fn is_pid_1s(unit: &Unit) -> bool {
+fn is_init_unit(unit: &Unit) -> bool {
     unit.exec.as_ref().is_some_and(|exec| exec.as_str() == INIT_PROGRAM)
 }
 
-fn of_owner(source: &UnitSource) -> Result<(), Box<FileError>> {
+fn check_owner_unit(source: &UnitSource) -> Result<(), Box<FileError>> {
     let unit = &source.unit;
     let name = unit.name.as_str();
     if unit.unit_type == UnitType::Target {
@@ -37,17 +37,17 @@ fn of_owner(source: &UnitSource) -> Result<(), Box<FileError>> {
         let message = "a service of yours has a program, a target has none".into();
         return Err(source.error_at(&["type"], message, hint));
     }
-    if is_pid_1s(unit) {
+    if is_init_unit(unit) {
         let message = format!("{INIT_PROGRAM} is PID 1's own program");
         let hint = "name the place in the image where the program is to be";
         return Err(source.error_at(&["exec"], message, hint));
     }
-    if USERS.iter().any(|user| user.name == name && !name.starts_with(EXTRA)) {
+    if USERS.iter().any(|user| user.name == name && !name.starts_with(EXTRA_USER_PREFIX)) {
         let message = format!("`{name}` is the name of a service of Octet's");
         return Err(source.error_at(&["name"], message, "give the unit another name"));
     }
     let user = unit.user.user().name;
-    if !user.starts_with(EXTRA) {
+    if !user.starts_with(EXTRA_USER_PREFIX) {
         let message = format!("a service of yours cannot run as `{user}`");
         let hint = "use one of extra-1 to extra-8 that is free";
         return Err(source.error_at(&["user"], message, hint));
@@ -85,7 +85,7 @@ mod tests {
 
     fn order(text: &str, of_owner: bool) -> Result<Vec<usize>, Box<FileError>> {
         let mut source = UnitSource::parse("unit.toml".into(), text.to_owned())?;
-        source.of_owner = of_owner;
+        source.owner_supplied = of_owner;
         start_order(&[source])
     }
 

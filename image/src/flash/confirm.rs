@@ -10,17 +10,17 @@ use super::error::FlashError;
 use super::target::FlashTarget;
 
 /// What becomes of a disk of which nothing is kept.
-pub const LOST: &str = "All that is on it will be lost.";
+pub const ALL_LOST: &str = "All that is on it will be lost.";
 
 /// Asks on the terminal whether `fate` may become of `target`. What the person has to type is the
 /// target's name, not a letter that is typed without reading.
 ///
 /// # Errors
 /// It was not typed, or there is no terminal.
-pub fn ask(target: &FlashTarget, fate: &str) -> Result<(), FlashError> {
+pub fn confirm(target: &FlashTarget, fate: &str) -> Result<(), FlashError> {
     let path = target.path().to_owned();
     if !io::stdin().is_terminal() {
-        return Err(FlashError::Unasked { path });
+        return Err(FlashError::NotConfirmed { path });
     }
     let name = match target.disk() {
         Some(disk) => disk.name.clone(),

@@ -5,17 +5,17 @@ use std::iter;
 use super::Edge;
 use crate::cgroup::{self, Group};
 use crate::clock::now;
-use crate::console::say;
+use crate::console::write_line;
 use crate::spawn::{self, EndedProcess, Orphan};
 use crate::supervisor::{BoxState, ProcessExit, SupervisorEvent, UnitId, UnitState};
 
 /// How many ended processes are reaped in one turn: a process that starts short-lived children
 /// without end must not keep PID 1 from its other work.
-const AT_ONCE: usize = 16;
+const MAX_REAPS_PER_TURN: usize = 16;
 
 /// Up to this many notifications from other processes are logged, and later only when their number
 /// is a power of two.
-const TOLD_STRANGERS: u64 = 8;
+const MAX_LOGGED_UNKNOWN_SENDERS: u64 = 8;
 
 impl Edge {
     /// Reads notifications of services. Only those of a unit's main process count.
@@ -23,10 +23,12 @@ impl Edge {
         let Some(notify) = &self.notify else { return };
         for (pid, notification) in notify.receive() {
             let Some(&unit) = self.processes.get(&pid) else {
-                self.strangers += 1;
-                if self.strangers <= TOLD_STRANGERS || self.strangers.is_power_of_two() {
-                    let (count, pid) = (self.strangers, pid.as_raw_nonzero());
-                    self.logs.say(&format!(
+                self.unknown_senders += 1;
+                if self.unknown_senders <= MAX_LOGGED_UNKNOWN_SENDERS
+                    || self.unknown_senders.is_power_of_two()
+                {
+                    let (count, pid) = (self.unknown_senders, pid.as_raw_nonzero());
+                    self.logs.log(&format!(
                         "process {pid} is not the main process of a unit: what it notifies is not \
                          believed ({count} so far)"
                     ));
@@ -34,15 +36,15 @@ impl Edge {
                 continue;
             };
             if let Some(text) = notification.status {
-                self.units[unit.0].said = Some(text);
-                self.clients.changed();
+                self.units[unit.0].status_text = Some(text);
+                self.clients.mark_changed();
             }
             if notification.ready {
                 // That the program runs must be known before it is ready.
-                self.take_verdict(unit);
+                self.handle_exec_verdict(unit);
                 self.step(SupervisorEvent::Ready(unit));
                 let name = self.units[unit.0].name();
-                self.logs.say(&format!("unit {name} is ready"));
+                self.logs.log(&format!("unit {name} is ready"));
             }
             if let Some(by) = notification.extend {
                 self.step(SupervisorEvent::Extended(unit, by));
@@ -57,39 +59,39 @@ impl Edge {
     pub(super) fn reap(&mut self) {
         // Pending notifications are handled before the end of their sender.
         self.take_notifications();
-        self.may_have_ended =
-            some(spawn::next_ended, |ended| match self.processes.remove(&ended.pid) {
+        self.reap_pending =
+            take_batch(spawn::next_ended, |ended| match self.processes.remove(&ended.pid) {
                 Some(unit) => {
                     let exit = ended.exit;
-                    ended.collect();
+                    ended.reap();
                     self.main_process_ended(unit, exit);
                 }
                 None => self.orphan_ended(ended),
             });
-        self.see_what_is_clear();
+        self.report_emptied();
     }
 
     fn main_process_ended(&mut self, id: UnitId, exit: ProcessExit) {
-        self.take_verdict(id);
+        self.handle_exec_verdict(id);
         let unit = &mut self.units[id.0];
         let Some(mut process) = unit.process.take() else { return };
         if let Some(verdict) = process.verdict.take() {
             let _ = self.poll.remove(&verdict);
         }
         let name = unit.name().to_owned();
-        if let Some(refusal) = process.refused {
+        if let Some(refusal) = process.spawn_refusal {
             self.step(SupervisorEvent::SpawnFailed(id, refusal));
-            self.tell_failure(id);
+            self.log_failure(id);
         } else {
             let left = cgroup::kill_all(unit.group.as_ref(), process.pid);
             if left {
                 self.clearing.push(id);
             }
             self.step(SupervisorEvent::Exited(id, exit));
-            self.logs.say(&format!("unit {name} {exit}"));
+            self.logs.log(&format!("unit {name} {exit}"));
             if !left {
                 self.step(SupervisorEvent::Emptied(id));
-                self.tell_failure(id);
+                self.log_failure(id);
             }
         }
     }
@@ -97,13 +99,13 @@ impl Edge {
     /// A process ended that was not a unit's main process.
     fn orphan_ended(&mut self, ended: EndedProcess) {
         let Orphan { pid, name, unit, exit } = ended.orphan();
-        ended.collect();
+        ended.reap();
         let whose = unit.map_or_else(|| "no unit".to_owned(), |unit| format!("unit {unit}"));
-        self.logs.say(&format!("process {pid} ({name}), left behind by {whose}, {exit}"));
+        self.logs.log(&format!("process {pid} ({name}), left behind by {whose}, {exit}"));
     }
 
     /// Reports to the core which units have no process left.
-    pub(super) fn see_what_is_clear(&mut self) {
+    pub(super) fn report_emptied(&mut self) {
         let mut index = 0;
         while index < self.clearing.len() {
             let id = self.clearing[index];
@@ -114,14 +116,14 @@ impl Edge {
             }
             self.clearing.swap_remove(index);
             self.step(SupervisorEvent::Emptied(id));
-            self.tell_failure(id);
+            self.log_failure(id);
             // The step may have added units to the list without checking them.
             index = 0;
         }
     }
 
     /// Logs why a unit is not running as it should, and what follows.
-    fn tell_failure(&mut self, id: UnitId) {
+    fn log_failure(&mut self, id: UnitId) {
         let follows = match self.status(id).state {
             UnitState::Failed => "it is given up".to_owned(),
             UnitState::Backoff { until } => {
@@ -132,7 +134,7 @@ impl Edge {
         };
         let name = self.units[id.0].name();
         let reason = self.state.reason(id).unwrap_or_default();
-        self.logs.say(&format!("unit {name}: {reason}; {follows}"));
+        self.logs.log(&format!("unit {name}: {reason}; {follows}"));
     }
 
     /// Kills every process of a unit.
@@ -144,26 +146,26 @@ impl Edge {
     }
 
     /// Shows the progress of a shutdown on the screen.
-    pub(super) fn tell_progress(&mut self, asked: UnitId) {
+    pub(super) fn show_shutdown_progress(&mut self, stopping: UnitId) {
         if self.state.box_state() != BoxState::Stopping {
             return;
         }
-        let name = self.units[asked.0].name();
+        let name = self.units[stopping.0].name();
         let progress = self.state.shutdown_progress();
         let line = progress.map_or_else(
             || format!("stopping {name}"),
             |(stopped, total)| format!("stopping {name} ({stopped} of {total} units are stopped)"),
         );
-        say(&line);
-        self.logs.say(&line);
+        write_line(&line);
+        self.logs.log(&line);
     }
 }
 
-/// Passes what `next` returns to `take`, at most [`AT_ONCE`] times. Returns whether there may be
+/// Passes what `next` returns to `take`, at most [`MAX_REAPS_PER_TURN`] times. Returns whether there may be
 /// more.
-fn some<T>(next: impl FnMut() -> Option<T>, take: impl FnMut(T)) -> bool {
-    let taken = iter::from_fn(next).take(AT_ONCE).map(take).count();
-    taken == AT_ONCE
+fn take_batch<T>(next: impl FnMut() -> Option<T>, take: impl FnMut(T)) -> bool {
+    let taken = iter::from_fn(next).take(MAX_REAPS_PER_TURN).map(take).count();
+    taken == MAX_REAPS_PER_TURN
 }
 
 #[cfg(test)]
@@ -172,15 +174,23 @@ mod tests {
 
     #[test]
     fn no_turn_is_longer_than_it_may_be() {
-        let mut ended = 0..AT_ONCE * 2 + 3;
+        let mut ended = 0..MAX_REAPS_PER_TURN * 2 + 3;
         let mut taken = vec![];
         let mut turn = || {
-            let more = some(|| ended.next(), |pid| taken.push(pid));
+            let more = take_batch(|| ended.next(), |pid| taken.push(pid));
             (taken.len(), more)
         };
         let turns = [turn(), turn(), turn(), turn()];
-        let all = AT_ONCE * 2 + 3;
-        assert_eq!(turns, [(AT_ONCE, true), (AT_ONCE * 2, true), (all, false), (all, false)]);
+        let all = MAX_REAPS_PER_TURN * 2 + 3;
+        assert_eq!(
+            turns,
+            [
+                (MAX_REAPS_PER_TURN, true),
+                (MAX_REAPS_PER_TURN * 2, true),
+                (all, false),
+                (all, false)
+            ]
+        );
         assert!(taken.into_iter().eq(0..all));
     }
 }

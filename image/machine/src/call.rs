@@ -16,11 +16,11 @@ use crate::machine::{Machine, TAIL};
 use crate::status::{Boot, State, Status, UnitState};
 
 /// How long a verb may take: longer than any that ends by itself, which only a hang does not.
-const ANSWER: Duration = Duration::from_secs(300);
+const CALL_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// How long a watch goes on without news before it is asked for again: on a serial port a request
 /// can get lost (see [`connect`](crate::connect)).
-const WATCH: Duration = Duration::from_secs(5);
+const WATCH_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Machine {
     /// Waits until all base units are ready.
@@ -37,7 +37,7 @@ impl Machine {
         Ok(status)
     }
 
-    /// Waits until the status is as `wanted` says; `what` names that for errors.
+    /// Waits until the status is as `is_wanted` says; `what` names that for errors.
     ///
     /// # Errors
     /// The machine ends, or `within` passes first.
@@ -45,7 +45,7 @@ impl Machine {
         &self,
         what: &str,
         within: Duration,
-        mut wanted: impl FnMut(&Status) -> bool,
+        mut is_wanted: impl FnMut(&Status) -> bool,
     ) -> Result<Status, MachineError> {
         let deadline = Instant::now() + within;
         loop {
@@ -57,10 +57,10 @@ impl Machine {
                 ("watch", Map::new()),
                 None,
                 deadline,
-                WATCH,
+                WATCH_TIMEOUT,
                 |item| {
                     match Status::deserialize(item) {
-                        Ok(status) if wanted(&status) => found = Some(status),
+                        Ok(status) if is_wanted(&status) => found = Some(status),
                         Ok(_) => {}
                         Err(error) => unreadable = Some(error),
                     }
@@ -108,7 +108,7 @@ impl Machine {
     /// # Errors
     /// PID 1 or the unit refuses, the machine ends, or there is no answer.
     pub fn call_unit(&self, unit: &str, verb: &str, args: Value) -> Result<Value, MachineError> {
-        self.request(Some(&named(unit)?), verb, args, None, |_| true)
+        self.request(Some(&unit_name(unit)?), verb, args, None, |_| true)
     }
 
     /// Asks `unit`, through PID 1, and sends it what it wants of the file that is the argument `name`.
@@ -132,7 +132,7 @@ impl Machine {
         file: &mut dyn Source,
     ) -> Result<Value, MachineError> {
         args[name] = json!(file.describe());
-        self.request(Some(&named(unit)?), verb, args, Some(file), |_| true)
+        self.request(Some(&unit_name(unit)?), verb, args, Some(file), |_| true)
     }
 
     /// Does as [`send_file_with`](Self::send_file_with), but gives up after `patience` without a word, so
@@ -146,7 +146,7 @@ impl Machine {
         file: &mut dyn Source,
     ) -> Result<Value, MachineError> {
         let args = json!({ name: file.describe() });
-        self.request_within(patience, Some(&named(unit)?), verb, args, Some(file), |_| true)
+        self.request_within(patience, Some(&unit_name(unit)?), verb, args, Some(file), |_| true)
     }
 
     /// Every line that `unit` has said in this boot. A unit that has never said anything has none.
@@ -156,7 +156,7 @@ impl Machine {
     }
 
     /// Every line of `unit` that is kept, also of boots before this one.
-    pub fn kept_logs(&self, unit: &str) -> Result<Vec<LogLine>, MachineError> {
+    pub fn all_logs(&self, unit: &str) -> Result<Vec<LogLine>, MachineError> {
         self.lines(json!({ "unit": unit, "lines": u32::MAX, "fields": true }))
     }
 
@@ -184,7 +184,7 @@ impl Machine {
         file: Option<&mut dyn Source>,
         item: impl FnMut(&Value) -> bool,
     ) -> Result<Value, MachineError> {
-        self.request_within(ANSWER, unit, verb, args, file, item)
+        self.request_within(CALL_TIMEOUT, unit, verb, args, file, item)
     }
 
     fn request_within(
@@ -240,7 +240,7 @@ impl Machine {
     }
 }
 
-fn named(unit: &str) -> Result<UnitName, MachineError> {
+fn unit_name(unit: &str) -> Result<UnitName, MachineError> {
     UnitName::try_from(unit.to_owned()).map_err(|error| MachineError::Host {
         what: format!("unit `{unit}`"),
         source: io::Error::other(error),

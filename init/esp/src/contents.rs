@@ -32,7 +32,7 @@ pub struct PresentSlot {
     pub name: SlotName,
     /// Its entries, by path: one, or two after a power cut within a rename.
     pub entries: Vec<String>,
-    pub standing: SlotState,
+    pub state: SlotState,
     /// The sort key of the boot loader.
     pub sequence: u64,
     /// The files that its entries name.
@@ -50,7 +50,7 @@ impl PresentSlot {
 
     /// Whether it was good once.
     pub fn is_good(&self) -> bool {
-        self.standing == SlotState::Good
+        self.state == SlotState::Good
     }
 }
 
@@ -78,13 +78,13 @@ impl EspContents {
             let slot = slots.entry(name.slot.clone()).or_insert_with(|| PresentSlot {
                 name: name.slot,
                 entries: vec![],
-                standing: name.standing,
+                state: name.state,
                 sequence: listed.sequence,
                 files: vec![],
                 manifest: None,
             });
-            if name.standing == SlotState::Good {
-                slot.standing = SlotState::Good;
+            if name.state == SlotState::Good {
+                slot.state = SlotState::Good;
             }
             slot.entries.push(path);
             slot.files.extend(listed.files);
@@ -123,7 +123,7 @@ impl EspContents {
     /// highest sequence comes first (systemd-boot(7), "Sorting").
     pub fn next(&self) -> Option<&PresentSlot> {
         let has_tries =
-            |slot: &PresentSlot| !matches!(slot.standing, SlotState::Trying { left: 0, .. });
+            |slot: &PresentSlot| !matches!(slot.state, SlotState::Trying { left: 0, .. });
         self.slots.iter().max_by_key(|slot| (has_tries(slot), slot.sequence))
     }
 
@@ -134,13 +134,13 @@ impl EspContents {
     }
 
     /// The file of some slot with this digest, according to the slot's manifest, and its size; not
-    /// one of `gone`.
-    pub fn file(&self, sha256: Digest, gone: &[String]) -> Option<(&str, u64)> {
+    /// one of `removed`.
+    pub fn file(&self, sha256: Digest, removed: &[String]) -> Option<(&str, u64)> {
         self.slots.iter().find_map(|slot| {
             let manifest = slot.manifest.as_ref()?;
             SlotFile::ALL.into_iter().find_map(|kind| {
                 let file = manifest.files.get(kind);
-                let path = slot.path(kind).filter(|path| !gone.contains(path))?;
+                let path = slot.path(kind).filter(|path| !removed.contains(path))?;
                 let is_it = file.sha256 == sha256 && self.files.get(path) == Some(&file.size);
                 is_it.then_some((path.as_str(), file.size))
             })
@@ -163,14 +163,17 @@ impl EspContents {
     }
 
     /// Folders that are empty once unneeded files are removed.
-    pub fn emptied<'a>(&'a self, kept: &'a [&PresentSlot]) -> impl Iterator<Item = &'a str> {
-        let gone: Vec<&str> = self.unneeded(kept).map(|(path, _)| path).collect();
+    pub fn emptied_folders<'a>(
+        &'a self,
+        kept: &'a [&PresentSlot],
+    ) -> impl Iterator<Item = &'a str> {
+        let removed: Vec<&str> = self.unneeded(kept).map(|(path, _)| path).collect();
         let stays = move |folder: &str| {
             let mut files = self
                 .files
                 .keys()
                 .filter(|path| path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')));
-            files.any(|path| !gone.contains(&path.as_str()))
+            files.any(|path| !removed.contains(&path.as_str()))
         };
         self.folders.iter().map(String::as_str).filter(move |folder| !stays(folder))
     }
