@@ -11,7 +11,7 @@ use super::leaving::Leaving;
 use super::records::{Due, RECORDS};
 use super::{Daemon, Open};
 use crate::capacity::Trains;
-use crate::engine::{EngineAction, LAST_NUMBER, LinkNumber};
+use crate::engine::{EngineAction, LAST_NUMBER, LinkNumber, install};
 use crate::kernel::KernelError;
 use crate::kernel::labels::OUT;
 use crate::kernel::links::{IN, LINKS, Tunnel};
@@ -215,11 +215,11 @@ impl Daemon {
         }
         self.end_with(gone).await?;
         self.take_up_ways();
-        let standing = self.engine.standing();
-        let counted: BTreeSet<_> = standing.iter().filter_map(counted).collect();
+        let installed = self.engine.installed();
+        let counted: BTreeSet<_> = installed.iter().filter_map(counted).collect();
         let is_in = |it: &&Meter| it.direction == Direction::In;
         let labels: BTreeSet<_> = counted.iter().filter(is_in).map(|it| it.label).collect();
-        self.act(standing).await;
+        self.act(install(installed).collect()).await;
         self.take_up_places().await;
         self.take_up_leaving().await;
         let mut known: BTreeSet<_> = self.devices.keys().map(|number| number.device()).collect();
