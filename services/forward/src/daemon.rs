@@ -1,5 +1,6 @@
 //! The daemon: connects sockets, timers and the kernel to the pure engine.
 
+mod accounting;
 mod act;
 mod announce;
 mod answer;
@@ -10,7 +11,6 @@ mod metrics;
 mod mtu;
 mod places;
 mod rates;
-mod records;
 mod requests;
 mod wanted;
 mod ways;
@@ -40,7 +40,6 @@ use crate::desired::Desired;
 use crate::engine::{Engine, LinkNumber, PathNumber};
 use crate::introduction;
 use crate::kernel::ForwardKernel;
-use crate::kernel::meter::MeterCounts;
 use crate::kernel::wanted::DesiredState;
 use crate::memory::StateFolder;
 use crate::mtu::{Discovery, NARROW};
@@ -48,13 +47,12 @@ use crate::neighbour::LinkNeighbour;
 use crate::onion::OnionSecret;
 use crate::places::NumberPool;
 use crate::probe::{FIRST, Probes};
-use crate::records::Records;
 use crate::settings::Settings;
 use crate::stamped::{Stamped, StampedDatagram};
 use crate::topology::Topology;
 use crate::verbs::PendingRequest;
+use accounting::Accounting;
 use leaving::Leaving;
-use metrics::Metrics;
 use octet_node::address::NodeAddress;
 
 /// The interval of link probes and of timers.
@@ -127,12 +125,9 @@ pub struct Daemon {
     /// Why the links could not be configured.
     unlinked: Option<String>,
     memory: StateFolder,
-    /// The counters and links of the previous daemon, until its paths are taken over.
-    counts: MeterCounts,
+    /// The links of the previous daemon, until its paths are taken over.
     linked_before: BTreeMap<LinkNumber, Vec<u8>>,
-    /// The accounting records of ended paths.
-    records: Records,
-    metrics: Metrics,
+    accounting: Accounting,
     /// The interface indices of path ends.
     devices: BTreeMap<PathNumber, u32>,
     /// Path ends whose peer uses an outdated introduction. The warning is logged once.
@@ -192,10 +187,8 @@ impl Daemon {
             open: BTreeMap::new(),
             linked_as: None,
             unlinked: None,
-            records: records::kept(&memory),
-            metrics: Metrics::kept(&memory),
+            accounting: Accounting::kept(&memory),
             memory,
-            counts: MeterCounts::new(),
             linked_before: BTreeMap::new(),
             devices: BTreeMap::new(),
             outdated: BTreeSet::new(),

@@ -1,7 +1,7 @@
 //! Carries out the engine's actions, in order.
 
 use super::Daemon;
-use super::records::Due;
+use super::accounting::Due;
 use crate::engine::{EngineAction, KernelEntry, LinkNumber, PathEnd, PathNumber};
 use crate::kernel::meter::{Direction, GateChange, Meter};
 use crate::kernel::{KernelError, paths};
@@ -46,9 +46,14 @@ impl Daemon {
         }
     }
 
+    /// Carries out a batch.
+    pub(super) async fn settle(&mut self, due: Due) -> Result<(), KernelError> {
+        self.accounting.settle(due, &self.kernel, &self.memory).await
+    }
+
     async fn carry_out(&mut self, action: EngineAction, due: &mut Due) -> Result<(), KernelError> {
         match action {
-            EngineAction::Keep(name, bytes) => self.remember(&name, &bytes),
+            EngineAction::Keep(name, bytes) => self.memory.remember(&name, &bytes),
             EngineAction::Forget(name) => {
                 due.forgotten.push(name);
                 Ok(())
@@ -73,7 +78,7 @@ impl Daemon {
     async fn install(&mut self, entry: KernelEntry, due: &mut Due) -> Result<(), KernelError> {
         // Counting resumes at the previous daemon's count.
         if let Some(meter) = counted(&entry) {
-            let begins = self.counts.get(&meter).copied().unwrap_or_default();
+            let begins = self.accounting.begins(&meter);
             due.gates.push(match &entry {
                 KernelEntry::RateLimit(_, _, rate) => GateChange::Bound(meter, *rate, begins),
                 _ => GateChange::Let(meter, begins),

@@ -144,7 +144,7 @@ impl Daemon {
 
     async fn shown_records(&self, after: u64) -> Result<Value, Failure> {
         let counts = meter::counts().await.map_err(uncounted)?;
-        Ok(self.records.shown(after, &self.engine.carried(), &counts))
+        Ok(self.accounting.shown(after, &self.engine.carried(), &counts))
     }
 
     async fn labels(&self) -> Result<Value, Failure> {

@@ -131,7 +131,7 @@ impl Daemon {
         let Some(own) = self.node() else { return Ok(()) };
         // A local client with this address gets another one.
         self.end_place_at(address).await;
-        self.remember(PLACE, &[&exit.octets()[..], &address.octets()].concat())?;
+        self.memory.remember(PLACE, &[&exit.octets()[..], &address.octets()].concat())?;
         self.leaving.place = Some((address, Instant::now()));
         let ends = (NodeAddress::of(&own).ip(), exit.ip());
         let left = self.kernel.leave(ends, self.mtu_to(exit), address).await;
@@ -147,7 +147,7 @@ impl Daemon {
             return;
         }
         // The record is deleted last: as long as the device exists, its owner must be known.
-        let ended = self.kernel.remove(LEAVE).await.and_then(|()| self.unlearn(PLACE));
+        let ended = self.kernel.remove(LEAVE).await.and_then(|()| self.memory.unlearn(PLACE));
         match ended {
             Ok(()) => self.leaving.place = None,
             Err(error) => say!("{error}"),

@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use octet_node::control::PublicKey;
 use octet_node::say;
 
+use super::accounting::{Due, RECORDS};
 use super::act::counted;
 use super::leaving::Leaving;
-use super::records::{Due, RECORDS};
 use super::{Daemon, Open};
 use crate::capacity::Trains;
 use crate::engine::{EngineAction, LAST_NUMBER, LinkNumber, install};
@@ -26,9 +26,6 @@ use octet_node::address::NodeAddress;
 
 /// The name of this node's persisted keys.
 const OWN: &str = "own";
-
-/// The name of the persisted counters, until paths are taken over.
-const COUNTS: &str = "counts";
 
 fn name(link: LinkNumber) -> String {
     format!("l-{}", link.0)
@@ -75,7 +72,7 @@ impl Daemon {
             let stands = there.contains(&device) && kept.as_ref() == Some(&neighbour.to_bytes());
             if !stands {
                 self.kernel.remove(&device).await?;
-                self.remember(&name(link), &neighbour.to_bytes())?;
+                self.memory.remember(&name(link), &neighbour.to_bytes())?;
                 self.kernel.open(&tunnel(&neighbour)).await?;
             }
             made.push(neighbour);
@@ -137,31 +134,21 @@ impl Daemon {
             }
             for name in self.memory.names().unwrap_or_default() {
                 if name != RECORDS && name != LAST_NUMBER {
-                    self.unlearn(&name)?;
+                    self.memory.unlearn(&name)?;
                 }
             }
-            self.remember(OWN, &own)?;
+            self.memory.remember(OWN, &own)?;
         }
         self.kernel.prepare(secret, neighbour::PORT).await?;
         meter::prepare().await?;
         used::prepare().await?;
-        self.recount().await?;
+        self.accounting.recount(&self.memory).await?;
+        self.linked_before.extend(self.kept_links());
         self.kernel.catch(NodeAddress::of(&node).ip()).await?;
         say!("this node is {}", NodeAddress::of(&node));
         self.topology = Some(Topology::new(NodeAddress::of(&node)));
         self.told = None;
         Ok(())
-    }
-
-    /// Reads the previous daemon's counters before any of its devices is removed. Counting resumes from them,
-    /// even if this daemon fails before that.
-    async fn recount(&mut self) -> Result<(), KernelError> {
-        self.counts = meter::counts().await?;
-        let kept = self.memory.get(COUNTS).and_then(|bytes| meter::kept::from_bytes(&bytes));
-        meter::raise(&mut self.counts, &kept.unwrap_or_default());
-        self.metrics.count(&self.counts);
-        self.linked_before.extend(self.kept_links());
-        self.remember(COUNTS, &meter::kept::to_bytes(&self.counts))
     }
 
     /// Removes unwanted links, of this daemon and of the previous one.
@@ -172,7 +159,7 @@ impl Daemon {
             self.open.remove(&neighbour.link);
             let actions = self.engine.cut(neighbour.link);
             self.act(actions).await;
-            self.unlearn(&name(neighbour.link))?;
+            self.memory.unlearn(&name(neighbour.link))?;
             self.kernel.close(&tunnel(&neighbour)).await?;
         }
         for (link, bytes) in self.kept_links() {
@@ -184,7 +171,7 @@ impl Daemon {
             if let Some(key) = neighbour::key_in(&bytes) {
                 self.kernel.forget(key).await?;
             }
-            self.unlearn(&name(link))?;
+            self.memory.unlearn(&name(link))?;
         }
         Ok(())
     }
@@ -210,7 +197,7 @@ impl Daemon {
             }
             let bytes = self.memory.get(&name).unwrap_or_default();
             if !self.engine.take_up(&name, &bytes) {
-                self.unlearn(&name)?;
+                self.memory.unlearn(&name)?;
             }
         }
         self.end_with(gone).await?;
@@ -239,9 +226,8 @@ impl Daemon {
         let strange = meter::counts().await?.into_keys().filter(|it| !counted.contains(it));
         let forbid: Vec<_> = strange.map(GateChange::Forbid).collect();
         self.kernel.change(&forbid).await?;
-        self.counts.clear();
         self.linked_before.clear();
-        self.unlearn(COUNTS)?;
+        self.accounting.taken_over(&self.memory)?;
         say!("{} paths stand from before", self.engine.relayed() + self.engine.paths().count());
         Ok(())
     }
@@ -271,15 +257,6 @@ impl Daemon {
             }
         }
         self.settle(due).await
-    }
-
-    /// Persists bytes for the next daemon.
-    pub(super) fn remember(&self, name: &str, bytes: &[u8]) -> Result<(), KernelError> {
-        self.memory.put(name, bytes).map_err(KernelError::to(format!("keep {name}")))
-    }
-
-    pub(super) fn unlearn(&self, name: &str) -> Result<(), KernelError> {
-        self.memory.forget(name).map_err(KernelError::to(format!("forget {name}")))
     }
 }
 

@@ -68,7 +68,7 @@ impl Daemon {
     /// restart.
     async fn begin_place(&self, number: u8, client: NodeAddress) -> Result<(), KernelError> {
         let Some(own) = self.node() else { return Ok(()) };
-        self.remember(&name(number), &client.octets())?;
+        self.memory.remember(&name(number), &client.octets())?;
         let ends = (NodeAddress::of(&own).ip(), client.ip());
         self.kernel.place(number, ends, self.mtu_to(client), place(number)).await
     }
@@ -95,7 +95,7 @@ impl Daemon {
 
     async fn end_place(&mut self, number: u8) {
         let ended = self.kernel.remove(&device(number)).await;
-        match ended.and_then(|()| self.unlearn(&name(number))) {
+        match ended.and_then(|()| self.memory.unlearn(&name(number))) {
             Ok(()) => self.places.end(number),
             Err(error) => say!("{error}"),
         }

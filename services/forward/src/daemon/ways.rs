@@ -263,8 +263,8 @@ impl Daemon {
     /// Persists a route for the next daemon.
     pub(super) fn keep_way(&self, node: NodeAddress) {
         let kept = match self.desired.ways.get(&node) {
-            None => self.unlearn(&name(node)),
-            Some(way) => self.remember(&name(node), &way.to_bytes()),
+            None => self.memory.unlearn(&name(node)),
+            Some(way) => self.memory.remember(&name(node), &way.to_bytes()),
         };
         if let Err(error) = kept {
             say!("{error}");
