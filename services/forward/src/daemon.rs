@@ -4,6 +4,7 @@ mod accounting;
 mod act;
 mod announce;
 mod answer;
+mod exit;
 mod inner;
 mod leaving;
 mod links;
@@ -45,14 +46,13 @@ use crate::memory::StateFolder;
 use crate::mtu::{Discovery, NARROW};
 use crate::neighbour::LinkNeighbour;
 use crate::onion::OnionSecret;
-use crate::places::NumberPool;
 use crate::probe::{FIRST, Probes};
 use crate::settings::Settings;
 use crate::stamped::{Stamped, StampedDatagram};
 use crate::topology::Topology;
 use crate::verbs::PendingRequest;
 use accounting::Accounting;
-use leaving::Leaving;
+use exit::Exit;
 use octet_node::address::NodeAddress;
 
 /// The interval of link probes and of timers.
@@ -150,10 +150,7 @@ pub struct Daemon {
     failed: BTreeMap<NodeAddress, Instant>,
     /// When this node last announced its links, which ones, and whether their capacity was known.
     told: Option<(u64, Vec<(LinkNumber, bool)>)>,
-    /// The exit of this node's LAN.
-    leaving: Leaving,
-    /// The clients of this exit node, by their slots.
-    places: NumberPool,
+    exit: Exit,
 }
 
 impl Daemon {
@@ -201,8 +198,7 @@ impl Daemon {
             begun: BTreeMap::new(),
             failed: BTreeMap::new(),
             told: None,
-            leaving: Leaving::default(),
-            places: NumberPool::default(),
+            exit: Exit::default(),
         })
     }
 

@@ -93,7 +93,7 @@ impl Daemon {
             "paths": self.engine.paths().count(),
             "relayed": self.engine.relayed(),
             "vpn": self.shown_leaving(),
-            "clients": self.places.numbers().count(),
+            "clients": self.exit.clients.numbers().count(),
         })
     }
 

@@ -8,7 +8,7 @@ use octet_node::say;
 
 use super::accounting::{Due, RECORDS};
 use super::act::counted;
-use super::leaving::Leaving;
+use super::exit::Exit;
 use super::{Daemon, Open};
 use crate::capacity::Trains;
 use crate::engine::{EngineAction, LAST_NUMBER, LinkNumber, install};
@@ -19,7 +19,6 @@ use crate::kernel::meter::{self, Direction, GateChange, Meter};
 use crate::kernel::used;
 use crate::mtu::Discovery;
 use crate::neighbour::{self, LinkNeighbour};
-use crate::places::NumberPool;
 use crate::probe::Probes;
 use crate::topology::Topology;
 use octet_node::address::NodeAddress;
@@ -127,8 +126,7 @@ impl Daemon {
                 self.act(actions).await;
             }
             self.open.clear();
-            self.leaving = Leaving::default();
-            self.places = NumberPool::default();
+            self.exit = Exit::default();
             for device in self.kernel.devices().await? {
                 self.kernel.remove(&device).await?;
             }
@@ -211,7 +209,7 @@ impl Daemon {
         self.take_up_leaving().await;
         let mut known: BTreeSet<_> = self.devices.keys().map(|number| number.device()).collect();
         known.extend(self.open.keys().map(|link| link.device()));
-        known.extend(self.place_devices().chain(self.leaving.device()));
+        known.extend(self.exit.devices());
         known.extend([LINKS, IN, OUT].map(str::to_owned));
         for device in self.kernel.devices().await? {
             if !known.contains(&device) {

@@ -98,8 +98,8 @@ impl Daemon {
     /// Adjusts the tunnels to a node to its path MTU.
     pub(super) async fn fit_tunnels(&self, node: Ipv6Addr) {
         let Ok(node) = NodeAddress::try_from(node) else { return };
-        let leaving = self.leaving.device().filter(|_| self.exit() == Some(node));
-        let place = self.places.of(node).map(tunnels::device);
+        let leaving = self.exit.leaving.device().filter(|_| self.exit_node() == Some(node));
+        let place = self.exit.clients.of(node).map(tunnels::device);
         for name in leaving.into_iter().chain(place) {
             if let Err(error) = self.kernel.fit(&name, self.mtu_to(node)).await {
                 say!("{error}");
