@@ -63,7 +63,7 @@ impl Daemon {
                 Ok(())
             }
             EngineAction::Send(link, message) => {
-                self.say(link, &message).await;
+                self.links.say(link, &message).await;
                 Ok(())
             }
             EngineAction::Install(entry) => self.install(entry, due).await,

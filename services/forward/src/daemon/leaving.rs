@@ -1,7 +1,6 @@
 //! The LAN's exit (`[vpn]`): this node periodically requests a slot from the exit node, and installs the tunnel
 //! while the lease lasts. netd blocks the uplink meanwhile, independently of this service.
 
-use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
@@ -40,7 +39,7 @@ impl Daemon {
 
     /// Keeps a route to the exit, requests a slot, and gives up a slot that is no longer confirmed.
     pub(super) async fn leave(&mut self, now: Instant) {
-        if self.linked_as.is_none() || self.is_router().is_none() {
+        if self.links.made_as.is_none() || self.is_router().is_none() {
             return;
         }
         let exit = self.exit_node();
@@ -88,7 +87,7 @@ impl Daemon {
             return;
         }
         let refused = match said {
-            Ok(address) if self.link_ends().contains(&address) => {
+            Ok(address) if self.links.ends().contains(&address) => {
                 Some(format!("{address}, which it gives, is an address of a link of this node"))
             }
             Ok(address) => self.begin_leaving(exit, address).await.err().map(|it| it.to_string()),
@@ -135,11 +134,6 @@ impl Daemon {
         if let Err(error) = self.begin_leaving(exit, address).await {
             say!("{error}");
         }
-    }
-
-    /// The addresses of both ends of this node's links.
-    pub(super) fn link_ends(&self) -> BTreeSet<Ipv4Addr> {
-        self.open.values().flat_map(|open| <[_; 2]>::from(open.neighbour.ends)).collect()
     }
 
     /// The state of the exit, for `status`.

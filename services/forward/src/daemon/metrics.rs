@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
+use super::neighbour_links::Open;
 use super::{Daemon, DaemonEvent};
 use crate::engine::{PathState, SetupRefusal};
 use crate::kernel::KernelError;
 use crate::kernel::meter;
-use crate::metrics::{LinkMetrics, Snapshot};
+use crate::metrics::Snapshot;
 use crate::topology::Topology;
 
 /// How long an answer is cached, because nft is slow and blocks the daemon.
@@ -52,22 +53,16 @@ impl Daemon {
 
     async fn snapshot(&mut self) -> Result<Snapshot, KernelError> {
         // Before there are links there is no nftables table.
-        if self.linked_as.is_some() {
+        if self.links.made_as.is_some() {
             self.accounting.count(&meter::counts().await?);
         }
-        let links = self.open.values().map(|open| LinkMetrics {
-            name: open.neighbour.link.device(),
-            by: if open.neighbour.plain.is_some() { "plain" } else { "wireguard" },
-            quality: open.probes.quality(),
-            kilobits: open.trains.capacity(),
-        });
         let stand = self.engine.paths().filter(|(_, it)| it.state == PathState::Stands).count();
         let refused =
             self.engine.refusals().map(|(why, count): (SetupRefusal, u64)| (why.name(), count));
         Ok(Snapshot {
-            links: links.collect(),
+            links: self.links.open.values().map(Open::metrics).collect(),
             carried: self.accounting.sums(),
-            nodes: self.topology.iter().flat_map(Topology::iter).count(),
+            nodes: self.announcements.topology.iter().flat_map(Topology::iter).count(),
             paths: (stand, self.engine.paths().count() - stand),
             relayed: self.engine.relayed(),
             refused: refused.collect(),

@@ -26,29 +26,21 @@ impl Daemon {
 
     /// Probes the link to a neighbour with packets of these lengths, and configures the discovered MTU.
     pub(super) async fn discover_link(&mut self, link: LinkNumber, sizes: Vec<u16>) {
-        let before = self.open.get(&link).map(|open| open.reach);
+        let before = self.links.open.get(&link).map(|open| open.reach);
         for size in sizes {
             // The MTU is raised first, so that WireGuard does not pad the probes.
-            self.reach(link, size.max(MIN_OF_PATH)).await;
-            self.say(link, &LinkMessage::MtuProbe(size)).await;
+            self.links.reach(link, size.max(MIN_OF_PATH), &self.kernel).await;
+            self.links.say(link, &LinkMessage::MtuProbe(size)).await;
         }
-        let found = self.open.get(&link).and_then(|open| open.mtu.found());
-        self.reach(link, found.unwrap_or(mtu::LINK)).await;
+        let found = self.links.open.get(&link).and_then(|open| open.mtu.found());
+        self.links.reach(link, found.unwrap_or(mtu::LINK), &self.kernel).await;
         // The MTU of paths over this link may have changed.
-        if self.open.get(&link).map(|open| open.reach) != before {
+        if self.links.open.get(&link).map(|open| open.reach) != before {
             for (path, discovery) in &mut self.mtus {
                 if self.engine.link_of(*path) == Some(link) {
                     discovery.again();
                 }
             }
-        }
-    }
-
-    async fn reach(&mut self, link: LinkNumber, mtu: u16) {
-        let Some(open) = self.open.get_mut(&link).filter(|open| open.reach != mtu) else { return };
-        match self.kernel.reach(open.neighbour.ends, mtu).await {
-            Ok(()) => open.reach = mtu,
-            Err(error) => say!("{error}"),
         }
     }
 

@@ -49,7 +49,7 @@ impl Daemon {
         if self.exit_node() == Some(client) {
             return Err(ExitRefusal::Mutual);
         }
-        let links = self.link_ends();
+        let links = self.links.ends();
         let is_taken =
             |address: Ipv4Addr| self.exit.leaving.has(address) || links.contains(&address);
         let given = self.exit.clients.ask(client, Instant::now(), is_taken);

@@ -40,7 +40,8 @@ impl Daemon {
                 way.wanted = way.wanted.map(|_| now);
                 continue;
             }
-            let known = self.topology.as_ref().is_some_and(|it| it.get(node).is_some());
+            let known =
+                self.announcements.topology.as_ref().is_some_and(|it| it.get(node).is_some());
             let own = self.node().is_some_and(|own| NodeAddress::of(&own) == node);
             let others = self.desired.ways.values().filter(|way| way.wanted.is_some()).count();
             if known && !own && others < MAX && !self.desired.is_requested(node) {

@@ -81,7 +81,7 @@ impl Daemon {
             is_introduced: path.stretch.node.is_some(),
             is_outdated: self.outdated.contains(&number),
             is_silent: self.is_silent(number),
-            is_linked: self.open.get(&path.link).is_some_and(|it| it.is_up),
+            is_linked: self.links.open.get(&path.link).is_some_and(|it| it.is_up),
         };
         let mut status = seen.status(|node| self.called(node));
         if status == (RouteStatus { phase: SetupPhase::Pending, reason: None }) {
@@ -214,7 +214,7 @@ impl Daemon {
         to: NodeAddress,
         limits: &PathConstraints,
     ) -> Result<Vec<NodeAddress>, String> {
-        let (Some(topology), Some(node)) = (&self.topology, self.node()) else {
+        let (Some(topology), Some(node)) = (&self.announcements.topology, self.node()) else {
             return Err("this node has no certified key yet".to_owned());
         };
         let graph = Graph::of(topology);
@@ -236,7 +236,7 @@ impl Daemon {
         rate: u32,
     ) -> Result<RequestedPath, String> {
         let hops = hops.iter().map(|hop| {
-            let known = self.topology.as_ref().and_then(|it| it.get(*hop));
+            let known = self.announcements.topology.as_ref().and_then(|it| it.get(*hop));
             let silent = || format!("{} has not told of itself yet", self.called(*hop));
             known.map(|it| (*hop, it.announcement().onion_key)).ok_or_else(silent)
         });
