@@ -11,18 +11,18 @@ mod links;
 mod metrics;
 mod mtu;
 mod neighbour_links;
+mod path_ends;
 mod places;
 mod rates;
 mod requests;
+mod routes;
 mod wanted;
 mod ways;
 
 pub use metrics::MetricsClient;
 pub use rates::rate;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
-use std::net::Ipv6Addr;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use octet_node::control::{Failure, PublicKey};
@@ -37,15 +37,13 @@ use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::control::{LONGEST_PROBE, LinkMessage};
-use crate::desired::Desired;
-use crate::engine::{Engine, PathNumber};
+use crate::engine::Engine;
 use crate::introduction;
 use crate::kernel::ForwardKernel;
 use crate::kernel::wanted::DesiredState;
 use crate::memory::StateFolder;
-use crate::mtu::Discovery;
 use crate::onion::OnionSecret;
-use crate::probe::{FIRST, Probes};
+use crate::probe::FIRST;
 use crate::settings::Settings;
 use crate::stamped::StampedDatagram;
 use crate::verbs::PendingRequest;
@@ -54,6 +52,8 @@ use announce::Announcements;
 use exit::Exit;
 use neighbour_links::{LinkBeat, NeighbourLinks};
 use octet_node::address::NodeAddress;
+use path_ends::PathEnds;
+use routes::Routes;
 
 /// The interval of link probes and of timers.
 const BEAT: Duration = Duration::from_secs(1);
@@ -92,7 +92,6 @@ pub struct Daemon {
     kernel: ForwardKernel,
     /// Reports the destinations of packets without a route.
     wanted: DesiredState,
-    ends: UdpSocket,
     heard: UnboundedReceiver<DaemonEvent>,
     own: Option<Certified>,
     map: Option<Map>,
@@ -103,26 +102,8 @@ pub struct Daemon {
     announcements: Announcements,
     memory: StateFolder,
     accounting: Accounting,
-    /// The interface indices of path ends.
-    devices: BTreeMap<PathNumber, u32>,
-    /// Path ends whose peer uses an outdated introduction. The warning is logged once.
-    outdated: BTreeSet<PathNumber>,
-    /// The pings in flight, by their tokens.
-    pings: HashMap<u64, Pinged>,
-    /// The routes, and the requests that wait for one.
-    desired: Desired<Waiting>,
-    /// When the use of routes was last checked.
-    looked: Option<Instant>,
-    /// The path MTUs, by the local ends.
-    mtus: BTreeMap<PathNumber, Discovery>,
-    /// The path that packets to each node take.
-    uses: BTreeMap<Ipv6Addr, PathNumber>,
-    /// The probes of the paths that begin here.
-    watched: BTreeMap<PathNumber, Probes>,
-    /// When these paths were requested.
-    begun: BTreeMap<PathNumber, Instant>,
-    /// Relays of failed paths, with the time of the last failure.
-    failed: BTreeMap<NodeAddress, Instant>,
+    ends: PathEnds,
+    routes: Routes,
     exit: Exit,
 }
 
@@ -143,7 +124,6 @@ impl Daemon {
         Ok(Self {
             kernel,
             wanted,
-            ends,
             heard,
             own: None,
             map: None,
@@ -155,16 +135,8 @@ impl Daemon {
             announcements: Announcements::default(),
             accounting: Accounting::kept(&memory),
             memory,
-            devices: BTreeMap::new(),
-            outdated: BTreeSet::new(),
-            pings: HashMap::new(),
-            desired: Desired::default(),
-            looked: None,
-            mtus: BTreeMap::new(),
-            uses: BTreeMap::new(),
-            watched: BTreeMap::new(),
-            begun: BTreeMap::new(),
-            failed: BTreeMap::new(),
+            ends: PathEnds::new(ends),
+            routes: Routes::default(),
             exit: Exit::default(),
         })
     }
@@ -188,12 +160,12 @@ impl Daemon {
                 Ok(came) = self.links.receive(&mut outer) => {
                     self.outer(&came, &outer[..came.length]).await;
                 }
-                Ok((length, from)) = self.ends.recv_from(&mut inner) => {
+                Ok((length, from)) = self.ends.receive(&mut inner) => {
                     self.inner(from, &inner[..length]).await;
                 }
                 told = self.wanted.next() => self.want(told),
                 _ = beat.tick() => self.beat().await,
-                _ = watch.tick(), if !self.desired.ways.is_empty() => self.watch().await,
+                _ = watch.tick(), if !self.routes.desired.ways.is_empty() => self.watch().await,
             }
         }
     }

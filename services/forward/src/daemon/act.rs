@@ -102,10 +102,8 @@ impl Daemon {
             KernelEntry::Accept(_, label) => self.kernel.unlabel(label).await,
             // The route between the end's addresses is the push.
             KernelEntry::End(number, stretch) => {
-                self.devices.remove(&number);
-                self.outdated.remove(&number);
-                self.mtus.remove(&number);
-                self.uses.retain(|_, path| *path != number);
+                self.ends.forget(number);
+                self.routes.uses.retain(|_, path| *path != number);
                 self.kernel.no_end(&number.device(), stretch.outer()).await
             }
             KernelEntry::RateLimit(..)
@@ -128,11 +126,11 @@ impl Daemon {
             nodes: (NodeAddress::of(&node).ip(), stretch.node),
         };
         // A path end's parameters never change, except that its peer becomes known.
-        if self.devices.contains_key(&number) && self.kernel.far(&end).await.is_ok() {
+        if self.ends.devices.contains_key(&number) && self.kernel.far(&end).await.is_ok() {
             return Ok(());
         }
         let index = self.kernel.end(&end).await?;
-        self.devices.insert(number, index);
+        self.ends.devices.insert(number, index);
         Ok(())
     }
 }

@@ -216,7 +216,7 @@ impl Daemon {
 
     async fn ping(&mut self, number: PathNumber, waiting: Waiting, hops: Option<Vec<Value>>) {
         let token = u64::from_be_bytes(random().unwrap_or_default());
-        self.pings.insert(token, Pinged { waiting, hops });
+        self.ends.pings.insert(token, Pinged { waiting, hops });
         self.probe(number, token).await;
     }
 }

@@ -60,10 +60,14 @@ impl Daemon {
         if self.exit.leaving.asked.is_some_and(is_early) {
             return;
         }
-        let by = self.uses.get(&exit.ip()).and_then(|path| self.inner_end(*path));
+        let by = self
+            .routes
+            .uses
+            .get(&exit.ip())
+            .and_then(|path| self.ends.address(*path, &self.engine));
         let Some(to) = by else { return };
         self.exit.leaving.asked = Some(now);
-        let _ = self.ends.send_to(&Inner::Leave.to_bytes(), to).await;
+        self.ends.send(&Inner::Leave, to).await;
     }
 
     /// Handles the exit's answer to a slot request.
@@ -139,7 +143,7 @@ impl Daemon {
     /// The state of the exit, for `status`.
     pub(super) fn shown_leaving(&self) -> Value {
         let Some(exit) = self.exit_node() else { return Value::Null };
-        let has_path = self.uses.contains_key(&exit.ip());
+        let has_path = self.routes.uses.contains_key(&exit.ip());
         let state = match (&self.exit.leaving.place, &self.exit.leaving.refused) {
             _ if !has_path => "no path".to_owned(),
             (Some(_), _) => "open".to_owned(),

@@ -199,7 +199,8 @@ impl Daemon {
         self.act(install(installed).collect()).await;
         self.take_up_places().await;
         self.take_up_leaving().await;
-        let mut known: BTreeSet<_> = self.devices.keys().map(|number| number.device()).collect();
+        let mut known: BTreeSet<_> =
+            self.ends.devices.keys().map(|number| number.device()).collect();
         known.extend(self.links.open.keys().map(|link| link.device()));
         known.extend(self.exit.devices());
         known.extend([LINKS, IN, OUT].map(str::to_owned));
