@@ -44,6 +44,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("image", &["init/appliance", "init/esp", "image/machine"]),
     ("image/machine", &["init/control"]),
+    // It builds images, and measures them.
+    ("tests/bench", &["image"]),
     ("tests/guests", &["services/node"]),
     ("tests/evaluator", &[]),
     ("tests/openwrt", &[]),
@@ -131,6 +133,9 @@ fn a_wrong_arrow_is_found() {
         ("init", "image/machine"),
         ("image/machine", "image"),
         ("tests", "image"),
+        ("image", "tests/bench"),
+        ("tests", "tests/bench"),
+        ("tests/bench", "tests/guests"),
         ("tests/evaluator", "netd"),
         ("tests/evaluator", "init/appliance"),
         ("tests/openwrt", "netd/openwrt"),

@@ -30,6 +30,8 @@ pub struct BuildInputs {
     share_programs: bool,
     /// Whether the image is a quick one ([`Options::quick`]).
     quick: bool,
+    /// The builder's program.
+    builder: PathBuf,
 }
 
 impl BuildInputs {
@@ -54,6 +56,7 @@ impl BuildInputs {
             // What CI builds was compiled there.
             share_programs: options.share_programs && std::env::var_os("CI").is_none(),
             quick: options.quick,
+            builder: options.builder().to_owned(),
         })
     }
 
@@ -151,7 +154,7 @@ impl BuildInputs {
     /// The builder itself is part of it.
     pub fn key(&self, programs: Sha256) -> String {
         let mut hasher = FieldHasher::default();
-        hasher.field(builder()).field(self.target.name()).field(programs);
+        hasher.field(digest(&self.builder)).field(self.target.name()).field(programs);
         hasher.field(&self.appliance.text).field(&self.lock.text).field(self.overlays.digest());
         for unit in &self.units.all {
             hasher.field(&unit.source.file).field(&unit.source.text);
@@ -163,10 +166,8 @@ impl BuildInputs {
     }
 }
 
-/// A digest of the running program.
-fn builder() -> Vec<u8> {
-    let path = std::env::current_exe().unwrap_or_default();
-    Sha256::of_file(&path).map(|sha256| sha256.as_ref().to_vec()).unwrap_or_default()
+fn digest(file: &Path) -> Vec<u8> {
+    Sha256::of_file(file).map(|sha256| sha256.as_ref().to_vec()).unwrap_or_default()
 }
 
 /// The content of a file that the builder has made itself.

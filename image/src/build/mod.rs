@@ -51,6 +51,9 @@ pub struct Options {
     /// change.
     #[arg(skip)]
     pub quick: bool,
+    /// The builder, if another program builds with its library: images are of the builder that has made them.
+    #[arg(skip)]
+    pub builder: Option<PathBuf>,
 }
 
 /// An image.
@@ -78,6 +81,12 @@ const QUICK: &str = "quick";
 struct OtherToolchain(Vec<String>);
 
 impl Options {
+    /// The builder's program.
+    pub fn builder(&self) -> &Path {
+        // By this name it is the one that runs: cargo may put another in its place, if a source changes meanwhile.
+        self.builder.as_deref().unwrap_or(Path::new("/proc/self/exe"))
+    }
+
     /// The folder of the image.
     pub fn folder(&self, workspace: &Workspace) -> PathBuf {
         self.out_folder(workspace).join(self.name())

@@ -65,7 +65,7 @@ impl ImageFile {
     }
 
     /// Its length in bytes, at least 1.
-    pub fn len(&self) -> u64 {
+    pub(crate) fn len(&self) -> u64 {
         self.len
     }
 

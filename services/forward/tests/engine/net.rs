@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 
 use octet_forward::control::LinkMessage;
 use octet_forward::engine::{
-    Engine, EngineAction, LAST_NUMBER, LinkNumber, NotAsked, PathCounters, PathEnd, PathNumber,
-    PathState, RequestedPath,
+    Engine, EngineAction, KernelEntry, LAST_NUMBER, LinkNumber, NotAsked, PathCounters, PathEnd,
+    PathNumber, PathState, RequestedPath, install,
 };
 use octet_forward::label::Label;
 use octet_forward::onion::OnionSecret;
@@ -36,6 +36,58 @@ struct Kernel {
     ends: BTreeMap<PathNumber, PathEnd>,
     /// The rate limit of each incoming label.
     bounds: BTreeMap<(LinkNumber, Label), u32>,
+}
+
+impl Kernel {
+    /// That of the node `number`.
+    fn install(&mut self, number: usize, entry: KernelEntry) {
+        match entry {
+            KernelEntry::Accept(link, label) => {
+                self.lets.insert((link, label));
+            }
+            KernelEntry::RateLimit(link, label, rate) => {
+                assert!(self.lets.contains(&(link, label)), "{link} {label} of {number}");
+                self.bounds.insert((link, label), rate);
+            }
+            KernelEntry::Swap { from, to, by } => {
+                self.labels.insert(from, Then::Swap(to, by));
+                self.counted.insert((by, to));
+            }
+            KernelEntry::Pop(label) => {
+                self.labels.insert(label, Then::Pop);
+            }
+            KernelEntry::Push { between: (_, far), with, by, .. } => {
+                self.pushes.insert(far, (with, by));
+                self.counted.insert((by, with));
+            }
+            KernelEntry::End(path, stretch) => {
+                self.ends.insert(path, stretch);
+            }
+        }
+    }
+
+    fn remove(&mut self, number: usize, entry: KernelEntry) {
+        match entry {
+            KernelEntry::Accept(link, label) => {
+                assert!(self.lets.remove(&(link, label)), "{link} {label} of {number}");
+                self.labels.remove(&label);
+            }
+            KernelEntry::RateLimit(link, label, _) => {
+                self.bounds.remove(&(link, label));
+            }
+            KernelEntry::Swap { to: label, by: link, .. }
+            | KernelEntry::Push { with: label, by: link, .. } => {
+                assert!(self.counted.remove(&(link, label)), "{link} {label} of {number}");
+            }
+            // It goes with its label.
+            KernelEntry::Pop(_) => {}
+            // What goes with a path's device is its route, too.
+            KernelEntry::End(path, _) => {
+                let stretch = self.ends.remove(&path).expect("what is removed is there");
+                self.pushes.remove(&stretch.outer().1);
+            }
+        }
+    }
 }
 
 struct Node {
@@ -230,19 +282,19 @@ impl Net {
         for (name, bytes) in node.kept.clone() {
             assert!(node.engine.take_up(&name, &bytes), "{name} of {number}");
         }
-        let standing = node.engine.standing();
+        let standing = node.engine.installed();
         let lets: BTreeSet<_> = standing
             .iter()
-            .filter_map(|action| match action {
-                EngineAction::Let(link, label) => Some((*link, *label)),
+            .filter_map(|entry| match entry {
+                KernelEntry::Accept(link, label) => Some((*link, *label)),
                 _ => None,
             })
             .collect();
         assert!(lets.is_subset(&node.kernel.lets));
         let bounds: BTreeMap<_, _> = standing
             .iter()
-            .filter_map(|action| match action {
-                EngineAction::Bound(link, label, rate) => Some(((*link, *label), *rate)),
+            .filter_map(|entry| match entry {
+                KernelEntry::RateLimit(link, label, rate) => Some(((*link, *label), *rate)),
                 _ => None,
             })
             .collect();
@@ -251,7 +303,7 @@ impl Net {
         // The state of paths that never came up is removed.
         node.kernel.lets.retain(|it| lets.contains(it));
         node.kernel.labels.retain(|label, _| lets.iter().any(|(_, it)| it == label));
-        self.act(number, standing);
+        self.act(number, install(standing).collect());
     }
 
     /// Lets this many seconds pass on all nodes.
@@ -271,43 +323,8 @@ impl Net {
                 EngineAction::Send(link, message) => {
                     self.wires.extend(links.get(&link).map(|to| (number, *to, message)));
                 }
-                EngineAction::Let(link, label) => {
-                    kernel.lets.insert((link, label));
-                }
-                EngineAction::Bound(link, label, rate) => {
-                    assert!(kernel.lets.contains(&(link, label)), "{link} {label} of {number}");
-                    kernel.bounds.insert((link, label), rate);
-                }
-                EngineAction::Unbound(link, label) => {
-                    kernel.bounds.remove(&(link, label));
-                }
-                EngineAction::Forbid(link, label) => {
-                    kernel.lets.remove(&(link, label));
-                    kernel.labels.remove(&label);
-                }
-                EngineAction::Swap { from, to, by } => {
-                    kernel.labels.insert(from, Then::Swap(to, by));
-                    kernel.counted.insert((by, to));
-                }
-                EngineAction::Pop(label) => {
-                    kernel.labels.insert(label, Then::Pop);
-                }
-                EngineAction::Push { between: (_, far), with, by, .. } => {
-                    kernel.pushes.insert(far, (with, by));
-                    kernel.counted.insert((by, with));
-                }
-                EngineAction::Uncount(link, label) => {
-                    assert!(kernel.counted.remove(&(link, label)), "{link} {label} of {number}");
-                }
-                EngineAction::End(path, stretch) => {
-                    kernel.ends.insert(path, stretch);
-                }
-                // Removing a path's device removes its route as well.
-                EngineAction::NoEnd(path, _) => {
-                    if let Some(stretch) = kernel.ends.remove(&path) {
-                        kernel.pushes.remove(&stretch.outer().1);
-                    }
-                }
+                EngineAction::Install(entry) => kernel.install(number, entry),
+                EngineAction::Remove(entry) => kernel.remove(number, entry),
                 EngineAction::Keep(name, bytes) => {
                     kept.insert(name, bytes);
                 }
@@ -352,9 +369,9 @@ impl Net {
 
     /// The permitted labels, as the engine itself would install them anew.
     pub fn standing(&self, node: usize) -> BTreeSet<(usize, Label)> {
-        let standing = self.nodes[node].engine.standing().into_iter();
-        let lets = standing.filter_map(|action| match action {
-            EngineAction::Let(LinkNumber(from), label) => Some((usize::from(from), label)),
+        let standing = self.nodes[node].engine.installed().into_iter();
+        let lets = standing.filter_map(|entry| match entry {
+            KernelEntry::Accept(LinkNumber(from), label) => Some((usize::from(from), label)),
             _ => None,
         });
         lets.collect()
