@@ -12,7 +12,7 @@ use octet_messages::place::MailboxAddress;
 use octet_messages::request::{MailboxReply, SignedRequest};
 use octet_messenger::quic::open;
 use octet_node::control::PublicKey;
-use octet_node::key::random;
+use octet_node::key::{PrivateKey, random};
 use octet_node::tls::AlpnProtocol;
 use tokio::runtime::{Builder, Runtime};
 
@@ -80,7 +80,8 @@ async fn ask(connection: &Connection, request: &[u8]) -> Result<Option<MailboxRe
 pub fn letters(mailbox: &Mailbox, count: usize) -> Result<Duration, Failed> {
     let mut writers = vec![];
     for number in 0..ADDRESSES {
-        let to = PublicKey::new(random()?);
+        // Random bytes are a key only half of the time.
+        let to = PrivateKey::generate()?.public();
         mailbox.admit(to)?;
         writers.push(Writer::new(number, &mailbox.place, to, count)?);
     }
