@@ -41,6 +41,37 @@ pub struct PresentSlot {
     pub manifest: Option<Manifest>,
 }
 
+/// An entry of a slot.
+#[derive(Debug)]
+pub struct PresentEntry {
+    pub path: String,
+    pub name: EntryName,
+    content: ParsedEntry,
+}
+
+impl PresentEntry {
+    /// Whether the boot loader skips it.
+    pub fn is_empty(&self) -> bool {
+        self.content.is_empty()
+    }
+}
+
+/// All entries with names of ours.
+///
+/// # Errors
+/// The medium refuses.
+pub fn entries(medium: &impl Medium) -> io::Result<Vec<PresentEntry>> {
+    let mut entries = vec![];
+    for item in medium.list(ENTRIES)? {
+        let Some(name) = EntryName::parse(&item.name) else { continue };
+        let path = format!("{ENTRIES}/{}", item.name);
+        let text = medium.read(&path, MAX_ENTRY)?;
+        let content = ParsedEntry::parse(&String::from_utf8_lossy(&text));
+        entries.push(PresentEntry { path, name, content });
+    }
+    Ok(entries)
+}
+
 impl PresentSlot {
     /// The path of its file `kind`, according to its entry.
     pub fn path(&self, kind: SlotFile) -> Option<&String> {
@@ -63,23 +94,21 @@ impl EspContents {
         let mut present = Self { free: medium.free()?, ..Self::default() };
         let mut slots = BTreeMap::<SlotName, PresentSlot>::new();
         for item in medium.list(ENTRIES)? {
-            let path = format!("{ENTRIES}/{}", item.name);
             if item.name.starts_with("octet-") && item.name.ends_with(".new") {
-                present.unfinished.push(path);
+                present.unfinished.push(format!("{ENTRIES}/{}", item.name));
+            }
+        }
+        for entry in entries(medium)? {
+            if entry.is_empty() {
+                present.unfinished.push(entry.path);
                 continue;
             }
-            let Some(name) = EntryName::parse(&item.name) else { continue };
-            let text = medium.read(&path, MAX_ENTRY)?;
-            let listed = ParsedEntry::parse(&String::from_utf8_lossy(&text));
-            if listed.is_empty() {
-                present.unfinished.push(path);
-                continue;
-            }
+            let PresentEntry { path, name, content } = entry;
             let slot = slots.entry(name.slot.clone()).or_insert_with(|| PresentSlot {
                 name: name.slot,
                 entries: vec![],
                 state: name.state,
-                sequence: listed.sequence,
+                sequence: content.sequence,
                 files: vec![],
                 manifest: None,
             });
@@ -87,7 +116,7 @@ impl EspContents {
                 slot.state = SlotState::Good;
             }
             slot.entries.push(path);
-            slot.files.extend(listed.files);
+            slot.files.extend(content.files);
         }
         for item in medium.list(SLOTS)?.into_iter().filter(|item| item.size.is_none()) {
             let folder = format!("{SLOTS}/{}", item.name);

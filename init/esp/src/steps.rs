@@ -8,6 +8,7 @@ use octet_bundle::{
     BootEntry, Digest, ENTRIES, EntryName, Hasher, MAX_CHUNK, Manifest, SlotFile, TRIES,
 };
 
+use crate::boot_counter::staged_entry;
 use crate::contents::{MAX_ENTRY, PresentSlot};
 use crate::medium::{Medium, staged, write_whole};
 use crate::plan::EspPlan;
@@ -93,7 +94,7 @@ pub fn write_entry(
     let (linux, initrd) = (path(SlotFile::Linux), path(SlotFile::Initrd));
     let text = BootEntry { manifest, linux: &linux, initrd: &initrd, on_trial }.render();
     let name = EntryName::with_tries(&manifest.slot, TRIES);
-    let staged = staged(&format!("{ENTRIES}/octet-{}", manifest.slot));
+    let staged = staged_entry(&manifest.slot);
     write_whole(medium, &staged, text.as_bytes())?;
     medium.rename(&staged, &format!("{ENTRIES}/{name}"))?;
     medium.sync()
@@ -105,7 +106,7 @@ pub fn write_entry(
 /// was, or both names, of which the boot loader prefers the better one.
 pub fn set_tries(medium: &mut impl Medium, slot: &PresentSlot, left: u32) -> io::Result<()> {
     let new = format!("{ENTRIES}/{}", EntryName::with_tries(&slot.name, left));
-    let staged = staged(&format!("{ENTRIES}/octet-{}", slot.name));
+    let staged = staged_entry(&slot.name);
     let old: Vec<_> = slot.entries.iter().filter(|path| **path != new).collect();
     let Some(first) = old.first() else { return Ok(()) };
     let text = medium.read(first, MAX_ENTRY)?;

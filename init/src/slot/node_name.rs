@@ -7,10 +7,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use octet_control::{CallError, Client, PublicKey, SOCKETS};
+use octet_esp::medium::Medium;
+use octet_esp::mounted::{Access, MountedEsp};
 use serde_json::Map;
 
 use crate::storage::disk::{Disk, at};
-use crate::storage::esp::MountedEsp;
+use crate::storage::esp;
 
 const FILE: &str = "octet/node.pub";
 
@@ -21,13 +23,13 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub fn store(disk: &Disk) -> Result<(), String> {
     let Some(node) = query(&Path::new(SOCKETS).join("identity.sock"))? else { return Ok(()) };
     let text = format!("{node}\n");
-    let esp = MountedEsp::mount_read_only(&disk.esp)?;
-    if fs::read_to_string(esp.path(FILE)).is_ok_and(|there| there == text) {
+    let mounted = esp::mount(&disk.esp, Access::Read)?;
+    if fs::read_to_string(MountedEsp::path(FILE)).is_ok_and(|there| there == text) {
         return Ok(());
     }
-    drop(esp);
-    let esp = MountedEsp::mount_writable(&disk.esp)?;
-    let file = esp.path(FILE);
+    drop(mounted);
+    let mut esp = esp::mount(&disk.esp, Access::Change)?;
+    let file = MountedEsp::path(FILE);
     // The file gets its name when its content is on the medium; if a power cut prevents that, the
     // next start writes it.
     let staged = file.with_extension("new");

@@ -6,10 +6,10 @@ use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use octet_appliance::{BoardFile, BoardId};
+use octet_esp::mounted::MountedEsp;
 use serde_json::json;
 
 use super::disk::at;
-use super::esp::MountedEsp;
 use crate::command_line;
 use crate::facts;
 use crate::kernel_modules::{Afterwards, load_list};
@@ -18,10 +18,10 @@ use crate::kernel_modules::{Afterwards, load_list};
 const FIRST_MODULES: &str = "/usr/lib/octet/modules.first";
 const ROUTER_MODULES: &str = "/usr/lib/octet/modules.router";
 
-/// Records the content of the file for PID 1. An invalid file is logged, and otherwise treated like
+/// Records the content of the file for PID 1, while the partition is mounted. An invalid file is logged, and otherwise treated like
 /// a missing one: a board that does not know its number still starts.
-pub fn record(esp: &MountedEsp) {
-    match read(&esp.path(BoardFile::PATH)) {
+pub fn record() {
+    match read(&MountedEsp::path(BoardFile::PATH)) {
         Ok(None) => {}
         Ok(Some(board)) => {
             facts::write(facts::BOARD, &json!({ "board": board.number() }));

@@ -24,6 +24,8 @@ use std::path::Path;
 
 use octet_bundle::{DATA as FORMATS, ENTRIES};
 use octet_esp::fat::Check;
+use octet_esp::medium::Medium;
+use octet_esp::mounted::{Access, MountedEsp};
 use rustix::rand::{GetRandomFlags, getrandom};
 use serde_json::{Value, json};
 
@@ -31,7 +33,6 @@ use crate::facts;
 use crate::kernel_modules::{Afterwards, load_list};
 use crate::slot;
 use disk::{Disk, at, device};
-use esp::MountedEsp;
 
 /// Modules needed to detect disks, in the builder's list.
 const MODULES: &str = "/usr/lib/octet/modules.disk";
@@ -90,24 +91,24 @@ pub fn run() -> Result<(), String> {
 /// whether this is the first boot.
 fn read_esp(disk: &Disk) -> Result<bool, String> {
     repair_esp(disk, Check::IfDirty);
-    let mut esp = MountedEsp::mount_read_only(&disk.esp)?;
-    let marker = esp.path(FIRST_BOOT);
+    let mut mounted = esp::mount(&disk.esp, Access::Read)?;
+    let marker = MountedEsp::path(FIRST_BOOT);
     let first_boot = fs::exists(&marker).map_err(at(&marker))?;
     // Firmware renames a counted entry at each start without marking the file system dirty.
-    if first_boot || has_boot_counter(&esp) {
-        drop(esp);
+    if first_boot || has_boot_counter() {
+        drop(mounted);
         repair_esp(disk, Check::Always);
-        esp = MountedEsp::mount_read_only(&disk.esp)?;
+        mounted = esp::mount(&disk.esp, Access::Read)?;
     }
-    board::record(&esp);
-    slot::record(&esp)?;
+    board::record();
+    slot::record(&mounted)?;
     Ok(first_boot)
 }
 
 /// Repairs the EFI system partition after a power cut. Firmware has already read what it needs, so
 /// an error here does not prevent the start.
 fn repair_esp(disk: &Disk, check: Check) {
-    match MountedEsp::repair(&disk.esp, check) {
+    match esp::repair(&disk.esp, check) {
         Ok(None) => {}
         Ok(Some(done)) => println!("{} after a power cut: {done}", disk.esp),
         Err(problem) => eprintln!("{problem}"),
@@ -115,9 +116,9 @@ fn repair_esp(disk: &Disk, check: Check) {
 }
 
 /// Whether firmware counts tries; assumed if it cannot be read.
-fn has_boot_counter(esp: &MountedEsp) -> bool {
+fn has_boot_counter() -> bool {
     let counted = |entry: fs::DirEntry| entry.file_name().to_string_lossy().contains(COUNTER_MARK);
-    fs::read_dir(esp.path(ENTRIES)).map_or(true, |entries| entries.flatten().any(counted))
+    fs::read_dir(MountedEsp::path(ENTRIES)).map_or(true, |entries| entries.flatten().any(counted))
 }
 
 /// Makes the file system on a first boot. A `problem` prevents it: the file system would not reach
@@ -135,8 +136,8 @@ fn format_on_first_boot(disk: &Disk, problem: Option<&String>) -> Result<Option<
     write_marker()?;
     let folder = File::open(ext4::DATA).map_err(at(ext4::DATA.as_ref()))?;
     rustix::fs::syncfs(&folder).map_err(|error| at(ext4::DATA.as_ref())(error.into()))?;
-    let esp = MountedEsp::mount_writable(&disk.esp)?;
-    let marker = esp.path(FIRST_BOOT);
+    let mut esp = esp::mount(&disk.esp, Access::Change)?;
+    let marker = MountedEsp::path(FIRST_BOOT);
     fs::remove_file(&marker).and_then(|()| esp.sync()).map_err(at(&marker))?;
     Ok(Some("made by this boot".into()))
 }

@@ -9,10 +9,12 @@ use std::io;
 use std::path::Path;
 
 use octet_appliance::RESET;
+use octet_esp::medium::Medium;
+use octet_esp::mounted::{Access, MountedEsp};
 use rustix::mount::{UnmountFlags, unmount};
 
 use super::disk::{Disk, at};
-use super::esp::MountedEsp;
+use super::esp;
 use super::{FIRST_BOOT, ext4};
 
 /// Whether the mounted data is to be erased.
@@ -26,8 +28,8 @@ pub fn begin(disk: &Disk) -> Result<(), String> {
     // first boot.
     unmount(ext4::DATA, UnmountFlags::empty())
         .map_err(|error| at(ext4::DATA.as_ref())(error.into()))?;
-    let esp = MountedEsp::mount_writable(&disk.esp)?;
-    let marker = esp.path(FIRST_BOOT);
+    let mut esp = esp::mount(&disk.esp, Access::Change)?;
+    let marker = MountedEsp::path(FIRST_BOOT);
     mark(&marker).and_then(|()| esp.sync()).map_err(at(&marker))
 }
 

@@ -8,7 +8,6 @@
 #![warn(clippy::print_stderr, clippy::print_stdout)]
 
 pub mod assemble;
-pub mod esp;
 pub mod floor;
 pub mod install;
 pub mod licenses;

@@ -6,10 +6,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use octet_appliance::Trust;
 use octet_bundle::{Manifest, SlotName};
 use octet_esp::contents::EspContents;
+use octet_esp::mounted::{Access, MountedEsp};
 use octet_node::control::{Failure, FailureCode};
 use octet_node::say;
 
-use crate::esp::{Access, UpdateEsp};
 use crate::floor::Floor;
 use crate::install::{InstallCounts, OfferedUpdate, failed, install, tidy};
 use crate::plan::This;
@@ -116,7 +116,7 @@ impl SharedState {
     }
 
     /// Mounts the partition for changes, unless PID 1 is about to change it.
-    fn change(&self) -> Result<(RunningSlot, UpdateEsp), Failure> {
+    fn change(&self) -> Result<(RunningSlot, MountedEsp), Failure> {
         let running = ask()?;
         if running.slot.is_none() {
             return Err(UpdateRefusal::NoSlot.into());
@@ -134,7 +134,7 @@ impl SharedState {
         Ok(kept.max(present.floor()))
     }
 
-    fn raise_floor(&self, esp: &UpdateEsp) -> Result<u64, Failure> {
+    fn raise_floor(&self, esp: &MountedEsp) -> Result<u64, Failure> {
         let present = EspContents::read(esp).map_err(failed("the EFI system partition"))?;
         let floor = self.floor(&present)?;
         self.floor.raise(floor).map_err(failed("the floor"))?;
@@ -163,9 +163,9 @@ fn ask() -> Result<RunningSlot, Failure> {
     })
 }
 
-fn mount(running: &RunningSlot, access: Access) -> Result<UpdateEsp, Failure> {
+fn mount(running: &RunningSlot, access: Access) -> Result<MountedEsp, Failure> {
     let device = running.esp.as_ref().ok_or(UpdateRefusal::NoSlot)?;
-    UpdateEsp::mount(device, access).map_err(|error| match error.kind() {
+    MountedEsp::mount(device, access).map_err(|error| match error.kind() {
         std::io::ErrorKind::ResourceBusy => busy("PID 1 uses the EFI system partition"),
         _ => failed("the EFI system partition")(error),
     })

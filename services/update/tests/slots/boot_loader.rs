@@ -1,6 +1,7 @@
-//! Simulates systemd-boot and PID 1, according to their documentation. Debian 12 has only one
+//! Simulates systemd-boot according to its documentation. Debian 12 has only one
 //! release of systemd-boot; the others are simulated.
 
+use octet_esp::boot_counter::SlotEntries;
 use octet_esp::medium::Medium;
 
 use crate::flash::{Contents, Flash};
@@ -77,16 +78,9 @@ pub fn is_whole(started: &Started, release: &Release) -> bool {
         && started.initrd == release.initrd
 }
 
-/// What PID 1 does once all base units are ready: it renames the entry to one without a counter.
+/// What PID 1 does once all base units are ready.
 pub fn mark_good(flash: &mut Flash, slot: &str) {
-    let names: Vec<String> = flash.contents().paths().map(str::to_owned).collect();
-    let begin = format!("loader/entries/octet-{slot}+");
-    if let Some(path) = names.iter().find(|path| path.starts_with(&begin)) {
-        let text = flash.contents().get(path).unwrap().to_vec();
-        flash.put(&format!("loader/entries/octet-{slot}.conf"), &text);
-        flash.remove(path).unwrap();
-        flash.sync().unwrap();
-    }
+    SlotEntries::read(flash, slot.parse().unwrap()).unwrap().mark_good(flash).unwrap();
 }
 
 /// What the shipped boot loader does at each start of a slot on trial.

@@ -1,9 +1,11 @@
 //! A power failure after each change of an update and of a rollback.
 
+use octet_bundle::SlotState;
+use octet_esp::boot_counter::SlotEntries;
 use octet_update::plan::This;
 use octet_update::rollback::rollback;
 
-use crate::boot_loader::{is_whole, mark_good, start};
+use crate::boot_loader::{count, is_whole, mark_good, start};
 use crate::flash::Flash;
 use crate::release::{Bytes, Release, key, noise, take};
 
@@ -104,4 +106,41 @@ fn after_any_change_of_a_rollback_one_of_them_starts() {
         }
     }
     assert!(seen.iter().all(|count| *count >= CHOICES), "{seen:?}");
+}
+
+/// A new slot that became ready stays the one that starts, whatever a power failure leaves of its
+/// being marked good; afterwards it is good, and not on trial.
+#[test]
+fn after_any_change_of_marking_good_the_new_slot_starts() {
+    let (mut flash, [_, running, _, new]) = full_box();
+    take(&mut flash, running.name(), &mut Bytes::new(new.signed(key()))).unwrap();
+    count(&mut flash, new.name());
+    let entries = |flash: &Flash| SlotEntries::read(flash, new.name().parse().unwrap()).unwrap();
+    assert_eq!(entries(&flash).state(), Some(SlotState::Trying { left: 2, done: 1 }));
+    assert!(!entries(&flash).is_marked_good());
+    let mut whole = flash.clone().cut_after(usize::MAX);
+    mark_good(&mut whole, new.name());
+    let good = |flash: &Flash| {
+        let started = start(flash.contents()).unwrap();
+        let entry = String::from_utf8(flash.contents().get(&started.entry).unwrap().to_vec());
+        is_whole(&started, &new)
+            && started.entry == format!("loader/entries/octet-{}.conf", new.name())
+            && !entry.unwrap().contains("octet.trial=")
+            && entries(flash).is_marked_good()
+    };
+    assert!(good(&whole));
+    let mut unfinished = 0;
+    for made in 0..whole.changes {
+        for choice in 0..CHOICES {
+            let mut cut = flash.clone().cut_after(made);
+            assert!(entries(&cut).mark_good(&mut cut).is_err(), "{made}");
+            let mut cut = cut.after_cut(survives(choice, made));
+            assert!(is_whole(&start(cut.contents()).unwrap(), &new), "{made} {choice}");
+            unfinished += u32::from(!entries(&cut).is_marked_good());
+            // The next start marks it.
+            mark_good(&mut cut, new.name());
+            assert!(good(&cut), "{made} {choice}");
+        }
+    }
+    assert!(unfinished >= 3 * CHOICES, "{unfinished}");
 }

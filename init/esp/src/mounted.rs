@@ -1,13 +1,14 @@
-//! The EFI system partition. It is mounted as long as the value exists, in this process's mount
-//! namespace, so that it is unmounted when the process ends.
+//! The EFI system partition, mounted by the kernel. It is mounted only while it is read or written,
+//! so that a crash at another time cannot damage it.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use octet_esp::medium::{FolderItem, Medium};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+
+use crate::medium::{FolderItem, Medium};
 
 const POINT: &str = "/efi";
 
@@ -18,8 +19,9 @@ pub enum Access {
     Change,
 }
 
+/// The partition, mounted as long as the value exists.
 #[derive(Debug)]
-pub struct UpdateEsp {
+pub struct MountedEsp {
     device: PathBuf,
     access: Access,
     /// Deleted files that are not synced yet: the kernel frees the clusters of an open file when it
@@ -27,18 +29,24 @@ pub struct UpdateEsp {
     removed: Vec<File>,
 }
 
-impl UpdateEsp {
+impl MountedEsp {
     /// Mounts the partition `device`.
     ///
     /// # Errors
-    /// The kernel refuses; with "busy" if PID 1 has it mounted with other options.
+    /// The kernel refuses; with "busy" while another process has it mounted with other options.
     pub fn mount(device: &Path, access: Access) -> io::Result<Self> {
         mount_at(device, access)?;
         Ok(Self { device: device.to_owned(), access, removed: vec![] })
     }
 
-    fn path(path: &str) -> PathBuf {
-        Path::new(POINT).join(path)
+    /// The path of one of its files or folders while it is mounted.
+    pub fn path(below: &str) -> PathBuf {
+        Path::new(POINT).join(below)
+    }
+
+    /// Unmounts what a killed process has left mounted.
+    pub fn unmount_leftovers() {
+        while unmount(POINT, UnmountFlags::empty()).is_ok() {}
     }
 
     fn remove_by(&mut self, path: &str, remove: fn(&Path) -> io::Result<()>) -> io::Result<()> {
@@ -50,6 +58,8 @@ impl UpdateEsp {
     }
 }
 
+/// Removing a half-written file is an error to the kernel, which by default would then make the whole
+/// file system read-only (`errors=continue`).
 fn mount_at(device: &Path, access: Access) -> io::Result<()> {
     let uid = rustix::process::geteuid().as_raw();
     let options = format!("uid={uid},gid={uid},umask=0077,shortname=mixed,utf8,errors=continue");
@@ -62,7 +72,7 @@ fn mount_at(device: &Path, access: Access) -> io::Result<()> {
     })
 }
 
-impl Drop for UpdateEsp {
+impl Drop for MountedEsp {
     fn drop(&mut self) {
         // Open files would keep it mounted.
         self.removed.clear();
@@ -70,7 +80,7 @@ impl Drop for UpdateEsp {
     }
 }
 
-impl Medium for UpdateEsp {
+impl Medium for MountedEsp {
     fn list(&self, folder: &str) -> io::Result<Vec<FolderItem>> {
         let entries = match fs::read_dir(Self::path(folder)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
