@@ -123,7 +123,7 @@ impl NameCache {
         let Some(own) = self.certified.borrow().clone() else { return Err(Unresolved::NoKey) };
         let kept = Arc::clone(&self.kept);
         let publish = move || {
-            let before = kept.get(&own.certificate.statement().node, &path)?;
+            let before = kept.get(&own.certificate.body().node, &path)?;
             let sequence = before.map_or(1, |before| before.entry().sequence.saturating_add(1));
             let expires = now().saturating_add(holds.as_secs());
             let entry = NameEntry { path, hash, sequence, expires };
@@ -142,7 +142,7 @@ impl NameCache {
         path: NamePath,
         asker: Asker,
     ) -> Result<NameRecord, Unresolved> {
-        let own = self.certified.borrow().as_ref().map(|own| own.certificate.statement().node);
+        let own = self.certified.borrow().as_ref().map(|own| own.certificate.body().node);
         let is_fresh = own == Some(node) || self.was_asked(node, &path);
         let silent = if is_fresh { 0 } else { self.learn(node, &path, asker).await? };
         match self.known(node, path).await {

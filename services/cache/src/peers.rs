@@ -32,7 +32,7 @@ impl PeerNode {
 /// The nodes of `map`, this one included. The router has no address in the map and is skipped.
 pub fn of(map: &Map) -> Vec<PeerNode> {
     let members = map.members.iter().filter_map(|member| {
-        let key = member.certificate(UNIT)?.statement().key;
+        let key = member.certificate(UNIT)?.body().key;
         let at = |address: &IpAddr| SocketAddr::new(*address, PORT);
         let addresses: Vec<SocketAddr> = member.addresses.iter().map(at).collect();
         let is_there = !addresses.is_empty();

@@ -52,7 +52,7 @@ fn latest(update: &Update) -> Option<Time> {
     let map = update.map.as_ref()?.map();
     let coordinator =
         map.of(&map.coordinator).filter(|coordinator| Some(coordinator.number) != update.number)?;
-    let issued = coordinator.certificates.iter().map(|certificate| certificate.statement().issued);
+    let issued = coordinator.certificates.iter().map(|certificate| certificate.body().issued);
     issued.max().map(Duration::from_secs)
 }
 

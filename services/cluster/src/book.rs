@@ -182,7 +182,7 @@ impl NumberRegistry {
 
     /// Sets the certificates of the coordinator's own services; `complete` if there are no others.
     pub fn say_own(&mut self, certificates: Vec<Certificate>, complete: bool) {
-        let own = |certificate: &Certificate| certificate.statement().node == self.coordinator;
+        let own = |certificate: &Certificate| certificate.body().node == self.coordinator;
         let certificates = certificates.into_iter().filter(own).collect();
         self.own = join::newest(certificates, &self.own, complete);
     }

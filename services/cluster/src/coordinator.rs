@@ -116,7 +116,7 @@ impl Coordinator {
         number: u8,
         certified: &Certified,
     ) -> Result<Rc<Self>, String> {
-        let own = certified.certificate.statement().node;
+        let own = certified.certificate.body().node;
         let book = match node.store.book() {
             Ok(Some(mut book)) if book.coordinator == own => {
                 book.be_at(number);

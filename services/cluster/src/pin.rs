@@ -191,7 +191,7 @@ impl PersistedPin {
 /// Checks that an owner has appointed this node for this epoch.
 fn appointed(shown: &CoordinatorProof, owners: &[PublicKey]) -> Result<(), NotTheCoordinator> {
     let statement = shown.statement.ok_or(NotTheCoordinator::NoStatement(shown.epoch))?;
-    let said = statement.appointment();
+    let said = statement.body();
     if (said.coordinator, said.epoch) != (shown.node, shown.epoch) {
         return Err(NotTheCoordinator::NotItsStatement);
     }

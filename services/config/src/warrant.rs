@@ -23,7 +23,7 @@ pub fn check(
 ) -> Result<PublicKey, Failure> {
     let command = Command::try_from(text.to_owned())
         .map_err(|error| denied(&error.to_string(), "sign it with octetctl"))?;
-    let CommandBody { target, operator, unit, verb: wanted, args: signed, .. } = command.order();
+    let CommandBody { target, operator, unit, verb: wanted, args: signed, .. } = command.body();
     if target != node {
         let message = format!("this was signed for the box {target}, and this one is {node}");
         return Err(denied(&message, "sign it for this box"));

@@ -214,7 +214,7 @@ impl Daemon {
 
     /// The key of this node.
     fn node(&self) -> Option<PublicKey> {
-        self.own.as_ref().map(|own| own.certificate.statement().node)
+        self.own.as_ref().map(|own| own.certificate.body().node)
     }
 
     /// Handles a control message of a neighbour.

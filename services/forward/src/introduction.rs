@@ -225,7 +225,7 @@ pub fn is_at_the_other_end(
     signature: &[u8; SIGNATURE],
     about: &About,
 ) -> bool {
-    let statement = certificate.statement();
+    let statement = certificate.body();
     statement.unit.as_str() == UNIT
         && NodeAddress::of(&statement.node).ip() == about.nodes.0
         && verify(&statement.key, Domain::Introduction, &about.body(), signature)
@@ -234,9 +234,9 @@ pub fn is_at_the_other_end(
 /// Whether the membership map accepts a certificate. A node that is not in the map is accepted unless it was
 /// revoked; a node that is must not use a key older than the one in the map.
 pub fn counts(certificate: &Certificate, map: &Map) -> bool {
-    let said = certificate.statement();
+    let said = certificate.body();
     let known = map.of(&said.node).and_then(|member| member.certificate(UNIT));
-    let is_late = known.map(Certificate::statement).is_none_or(|known| {
+    let is_late = known.map(Certificate::body).is_none_or(|known| {
         said.epoch > known.epoch || said.epoch == known.epoch && said.key == known.key
     });
     is_late && !map.revoked.contains(&said.node)
@@ -259,7 +259,7 @@ mod tests {
     }
 
     fn node(certified: &Certified) -> Ipv6Addr {
-        NodeAddress::of(&certified.certificate.statement().node).ip()
+        NodeAddress::of(&certified.certificate.body().node).ip()
     }
 
     /// Whether the receiver accepts the introduction.

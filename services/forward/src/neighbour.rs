@@ -126,7 +126,7 @@ fn in_the_box(map: &Map, here: &Member, settings: &Settings) -> Vec<LinkNeighbou
     }
     for member in map.members.iter().filter(|member| member.node != here.node) {
         let Some(certificate) = member.certificate(UNIT) else { continue };
-        let Some(key) = exchange_key(&certificate.statement().key) else { continue };
+        let Some(key) = exchange_key(&certificate.body().key) else { continue };
         let Some(ip) = ipv4(member) else { continue };
         let ends = ends(NodeAddress::of(&here.node), NodeAddress::of(&member.node));
         let is_plain = settings.plain.is(here.number, member.number);
@@ -196,7 +196,7 @@ mod tests {
         let [neighbour] = &found[..] else { panic!("{found:?}") };
         assert_eq!((neighbour.link, neighbour.node), (LinkNumber(3), whole.node));
         assert_eq!(neighbour.at, Some("10.20.3.2:51820".parse().unwrap()));
-        let certified = whole.certificate(UNIT).unwrap().statement().key;
+        let certified = whole.certificate(UNIT).unwrap().body().key;
         assert_eq!(Some(neighbour.key), exchange_key(&certified));
         // The other node finds this one, with the same two addresses.
         let back = of(Some(&map), &whole.node, &none);

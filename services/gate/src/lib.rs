@@ -127,7 +127,7 @@ async fn follow(
         match news {
             KeyUpdate::Certified(certified) => {
                 let shown = GateIdentity::new(&certified).map_err(io::Error::other)?;
-                let statement = certified.certificate.statement();
+                let statement = certified.certificate.body();
                 say!(
                     "this is the gate of {}, with its key number {}",
                     statement.node,

@@ -43,7 +43,7 @@ impl Gate {
     async fn try_begin(&self, text: &str, from: &str) -> Result<RunningCommand, Failure> {
         let command = Command::try_from(text.to_owned())
             .map_err(|error| refused(&error.to_string(), "have the operator sign it again"))?;
-        let order = command.order();
+        let order = command.body();
         let node = self.node.get();
         if node != Some(order.target) {
             let help = "bring it to the box that it names";

@@ -3,10 +3,11 @@
 use std::io;
 use std::path::PathBuf;
 
-use octet_node::certificate::{Certificate, InvalidCertificate, KeyStatement};
+use octet_node::certificate::{Certificate, KeyStatement};
 use octet_node::control::{PublicKey, UnitName};
 use octet_node::durable::{self, ExistingFile, WriteStep};
 use octet_node::key::{self, KeyFile, PrivateKey};
+use octet_node::signed::InvalidSigned;
 use rustix::fs::{FsWord, statfs};
 
 use crate::book::{Full, KeyDecision, KeyRegistry, RevocationReason};
@@ -44,7 +45,7 @@ pub enum IdentityStoreError {
     Full(#[from] Full),
     /// The certificate could not be signed.
     #[error(transparent)]
-    Certificate(#[from] InvalidCertificate),
+    Certificate(#[from] InvalidSigned),
 }
 
 /// The node's key and the registry.

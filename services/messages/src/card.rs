@@ -57,7 +57,7 @@ impl ContactCard {
         certificate: Certificate,
         key: &PrivateKey,
     ) -> Result<Self, InvalidContactCard> {
-        let said = certificate.statement();
+        let said = certificate.body();
         if said.key != key.public() || said.unit.as_str() != UNIT {
             return Err(InvalidContactCard::Forged);
         }
@@ -67,17 +67,17 @@ impl ContactCard {
 
     /// The owner: a person, or a node.
     pub fn name(&self) -> PublicKey {
-        self.certificate.statement().node
+        self.certificate.body().node
     }
 
     /// The certified messaging key.
     pub fn key(&self) -> PublicKey {
-        self.certificate.statement().key
+        self.certificate.body().key
     }
 
     /// The epoch of that key.
     pub fn epoch(&self) -> u64 {
-        self.certificate.statement().epoch
+        self.certificate.body().epoch
     }
 
     pub fn details(&self) -> &Details {
@@ -104,7 +104,7 @@ impl ContactCard {
     /// The bytes are malformed, or a signature is invalid.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, InvalidContactCard> {
         let (card, signed) = parse(bytes).ok_or(InvalidContactCard::Malformed)?;
-        let own = card.certificate.statement().unit.as_str() == UNIT;
+        let own = card.certificate.body().unit.as_str() == UNIT;
         if !own || !verify(&card.key(), Domain::Card, signed, &card.signature) {
             return Err(InvalidContactCard::Forged);
         }

@@ -159,7 +159,7 @@ impl Person {
     }
 
     pub fn name(&self) -> PublicKey {
-        self.own.certificate.statement().node
+        self.own.certificate.body().node
     }
 
     /// The person's invite.

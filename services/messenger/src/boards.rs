@@ -86,7 +86,7 @@ impl MapBoards {
 /// The boards of `map` with an address. The router has none in the map.
 fn of(map: &Map, port: u16) -> Vec<(PublicKey, MailboxAddress)> {
     let places = map.members.iter().filter_map(|member| {
-        let mailbox = member.certificate(UNIT)?.statement().key;
+        let mailbox = member.certificate(UNIT)?.body().key;
         let addresses = member.addresses.iter().map(|it| SocketAddr::new(*it, port));
         let place = MailboxAddress { mailbox, addresses: addresses.collect() };
         (!place.addresses.is_empty()).then_some((member.node, place))
@@ -125,7 +125,7 @@ impl RelayedCommands {
             return MailboxReply::Refused(MailboxRefusal::Malformed);
         };
         // An honest messenger has asked its own gate before, which may have other operators.
-        match gate::is_operator(&self.gate, &signed.order().operator) {
+        match gate::is_operator(&self.gate, &signed.body().operator) {
             Ok(true) => {}
             Ok(false) => return MailboxReply::Refused(MailboxRefusal::NoOperator),
             Err(_) => return MailboxReply::Refused(MailboxRefusal::Broken),

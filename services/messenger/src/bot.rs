@@ -262,7 +262,7 @@ impl Bot {
             // little, and do not make them contacts.
             let mut command = Command::try_from(line.text.trim().to_owned()).ok();
             if let Some(signed) = &command {
-                match gate::is_operator(&self.gate, &signed.order().operator) {
+                match gate::is_operator(&self.gate, &signed.body().operator) {
                     Ok(true) => command = command.filter(|_| self.answers.may(line.peer, now())),
                     Ok(false) => command = None,
                     // The message stays until the gate answers.
@@ -273,8 +273,8 @@ impl Bot {
                 }
             }
             let answer = command.map(|command| {
-                let target = command.order().target;
-                let is_own = certified.certificate.statement().node == target;
+                let target = command.body().target;
+                let is_own = certified.certificate.body().node == target;
                 match self.boards.place(&target).filter(|_| !is_own) {
                     Some(place) => carried(&certified.key, &place, line.text.trim()),
                     None => gate::run(&self.gate, line.text.trim()),

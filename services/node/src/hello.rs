@@ -80,7 +80,7 @@ pub fn node_behind(
     unit: &str,
     peer: PublicKey,
 ) -> Result<(PublicKey, u64), NotTheBox> {
-    let statement = certificate.statement();
+    let statement = certificate.body();
     if statement.key != peer || statement.unit.as_str() != unit {
         return Err(NotTheBox::NotItsOwn);
     }

@@ -44,6 +44,7 @@ pub mod say;
 pub mod serve;
 pub mod settings;
 #[cfg(feature = "key")]
+pub mod signed;
 pub mod statement;
 #[cfg(feature = "key")]
 pub mod sub_key;

@@ -143,10 +143,10 @@ impl Member {
     fn check(&self) -> Result<(), &'static str> {
         let few =
             self.addresses.len() <= MAX_ADDRESSES && self.certificates.len() <= MAX_CERTIFICATES;
-        let of = |certificate: &Certificate| certificate.statement().node == self.node;
-        let order = |pair: &[Certificate]| pair[0].statement().unit < pair[1].statement().unit;
+        let of = |certificate: &Certificate| certificate.body().node == self.node;
+        let order = |pair: &[Certificate]| pair[0].body().unit < pair[1].body().unit;
         let record = self.record.as_ref().is_none_or(|record| {
-            let seat = record.seat();
+            let seat = record.body();
             (seat.number, seat.node) == (self.number, self.node)
         });
         match () {
@@ -162,7 +162,7 @@ impl Member {
 
     /// The certificate of its service `unit`.
     pub fn certificate(&self, unit: &str) -> Option<&Certificate> {
-        self.certificates.iter().find(|it| it.statement().unit.as_str() == unit)
+        self.certificates.iter().find(|it| it.body().unit.as_str() == unit)
     }
 }
 

@@ -93,7 +93,7 @@ impl SubKey {
         let text = String::from_utf8(durable::read(&path, LONGEST).ok()??).ok()?;
         let certificate = Certificate::try_from(text).ok()?;
         let key = Arc::clone(&self.key);
-        (certificate.statement().key == key.public()).then_some(Certified { key, certificate })
+        (certificate.body().key == key.public()).then_some(Certified { key, certificate })
     }
 
     /// Has the key certified and passes it to `certified`; and again with a new key, whenever `identity`
@@ -128,7 +128,7 @@ impl SubKey {
     fn take(&self, item: &Value) -> Result<Certified, SubKeyError> {
         let certificate = Certificate::deserialize(item).map_err(CallError::from)?;
         let key = Arc::clone(&self.key);
-        if certificate.statement().key != key.public() {
+        if certificate.body().key != key.public() {
             return Err(SubKeyError::Other(key.public()));
         }
         if let Some(folder) = &self.folder {

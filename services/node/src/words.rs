@@ -5,8 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use octet_control::{PublicKey, UnitName};
 use serde_json::{Map, Value};
 
-use crate::command::{Command, CommandBody, InvalidCommand};
+use crate::command::{Command, CommandBody};
 use crate::key::{NoRandomness, PrivateKey, random};
+use crate::signed::InvalidSigned;
 
 /// A person's command.
 #[derive(Debug, Clone)]
@@ -28,7 +29,7 @@ pub enum WordsError {
     #[error("`{0}` is not an argument")]
     Argument(String),
     #[error(transparent)]
-    Command(#[from] InvalidCommand),
+    Command(#[from] InvalidSigned),
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
 }

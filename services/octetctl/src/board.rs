@@ -104,7 +104,7 @@ pub fn connect(
 /// of `owners`. An entry without a record is only the coordinator's claim, which is not accepted.
 fn vouched(entry: &Value, of: PublicKey, number: u8, owners: &[PublicKey]) -> Option<PublicKey> {
     let record = SeatRecord::try_from(entry.get("record")?.as_str()?.to_owned()).ok()?;
-    let seat = record.seat();
+    let seat = record.body();
     let fits = (seat.number, seat.coordinator) == (number, of) && owners.contains(&seat.owner);
     fits.then_some(seat.node)
 }

@@ -7,7 +7,8 @@ use octet_control::cli::CallSigner;
 use octet_control::{PublicKey, UnitName};
 use octet_node::command::{Command, CommandBody};
 use octet_node::key::{PrivateKey, random};
-use octet_node::statement::{Appointment, InvalidStatement, SignedAppointment};
+use octet_node::signed::InvalidSigned;
+use octet_node::statement::{Appointment, SignedAppointment};
 use octet_node::words::{Words, WordsError};
 use serde_json::{Map, Value};
 
@@ -26,7 +27,7 @@ pub enum SignError {
     Epoch(u64),
     /// The statement is invalid.
     #[error(transparent)]
-    Statement(#[from] InvalidStatement),
+    Statement(#[from] InvalidSigned),
 }
 
 impl SignError {
@@ -125,7 +126,7 @@ mod tests {
             SignCoordinatorLine { coordinator, epoch: 2, replaces: Some(owner.public()) };
         let statement =
             SignedAppointment::try_from(sign_coordinator(&line, &owner).unwrap()).unwrap();
-        let said = statement.appointment();
+        let said = statement.body();
         assert_eq!((said.owner, said.coordinator, said.epoch), (owner.public(), coordinator, 2));
         assert_eq!(said.replaces, line.replaces);
         line.epoch = 1;
@@ -142,7 +143,7 @@ mod tests {
         let Only { line } = Only::try_parse_from(words.split(' ')).unwrap();
         let text = sign(&line, &key).unwrap();
         let command = Command::try_from(text.clone()).unwrap();
-        let order = command.order();
+        let order = command.body();
         assert_eq!((order.target, order.operator), (node.public(), key.public()));
         assert_eq!((order.unit.as_str(), order.verb.as_str()), ("init", "logs"));
         let args = serde_json::json!({"unit": "cache", "lines": 3, "follow": true});

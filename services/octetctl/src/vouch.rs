@@ -125,7 +125,7 @@ mod tests {
             );
             let record = SeatRecord::try_from(args["record"].as_str().unwrap().to_owned()).unwrap();
             let owner = key.public();
-            assert_eq!(*record.seat(), Seat { owner, coordinator: BOX, number: 3, node });
+            assert_eq!(*record.body(), Seat { owner, coordinator: BOX, number: 3, node });
         }
         // Nothing is signed if the node differs from the given or the last known one.
         for (shown, named) in [(node, Some(other)), (other, None)] {

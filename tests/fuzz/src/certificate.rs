@@ -18,7 +18,7 @@ pub fn certificate(bytes: &[u8]) {
         let text = String::from(certificate.clone());
         assert_eq!(Certificate::try_from(text), Ok(certificate.clone()));
         // A weak key can be certified.
-        let is_ours = certificate.statement().unit.as_str() == UNIT;
+        let is_ours = certificate.body().unit.as_str() == UNIT;
         assert_eq!(
             is_ours,
             matches!(descriptor, Ok(_) | Err(InvalidPeerDescriptor::Key)),
@@ -27,7 +27,7 @@ pub fn certificate(bytes: &[u8]) {
     }
     if let Ok(descriptor) = descriptor {
         let certificate = certificate.expect("a descriptor is a certificate");
-        let statement = certificate.statement();
+        let statement = certificate.body();
         assert_eq!((descriptor.node(), descriptor.key()), (statement.node, statement.key));
         assert_eq!(descriptor.to_string(), String::from(certificate));
         assert_eq!(descriptor.to_string().parse(), Ok(descriptor));

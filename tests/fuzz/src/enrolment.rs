@@ -46,7 +46,7 @@ pub fn enrolment(bytes: &[u8]) {
     let own = if bytes.len().is_multiple_of(2) { 0 } else { 2 };
     let mut book = NumberRegistry::new(PublicKey::new([0; 32]), own);
     if let Some(join) = join {
-        let statement = join.certificate.statement();
+        let statement = join.certificate.body();
         let certificates =
             join.certificates.into_iter().flatten().chain([join.certificate.clone()]);
         let (certificates, complete) = (certificates.collect(), true);
@@ -66,7 +66,7 @@ pub fn enrolment(bytes: &[u8]) {
         let claims = (claims < 8).then_some(claims);
         let certificates = &nodes()[usize::from(key & 0x7f) % nodes().len()];
         let certificate = certificates[usize::from(key >> 7)].clone();
-        let (node, key_epoch) = (certificate.statement().node, certificate.statement().epoch);
+        let (node, key_epoch) = (certificate.body().node, certificate.body().epoch);
         let (certificates, complete) = (vec![certificate], kind & 4 == 0);
         let candidate = Candidate { claims, node, key_epoch, certificates, complete };
         let changed = match kind & 3 {

@@ -19,12 +19,12 @@ pub fn introduction(bytes: &[u8]) {
     let Some(message) = Inner::from_bytes(bytes) else { return };
     assert_eq!(message.to_bytes(), bytes);
     let Inner::Introduction { certificate, signature, .. } = message else { return };
-    let speaks = NodeAddress::of(&certificate.statement().node).ip();
+    let speaks = NodeAddress::of(&certificate.body().node).ip();
     let keys = (public(&SECRETS.0), public(&SECRETS.1));
     let about = About { role: EndRole::Source, nodes: (speaks, LISTENS), keys };
     let is = |about: &About| is_at_the_other_end(&certificate, &signature, about);
     if is(&about) {
-        assert_eq!(certificate.statement().unit.as_str(), "forward");
+        assert_eq!(certificate.body().unit.as_str(), "forward");
         assert!(!is(&About { role: EndRole::End, ..about }));
         assert!(!is(&About { nodes: (speaks, speaks), ..about }));
         assert!(!is(&About { nodes: (LISTENS, LISTENS), ..about }));

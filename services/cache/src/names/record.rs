@@ -102,7 +102,7 @@ impl NameRecord {
         certificate: Certificate,
         key: &PrivateKey,
     ) -> Result<Self, InvalidNameRecord> {
-        if !is_for(&certificate) || certificate.statement().key != key.public() {
+        if !is_for(&certificate) || certificate.body().key != key.public() {
             return Err(InvalidNameRecord::Forged);
         }
         let signature = key.sign(Domain::Name, &body(&entry, &certificate));
@@ -116,13 +116,13 @@ impl NameRecord {
 
     /// The node to which the name belongs.
     pub fn node(&self) -> PublicKey {
-        self.certificate.statement().node
+        self.certificate.body().node
     }
 
     /// Orders the records of a name: the epoch of the key, and then the sequence. A record by a
     /// newer key is newer.
     pub fn version(&self) -> (u64, u64) {
-        (self.certificate.statement().epoch, self.entry.sequence)
+        (self.certificate.body().epoch, self.entry.sequence)
     }
 
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -140,7 +140,7 @@ impl NameRecord {
         let certificate =
             Certificate::from_bytes(certificate).map_err(|_| InvalidNameRecord::Forged)?;
         let signed = &bytes[..bytes.len() - SIGNATURE];
-        let key = certificate.statement().key;
+        let key = certificate.body().key;
         if !is_for(&certificate) || !verify(&key, Domain::Name, signed, &signature) {
             return Err(InvalidNameRecord::Forged);
         }
@@ -149,7 +149,7 @@ impl NameRecord {
 }
 
 fn is_for(certificate: &Certificate) -> bool {
-    certificate.statement().unit.as_str() == UNIT
+    certificate.body().unit.as_str() == UNIT
 }
 
 fn body(entry: &NameEntry, certificate: &Certificate) -> Vec<u8> {

@@ -123,7 +123,7 @@ fn the_newest_of_those_who_answer_and_none_that_has_expired() {
     let nodes = [(); 3].map(|()| runtime.block_on(Node::start(limits())));
     let [one, two, asks] = &nodes;
     let own = certified(PrivateKey::generate().unwrap(), &PrivateKey::generate().unwrap(), 1);
-    let node = own.certificate.statement().node;
+    let node = own.certificate.body().node;
     one.names.kept().keep(&record(&own, b"old", 4, now() + 1000)).unwrap();
     two.names.kept().keep(&record(&own, b"new", 5, now() + 1000)).unwrap();
     asks.peers.send_replace(vec![one.as_peer(1), two.as_peer(2)]);
@@ -131,7 +131,7 @@ fn the_newest_of_those_who_answer_and_none_that_has_expired() {
     assert_eq!(found.entry().hash, Hash::new(b"new"));
 
     let own = certified(PrivateKey::generate().unwrap(), &PrivateKey::generate().unwrap(), 1);
-    let node = own.certificate.statement().node;
+    let node = own.certificate.body().node;
     one.names.kept().keep(&record(&own, b"past", 1, now())).unwrap();
     let past =
         runtime.block_on(asks.names.resolve(node, at("a/b.html"), Asker::Client)).unwrap_err();
@@ -188,7 +188,7 @@ fn own() -> Certified {
 fn publishes_until_it_is_killed() {
     let Some(file) = std::env::var_os(FILE) else { return };
     let (kept, own) = (PersistedNames::open(Path::new(&file)).unwrap(), own());
-    let node = own.certificate.statement().node;
+    let node = own.certificate.body().node;
     let known = kept.get(&node, &at("a/b.html")).unwrap();
     for sequence in known.map_or(1, |known| known.entry().sequence + 1).. {
         kept.keep(&record(&own, b"x", sequence, now() + 1000)).unwrap();
@@ -202,7 +202,7 @@ fn what_was_told_is_known_after_a_kill() {
     let kills = if soak() { 100 } else { KILLS };
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("names.db");
-    let node = own().certificate.statement().node;
+    let node = own().certificate.body().node;
     let mut told = 0;
     for round in 0..kills {
         let mut child = Command::new(std::env::current_exe().unwrap())

@@ -170,7 +170,7 @@ impl NumberRegistry {
     /// # Errors
     /// The appointment is not by an owner, for another node, or old; the registry is unchanged.
     pub fn adopt(&mut self, statement: SignedAppointment, hand: Hand<'_>) -> Result<(), CannotBe> {
-        let said = statement.appointment();
+        let said = statement.body();
         if said.coordinator != self.coordinator {
             return Err(CannotBe::OtherCoordinator(said.coordinator));
         }
@@ -192,7 +192,7 @@ impl NumberRegistry {
 
     /// The previous coordinator, whose map is continued.
     pub fn replaces(&self) -> Option<PublicKey> {
-        self.statement.as_ref().and_then(|statement| statement.appointment().replaces)
+        self.statement.as_ref().and_then(|statement| statement.body().replaces)
     }
 
     fn check(
@@ -209,7 +209,7 @@ impl NumberRegistry {
             return Err(CannotBe::IsCoordinator(number));
         }
         let Some(record) = record else { return Ok(()) };
-        let seat = record.seat();
+        let seat = record.body();
         if !hand.owners.contains(&seat.owner) {
             return Err(CannotBe::NoOwner(seat.owner));
         }

@@ -85,7 +85,7 @@ impl NumberRegistry {
         match (entry, replace) {
             _ if named => {}
             (_, Some(replace)) => {
-                let recorded = replace.record.map(|record| record.seat().node);
+                let recorded = replace.record.map(|record| record.body().node);
                 if let Some(recorded) = recorded.filter(|recorded| *recorded != node) {
                     return Err(JoinRefusal::NotRecorded(recorded));
                 }
@@ -105,7 +105,7 @@ impl NumberRegistry {
             () => KeyOrigin::FirstUse,
         };
         let record = approved.flatten().or_else(|| replace.and_then(|replace| replace.record));
-        let record = record.filter(|record| record.seat().node == node);
+        let record = record.filter(|record| record.body().node == node);
         if let Some(other) = leaves {
             self.change(other, |entry| entry.member = None);
         }
@@ -144,7 +144,7 @@ impl NumberRegistry {
     ) -> Result<Vec<Certificate>, JoinRefusal> {
         let node = candidate.node;
         let all = in_order(candidate.certificates.clone());
-        let own = all.iter().all(|certificate| certificate.statement().node == node);
+        let own = all.iter().all(|certificate| certificate.body().node == node);
         if !own || all.len() > MAX_CERTIFICATES || epoch(&all).is_none() {
             return Err(JoinRefusal::Certificates);
         }
@@ -166,16 +166,15 @@ impl NumberRegistry {
 
 /// The epoch of the `cluster` key.
 pub(super) fn epoch(certificates: &[Certificate]) -> Option<u64> {
-    let cluster = certificates.iter().find(|it| it.statement().unit.as_str() == CLUSTER);
-    cluster.map(|it| it.statement().epoch)
+    let cluster = certificates.iter().find(|it| it.body().unit.as_str() == CLUSTER);
+    cluster.map(|it| it.body().epoch)
 }
 
 /// The newest certificate of each unit, sorted by unit.
 fn in_order(mut all: Vec<Certificate>) -> Vec<Certificate> {
-    let place =
-        |it: &Certificate| (it.statement().unit.clone(), std::cmp::Reverse(it.statement().epoch));
+    let place = |it: &Certificate| (it.body().unit.clone(), std::cmp::Reverse(it.body().epoch));
     all.sort_by_key(place);
-    all.dedup_by(|later, first| later.statement().unit == first.statement().unit);
+    all.dedup_by(|later, first| later.body().unit == first.body().unit);
     all
 }
 
@@ -188,8 +187,8 @@ pub(super) fn newest(
 ) -> Vec<Certificate> {
     let said = in_order(said);
     let stays = known.iter().filter(|old| {
-        let same = said.iter().find(|new| new.statement().unit == old.statement().unit);
-        same.map_or(!complete, |new| new.statement().epoch < old.statement().epoch)
+        let same = said.iter().find(|new| new.body().unit == old.body().unit);
+        same.map_or(!complete, |new| new.body().epoch < old.body().epoch)
     });
     let stays: Vec<_> = stays.cloned().collect();
     let mut all = in_order([said, stays].concat());

@@ -130,7 +130,7 @@ fn the_first_key_at_each_port_is_the_board() {
     assert_eq!(world.seats(), [(1, 1), (2, 2), (3, 3), (4, 4)]);
     let map = world.book.map(&world.rules);
     let board = map.member(3).unwrap();
-    let units: Vec<_> = board.certificates.iter().map(|it| it.statement().unit.as_str()).collect();
+    let units: Vec<_> = board.certificates.iter().map(|it| it.body().unit.as_str()).collect();
     assert_eq!(units, ["cluster", "gate"]);
     assert_eq!(board.addresses[0].to_string(), "10.20.3.2");
     assert_eq!(board.addresses[1].to_string(), "fd6f:6374:6574:3::2");
@@ -277,7 +277,7 @@ fn an_old_certificate_is_refused() {
     let older = with(&world, 3, 4);
     world.book.join(1, &older, &world.rules, NOW).unwrap();
     let map = world.book.map(&world.rules);
-    assert_eq!(map.member(1).unwrap().certificate("gate").unwrap().statement().epoch, 5);
+    assert_eq!(map.member(1).unwrap().certificate("gate").unwrap().body().epoch, 5);
     // The certificate of the newest key is public: the proved key counts.
     let stolen = Candidate { key_epoch: 2, ..with(&world, 3, 5) };
     let refused = world.book.join(1, &stolen, &world.rules, NOW);
@@ -287,7 +287,7 @@ fn an_old_certificate_is_refused() {
     let few = Candidate { certificates: few.certificates[..1].to_vec(), ..few };
     world.book.join(1, &few, &world.rules, NOW).unwrap();
     let map = world.book.map(&world.rules);
-    let epoch = |unit| map.member(1).unwrap().certificate(unit).unwrap().statement().epoch;
+    let epoch = |unit| map.member(1).unwrap().certificate(unit).unwrap().body().epoch;
     assert_eq!((epoch("cluster"), epoch("gate")), (4, 5));
     let others = Candidate {
         certificates: vec![world.boards[1].certificate("cluster", 9)],
@@ -336,7 +336,7 @@ fn an_owners_record_of_who_is_there_already() {
     let (node, record) = say(2, 2).unwrap();
     assert_eq!(say(2, 3), Err(CannotBe::OtherRecord));
     assert_eq!(say(3, 2), Err(CannotBe::OtherRecord));
-    assert_eq!((node, record.seat().number), (world.key(2), 2));
+    assert_eq!((node, record.body().number), (world.key(2), 2));
     assert_eq!(world.book.map(&world.rules).member(2).unwrap().record, Some(record));
     world.by_hand(|book, _| book.revoke(2)).unwrap();
     let again = world.by_hand(|book, hand| book.record(2, record, hand));

@@ -103,7 +103,7 @@ fn an_owner_vouches_for_a_board() {
     let said = record(&cluster.owner, board.node()).unwrap();
     assert_eq!(said["node"], json!(board.node()));
     let map = board.map_until(|map| map.map().member(1).unwrap().record.is_some());
-    let seat = *map.map().member(1).unwrap().record.as_ref().unwrap().seat();
+    let seat = *map.map().member(1).unwrap().record.as_ref().unwrap().body();
     assert_eq!((seat.owner, seat.node), (cluster.owner.public(), board.node()));
     assert!(denied(record(&cluster.owner, coordinator.node())).contains("another key"));
     let stranger = PrivateKey::generate().unwrap();

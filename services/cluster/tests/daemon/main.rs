@@ -129,7 +129,7 @@ fn four_boards_come_to_one_map() {
     cluster.boards[0].identity.rotate();
     let epoch = |map: &SignedMap| {
         let board = map.map().member(1).unwrap();
-        board.certificate("cluster").unwrap().statement().epoch
+        board.certificate("cluster").unwrap().body().epoch
     };
     let newer = cluster.boards[2].map_until(|map| epoch(map) == 2);
     assert!(newer.map().version.sequence > before);

@@ -57,7 +57,7 @@ fn a_stolen_old_key_revokes_nobody() {
     welcome(&one.tries(port, 1, &join(&one, 1)), 1);
     welcome(&two.tries(port, 2, &join(&two, 2)), 2);
     let epoch = |map: &SignedMap| {
-        map.map().member(0).and_then(|it| it.certificate("cluster")).map(|it| it.statement().epoch)
+        map.map().member(0).and_then(|it| it.certificate("cluster")).map(|it| it.body().epoch)
     };
     let before = coordinator
         .map_until(|map| map.map().members.len() == 3 && is_whole(map, 0) && epoch(map) == Some(2));

@@ -1,8 +1,9 @@
 //! An announcement with its signature by the node's `forward` key, and the certificate of that key.
 
-use octet_node::certificate::{Certificate, InvalidCertificate};
+use octet_node::certificate::Certificate;
 use octet_node::control::PublicKey;
 use octet_node::key::{Domain, PrivateKey, SIGNATURE, verify};
+use octet_node::signed::InvalidSigned;
 
 use super::{Announcement, LONGEST, UNIT};
 use octet_node::address::NodeAddress;
@@ -36,7 +37,7 @@ pub enum InvalidAnnouncement {
     Wrong(&'static str),
     /// The embedded certificate is invalid.
     #[error(transparent)]
-    Certificate(#[from] InvalidCertificate),
+    Certificate(#[from] InvalidSigned),
     /// The certificate is for another unit's key.
     #[error("the announcement is signed by a key that is not the node's for `{UNIT}`")]
     Uncertified,
@@ -63,7 +64,7 @@ impl SignedAnnouncement {
     }
 
     pub fn node(&self) -> &PublicKey {
-        &self.certificate.statement().node
+        &self.certificate.body().node
     }
 
     pub fn address(&self) -> NodeAddress {
@@ -72,12 +73,12 @@ impl SignedAnnouncement {
 
     /// The node's key for `forward`.
     pub fn key(&self) -> &PublicKey {
-        &self.certificate.statement().key
+        &self.certificate.body().key
     }
 
     /// The epoch of the node's `forward` key.
     pub fn epoch(&self) -> u64 {
-        self.certificate.statement().epoch
+        self.certificate.body().epoch
     }
 
     /// The certificate of the `forward` key.
@@ -119,7 +120,7 @@ impl SignedAnnouncement {
         certificate: Certificate,
         signature: [u8; SIGNATURE],
     ) -> Result<Self, InvalidAnnouncement> {
-        let statement = certificate.statement();
+        let statement = certificate.body();
         if statement.unit.as_str() != UNIT {
             return Err(InvalidAnnouncement::Uncertified);
         }

@@ -30,7 +30,7 @@ impl Daemon {
             Some(Inner::Introduction { certificate, signature, knows }) => {
                 let Some(stretch) = self.engine.stretch(number) else { return };
                 let Some(own) = self.node().map(|it| NodeAddress::of(&it).ip()) else { return };
-                let node = NodeAddress::of(&certificate.statement().node);
+                let node = NodeAddress::of(&certificate.body().node);
                 let about = About {
                     role: role(stretch).other(),
                     nodes: (node.ip(), own),
@@ -118,7 +118,7 @@ impl Daemon {
         let Some(other) = other else { return };
         let about = About {
             role: role(stretch),
-            nodes: (NodeAddress::of(&own.certificate.statement().node).ip(), other),
+            nodes: (NodeAddress::of(&own.certificate.body().node).ip(), other),
             keys: (exchange::public(&stretch.secret), stretch.key),
         };
         let said = Inner::introduce(own, &about, stretch.node.is_some());

@@ -48,7 +48,7 @@ impl Daemon {
         if !self.is_known() {
             return Ok(());
         }
-        let statement = own.certificate.statement();
+        let statement = own.certificate.body();
         let (node, key) = (statement.node, statement.key);
         let wanted = neighbour::of(self.map.as_ref(), &node, &self.settings);
         let begins = self.links.made_as != Some((node, key));

@@ -24,7 +24,7 @@ fn epoch(host: &Host, key: PublicKey) -> Option<u64> {
         false
     });
     assert!(end.is_ok(), "{end:?}");
-    let statement = certificate?.statement().clone();
+    let statement = certificate?.body().clone();
     assert_eq!((statement.key, statement.unit.as_str()), (key, "gate"));
     assert_eq!(json!(statement.node), host.show()["node"]);
     Some(statement.epoch)
@@ -68,8 +68,7 @@ fn all_certificates_and_each_change() {
     let mut seen = vec![];
     let end = host.call_each("certificates", json!({}), |item| {
         let all: Vec<Certificate> = serde_json::from_value(item.clone()).unwrap();
-        let keys: Vec<_> =
-            all.iter().map(|it| (it.statement().key, it.statement().epoch)).collect();
+        let keys: Vec<_> = all.iter().map(|it| (it.body().key, it.body().epoch)).collect();
         seen.push(keys);
         match seen.len() {
             1 => {
@@ -137,7 +136,7 @@ fn killed_at_any_moment() {
                         false
                     });
                     let Some(certificate) = asked.ok().and(certified) else { continue };
-                    let epoch = certificate.statement().epoch;
+                    let epoch = certificate.body().epoch;
                     sender.send((key, epoch, false)).unwrap();
                     if host.call("rotate", json!({"unit": "gate"})).is_ok() {
                         sender.send((key, epoch, true)).unwrap();
@@ -176,11 +175,11 @@ fn a_service_keeps_a_key_that_counts() {
     };
     let following = thread::spawn(follow);
     let first = certified.recv().unwrap();
-    assert_eq!(first.certificate.statement().key, first.key.public());
+    assert_eq!(first.certificate.body().key, first.key.public());
     host.call("rotate", json!({"unit": "gate"})).unwrap();
     let second = certified.recv().unwrap();
     assert_ne!(second.key.public(), first.key.public());
-    assert_eq!(second.certificate.statement().epoch, 2);
+    assert_eq!(second.certificate.body().epoch, 2);
     // Without identity, the last certificates stay valid.
     identity.kill();
     assert!(following.join().unwrap().to_string().starts_with("identity: "));
@@ -193,7 +192,7 @@ fn a_service_keeps_a_key_that_counts() {
     let following =
         thread::spawn(move || service.follow(|new| sender.send(new).unwrap()).map(drop));
     let third = certified.recv().unwrap();
-    assert_eq!(third.certificate.statement().epoch, 3);
+    assert_eq!(third.certificate.body().epoch, 3);
     drop(_identity);
     assert!(following.join().unwrap().is_err());
 }

@@ -55,7 +55,7 @@ fn serve(
         }
         assert_eq!(request.verb, "run", "it may ask for nothing else");
         let command: Command = serde_json::from_value(request.args["command"].clone()).unwrap();
-        let order = command.order();
+        let order = command.body();
         let refused = |message: &str| Failure::new(FailureCode::Denied, message, "sign a new one");
         let mut known = known.lock().unwrap();
         let answer = if known.contains(&order.id) {

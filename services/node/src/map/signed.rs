@@ -75,7 +75,7 @@ impl SignedMap {
 
     /// The epoch of the coordinator's signing key.
     pub fn key_epoch(&self) -> u64 {
-        self.certificate.statement().epoch
+        self.certificate.body().epoch
     }
 
     fn read(
@@ -87,7 +87,7 @@ impl SignedMap {
             return Err(InvalidMap::TooLong);
         }
         // The signature is verified before the content is parsed.
-        let statement = certificate.statement();
+        let statement = certificate.body();
         if statement.unit.as_str() != CLUSTER {
             return Err(InvalidMap::Uncertified(statement.node));
         }

@@ -59,7 +59,7 @@ fn two_people_who_are_never_there_at_the_same_time() {
     let orders = lines(&said).into_iter().map(|line| {
         let text = line.strip_prefix("anna: ").unwrap().to_owned();
         let command = octet_node::command::Command::try_from(text).unwrap();
-        let order = command.order();
+        let order = command.body();
         assert_eq!(
             (order.target.to_string(), order.operator),
             (names[1].clone(), operator.public())
