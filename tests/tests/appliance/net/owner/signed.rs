@@ -72,7 +72,7 @@ pub fn at_most_once(site: &Site<'_>) -> String {
     assert_eq!(bytes[TARGET], key(other));
     bytes[TARGET].copy_from_slice(&key(&site.node));
     let retargeted = URL_SAFE_NO_PAD.encode(bytes);
-    runs_not(site, &retargeted, "not signed by the operator that it names");
+    runs_not(site, &retargeted, "not signed by the key that it names");
 
     runs_not(site, &early, "expires more than 24 hours ahead");
     // An hour later one command has expired, and another one has not.
