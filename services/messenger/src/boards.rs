@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use octet_node::command::Command;
 use octet_node::control::PublicKey;
+use octet_node::limits::{Rate, RateLimiter};
 use octet_node::map::{self, Map};
 use octet_node::say;
 
 use crate::gate;
-use crate::rate::{RecentUses, RequestRate};
 use octet_messages::place::MailboxAddress;
 use octet_messages::quic::now;
 use octet_messages::request::{MailboxRefusal, MailboxReply};
@@ -25,7 +25,7 @@ const UNIT: &str = "messenger";
 const RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// The rate limit of relayed commands per board: a burst, and the interval in seconds.
-const BROUGHT: RequestRate = RequestRate { burst: 30, seconds: 2 };
+const BROUGHT: Rate = Rate { burst: 30, interval: Duration::from_secs(2) };
 
 /// More nodes than a box has.
 const MAX: usize = 64;
@@ -98,13 +98,13 @@ pub struct RelayedCommands {
     boards: MapBoards,
     gate: PathBuf,
     /// Held while a command runs: one at a time.
-    rates: Mutex<RecentUses<PublicKey>>,
+    rates: Mutex<RateLimiter<PublicKey>>,
 }
 
 impl RelayedCommands {
     /// For the gate whose socket is in the folder `sockets`.
     pub fn new(boards: MapBoards, sockets: &Path) -> Self {
-        let rates = Mutex::new(RecentUses::new(BROUGHT, MAX));
+        let rates = Mutex::new(RateLimiter::new(BROUGHT, MAX));
         Self { boards, gate: sockets.join("gate.sock"), rates }
     }
 
@@ -116,7 +116,7 @@ impl RelayedCommands {
         let Ok(mut rates) = self.rates.try_lock() else {
             return MailboxReply::Refused(MailboxRefusal::Busy);
         };
-        if !rates.may(*by, now()) {
+        if !rates.allows(*by, Duration::from_secs(now())) {
             return MailboxReply::Refused(MailboxRefusal::Busy);
         }
         let Ok(signed) = Command::try_from(command.to_owned()) else {

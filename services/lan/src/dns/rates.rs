@@ -1,10 +1,9 @@
-//! How often a client may ask: a token bucket for each, before anything of what it says is read.
+//! How often a client may ask: a rate for each, before anything of what it says is read.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use octet_node::limits::client;
+use octet_node::limits::{Rate, RateLimiter, client};
 
 /// Questions of one client in a second, when it has used up its burst.
 pub const RATE: u32 = 400;
@@ -15,9 +14,6 @@ pub const BURST: u32 = 800;
 /// Clients that are told apart at most. Behind the guard of the router's ports there are fewer.
 pub const MAX_CLIENTS: usize = 1024;
 
-/// Between two looks for clients that have not asked for a while.
-const RETRY_DELAY: Duration = Duration::from_secs(1);
-
 /// Who asks: an IPv4 address, or a network of IPv6 (whoever has one has all of its addresses).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ClientPrefix {
@@ -26,18 +22,11 @@ pub struct ClientPrefix {
     link: u32,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ClientRates {
-    of: HashMap<ClientPrefix, Bucket>,
+    of: RateLimiter<ClientPrefix>,
     /// Of those for whom there was no room: one for all of them.
-    others: Bucket,
-    looked: Duration,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Bucket {
-    left: u64,
-    at: Duration,
+    others: RateLimiter<()>,
 }
 
 impl From<SocketAddr> for ClientPrefix {
@@ -50,49 +39,20 @@ impl From<SocketAddr> for ClientPrefix {
     }
 }
 
-impl Default for Bucket {
+impl Default for ClientRates {
     fn default() -> Self {
-        Self { left: u64::from(BURST) * 1000, at: Duration::ZERO }
-    }
-}
-
-impl Bucket {
-    fn fill(&mut self, now: Duration) {
-        let elapsed = now.saturating_sub(self.at).as_millis();
-        let more = u64::try_from(elapsed).unwrap_or(u64::MAX).saturating_mul(RATE.into());
-        // Parts of a millisecond stay to be counted.
-        self.at += Duration::from_millis(u64::try_from(elapsed).unwrap_or(0));
-        self.left = self.left.saturating_add(more).min(u64::from(BURST) * 1000);
-    }
-
-    fn take(&mut self, now: Duration) -> bool {
-        self.fill(now);
-        let left = self.left.checked_sub(1000);
-        self.left = left.unwrap_or(self.left);
-        left.is_some()
+        let rate = Rate { burst: BURST, ..Rate::per_second(RATE) };
+        Self { of: RateLimiter::new(rate, MAX_CLIENTS), others: RateLimiter::new(rate, 1) }
     }
 }
 
 impl ClientRates {
     /// Whether `client` may ask once more at `now`.
     pub fn take(&mut self, now: Duration, client: ClientPrefix) -> bool {
-        if !self.of.contains_key(&client) && !self.has_room(now) {
-            return self.others.take(now);
+        match self.of.has_room(client, now) {
+            true => self.of.allows(client, now),
+            false => self.others.allows((), now),
         }
-        let new = Bucket { at: now, ..Bucket::default() };
-        self.of.entry(client).or_insert(new).take(now)
-    }
-
-    /// Forgets who would have all its questions again, if there is no room.
-    fn has_room(&mut self, now: Duration) -> bool {
-        if self.of.len() >= MAX_CLIENTS && now.saturating_sub(self.looked) >= RETRY_DELAY {
-            self.looked = now;
-            self.of.retain(|_, bucket| {
-                bucket.fill(now);
-                bucket.left < u64::from(BURST) * 1000
-            });
-        }
-        self.of.len() < MAX_CLIENTS
     }
 }
 
@@ -143,9 +103,7 @@ mod tests {
         assert_eq!(taken(&mut rates, now, numbered(5000)), BURST as usize);
         assert!(!rates.take(now, numbered(5001)));
         assert!(rates.take(now, numbered(3)));
-        assert_eq!(rates.of.len(), MAX_CLIENTS);
         // Who has not asked for a while makes room.
-        assert!(rates.take(now + RETRY_DELAY, numbered(5001)));
-        assert_eq!(rates.of.len(), 1);
+        assert!(rates.take(now + Duration::from_secs(1), numbered(5001)));
     }
 }

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 
 use octet_node::control::{ClientMessage, Connection, Reply, ReplyBody};
-use octet_node::serve::places::ClientPermit;
+use octet_node::limits::Permit;
 
 use crate::read::Cursor;
 
@@ -22,7 +22,7 @@ pub struct LogClient {
     done_asking: bool,
     /// What is waited for: whether it can be read, whether it can be written.
     pub interest: (bool, bool),
-    _place: ClientPermit,
+    _place: Permit<u32>,
 }
 
 /// An answer of many lines.
@@ -39,7 +39,7 @@ pub struct Reading {
 
 impl LogClient {
     /// A client that has just connected, a process of user `uid`, and has this place.
-    pub fn new(stream: UnixStream, uid: u32, place: ClientPermit) -> Self {
+    pub fn new(stream: UnixStream, uid: u32, place: Permit<u32>) -> Self {
         Self {
             stream,
             uid,
