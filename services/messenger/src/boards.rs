@@ -4,14 +4,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::sleep;
 use std::time::Duration;
 
 use octet_node::command::Command;
 use octet_node::control::PublicKey;
+use octet_node::follow;
 use octet_node::limits::{Rate, RateLimiter};
-use octet_node::map::{self, Map};
-use octet_node::say;
+use octet_node::map::{MAP, Map, Update};
 
 use crate::gate;
 use octet_messages::place::MailboxAddress;
@@ -20,9 +19,6 @@ use octet_messages::request::{MailboxRefusal, MailboxReply};
 
 /// The unit whose key a node's messenger uses.
 const UNIT: &str = "messenger";
-
-/// The pause before `cluster` is called again.
-const RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// The rate limit of relayed commands per board: a burst, and the interval in seconds.
 const BROUGHT: Rate = Rate { burst: 30, interval: Duration::from_secs(2) };
@@ -40,27 +36,14 @@ impl MapBoards {
     /// # Errors
     /// No thread can be started.
     pub fn follow(sockets: &Path, port: u16) -> io::Result<Self> {
-        let (boards, socket) = (Self::default(), sockets.join("cluster.sock"));
-        let (known, mut problem) = (boards.clone(), String::new());
-        let run = move || {
-            loop {
-                let followed = map::follow(&socket, |update| {
-                    let boards = update.map.map(|map| of(map.map(), port));
-                    *known.0.lock().unwrap_or_else(PoisonError::into_inner) =
-                        boards.unwrap_or_default();
-                    true
-                });
-                // The last boards stay valid until a newer map arrives.
-                if let Err(error) = followed.map_err(|error| error.to_string())
-                    && error != problem
-                {
-                    say!("cluster does not tell who is in this box: {error}");
-                    problem = error;
-                }
-                sleep(RETRY_DELAY);
-            }
-        };
-        std::thread::Builder::new().name("map".into()).spawn(run)?;
+        let boards = Self::default();
+        let known = boards.clone();
+        let trouble = "cluster does not tell who is in this box";
+        follow::keep(sockets.join("cluster.sock"), MAP, trouble, move |update: Update| {
+            let boards = update.map.map(|map| of(map.map(), port));
+            *known.0.lock().unwrap_or_else(PoisonError::into_inner) = boards.unwrap_or_default();
+            true
+        })?;
         Ok(boards)
     }
 

@@ -18,6 +18,7 @@ pub mod command;
 #[cfg(feature = "key")]
 pub mod digest;
 pub mod durable;
+pub mod follow;
 #[cfg(feature = "frames")]
 pub mod frames;
 #[cfg(feature = "key")]

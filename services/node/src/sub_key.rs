@@ -2,6 +2,8 @@
 
 mod keeper;
 
+#[cfg(feature = "watch")]
+pub use keeper::certified;
 pub use keeper::{KeyUpdate, keep};
 
 use std::io;
