@@ -36,6 +36,8 @@ pub mod map;
 pub mod metrics;
 pub mod names;
 mod peer;
+#[cfg(feature = "quic")]
+pub mod quic;
 mod readiness;
 #[cfg(feature = "key")]
 pub mod record;
