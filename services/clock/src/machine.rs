@@ -197,7 +197,7 @@ fn timespec(time: Duration) -> Timespec {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::file::FileState;
+    use octet_node::durable::StoredFile;
     use tempfile::TempDir;
 
     /// All but setting the clock, which is this machine's.
@@ -209,7 +209,7 @@ mod tests {
         assert!(system.read());
         assert!(matches!(
             system.wait(Until::Passed(hour)),
-            ClockEvent::Read(Ok(FileState::Absent), false)
+            ClockEvent::Read(Ok(StoredFile::Absent), false)
         ));
         let record = ClockRecord { until: Duration::from_secs(5), boot: 7 };
         system.write(record);
@@ -220,7 +220,7 @@ mod tests {
         }
         assert!(system.read());
         match system.wait(Until::Set) {
-            ClockEvent::Read(Ok(FileState::Record(found)), false) => assert_eq!(found, record),
+            ClockEvent::Read(Ok(StoredFile::Value(found)), false) => assert_eq!(found, record),
             other => panic!("{other:?}"),
         }
         system.write_back(record);

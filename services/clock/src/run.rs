@@ -6,9 +6,9 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use crate::decide::{Time, TimeSource, decide};
-use crate::file::FileState;
 use crate::keep::{AHEAD, BothClocks, Keeping};
 use crate::record::{BootId, ClockRecord};
+use octet_node::durable::StoredFile;
 
 /// How long the disk may take to say what was kept before the boot goes on without it.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -21,7 +21,7 @@ pub enum ClockEvent {
     /// What was waited for is over; or the clock was set, and is to be looked at.
     Due,
     /// The disk says what was kept, and whether an owner has set the clock back once.
-    Read(io::Result<FileState>, bool),
+    Read(io::Result<StoredFile<ClockRecord>>, bool),
     /// An owner sets the clock back.
     SetBack(SetBack),
     /// The disk has kept this, or not.
@@ -213,15 +213,15 @@ fn take_over(
     machine: &mut impl ClockMachine,
     build: Time,
     boot: BootId,
-    (found, doubted): (io::Result<FileState>, bool),
+    (found, doubted): (io::Result<StoredFile<ClockRecord>>, bool),
 ) -> io::Result<Keeping> {
     let record = match found {
-        Ok(FileState::Record(record)) => Some(record),
-        Ok(FileState::Absent) => {
+        Ok(StoredFile::Value(record)) => Some(record),
+        Ok(StoredFile::Absent) => {
             machine.say("no time was kept: this is the first boot, or the file is gone");
             None
         }
-        Ok(FileState::Damaged) => {
+        Ok(StoredFile::Damaged) => {
             machine.say("the time that was kept is damaged; going on without it");
             None
         }

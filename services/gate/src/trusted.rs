@@ -4,7 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use octet_node::durable::{self, ExistingFile};
+use octet_node::durable;
 use rustix::time::{ClockId, clock_gettime};
 
 /// The first word of the file: the version of the format.
@@ -49,7 +49,7 @@ impl Trusted {
         let uptime = uptime();
         if let Some(path) = &self.path {
             let line = format!("{VERSION} {} {time} {uptime}\n", self.boot);
-            durable::write(path, line.as_bytes(), ExistingFile::Replace, |_| Ok(()))?;
+            durable::replace(path, line.as_bytes())?;
         }
         self.stated = Some((time, uptime));
         Ok(())

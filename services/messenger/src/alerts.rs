@@ -8,7 +8,7 @@ use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use octet_node::control::{INIT, PublicKey};
-use octet_node::durable::{self, ExistingFile};
+use octet_node::durable;
 use octet_node::follow;
 use octet_node::say;
 use serde::{Deserialize, Serialize};
@@ -178,7 +178,7 @@ impl AlertState {
 
     fn keep(&mut self, kept: Kept) -> io::Result<()> {
         let bytes = serde_json::to_vec(&kept)?;
-        durable::write(&self.file, &bytes, ExistingFile::Replace, |_| Ok(()))?;
+        durable::replace(&self.file, &bytes)?;
         self.kept = kept;
         Ok(())
     }

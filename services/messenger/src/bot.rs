@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use octet_node::command::Command;
 use octet_node::control::PublicKey;
-use octet_node::durable::{self, ExistingFile};
+use octet_node::durable;
 use octet_node::key::{PrivateKey, random};
 use octet_node::limits::{Rate, RateLimiter};
 use octet_node::say;
@@ -200,7 +200,7 @@ impl Bot {
         let store = PersonStore::create(&self.folder, secret)?;
         store.keep(&rows)?;
         // This file completes the creation.
-        durable::write(&self.folder.join(SECRET), &secret, ExistingFile::Replace, |_| Ok(()))?;
+        durable::replace(&self.folder.join(SECRET), &secret)?;
         self.courier = Some(Courier::new(store, Local::new(Arc::clone(&self.mailbox))?)?);
         Ok(())
     }

@@ -3,8 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use octet_node::durable::ExistingFile;
-use octet_node::key::{self, KeyFile, PrivateKey};
+use octet_node::durable::{ExistingFile, StoredFile};
+use octet_node::key::{self, PrivateKey};
 
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
@@ -37,9 +37,9 @@ impl KeyError {
 /// The key at `path`.
 pub fn read(path: &Path) -> Result<PrivateKey, KeyError> {
     match key::read(path) {
-        Ok(KeyFile::Key(key)) => Ok(key),
-        Ok(KeyFile::Absent) => Err(KeyError::Absent(path.to_owned())),
-        Ok(KeyFile::Damaged) => Err(KeyError::Damaged(path.to_owned())),
+        Ok(StoredFile::Value(key)) => Ok(key),
+        Ok(StoredFile::Absent) => Err(KeyError::Absent(path.to_owned())),
+        Ok(StoredFile::Damaged) => Err(KeyError::Damaged(path.to_owned())),
         Err(error) => Err(KeyError::Disk(path.to_owned(), error)),
     }
 }
