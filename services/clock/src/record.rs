@@ -6,10 +6,9 @@
 
 use std::time::Duration;
 
-use crate::decide::Time;
+use octet_node::boot::BootId;
 
-/// A boot of the kernel; 0 if it does not tell.
-pub type BootId = u128;
+use crate::decide::Time;
 
 /// The kernel takes no later time (`TIME_SETTOD_SEC_MAX`: in the year 2232), in seconds.
 const LATEST: u64 = 8_277_292_036;

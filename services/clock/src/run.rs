@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::decide::{Time, TimeSource, decide};
 use crate::keep::{AHEAD, BothClocks, Keeping};
-use crate::record::{BootId, ClockRecord};
+use crate::record::ClockRecord;
+use octet_node::boot::BootId;
 use octet_node::durable::StoredFile;
 
 /// How long the disk may take to say what was kept before the boot goes on without it.

@@ -2,10 +2,9 @@
 
 use std::path::PathBuf;
 
+use octet_node::boot::BootId;
 use octet_node::durable;
 use octet_node::say;
-
-use crate::record::BootId;
 
 /// The file, which holds the boot's number.
 const NAME: &str = "stepped";

@@ -1,7 +1,7 @@
 //! What a client wants to read, and how far it is.
 
 use crate::entry::Entry;
-use crate::store::BootId;
+use octet_node::boot::BootId;
 
 /// What a client wants to read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

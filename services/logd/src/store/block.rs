@@ -17,6 +17,8 @@
 //! A block that is found elsewhere than where it says it stands is none: a unit cannot forge one by
 //! writing its bytes as a line.
 
+use octet_node::boot::BootId;
+
 use crate::entry::Entry;
 
 use super::{contents, frame};
@@ -40,9 +42,6 @@ pub struct Marks {
     /// The position up to which it has been taken.
     pub input: u64,
 }
-
-/// A boot of the kernel.
-pub type BootId = [u8; 16];
 
 /// What the header of a block says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,7 +94,7 @@ impl Header {
         for number in [self.place, self.first, self.last, self.earliest, self.latest] {
             out.extend_from_slice(&number.to_le_bytes());
         }
-        out.extend_from_slice(&self.boot);
+        out.extend_from_slice(&self.boot.to_be_bytes());
         for number in [self.units, self.marks.kernel, self.marks.journal, self.marks.input] {
             out.extend_from_slice(&number.to_le_bytes());
         }
@@ -122,7 +121,7 @@ impl Header {
             last: long()?,
             earliest: long()?,
             latest: long()?,
-            boot: (u128::from(long()?) | u128::from(long()?) << 64).to_le_bytes(),
+            boot: (u128::from(long()?) | u128::from(long()?) << 64).swap_bytes(),
             units: long()?,
             marks: Marks { kernel: long()?, journal: long()?, input: long()? },
         };
